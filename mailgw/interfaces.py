@@ -1,0 +1,46 @@
+"""What a plug-in implements.  Floor 0: any plug-in may import it without pulling the gateway in.
+
+Built-in backends keep the same promises and get no other door.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from zope.interface import Attribute, Interface
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.message import Message
+from mailgw.mail.outcome import Outcome
+from mailgw.mail.reply import Reply
+
+
+class IDeliveryBackend(Interface):
+    """Where mail ends up: a Maildir, another server, your own Python.
+
+    Promises of the gateway: ``deliver`` is called only with a message that is durable in the queue; at most
+    ``concurrency`` calls are under way at once for one lane; a recipient is offered again until an outcome
+    says delivered or permanent, so a crash may repeat a delivery (``message.queue_id`` with the recipient
+    is the idempotency key), but never loses one.
+    Promises of the backend: "delivered" only when the next crash cannot take the message back.
+    A backend that also provides ``twisted.application.service.IService`` is started and stopped with
+    the gateway.
+    """
+
+    concurrency: int = Attribute("How many ``deliver`` calls may run at once in one lane, from 1.")
+
+    def lane(recipient: Mailbox) -> str:
+        """What this recipient waits for besides the backend itself: a domain, a host, or ``""``.
+
+        Recipients of one lane share an attempt and a fate; trouble in one lane does not delay another.
+        """
+
+    async def refusal(recipient: Mailbox) -> Reply | None:
+        """None where the recipient is served; else what RCPT answers (550 5.1.1, or a 4yz where unknown).
+
+        An exception is answered 451 4.3.0: a look-up that failed is never a "no such user".
+        """
+
+    async def deliver(message: Message, recipients: Sequence[Mailbox]) -> Mapping[Mailbox, Outcome]:
+        """One attempt; one outcome for each of ``recipients``.
+
+        A recipient without an outcome, an exception or a result of another shape counts as temporary trouble.
+        """

@@ -1,0 +1,70 @@
+"""The envelope of one message, and what is known of the client that brought it."""
+
+import enum
+
+import attrs
+
+from mailgw.mail.address import Mailbox
+
+
+class BodyType(enum.Enum):
+    """RFC 6152: what the client said of the content's octets."""
+
+    SEVEN_BIT = "7BIT"
+    EIGHT_BIT = "8BITMIME"
+
+
+class Role(enum.Enum):
+    """What a listener is for (RFC 5321, 6409, 8314, 2033)."""
+
+    MX = "mx"
+    SUBMISSION = "submission"
+    SUBMISSIONS = "submissions"
+    LMTP = "lmtp"
+
+    @property
+    def is_submission(self) -> bool:
+        return self in (Role.SUBMISSION, Role.SUBMISSIONS)
+
+
+@attrs.frozen
+class TlsFacts:
+    """``version`` as ``"TLSv1.3"``, ``cipher`` as OpenSSL names it, ``bits`` its secret bits."""
+
+    version: str
+    cipher: str
+    bits: int
+
+
+@attrs.frozen
+class Client:
+    """Who is at the other end of a session, at one moment of it.
+
+    ``address`` is an IPv4 or IPv6 address as text (an IPv4-mapped one unmapped), or ``"local"`` on a
+    Unix socket; ``port`` 0 there.  ``helo`` is the name as given, ``""`` before HELO.  ``login`` is the
+    account's address after AUTH.  ``may_relay`` says that the address is in the listener's ``relay_from``.
+    """
+
+    session_id: str
+    role: Role
+    address: str
+    port: int
+    may_relay: bool
+    helo: str = ""
+    extended: bool = False  # EHLO or LHLO, not HELO
+    tls: TlsFacts | None = None
+    login: str | None = None
+
+
+@attrs.frozen
+class Envelope:
+    """``reverse_path`` None is the null path ``<>``; ``recipients`` in the order they were accepted."""
+
+    reverse_path: Mailbox | None
+    recipients: tuple[Mailbox, ...]
+    body_type: BodyType
+
+
+def path_text(path: Mailbox | None) -> str:
+    """The reverse-path for logs, records and environment: ``""`` for the null path."""
+    return str(path) if path is not None else ""

@@ -1,0 +1,207 @@
+"""Facts of a gateway's life, one frozen class each; journal, metrics and traces observe them.
+
+Field names are the same everywhere.  No credential, AUTH line or body octet is ever in one.
+Times are added by the journal; durations are ``seconds``.
+"""
+
+from typing import ClassVar
+
+import attrs
+
+
+@attrs.frozen
+class Event:
+    """A fact; ``name`` is the word the journal prints for it."""
+
+    name: ClassVar[str] = "event"
+
+
+@attrs.frozen
+class Connected(Event):
+    name: ClassVar[str] = "connected"
+    session_id: str
+    role: str
+    peer: str
+    port: int
+
+
+@attrs.frozen
+class Disconnected(Event):
+    """``why``: quit, lost, timeout, refused, error, shutdown."""
+
+    name: ClassVar[str] = "disconnected"
+    session_id: str
+    peer: str
+    why: str
+    seconds: float
+    messages: int
+
+
+@attrs.frozen
+class TlsStarted(Event):
+    name: ClassVar[str] = "tls"
+    session_id: str
+    peer: str
+    version: str
+    cipher: str
+
+
+@attrs.frozen
+class TlsFailed(Event):
+    name: ClassVar[str] = "tls_failed"
+    session_id: str
+    peer: str
+    why: str
+
+
+@attrs.frozen
+class LoggedIn(Event):
+    name: ClassVar[str] = "login"
+    session_id: str
+    peer: str
+    login: str
+    mechanism: str
+
+
+@attrs.frozen
+class LoginFailed(Event):
+    """``login`` is the name that was tried; it may be garbage, so it is printed with escapes."""
+
+    name: ClassVar[str] = "login_failed"
+    session_id: str
+    peer: str
+    login: str
+    mechanism: str
+
+
+@attrs.frozen
+class Rejected(Event):
+    """A command that our policy or our trouble refused; ``stage`` CONNECT, HELO, AUTH, MAIL, RCPT, CONTENT."""
+
+    name: ClassVar[str] = "rejected"
+    session_id: str
+    peer: str
+    stage: str
+    rule: str
+    code: int
+    status: str
+    text: str
+    reverse_path: str
+    recipient: str
+
+
+@attrs.frozen
+class Queued(Event):
+    """Responsibility passed to us: the message is durable."""
+
+    name: ClassVar[str] = "queued"
+    session_id: str
+    queue_id: str
+    peer: str
+    login: str
+    reverse_path: str
+    recipients: tuple[str, ...]
+    size_octets: int
+    seconds: float  # from MAIL to the commit
+
+
+@attrs.frozen
+class Delivered(Event):
+    name: ClassVar[str] = "delivered"
+    queue_id: str
+    recipient: str
+    lane: str
+    hop: str
+    code: int
+    status: str
+    text: str
+    attempts: int
+    seconds: float  # from arrival
+
+
+@attrs.frozen
+class Retrying(Event):
+    """A recipient was tried in vain and waits again."""
+
+    name: ClassVar[str] = "deferred"
+    queue_id: str
+    recipient: str
+    lane: str
+    hop: str
+    code: int
+    status: str
+    text: str
+    attempts: int
+    retry_seconds: float
+
+
+@attrs.frozen
+class Bounced(Event):
+    """A recipient failed for good; ``notice_id`` is the bounce's queue id, ``""`` where it is held instead."""
+
+    name: ClassVar[str] = "bounced"
+    queue_id: str
+    recipient: str
+    lane: str
+    hop: str
+    code: int
+    status: str
+    text: str
+    attempts: int
+    notice_id: str
+
+
+@attrs.frozen
+class Warned(Event):
+    name: ClassVar[str] = "delay_warning"
+    queue_id: str
+    recipient: str
+    notice_id: str
+
+
+@attrs.frozen
+class Undeliverable(Event):
+    """A message of ours with the null reverse-path failed: held for the operator."""
+
+    name: ClassVar[str] = "held"
+    queue_id: str
+    recipient: str
+    lane: str
+    code: int
+    status: str
+    text: str
+
+
+@attrs.frozen
+class Removed(Event):
+    """The operator removed recipients from the queue."""
+
+    name: ClassVar[str] = "removed"
+    queue_id: str
+    recipients: int
+
+
+@attrs.frozen
+class Started(Event):
+    name: ClassVar[str] = "started"
+    hostname: str
+    version: str
+    endpoints: tuple[str, ...]
+
+
+@attrs.frozen
+class Stopped(Event):
+    name: ClassVar[str] = "stopped"
+    hostname: str
+    seconds: float
+
+
+@attrs.frozen
+class Trouble(Event):
+    """Something of ours went wrong; ``what`` names the part, ``why`` says how.  The traceback is in the log."""
+
+    name: ClassVar[str] = "trouble"
+    what: str
+    why: str
+    session_id: str
+    queue_id: str

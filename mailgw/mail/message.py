@@ -1,0 +1,170 @@
+"""A queued message as deliverers see it, and the records that the queue keeps of it."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import attrs
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import BodyType
+
+
+class Content(Protocol):
+    """The octets of a message: CRLF line ends, not dot-stuffed, our trace headers on top.
+
+    It may be read any number of times, also at once, as long as its claim is held.
+    """
+
+    @property
+    def size_octets(self) -> int: ...
+
+    @property
+    def octets(self) -> bytes | None:
+        """All of it where it is small enough to be held in memory, else None: read ``chunks()``."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """All octets in order, in pieces of at most 256 KiB.  TemporaryFault where the disk fails."""
+
+
+@attrs.frozen(eq=False)
+class Message:
+    """``arrived`` in seconds since the epoch, UTC, by the spool's clock."""
+
+    queue_id: str
+    reverse_path: Mailbox | None
+    body_type: BodyType
+    arrived: float
+    content: Content
+
+
+@attrs.frozen
+class Arrival:
+    """What the spool keeps of how a message came, for the operator's eyes and for bounces."""
+
+    reverse_path: Mailbox | None
+    body_type: BodyType
+    peer: str        # "192.0.2.1", "local", or "" for a message of our own (a bounce)
+    helo: str
+    login: str       # "" where nobody logged in
+    protocol: str    # RFC 3848's word: ESMTPS, LMTP ...
+    session_id: str
+
+
+@attrs.frozen
+class Destination:
+    """One recipient on its way into the queue; ``lane`` says whom it waits for."""
+
+    recipient: Mailbox
+    lane: str
+
+
+@attrs.frozen
+class QueuedRecipient:
+    """One recipient in the queue.  ``row`` is the spool's own number for it; ``attempts`` counts the ended
+    ones; ``warned`` says whether its sender has been told of the delay."""
+
+    row: int
+    recipient: Mailbox
+    attempts: int
+    warned: bool
+
+
+@attrs.frozen(eq=False)
+class Claim:
+    """The right to attempt one message's recipients of one lane, until the lease ends.
+
+    ``token`` fences: a record made with an old one changes nothing.
+    """
+
+    token: int
+    lane: str
+    message: Message
+    recipients: tuple[QueuedRecipient, ...]
+
+
+# --- what became of a claimed recipient -----------------------------------------------------------
+
+@attrs.frozen
+class Finished:
+    """Delivered, or failed with its notice in the same record: the row goes."""
+
+    row: int
+
+
+@attrs.frozen
+class Postponed:
+    """Tried in vain.  ``due`` is when to try again (epoch seconds); ``attempts`` the new count."""
+
+    row: int
+    due: float
+    attempts: int
+    reason: str
+    warned: bool
+
+
+@attrs.frozen
+class Held:
+    """Kept, but not tried again until the operator says so."""
+
+    row: int
+    attempts: int
+    reason: str
+
+
+Settlement = Finished | Postponed | Held
+
+
+@attrs.frozen
+class Notice:
+    """A message of our own (a bounce, a delay warning), committed in the same transaction as the
+    settlement that caused it.  ``queue_id`` is derived from the original's: a repeat replaces nothing
+    and adds nothing."""
+
+    queue_id: str
+    arrival: Arrival
+    octets: bytes
+    destinations: tuple[Destination, ...]
+
+
+class RowState:
+    """The words for ``QueueRow.state``."""
+
+    WAITING = "waiting"
+    ACTIVE = "active"
+    HELD = "held"
+
+
+@attrs.frozen
+class QueueRow:
+    """One recipient as the operator sees it.  Times are epoch seconds; ``due`` None where held."""
+
+    queue_id: str
+    arrived: float
+    sender: str      # "" is the null reverse-path
+    recipient: str
+    domain: str
+    lane: str
+    state: str
+    due: float | None
+    attempts: int
+    reason: str
+    size_octets: int
+    peer: str
+    helo: str
+    login: str
+    protocol: str
+
+
+@attrs.frozen
+class Query:
+    """Which rows an operator means; every field that is not None must match.
+
+    ``sender``, ``recipient`` and ``domain`` match without regard to case; ``sender=""`` is the null path.
+    """
+
+    queue_id: str | None = None
+    sender: str | None = None
+    recipient: str | None = None
+    domain: str | None = None
+    lane: str | None = None
+    state: str | None = None

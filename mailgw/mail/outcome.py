@@ -1,0 +1,61 @@
+"""What became of one recipient in one attempt: a value, never an exception.
+
+Only a peer's 5yz, a definite policy, a null MX or age make a failure final; the unknown is temporary.
+"""
+
+import enum
+
+import attrs
+
+from mailgw.mail.reply import Reply
+
+
+class Scope(enum.Enum):
+    """How far a fault reaches: what else would meet the same answer now."""
+
+    SESSION = "session"      # this connection broke; another to the same host may serve
+    HOST = "host"            # this host is unwell; another of the same destination may serve
+    MESSAGE = "message"      # this message, with any recipient
+    RECIPIENT = "recipient"  # this recipient alone
+
+
+class Permanence(enum.Enum):
+    DELIVERED = "delivered"
+    TEMPORARY = "temporary"
+    PERMANENT = "permanent"
+
+
+@attrs.frozen
+class Outcome:
+    """``reply`` holds the peer's words, or ours where no peer spoke; ``hop`` names who spoke
+    (``"mx1.example.org [192.0.2.1]:25"``, a Maildir's path), ``""`` where nobody did."""
+
+    permanence: Permanence
+    scope: Scope
+    reply: Reply
+    hop: str
+
+    @property
+    def is_delivered(self) -> bool:
+        return self.permanence is Permanence.DELIVERED
+
+
+def delivered(reply: Reply, hop: str) -> Outcome:
+    """The next hop took responsibility for this recipient."""
+    return Outcome(Permanence.DELIVERED, Scope.RECIPIENT, reply, hop)
+
+
+def refused(reply: Reply, scope: Scope, hop: str) -> Outcome:
+    """The peer said no: a 5yz is permanent, everything else is temporary."""
+    permanence = Permanence.PERMANENT if reply.is_permanent else Permanence.TEMPORARY
+    return Outcome(permanence, scope, reply, hop)
+
+
+def temporary(status: str, why: str, scope: Scope, hop: str) -> Outcome:
+    """Trouble without a peer's verdict: no answer, no connection, no lookup, a bug of ours."""
+    return Outcome(Permanence.TEMPORARY, scope, Reply(451, status, (why,)), hop)
+
+
+def permanent(status: str, why: str, scope: Scope, hop: str) -> Outcome:
+    """A definite verdict of our own: a null MX, a domain that does not exist."""
+    return Outcome(Permanence.PERMANENT, scope, Reply(550, status, (why,)), hop)

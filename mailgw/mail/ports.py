@@ -1,0 +1,133 @@
+"""The doors that higher rooms call and lower rooms do not know: storage, DNS, credentials, journal.
+
+Each is a ``typing.Protocol``.  A fake never suspends; a real one awaits Deferreds.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import attrs
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.event import Event
+from mailgw.mail.message import Arrival, Claim, Destination, Notice, Query, QueueRow, Settlement
+
+WallClock = Callable[[], float]
+"""Seconds since the epoch, UTC.  It may jump; waits use the reactor's monotonic one."""
+
+
+class Draft(Protocol):
+    """A message on its way in.  Nothing of it survives a crash before ``commit`` returns."""
+
+    @property
+    def queue_id(self) -> str: ...
+
+    @property
+    def size_octets(self) -> int:
+        """What was written so far."""
+
+    @property
+    def backlog_octets(self) -> int:
+        """Written to the draft, but not yet taken by the disk: pause the transport above a limit."""
+
+    def write(self, chunk: bytes) -> None:
+        """Append.  Never blocks and never raises; a disk's trouble shows in ``drained`` or ``commit``."""
+
+    async def drained(self) -> None:
+        """Return when ``backlog_octets`` is 0.  TemporaryFault where the disk refused: discard then."""
+
+    async def commit(self, arrival: Arrival, destinations: Sequence[Destination], claim: bool) -> tuple[Claim, ...]:
+        """Make the message durable: file and folder synced, row committed with synchronous=FULL.
+
+        With ``claim``, the recipients are leased at once, one Claim a lane, their content from memory where
+        small; without, they are due at once and () is returned.  TemporaryFault (its reply 452 4.3.1 where
+        the disk is full) leaves nothing behind; the draft is then spent.
+        """
+
+    def discard(self) -> None:
+        """Forget it and its file.  May be called at any time, also twice or after a failed commit; after a
+        commit that returned it does nothing."""
+
+
+class Spool(Protocol):
+    """What remembers the queue.  Every method may raise TemporaryFault and then has changed nothing."""
+
+    def draft(self) -> Draft:
+        """A new draft with a new queue id.  TemporaryFault with 452 4.3.1 below the reserve of free space."""
+
+    def room(self) -> bool:
+        """Whether the free space is above the reserve: below it no new mail, and no attempts, since their
+        results could not be recorded.  Cheap: a reading that is at most a second old."""
+
+    async def claim(self, lane: str, limit: int) -> tuple[Claim, ...]:
+        """Lease at most ``limit`` messages that are due in ``lane``, the longest due first."""
+
+    async def release(self, claim: Claim) -> None:
+        """Give a lease back unattempted: due at once, nothing counted."""
+
+    async def due_lanes(self) -> Sequence[tuple[str, float]]:
+        """Each lane that has unleased, unheld recipients, with its earliest due time (epoch seconds)."""
+
+    async def record(
+        self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice] = ()
+    ) -> tuple[Claim, ...]:
+        """Write down what became of a claim, and commit its notices, in one transaction.
+
+        Recipients of the claim without a settlement stay leased.  Rows that the operator removed, or that
+        another token holds, are left alone.  When the last recipient of a message goes, the message and its
+        body go.  A notice whose queue id exists, or existed within this claim's life, is skipped.
+        Returns the notices' own claims, leased.
+        """
+
+    async def search(self, query: Query, limit: int) -> Sequence[QueueRow]:
+        """Rows in the order of arrival, at most ``limit``; read beside the writer, never on its thread."""
+
+    async def content(self, queue_id: str, limit_octets: int) -> bytes | None:
+        """The first octets of a queued message, or None where no such message is queued."""
+
+    async def retry(self, query: Query) -> int:
+        """Make what matches due now (held ones too); how many recipients."""
+
+    async def remove(self, query: Query) -> int:
+        """Forget what matches, without a bounce; how many recipients."""
+
+    async def close(self) -> None:
+        """Commit what is pending and close.  Leases end: a later start sees them due."""
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+@attrs.frozen
+class MxRecord:
+    preference: int
+    host: str  # lower case, no trailing dot; "" is the null MX of RFC 7505
+
+
+class Resolver(Protocol):
+    """DNS, as far as mail needs it.  An empty answer is a fact (NXDOMAIN and NODATA look the same, but for
+    ``exists``); a server that fails or does not answer in time is a TemporaryFault."""
+
+    async def mx(self, domain: str) -> Sequence[MxRecord]: ...
+
+    async def addresses(self, host: str) -> Sequence[str]:
+        """IPv6 and IPv4 addresses, as text, CNAMEs followed.  TemporaryFault only where neither was learned."""
+
+    async def exists(self, domain: str) -> bool:
+        """False only for NXDOMAIN."""
+
+
+# --- who may log in ------------------------------------------------------------------------------
+
+class Accounts(Protocol):
+    """The accounts that exist, for routing and ``RCPT``; passwords are checked by ``access``."""
+
+    def has(self, recipient: Mailbox) -> bool:
+        """Whether an account of that address exists (local part and domain without regard to case)."""
+
+
+# --- facts ---------------------------------------------------------------------------------------
+
+class Journal(Protocol):
+    """Takes facts.  Never blocks, never raises; losing one never loses mail."""
+
+    def note(self, event: Event) -> None: ...
