@@ -58,7 +58,8 @@ def test_a_file_keeps_to_its_floor(file: Path) -> None:
             below = FLOOR_OF[other] < FLOOR_OF[room]
             # The top floor is one: service, tap and ctl compose each other.
             top = FLOOR_OF[other] == FLOOR_OF[room] == len(FLOORS) - 1
-            assert other == room or below or top, f"{room} imports {other}, which is not below it"
+            spoken = (room, other) == ("interfaces", "mail")  # the contract is written in the nouns
+            assert other == room or below or top or spoken, f"{room} imports {other}, which is not below it"
         if room in PURE:
             assert parts[0] not in IMPURE_MODULES, f"{room} is pure and imports {name}"
         if name == "twisted.internet.reactor":
