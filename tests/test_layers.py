@@ -14,7 +14,7 @@ FLOORS = [
     {"policy", "queue"},
     {"net", "disk"},
     {"spool", "store"},
-    {"receive", "deliver", "access", "web", "app"},
+    {"receive", "deliver", "access", "web", "app", "control"},
     {"config"},
     {"service", "tap", "ctl", "testing"},
 ]
