@@ -1,0 +1,136 @@
+"""What the configuration comes to: one frozen value, made of the settings of every room.
+
+Settings that a room below defines for itself are taken from there; only those that no single room owns
+are defined here.  Every path is absolute, every default already filled in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING, TypeAlias, Union
+
+import attrs
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import Role
+
+if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts quickly
+    from mailgw.deliver.maildir import MaildirSettings
+    from mailgw.deliver.smtp import SmtpSettings
+    from mailgw.queue.route import RouteSettings
+    from mailgw.queue.schedule import RetrySettings
+    from mailgw.spool.sqlite import SpoolSettings
+    from mailgw.store.journal import JournalSettings
+
+Network: TypeAlias = IPv4Network | IPv6Network
+Networks: TypeAlias = tuple[Network, ...]
+"""Addresses are compared unmapped: ``::ffff:192.0.2.1`` is in ``192.0.2.0/24``."""
+
+DEFAULT_CERTIFICATE = ""
+
+
+@attrs.frozen
+class CertificateSettings:
+    """Two PEM files: the certificate with its chain, and its key.  They matched when they were read."""
+
+    certificate: str
+    private_key: str
+
+
+@attrs.frozen
+class TlsSettings:
+    """Certificates by name; ``DEFAULT_CERTIFICATE`` is that of ``[tls]`` itself, the others ``[tls.NAME]``.
+
+    Empty where there is no ``[tls]``.
+    """
+
+    certificates: Mapping[str, CertificateSettings]
+
+
+@attrs.frozen
+class ListenSettings:
+    """One listener.  ``endpoint`` is a Twisted server endpoint string (tcp:, unix: or systemd:).
+
+    ``certificate`` is the name of its default certificate in ``TlsSettings``, or None where it has none
+    and offers no STARTTLS.  Names of clients select among the others (SNI).
+    """
+
+    role: Role
+    endpoint: str
+    relay_from: Networks
+    certificate: str | None
+
+
+@attrs.frozen
+class LimitSettings:
+    """``message_octets`` is what EHLO says as SIZE; ``recipients`` per message; ``errors`` per session, then 421;
+    ``sessions`` at once over all listeners, then 421; ``reserve_octets`` of free space that mail never touches;
+    ``stop_seconds`` for running sessions and attempts after a stop; ``attempt_seconds`` for one delivery."""
+
+    message_octets: int
+    recipients: int
+    errors: int
+    sessions: int
+    reserve_octets: int
+    stop_seconds: float
+    attempt_seconds: float
+
+
+@attrs.frozen
+class DnsSettings:
+    """``servers`` as ``"127.0.0.1:53"`` or ``"[::1]:53"``; () means those of the system.
+
+    ``validating``: their AD bit is believed.  Without effect until DANE.
+    """
+
+    servers: tuple[str, ...]
+    validating: bool
+
+
+@attrs.frozen
+class PythonSettings:
+    """A backend of the user's own: ``target`` is ``"package.module:Name"``, called with ``arguments``.
+
+    ``file`` and ``line`` say where it is configured, for the fault where it cannot be made.
+    """
+
+    target: str
+    arguments: Mapping[str, object]
+    file: str
+    line: int
+
+
+BackendSettings: TypeAlias = Union["MaildirSettings", "SmtpSettings", PythonSettings]
+
+
+@attrs.frozen
+class Config:
+    """A whole gateway.
+
+    ``file`` is the configuration's path, ``""`` where there is none (a quick run, the local trial).
+    ``postmaster`` is where ``<Postmaster>`` goes: the configured one, else postmaster@ the first routed
+    domain, None where no domain is routed; ``postmaster_is_set`` says that it was configured, so that it
+    also gets copies of what cannot be delivered or returned.  ``control`` is the control socket's path.
+    """
+
+    file: str
+    hostname: str
+    state: str
+    postmaster: Mailbox | None
+    postmaster_is_set: bool
+    trusted_clients: Networks
+    tls: TlsSettings
+    listeners: tuple[ListenSettings, ...]
+    passwd_file: str | None
+    routes: tuple[RouteSettings, ...]
+    backends: Mapping[str, BackendSettings]
+    retry: RetrySettings
+    limits: LimitSettings
+    journal: JournalSettings
+    spool: SpoolSettings
+    dns: DnsSettings
+
+    @property
+    def control(self) -> str:
+        return f"{self.state}/control.sock"
