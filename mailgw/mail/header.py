@@ -1,0 +1,102 @@
+"""The header of a message, as far as a gateway reads and writes it (RFC 5322 s2.2, RFC 5321 s4.4, RFC 3848).
+
+Not done: unfolding and parsing of field bodies; a gateway keeps content as it came and only counts,
+looks for, and adds whole fields.
+"""
+
+import functools
+import re
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import Client, Role, TlsFacts
+
+# RFC 5322 s2.2: field-name = 1*ftext, ftext = %d33-57 / %d59-126; s4.5 lets white space stand before the colon
+_FIELD_START = re.compile(rb"[!-9;-~]+[ \t]*:")
+_RECEIVED = re.compile(rb"(?:\A|\n)received[ \t]*:", re.IGNORECASE)
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+# What may stand in a name that a client gave of itself, so that it cannot end a comment or a field.
+_UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9.\-_:\[\]]")
+
+
+def header_end(content: bytes, start: int = 0) -> int:
+    """The index behind the empty line that ends the header, or -1 where ``content`` holds no such line.
+
+    ``start`` is where an earlier look ended; it may point into the middle of a line end.
+    """
+    if content.startswith(b"\r\n"):
+        return 2
+    found = content.find(b"\r\n\r\n", max(0, start - 3))
+    return found + 4 if found >= 0 else -1
+
+
+def starts_with_field(content: bytes) -> bool:
+    """Whether the first line is a header field, not the body of a message that has no header."""
+    return _FIELD_START.match(content) is not None
+
+
+def count_received(header: bytes) -> int:
+    """How many ``Received`` fields there are: how many hops a message has come (RFC 5321 s6.3)."""
+    return len(_RECEIVED.findall(header))
+
+
+def has_field(header: bytes, name: bytes) -> bool:
+    """Whether a field of that name (no colon) stands in ``header``."""
+    return re.search(rb"(?:\A|\n)" + re.escape(name) + rb"[ \t]*:", header, re.IGNORECASE) is not None
+
+
+def protocol_word(client: Client) -> str:
+    """RFC 3848 and RFC 5321 s4.4: SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA, LMTP, LMTPS ..."""
+    if not client.extended:
+        return "SMTP"
+    word = "LMTP" if client.role is Role.LMTP else "ESMTP"
+    return word + ("S" if client.tls else "") + ("A" if client.login else "")
+
+
+def received_field(client: Client, hostname: str, queue_id: str, recipients: tuple[Mailbox, ...], now: float) -> bytes:
+    """The ``Received`` field that this host puts on top, with its line end (RFC 5321 s4.4).
+
+    ``FOR`` names the recipient only where there is just one, so that no copy tells of the others
+    (RFC 5321 s7.2).  The login is not shown: the journal has it.
+    """
+    lines = [
+        f"Received: from {_UNSAFE_IN_NAME.sub('?', client.helo) or 'unknown'} ({_tcp_info(client.address)})",
+        *([f"\t(using {_tls_text(client.tls)})"] if client.tls else []),
+        f"\tby {hostname} with {protocol_word(client)} id {queue_id}",
+    ]
+    if len(recipients) == 1:
+        lines.append(f"\tfor <{recipients[0]}>")
+    return ("\r\n".join(lines) + f";\r\n\t{date_text(int(now))}\r\n").encode()
+
+
+@functools.lru_cache(maxsize=4)
+def date_text(now: int) -> str:
+    """RFC 5322 s3.3 date-time in UTC for epoch seconds; the same second is asked for many times."""
+    days, second_of_day = divmod(now, 86400)
+    year, month, day = _civil_date(days)
+    hour, rest = divmod(second_of_day, 3600)
+    weekday = _DAYS[(days + 3) % 7]  # 1970-01-01 was a Thursday
+    return f"{weekday}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{rest // 60:02}:{rest % 60:02} +0000"
+
+
+def _civil_date(days: int) -> tuple[int, int, int]:
+    """Year, month, day of a count of days since 1970-01-01, without a time module in a pure room."""
+    # Years that begin on 1 March put the leap day last, so that months have a fixed length.
+    days += 719468
+    era, day_of_era = divmod(days, 146097)
+    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    shifted = (5 * day_of_year + 2) // 153
+    month = shifted + 3 if shifted < 10 else shifted - 9
+    year = year_of_era + era * 400 + (1 if month <= 2 else 0)
+    return year, month, day_of_year - (153 * shifted + 2) // 5 + 1
+
+
+def _tcp_info(address: str) -> str:
+    if ":" in address:
+        return f"[IPv6:{address}]"
+    return f"[{address}]" if address[:1].isdigit() else address
+
+
+def _tls_text(tls: TlsFacts) -> str:
+    return f"{tls.version} with cipher {tls.cipher} ({tls.bits} bits)"

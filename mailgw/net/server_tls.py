@@ -1,0 +1,149 @@
+"""TLS for listeners: certificates from files, chosen by SNI, read again when the files change.
+
+Protocol floor TLS 1.2 (RFC 8996 retires 1.0 and 1.1; RFC 8314 s4.1).  Not done: client certificates, OCSP.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+
+import attrs
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+log = Logger()
+
+
+@attrs.frozen
+class CertificateFiles:
+    """PEM files: the chain with the leaf first, and its key."""
+
+    certificate: str
+    private_key: str
+
+
+def load_context(files: CertificateFiles) -> SSL.Context:
+    """A server context for one certificate.
+
+    Raises ``ValueError`` with one line that names the file and what to do about it; the key's contents are
+    never in it.
+    """
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_options(
+        SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | getattr(SSL, "OP_NO_RENEGOTIATION", 0)
+    )
+    # An idle session costs its buffers else: 10,000 of them are 300 MB.
+    context.set_mode(SSL._lib.SSL_MODE_RELEASE_BUFFERS)
+    context.set_session_id(b"mailgw")
+    for path in (files.certificate, files.private_key):
+        try:
+            with open(path, "rb"):
+                pass
+        except OSError as fault:
+            raise ValueError(f"{path}: {fault.strerror}; it must be readable by the user that mailgw runs as") from None
+    try:
+        context.use_certificate_chain_file(files.certificate)
+    except SSL.Error:
+        raise ValueError(f"{files.certificate}: not a PEM certificate chain") from None
+    try:
+        context.use_privatekey_file(files.private_key)
+    except SSL.Error:
+        # OpenSSL checks the pair when the key is loaded behind its certificate.
+        raise ValueError(
+            f"{files.private_key}: not an unencrypted PEM private key, or not the key of {files.certificate}"
+        ) from None
+    try:
+        context.check_privatekey()
+    except SSL.Error:
+        raise ValueError(f"{files.private_key}: does not belong to {files.certificate}") from None
+    return context
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerTls:
+    """Makes the TLS side of accepted connections.
+
+    ``default`` names the certificate for clients that send no or an unknown name; ``others`` are chosen by
+    the names in them.  ``changed`` looks at the files again; one that became unreadable leaves the old
+    certificate in force and is logged.
+    """
+
+    def __init__(self, default: CertificateFiles, others: Mapping[str, CertificateFiles]) -> None:
+        self._files = {"": default, **others}
+        self._stamps: dict[str, tuple[object, ...]] = {}
+        self._contexts: dict[str, SSL.Context] = {}
+        self._names: dict[str, SSL.Context] = {}
+        for name in self._files:
+            self._load(name)
+        self._index()
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        return SSL.Connection(self._contexts[""], None)
+
+    def reload(self) -> bool:
+        """Read the files that changed since; whether anything did.  Cheap enough for every minute."""
+        changed = False
+        for name, files in self._files.items():
+            if self._stamp(files) == self._stamps.get(name):
+                continue
+            try:
+                self._load(name)
+                changed = True
+            except ValueError as fault:
+                self._stamps[name] = self._stamp(files)  # say it once, not every minute
+                log.error("TLS certificate not replaced: {why}", why=str(fault))
+        if changed:
+            self._index()
+        return changed
+
+    def _load(self, name: str) -> None:
+        files = self._files[name]
+        stamp = self._stamp(files)
+        context = load_context(files)
+        context.set_tlsext_servername_callback(self._choose)
+        self._contexts[name] = context
+        self._stamps[name] = stamp
+
+    def _stamp(self, files: CertificateFiles) -> tuple[object, ...]:
+        stamp: list[object] = []
+        for path in (files.certificate, files.private_key):
+            try:
+                status = os.stat(path)
+                stamp += [status.st_mtime_ns, status.st_size, status.st_ino]
+            except OSError as fault:
+                stamp.append(fault.errno)
+        return tuple(stamp)
+
+    def _index(self) -> None:
+        self._names = {}
+        for name, context in self._contexts.items():
+            if name:
+                for host in certificate_names(self._files[name].certificate):
+                    self._names.setdefault(host, context)
+
+    def _choose(self, connection: SSL.Connection) -> None:
+        # RFC 6066 s3: an unknown name is no error, the default certificate answers.
+        name = (connection.get_servername() or b"").decode("ascii", "replace").lower()
+        context = self._names.get(name) or self._names.get("*." + name.partition(".")[2])
+        if context is not None:
+            connection.set_context(context)
+
+
+def certificate_names(path: str) -> tuple[str, ...]:
+    """The DNS names of the leaf certificate in a PEM file, in lower case; () where it names none."""
+    from cryptography import x509
+
+    with open(path, "rb") as file:
+        leaf = x509.load_pem_x509_certificates(file.read())[0]
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(n.lower() for n in names.get_values_for_type(x509.DNSName))
+
+
+Chooser = Callable[[str | None], ServerTls | None]
+"""Which TLS a listener uses, by the name in its ``tls`` key (None: ``[tls]`` itself)."""

@@ -1,0 +1,6 @@
+"""May it pass?  Verdicts of rules at each stage of a session, folded by a chain.
+
+Floor 2, pure: a rule sees facts and gives a verdict, both data, so that one message's whole path can be
+explained, tested and replayed.  What a rule has to ask of the world (does this mailbox exist?) is handed
+to it as an ``async`` callable.  The room must not know dialogs, queues or configuration; ``receive`` calls it.
+"""

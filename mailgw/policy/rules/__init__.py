@@ -1,0 +1,1 @@
+"""The rules that every gateway runs: one idea a file."""

@@ -1,0 +1,60 @@
+"""No open relay: who may send where, and whether the recipient exists (RFC 5321 s3.6.2, s3.7).
+
+A route that names a domain or an address takes mail from anyone; what only ``*`` serves is for clients
+that logged in or stand in ``relay_from``.  No order of the routes changes that.
+"""
+
+import enum
+from collections.abc import Awaitable, Callable
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.reply import Reply
+from mailgw.policy.verdict import Facts, Stage, Verdict
+
+
+class Reach(enum.Enum):
+    """For whom a recipient is served."""
+
+    ANYONE = "anyone"    # a route names it
+    CLIENTS = "clients"  # the route "*"
+    NOBODY = "nobody"    # no route
+
+
+class RelayRule:
+    name = "relay"
+    stages = frozenset({Stage.RCPT})
+
+    def __init__(self, reach: Callable[[Mailbox], Reach]) -> None:
+        self._reach = reach
+
+    async def judge(self, stage: Stage, facts: Facts) -> Verdict | None:
+        assert facts.recipient is not None
+        reach = self._reach(facts.recipient)
+        if reach is Reach.ANYONE:
+            return None
+        if facts.client.login is None and not facts.client.may_relay:
+            return Verdict(
+                self.name,
+                "no route names it, and the client neither logged in nor is in relay_from",
+                Reply(550, "5.7.1", (f"<{facts.recipient}>: relay access denied",)),
+            )
+        if reach is Reach.NOBODY:
+            return Verdict(
+                self.name, "no route", Reply(550, "5.1.2", (f"<{facts.recipient}>: no route to this domain",))
+            )
+        return None
+
+
+class RecipientRule:
+    """Asks the backend that would deliver whether it knows the recipient."""
+
+    name = "recipient"
+    stages = frozenset({Stage.RCPT})
+
+    def __init__(self, refusal: Callable[[Mailbox], Awaitable[Reply | None]]) -> None:
+        self._refusal = refusal
+
+    async def judge(self, stage: Stage, facts: Facts) -> Verdict | None:
+        assert facts.recipient is not None
+        reply = await self._refusal(facts.recipient)
+        return None if reply is None else Verdict(self.name, "the backend refuses it", reply)
