@@ -1,0 +1,21 @@
+"""Protocols as pure dialogs: octets in, events and octets out (SMTP and LMTP, both ends).
+
+Floor 1, pure: no socket, no clock, no chance, no Twisted.  It knows the nouns of ``mailgw.mail`` and the
+RFCs, and must not know who may send what, where mail is stored, or how octets travel.  ``receive`` drives
+the server's dialog, ``deliver`` the client's; either may split the octets at any place and gets the
+same events.
+
+A map:
+    lines           strict CRLF lines with a limit, in step again after every bad one
+    dots            the content after DATA: unstuffed, in chunks, ended by CRLF.CRLF alone
+    smtp_grammar    the commands' arguments: paths, parameters, names
+    smtp_replies    what the server says of its own accord
+    sasl            PLAIN and LOGIN
+    smtp_server     the server's dialog: order, state, and whose turn it is
+    stuffing        dots the other way
+    smtp_client     the client's dialog
+
+A dialog never raises for what a peer sends.  ``LocalProtocolError`` out of one is a bug of its caller.
+
+Known faults: no CHUNKING, SMTPUTF8, DSN, BINARYMIME, or SCRAM yet.
+"""
