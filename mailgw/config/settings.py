@@ -66,13 +66,17 @@ class ListenSettings:
 class LimitSettings:
     """``message_octets`` is what EHLO says as SIZE; ``recipients`` per message; ``errors`` per session, then 421;
     ``sessions`` at once over all listeners, then 421; ``reserve_octets`` of free space that mail never touches;
-    ``stop_seconds`` for running sessions and attempts after a stop; ``attempt_seconds`` for one delivery."""
+    ``command_seconds`` to wait for a client's next command, ``data_seconds`` for the next octets of content
+    (RFC 5321 s4.5.3.2); ``stop_seconds`` for running sessions and attempts after a stop; ``attempt_seconds``
+    for one delivery."""
 
     message_octets: int
     recipients: int
     errors: int
     sessions: int
     reserve_octets: int
+    command_seconds: float
+    data_seconds: float
     stop_seconds: float
     attempt_seconds: float
 
