@@ -15,6 +15,9 @@ from zope.interface import implementer
 
 log = Logger()
 
+# <openssl/ssl.h>; pyOpenSSL has no name for it
+SSL_MODE_RELEASE_BUFFERS = 0x10
+
 
 @attrs.frozen
 class CertificateFiles:
@@ -36,7 +39,7 @@ def load_context(files: CertificateFiles) -> SSL.Context:
         SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | getattr(SSL, "OP_NO_RENEGOTIATION", 0)
     )
     # An idle session costs its buffers else: 10,000 of them are 300 MB.
-    context.set_mode(SSL._lib.SSL_MODE_RELEASE_BUFFERS)
+    context.set_mode(SSL_MODE_RELEASE_BUFFERS)
     context.set_session_id(b"mailgw")
     for path in (files.certificate, files.private_key):
         try:

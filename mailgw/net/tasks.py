@@ -31,14 +31,14 @@ class TaskGroup:
 
         def ended(result: object) -> None:
             self._tasks.discard(task)
-            if isinstance(result, Failure) and not result.check(CancelledError):
+            if isinstance(result, Failure) and not isinstance(result.value, CancelledError):
                 self._on_failure(what, result)
             if not self._tasks:
                 waiting, self._idle = self._idle, []
                 for one in waiting:
                     one.callback(None)
 
-        task.addBoth(ended)
+        task.addBoth(ended)  # type: ignore[unused-awaitable] # the group owns it
 
     def cancel(self) -> None:
         """Cancel all that still wait."""

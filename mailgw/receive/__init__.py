@@ -1,0 +1,7 @@
+"""Mail comes in: the Twisted shell around ``wire.smtp_server``, and the transaction that fills a draft.
+
+Floor 5.  It knows transports, time limits and back-pressure; what a command means is the dialog's to know,
+whether a message may pass the policy's, and where it goes the intake's.  The rule of the room: the 250 after
+content leaves only when ``Draft.commit`` has returned; every fault of ours before that is a 4yz.
+``service`` builds one ``EsmtpFactory`` a listener.
+"""

@@ -1,0 +1,546 @@
+"""One connection: drives the dialog, asks the policy, fills the draft (RFC 5321 s4.5.3.2, RFC 3207, RFC 8314 s3.3).
+
+Rules:
+    While an answer is owed the dialog is paused, and a client that goes on sending is not read.
+    Where content comes faster than the disk takes it, or replies go unread, the client is not read either.
+    One catch-all a conversation: what is not foreseen is logged with its traceback and answered 451 4.3.0.
+    A commit that was begun is never cancelled.
+"""
+
+from collections.abc import Coroutine
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, assert_never
+from typing import Protocol as Shape
+
+import attrs
+from OpenSSL import SSL
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHandshakeListener,
+    IOpenSSLServerConnectionCreator,
+    IPushProducer,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mailgw.mail import event as fact
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import Client, Role, TlsFacts, path_text
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.reply import Reply
+from mailgw.policy.verdict import Facts, Stage, Verdict
+from mailgw.receive.transaction import Transaction
+from mailgw.wire import smtp_replies
+from mailgw.wire.smtp_server import (
+    NEED_DATA,
+    PAUSED,
+    Awaiting,
+    Content,
+    ContentEnd,
+    Credentials,
+    Data,
+    Dialog,
+    Event,
+    Expelled,
+    Hello,
+    Mail,
+    Quit,
+    Rcpt,
+    Reset,
+    StartTls,
+)
+
+if TYPE_CHECKING:
+    from mailgw.receive.factory import EsmtpFactory
+
+log = Logger()
+
+# A draft may be this far ahead of the disk before the client is paused.
+BACKLOG_OCTETS = 1024 * 1024
+# RFC 5321 s4.5.3.2.3: a client waits 5 minutes for our answer to RCPT; we give up on ourselves before that.
+ANSWER_SECONDS = 240.0
+
+_TOO_MANY = Reply(421, "4.7.0", ("Too many connections, please try again later",))
+
+
+class SessionTransport(Shape):
+    """What a session uses of Twisted's stream transports."""
+
+    def write(self, data: bytes) -> None: ...
+    def loseConnection(self) -> None: ...
+    def abortConnection(self) -> None: ...
+    def getPeer(self) -> IAddress: ...
+    def getHandle(self) -> SSL.Connection: ...
+    def startTLS(self, contextFactory: IOpenSSLServerConnectionCreator) -> None: ...
+    def pauseProducing(self) -> None: ...
+    def resumeProducing(self) -> None: ...
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None: ...
+    def unregisterProducer(self) -> None: ...
+
+
+@implementer(IHandshakeListener, IPushProducer)
+class EsmtpProtocol(Protocol):
+    """Built by ``EsmtpFactory``; ends by QUIT, a time limit, too many errors, or ``finish``."""
+
+    factory: "EsmtpFactory"
+    transport: SessionTransport  # type: ignore[assignment] # Twisted: any ITransport or None
+
+    def __init__(self, factory: "EsmtpFactory", session_id: str) -> None:
+        self.factory = factory
+        self.client = Client(session_id, factory.settings.role, "", 0, False)
+        self._clock = factory.clock
+        self._limits = factory.time_limits
+        self._dialog = Dialog(factory.dialog_settings, tls=factory.settings.role is Role.SUBMISSIONS)
+        self._transaction: Transaction | None = None
+        self._timer: IDelayedCall | None = None
+        self._began = self._heard = self._clock.seconds()
+        self._task: Deferred[Reply | None] | None = None
+        self._messages = 0
+        self._why = "lost"
+        # Why we do not read: any of these.
+        self._pumping = self._paused = self._draining = self._unread = False
+        self._committing = self._leaving = self._closed = self._lost = self._in_handshake = False
+
+    # --- the transport's calls ------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        self.client = self._identify()
+        client = self.client
+        self.factory.note(fact.Connected(client.session_id, client.role.value, client.address, client.port))
+        self._timer = self._clock.callLater(self._limits[Awaiting.COMMAND], self._time_is_up)
+        self.transport.registerProducer(self, True)
+        admitted = self.factory.sessions.add(self)
+        if client.role is Role.SUBMISSIONS:
+            if not admitted:
+                self._why = "refused"
+                self._close()
+                return
+            self._start_tls()
+            return
+        self._greet(admitted)
+
+    def dataReceived(self, octets: bytes) -> None:
+        self._heard = self._clock.seconds()
+        self._dialog.receive(octets)
+        self._pump()
+        if self._dialog.awaiting is Awaiting.ANSWER and self._dialog.backlog_octets:
+            self._paused = True
+            self._regulate()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost = True
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._drop_transaction()
+        if self._task is not None and not self._committing:
+            self._task.cancel()
+        self.factory.sessions.discard(self)
+        client = self.client
+        if self._in_handshake:
+            self.factory.note(fact.TlsFailed(client.session_id, client.address, _reason_text(reason)))
+        seconds = round(self._clock.seconds() - self._began, 3)
+        self.factory.note(
+            fact.Disconnected(client.session_id, client.address, self._why, seconds, self._messages)
+        )
+
+    def handshakeCompleted(self) -> None:
+        connection = self.transport.getHandle()
+        tls = TlsFacts(
+            connection.get_protocol_version_name(),
+            connection.get_cipher_name() or "",
+            connection.get_cipher_bits() or 0,
+        )
+        # RFC 3207 s4.2: all that was learned in clear is forgotten.
+        self.client = attrs.evolve(self._identify(), tls=tls)
+        self._in_handshake = False
+        self._heard = self._clock.seconds()
+        self.factory.note(fact.TlsStarted(self.client.session_id, self.client.address, tls.version, tls.cipher))
+        if self.client.role is Role.SUBMISSIONS:
+            self._greet(admitted=True)
+        else:
+            self._dialog.tls_started()
+            self._pump()
+
+    # --- the transport asks us, who write, to wait: the client does not read its replies ------------
+
+    def pauseProducing(self) -> None:
+        self._unread = True
+        self._regulate()
+
+    def resumeProducing(self) -> None:
+        self._unread = False
+        self._regulate()
+
+    def stopProducing(self) -> None:
+        """The connection is going; ``connectionLost`` follows."""
+
+    # --- the service's calls ----------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Close as soon as no message is under way: RFC 5321 s3.8 lets 421 stand anywhere."""
+        self._leaving = True
+        self._flush()
+
+    def abort(self) -> None:
+        """Close now.  An unfinished message was never acknowledged; its client keeps it."""
+        self._why = "shutdown"
+        self.transport.abortConnection()
+
+    # --- the conversation --------------------------------------------------------------------------
+
+    def _identify(self) -> Client:
+        peer = self.transport.getPeer()
+        address, port = getattr(peer, "host", "local"), getattr(peer, "port", 0)
+        if ":" in address:
+            # A v6 listener shows v4 clients as ::ffff:192.0.2.1; relay_from and the trace mean the v4 address.
+            parsed = ip_address(address.partition("%")[0])
+            address = str(getattr(parsed, "ipv4_mapped", None) or parsed)
+        old = self.client
+        return Client(old.session_id, old.role, address, port, self.factory.may_relay(address))
+
+    def _greet(self, admitted: bool) -> None:
+        if admitted:
+            self._dialog.greet(self.factory.greeting)
+        else:
+            self._why = "refused"
+            self._dialog.greet(_TOO_MANY)
+        self._flush()
+
+    def _start_tls(self) -> None:
+        self._in_handshake = True
+        tls = self.factory.settings.tls
+        assert tls is not None
+        self.transport.startTLS(tls)
+
+    def _pump(self) -> None:
+        """Work off the dialog's events until it needs data or an answer."""
+        if self._pumping or self._lost:
+            return
+        self._pumping = True
+        try:
+            while True:
+                event = self._dialog.next_event()
+                if event is NEED_DATA or event is PAUSED:
+                    break
+                self._take(event)
+        except Exception:  # noqa: BLE001 - the one catch-all of this conversation
+            self._fail(Failure())  # type: ignore[no-untyped-call] # Twisted has no types there
+        finally:
+            self._pumping = False
+        self._flush()
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Content(octets):
+                assert self._transaction is not None
+                self._transaction.write(octets)
+                if not self._draining and self._transaction.backlog_octets > BACKLOG_OCTETS:
+                    self._draining = True
+                    self.factory.tasks.spawn("drain", self._drain(self._transaction))
+            case Rcpt(path):
+                self._owe(self._on_rcpt(path))
+            case Mail():
+                self._on_mail(event)
+            case Data():
+                self._on_data()
+            case ContentEnd(fault):
+                self._on_content_end(fault)
+            case Hello(name, extended):
+                self._drop_transaction()
+                self.client = attrs.evolve(self.client, helo=name, extended=extended)
+                if self.factory.chain.has_rules(Stage.HELO):
+                    self._owe(self._on_hello())
+                else:
+                    self._dialog.accept_hello()
+            case StartTls():
+                self._drop_transaction()
+                self._dialog.answer(smtp_replies.READY_FOR_TLS)
+            case Credentials():
+                self._owe(self._on_credentials(event))
+            case Reset():
+                self._drop_transaction()
+            case Quit():
+                self._why = "quit"
+            case Expelled(reply):
+                self._why = "error"
+                self._reject(Stage.CONNECT, Verdict("protocol", "", reply))
+            case _:
+                assert_never(event)
+
+    def _owe(self, coroutine: Coroutine[Deferred[Any], Any, Reply | None]) -> None:
+        """Answer with what the coroutine returns, now or later; None means that it was answered."""
+        task = Deferred.fromCoroutine(coroutine)
+        self._task = task
+        answered = task.addCallbacks(self._answer, self._fail)
+        answered.addErrback(_log_bug)  # type: ignore[unused-awaitable] # the end of the chain
+
+    def _answer(self, reply: Reply | None) -> None:
+        self._task = None
+        self._heard = self._clock.seconds()
+        if self._lost:
+            return
+        if reply is not None:
+            self._dialog.answer(reply)
+        self._pump()
+
+    def _fail(self, failure: Failure) -> None:
+        """The catch-all: nothing that went wrong with us is ever the client's fault."""
+        self._task = None
+        self._drop_transaction()
+        fault = failure.value
+        reply = smtp_replies.LOCAL_TROUBLE
+        if isinstance(fault, TemporaryFault):
+            reply = fault.reply
+            self._reject(Stage.CONTENT, Verdict("trouble", fault.why, reply))
+        elif isinstance(fault, CancelledError):
+            self._why = "timeout"
+        else:
+            self._why = "error"
+            self._leaving = True
+            log.failure("session {session_id} failed", failure=failure, session_id=self.client.session_id)
+            self.factory.note(fact.Trouble("session", type(fault).__name__, self.client.session_id, ""))
+        if self._lost:
+            return
+        if self._dialog.awaiting is Awaiting.ANSWER:
+            self._dialog.answer(reply)
+            self._pump()
+        else:
+            self._dialog.close(Reply(421, "4.3.0", reply.lines))
+            self._flush()
+
+    def _flush(self) -> None:
+        """Send what there is to say, and follow where the dialog stands now."""
+        dialog = self._dialog
+        if self._lost or self._pumping:
+            return
+        if self._leaving and self._transaction is None and dialog.awaiting is Awaiting.COMMAND:
+            if self._why == "lost":
+                self._why = "shutdown"
+            dialog.close(smtp_replies.SHUTTING_DOWN)
+        octets = dialog.output()
+        if octets:
+            self.transport.write(octets)
+        if dialog.is_closing:
+            self._close()
+            return
+        if dialog.awaits_tls and not self._in_handshake:
+            self._start_tls()
+        if self._paused and dialog.awaiting is not Awaiting.ANSWER:
+            self._paused = False
+            self._regulate()
+        deadline = self._heard + self._limits[dialog.awaiting]
+        if self._timer is not None and deadline < self._timer.getTime():
+            self._timer.reset(max(0.0, deadline - self._clock.seconds()))
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self.transport.unregisterProducer()  # TLS would else wait for the producer's end
+        self.transport.resumeProducing()     # to see the peer's FIN
+        self.transport.loseConnection()
+        if self._timer is not None:
+            self._timer.reset(self._limits[Awaiting.NOTHING])
+
+    def _regulate(self) -> None:
+        if self._closed or self._lost:
+            return
+        if self._paused or self._draining or self._unread:
+            self.transport.pauseProducing()
+        else:
+            self.transport.resumeProducing()
+
+    def _time_is_up(self) -> None:
+        """A limit may have passed.  Timers are not moved at each read; they look here how long it was silent."""
+        if self._closed:
+            self.transport.abortConnection()
+            return
+        awaiting = Awaiting.HANDSHAKE if self._in_handshake else self._dialog.awaiting
+        left = self._heard + self._limits[awaiting] - self._clock.seconds()
+        if left > 0.001:
+            self._timer = self._clock.callLater(left, self._time_is_up)
+            return
+        self._timer = self._clock.callLater(self._limits[Awaiting.NOTHING], self._time_is_up)
+        if awaiting is Awaiting.ANSWER:
+            if self._task is not None and not self._committing:
+                self._task.cancel()
+            self._heard = self._clock.seconds()
+            return
+        self._why = "timeout"
+        self._drop_transaction()
+        if self._in_handshake:
+            self._closed = True
+            self.transport.abortConnection()
+            return
+        self._dialog.close(smtp_replies.TIMED_OUT)
+        self._flush()
+
+    # --- what the client did ----------------------------------------------------------------------------
+
+    async def _on_hello(self) -> Reply | None:
+        verdict = await self.factory.chain.judge(Stage.HELO, Facts(self.client))
+        if verdict.reply is None:
+            self._dialog.accept_hello()
+            return None
+        return self._reject(Stage.HELO, verdict)
+
+    async def _on_credentials(self, offered: Credentials) -> Reply:
+        """RFC 4954 s6; one answer whether the name or the password was wrong."""
+        client = self.client
+        login: str | None = None
+        # RFC 4616 s2: acting for another identity is not offered.
+        if offered.authzid in ("", offered.login):
+            try:
+                login = await self.factory.log_in(offered.login, offered.password)
+            except TemporaryFault:
+                return Reply(454, "4.7.0", ("Temporary authentication failure",))
+        if login is None:
+            self.factory.note(
+                fact.LoginFailed(client.session_id, client.address, offered.login[:256], offered.mechanism)
+            )
+            return smtp_replies.LOGIN_FAILED
+        self.client = attrs.evolve(self.client, login=login)
+        self.factory.note(fact.LoggedIn(client.session_id, client.address, login, offered.mechanism))
+        return smtp_replies.LOGGED_IN
+
+    def _on_mail(self, mail: Mail) -> None:
+        if self._leaving:
+            self._why = "shutdown"
+            self._dialog.answer(smtp_replies.SHUTTING_DOWN)
+        elif self.factory.chain.has_rules(Stage.MAIL):
+            self._owe(self._judge_mail(mail))
+        else:
+            self._begin(mail)
+            self._dialog.answer(smtp_replies.SENDER_OK)
+
+    async def _judge_mail(self, mail: Mail) -> Reply:
+        verdict = await self.factory.chain.judge(Stage.MAIL, Facts(self.client, mail.path))
+        if verdict.reply is not None:
+            return self._reject(Stage.MAIL, verdict, mail.path)
+        self._begin(mail)
+        return smtp_replies.SENDER_OK
+
+    def _begin(self, mail: Mail) -> None:
+        self._transaction = Transaction(
+            mail.path, mail.body_type, self.factory.intake, self.client, self._clock.seconds()
+        )
+
+    async def _on_rcpt(self, path: Mailbox) -> Reply:
+        transaction = self._transaction
+        assert transaction is not None
+        recipient = path
+        if path.is_bare_postmaster:
+            # RFC 5321 s4.5.1: accepted without a domain and without regard to case
+            if self.factory.settings.postmaster is None:
+                return Reply(550, "5.1.1", ("<Postmaster>: nobody has that duty here",))
+            recipient = self.factory.settings.postmaster
+        facts = Facts(self.client, transaction.reverse_path, recipient)
+        verdict = await self.factory.chain.judge(Stage.RCPT, facts)
+        if verdict.reply is not None:
+            return self._reject(Stage.RCPT, verdict, transaction.reverse_path, recipient)
+        transaction.add(recipient)
+        return smtp_replies.RECIPIENT_OK
+
+    def _on_data(self) -> None:
+        assert self._transaction is not None
+        try:
+            self._transaction.open(self.factory.settings.hostname, self.factory.wall_clock)
+        except TemporaryFault as fault:
+            self._dialog.answer(self._reject(Stage.CONTENT, Verdict("room", fault.why, fault.reply)))
+        else:
+            self._dialog.answer(smtp_replies.START_CONTENT)
+
+    def _on_content_end(self, fault: Reply | None) -> None:
+        transaction, self._transaction = self._transaction, None
+        assert transaction is not None
+        if fault is not None:
+            transaction.discard()
+            self._dialog.answer(
+                self._reject(Stage.CONTENT, Verdict("content", "", fault), transaction.reverse_path)
+            )
+            return
+        self._committing = True
+        self._owe(self._commit(transaction))
+
+    async def _commit(self, transaction: Transaction) -> Reply:
+        """Where responsibility passes (RFC 5321 s6.1): the 250 is returned after the durable commit alone."""
+        try:
+            transaction.end_content()
+            facts = Facts(self.client, transaction.reverse_path, None, transaction.header)
+            verdict = await self.factory.chain.judge(Stage.CONTENT, facts)
+            if verdict.reply is not None:
+                return self._reject(Stage.CONTENT, verdict, transaction.reverse_path)
+            accepted = await transaction.commit()
+        finally:
+            self._committing = False
+            transaction.discard()
+        self._messages += 1
+        client = self.client
+        self.factory.note(
+            fact.Queued(
+                client.session_id,
+                accepted.queue_id,
+                client.address,
+                client.login or "",
+                path_text(transaction.reverse_path),
+                tuple(str(r) for r in transaction.recipients),
+                accepted.size_octets,
+                round(self._clock.seconds() - transaction.started, 6),
+            )
+        )
+        return Reply(250, "2.0.0", (f"OK, queued as {accepted.queue_id}",))
+
+    async def _drain(self, transaction: Transaction) -> None:
+        try:
+            await transaction.drained()
+        except TemporaryFault:
+            pass  # the commit will say so; until then content is read and dropped, in step
+        self._draining = False
+        self._heard = self._clock.seconds()
+        self._regulate()
+
+    def _drop_transaction(self) -> None:
+        transaction, self._transaction = self._transaction, None
+        if transaction is not None:
+            transaction.discard()
+
+    def _reject(
+        self, stage: Stage, verdict: Verdict, path: Mailbox | None = None, recipient: Mailbox | None = None
+    ) -> Reply:
+        """Write down an objection and return its reply."""
+        reply = verdict.reply
+        assert reply is not None
+        self.factory.note(
+            fact.Rejected(
+                self.client.session_id,
+                self.client.address,
+                stage.value,
+                verdict.rule,
+                reply.code,
+                reply.status,
+                reply.text,
+                path_text(path),
+                str(recipient) if recipient is not None else "",
+            )
+        )
+        return reply
+
+
+def _log_bug(failure: Failure) -> None:
+    log.failure("answering failed", failure=failure)
+
+
+def _reason_text(reason: Failure) -> str:
+    """Why a handshake failed, in one line: OpenSSL's words where it has any."""
+    value = reason.value
+    if isinstance(value, ConnectionDone):
+        return "the client closed"
+    details = value.args[0] if value is not None and value.args else ""
+    if isinstance(details, list) and details:
+        return str(details[0][-1])[:200]
+    return (str(value) or type(value).__name__)[:200]

@@ -1,0 +1,57 @@
+"""What a listener is told when it is built, and the ports it calls."""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network
+from typing import Protocol
+
+import attrs
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import Role
+from mailgw.mail.message import Claim, Destination
+from mailgw.mail.ports import Draft
+
+
+@attrs.frozen
+class TimeLimits:
+    """How long we wait for a client, in seconds (RFC 5321 s4.5.3.2, server side)."""
+
+    command: float      # s4.5.3.2.7: at least 5 minutes
+    data_block: float   # s4.5.3.2.5: 3 minutes between two blocks of content
+    handshake: float    # TLS has no figure in the RFC; a slow phone needs seconds, not minutes
+    closing: float      # to take our last reply
+
+
+RFC_TIME_LIMITS = TimeLimits(command=300.0, data_block=180.0, handshake=60.0, closing=10.0)
+
+
+@attrs.frozen
+class ReceiveSettings:
+    """One listener.  ``postmaster`` is where the bare ``<Postmaster>`` goes."""
+
+    role: Role
+    hostname: str
+    relay_from: Sequence[IPv4Network | IPv6Network]
+    tls: IOpenSSLServerConnectionCreator | None
+    message_octets: int
+    recipients: int
+    errors: int
+    postmaster: Mailbox | None
+    time_limits: TimeLimits
+
+
+class Intake(Protocol):
+    """Where accepted mail goes: the spool behind the routes."""
+
+    def draft(self) -> Draft:
+        """A new draft; TemporaryFault where there is no room."""
+
+    def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
+        """The lane of a recipient that the policy let pass; ``for_client`` says that the route ``*`` serves, too."""
+
+    def has_room(self, lanes: Sequence[str]) -> bool:
+        """Whether a first attempt can go on from memory; else the message waits in the spool alone."""
+
+    def accept(self, claims: tuple[Claim, ...]) -> None:
+        """Attempt what was just committed."""

@@ -1,0 +1,154 @@
+"""One envelope and one draft: from MAIL to the durable commit (RFC 5321 s3.3, s4.4; RFC 6409 s8).
+
+Content streams into the draft; only the header is gathered, up to ``MAX_HEADER_OCTETS``, because the trace
+goes on top of it, loops are counted in it, and submission completes it.
+"""
+
+import attrs
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import BodyType, Client
+from mailgw.mail.header import (
+    date_text,
+    has_field,
+    header_end,
+    protocol_word,
+    received_field,
+    starts_with_field,
+)
+from mailgw.mail.message import Arrival, Destination
+from mailgw.mail.ports import Draft, WallClock
+from mailgw.receive.settings import Intake
+
+# A header that is longer is not gathered further: what came so far is judged, the rest streams on.
+# 100 Received fields and the longest recipient lists stay far below it.
+MAX_HEADER_OCTETS = 256 * 1024
+
+
+@attrs.frozen
+class Accepted:
+    """What the commit made durable."""
+
+    queue_id: str
+    size_octets: int
+
+
+class Transaction:
+    """Mutable; lives from MAIL to the answer after content, RSET, or the connection's end.
+
+    ``discard`` may be called at any time; a commit under way then still ends, and its message stays queued
+    (the client may not have seen the 250 and may repeat it: RFC 5321 s6.1).
+    """
+
+    def __init__(
+        self, reverse_path: Mailbox | None, body_type: BodyType, intake: Intake, client: Client, started: float
+    ) -> None:
+        self.reverse_path = reverse_path
+        self.started = started
+        self.header = b""
+        self._body_type = body_type
+        self._intake = intake
+        self._destinations: dict[Mailbox, Destination] = {}
+        self._draft: Draft | None = None
+        self._gathered: list[bytes] | None = []
+        self._gathered_octets = 0
+        self._client = client
+        self._hostname = ""
+        self._now = 0.0
+
+    @property
+    def recipients(self) -> tuple[Mailbox, ...]:
+        return tuple(self._destinations)
+
+    @property
+    def backlog_octets(self) -> int:
+        """What the disk still has to take: pause the transport above a limit."""
+        return self._draft.backlog_octets if self._draft is not None else 0
+
+    def add(self, recipient: Mailbox) -> None:
+        """Take a recipient; one that was named before is not doubled."""
+        if recipient not in self._destinations:
+            client = self._client
+            known = client.login is not None or client.may_relay
+            self._destinations[recipient] = self._intake.destination(recipient, known)
+
+    def open(self, hostname: str, wall_clock: WallClock) -> None:
+        """Begin the content.  TemporaryFault where the spool has no room."""
+        self._draft = self._intake.draft()
+        self._hostname = hostname
+        self._now = wall_clock()
+
+    def write(self, chunk: bytes) -> None:
+        """Take content as it comes, unstuffed."""
+        assert self._draft is not None
+        if self._gathered is None:
+            self._draft.write(chunk)
+            return
+        looked = self._gathered_octets
+        self._gathered.append(chunk)
+        self._gathered_octets += len(chunk)
+        if len(self._gathered) > 1:
+            self._gathered = [b"".join(self._gathered)]
+        end = header_end(self._gathered[0], looked)
+        if end >= 0 or self._gathered_octets > MAX_HEADER_OCTETS:
+            self._begin_body(end if end >= 0 else self._gathered_octets)
+
+    def end_content(self) -> None:
+        """Content is complete: ``header`` is what it will be."""
+        if self._gathered is not None:
+            self._begin_body(self._gathered_octets)
+
+    async def drained(self) -> None:
+        """Return when the disk has caught up.  TemporaryFault where it refused."""
+        assert self._draft is not None
+        await self._draft.drained()
+
+    async def commit(self) -> Accepted:
+        """Make it durable and hand it on.  TemporaryFault: nothing is left behind."""
+        draft, client = self._draft, self._client
+        assert draft is not None
+        arrival = Arrival(
+            reverse_path=self.reverse_path,
+            body_type=self._body_type,
+            peer=client.address,
+            helo=client.helo,
+            login=client.login or "",
+            protocol=protocol_word(client),
+            session_id=client.session_id,
+        )
+        destinations = list(self._destinations.values())
+        claim = self._intake.has_room([d.lane for d in destinations])
+        self._draft = None  # from here on the message is the spool's: a lost connection must not discard it
+        claims = await draft.commit(arrival, destinations, claim)
+        if claims:
+            self._intake.accept(claims)
+        return Accepted(draft.queue_id, draft.size_octets)
+
+    def discard(self) -> None:
+        """Forget the content."""
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            draft.discard()
+
+    def _begin_body(self, end: int) -> None:
+        assert self._draft is not None
+        assert self._gathered is not None
+        content = self._gathered[0] if self._gathered else b""
+        self._gathered = None
+        has_header = starts_with_field(content)
+        self.header = content[:end] if has_header else b""
+        self._draft.write(self._top(has_header or content.startswith(b"\r\n")) + content)
+
+    def _top(self, has_header: bool) -> bytes:
+        """What goes above the content: the trace, what submission adds, and the empty line that a message
+        without a header lacks (its first line would else be read as a broken field)."""
+        draft, client = self._draft, self._client
+        assert draft is not None
+        top = received_field(client, self._hostname, draft.queue_id, self.recipients, self._now)
+        if client.role.is_submission:
+            # RFC 6409 s8.1, s8.3
+            if not has_field(self.header, b"Date"):
+                top += f"Date: {date_text(int(self._now))}\r\n".encode()
+            if not has_field(self.header, b"Message-ID"):
+                top += f"Message-ID: <{draft.queue_id}@{self._hostname}>\r\n".encode()
+        return top if has_header else top + b"\r\n"
