@@ -1,0 +1,266 @@
+"""The queue without a disk: for tests, and for gateways that may lose mail.
+
+It keeps every promise of ``mail.ports.Spool`` but durability, and passes the same contract tests as SQLite.
+Its coroutines never suspend, so a test may drive them by hand.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import count
+from weakref import WeakKeyDictionary
+
+import attrs
+
+from mailgw.mail.envelope import path_text
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.message import (
+    Arrival,
+    Claim,
+    Destination,
+    Finished,
+    Held,
+    Message,
+    Notice,
+    Postponed,
+    Query,
+    QueuedRecipient,
+    QueueRow,
+    RowState,
+    Settlement,
+)
+from mailgw.mail.ports import WallClock
+from mailgw.mail.reply import Reply
+from mailgw.spool.content import MemoryContent
+from mailgw.spool.ids import QueueIds
+from mailgw.spool.leases import fresh_claims
+
+NO_ROOM = Reply(452, "4.3.1", ("Insufficient system storage, please try again later",))
+
+
+@attrs.define(eq=False)
+class _Row:
+    number: int
+    destination: Destination
+    due: float | None
+    attempts: int = 0
+    reason: str = ""
+    warned: bool = False
+    token: int | None = None
+
+
+@attrs.define(eq=False)
+class _Queued:
+    message: Message
+    arrival: Arrival
+    rows: dict[int, _Row]
+
+
+class MemorySpool:
+    """A ``mail.ports.Spool``.  ``is_full`` may be set at any time, as if the disk had filled up."""
+
+    def __init__(self, wall_clock: WallClock, lease_seconds: float = 3600.0, node: str = "m") -> None:
+        self.is_full = False
+        self._wall_clock = wall_clock
+        self._lease_seconds = lease_seconds
+        self._ids = QueueIds(wall_clock, 0, node)
+        self._tokens = count(1)
+        self._queue: dict[str, _Queued] = {}
+        self._noticed: WeakKeyDictionary[Claim, set[str]] = WeakKeyDictionary()
+
+    def draft(self) -> "MemoryDraft":
+        self._demand_room()
+        return MemoryDraft(self, self._ids.next_id())
+
+    def room(self) -> bool:
+        return not self.is_full
+
+    def put(
+        self, queue_id: str, octets: bytes, arrival: Arrival, destinations: Sequence[Destination], claim: bool
+    ) -> tuple[Claim, ...]:
+        """Queue a message; what ``Draft.commit`` and notices come to."""
+        now = self._wall_clock()
+        message = Message(queue_id, arrival.reverse_path, arrival.body_type, now, MemoryContent(octets))
+        rows = {n: _Row(n, destination, now) for n, destination in enumerate(destinations, 1)}
+        self._queue[queue_id] = _Queued(message, arrival, rows)
+        if not claim:
+            return ()
+        claims = fresh_claims(message, destinations, self._tokens.__next__)
+        for one in claims:
+            for recipient in one.recipients:
+                self._lease(rows[recipient.row], one.token, now)
+        return claims
+
+    async def claim(self, lane: str, limit: int) -> tuple[Claim, ...]:
+        now = self._wall_clock()
+        due: dict[str, list[_Row]] = {}
+        found = [
+            (row.due, queue_id, row)
+            for queue_id, queued in self._queue.items()
+            for row in queued.rows.values()
+            if row.destination.lane == lane and row.due is not None and row.due <= now
+        ]
+        for _, queue_id, row in sorted(found, key=lambda f: f[:2]):
+            if queue_id in due or len(due) < limit:
+                due.setdefault(queue_id, []).append(row)
+        claims = []
+        for queue_id, rows in due.items():
+            token = next(self._tokens)
+            for row in rows:
+                self._lease(row, token, now)
+            recipients = tuple(
+                QueuedRecipient(row.number, row.destination.recipient, row.attempts, row.warned)
+                for row in sorted(rows, key=lambda row: row.number)
+            )
+            claims.append(Claim(token, lane, self._queue[queue_id].message, recipients))
+        return tuple(claims)
+
+    async def release(self, claim: Claim) -> None:
+        for row in self._held_by(claim):
+            row.token = None
+            row.due = self._wall_clock()
+
+    async def due_lanes(self) -> Sequence[tuple[str, float]]:
+        now = self._wall_clock()
+        earliest: dict[str, float] = {}
+        for queued in self._queue.values():
+            for row in queued.rows.values():
+                if row.due is not None and (row.token is None or row.due <= now):
+                    lane = row.destination.lane
+                    earliest[lane] = min(row.due, earliest.get(lane, row.due))
+        return sorted(earliest.items())
+
+    async def record(
+        self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice] = ()
+    ) -> tuple[Claim, ...]:
+        held = {row.number: row for row in self._held_by(claim)}
+        applied = bool(held) and not settlements
+        for settlement in settlements:
+            row = held.pop(settlement.row, None)
+            if row is not None:
+                applied = True
+                self._settle(claim.message.queue_id, row, settlement)
+        claims: list[Claim] = []
+        if applied and notices:
+            noticed = self._noticed.setdefault(claim, set())
+            for notice in notices:
+                if notice.queue_id not in self._queue and notice.queue_id not in noticed:
+                    noticed.add(notice.queue_id)
+                    claims += self.put(notice.queue_id, notice.octets, notice.arrival, notice.destinations, True)
+        self._forget_finished([claim.message.queue_id])
+        return tuple(claims)
+
+    async def search(self, query: Query, limit: int) -> Sequence[QueueRow]:
+        found = [self._queue_row(queued, row) for queued, row in self._matching(query)]
+        return sorted(found, key=lambda row: row.queue_id)[:limit]
+
+    async def content(self, queue_id: str, limit_octets: int) -> bytes | None:
+        queued = self._queue.get(queue_id)
+        if queued is None:
+            return None
+        octets = queued.message.content.octets
+        assert octets is not None  # a MemoryContent
+        return octets[:limit_octets]
+
+    async def retry(self, query: Query) -> int:
+        rows = [row for _, row in self._matching(query) if self._state(row) != RowState.ACTIVE]
+        for row in rows:
+            row.due, row.token = self._wall_clock(), None
+        return len(rows)
+
+    async def remove(self, query: Query) -> int:
+        found = list(self._matching(query))
+        for queued, row in found:
+            del queued.rows[row.number]
+        self._forget_finished([queued.message.queue_id for queued, _ in found])
+        return len(found)
+
+    async def close(self) -> None:
+        for queued in self._queue.values():
+            for row in queued.rows.values():
+                if row.token is not None:
+                    row.due, row.token = self._wall_clock(), None
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _demand_room(self) -> None:
+        if self.is_full:
+            raise TemporaryFault("the spool is full", NO_ROOM)
+
+    def _lease(self, row: _Row, token: int, now: float) -> None:
+        row.token, row.due = token, now + self._lease_seconds
+
+    def _held_by(self, claim: Claim) -> list[_Row]:
+        queued = self._queue.get(claim.message.queue_id)
+        return [row for row in queued.rows.values() if row.token == claim.token] if queued else []
+
+    def _settle(self, queue_id: str, row: _Row, settlement: Settlement) -> None:
+        match settlement:
+            case Finished():
+                del self._queue[queue_id].rows[row.number]
+            case Postponed():
+                row.due, row.attempts, row.reason = settlement.due, settlement.attempts, settlement.reason
+                row.warned, row.token = settlement.warned, None
+            case Held():
+                row.due, row.attempts, row.reason, row.token = None, settlement.attempts, settlement.reason, None
+
+    def _forget_finished(self, queue_ids: Iterable[str]) -> None:
+        for queue_id in queue_ids:
+            if queue_id in self._queue and not self._queue[queue_id].rows:
+                del self._queue[queue_id]
+
+    def _state(self, row: _Row) -> str:
+        if row.due is None:
+            return RowState.HELD
+        return RowState.ACTIVE if row.token is not None and row.due > self._wall_clock() else RowState.WAITING
+
+    def _matching(self, query: Query) -> Iterable[tuple[_Queued, _Row]]:
+        def same(wanted: str | None, text: str) -> bool:
+            return wanted is None or wanted.lower() == text.lower()
+
+        for queue_id, queued in self._queue.items():
+            for row in queued.rows.values():
+                recipient = row.destination.recipient
+                if (
+                    query.queue_id in (None, queue_id)
+                    and query.lane in (None, row.destination.lane)
+                    and query.state in (None, self._state(row))
+                    and same(query.sender, path_text(queued.arrival.reverse_path))
+                    and same(query.recipient, str(recipient))
+                    and same(query.domain, recipient.domain)
+                ):
+                    yield queued, row
+
+    def _queue_row(self, queued: _Queued, row: _Row) -> QueueRow:
+        message, arrival, recipient = queued.message, queued.arrival, row.destination.recipient
+        return QueueRow(
+            message.queue_id, message.arrived, path_text(arrival.reverse_path), str(recipient), recipient.domain,
+            row.destination.lane, self._state(row), row.due, row.attempts, row.reason, message.content.size_octets,
+            arrival.peer, arrival.helo, arrival.login, arrival.protocol,
+        )
+
+
+class MemoryDraft:
+    """A ``mail.ports.Draft``; the memory takes everything at once, so there is never a backlog."""
+
+    def __init__(self, spool: MemorySpool, queue_id: str) -> None:
+        self.queue_id = queue_id
+        self.size_octets = 0
+        self.backlog_octets = 0
+        self._spool = spool
+        self._chunks: list[bytes] = []
+
+    def write(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self.size_octets += len(chunk)
+
+    async def drained(self) -> None:
+        return
+
+    async def commit(self, arrival: Arrival, destinations: Sequence[Destination], claim: bool) -> tuple[Claim, ...]:
+        octets = b"".join(self._chunks)
+        self._chunks.clear()
+        if self._spool.is_full:
+            raise TemporaryFault("the spool is full", NO_ROOM)
+        return self._spool.put(self.queue_id, octets, arrival, destinations, claim)
+
+    def discard(self) -> None:
+        self._chunks.clear()

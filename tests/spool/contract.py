@@ -1,0 +1,366 @@
+"""What every spool promises (mail.ports.Spool), as tests; each implementation subclasses ``SpoolContract``."""
+
+from collections.abc import Coroutine
+from typing import Any, Protocol, TypeVar
+
+import pytest
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import BodyType
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.message import (
+    Arrival,
+    Claim,
+    Destination,
+    Finished,
+    Held,
+    Notice,
+    Postponed,
+    Query,
+    RowState,
+)
+from mailgw.mail.ports import Spool
+
+T = TypeVar("T")
+
+LEASE_SECONDS = 3600.0
+ANN = Mailbox("ann", "example.org")
+BOB = Mailbox("bob", "example.net")
+CAT = Mailbox("Cat \"9\" lives\\", "example.net")
+ARRIVAL = Arrival(ANN, BodyType.EIGHT_BIT, "192.0.2.1", "client.example.org", "", "ESMTPS", "s1")
+BOUNCE = Arrival(None, BodyType.SEVEN_BIT, "", "", "", "", "")
+TO_BOB = (Destination(BOB, "out/example.net"),)
+TO_ALL = (Destination(BOB, "out/example.net"), Destination(ANN, "home"), Destination(CAT, "out/example.net"))
+ANYTHING = Query()
+
+
+class World(Protocol):
+    """A spool, its wall clock, and how to wait for it."""
+
+    spool: Spool
+    now: float
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T: ...
+
+    def fill(self) -> None:
+        """Let the disk be full from here on, and the last reading of it be old."""
+
+    def empty(self) -> None:
+        """Make room again."""
+
+
+def commit(world: World, octets: bytes, to: tuple[Destination, ...] = TO_BOB, claim: bool = True) -> tuple[Claim, ...]:
+    draft = world.spool.draft()
+    for start in range(0, len(octets), 50_000):
+        draft.write(octets[start:start + 50_000])
+    return world.run(draft.commit(ARRIVAL, to, claim))
+
+
+def queued(world: World, query: Query = ANYTHING) -> list[str]:
+    return [row.recipient for row in world.run(world.spool.search(query, 100))]
+
+
+def octets_of(world: World, claim: Claim) -> bytes:
+    async def read() -> bytes:
+        return b"".join([chunk async for chunk in claim.message.content.chunks()])
+
+    return world.run(read())
+
+
+def finished(claim: Claim) -> list[Finished]:
+    return [Finished(recipient.row) for recipient in claim.recipients]
+
+
+class SpoolContract:
+    LARGE = b"0123456789abcde\n" * 20_000  # 320 kB: a file, where the implementation has files
+
+    # --- drafts and commits -----------------------------------------------------------------------
+
+    @pytest.mark.parametrize("octets", [b"", b"Subject: a\r\n\r\n\x00\xff\r\n", LARGE], ids=["empty", "small", "large"])
+    def test_a_committed_message_is_claimed_with_its_octets(self, world: World, octets: bytes) -> None:
+        (claim,) = commit(world, octets)
+        message = claim.message
+        assert (message.reverse_path, message.body_type, message.arrived) == (ANN, BodyType.EIGHT_BIT, world.now)
+        assert claim.lane == "out/example.net"
+        assert [(r.recipient, r.attempts, r.warned) for r in claim.recipients] == [(BOB, 0, False)]
+        assert message.content.size_octets == len(octets)
+        assert message.content.octets in (octets, None)
+        assert octets_of(world, claim) == octets
+        assert octets_of(world, claim) == octets  # any number of times
+        assert world.run(world.spool.content(message.queue_id, 10)) == octets[:10]
+
+    def test_recipients_of_one_lane_share_a_claim(self, world: World) -> None:
+        claims = commit(world, b"x", TO_ALL)
+        assert [(c.lane, [r.recipient for r in c.recipients]) for c in claims] == [
+            ("out/example.net", [BOB, CAT]), ("home", [ANN])]
+        assert len({c.token for c in claims}) == 2
+
+    @pytest.mark.parametrize("octets", [b"small", LARGE], ids=["small", "large"])
+    def test_without_claim_it_is_due_at_once(self, world: World, octets: bytes) -> None:
+        assert commit(world, octets, TO_ALL, claim=False) == ()
+        assert list(world.run(world.spool.due_lanes())) == [("home", world.now), ("out/example.net", world.now)]
+        (claim,) = world.run(world.spool.claim("out/example.net", 5))
+        assert [r.recipient for r in claim.recipients] == [BOB, CAT]
+        assert claim.message.reverse_path == ANN
+        assert claim.message.content.size_octets == len(octets)
+        assert octets_of(world, claim) == octets
+        assert list(world.run(world.spool.due_lanes())) == [("home", world.now)]
+
+    def test_a_draft_counts_what_was_written(self, world: World) -> None:
+        draft = world.spool.draft()
+        draft.write(b"abc")
+        draft.write(b"de")
+        world.run(draft.drained())
+        assert (draft.size_octets, draft.backlog_octets) == (5, 0)
+        draft.discard()
+        draft.discard()
+
+    @pytest.mark.parametrize("octets", [b"small", LARGE], ids=["small", "large"])
+    def test_a_discarded_draft_leaves_nothing(self, world: World, octets: bytes) -> None:
+        draft = world.spool.draft()
+        draft.write(octets)
+        draft.discard()
+        draft.discard()
+        assert queued(world) == []
+
+    @pytest.mark.parametrize("octets", [b"small", LARGE], ids=["small", "large"])
+    def test_discard_after_commit_does_nothing(self, world: World, octets: bytes) -> None:
+        draft = world.spool.draft()
+        draft.write(octets)
+        (claim,) = world.run(draft.commit(ARRIVAL, TO_BOB, True))
+        draft.discard()
+        assert queued(world) == [str(BOB)]
+        assert octets_of(world, claim) == octets
+
+    def test_queue_ids_are_names_in_order(self, world: World) -> None:
+        ids = [world.spool.draft().queue_id for _ in range(100)]
+        world.now -= 1000.0  # the clock jumps back
+        ids += [world.spool.draft().queue_id for _ in range(100)]
+        assert len(set(ids)) == 200
+        assert ids == sorted(ids)
+        assert all(i.isascii() and i.isalnum() and len(i) <= 25 for i in ids)
+
+    # --- no room ----------------------------------------------------------------------------------
+
+    def test_below_the_reserve_there_is_no_new_mail(self, world: World) -> None:
+        assert world.spool.room()
+        (claim,) = commit(world, b"before")
+        world.fill()
+        assert not world.spool.room()
+        with pytest.raises(TemporaryFault) as caught:
+            world.spool.draft()
+        assert str(caught.value.reply).startswith("452 4.3.1 ")
+        world.run(world.spool.record(claim, finished(claim)))  # what was begun can end
+        world.empty()
+        commit(world, b"after")
+        assert queued(world) == [str(BOB)]
+
+    # --- claims and leases ------------------------------------------------------------------------
+
+    def test_a_leased_message_is_not_claimed_again(self, world: World) -> None:
+        commit(world, b"x")
+        assert world.run(world.spool.claim("out/example.net", 5)) == ()
+        assert list(world.run(world.spool.due_lanes())) == []
+
+    def test_a_lease_ends(self, world: World) -> None:
+        (old,) = commit(world, b"x")
+        world.now += LEASE_SECONDS + 1
+        assert [lane for lane, _ in world.run(world.spool.due_lanes())] == ["out/example.net"]
+        (new,) = world.run(world.spool.claim("out/example.net", 5))
+        assert new.token != old.token
+        world.run(world.spool.record(old, [Finished(1)]))
+        assert queued(world) == [str(BOB)]  # the old token fences nothing in
+        world.run(world.spool.record(new, [Finished(1)]))
+        assert queued(world) == []
+
+    def test_a_released_claim_is_due_and_nothing_is_counted(self, world: World) -> None:
+        (claim,) = commit(world, b"x")
+        world.run(world.spool.release(claim))
+        assert list(world.run(world.spool.due_lanes())) == [("out/example.net", world.now)]
+        (again,) = world.run(world.spool.claim("out/example.net", 5))
+        assert again.recipients == claim.recipients
+        world.run(world.spool.release(claim))  # an old token
+        assert world.run(world.spool.claim("out/example.net", 5)) == ()
+
+    def test_claims_take_the_longest_due_first_and_no_more_than_asked(self, world: World) -> None:
+        ids = []
+        for due in (30.0, 10.0, 20.0):
+            (claim,) = commit(world, b"x")
+            ids.append(claim.message.queue_id)
+            world.run(world.spool.record(claim, [Postponed(1, world.now + due, 1, "busy", False)]))
+        assert world.run(world.spool.claim("out/example.net", 5)) == ()
+        world.now += 60.0
+        claims = world.run(world.spool.claim("out/example.net", 2))
+        assert [c.message.queue_id for c in claims] == [ids[1], ids[2]]
+        assert world.run(world.spool.claim("elsewhere", 2)) == ()
+        assert [c.message.queue_id for c in world.run(world.spool.claim("out/example.net", 2))] == [ids[0]]
+
+    def test_due_lanes_tell_the_earliest_of_each(self, world: World) -> None:
+        for due in (30.0, 10.0):
+            for claim in commit(world, b"x", TO_ALL):
+                settlements = [
+                    Postponed(r.row, world.now + due + r.row, 1, "busy", False) for r in claim.recipients]
+                world.run(world.spool.record(claim, settlements))
+        assert list(world.run(world.spool.due_lanes())) == [
+            ("home", world.now + 12.0), ("out/example.net", world.now + 11.0)]
+
+    # --- records ----------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("octets", [b"small", LARGE], ids=["small", "large"])
+    def test_with_the_last_recipient_the_message_goes(self, world: World, octets: bytes) -> None:
+        out, home = commit(world, octets, TO_ALL)
+        queue_id = out.message.queue_id
+        assert world.run(world.spool.record(out, finished(out))) == ()
+        assert queued(world) == [str(ANN)]
+        assert octets_of(world, home) == octets
+        world.run(world.spool.record(home, finished(home)))
+        assert queued(world) == []
+        assert world.run(world.spool.content(queue_id, 1)) is None
+
+    def test_a_postponed_recipient_comes_back_with_what_was_learned(self, world: World) -> None:
+        (claim,) = commit(world, b"x")
+        due = world.now + 300.0
+        world.run(world.spool.record(claim, [Postponed(1, due, 1, "451 4.7.1 grey\udcff", True)]))
+        (row,) = world.run(world.spool.search(ANYTHING, 10))
+        assert (row.state, row.due, row.attempts) == (RowState.WAITING, due, 1)
+        assert row.reason.startswith("451 4.7.1 grey")
+        world.now = due
+        (again,) = world.run(world.spool.claim("out/example.net", 1))
+        assert [(r.row, r.attempts, r.warned) for r in again.recipients] == [(1, 1, True)]
+
+    def test_a_held_recipient_waits_for_the_operator(self, world: World) -> None:
+        (claim,) = commit(world, b"x")
+        world.run(world.spool.record(claim, [Held(1, 3, "550 5.1.1 no")]))
+        world.now += 1e9
+        assert list(world.run(world.spool.due_lanes())) == []
+        assert world.run(world.spool.claim("out/example.net", 1)) == ()
+        (row,) = world.run(world.spool.search(Query(state=RowState.HELD), 10))
+        assert (row.due, row.attempts, row.reason) == (None, 3, "550 5.1.1 no")
+        assert world.run(world.spool.retry(Query(state=RowState.HELD))) == 1
+        assert len(world.run(world.spool.claim("out/example.net", 1))) == 1
+
+    def test_recipients_without_a_settlement_stay_leased(self, world: World) -> None:
+        out, home = commit(world, b"x", TO_ALL)
+        world.run(world.spool.record(out, [Finished(out.recipients[1].row)]))
+        assert [row.state for row in world.run(world.spool.search(ANYTHING, 10))] == [RowState.ACTIVE] * 2
+        assert world.run(world.spool.claim("out/example.net", 1)) == ()
+        world.run(world.spool.record(out, [Finished(out.recipients[0].row)]))
+        world.run(world.spool.record(home, finished(home)))
+        assert queued(world) == []
+
+    def test_settlements_of_all_kinds_in_one_record(self, world: World) -> None:
+        three = tuple(Destination(Mailbox(name, "example.net"), "l") for name in ("a", "b", "c"))
+        (claim,) = commit(world, b"x", three)
+        one, two, last = (r.row for r in claim.recipients)
+        world.run(world.spool.record(
+            claim, [Finished(one), Postponed(two, world.now + 9, 1, "later", False), Held(last, 1, "no")]))
+        rows = world.run(world.spool.search(ANYTHING, 10))
+        assert [(r.recipient, r.state) for r in rows] == [
+            ("b@example.net", RowState.WAITING), ("c@example.net", RowState.HELD)]
+
+    def test_a_record_twice_is_a_record_once(self, world: World) -> None:
+        (claim,) = commit(world, b"x")
+        for _ in range(2):
+            world.run(world.spool.record(claim, [Postponed(1, world.now, 1, "later", False)]))
+        (again,) = world.run(world.spool.claim("out/example.net", 1))
+        world.run(world.spool.record(claim, [Finished(1)]))
+        assert queued(world) == [str(BOB)]
+        for _ in range(2):
+            world.run(world.spool.record(again, [Finished(1)]))
+        assert queued(world) == []
+
+    # --- notices ----------------------------------------------------------------------------------
+
+    def notice(self, claim: Claim) -> Notice:
+        return Notice(claim.message.queue_id + "B1", BOUNCE, b"sorry\r\n", (Destination(ANN, "home"),))
+
+    def test_a_notice_is_committed_and_leased_with_its_cause(self, world: World) -> None:
+        (claim,) = commit(world, b"x")
+        (bounce,) = world.run(world.spool.record(claim, [Finished(1)], [self.notice(claim)]))
+        assert bounce.message.queue_id == claim.message.queue_id + "B1"
+        assert bounce.message.reverse_path is None
+        assert octets_of(world, bounce) == b"sorry\r\n"
+        assert [r.recipient for r in bounce.recipients] == [ANN]
+        assert queued(world) == [str(ANN)]
+        assert queued(world, Query(sender="")) == [str(ANN)]
+        world.run(world.spool.record(bounce, finished(bounce)))
+        assert queued(world) == []
+
+    def test_a_notice_is_committed_once(self, world: World) -> None:
+        (claim,) = commit(world, b"x", (*TO_BOB, Destination(CAT, "out/example.net")))
+        (bounce,) = world.run(world.spool.record(claim, [Finished(1)], [self.notice(claim)]))
+        assert world.run(world.spool.record(claim, [Finished(1)], [self.notice(claim)])) == ()  # while it is queued
+        world.run(world.spool.record(bounce, finished(bounce)))
+        # ... and when it is gone, with a settlement that still holds
+        assert world.run(world.spool.record(claim, [Finished(2)], [self.notice(claim)])) == ()
+        assert queued(world) == []
+
+    def test_a_stale_claim_commits_no_notice(self, world: World) -> None:
+        (claim,) = commit(world, b"x")
+        world.run(world.spool.remove(ANYTHING))
+        assert world.run(world.spool.record(claim, [Finished(1)], [self.notice(claim)])) == ()
+        assert world.run(world.spool.record(claim, [], [self.notice(claim)])) == ()
+        assert queued(world) == []
+
+    def test_a_notice_without_a_settlement(self, world: World) -> None:
+        (claim,) = commit(world, b"x")
+        (bounce,) = world.run(world.spool.record(claim, [], [self.notice(claim)]))
+        assert queued(world) == [str(BOB), str(ANN)]
+        world.run(world.spool.record(claim, finished(claim)))
+        world.run(world.spool.record(bounce, finished(bounce)))
+        assert queued(world) == []
+
+    # --- the operator -----------------------------------------------------------------------------
+
+    def test_rows_tell_what_is_known(self, world: World) -> None:
+        (claim,) = commit(world, b"12345")
+        (row,) = world.run(world.spool.search(ANYTHING, 10))
+        assert (row.queue_id, row.arrived, row.size_octets) == (claim.message.queue_id, world.now, 5)
+        assert (row.sender, row.recipient, row.domain) == (str(ANN), str(BOB), "example.net")
+        assert (row.lane, row.state, row.attempts, row.reason) == ("out/example.net", RowState.ACTIVE, 0, "")
+        assert (row.peer, row.helo, row.login, row.protocol) == ("192.0.2.1", "client.example.org", "", "ESMTPS")
+
+    def test_every_field_of_a_query_must_match(self, world: World) -> None:
+        first, _ = commit(world, b"x", TO_ALL)
+        world.now += 1
+        commit(world, b"y", claim=False)
+        queue_id = first.message.queue_id
+        assert queued(world) == [str(BOB), str(ANN), str(CAT), str(BOB)]
+        assert queued(world, Query(queue_id=queue_id)) == [str(BOB), str(ANN), str(CAT)]
+        assert queued(world, Query(recipient="BOB@Example.NET")) == [str(BOB)] * 2
+        assert queued(world, Query(domain="Example.ORG")) == [str(ANN)]
+        assert queued(world, Query(sender="ANN@example.org", lane="home")) == [str(ANN)]
+        assert queued(world, Query(state=RowState.WAITING)) == [str(BOB)]
+        assert queued(world, Query(state=RowState.ACTIVE, domain="example.net")) == [str(BOB), str(CAT)]
+        assert queued(world, Query(sender="")) == []
+        assert queued(world, Query(state="strange")) == []
+        assert len(world.run(world.spool.search(ANYTHING, 2))) == 2
+        world.now += LEASE_SECONDS
+        assert len(queued(world, Query(state=RowState.WAITING))) == 4
+        assert queued(world, Query(state=RowState.ACTIVE)) == []
+
+    def test_retry_makes_due_what_nobody_is_trying(self, world: World) -> None:
+        (claim,) = commit(world, b"x")
+        assert world.run(world.spool.retry(ANYTHING)) == 0
+        world.run(world.spool.record(claim, [Postponed(1, world.now + 9999, 1, "later", False)]))
+        assert world.run(world.spool.retry(Query(domain="example.com"))) == 0
+        assert world.run(world.spool.retry(Query(domain="example.net"))) == 1
+        assert list(world.run(world.spool.due_lanes())) == [("out/example.net", world.now)]
+
+    @pytest.mark.parametrize("octets", [b"small", LARGE], ids=["small", "large"])
+    def test_removed_recipients_are_left_alone_by_records(self, world: World, octets: bytes) -> None:
+        out, home = commit(world, octets, TO_ALL)
+        assert world.run(world.spool.remove(Query(recipient=str(BOB)))) == 1
+        assert queued(world) == [str(ANN), str(CAT)]
+        world.run(world.spool.record(out, [Postponed(r.row, world.now, 1, "later", False) for r in out.recipients]))
+        assert queued(world) == [str(ANN), str(CAT)]
+        assert world.run(world.spool.remove(ANYTHING)) == 2
+        assert world.run(world.spool.remove(ANYTHING)) == 0
+        world.run(world.spool.record(home, finished(home)))
+        assert world.run(world.spool.content(home.message.queue_id, 5)) is None
+
+    def test_the_first_octets_of_a_message(self, world: World) -> None:
+        (claim,) = commit(world, self.LARGE)
+        assert world.run(world.spool.content(claim.message.queue_id, 100)) == self.LARGE[:100]
+        assert world.run(world.spool.content(claim.message.queue_id, 10**7)) == self.LARGE
+        assert world.run(world.spool.content("nosuch", 100)) is None
