@@ -1,0 +1,49 @@
+"""What every test keeps: no failure is logged unseen, no Deferred is dropped with one."""
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+from twisted.logger import LogEvent, globalLogPublisher
+
+
+class LoggedFailures:
+    """The failures that were logged since ``take`` was last called."""
+
+    def __init__(self) -> None:
+        self.events: list[LogEvent] = []
+
+    def __call__(self, event: LogEvent) -> None:
+        if event.get("log_failure") is not None:
+            self.events.append(event)
+
+    def take(self) -> list[BaseException]:
+        """The exceptions, which the test thereby says it expected."""
+        events, self.events = self.events, []
+        return [event["log_failure"].value for event in events]
+
+
+@pytest.fixture(autouse=True)
+def logged_failures() -> Iterator[LoggedFailures]:
+    """Fails the test at its end for every failure it did not ``take``: pytest itself lets them pass."""
+    observer = LoggedFailures()
+    globalLogPublisher.addObserver(observer)
+    try:
+        yield observer
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    assert not observer.events, [event["log_failure"].getTraceback() for event in observer.events]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_dropped_deferreds() -> Iterator[None]:
+    """Deferreds in reference cycles speak up when they are collected; once a module, since it takes time."""
+    observer = LoggedFailures()
+    globalLogPublisher.addObserver(observer)
+    try:
+        yield
+        observer.events.clear()  # the tests' own fixture judged those
+        gc.collect()
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    assert not observer.events, [event["log_failure"].getTraceback() for event in observer.events]
