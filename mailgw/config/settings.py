@@ -18,9 +18,10 @@ from mailgw.mail.envelope import Role
 if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts quickly
     from mailgw.deliver.maildir import MaildirSettings
     from mailgw.deliver.smtp import SmtpSettings
+    from mailgw.net.server_tls import CertificateFiles
     from mailgw.queue.route import RouteSettings
     from mailgw.queue.schedule import RetrySettings
-    from mailgw.spool.sqlite import SpoolSettings
+    from mailgw.spool.settings import SpoolSettings
     from mailgw.store.journal import JournalSettings
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -31,21 +32,13 @@ DEFAULT_CERTIFICATE = ""
 
 
 @attrs.frozen
-class CertificateSettings:
-    """Two PEM files: the certificate with its chain, and its key.  They matched when they were read."""
-
-    certificate: str
-    private_key: str
-
-
-@attrs.frozen
 class TlsSettings:
     """Certificates by name; ``DEFAULT_CERTIFICATE`` is that of ``[tls]`` itself, the others ``[tls.NAME]``.
 
-    Empty where there is no ``[tls]``.
+    They could be used when they were read.  Empty where there is no ``[tls]``.
     """
 
-    certificates: Mapping[str, CertificateSettings]
+    certificates: Mapping[str, CertificateFiles]
 
 
 @attrs.frozen
