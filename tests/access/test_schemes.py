@@ -1,0 +1,130 @@
+"""Stored passwords: what Dovecot wrote verifies, what is broken is named."""
+
+import argon2
+import bcrypt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from passlib.hash import sha256_crypt, sha512_crypt
+
+from mailgw.access import schemes
+
+PASSWORD = "Grüße, 1:2".encode()
+
+# Made by `doveadm pw -s SCHEME -p 'Grüße, 1:2'` of Dovecot 2.3.19.
+OF_DOVECOT = [
+    "{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$9090eLJOlFaUNTdO4cdOLA$UtkN/PQUzBadtRMsRTEWJ311uME8rF3cWCU0cz/4Y0U",
+    "{ARGON2I}$argon2i$v=19$m=32768,t=4,p=1$OynbFnNs/j/QhDp7gKjEow$jHfCWrFjE0o7zAGORlSKi5+R79/Rlc0ltuv1fd4YzO8",
+    "{SHA512-CRYPT}$6$BLV/lKHNzx3Cmn9w$3ATjTz4eeCbUfI2Qrw1F/AgYiZLU62eFCl8nlk/PyYdLEq4e825M/V1NMKVD8hPvqSkvAeBvUteSe"
+    "BnneGiqd.",
+    "{SHA256-CRYPT}$5$rJUof24Bh/TNV9QB$Duwan4i/4N.evgxUYkCKcQgtYts.TXuhx827f0NcnID",
+    "{BLF-CRYPT}$2y$05$tv4.1FSY6Tnj8OZa5133ye6W3tkb9aB/307NEctc01yhPHCmZSmuu",
+    "{SSHA512}bu3WPknLJFkRmSnIfcdIlKqcZtmf4o+aEUlqKd2EWtnaC4lFds7s1IiZSsqUr+W5nFxr69cmLg94dIim7+gIiEOAlfE=",
+    "{SSHA256}IA1kqlcOC290/QGDSksjqhnW6NZMqH8VOBCLXsndisek1q8U",
+    "{PLAIN}Grüße, 1:2",
+    "{SSHA512.HEX}5bb843f56a5088a325cf9603512b189a0aa0630d09a1b0793d9c657b57893c3f472405b38ece2a4feaf404310e0f678633"
+    "30b0f21aa9ec8f8f1949ae6e2f6bbe9604acb9",
+    "{SHA512-CRYPT.B64}JDYkMWxUc3JGVVlmYXM0WUxjSyR1U3hTNWtCZFJVSEZmVkszLzdTVmRHTVpBUmZGbDcubk1RUklPLy96RkZkN3RvZEQ0Z"
+    "zJnUnA3L0Z4MWxaNmkxYXgvbW9IUVhiMUU4eThBQ3M2OUlkMA==",
+    "{PLAIN.HEX}4772c3bcc39f652c20313a32",
+    "{BLF-CRYPT.HEX}243279243035246a4c33497a67325044516e726d304c7a416e304d5a755653473261314456654a5063624650595739344"
+    "861483154626b684173782e",
+    "{SSHA256.BASE64}PWiPGYWhFqGOkVC3lsTItEYo679P7qXlfAkHjpY4gU2dIe8J",
+]
+
+
+@pytest.mark.parametrize("stored", OF_DOVECOT, ids=lambda s: s[1 : s.index("}")])
+def test_what_dovecot_wrote_verifies(stored: str) -> None:
+    assert schemes.fault_of(stored) is None
+    assert schemes.verify(PASSWORD, stored)
+
+
+@pytest.mark.parametrize("stored", [s for s in OF_DOVECOT if "argon2" not in s], ids=lambda s: s[1 : s.index("}")])
+def test_another_password_does_not(stored: str) -> None:
+    assert not schemes.verify(PASSWORD + b" ", stored)
+    assert not schemes.verify(b"", stored)
+
+
+def test_a_made_hash_verifies_in_dovecots_shape() -> None:
+    made = schemes.make_hash(PASSWORD, b"s" * schemes.SALT_OCTETS)
+    assert made.startswith("{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$")
+    assert schemes.fault_of(made) is None
+    assert argon2.PasswordHasher().verify(made.removeprefix("{ARGON2ID}"), PASSWORD)
+
+
+def test_cheap_argon2_of_both_kinds() -> None:
+    for kind, name in ((argon2.Type.ID, "ARGON2ID"), (argon2.Type.I, "argon2i")):
+        stored = f"{{{name}}}" + argon2.PasswordHasher(1, 8, 1, type=kind).hash("secret")
+        assert schemes.verify(b"secret", stored)
+        assert not schemes.verify(b"Secret", stored)
+
+
+@given(password=st.binary(max_size=80).filter(lambda p: b"\0" not in p), other=st.binary(max_size=80))
+@settings(max_examples=10, deadline=None)
+def test_crypt_agrees_with_its_oracles(password: bytes, other: bytes) -> None:
+    blf = "{BLF-CRYPT}" + bcrypt.hashpw(password[:72], bcrypt.gensalt(4)).decode()
+    for stored in (
+        blf,
+        "{sha256-crypt}" + sha256_crypt.using(rounds=1000).hash(password),
+        "{Sha512-Crypt}" + sha512_crypt.using(rounds=1000).hash(password),
+    ):
+        assert schemes.verify(password, stored)
+        if password[:72] != other[:72]:
+            assert not schemes.verify(other, stored)
+
+
+def test_bcrypt_reads_the_first_72_octets_as_dovecot_does() -> None:
+    stored = "{BLF-CRYPT}" + bcrypt.hashpw(b"x" * 72, bcrypt.gensalt(4)).decode()
+    assert schemes.verify(b"x" * 100, stored)
+
+
+def test_padding_may_be_missing() -> None:
+    stored = next(s for s in OF_DOVECOT if s.startswith("{SSHA512}"))
+    assert schemes.verify(PASSWORD, stored.rstrip("="))
+
+
+def test_octets_that_are_no_utf8_stay_what_they_are() -> None:
+    stored = b"{PLAIN}caf\xe9".decode("utf-8", "surrogateescape")
+    assert schemes.verify(b"caf\xe9", stored)
+    assert not schemes.verify("café".encode(), stored)
+
+
+@pytest.mark.parametrize(
+    ("stored", "why"),
+    [
+        ("secret", "a password is stored as {SCHEME}hash"),
+        ("$6$salt$hash", "a password is stored as {SCHEME}hash"),
+        ("{MD5-CRYPT}$1$x$y", "unknown password scheme {MD5-CRYPT}; known schemes: ARGON2ID, "),
+        ("{SSHA512.ROT13}abc", "unknown encoding in {SSHA512.ROT13}"),
+        ("{SSHA512}!!!", "what follows {SSHA512} is not in that encoding"),
+        ("{SSHA256.HEX}xyz", "what follows {SSHA256.HEX} is not in that encoding"),
+        ("{SSHA512}c2hvcnQ=", "what follows {SSHA512} is no such hash"),
+        ("{ARGON2ID}$argon2d$v=19$m=8,t=1,p=1$aaaa$aaaa", "what follows {ARGON2ID} is no such hash"),
+        ("{SHA512-CRYPT}$6$salt", "what follows {SHA512-CRYPT} is no such hash"),
+        ("{SHA512-CRYPT}$5$rJUof24Bh/TNV9QB$Duwan4i/4N.evgxUYkCKcQgtYts.TXuhx827f0NcnID", "is no such hash"),
+        ("{BLF-CRYPT}$2y$05$short", "what follows {BLF-CRYPT} is no such hash"),
+        ("{PLAIN}", "what follows {PLAIN} is no such hash"),
+    ],
+)
+def test_what_is_broken_is_named_and_verifies_nothing(stored: str, why: str) -> None:
+    fault = schemes.fault_of(stored)
+    assert fault is not None
+    assert why in fault
+    for password in (b"", b"secret", b"short"):
+        assert not schemes.verify(password, stored)
+
+
+def test_a_password_longer_than_the_library_takes_is_wrong_not_an_error() -> None:
+    stored = next(s for s in OF_DOVECOT if s.startswith("{SHA512-CRYPT}"))
+    assert not schemes.verify(b"x" * 5000, stored)
+
+
+STARTS = ["", "{ARGON2ID}", "{SSHA512}", "{SSHA256.HEX}", "{BLF-CRYPT}$2y$05$", "{SHA256-CRYPT}$5$"]
+
+
+@given(st.binary(max_size=40), st.sampled_from(STARTS))
+@settings(max_examples=50, deadline=None)
+def test_garbage_raises_nothing(octets: bytes, start: str) -> None:
+    stored = start + octets.decode("utf-8", "surrogateescape")
+    schemes.fault_of(stored)
+    schemes.verify(b"secret", stored)
