@@ -1,0 +1,122 @@
+import email.utils
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import Client, Role, TlsFacts
+from mailgw.mail.header import (
+    count_received,
+    date_text,
+    has_field,
+    header_end,
+    protocol_word,
+    received_field,
+    starts_with_field,
+)
+
+BOB = Mailbox("bob", "example.org")
+
+
+def client(**facts: object) -> Client:
+    known: dict[str, object] = {"helo": "mail.example.net", "extended": True}
+    return Client("s1", Role.MX, "192.0.2.1", 4711, False, **(known | facts))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("content", "end"),
+    [
+        (b"A: b\r\n\r\nbody", 8),
+        (b"\r\nbody", 2),
+        (b"A: b\r\n", -1),
+        (b"", -1),
+        (b"A: b\n\nbody", -1),
+        (b"A: b\r\n\r\n\r\n", 8),
+    ],
+)
+def test_the_header_ends_behind_the_empty_line(content: bytes, end: int) -> None:
+    assert header_end(content) == end
+
+
+@given(st.binary(max_size=40).map(lambda b: b"A: " + b.replace(b"\r", b"x") + b"\r\n\r\nrest"), st.integers(0, 40))
+def test_a_look_that_goes_on_finds_what_a_whole_one_finds(content: bytes, split: int) -> None:
+    assert header_end(content[:split]) == -1 or header_end(content[:split]) == header_end(content)
+    if header_end(content[:split]) == -1:
+        assert header_end(content, min(split, len(content))) == header_end(content)
+
+
+def test_hops_are_counted_whatever_their_case_and_never_in_the_middle_of_a_line() -> None:
+    header = b"RECEIVED: a\r\nX-Received: b\r\nreceived : c\r\n Received: folded\r\nReceived-SPF: d\r\n\r\n"
+    assert count_received(header) == 2
+
+
+def test_a_field_is_found_by_its_whole_name() -> None:
+    header = b"Subject: Date: no\r\nX-Date: no\r\nmessage-id: <1@x>\r\n\r\n"
+    assert not has_field(header, b"Date")
+    assert has_field(header, b"Message-ID")
+
+
+@pytest.mark.parametrize(
+    ("content", "is_one"),
+    [(b"A: b", True), (b"A : b", True), (b"hello world", False), (b": x", False), (b"", False), (b" A: b", False)],
+)
+def test_a_first_line_is_a_field_or_it_is_not(content: bytes, is_one: bool) -> None:
+    assert starts_with_field(content) is is_one
+
+
+@pytest.mark.parametrize(
+    ("facts", "word"),
+    [
+        ({"extended": False}, "SMTP"),
+        ({}, "ESMTP"),
+        ({"tls": TlsFacts("TLSv1.3", "C", 256)}, "ESMTPS"),
+        ({"tls": TlsFacts("TLSv1.3", "C", 256), "login": "a@b"}, "ESMTPSA"),
+        ({"login": "a@b"}, "ESMTPA"),
+    ],
+)
+def test_the_protocol_word_is_rfc_3848s(facts: dict[str, object], word: str) -> None:
+    assert protocol_word(client(**facts)) == word
+
+
+def test_lmtp_has_words_of_its_own() -> None:
+    assert protocol_word(Client("s", Role.LMTP, "local", 0, False, "x", True)) == "LMTP"
+
+
+def test_the_trace_says_who_how_and_when() -> None:
+    tls = TlsFacts("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256)
+    assert received_field(client(tls=tls), "mx.example.org", "Q1", (BOB,), 1_700_000_000.9) == (
+        b"Received: from mail.example.net ([192.0.2.1])\r\n"
+        b"\t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256 bits))\r\n"
+        b"\tby mx.example.org with ESMTPS id Q1\r\n"
+        b"\tfor <bob@example.org>;\r\n"
+        b"\tTue, 14 Nov 2023 22:13:20 +0000\r\n"
+    )
+
+
+def test_the_trace_names_no_recipient_where_there_are_two() -> None:
+    field = received_field(client(), "mx", "Q1", (BOB, Mailbox("eve", "example.org")), 0.0)
+    assert b"for <" not in field
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [("2001:db8::1", b"([IPv6:2001:db8::1])"), ("local", b"(local)"), ("10.0.0.1", b"([10.0.0.1])")]
+)
+def test_the_trace_shows_addresses_as_the_rfc_writes_them(address: str, shown: bytes) -> None:
+    who = Client("s", Role.MX, address, 1, False, "x", True)
+    assert shown in received_field(who, "mx", "Q1", (BOB,), 0.0)
+
+
+@given(st.text())
+def test_no_name_breaks_out_of_the_trace(name: str) -> None:
+    field = received_field(client(helo=name), "mx", "Q1", (BOB,), 0.0)
+    first, *rest = field.split(b"\r\n")
+    assert len(rest) == 4
+    assert first.count(b"(") == 1
+    assert b"\n" not in first + b"".join(rest)
+
+
+@given(st.integers(0, 4_102_444_800))
+def test_dates_are_those_of_the_standard_library(now: int) -> None:
+    assert date_text(now) == email.utils.formatdate(now).replace("-0000", "+0000")

@@ -1,0 +1,106 @@
+import pytest
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import Client, Role
+from mailgw.mail.reply import Reply
+from mailgw.policy.chain import Chain
+from mailgw.policy.rules.loop import MAX_RECEIVED, LoopRule
+from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule
+from mailgw.policy.rules.sender import SenderRule
+from mailgw.policy.verdict import PASS, Facts, Stage, Verdict
+from tests.driving import result_of
+
+BOB = Mailbox("bob", "example.org")
+
+
+def client(role: Role = Role.MX, may_relay: bool = False, login: str | None = None) -> Client:
+    return Client("s1", role, "192.0.2.1", 1, may_relay, "x", True, None, login)
+
+
+@pytest.mark.parametrize(
+    ("reach", "may_relay", "login", "code"),
+    [
+        (Reach.ANYONE, False, None, None),
+        (Reach.CLIENTS, False, None, 550),
+        (Reach.CLIENTS, True, None, None),
+        (Reach.CLIENTS, False, "a@example.org", None),
+        (Reach.NOBODY, False, None, 550),
+        (Reach.NOBODY, True, None, 550),
+    ],
+)
+def test_who_may_send_where(reach: Reach, may_relay: bool, login: str | None, code: int | None) -> None:
+    rule = RelayRule(lambda recipient: reach)
+    facts = Facts(client(may_relay=may_relay, login=login), None, BOB)
+    verdict = result_of(rule.judge(Stage.RCPT, facts))
+    assert (verdict.reply.code if verdict and verdict.reply else None) == code
+
+
+def test_strangers_are_told_relaying_and_clients_the_missing_route() -> None:
+    rule = RelayRule(lambda recipient: Reach.NOBODY)
+    for may_relay, status in [(False, "5.7.1"), (True, "5.1.2")]:
+        verdict = result_of(rule.judge(Stage.RCPT, Facts(client(may_relay=may_relay), None, BOB)))
+        assert verdict
+        assert verdict.reply
+        assert verdict.reply.status == status
+
+
+@pytest.mark.parametrize("reply", [None, Reply(550, "5.1.1", ("no",)), Reply(451, "4.3.0", ("later",))])
+def test_the_backends_word_on_a_recipient_is_final(reply: Reply | None) -> None:
+    async def refusal(recipient: Mailbox) -> Reply | None:
+        assert recipient == BOB
+        return reply
+
+    verdict = result_of(RecipientRule(refusal).judge(Stage.RCPT, Facts(client(), None, BOB)))
+    assert (verdict.reply if verdict else None) == reply
+
+
+@pytest.mark.parametrize(
+    ("role", "sender", "status"),
+    [
+        (Role.MX, Mailbox("eve", "elsewhere.test"), None),
+        (Role.SUBMISSION, None, None),
+        (Role.SUBMISSION, Mailbox("Alice", "example.org"), None),
+        (Role.SUBMISSIONS, Mailbox("eve", "example.org"), "5.7.1"),
+        (Role.SUBMISSION, Mailbox("alice", "localhost"), "5.1.7"),
+        (Role.SUBMISSION, Mailbox("alice", "[192.0.2.1]"), "5.1.7"),
+    ],
+)
+def test_a_login_sends_under_its_own_address(role: Role, sender: Mailbox | None, status: str | None) -> None:
+    facts = Facts(client(role, login="alice@example.org"), sender)
+    verdict = result_of(SenderRule().judge(Stage.MAIL, facts))
+    assert (verdict.reply.status if verdict and verdict.reply else None) == status
+
+
+@pytest.mark.parametrize(("hops", "passes"), [(0, True), (MAX_RECEIVED, True), (MAX_RECEIVED + 1, False)])
+def test_loops_end(hops: int, passes: bool) -> None:
+    facts = Facts(client(), None, None, b"Received: x\r\n" * hops + b"\r\n")
+    verdict = result_of(LoopRule().judge(Stage.CONTENT, facts))
+    assert (verdict is None) is passes
+    if verdict is not None:
+        assert verdict.reply is not None
+        assert (verdict.reply.code, verdict.reply.status) == (554, "5.4.6")
+
+
+class Says:
+    """A rule that is data."""
+
+    def __init__(self, name: str, stage: Stage, verdict: Verdict | None) -> None:
+        self.name, self.stages, self.verdict, self.asked = name, frozenset({stage}), verdict, 0
+
+    async def judge(self, stage: Stage, facts: Facts) -> Verdict | None:
+        self.asked += 1
+        return self.verdict
+
+
+def test_the_first_objection_decides_and_the_rest_is_not_asked() -> None:
+    no = Verdict("two", "why", Reply(550, "5.7.1", ("no",)))
+    rules = [Says("one", Stage.MAIL, PASS), Says("two", Stage.MAIL, no), Says("three", Stage.MAIL, None)]
+    assert result_of(Chain(rules).judge(Stage.MAIL, Facts(client()))) is no
+    assert [r.asked for r in rules] == [1, 1, 0]
+
+
+def test_nobody_objects() -> None:
+    chain = Chain([Says("one", Stage.MAIL, None)])
+    assert result_of(chain.judge(Stage.MAIL, Facts(client()))).passes
+    assert chain.has_rules(Stage.MAIL)
+    assert not chain.has_rules(Stage.RCPT)
