@@ -26,12 +26,29 @@ class Reply:
         return 500 <= self.code < 600
 
     def octets(self) -> bytes:
-        """The reply as it stands on the wire, the status on every line (RFC 2034 s4)."""
+        """The reply as it stands on the wire, the status on every line (RFC 2034 s4).
+
+        Whatever a plug-in's or a peer's words hold, this is one reply of ASCII lines: what cannot be printed
+        becomes ``?``, and a line is cut at 512 octets (RFC 5321 s4.5.3.1.5).
+        """
         prefix = f"{self.status} " if self.status else ""
         last = len(self.lines) - 1
-        return "".join(
-            f"{self.code}{' ' if i == last else '-'}{prefix}{line}\r\n" for i, line in enumerate(self.lines)
-        ).encode("utf-8", "replace")
+        text = "".join([
+            f"{self.code}{' ' if i == last else '-'}{prefix}{_printable(line)}\r\n" for i, line in enumerate(self.lines)
+        ])
+        return text.encode("ascii", "replace")
 
     def __str__(self) -> str:
         return f"{self.code} {self.status} {self.text}" if self.status else f"{self.code} {self.text}"
+
+
+# 512 octets without the CRLF, the code, and the longest status that RFC 3463 s2 knows, each with its separator.
+_MAX_TEXT = 512 - 2 - len("550-5.123.123 ")
+
+
+def _printable(line: str) -> str:
+    if len(line) > _MAX_TEXT:
+        line = line[:_MAX_TEXT]
+    if line.isprintable():
+        return line
+    return "".join([c if c.isprintable() else "?" for c in line])

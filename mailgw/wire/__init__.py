@@ -11,6 +11,7 @@ A map:
     smtp_grammar    the commands' arguments: paths, parameters, names
     smtp_replies    what the server says of its own accord
     sasl            PLAIN and LOGIN
+    smtp_events     what the server's dialog tells its shell
     smtp_server     the server's dialog: order, state, and whose turn it is
     stuffing        dots the other way
     smtp_client     the client's dialog

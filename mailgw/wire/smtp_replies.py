@@ -14,3 +14,51 @@ START_CONTENT: Final = Reply(354, "", ("End data with <CR><LF>.<CR><LF>",))
 LOCAL_TROUBLE: Final = Reply(451, "4.3.0", ("Temporary local problem, please try again",))
 TIMED_OUT: Final = Reply(421, "4.4.2", ("Timeout, closing the connection",))
 SHUTTING_DOWN: Final = Reply(421, "4.3.2", ("Shutting down, please try again",))
+
+# --- the dialog's own: commands that need nobody's opinion -------------------------------------------
+OK: Final = Reply(250, "2.0.0", ("OK",))
+BYE: Final = Reply(221, "2.0.0", ("Bye",))
+HELP: Final = Reply(214, "2.0.0", ("Commands: RFC 5321",))
+# RFC 5321 s3.5.3, s7.3: neither yes nor no, so that nobody harvests addresses.
+CANNOT_VERIFY: Final = Reply(252, "2.0.0", ("Cannot verify; send some mail, it will be tried",))
+
+# --- faults of form --------------------------------------------------------------------------------
+UNKNOWN_COMMAND: Final = Reply(500, "5.5.2", ("Command not recognized",))
+NOT_IMPLEMENTED: Final = Reply(502, "5.5.1", ("Command not implemented",))
+NO_ARGUMENT: Final = Reply(501, "5.5.4", ("This command takes no argument",))
+WANTS_ARGUMENT: Final = Reply(501, "5.5.4", ("This command wants an argument",))
+BARE_OCTETS: Final = Reply(500, "5.5.2", ("Only CRLF ends a line; bare CR, LF and NUL are refused",))
+LINE_TOO_LONG: Final = Reply(500, "5.5.2", ("Line too long",))
+USE_LHLO: Final = Reply(502, "5.5.1", ("This is LMTP: say LHLO",))
+
+# --- faults of order -------------------------------------------------------------------------------
+NO_SERVICE: Final = Reply(503, "5.5.1", ("No service here; say QUIT",))  # RFC 5321 s3.1, after a 554 greeting
+HELLO_FIRST: Final = Reply(503, "5.5.1", ("Introduce yourself first",))
+NESTED_MAIL: Final = Reply(503, "5.5.1", ("Sender already given",))
+MAIL_FIRST: Final = Reply(503, "5.5.1", ("MAIL first",))
+NO_RECIPIENTS: Final = Reply(554, "5.5.1", ("No valid recipients",))
+NO_LMTP_RECIPIENTS: Final = Reply(503, "5.5.1", ("No valid recipients",))  # RFC 2033 s4.2: 503, a MUST
+NOT_IN_TRANSACTION: Final = Reply(503, "5.5.1", ("Not while a message is on its way",))
+
+# --- faults of measure -----------------------------------------------------------------------------
+TOO_LARGE: Final = Reply(552, "5.3.4", ("The message is larger than this server takes",))
+TOO_MANY_RECIPIENTS: Final = Reply(452, "4.5.3", ("Too many recipients; send the rest in another message",))
+BARE_CONTENT: Final = Reply(550, "5.6.0", ("The message has a bare CR, a bare LF or a NUL; lines end in CRLF",))
+
+# --- TLS and login ---------------------------------------------------------------------------------
+TLS_IS_ON: Final = Reply(503, "5.5.1", ("TLS is on already",))
+TLS_FIRST: Final = Reply(530, "5.7.0", ("Say STARTTLS first",))
+ENCRYPTION_REQUIRED: Final = Reply(538, "5.7.11", ("Encryption required: say STARTTLS first",))
+AUTH_REQUIRED: Final = Reply(530, "5.7.0", ("Authentication required",))
+LOGGED_IN_ALREADY: Final = Reply(503, "5.5.1", ("Logged in already",))
+UNKNOWN_MECHANISM: Final = Reply(504, "5.5.4", ("Authentication mechanism not offered",))
+AUTH_CANCELLED: Final = Reply(501, "5.7.0", ("Authentication cancelled",))
+AUTH_MALFORMED: Final = Reply(501, "5.5.2", ("Malformed authentication response",))
+AUTH_LINE_TOO_LONG: Final = Reply(500, "5.5.6", ("Authentication exchange line is too long",))
+
+# --- last words ------------------------------------------------------------------------------------
+TOO_MANY_ERRORS: Final = Reply(421, "4.7.0", ("Too many errors, closing the connection",))
+ENDLESS_LINE: Final = Reply(421, "4.7.0", ("A line without an end, closing the connection",))
+NOT_THIS_PROTOCOL: Final = Reply(421, "4.7.0", ("This is a mail server, closing the connection",))
+SENT_BEFORE_TLS: Final = Reply(503, "5.5.1", ("Nothing may follow STARTTLS before its answer",))
+SENT_BEFORE_CONTENT: Final = Reply(421, "4.5.0", ("Nothing may follow DATA before its answer",))

@@ -1,0 +1,150 @@
+"""What the server's dialog is told once, what it tells its shell, and whose turn it is (RFC 5321 s3, s4.5.3.2)."""
+
+import enum
+from typing import Final
+
+import attrs
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import BodyType, Role
+from mailgw.mail.reply import Reply
+
+
+@attrs.frozen
+class DialogSettings:
+    """What a listener decides once for all its sessions.
+
+    ``hostname`` stands in the greeting's and EHLO's answer.  ``message_octets`` (from 1) is announced as SIZE.
+    ``recipients`` bounds one message's.  ``offers_starttls`` says that there is a certificate; it has no
+    effect while TLS is on.  ``command_line_octets`` and ``auth_line_octets`` count the CRLF (RFC 5321
+    s4.5.3.1.4: at least 512 and what the extensions add; RFC 4954 s4: 12288).  ``errors_per_session``
+    is how many bad commands and failed logins are answered before 421.  ``sasl_mechanisms``
+    are offered by the submission roles once TLS is on, never otherwise.
+    """
+
+    hostname: str
+    role: Role
+    message_octets: int
+    recipients: int
+    offers_starttls: bool
+    command_line_octets: int
+    auth_line_octets: int
+    errors_per_session: int
+    sasl_mechanisms: tuple[str, ...]
+
+
+# --- events: what the client did.  "Owed" ones want exactly one answer before the next event. ------------------
+
+@attrs.frozen
+class Hello:
+    """Owed: ``accept_hello()``, or ``answer`` with a refusal.  A transaction that was open is dropped.
+
+    ``name`` is what the client calls itself: 1 to 255 printable ASCII characters without a space (others came
+    as ``?``), not checked further.  ``extended`` for EHLO and LHLO.
+    """
+
+    name: str
+    extended: bool
+
+
+@attrs.frozen
+class StartTls:
+    """Owed: ``answer``; with a 220 ``awaits_tls`` becomes true, and the transport starts TLS after the output left."""
+
+
+@attrs.frozen
+class Credentials:
+    """Owed: ``answer`` with 235 (then the client counts as logged in), or 535 or a 4yz."""
+
+    mechanism: str
+    authzid: str
+    login: str
+    password: str = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Mail:
+    """Owed: ``answer``.  ``path`` None is ``<>``.  ``size`` is the client's own estimate, None without one."""
+
+    path: Mailbox | None
+    body_type: BodyType
+    size: int | None
+
+
+@attrs.frozen
+class Rcpt:
+    """Owed: ``answer``.  ``path`` may be the bare ``<Postmaster>``.  A refusal leaves the transaction as it was."""
+
+    path: Mailbox
+
+
+@attrs.frozen
+class Data:
+    """Owed: ``answer`` with 354, or a refusal, which leaves the transaction as it was.
+
+    At least one recipient was accepted.
+    """
+
+
+@attrs.frozen
+class Content:
+    """The next octets of the message, unstuffed, with CRLF line ends, never empty.  Nothing is owed."""
+
+    octets: bytes
+
+
+@attrs.frozen
+class ContentEnd:
+    """Owed: ``answer``, which LMTP's dialog sends once for each accepted recipient.  The transaction is over.
+
+    With a ``fault`` (too large, bare CR or LF, a NUL) discard what came and answer with it; ``Content`` stopped
+    at the fault.
+    """
+
+    fault: Reply | None
+
+
+@attrs.frozen
+class Reset:
+    """RSET came and was answered: the transaction, which was open, is dropped.  Nothing is owed."""
+
+
+@attrs.frozen
+class Quit:
+    """QUIT came and was answered.  Send the output and close."""
+
+
+@attrs.frozen
+class Expelled:
+    """The dialog had enough of this client and told it ``reply``.  Send the output and close."""
+
+    reply: Reply
+
+
+Owed = Hello | StartTls | Credentials | Mail | Rcpt | Data | ContentEnd
+"""The events that want an answer."""
+
+Event = Hello | StartTls | Credentials | Mail | Rcpt | Data | Content | ContentEnd | Reset | Quit | Expelled
+
+
+class Signal(enum.Enum):
+    """Why there is no event now."""
+
+    NEED_DATA = "need data"  # the client's turn: ``receive`` more
+    PAUSED = "paused"        # our turn: an answer is owed, or TLS is to start
+
+
+NEED_DATA: Final = Signal.NEED_DATA
+PAUSED: Final = Signal.PAUSED
+
+
+class Awaiting(enum.Enum):
+    """Whose turn it is, and so which time limit runs (RFC 5321 s4.5.3.2)."""
+
+    ANSWER = "answer"                # ours: the greeting or an answer is owed; no limit for the client
+    COMMAND = "command"              # 5 minutes (s4.5.3.2.7)
+    CREDENTIALS = "credentials"      # an AUTH exchange's next line; as for a command
+    CONTENT_START = "content start"  # 354 was said, nothing came yet; 2 minutes
+    CONTENT = "content"              # 3 minutes between two reads
+    HANDSHAKE = "handshake"          # 220 was said to STARTTLS
+    NOTHING = "nothing"              # over: send the output and close
