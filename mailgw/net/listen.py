@@ -1,0 +1,42 @@
+"""Binding Twisted server endpoints at once, for the moment before privileges are dropped."""
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.python.failure import Failure
+
+from mailgw.mail.errors import TemporaryFault
+
+# Twisted's default of 50 is one burst of a busy neighbour; the kernel caps it at its own limit.
+BACKLOG = 1024
+
+
+def bind(reactor: object, endpoint: str, factory: IProtocolFactory) -> IListeningPort:
+    """Listen on an endpoint string whose kind binds without waiting: ``tcp:``, ``unix:``, ``systemd:``.
+
+    TemporaryFault says in one line what could not be bound and why; nothing is bound then.
+    """
+    if endpoint.startswith("tcp:") and ":backlog=" not in endpoint:
+        endpoint = f"{endpoint}:backlog={BACKLOG}"
+    outcome: list[IListeningPort | Failure] = []
+    server = serverFromString(reactor, endpoint)  # type: ignore[no-untyped-call] # Twisted has no types there
+    listening = server.listen(factory)
+    listening.addBoth(outcome.append)
+    if not outcome:
+        listening.cancel()
+        raise TemporaryFault(f"{endpoint}: this kind of endpoint cannot be bound at the start")
+    bound = outcome[0]
+    if isinstance(bound, Failure):
+        raise TemporaryFault(_why(endpoint, bound.value))
+    return bound
+
+
+def _why(endpoint: str, fault: BaseException | None) -> str:
+    cause = fault.socketError if isinstance(fault, CannotListenError) else fault
+    words = getattr(cause, "strerror", None) or str(cause)
+    hint = ""
+    if isinstance(cause, PermissionError):
+        hint = " (ports below 1024 need root, or CAP_NET_BIND_SERVICE)"
+    elif "in use" in words:
+        hint = " (another mail server, or another mailgw, has it)"
+    return f"cannot listen on {endpoint}: {words}{hint}"

@@ -1,0 +1,197 @@
+"""A listener without a network: the real factory and dialog on a fake transport, clock and spool."""
+
+from collections.abc import Sequence
+from ipaddress import ip_network
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import Role
+from mailgw.mail.event import Event
+from mailgw.mail.message import Claim, Destination, Query
+from mailgw.mail.ports import Draft
+from mailgw.mail.reply import Reply
+from mailgw.net.tasks import TaskGroup
+from mailgw.policy.chain import Chain, Rule
+from mailgw.policy.rules.loop import LoopRule
+from mailgw.policy.rules.relay import Reach, RelayRule
+from mailgw.policy.rules.sender import SenderRule
+from mailgw.policy.verdict import Facts, Stage, Verdict
+from mailgw.receive.factory import EsmtpFactory, Sessions
+from mailgw.receive.protocol import EsmtpProtocol
+from mailgw.receive.settings import RFC_TIME_LIMITS, ReceiveSettings
+from mailgw.spool.memory import MemorySpool
+from tests.driving import result_of
+
+CLIENT = IPv4Address("TCP", "192.0.2.1", 4711)
+NOW = 1_700_000_000.0
+
+
+class Transport(StringTransport):
+    """StringTransport that knows how a session ends and that it was paused."""
+
+    aborting = False
+
+    def __init__(self, peer: IAddress) -> None:
+        super().__init__(peerAddress=peer)
+        self.paused = False
+
+    def pauseProducing(self) -> None:
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        self.paused = False
+
+    def abortConnection(self) -> None:
+        self.aborting = True
+        self.disconnecting = True
+
+
+class FakeIntake:
+    """Routes everything to the lane ``out``; keeps what it was handed."""
+
+    def __init__(self, spool: MemorySpool) -> None:
+        self.spool = spool
+        self.claims: list[Claim] = []
+        self.is_roomy = True
+
+    def draft(self) -> Draft:
+        return self.spool.draft()
+
+    def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
+        return Destination(recipient, "out")
+
+    def has_room(self, lanes: Sequence[str]) -> bool:
+        return self.is_roomy
+
+    def accept(self, claims: tuple[Claim, ...]) -> None:
+        self.claims += claims
+
+
+class FakeJournal:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def note(self, event: Event) -> None:
+        self.events.append(event)
+
+    def names(self) -> list[str]:
+        return [e.name for e in self.events]
+
+
+class Listener:
+    """``reach`` decides RCPT: example.org is served for anyone, the rest for clients."""
+
+    def __init__(
+        self,
+        role: Role = Role.MX,
+        rules: Sequence[Rule] | None = None,
+        sessions: int = 100,
+        message_octets: int = 10_000_000,
+    ) -> None:
+        self.clock = Clock()
+        self.spool = MemorySpool(lambda: NOW)
+        self.intake = FakeIntake(self.spool)
+        self.journal = FakeJournal()
+        self.sessions = Sessions(sessions)
+        self.logins: dict[str, str] = {"alice@example.org": "secret"}
+        settings = ReceiveSettings(
+            role=role,
+            hostname="mx.example.org",
+            relay_from=(ip_network("198.51.100.0/24"),),
+            tls=None,
+            message_octets=message_octets,
+            recipients=10,
+            errors=5,
+            postmaster=Mailbox("admin", "example.org"),
+            time_limits=RFC_TIME_LIMITS,
+        )
+        default: Sequence[Rule] = (SenderRule(), RelayRule(self.reach), LoopRule())
+        self.factory = EsmtpFactory(
+            settings,
+            Chain(default if rules is None else rules),
+            self.intake,
+            self.journal,
+            self.sessions,
+            TaskGroup(self.failed),
+            self.clock,
+            lambda: NOW,
+            "s",
+            None,
+            self.log_in,
+        )
+
+    def failed(self, what: str, failure: Failure) -> None:
+        raise AssertionError((what, failure))
+
+    def reach(self, recipient: Mailbox) -> Reach:
+        return Reach.ANYONE if recipient.domain == "example.org" else Reach.CLIENTS
+
+    async def log_in(self, login: str, password: str) -> str | None:
+        return login if self.logins.get(login) == password else None
+
+    def connect(self, peer: IAddress = CLIENT) -> "Session":
+        return Session(self, peer)
+
+    def stored(self) -> list[bytes]:
+        """The contents in the queue, in their order."""
+        found = []
+        for row in result_of(self.spool.search(Query(), 100)):
+            content = result_of(self.spool.content(row.queue_id, 1 << 30))
+            assert content is not None
+            found.append(content)
+        return found
+
+
+class Session:
+    """One connection; ``say`` sends lines and returns what was answered."""
+
+    def __init__(self, listener: Listener, peer: IAddress) -> None:
+        self.protocol: EsmtpProtocol = listener.factory.buildProtocol(peer)
+        self.transport = Transport(peer)
+        self.protocol.makeConnection(self.transport)
+
+    def take(self) -> str:
+        said = self.transport.value().decode()
+        self.transport.clear()
+        return said
+
+    def send(self, octets: bytes) -> str:
+        self.protocol.dataReceived(octets)
+        return self.take()
+
+    def say(self, *lines: str) -> str:
+        return self.send("".join(f"{line}\r\n" for line in lines).encode())
+
+    def codes(self, *lines: str) -> list[str]:
+        """The codes of the last line of each reply."""
+        return [line[:3] for line in self.say(*lines).splitlines() if line[3:4] != "-"]
+
+    def lose(self) -> None:
+        self.protocol.connectionLost(Failure(ConnectionError("lost")))
+
+
+V6_MAPPED = IPv6Address("TCP", "::ffff:198.51.100.7", 25)
+
+
+class Objects:
+    """A rule that says, or raises, the same at one stage; a Deferred makes it wait first."""
+
+    name = "objects"
+
+    def __init__(self, stage: Stage, says: Reply | Exception | None, after: Deferred[None] | None = None) -> None:
+        self.stages = frozenset({stage})
+        self.says = says
+        self.after = after
+
+    async def judge(self, stage: Stage, facts: Facts) -> Verdict | None:
+        if self.after is not None:
+            await self.after
+        if isinstance(self.says, Exception):
+            raise self.says
+        return Verdict(self.name, "because", self.says) if self.says else None

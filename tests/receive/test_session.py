@@ -1,0 +1,317 @@
+"""The session on a fake transport: order, responsibility, trouble, time limits."""
+
+import pytest
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
+
+from mailgw.mail import event as fact
+from mailgw.mail.envelope import Role
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.message import Query
+from mailgw.mail.reply import Reply
+from mailgw.policy.verdict import Stage
+from tests.conftest import LoggedFailures
+from tests.driving import result_of
+from tests.receive.listening import Listener, Objects, Session
+
+RELAYING = IPv4Address("TCP", "198.51.100.7", 4711)
+ENVELOPE = ("EHLO client.test", "MAIL FROM:<a@client.test>", "RCPT TO:<bob@example.org>")
+NO = Reply(550, "5.7.1", ("no",))
+
+
+def start(listener: Listener | None = None) -> tuple[Listener, Session]:
+    listener = listener or Listener()
+    session = listener.connect()
+    assert session.take().startswith("220 mx.example.org ESMTP")
+    return listener, session
+
+
+def test_a_message_is_queued_with_its_trace_on_top() -> None:
+    listener, session = start()
+    assert session.codes(*ENVELOPE, "DATA") == ["250", "250", "250", "354"]
+    said = session.say("Subject: hi", "", "..dot", ".")
+    [row] = result_of(listener.spool.search(Query(), 10))
+    assert said == f"250 2.0.0 OK, queued as {row.queue_id}\r\n"
+    [content] = listener.stored()
+    trace, rest = content.split(b"Subject:", 1)
+    assert rest == b" hi\r\n\r\n.dot\r\n"
+    assert trace.startswith(b"Received: from client.test ([192.0.2.1])\r\n\tby mx.example.org with ESMTP id ")
+    assert b"for <bob@example.org>;" in trace
+    assert (row.sender, row.recipient, row.lane) == ("a@client.test", "bob@example.org", "out")
+    assert [c.recipients[0].recipient.local_part for c in listener.intake.claims] == ["bob"]
+    assert listener.journal.names() == ["connected", "queued"]
+
+
+def test_pipelined_commands_are_answered_in_order_in_one_write() -> None:
+    _, session = start()
+    said = session.say(*ENVELOPE[1:], "DATA")
+    assert said.startswith("503")
+    assert session.codes(*ENVELOPE, "RCPT TO:<x@elsewhere.test>", "DATA") == ["250", "250", "250", "550", "354"]
+    assert session.codes("hello", ".", "QUIT") == ["250", "221"]
+    assert session.transport.disconnecting
+
+
+def test_no_250_leaves_before_the_commit() -> None:
+    listener, session = start()
+    gate: Deferred[None] = Deferred()
+    draft_of = listener.spool.draft
+
+    def slow() -> object:
+        draft = draft_of()
+        commit = draft.commit
+
+        async def wait(*args: object) -> object:
+            await gate
+            return await commit(*args)  # type: ignore[arg-type]
+
+        draft.commit = wait  # type: ignore[method-assign, assignment]
+        return draft
+
+    listener.spool.draft = slow  # type: ignore[method-assign, assignment]
+    session.say(*ENVELOPE, "DATA")
+    assert session.say("x", ".", "NOOP") == ""
+    assert session.transport.paused
+    assert session.send(b"NOOP\r\n") == ""
+    gate.callback(None)
+    assert [line[:3] for line in session.take().splitlines()] == ["250", "250", "250"]
+    assert not session.transport.paused
+    assert len(listener.stored()) == 1
+
+
+def test_a_lost_connection_does_not_cancel_a_commit() -> None:
+    listener, session = start()
+    gate: Deferred[None] = Deferred()
+    listener.factory.chain = type(listener.factory.chain)([Objects(Stage.CONTENT, None, gate)])
+    session.say(*ENVELOPE, "DATA")
+    session.say("x", ".")
+    session.lose()
+    gate.callback(None)
+    assert len(listener.stored()) == 1
+
+
+@pytest.mark.parametrize("octets", [b"", b"Subject: x\r\n\r\nbo", b"Subject"])
+def test_a_connection_lost_in_the_content_leaves_nothing(octets: bytes) -> None:
+    listener, session = start()
+    session.say(*ENVELOPE, "DATA")
+    session.send(octets)
+    session.lose()
+    assert listener.stored() == []
+    assert listener.journal.events[-1] == fact.Disconnected("s1", "192.0.2.1", "lost", 0.0, 0)
+
+
+@pytest.mark.parametrize("end", ["RSET", "EHLO again.test"])
+def test_a_reset_forgets_the_envelope(end: str) -> None:
+    _, session = start()
+    session.say(*ENVELOPE)
+    session.say(end)
+    assert session.codes("DATA") == ["503"]
+
+
+def test_bad_content_is_refused_and_nothing_is_queued() -> None:
+    listener, session = start()
+    session.say(*ENVELOPE, "DATA")
+    assert session.send(b"Subject: x\r\n\r\nbare\nline\r\n.\r\n").startswith("550 5.6.0")
+    assert listener.stored() == []
+    assert isinstance(listener.journal.events[-1], fact.Rejected)
+    assert session.codes(*ENVELOPE[1:], "DATA") == ["250", "250", "354"]
+
+
+@pytest.mark.parametrize(("octets", "code"), [(1000, "250"), (1001, "552")])
+def test_the_size_limit_is_kept(octets: int, code: str) -> None:
+    _, session = start(Listener(message_octets=1000))
+    session.say(*ENVELOPE, "DATA")
+    head = b"Subject: x\r\n\r\n"
+    said = session.send(head + b"y" * (octets - len(head) - 2) + b"\r\n.\r\n")
+    assert said.startswith(code)
+
+
+def test_a_message_without_a_header_gets_an_empty_line() -> None:
+    listener, session = start()
+    session.say(*ENVELOPE, "DATA")
+    session.say("just words", ".")
+    assert listener.stored()[0].endswith(b"+0000\r\n\r\njust words\r\n")
+
+
+@pytest.mark.parametrize("split", range(1, 60, 7))
+def test_the_header_may_come_in_pieces(split: int) -> None:
+    listener, session = start()
+    content = b"Subject: a long one that goes on\r\nTo: b\r\n\r\nbody\r\n.\r\n"
+    session.say(*ENVELOPE, "DATA")
+    for at in range(0, len(content), split):
+        session.send(content[at : at + split])
+    assert listener.stored()[0].endswith(content[:-3])
+
+
+@pytest.mark.parametrize(("hops", "code"), [(100, "250"), (101, "554")])
+def test_loops_end(hops: int, code: str) -> None:
+    listener, session = start()
+    session.say(*ENVELOPE, "DATA")
+    assert session.say(*["Received: from a by b"] * hops, "", "x", ".").startswith(code)
+    assert len(listener.stored()) == (1 if code == "250" else 0)
+
+
+def test_the_bare_postmaster_is_somebody() -> None:
+    listener, session = start()
+    assert session.codes(*ENVELOPE[:2], "RCPT TO:<PostMaster>", "DATA", "x", ".")[2:] == ["250", "354", "250"]
+    [row] = result_of(listener.spool.search(Query(), 10))
+    assert row.recipient == "admin@example.org"
+
+
+def test_a_recipient_named_twice_gets_one_copy() -> None:
+    listener, session = start()
+    session.say(*ENVELOPE, ENVELOPE[2], "DATA", "x", ".")
+    assert len(result_of(listener.spool.search(Query(), 10))) == 1
+
+
+@pytest.mark.parametrize(
+    ("peer", "codes"),
+    [
+        (IPv4Address("TCP", "192.0.2.1", 1), "550"),
+        (RELAYING, "250"),
+        (IPv6Address("TCP", "::ffff:198.51.100.7", 1), "250"),
+        (IPv6Address("TCP", "2001:db8::1", 1), "550"),
+        (UNIXAddress("/tmp/client"), "550"),
+    ],
+)
+def test_relaying_is_for_relay_from(peer: object, codes: str) -> None:
+    session = Listener().connect(peer)  # type: ignore[arg-type]
+    assert session.codes(*ENVELOPE[:2], "RCPT TO:<x@elsewhere.test>")[-1] == codes
+
+
+def test_a_mapped_address_is_shown_unmapped() -> None:
+    listener = Listener()
+    session = listener.connect(IPv6Address("TCP", "::ffff:198.51.100.7", 1))
+    session.say(*ENVELOPE, "DATA", "x", ".")
+    assert b"([198.51.100.7])" in listener.stored()[0]
+
+
+@pytest.mark.parametrize("stage", [Stage.RCPT, Stage.MAIL, Stage.HELO, Stage.CONTENT])
+@pytest.mark.parametrize(
+    ("says", "code"), [(NO, "550 5.7.1"), (TemporaryFault("db"), "451 4.3.0"), (ValueError("bug"), "451 4.3.0")]
+)
+def test_an_objection_is_told_and_trouble_is_temporary(
+    stage: Stage, says: Reply | Exception, code: str, logged_failures: LoggedFailures
+) -> None:
+    listener, session = start(Listener(rules=[Objects(stage, says)]))
+    lines = [*ENVELOPE, "DATA", "Subject: x", "", "y", "."]
+    told = session.say(*lines)
+    assert code in told
+    assert listener.stored() == []
+    if isinstance(says, ValueError):
+        assert logged_failures.take() == [says]
+        assert session.transport.disconnecting
+
+
+def test_the_spool_is_full() -> None:
+    listener, session = start()
+    listener.spool.is_full = True
+    assert session.codes(*ENVELOPE, "DATA")[-1] == "452"
+    listener.spool.is_full = False
+    assert session.codes("DATA") == ["354"]
+
+
+def test_a_client_that_goes_on_while_we_think_is_paused() -> None:
+    gate: Deferred[None] = Deferred()
+    _, session = start(Listener(rules=[Objects(Stage.RCPT, None, gate)]))
+    session.say(*ENVELOPE)
+    assert not session.transport.paused
+    session.send(b"NOOP\r\n")
+    assert session.transport.paused
+    gate.callback(None)
+    assert not session.transport.paused
+    assert len(session.take().splitlines()) == 2
+
+
+def test_a_client_that_does_not_read_is_not_read() -> None:
+    _, session = start()
+    session.protocol.pauseProducing()
+    assert session.transport.paused
+    session.protocol.resumeProducing()
+    assert not session.transport.paused
+
+
+def test_a_rule_that_never_answers_is_given_up() -> None:
+    gate: Deferred[None] = Deferred()
+    listener, session = start(Listener(rules=[Objects(Stage.RCPT, None, gate)]))
+    session.say(*ENVELOPE)
+    for _ in range(20):
+        listener.clock.advance(30)
+    assert session.take().startswith("451 4.3.0")
+
+
+def test_silence_is_ended_with_421() -> None:
+    listener, session = start()
+    session.say("EHLO x")
+    listener.clock.advance(299)
+    session.say("NOOP")
+    listener.clock.advance(299)
+    assert not session.transport.disconnecting
+    listener.clock.advance(2)
+    assert session.take().startswith("421 4.4.2")
+    assert session.transport.disconnecting
+    listener.clock.advance(11)
+    assert session.transport.aborting
+
+
+def test_silence_in_the_content_is_ended_sooner() -> None:
+    listener, session = start()
+    session.say(*ENVELOPE, "DATA")
+    session.send(b"Subject: x\r\n")
+    listener.clock.advance(179)
+    assert not session.transport.disconnecting
+    listener.clock.advance(2)
+    assert session.take().startswith("421 4.4.2")
+    assert listener.stored() == []
+
+
+def test_a_session_too_many_is_told_so() -> None:
+    listener = Listener(sessions=1)
+    first = listener.connect()
+    second = listener.connect()
+    assert first.take().startswith("220")
+    assert second.take().startswith("421 4.7.0")
+    assert second.transport.disconnecting
+    second.lose()
+    first.lose()
+    assert listener.connect().take().startswith("220")
+
+
+def test_too_many_errors_end_the_session() -> None:
+    listener, session = start()
+    assert session.codes(*["WAT"] * 10)[-1] == "421"
+    assert session.transport.disconnecting
+    session.lose()
+    assert listener.journal.names()[-2:] == ["rejected", "disconnected"]
+
+
+def test_a_stop_lets_a_message_end_and_sends_the_idle_home() -> None:
+    listener, idle = start()
+    _, busy = start(listener)
+    idle.say("EHLO x")
+    busy.say(*ENVELOPE, "DATA")
+    ended = Deferred.fromCoroutine(listener.sessions.end(listener.clock, 30.0))
+    assert idle.take().startswith("421 4.3.2")
+    assert busy.take() == ""
+    said = busy.say("x", ".").splitlines()
+    assert [line[:3] for line in said] == ["250", "421"]
+    idle.lose()
+    busy.lose()
+    assert ended.called
+    assert len(listener.stored()) == 1
+
+
+def test_a_stop_has_a_limit() -> None:
+    listener, session = start()
+    session.say(*ENVELOPE, "DATA")
+    Deferred.fromCoroutine(listener.sessions.end(listener.clock, 30.0))
+    listener.clock.advance(31)
+    assert session.transport.aborting
+
+
+def test_lmtp_answers_for_each_recipient() -> None:
+    listener = Listener(Role.LMTP)
+    session = listener.connect(UNIXAddress("/x"))
+    assert "LMTP" in session.take()
+    codes = session.codes("LHLO x", *ENVELOPE[1:], "RCPT TO:<eve@example.org>", "DATA", "x", ".")
+    assert codes == ["250", "250", "250", "250", "354", "250", "250"]
+    assert b"with LMTP id" in listener.stored()[0]
