@@ -90,7 +90,7 @@ def test_escapes_in_keys() -> None:
 
 @pytest.mark.parametrize("text", ["= 1", "a 1", "[a", "a = ]"])
 def test_what_is_not_toml(text: str) -> None:
-    with pytest.raises(ValueError, match="TOML|expected"):
+    with pytest.raises(ValueError, match=r"TOML|expected"):
         locate(text)
 
 

@@ -1,0 +1,235 @@
+"""The control socket's server: the one door into a running gateway, for commands and the web page.
+
+One line of JSON is a request, one line is its answer, in order:
+
+    {"command": "queue.list", "query": {"domain": "example.org"}, "limit": 100}
+    {"ok": true, "result": [{"queue_id": …}, …]}      or      {"ok": false, "error": "…"}
+
+    ping              the version
+    queue.list        rows that match ``query`` (fields of ``mail.message.Query``), at most ``limit``
+    queue.show        all rows of ``queue_id``, and its header
+    queue.retry       due now, held ones too; the number of recipients
+    queue.remove      forgotten, without a bounce; the number of recipients
+    journal.reopen    close the journal's file and open it anew (after a rotation by others)
+
+Whoever can open the socket may do all of this: its file belongs to the gateway's user alone (mode 0600, in the
+state folder of mode 0700).  A second request waits in the socket while one is answered.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import attrs
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
+from twisted.protocols.basic import LineOnlyReceiver
+from twisted.python.failure import Failure
+
+import mailgw
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.event import Removed
+from mailgw.mail.message import Query, QueueRow
+from mailgw.mail.ports import Journal, Spool
+
+# A request is a command, six short fields and two numbers.
+MAX_REQUEST_OCTETS = 16384
+# Shown of a message: its header, which ends within this or is cut there.
+HEADER_OCTETS = 65536
+MAX_ROWS = 100_000
+# Commands connect, ask and go; one that stopped reading must not hold its answer in memory for ever.
+IDLE_SECONDS = 60.0
+
+_log = Logger()
+
+
+class RefusedRequest(Exception):
+    """The request makes no sense; its text is the answer."""
+
+
+class ReopeningJournal(Journal, Protocol):
+    def reopen(self) -> None: ...
+
+
+@attrs.frozen
+class ControlDoors:
+    """What the commands act on.  ``poke`` tells the dispatcher that recipients became due."""
+
+    spool: Spool
+    poke: Callable[[], None]
+    journal: ReopeningJournal
+
+
+async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
+    """The result of one request, as msgspec can encode it.
+
+    RefusedRequest where it makes no sense, TemporaryFault where the spool is unwell; nothing was done then.
+    """
+    command = request.get("command")
+    match command:
+        case "ping":
+            return {"version": mailgw.__version__}
+        case "queue.list":
+            return [attrs.asdict(row) for row in await doors.spool.search(query_of(request), _limit(request))]
+        case "queue.show":
+            return await _show(request, doors.spool)
+        case "queue.retry":
+            count = await doors.spool.retry(query_of(request))
+            if count:
+                doors.poke()
+            return count
+        case "queue.remove":
+            query = query_of(request)
+            if query == Query():
+                raise RefusedRequest("queue.remove needs a query that says which")
+            count = await doors.spool.remove(query)
+            if count:
+                doors.journal.note(Removed(queue_id=query.queue_id or "", recipients=count))
+            return count
+        case "journal.reopen":
+            doors.journal.reopen()
+            return None
+        case _:
+            raise RefusedRequest(f"unknown command {command!r}")
+
+
+async def _show(request: Mapping[str, Any], spool: Spool) -> object:
+    queue_id = request.get("queue_id")
+    if not isinstance(queue_id, str):
+        raise RefusedRequest("queue.show needs a queue_id")
+    rows = await spool.search(Query(queue_id=queue_id), MAX_ROWS)
+    content = await spool.content(queue_id, HEADER_OCTETS)
+    if not rows or content is None:
+        raise RefusedRequest(f"no message {queue_id} in the queue")
+    return shown(rows, content)
+
+
+def shown(rows: Sequence[QueueRow], content: bytes) -> dict[str, object]:
+    """One message for an operator: its recipients, and its header as text."""
+    header = content.partition(b"\r\n\r\n")[0]
+    # The header may hold any octets; latin-1 loses none, and the terminal is guarded where it is printed.
+    text = header.decode("utf-8") if _is_utf8(header) else header.decode("latin-1")
+    return {"rows": [attrs.asdict(row) for row in rows], "header": text.replace("\r\n", "\n")}
+
+
+def query_of(request: Mapping[str, Any]) -> Query:
+    """The request's ``query``; RefusedRequest for a field that ``Query`` does not have, or that is no text."""
+    given = request.get("query", {})
+    known = {field.name for field in attrs.fields(Query)}
+    if not isinstance(given, dict) or not all(isinstance(v, str) for v in given.values()):
+        raise RefusedRequest("query must be an object of texts")
+    if unknown := set(given) - known:
+        raise RefusedRequest(f"unknown query fields {sorted(unknown)}; known: {sorted(known)}")
+    return Query(**given)
+
+
+def _limit(request: Mapping[str, Any]) -> int:
+    limit = request.get("limit", 1000)
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 0 < limit <= MAX_ROWS:
+        raise RefusedRequest(f"limit must be a number from 1 to {MAX_ROWS}")
+    return limit
+
+
+def _is_utf8(octets: bytes) -> bool:
+    try:
+        octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+class _UnixTransport(Protocol):
+    """What Twisted's transports of Unix sockets have; no one interface says all of it."""
+
+    def write(self, octets: bytes) -> None: ...
+    def loseConnection(self) -> None: ...
+    def abortConnection(self) -> None: ...
+    def pauseProducing(self) -> None: ...
+    def resumeProducing(self) -> None: ...
+
+
+class ControlProtocol(LineOnlyReceiver):
+    """One connection: requests are answered one after the other."""
+
+    transport: "_UnixTransport"  # type: ignore[assignment]  # Twisted says ITransport | None
+    delimiter = b"\n"
+    MAX_LENGTH = MAX_REQUEST_OCTETS
+
+    def __init__(self, doors: ControlDoors, clock: IReactorTime) -> None:
+        self._doors = doors
+        self._clock = clock
+        self._waiting: list[bytes] = []
+        self._running: Deferred[None] | None = None
+        self._idle = clock.callLater(IDLE_SECONDS, self._give_up)
+
+    def lineReceived(self, line: bytes) -> None:
+        self._idle.reset(IDLE_SECONDS)
+        self._waiting.append(line)
+        if self._running is None:
+            self._next()
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._send({"ok": False, "error": "the request is too long"})
+        self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._waiting.clear()
+        if self._idle.active():
+            self._idle.cancel()
+
+    def _next(self) -> None:
+        # What waits stays in the socket: read no more than the requests of one packet ahead.
+        if not self._waiting:
+            return
+        self.transport.pauseProducing()
+        self._running = Deferred.fromCoroutine(self._answer(self._waiting.pop(0)))
+        self._running.addBoth(self._answered)  # type: ignore[unused-awaitable]  # owned by self._running
+
+    def _answered(self, _: object) -> None:
+        self._running = None
+        if self._waiting:
+            self._next()
+        elif self._idle.active():
+            self.transport.resumeProducing()
+
+    async def _answer(self, line: bytes) -> None:
+        """Never raises: the conversation's one catch-all."""
+        reply: dict[str, object]
+        try:
+            request = msgspec.json.decode(line)
+            if not isinstance(request, dict):
+                raise RefusedRequest("a request is a JSON object")
+            reply = {"ok": True, "result": await answer(request, self._doors)}
+        except msgspec.DecodeError as fault:
+            reply = {"ok": False, "error": f"not JSON: {fault}"}
+        except RefusedRequest as fault:
+            reply = {"ok": False, "error": str(fault)}
+        except TemporaryFault as fault:
+            reply = {"ok": False, "error": fault.why}
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            _log.failure("a control command failed")
+            reply = {"ok": False, "error": "the gateway failed; its log has the traceback"}
+        self._send(reply)
+
+    def _send(self, reply: Mapping[str, object]) -> None:
+        if self._idle.active():  # else the other end is gone
+            self._idle.reset(IDLE_SECONDS)
+            self.transport.write(msgspec.json.encode(reply) + b"\n")
+
+    def _give_up(self) -> None:
+        self.transport.abortConnection()
+
+
+class ControlFactory(Factory):
+    """Listen with it on a Unix socket of mode 0600."""
+
+    noisy = False
+
+    def __init__(self, spool: Spool, poke: Callable[[], None], journal: ReopeningJournal, clock: IReactorTime) -> None:
+        self._doors = ControlDoors(spool, poke, journal)
+        self._clock = clock
+
+    def buildProtocol(self, addr: IAddress | None) -> ControlProtocol:
+        return ControlProtocol(self._doors, self._clock)

@@ -1,0 +1,217 @@
+import json
+from collections.abc import Sequence
+
+import attrs
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from mailgw.control import IDLE_SECONDS, MAX_REQUEST_OCTETS, ControlFactory, ControlProtocol
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.event import Event, Removed
+from mailgw.mail.message import Query, QueueRow
+from tests.conftest import LoggedFailures
+
+
+def row(queue_id: str, recipient: str = "b@example.org") -> QueueRow:
+    return QueueRow(
+        queue_id=queue_id, arrived=1.0, sender="a@example.org", recipient=recipient, domain="example.org",
+        lane="internet/example.org", state="waiting", due=2.0, attempts=1, reason="450 4.2.0 later", size_octets=9,
+        peer="192.0.2.1", helo="h", login="", protocol="ESMTP",
+    )
+
+
+class FakeSpool:
+    """The operator's part of a spool, over a list of rows."""
+
+    def __init__(self, *rows: QueueRow) -> None:
+        self.rows = list(rows)
+        self.asked: list[Query] = []
+        self.retried: list[Query] = []
+        self.waiting: Deferred[None] | None = None
+        self.fault: Exception | None = None
+
+    async def search(self, query: Query, limit: int) -> Sequence[QueueRow]:
+        self.asked.append(query)
+        if self.waiting is not None:
+            await self.waiting
+        if self.fault is not None:
+            raise self.fault
+        return [r for r in self.rows if query.queue_id in (None, r.queue_id)][:limit]
+
+    async def content(self, queue_id: str, limit_octets: int) -> bytes | None:
+        if not any(r.queue_id == queue_id for r in self.rows):
+            return None
+        return b"Subject: gr\xfc\xdfe\r\nTo: b\r\n\r\nbody"
+
+    async def retry(self, query: Query) -> int:
+        self.retried.append(query)
+        return len(self.rows)
+
+    async def remove(self, query: Query) -> int:
+        before = len(self.rows)
+        self.rows = [r for r in self.rows if r.queue_id != query.queue_id]
+        return before - len(self.rows)
+
+
+class FakeJournal:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.reopened = 0
+
+    def note(self, event: Event) -> None:
+        self.events.append(event)
+
+    def reopen(self) -> None:
+        self.reopened += 1
+
+
+class Gateway:
+    """A running control socket, spoken to by lines."""
+
+    def __init__(self, *rows: QueueRow) -> None:
+        self.spool = FakeSpool(*rows)
+        self.journal = FakeJournal()
+        self.pokes = 0
+        self.clock = Clock()
+        factory = ControlFactory(self.spool, self.poke, self.journal, self.clock)  # type: ignore[arg-type]
+        self.protocol: ControlProtocol = factory.buildProtocol(None)
+        self.transport = StringTransport()
+        self.protocol.makeConnection(self.transport)
+
+    def poke(self) -> None:
+        self.pokes += 1
+
+    def send(self, *lines: bytes) -> list[dict[str, object]]:
+        self.protocol.dataReceived(b"".join(line + b"\n" for line in lines))
+        return self.answers()
+
+    def answers(self) -> list[dict[str, object]]:
+        octets = self.transport.value()
+        self.transport.clear()
+        return [json.loads(line) for line in octets.splitlines()]
+
+    def ask(self, **request: object) -> dict[str, object]:
+        [answer] = self.send(json.dumps(request).encode())
+        return answer
+
+
+def test_ping() -> None:
+    assert Gateway().ask(command="ping")["ok"] is True
+
+
+def test_a_list_is_the_rows_as_objects() -> None:
+    gateway = Gateway(row("Q1"), row("Q2"), row("Q3"))
+    answer = gateway.ask(command="queue.list", query={"domain": "example.org", "sender": ""}, limit=2)
+    assert answer == {"ok": True, "result": [attrs.asdict(row("Q1")), attrs.asdict(row("Q2"))]}
+    assert gateway.spool.asked == [Query(domain="example.org", sender="")]
+
+
+def test_show_has_the_header_alone() -> None:
+    answer = Gateway(row("Q1"), row("Q2")).ask(command="queue.show", queue_id="Q1")
+    assert answer["result"] == {"rows": [attrs.asdict(row("Q1"))], "header": "Subject: grüße\nTo: b"}
+
+
+def test_show_of_what_is_not_there() -> None:
+    assert Gateway().ask(command="queue.show", queue_id="Q1")["error"] == "no message Q1 in the queue"
+    assert Gateway().ask(command="queue.show")["error"] == "queue.show needs a queue_id"
+
+
+def test_a_retry_pokes_the_dispatcher_where_something_became_due() -> None:
+    gateway = Gateway(row("Q1"))
+    assert gateway.ask(command="queue.retry", query={}) == {"ok": True, "result": 1}
+    assert (gateway.spool.retried, gateway.pokes) == ([Query()], 1)
+    gateway.spool.rows.clear()
+    gateway.ask(command="queue.retry")
+    assert gateway.pokes == 1
+
+
+def test_a_remove_says_which_and_is_a_fact() -> None:
+    gateway = Gateway(row("Q1"), row("Q1", "c@example.org"))
+    assert gateway.ask(command="queue.remove", query={})["ok"] is False
+    assert gateway.ask(command="queue.remove", query={"queue_id": "Q1"}) == {"ok": True, "result": 2}
+    assert gateway.ask(command="queue.remove", query={"queue_id": "Q1"}) == {"ok": True, "result": 0}
+    assert gateway.journal.events == [Removed(queue_id="Q1", recipients=2)]
+
+
+def test_the_journal_is_reopened() -> None:
+    gateway = Gateway()
+    assert gateway.ask(command="journal.reopen") == {"ok": True, "result": None}
+    assert gateway.journal.reopened == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"{", "not JSON"),
+        (b"[]", "a request is a JSON object"),
+        (b"\xff", "not JSON"),
+        (b'{"command": "sing"}', "unknown command 'sing'"),
+        (b"{}", "unknown command None"),
+        (b'{"command": "queue.list", "query": []}', "query must be an object of texts"),
+        (b'{"command": "queue.list", "query": {"sender": 1}}', "query must be an object of texts"),
+        (b'{"command": "queue.list", "query": {"colour": "red"}}', "unknown query fields ['colour']"),
+        (b'{"command": "queue.list", "limit": 0}', "limit must be"),
+        (b'{"command": "queue.list", "limit": true}', "limit must be"),
+    ],
+)
+def test_what_makes_no_sense_is_answered_and_the_next_is_served(line: bytes, why: str) -> None:
+    first, second = Gateway().send(line, b'{"command": "ping"}')
+    assert why in str(first["error"])
+    assert second["ok"] is True
+
+
+def test_an_unwell_spool_says_so() -> None:
+    gateway = Gateway()
+    gateway.spool.fault = TemporaryFault("the disk is full")
+    assert gateway.ask(command="queue.list") == {"ok": False, "error": "the disk is full"}
+
+
+def test_a_fault_of_ours_is_logged_and_the_connection_lives(logged_failures: LoggedFailures) -> None:
+    gateway = Gateway()
+    gateway.spool.fault = RuntimeError("a bug")
+    answer = gateway.ask(command="queue.list")
+    assert logged_failures.take() == [gateway.spool.fault]
+    assert "its log" in str(answer["error"])
+    assert gateway.ask(command="ping")["ok"] is True
+
+
+def test_requests_keep_their_order_and_nothing_more_is_read_meanwhile() -> None:
+    gateway = Gateway(row("Q1"))
+    gateway.spool.waiting = waiting = Deferred()
+    assert gateway.send(b'{"command": "queue.list"}', b'{"command": "ping"}') == []
+    assert gateway.transport.producerState == "paused"
+    waiting.callback(None)
+    first, second = gateway.answers()
+    assert isinstance(first["result"], list)
+    assert isinstance(second["result"], dict)
+    assert gateway.transport.producerState == "producing"
+
+
+def test_who_goes_is_not_written_to() -> None:
+    gateway = Gateway(row("Q1"))
+    gateway.spool.waiting = waiting = Deferred()
+    gateway.send(b'{"command": "queue.list"}')
+    gateway.protocol.connectionLost()
+    waiting.callback(None)
+    assert gateway.answers() == []
+    assert gateway.clock.getDelayedCalls() == []
+
+
+def test_a_line_without_end() -> None:
+    gateway = Gateway()
+    gateway.protocol.dataReceived(b"x" * (MAX_REQUEST_OCTETS + 10))
+    [answer] = gateway.answers()
+    assert answer == {"ok": False, "error": "the request is too long"}
+    assert gateway.transport.disconnecting
+
+
+def test_silence_ends() -> None:
+    gateway = Gateway()
+    gateway.clock.advance(IDLE_SECONDS - 1)
+    gateway.ask(command="ping")
+    gateway.clock.advance(IDLE_SECONDS - 1)
+    assert not gateway.transport.disconnected
+    gateway.clock.advance(1)
+    assert gateway.transport.disconnected
