@@ -1,0 +1,20 @@
+"""Mail goes out: the dispatcher, and one courier for each kind of backend.
+
+Floor 5.  It knows what is due, who may serve it, and how to talk to them: Maildirs through ``store``, other
+servers through the pure dialog ``wire.smtp_client``.  It decides nothing about what a result means:
+``queue.fate`` does, and the spool remembers.  It must not know listeners, logins or the configuration's file.
+
+A backend is what implements ``interfaces.IDeliveryBackend``; the built-in ones get no other door.
+The rule of the room: ``deliver`` says "delivered" only when the next crash cannot take the message back, and
+no exception comes out of it for what a peer said.
+
+A map of the SMTP and LMTP backend:
+    smtp            ``SmtpBackend``: kept sessions first, then one host after the other
+    smtp_settings   what one such backend is told
+    smtp_hops       where a lane leads: hosts as given, or by MX
+    smtp_session    one connection: the dialog, its time limits, the content with back-pressure
+    smtp_pool       sessions between two messages
+
+Known faults: no DANE, MTA-STS, SMTPUTF8, DSN or CHUNKING; 8-bit content is never re-encoded for a hop
+without 8BITMIME, it fails with 5.6.3.
+"""
