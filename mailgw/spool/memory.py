@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 import attrs
 
 from mailgw.mail.envelope import path_text
-from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import (
     Arrival,
     Claim,
@@ -28,12 +27,10 @@ from mailgw.mail.message import (
     Settlement,
 )
 from mailgw.mail.ports import WallClock
-from mailgw.mail.reply import Reply
 from mailgw.spool.content import MemoryContent
+from mailgw.spool.faults import no_room
 from mailgw.spool.ids import QueueIds
 from mailgw.spool.leases import fresh_claims
-
-NO_ROOM = Reply(452, "4.3.1", ("Insufficient system storage, please try again later",))
 
 
 @attrs.define(eq=False)
@@ -67,11 +64,15 @@ class MemorySpool:
         self._noticed: WeakKeyDictionary[Claim, set[str]] = WeakKeyDictionary()
 
     def draft(self) -> "MemoryDraft":
-        self._demand_room()
+        self.demand_room()
         return MemoryDraft(self, self._ids.next_id())
 
     def room(self) -> bool:
         return not self.is_full
+
+    def demand_room(self) -> None:
+        if self.is_full:
+            raise no_room()
 
     def put(
         self, queue_id: str, octets: bytes, arrival: Arrival, destinations: Sequence[Destination], claim: bool
@@ -181,10 +182,6 @@ class MemorySpool:
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _demand_room(self) -> None:
-        if self.is_full:
-            raise TemporaryFault("the spool is full", NO_ROOM)
-
     def _lease(self, row: _Row, token: int, now: float) -> None:
         row.token, row.due = token, now + self._lease_seconds
 
@@ -258,8 +255,7 @@ class MemoryDraft:
     async def commit(self, arrival: Arrival, destinations: Sequence[Destination], claim: bool) -> tuple[Claim, ...]:
         octets = b"".join(self._chunks)
         self._chunks.clear()
-        if self._spool.is_full:
-            raise TemporaryFault("the spool is full", NO_ROOM)
+        self._spool.demand_room()
         return self._spool.put(self.queue_id, octets, arrival, destinations, claim)
 
     def discard(self) -> None:

@@ -1,0 +1,120 @@
+"""The queue while no gateway runs, for the ``mailgw`` command: no reactor, no threads, plain calls.
+
+Whoever opens it has the folder's lock, so a gateway cannot start meanwhile: open it late, close it soon.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from types import TracebackType
+from typing import TypeVar
+
+from mailgw.disk import Disk
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.message import Query, QueueRow
+from mailgw.mail.ports import WallClock
+from mailgw.spool import search as sql
+from mailgw.spool.faults import fault_of
+from mailgw.spool.folder import database_path, lock_folder
+from mailgw.spool.records import end_all_leases
+from mailgw.spool.schema import connect_writer, migrate
+from mailgw.spool.settings import SpoolSettings
+
+T = TypeVar("T")
+
+
+def open_offline(settings: SpoolSettings, wall_clock: WallClock) -> "OfflineSpool":
+    """The queue in ``settings.folder``.
+
+    TemporaryFault where a gateway has it, where there is none, or where it cannot be read; ConfigError where
+    its schema is newer than we are.
+    """
+    disk = Disk()
+    path = database_path(settings.folder)
+    if not os.path.exists(path):
+        raise TemporaryFault(f"{settings.folder}: there is no queue here yet")
+    lock: int | None = None
+    connection: sqlite3.Connection | None = None
+    try:
+        lock = lock_folder(settings.folder, disk)
+        connection = connect_writer(path)
+        migrate(connection, path)
+        end_all_leases(connection, wall_clock())
+        return OfflineSpool(settings.folder, connection, lock, wall_clock, disk)
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if lock is not None:
+            os.close(lock)
+        if isinstance(error, (OSError, sqlite3.Error)):
+            raise fault_of(error) from error
+        raise
+
+
+class OfflineSpool:
+    """The operator's part of ``mail.ports.Spool``, blocking; also a context manager that closes."""
+
+    def __init__(
+        self, folder: str, connection: sqlite3.Connection, lock: int, wall_clock: WallClock, disk: Disk
+    ) -> None:
+        self._bodies = os.path.join(folder, "bodies")
+        self._connection = connection
+        self._lock = lock
+        self._wall_clock = wall_clock
+        self._disk = disk
+
+    def __enter__(self) -> "OfflineSpool":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def search(self, query: Query, limit: int) -> list[QueueRow]:
+        """Rows in the order of arrival, at most ``limit``; TemporaryFault, as from all of these."""
+        return self._ask(lambda connection: sql.search(connection, query, limit, self._wall_clock()))
+
+    def content(self, queue_id: str, limit_octets: int) -> bytes | None:
+        """The first octets of a message, or None where no such message is queued."""
+        return self._ask(lambda connection: sql.first_octets(
+            sql.find_content(connection, queue_id, limit_octets),
+            lambda place: self._disk.read(os.path.join(self._bodies, place), 0, limit_octets)))
+
+    def retry(self, query: Query) -> int:
+        """Make what matches due now; how many recipients."""
+        return self._change(lambda connection: sql.retry(connection, query, self._wall_clock()))
+
+    def remove(self, query: Query) -> int:
+        """Forget what matches; how many recipients."""
+        removed_files: list[str] = []
+        count = self._change(lambda connection: sql.remove(connection, query, self._wall_clock(), removed_files))
+        for place in removed_files:
+            try:
+                self._disk.remove(os.path.join(self._bodies, place))
+            except OSError:
+                pass  # the gateway's next start sweeps it
+        return count
+
+    def close(self) -> None:
+        self._connection.close()
+        os.close(self._lock)
+
+    def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return question(self._connection)
+        except (OSError, sqlite3.Error) as error:
+            raise fault_of(error) from error
+
+    def _change(self, change: Callable[[sqlite3.Connection], int]) -> int:
+        def transaction(connection: sqlite3.Connection) -> int:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                count = change(connection)
+                connection.execute("COMMIT")
+                return count
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+        return self._ask(transaction)

@@ -1,0 +1,79 @@
+"""Nouns to rows and back."""
+
+import re
+from collections.abc import Sequence
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import BodyType, path_text
+from mailgw.mail.message import Arrival, Claim, Destination
+from mailgw.spool.batch import Insertion, Value
+
+# A reply that an operator wants to read is shorter.
+_MOST_REASON = 2000
+_BODY_TYPES = {body_type.value: body_type for body_type in BodyType}
+
+
+def leased_insertion(
+    queue_id: str, arrival: Arrival, arrived: float, size_octets: int, octets: bytes | None, place: str | None,
+    claims: Sequence[Claim], lease_end: float,
+) -> Insertion:
+    """A new message that ``claims`` hold."""
+    sender = path_text(arrival.reverse_path)
+    return Insertion(
+        _message_values(queue_id, arrival, sender, arrived, size_octets, octets, place),
+        [
+            (queue_id, r.row, sender, str(r.recipient), r.recipient.domain, claim.lane, lease_end, claim.token)
+            for claim in claims for r in claim.recipients
+        ],
+    )
+
+
+def waiting_insertion(
+    queue_id: str, arrival: Arrival, arrived: float, size_octets: int, octets: bytes | None, place: str | None,
+    destinations: Sequence[Destination],
+) -> Insertion:
+    """A new message that is due at once; its rows are numbered as ``spool.leases`` numbers them."""
+    sender = path_text(arrival.reverse_path)
+    return Insertion(
+        _message_values(queue_id, arrival, sender, arrived, size_octets, octets, place),
+        [
+            (queue_id, row, sender, str(d.recipient), d.recipient.domain, d.lane, arrived, None)
+            for row, d in enumerate(destinations, 1)
+        ],
+    )
+
+
+def storable(text: str) -> str:
+    """``text`` as UTF-8 can hold it: lone surrogates, which stand for octets of no encoding, are spelt out."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def storable_reason(text: str) -> str:
+    return storable(text[:_MOST_REASON])
+
+
+def stored_mailbox(text: str) -> Mailbox:
+    """The mailbox whose ``str`` this is; no check, and so no address that was once accepted is lost."""
+    if text.startswith('"'):
+        local, _, domain = text.rpartition('"')
+        return Mailbox(re.sub(r"\\(.)", r"\1", local[1:], flags=re.DOTALL), domain[1:])
+    local, at, domain = text.rpartition("@")
+    return Mailbox(local, domain) if at else Mailbox(text, "")
+
+
+def stored_path(text: str) -> Mailbox | None:
+    return stored_mailbox(text) if text else None
+
+
+def stored_body_type(text: str) -> BodyType:
+    return _BODY_TYPES[text]
+
+
+def _message_values(
+    queue_id: str, arrival: Arrival, sender: str, arrived: float, size_octets: int, octets: bytes | None,
+    place: str | None,
+) -> tuple[Value, ...]:
+    return (
+        queue_id, arrived, sender, arrival.body_type.value, size_octets, arrival.peer, storable(arrival.helo),
+        storable(arrival.login), arrival.protocol, arrival.session_id, place, octets,
+    )

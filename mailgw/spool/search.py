@@ -1,0 +1,144 @@
+"""The operator's questions and orders, and the dispatcher's look at the lanes, as SQL; blocking functions.
+
+They serve the running gateway and ``spool.offline`` alike.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from threading import Lock
+from typing import TypeVar
+
+from mailgw.mail.message import Query, QueueRow, RowState
+from mailgw.spool.batch import Value, forget_messages
+from mailgw.spool.schema import connect_reader
+
+T = TypeVar("T")
+
+# Each lane costs one look into the index, however many rows it has (SQLite plans no loose scan by itself).
+_DUE_LANES = """
+    WITH RECURSIVE waiting_lane (lane) AS (
+        SELECT (SELECT lane FROM recipient INDEXED BY waiting WHERE token IS NULL AND due IS NOT NULL
+            ORDER BY lane LIMIT 1)
+        UNION ALL
+        SELECT (SELECT lane FROM recipient INDEXED BY waiting WHERE token IS NULL AND due IS NOT NULL
+            AND lane > waiting_lane.lane ORDER BY lane LIMIT 1)
+        FROM waiting_lane WHERE waiting_lane.lane IS NOT NULL
+    )
+    SELECT lane, min(due) FROM (
+        SELECT lane, (SELECT due FROM recipient r INDEXED BY waiting WHERE r.lane = waiting_lane.lane
+            AND token IS NULL AND due IS NOT NULL ORDER BY due LIMIT 1) AS due
+        FROM waiting_lane WHERE lane IS NOT NULL
+        UNION ALL
+        SELECT lane, due FROM recipient INDEXED BY leased WHERE token IS NOT NULL AND due <= ?
+    ) GROUP BY lane ORDER BY lane"""
+
+# CROSS JOIN: recipients in their order, messages by look-up; so a limit ends the scan, and no body is read.
+_ROWS = """
+    SELECT r.queue_id, m.arrived, r.sender, r.recipient, r.domain, r.lane,
+        CASE WHEN r.due IS NULL THEN 'held' WHEN r.token IS NOT NULL AND r.due > ? THEN 'active' ELSE 'waiting' END,
+        r.due, r.attempts, r.reason, m.size, m.peer, m.helo, m.login, m.protocol
+    FROM recipient r CROSS JOIN message m ON m.queue_id = r.queue_id
+    WHERE {where} ORDER BY r.queue_id, r.row LIMIT ?"""
+
+
+def search(connection: sqlite3.Connection, query: Query, limit: int, now: float) -> list[QueueRow]:
+    where, values = _condition(query, now)
+    return [QueueRow(*row) for row in connection.execute(_ROWS.format(where=where), [now, *values, limit])]
+
+
+def due_lanes(connection: sqlite3.Connection, now: float) -> list[tuple[str, float]]:
+    return [(lane, due) for lane, due in connection.execute(_DUE_LANES, (now,))]
+
+
+def find_content(
+    connection: sqlite3.Connection, queue_id: str, limit_octets: int
+) -> tuple[bytes | None, str | None] | None:
+    """The first octets of a message, or the place of its file; None where there is no such message."""
+    found = connection.execute(
+        "SELECT substr(body, 1, ?), body_file FROM message WHERE queue_id = ?", (limit_octets, queue_id)
+    ).fetchone()
+    return (found[0], found[1]) if found else None
+
+
+def is_queued(connection: sqlite3.Connection, queue_id: str) -> bool:
+    return connection.execute("SELECT 1 FROM message WHERE queue_id = ?", (queue_id,)).fetchone() is not None
+
+
+def retry(connection: sqlite3.Connection, query: Query, now: float) -> int:
+    """Make due what matches and is not leased; within a transaction of the caller's."""
+    where, values = _condition(query, now)
+    return connection.execute(
+        f"UPDATE recipient AS r SET due = ?, token = NULL WHERE {where} AND (r.token IS NULL OR r.due <= ?)",  # noqa: S608
+        [now, *values, now],
+    ).rowcount
+
+
+def remove(connection: sqlite3.Connection, query: Query, now: float, removed_files: list[str]) -> int:
+    """Forget what matches; within a transaction of the caller's, who removes the files after it."""
+    where, values = _condition(query, now)
+    queue_ids = [
+        row[0] for row in connection.execute(f"SELECT DISTINCT r.queue_id FROM recipient r WHERE {where}", values)  # noqa: S608
+    ]
+    count = connection.execute(f"DELETE FROM recipient AS r WHERE {where}", values).rowcount  # noqa: S608
+    forget_messages(connection, queue_ids, removed_files)
+    return count
+
+
+def _condition(query: Query, now: float) -> tuple[str, list[Value]]:
+    """A WHERE clause over ``recipient r`` and its values; the clause is made of the constants below alone."""
+    clauses: list[str] = []
+    values: list[Value] = []
+    for column, wanted in (
+        ("queue_id", query.queue_id), ("sender", query.sender), ("recipient", query.recipient),
+        ("domain", query.domain), ("lane", query.lane),
+    ):
+        if wanted is not None:
+            clauses.append(f"r.{column} = ?")
+            values.append(wanted)
+    match query.state:
+        case None:
+            pass
+        case RowState.WAITING:
+            clauses.append("r.due IS NOT NULL AND (r.token IS NULL OR r.due <= ?)")
+            values.append(now)
+        case RowState.ACTIVE:
+            clauses.append("r.token IS NOT NULL AND r.due > ?")
+            values.append(now)
+        case RowState.HELD:
+            clauses.append("r.due IS NULL")
+        case _:
+            clauses.append("0")
+    return " AND ".join(clauses) or "1", values
+
+
+class Reader:
+    """A second connection, made at first use.  Its methods block; one caller at a time is served."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._lock = Lock()
+
+    def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        with self._lock:
+            if self._connection is None:
+                self._connection = connect_reader(self._path)
+            return question(self._connection)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+
+def first_octets(
+    found: tuple[bytes | None, str | None] | None, read_file: Callable[[str], bytes]
+) -> bytes | None:
+    """What ``find_content`` found, read from its file where it is in one."""
+    if found is None:
+        return None
+    octets, place = found
+    if place is not None:
+        return read_file(place)
+    return octets or b""

@@ -1,0 +1,391 @@
+"""The queue on SQLite: crash-safe, committed in groups, open to the operator's own ``sqlite3``.
+
+Rules:
+    One process has the folder, fenced by a lock file; in it one connection writes, in one thread.  (SQLite
+    before 3.51.3 can corrupt a WAL that two connections write or checkpoint at the same moment.)
+    ``commit`` returns when the body is synced, then the row; nothing is acknowledged before.
+    A recipient leaves with its record; the message leaves in the transaction in which its last recipient
+    does, its body file after that.
+All methods are for the reactor's thread.  None blocks it, but ``open``, at start, and one statvfs a second.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from mailgw.disk import Disk
+from mailgw.mail.errors import LocalProtocolError, TemporaryFault
+from mailgw.mail.message import (
+    Arrival,
+    Claim,
+    Content,
+    Destination,
+    Finished,
+    Message,
+    Notice,
+    Query,
+    QueueRow,
+    Settlement,
+)
+from mailgw.mail.ports import WallClock
+from mailgw.spool import records
+from mailgw.spool import search as sql
+from mailgw.spool.batch import Call, Finishing, Insertion
+from mailgw.spool.bodies import BodyDraft, BodyFiles
+from mailgw.spool.content import MemoryContent
+from mailgw.spool.faults import NO_ROOM, fault_of, no_room
+from mailgw.spool.folder import database_path, lock_folder
+from mailgw.spool.ids import QueueIds, start_of
+from mailgw.spool.leases import fresh_claims
+from mailgw.spool.offline import open_offline
+from mailgw.spool.rows import leased_insertion, waiting_insertion
+from mailgw.spool.schema import connect_writer, get_meta, migrate, set_meta
+from mailgw.spool.settings import SpoolSettings
+from mailgw.spool.threads import Reactor, Threads
+from mailgw.spool.writer import Writer
+
+__all__ = ["SpoolSettings", "SqliteSpool", "open_offline"]
+
+T = TypeVar("T")
+
+# A few large messages at a time are enough to keep a disk busy.
+_FILE_THREADS = 4
+_SECONDS_BETWEEN_READINGS = 1.0
+# Free pages are given back to the disk in small steps: at most 8 MiB each time, and 64 MiB where it is full.
+_SECONDS_BETWEEN_TENDINGS = 10.0
+_FREE_PAGES_KEPT = 4096
+_PAGES_A_TENDING = 2048
+_PAGES_A_TENDING_WHEN_FULL = 16384
+
+
+class SqliteSpool:
+    """A ``mail.ports.Spool``; made by ``open``."""
+
+    _log = Logger()
+
+    def __init__(
+        self, settings: SpoolSettings, reactor: Reactor, wall_clock: WallClock, disk: Disk,
+        connection: sqlite3.Connection, lock: int, start: int,
+    ) -> None:
+        self.settings = settings
+        self._reactor = reactor
+        self._wall_clock = wall_clock
+        self._disk = disk
+        self._lock = lock
+        self._ids = QueueIds(wall_clock, start, settings.node)
+        self._tokens = count(1)
+        # Which notices a claim has committed, for as long as anybody has that claim.
+        self._noticed: WeakKeyDictionary[Claim, set[str]] = WeakKeyDictionary()
+        self._has_room = True
+        self._read_at: float | None = None
+        self._closed = False
+        path = database_path(settings.folder)
+        self._file_threads = Threads(reactor, _FILE_THREADS, "mailgw spool files")
+        # Two, so that the dispatcher's look at the lanes does not wait for an operator's long search.
+        self._search_threads = Threads(reactor, 1, "mailgw spool search")
+        self._lane_threads = Threads(reactor, 1, "mailgw spool lanes")
+        self._search_reader = sql.Reader(path)
+        self._lane_reader = sql.Reader(path)
+        self.bodies = BodyFiles(settings.folder, disk, self._file_threads, self._look_for_room)
+        self._writer = Writer(connection, reactor, self.bodies.remove, self._end)
+        self._tending: IDelayedCall | None = None
+        self._tended: Deferred[None] | None = None
+
+    @classmethod
+    def open(
+        cls, settings: SpoolSettings, reactor: Reactor, wall_clock: WallClock, disk: Disk | None = None
+    ) -> "SqliteSpool":
+        """The spool in ``settings.folder``, which is made where it is missing.  Blocks; for the start.
+
+        The leases of an earlier process end.  TemporaryFault where another process has the folder, or the
+        disk or the database is unwell; ConfigError where the schema is newer than we are.
+        """
+        disk = disk or Disk()
+        path = database_path(settings.folder)
+        lock: int | None = None
+        connection: sqlite3.Connection | None = None
+        try:
+            lock = lock_folder(settings.folder, disk)
+            connection = connect_writer(path)
+            migrate(connection, path)
+            start = _begin_start(connection, settings.node, wall_clock())
+            disk.sync_folder(settings.folder)
+            spool = cls(settings, reactor, wall_clock, disk, connection, lock, start)
+            spool.bodies.open()
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if lock is not None:
+                os.close(lock)
+            if isinstance(error, (OSError, sqlite3.Error)):
+                raise TemporaryFault(f"{settings.folder}: the queue cannot be opened: {error}") from error
+            raise
+        spool._tending = reactor.callLater(_SECONDS_BETWEEN_TENDINGS, spool._tend)
+        spool._sweep()
+        return spool
+
+    # --- mail comes in ----------------------------------------------------------------------------
+
+    def draft(self) -> "SqliteDraft":
+        if self._closed:
+            raise TemporaryFault("the spool is closed")
+        if not self.room():
+            raise no_room()
+        return SqliteDraft(self, self._ids.next_id())
+
+    def room(self) -> bool:
+        now = self._reactor.seconds()
+        if self._read_at is None or now - self._read_at >= _SECONDS_BETWEEN_READINGS:
+            self._read_at = now
+            had_room, self._has_room = self._has_room, self._look_for_room()
+            if had_room and not self._has_room:
+                self._log.error(
+                    "spool: under {octets} octets free in {folder}: no new mail and no attempts until there is room",
+                    octets=self.settings.reserve_octets, folder=self.settings.folder)
+            elif self._has_room and not had_room:
+                self._log.info("spool: there is room again in {folder}", folder=self.settings.folder)
+        return self._has_room
+
+    async def insert(
+        self, queue_id: str, arrival: Arrival, destinations: Sequence[Destination], claim: bool,
+        content: Content, octets: bytes | None, place: str | None,
+    ) -> tuple[Claim, ...]:
+        """What a draft's commit comes to: the content is ``octets``, or in the file at ``place``."""
+        claims, insertion = self._insertion(queue_id, arrival, destinations, claim, content, octets, place)
+        await self._writer.submit(insertion)
+        return claims
+
+    # --- attempts ---------------------------------------------------------------------------------
+
+    async def claim(self, lane: str, limit: int) -> tuple[Claim, ...]:
+        now = self._wall_clock()
+        lease_end = now + self.settings.lease_seconds
+        claims: tuple[Claim, ...] = await self._writer.submit(Call(lambda connection, _: records.claim_due(
+            connection, lane, limit, now, lease_end, self._tokens.__next__, self._content_of)))
+        return claims
+
+    async def release(self, claim: Claim) -> None:
+        now = self._wall_clock()
+        await self._writer.submit_patiently(Call(lambda connection, _: records.release(connection, claim, now)))
+
+    async def due_lanes(self) -> Sequence[tuple[str, float]]:
+        now = self._wall_clock()
+        return await self._ask(self._lane_threads, self._lane_reader, lambda connection: sql.due_lanes(connection, now))
+
+    async def record(
+        self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice] = ()
+    ) -> tuple[Claim, ...]:
+        queue_id = claim.message.queue_id
+        if not notices and all(type(settlement) is Finished for settlement in settlements):
+            # Nobody waits for "delivered": after a crash it repeats a delivery, it loses none.
+            rows = [(queue_id, settlement.row, claim.token) for settlement in settlements]
+            if rows:
+                has_file = claim.message.content.octets is None
+                await self._writer.submit_patiently(Finishing(queue_id, rows, has_file))
+            return ()
+        noticed = self._noticed.setdefault(claim, set())
+        new = [notice for notice in notices if notice.queue_id not in noticed]
+        prepared = [self._notice_insertion(notice) for notice in new]
+        insertions = [insertion for _, insertion in prepared]
+        inserted: list[bool] = await self._writer.submit(Call(lambda connection, removed_files: records.settle(
+            connection, claim, settlements, insertions, removed_files)))
+        fresh: list[Claim] = []
+        for notice, (claims, _), is_new in zip(new, prepared, inserted, strict=True):
+            if is_new:
+                noticed.add(notice.queue_id)
+                fresh += claims
+        return tuple(fresh)
+
+    # --- the operator -----------------------------------------------------------------------------
+
+    async def search(self, query: Query, limit: int) -> Sequence[QueueRow]:
+        now = self._wall_clock()
+        return await self._ask(
+            self._search_threads, self._search_reader, lambda connection: sql.search(connection, query, limit, now))
+
+    async def content(self, queue_id: str, limit_octets: int) -> bytes | None:
+        def read_file(place: str) -> bytes:
+            return self._disk.read(self.bodies.path_of(place), 0, limit_octets)
+
+        return await self._ask(self._search_threads, self._search_reader, lambda connection: sql.first_octets(
+            sql.find_content(connection, queue_id, limit_octets), read_file))
+
+    async def retry(self, query: Query) -> int:
+        now = self._wall_clock()
+        rows: int = await self._writer.submit(Call(lambda connection, _: sql.retry(connection, query, now)))
+        return rows
+
+    async def remove(self, query: Query) -> int:
+        now = self._wall_clock()
+        rows: int = await self._writer.submit(Call(
+            lambda connection, removed_files: sql.remove(connection, query, now, removed_files)))
+        return rows
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._tending is not None and self._tending.active():
+            self._tending.cancel()
+        for threads in (self._file_threads, self._search_threads, self._lane_threads):
+            threads.refuse()
+        try:
+            await self._writer.close()
+        finally:
+            os.close(self._lock)
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _insertion(
+        self, queue_id: str, arrival: Arrival, destinations: Sequence[Destination], claim: bool,
+        content: Content, octets: bytes | None, place: str | None,
+    ) -> tuple[tuple[Claim, ...], Insertion]:
+        now = self._wall_clock()
+        size = content.size_octets
+        if not claim:
+            return (), waiting_insertion(queue_id, arrival, now, size, octets, place, destinations)
+        message = Message(queue_id, arrival.reverse_path, arrival.body_type, now, content)
+        claims = fresh_claims(message, destinations, self._tokens.__next__)
+        lease_end = now + self.settings.lease_seconds
+        return claims, leased_insertion(queue_id, arrival, now, size, octets, place, claims, lease_end)
+
+    def _notice_insertion(self, notice: Notice) -> tuple[tuple[Claim, ...], Insertion]:
+        content = MemoryContent(notice.octets)
+        return self._insertion(
+            notice.queue_id, notice.arrival, notice.destinations, True, content, notice.octets, None)
+
+    def _content_of(self, octets: bytes | None, place: str | None, size_octets: int) -> Content:
+        return self.bodies.content(place, size_octets) if place is not None else MemoryContent(octets or b"")
+
+    def _look_for_room(self) -> bool:
+        try:
+            return self._disk.free_octets(self.settings.folder) >= self.settings.reserve_octets
+        except OSError:
+            return False  # a disk that does not answer this takes no mail either
+
+    async def _ask(self, threads: Threads, reader: sql.Reader, question: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return await threads.run(reader.ask, question)
+        except (OSError, sqlite3.Error) as error:
+            raise fault_of(error) from error
+
+    def _tend(self) -> None:
+        # Without this a queue that was once long keeps its size, and a disk that it filled stays full.
+        kept, most = (_FREE_PAGES_KEPT, _PAGES_A_TENDING) if self.room() else (0, _PAGES_A_TENDING_WHEN_FULL)
+        self._tending = self._reactor.callLater(_SECONDS_BETWEEN_TENDINGS, self._tend)
+        job = Call(lambda connection, _: _give_back(connection, kept, most))
+        self._tended = self._writer.submit_patiently(job).addErrback(lambda _: None)  # the writer has complained
+
+    def _sweep(self) -> None:
+        def is_queued(queue_id: str) -> bool:
+            return self._search_reader.ask(lambda connection: sql.is_queued(connection, queue_id))
+
+        def tell(removed: int) -> None:
+            if removed:
+                self._log.info("spool: removed {count} bodies that no message has", count=removed)
+
+        def complain(error: BaseException) -> None:
+            self._log.warn("spool: old bodies were not swept: {why}", why=str(error))
+
+        self._file_threads.start(tell, complain, self.bodies.sweep, start_of(self._ids.next_id()), is_queued)
+
+    def _end(self) -> None:
+        for threads in (self._file_threads, self._search_threads, self._lane_threads):
+            threads.join()
+        self._search_reader.close()
+        self._lane_reader.close()
+
+
+class SqliteDraft:
+    """A ``mail.ports.Draft``: in memory, until it grows out of it."""
+
+    __slots__ = ("_body", "_chunks", "_is_spent", "_spool", "queue_id", "size_octets")
+
+    def __init__(self, spool: SqliteSpool, queue_id: str) -> None:
+        self.queue_id = queue_id
+        self.size_octets = 0
+        self._spool = spool
+        self._chunks: list[bytes] = []
+        self._body: BodyDraft | None = None
+        self._is_spent = False
+
+    @property
+    def backlog_octets(self) -> int:
+        return self._body.backlog_octets if self._body is not None else 0
+
+    def write(self, chunk: bytes) -> None:
+        self.size_octets += len(chunk)
+        if self._body is not None:
+            self._body.write(chunk)
+            return
+        self._chunks.append(chunk)
+        if self.size_octets > self._spool.settings.inline_octets:
+            self._body = self._spool.bodies.begin(self.queue_id)
+            self._body.write(b"".join(self._chunks))
+            self._chunks.clear()
+
+    async def drained(self) -> None:
+        if self._body is not None:
+            await self._body.drained()
+
+    async def commit(self, arrival: Arrival, destinations: Sequence[Destination], claim: bool) -> tuple[Claim, ...]:
+        if self._is_spent:
+            raise LocalProtocolError("a draft is committed or discarded once")
+        self._is_spent = True
+        body, chunks = self._body, self._chunks
+        if body is None:
+            octets = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            return await self._spool.insert(
+                self.queue_id, arrival, destinations, claim, MemoryContent(octets), octets, None)
+        try:
+            place = await body.keep()
+        except BaseException:
+            body.discard()
+            raise
+        content = self._spool.bodies.content(place, self.size_octets)
+        try:
+            claims = await self._spool.insert(self.queue_id, arrival, destinations, claim, content, None, place)
+        except TemporaryFault as fault:
+            # A COMMIT whose sync failed may yet be found in the WAL after a crash: its row must have its file.
+            # It is swept at the next start; only a full disk, where no COMMIT was written, wants it gone now.
+            if fault.reply is NO_ROOM:
+                body.discard()
+            raise
+        body.committed()
+        return claims
+
+    def discard(self) -> None:
+        if self._is_spent:
+            return  # a commit that is on its way, or has failed, has the file
+        self._is_spent = True
+        self._chunks.clear()
+        if self._body is not None:
+            self._body.discard()
+
+
+def _begin_start(connection: sqlite3.Connection, node: str, now: float) -> int:
+    """Note that a process begins; how many began before."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        start = int(get_meta(connection, "starts", "0"))
+        set_meta(connection, "starts", str(start + 1))
+        set_meta(connection, "node", node)
+        records.end_all_leases(connection, now)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    return start
+
+
+def _give_back(connection: sqlite3.Connection, kept: int, most: int) -> None:
+    free = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    if free > kept:
+        connection.execute(f"PRAGMA incremental_vacuum({min(free - kept, most)})").fetchall()
