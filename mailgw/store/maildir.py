@@ -204,7 +204,7 @@ class Maildirs:
         """An OSError leaves no file."""
         try:
             self._disk.write(file.descriptor, octets)
-        except OSError:
+        except BaseException:
             self.abandon(file)
             raise
 

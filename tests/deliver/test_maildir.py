@@ -1,0 +1,331 @@
+"""The Maildir backend: who exists, what lands in whose folder, what the world's trouble comes to."""
+
+import errno
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from mailgw.deliver.maildir import Known, MaildirBackend, MaildirSettings
+from mailgw.interfaces import IDeliveryBackend
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import BodyType
+from mailgw.mail.errors import LocalProtocolError, TemporaryFault
+from mailgw.mail.message import Message
+from mailgw.mail.outcome import Outcome, Permanence
+from mailgw.store.maildir import Maildirs, UniqueNames
+from tests.store.fake_disk import ScriptedDisk
+
+ALICE = Mailbox("alice", "example.org")
+TAGGED = Mailbox("alice+lists", "example.org")
+BOB = Mailbox("bob", "example.org")
+NOBODY = Mailbox("nobody", "example.org")
+TEXT = b"Subject: hello\r\n\r\n\xe9\r\n.dot\r\n"
+
+
+class FakeThreads:
+    """A reactor and its thread pool in one: work is done when ``run`` is called, or at once."""
+
+    def __init__(self) -> None:
+        self.at_once = True
+        self.work: list[Callable[[], None]] = []
+
+    def callFromThread(self, work: Callable[..., Any], *arguments: Any) -> None:
+        work(*arguments)
+
+    def callInThreadWithCallback(self, on_result: Any, work: Callable[..., Any], *arguments: Any) -> None:
+        def do() -> None:
+            try:
+                result = work(*arguments)
+            except Exception:  # noqa: BLE001 - as a pool does
+                on_result(False, Failure())
+            else:
+                on_result(True, result)
+
+        self._take(do)
+
+    def callInThread(self, work: Callable[..., Any], *arguments: Any) -> None:
+        self._take(lambda: work(*arguments))
+
+    def _take(self, do: Callable[[], None]) -> None:
+        if self.at_once:
+            do()
+        else:
+            self.work.append(do)
+
+    def run(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.work.pop(0)()
+
+
+class FakeAccounts:
+    def __init__(self, *mailboxes: Mailbox) -> None:
+        self.mailboxes = mailboxes
+
+    def has(self, recipient: Mailbox) -> bool:
+        return recipient in self.mailboxes
+
+
+class Octets:
+    """Content in memory, or in chunks that may end in a fault."""
+
+    def __init__(self, *chunks: bytes, in_memory: bool = True, fault: Exception | None = None) -> None:
+        self._chunks = chunks
+        self._fault = fault
+        self.octets = b"".join(chunks) if in_memory else None
+        self.size_octets = sum(map(len, chunks))
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for chunk in self._chunks:
+            yield chunk
+        if self._fault is not None:
+            raise self._fault
+
+
+class Bench:
+    def __init__(self, root: Path, recipients: Known = Known.ANY, accounts: FakeAccounts | None = None) -> None:
+        self.root = root
+        self.disk = ScriptedDisk()
+        self.threads = FakeThreads()
+        settings = MaildirSettings(f"{root}/{{domain}}/{{local_part}}", recipients, "+", 20)
+        maildirs = Maildirs(self.disk, UniqueNames("mx", 1, "a", lambda: 1.5))
+        threads: Any = self.threads
+        self.backend = MaildirBackend(settings, maildirs, accounts, threads, threads)
+
+    def deliver(self, content: Octets, recipients: Sequence[Mailbox], sender: Mailbox | None = BOB) -> "Attempt":
+        message = Message("Q1", sender, BodyType.EIGHT_BIT, 1.0, content)
+        return Attempt(Deferred.fromCoroutine(self.backend.deliver(message, recipients)))
+
+    def refusal(self, recipient: Mailbox) -> str:
+        found: list[Any] = []
+        Deferred.fromCoroutine(self.backend.refusal(recipient)).addCallback(found.append)
+        return str(found[0])
+
+    def new(self, local_part: str) -> list[bytes]:
+        folder = self.root / "example.org" / local_part / "new"
+        return [file.read_bytes() for file in sorted(folder.iterdir())] if folder.exists() else []
+
+
+class Attempt:
+    def __init__(self, deferred: "Deferred[Any]") -> None:
+        self.deferred = deferred
+        self.results: list[Any] = []
+        deferred.addBoth(self.results.append)
+
+    @property
+    def outcomes(self) -> dict[Mailbox, Outcome]:
+        (result,) = self.results
+        if isinstance(result, Failure):
+            result.raiseException()
+        found: dict[Mailbox, Outcome] = result
+        return found
+
+    @property
+    def fault(self) -> BaseException:
+        (result,) = self.results
+        assert isinstance(result, Failure)
+        assert result.value is not None
+        return result.value
+
+
+def words(outcome: Outcome) -> str:
+    return f"{outcome.permanence.value} {outcome.reply}"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_it_is_a_backend(bench: Bench) -> None:
+    assert verifyObject(IDeliveryBackend, bench.backend)
+    assert bench.backend.concurrency == 20
+    assert bench.backend.lane(ALICE) == bench.backend.lane(BOB) == ""
+
+
+# --- what lands where ------------------------------------------------------------------------------
+
+FIELDS = b"Return-Path: <bob@example.org>\nDelivered-To: alice@example.org\n"
+STORED = b"Subject: hello\n\n\xe9\n.dot\n"
+
+
+def test_a_message_is_stored_with_its_fields_and_lf(bench: Bench) -> None:
+    outcomes = bench.deliver(Octets(TEXT), [ALICE]).outcomes
+    assert bench.new("alice") == [FIELDS + STORED]
+    assert words(outcomes[ALICE]) == "delivered 250 2.0.0 Stored"
+    assert outcomes[ALICE].hop == f"{bench.root}/example.org/alice"
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 7, 100])
+def test_a_large_message_is_stored_the_same(bench: Bench, chunk: int) -> None:
+    pieces = [TEXT[i : i + chunk] for i in range(0, len(TEXT), chunk)]
+    outcomes = bench.deliver(Octets(*pieces, in_memory=False), [ALICE, BOB]).outcomes
+    assert all(outcome.is_delivered for outcome in outcomes.values())
+    assert bench.new("alice") == [FIELDS + STORED]
+    assert bench.new("bob") == [FIELDS.replace(b"To: alice", b"To: bob") + STORED]
+
+
+def test_each_recipient_gets_a_copy_of_their_own(bench: Bench) -> None:
+    outcomes = bench.deliver(Octets(TEXT), [ALICE, TAGGED, BOB], sender=None).outcomes
+    assert set(outcomes) == {ALICE, TAGGED, BOB}
+    first, second = bench.new("alice")
+    assert first.startswith(b"Return-Path: <>\nDelivered-To: alice@example.org\n")
+    assert second.startswith(b"Return-Path: <>\nDelivered-To: alice+lists@example.org\n")
+
+
+# --- who exists ------------------------------------------------------------------------------------
+
+
+def test_anyone(bench: Bench) -> None:
+    assert bench.refusal(NOBODY) == "None"
+
+
+def test_accounts(tmp_path: Path) -> None:
+    own = Mailbox("bob+own", "example.org")
+    bench = Bench(tmp_path, Known.ACCOUNTS, FakeAccounts(ALICE, BOB, own))
+    for known in (ALICE, TAGGED, own):
+        assert bench.refusal(known) == "None"
+    assert bench.refusal(NOBODY) == "550 5.1.1 No such mailbox here"
+    outcomes = bench.deliver(Octets(TEXT), [TAGGED, own, NOBODY]).outcomes
+    assert outcomes[TAGGED].is_delivered
+    assert outcomes[own].is_delivered
+    assert words(outcomes[NOBODY]) == "permanent 550 5.1.1 No such mailbox here"
+    assert len(bench.new("alice")) == len(bench.new("bob+own")) == 1
+    assert not (tmp_path / "example.org" / "nobody").exists()
+
+
+def test_accounts_need_accounts(tmp_path: Path) -> None:
+    with pytest.raises(LocalProtocolError):
+        Bench(tmp_path, Known.ACCOUNTS)
+
+
+def test_existing_folders(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Known.EXISTING)
+    (tmp_path / "example.org" / "alice").mkdir(parents=True)
+    (tmp_path / "example.org" / "bob+own").mkdir()
+    for known in (ALICE, TAGGED, Mailbox("bob+own", "example.org")):
+        assert bench.refusal(known) == "None"
+    assert bench.refusal(NOBODY) == "550 5.1.1 No such mailbox here"
+    outcomes = bench.deliver(Octets(TEXT), [TAGGED, NOBODY]).outcomes
+    assert len(bench.new("alice")) == 1
+    assert words(outcomes[NOBODY]) == "permanent 550 5.1.1 No such mailbox here"
+
+
+def test_a_volume_that_is_not_there_bounces_nobody(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "volume", Known.EXISTING)
+    assert bench.refusal(ALICE) == "451 4.3.0 The mailbox cannot be looked up now, please try again"
+    for content in (Octets(TEXT), Octets(TEXT, in_memory=False)):
+        outcome = bench.deliver(content, [ALICE]).outcomes[ALICE]
+        assert outcome.permanence is Permanence.TEMPORARY
+        assert "volume is missing" in outcome.reply.text
+
+
+# --- trouble ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "reply"),
+    [
+        (errno.ENOSPC, "temporary 452 4.3.1 No space left to store the message"),
+        (errno.EDQUOT, "temporary 452 4.2.2 The mailbox is over its quota"),
+        (errno.EROFS, "temporary 451 4.3.0 The mailbox cannot be written: Read-only file system"),
+    ],
+)
+@pytest.mark.parametrize("step", ["create", "write", "sync ", "rename", "sync_folder {}/new"])
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_disk_in_trouble(bench: Bench, number: int, reply: str, step: str, in_memory: bool) -> None:
+    bench.disk.errors = {step.format(f"{bench.root}/example.org/alice"): number}
+    content = Octets(TEXT, in_memory=in_memory)
+    assert words(bench.deliver(content, [ALICE]).outcomes[ALICE]) == reply
+    assert bench.new("alice") == []
+    assert bench.disk.open == {}
+
+
+def test_trouble_of_one_is_not_anothers(bench: Bench) -> None:
+    bench.deliver(Octets(TEXT), [ALICE])
+    bench.disk.errors = {f"write {bench.root}/example.org/alice": errno.EIO}
+    for content in (Octets(TEXT), Octets(TEXT, in_memory=False)):
+        outcomes = bench.deliver(content, [ALICE, BOB]).outcomes
+        assert not outcomes[ALICE].is_delivered
+        assert outcomes[BOB].is_delivered
+
+
+def test_a_large_copy_that_fails_half_way_stops_alone(bench: Bench) -> None:
+    bench.threads.at_once = False
+    attempt = bench.deliver(Octets(b"a\r\n", b"b\r\n", in_memory=False), [ALICE, BOB])
+    bench.threads.run(2)
+    bench.disk.errors = {f"write {bench.root}/example.org/alice": errno.ENOSPC}
+    bench.threads.run(2)
+    assert words(attempt.outcomes[ALICE]).startswith("temporary 452")
+    assert attempt.outcomes[BOB].is_delivered
+    assert bench.new("alice") == []
+
+
+def test_a_bug_fails_its_group_and_the_next_one_is_written(bench: Bench) -> None:
+    bench.threads.at_once = False
+    writers = [bench.deliver(Octets(TEXT), [BOB]) for _ in range(4)]
+    broken = Octets(TEXT)
+    broken.octets = cast("bytes", 5)
+    failed = [bench.deliver(content, [ALICE]) for content in (Octets(TEXT), broken)]
+    bench.threads.run(4)
+    assert all(attempt.outcomes[BOB].is_delivered for attempt in writers)
+    last = bench.deliver(Octets(TEXT), [BOB])
+    bench.threads.run(2)
+    assert [type(attempt.fault) for attempt in failed] == [AttributeError] * 2
+    assert bench.disk.open == {}
+    assert bench.new("alice") == []
+    assert last.outcomes[BOB].is_delivered
+
+
+def test_content_that_cannot_be_read_leaves_nothing(bench: Bench) -> None:
+    fault = TemporaryFault("disk")
+    attempt = bench.deliver(Octets(b"half", in_memory=False, fault=fault), [ALICE])
+    assert attempt.fault is fault
+    assert bench.new("alice") == []
+    assert bench.disk.open == {}
+    assert [path for path in bench.root.rglob("*") if path.is_file()] == []
+
+
+# --- groups ----------------------------------------------------------------------------------------
+
+
+def test_what_waits_for_a_writer_goes_as_one_group(bench: Bench) -> None:
+    bench.threads.at_once = False
+    attempts = [bench.deliver(Octets(TEXT), [ALICE]) for _ in range(4 + 20)]
+    assert len(bench.threads.work) == 4
+    bench.threads.run(4)
+    assert [len(attempt.results) for attempt in attempts] == [1] * 4 + [0] * 20
+    assert len(bench.threads.work) == 2  # 16 and 4
+    bench.disk.steps.clear()
+    bench.threads.run(2)
+    assert all(attempt.outcomes[ALICE].is_delivered for attempt in attempts)
+    assert len([step for step in bench.disk.steps if step.startswith("sync_folder")]) == 2
+    assert len(bench.new("alice")) == 24
+
+
+def test_a_cancelled_attempt_that_waits_is_withdrawn(bench: Bench) -> None:
+    bench.threads.at_once = False
+    attempts = [bench.deliver(Octets(TEXT), [ALICE]) for _ in range(6)]
+    attempts[0].deferred.cancel()  # it is with a writer: its copy may come, its outcome is not wanted
+    attempts[4].deferred.cancel()
+    bench.threads.run(5)
+    assert [type(attempt.results[0]) is dict for attempt in attempts] == [False, True, True, True, False, True]
+    assert len(bench.new("alice")) == 5
+
+
+@pytest.mark.parametrize("done", range(4))
+def test_a_cancelled_large_one_leaves_no_file_open(bench: Bench, done: int) -> None:
+    bench.threads.at_once = False
+    attempt = bench.deliver(Octets(b"a\r", b"\nb", in_memory=False), [ALICE])
+    bench.threads.run(done)
+    attempt.deferred.cancel()
+    work = bench.threads.work
+    assert len(work) == 2  # the step under way, and the end
+    work.reverse()  # threads keep no order
+    bench.threads.run(2)
+    assert bench.disk.open == {}
+    assert [path for path in bench.root.rglob("*") if path.is_file()] == []
