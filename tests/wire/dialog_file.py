@@ -1,0 +1,276 @@
+"""Dialogs as text files, and the trivially accepting shell that they run against.
+
+A file under ``tests/dialogs`` is lines of:
+
+    # a comment, or an empty line
+    set role submission         before the first C or S: role, message_octets, recipients, offers_starttls,
+                                command_line_octets, auth_line_octets, errors_per_session, tls
+    whole                       run it only in whole blocks: it is about what came in one read
+    C: EHLO there               the client sends this line and CRLF; lines in a row are one read
+    C~ a\\nb\\x00\\r\\n             the client sends exactly this, with Python's escapes
+    C* 3000 x                   the client sends "x" 3000 times, without CRLF
+    S: 250 2.0.0 OK             the server says exactly this line; "..." at its end stands for anything
+    E: Mail a@example.org 8BITMIME 100   the shell saw this event, at or after the last E line
+    answer RCPT 550 5.1.1 No    what the shell says to the next such event instead of yes (GREETING, HELLO,
+                                STARTTLS, AUTH, MAIL, RCPT, DATA, CONTENT)
+    hold MAIL                   the shell does not answer the next such event ...
+    release 250 2.1.0 OK        ... before this line; C lines between the two are one read more
+    tls                         the handshake is done
+    close 421 4.4.2 Timeout     the shell ends the session
+    closed                      the session is over
+    advance 30                  time passes: nothing to a dialog, which has no clock
+
+Every octet that the server says must be expected by an S line before the next C line.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mailgw.mail.envelope import Role
+from mailgw.mail.reply import Reply
+from mailgw.wire import smtp_replies
+from mailgw.wire.smtp_server import (
+    NEED_DATA,
+    PAUSED,
+    Awaiting,
+    Content,
+    ContentEnd,
+    Credentials,
+    Data,
+    Dialog,
+    DialogSettings,
+    Event,
+    Expelled,
+    Hello,
+    Mail,
+    Quit,
+    Rcpt,
+    Reset,
+    Signal,
+    StartTls,
+)
+
+FOLDER = Path(__file__).parent.parent / "dialogs"
+
+DEFAULTS = {
+    "hostname": "mx.example.org", "role": "mx", "message_octets": 1000, "recipients": 3, "offers_starttls": True,
+    "command_line_octets": 512, "auth_line_octets": 2000, "errors_per_session": 10,
+    "sasl_mechanisms": ("PLAIN", "LOGIN"),
+}
+WORDS = {
+    Hello: "HELLO", StartTls: "STARTTLS", Credentials: "AUTH", Mail: "MAIL", Rcpt: "RCPT", Data: "DATA",
+    ContentEnd: "CONTENT",
+}
+YES = {
+    "STARTTLS": smtp_replies.READY_FOR_TLS,
+    "MAIL": smtp_replies.SENDER_OK,
+    "RCPT": smtp_replies.RECIPIENT_OK,
+    "DATA": smtp_replies.START_CONTENT,
+    "CONTENT": Reply(250, "2.0.0", ("Queued",)),
+}
+
+
+def settings_of(**changes: object) -> DialogSettings:
+    values = {**DEFAULTS, **changes}
+    values["role"] = Role(values["role"])
+    return DialogSettings(**values)  # type: ignore[arg-type]  # a table of tests
+
+
+def reply_of(text: str) -> Reply:
+    """A one-line reply from ``"550 5.1.1 No such user"``; a second word without dots is text."""
+    code, _, rest = text.partition(" ")
+    status, _, words = rest.partition(" ")
+    if status.count(".") == 2 and status.replace(".", "").isdigit():
+        return Reply(int(code), status, (words,))
+    return Reply(int(code), "", (rest,))
+
+
+def describe(event: Event) -> str:
+    """An event in one line, as E lines have it."""
+    match event:
+        case Hello(name, extended):
+            return f"Hello {name}{' extended' if extended else ''}"
+        case Credentials(mechanism, authzid, login, password):
+            return f"Credentials {mechanism} [{authzid}] [{login}] [{password}]"
+        case Mail(path, body_type, size):
+            return f"Mail {'<>' if path is None else path} {body_type.value} {size}"
+        case Rcpt(path):
+            return f"Rcpt {path}"
+        case Content(octets):
+            return f"Content {octets!r}"
+        case ContentEnd(fault):
+            return f"ContentEnd{f' {fault.code} {fault.status}' if fault else ''}"
+        case Expelled(reply):
+            return f"Expelled {reply.code} {reply.status}"
+        case StartTls() | Data() | Reset() | Quit():
+            return type(event).__name__
+
+
+class Shell:
+    """Says yes to everything, except what it was told; records what it saw, contents joined."""
+
+    def __init__(self, settings: DialogSettings, tls: bool) -> None:
+        self.dialog = Dialog(settings, tls)
+        self.seen: list[Event] = []
+        self.said = b""
+        self.refusals: dict[str, list[Reply]] = {}
+        self.holding = ""
+        self.held = False
+
+    def greet(self) -> None:
+        self.dialog.greet(self._next("GREETING", Reply(220, "", ("mx.example.org ESMTP",))))
+        self.pump()
+
+    def receive(self, octets: bytes) -> None:
+        self.dialog.receive(octets)
+        self.pump()
+
+    def pump(self) -> Signal:
+        while True:
+            event = self.dialog.next_event()
+            if event is NEED_DATA or event is PAUSED:
+                self.said += self.dialog.output()
+                assert (event is PAUSED) == (self.dialog.awaiting in (Awaiting.ANSWER, Awaiting.HANDSHAKE))
+                return event
+            self._see(event)
+            word = WORDS.get(type(event), "")
+            if word and word == self.holding:
+                self.holding = ""
+                self.held = True
+            elif word:
+                self._answer(word, event)
+
+    def release(self, reply: Reply) -> None:
+        assert self.held, "nothing is held"
+        self.held = False
+        self.dialog.answer(reply)
+        self.pump()
+
+    def _see(self, event: Event) -> None:
+        if isinstance(event, Content) and self.seen and isinstance(self.seen[-1], Content):
+            event = Content(self.seen[-1].octets + event.octets)
+            self.seen.pop()
+        elif isinstance(event, ContentEnd) and event.fault is not None and isinstance(self.seen[-1], Content):
+            self.seen.pop()  # how much came before a fault hangs on the split, and is discarded anyway
+        self.seen.append(event)
+
+    def _answer(self, word: str, event: Event) -> None:
+        yes = YES.get(word)
+        if isinstance(event, Credentials):
+            good = (event.login, event.password) == ("alice", "secret")
+            yes = smtp_replies.LOGGED_IN if good else smtp_replies.LOGIN_FAILED
+        elif isinstance(event, ContentEnd) and event.fault is not None:
+            yes = event.fault
+        reply = self._next(word, yes)
+        if reply is None:
+            self.dialog.accept_hello()
+        else:
+            self.dialog.answer(reply)
+
+    def _next(self, word: str, yes: Reply | None) -> Reply | None:
+        scripted = self.refusals.get(word)
+        return scripted.pop(0) if scripted else yes
+
+
+def steps_of(text: str) -> Iterator[tuple[int, str, str]]:
+    """(line number, word, rest) of each step; C lines in a row are joined into one."""
+    block = b""
+    for number, line in enumerate(text.splitlines(), 1):
+        word, _, rest = line.partition(" ")
+        if word in ("C:", "C~", "C*"):
+            block += client_octets(word, rest)
+            continue
+        if not line or line.startswith("#"):
+            continue
+        if block:
+            yield number - 1, "C", block.decode("latin-1")
+            block = b""
+        yield number, word, rest
+    if block:
+        yield 0, "C", block.decode("latin-1")
+
+
+def client_octets(word: str, rest: str) -> bytes:
+    if word == "C:":
+        return rest.encode("utf-8") + b"\r\n"
+    if word == "C~":
+        return rest.encode("ascii").decode("unicode_escape").encode("latin-1")
+    count, _, what = rest.partition(" ")
+    return what.encode("ascii") * int(count)
+
+
+def run(text: str, by_octet: bool) -> Shell | None:
+    """Run a dialog; AssertionError names the line.  None where the file does not want to run by octets."""
+    changes: dict[str, object] = {}
+    tls = False
+    shell: Shell | None = None
+    looked_at = 0
+    refusals: dict[str, list[Reply]] = {}
+
+    def start() -> Shell:
+        shell = Shell(settings_of(**changes), tls)
+        shell.refusals = refusals
+        shell.greet()
+        return shell
+
+    for number, word, rest in steps_of(text):
+        where = f"line {number}: {word} {rest}"
+        if word == "whole":
+            if by_octet:
+                return None
+            continue
+        if word == "set":
+            assert shell is None, f"{where}: too late"
+            key, _, value = rest.partition(" ")
+            if key == "tls":
+                tls = value == "yes"
+            elif key == "offers_starttls":
+                changes[key] = value == "yes"
+            else:
+                changes[key] = int(value) if value.isdigit() else value
+            continue
+        if word == "answer":
+            kind, _, reply = rest.partition(" ")
+            refusals.setdefault(kind, []).append(reply_of(reply))
+            continue
+        if shell is None:
+            shell = start()
+        match word:
+            case "C":
+                assert not shell.said, f"{where}: the server had said {shell.said!r}"
+                octets = rest.encode("latin-1")
+                for piece in [octets[i:i + 1] for i in range(len(octets))] if by_octet else [octets]:
+                    shell.receive(piece)
+            case "S:":
+                line, end, shell.said = shell.said.partition(b"\r\n")
+                assert end, f"{where}: the server said {line!r}"
+                said = line.decode("ascii")
+                if rest.endswith("..."):
+                    assert said.startswith(rest[:-3]), f"{where}: the server said {said!r}"
+                else:
+                    assert said == rest, f"{where}: the server said {said!r}"
+            case "E:":
+                descriptions = [describe(event) for event in shell.seen[looked_at:]]
+                assert rest in descriptions, f"{where}: the shell saw {descriptions}"
+                looked_at += descriptions.index(rest) + 1
+            case "hold":
+                shell.holding = rest
+            case "release":
+                shell.release(reply_of(rest))
+            case "tls":
+                assert shell.dialog.awaits_tls, where
+                shell.dialog.tls_started()
+                shell.pump()
+            case "close":
+                shell.dialog.close(reply_of(rest))
+                shell.pump()
+            case "closed":
+                assert shell.dialog.is_closing, where
+            case "advance":
+                pass
+            case _:
+                raise AssertionError(f"{where}: what is this?")
+    assert shell is not None, "an empty dialog"
+    assert not shell.said, f"at the end: the server said {shell.said!r}"
+    assert not any(shell.refusals.values()), f"at the end: never asked for {shell.refusals}"
+    return shell

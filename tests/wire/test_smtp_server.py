@@ -1,0 +1,185 @@
+"""The server's dialog: what no dialog file can say."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailgw.mail.errors import LocalProtocolError
+from mailgw.mail.reply import Reply
+from mailgw.wire import smtp_replies
+from mailgw.wire.smtp_server import (
+    NEED_DATA,
+    PAUSED,
+    Awaiting,
+    Content,
+    ContentEnd,
+    Credentials,
+    Data,
+    Dialog,
+    Hello,
+    Mail,
+    Rcpt,
+    StartTls,
+)
+from tests.wire.dialog_file import Shell, describe, settings_of
+
+COMMANDS = [
+    b"EHLO a.example", b"HELO a.example", b"EHLO", b"LHLO b.example", b"MAIL FROM:<a@example.net>",
+    b"MAIL FROM:<> SIZE=5 BODY=8BITMIME", b"MAIL FROM:<a> X", b"RCPT TO:<b@example.org>", b"RCPT TO:<Postmaster>",
+    b"RCPT TO:<nobody>", b"RSET", b"NOOP", b"HELP", b"VRFY x", b"QUIT", b"AUTH PLAIN AGFsaWNlAHNlY3JldA==",
+    b"AUTH LOGIN", b"YWxpY2U=", b"*", b"", b".", b"..", b"x" * 90, b"y" * 1500, b"a\nb", b"a\rb", b"\xff\0", b"text",
+]
+# DATA refused with octets behind it, and STARTTLS, are about what came in one read: they are in files marked "whole".
+MESSAGE = b"MAIL FROM:<a@example.net>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n"
+TALK = st.lists(
+    st.sampled_from([*(c + b"\r\n" for c in COMMANDS), b"EHLO b.example\r\n", b"EHLO a.example\r\n" + MESSAGE]),
+    max_size=12,
+).map(b"".join)
+
+
+def shell(role: str = "mx", tls: bool = False, **changes: object) -> Shell:
+    shell = Shell(settings_of(role=role, command_line_octets=80, **changes), tls)
+    shell.greet()
+    return shell
+
+
+@settings(max_examples=60)
+@given(TALK, st.sampled_from([("mx", False), ("lmtp", False), ("submissions", True), ("submission", False)]),
+       st.lists(st.integers(0, 2000), max_size=5))
+def test_any_split_gives_the_same_events_and_answers(octets: bytes, kind: tuple[str, bool], places: list[int]) -> None:
+    if kind[0] != "mx":
+        octets = octets.replace(b"DATA\r\n", b"")  # in other roles it may be refused
+    octets = b"EHLO first.example\r\n" + octets + b"\r\n.\r\n"
+    whole = shell(*kind)
+    whole.receive(octets)
+    cuts = [0, *sorted(place % (len(octets) + 1) for place in places), len(octets)]
+    split = shell(*kind)
+    for start, end in itertools.pairwise(cuts):
+        split.receive(octets[start:end])
+    assert [describe(e) for e in split.seen] == [describe(e) for e in whole.seen]
+    assert split.said == whole.said
+    assert split.dialog.awaiting is whole.dialog.awaiting
+
+
+@settings(max_examples=60)
+@given(st.lists(st.binary(max_size=40) | TALK | st.sampled_from([b"\r\n", b"DATA\r\n", b"STARTTLS\r\n"]), max_size=8),
+       st.sampled_from([("mx", False), ("lmtp", False), ("submissions", True), ("submission", False)]))
+def test_garbage_never_raises(pieces: list[bytes], kind: tuple[str, bool]) -> None:
+    peer = shell(*kind, errors_per_session=100)
+    for piece in pieces:
+        if peer.dialog.awaits_tls:
+            peer.dialog.tls_started()
+        peer.receive(piece)
+    for line in peer.said.split(b"\r\n")[:-1]:
+        assert line[:3].isdigit()
+        assert line[3:4] in b" -"
+        assert line.isascii()
+
+
+def test_nothing_is_read_before_the_greeting() -> None:
+    dialog = Dialog(settings_of(), tls=False)
+    dialog.receive(b"NOOP\r\n")
+    assert dialog.next_event() is PAUSED
+    assert dialog.backlog_octets == 6
+    dialog.greet(Reply(220, "", ("hello",)))
+    assert dialog.next_event() is NEED_DATA
+    assert dialog.output() == b"220 hello\r\n250 2.0.0 OK\r\n"
+    assert dialog.output() == b""
+    assert dialog.backlog_octets == 0
+
+
+def test_whose_turn_it_is() -> None:
+    dialog = Dialog(settings_of(), tls=False)
+    turns = [dialog.awaiting]
+    dialog.greet(Reply(220, "", ("hello",)))
+    turns.append(dialog.awaiting)
+    for line, answer in [
+        (b"EHLO x\r\n", None), (b"MAIL FROM:<>\r\n", smtp_replies.SENDER_OK),
+        (b"RCPT TO:<b@example.org>\r\n", smtp_replies.RECIPIENT_OK), (b"DATA\r\n", smtp_replies.START_CONTENT),
+    ]:
+        dialog.receive(line)
+        dialog.next_event()
+        turns.append(dialog.awaiting)
+        if answer is None:
+            dialog.accept_hello()
+        else:
+            dialog.answer(answer)
+    turns.append(dialog.awaiting)
+    dialog.receive(b"a")
+    dialog.next_event()
+    turns.append(dialog.awaiting)
+    dialog.receive(b"\r\n.\r\n")
+    assert dialog.next_event() == Content(b"\r\n")
+    assert dialog.next_event() == ContentEnd(None)
+    turns.append(dialog.awaiting)
+    answer_, command = Awaiting.ANSWER, Awaiting.COMMAND
+    assert turns == [
+        answer_, command, answer_, answer_, answer_, answer_, Awaiting.CONTENT_START, Awaiting.CONTENT, answer_,
+    ]
+
+
+def after(role: str, tls: bool, *lines: bytes) -> Dialog:
+    peer = shell(role, tls)
+    for line in lines[:-1]:
+        peer.receive(line)
+    peer.dialog.receive(lines[-1])
+    peer.dialog.next_event()
+    return peer.dialog
+
+
+def test_our_own_bugs_are_told() -> None:
+    dialog = Dialog(settings_of(), tls=False)
+    with pytest.raises(LocalProtocolError):
+        dialog.answer(smtp_replies.SENDER_OK)
+    with pytest.raises(LocalProtocolError):
+        dialog.accept_hello()
+    with pytest.raises(LocalProtocolError):
+        dialog.tls_started()
+    dialog.greet(Reply(220, "", ("hello",)))
+    with pytest.raises(LocalProtocolError):
+        dialog.greet(Reply(220, "", ("hello",)))
+    with pytest.raises(LocalProtocolError):
+        after("mx", False, b"EHLO x\r\n").answer(Reply(250, "", ("accept_hello makes this one",)))
+    with pytest.raises(LocalProtocolError):
+        after("mx", False, b"EHLO x\r\n", MESSAGE).answer(Reply(354, "", ("to MAIL",)))
+    tls = after("mx", False, b"EHLO x\r\n", b"STARTTLS\r\n")
+    tls.answer(smtp_replies.READY_FOR_TLS)
+    assert tls.next_event() is PAUSED
+    with pytest.raises(LocalProtocolError):
+        tls.receive(b"in clear")
+
+
+def test_after_the_end_nothing_matters() -> None:
+    dialog = after("mx", False, b"EHLO x\r\n")
+    dialog.close(smtp_replies.SHUTTING_DOWN)
+    dialog.accept_hello()
+    dialog.answer(smtp_replies.LOCAL_TROUBLE)
+    dialog.close(smtp_replies.TIMED_OUT)
+    dialog.receive(b"NOOP\r\n")
+    assert dialog.output() == smtp_replies.SHUTTING_DOWN.octets()
+    assert dialog.next_event() is NEED_DATA
+    assert dialog.is_closing
+    early = Dialog(settings_of(), tls=False)
+    early.close(smtp_replies.SHUTTING_DOWN)
+    early.greet(Reply(220, "", ("too late",)))
+    assert early.output() == smtp_replies.SHUTTING_DOWN.octets()
+
+
+def test_events_do_not_show_passwords() -> None:
+    assert "secret" not in repr(Credentials("PLAIN", "", "alice", "secret"))
+
+
+def test_a_mechanism_that_is_not_configured() -> None:
+    peer = Shell(settings_of(role="submissions", sasl_mechanisms=("PLAIN",)), tls=True)
+    peer.greet()
+    peer.receive(b"EHLO x\r\nAUTH LOGIN\r\n")
+    assert b"250 AUTH PLAIN\r\n" in peer.said
+    assert peer.said.endswith(smtp_replies.UNKNOWN_MECHANISM.octets())
+
+
+def test_the_events_are_what_the_client_did() -> None:
+    peer = shell()
+    peer.receive(b"EHLO x\r\n" + MESSAGE + b"hi\r\n.\r\nSTARTTLS\r\n")
+    assert [type(e) for e in peer.seen] == [Hello, Mail, Rcpt, Data, Content, ContentEnd, StartTls]
