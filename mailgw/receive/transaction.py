@@ -18,6 +18,7 @@ from mailgw.mail.header import (
 )
 from mailgw.mail.message import Arrival, Destination
 from mailgw.mail.ports import Draft, WallClock
+from mailgw.policy.rules.relay import may_relay
 from mailgw.receive.settings import Intake
 
 # A header that is longer is not gathered further: what came so far is judged, the rest streams on.
@@ -68,9 +69,7 @@ class Transaction:
     def add(self, recipient: Mailbox) -> None:
         """Take a recipient; one that was named before is not doubled."""
         if recipient not in self._destinations:
-            client = self._client
-            known = client.login is not None or client.may_relay
-            self._destinations[recipient] = self._intake.destination(recipient, known)
+            self._destinations[recipient] = self._intake.destination(recipient, may_relay(self._client))
 
     def open(self, hostname: str, wall_clock: WallClock) -> None:
         """Begin the content.  TemporaryFault where the spool has no room."""

@@ -46,8 +46,8 @@ def test_strangers_are_told_relaying_and_clients_the_missing_route() -> None:
 
 @pytest.mark.parametrize("reply", [None, Reply(550, "5.1.1", ("no",)), Reply(451, "4.3.0", ("later",))])
 def test_the_backends_word_on_a_recipient_is_final(reply: Reply | None) -> None:
-    async def refusal(recipient: Mailbox) -> Reply | None:
-        assert recipient == BOB
+    async def refusal(recipient: Mailbox, for_client: bool) -> Reply | None:
+        assert (recipient, for_client) == (BOB, False)
         return reply
 
     verdict = result_of(RecipientRule(refusal).judge(Stage.RCPT, Facts(client(), None, BOB)))

@@ -8,6 +8,7 @@ import enum
 from collections.abc import Awaitable, Callable
 
 from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import Client
 from mailgw.mail.reply import Reply
 from mailgw.policy.verdict import Facts, Stage, Verdict
 
@@ -18,6 +19,11 @@ class Reach(enum.Enum):
     ANYONE = "anyone"    # a route names it
     CLIENTS = "clients"  # the route "*"
     NOBODY = "nobody"    # no route
+
+
+def may_relay(client: Client) -> bool:
+    """Whether the route ``*`` serves this client."""
+    return client.login is not None or client.may_relay
 
 
 class RelayRule:
@@ -32,7 +38,7 @@ class RelayRule:
         reach = self._reach(facts.recipient)
         if reach is Reach.ANYONE:
             return None
-        if facts.client.login is None and not facts.client.may_relay:
+        if not may_relay(facts.client):
             return Verdict(
                 self.name,
                 "no route names it, and the client neither logged in nor is in relay_from",
@@ -46,15 +52,15 @@ class RelayRule:
 
 
 class RecipientRule:
-    """Asks the backend that would deliver whether it knows the recipient."""
+    """Asks the backend that would deliver (for such a client: the flag) whether it knows the recipient."""
 
     name = "recipient"
     stages = frozenset({Stage.RCPT})
 
-    def __init__(self, refusal: Callable[[Mailbox], Awaitable[Reply | None]]) -> None:
+    def __init__(self, refusal: Callable[[Mailbox, bool], Awaitable[Reply | None]]) -> None:
         self._refusal = refusal
 
     async def judge(self, stage: Stage, facts: Facts) -> Verdict | None:
         assert facts.recipient is not None
-        reply = await self._refusal(facts.recipient)
+        reply = await self._refusal(facts.recipient, may_relay(facts.client))
         return None if reply is None else Verdict(self.name, "the backend refuses it", reply)
