@@ -32,6 +32,8 @@ class Reply:
         becomes ``?``, and a line is cut at 512 octets (RFC 5321 s4.5.3.1.5).
         """
         prefix = f"{self.status} " if self.status else ""
+        if len(self.lines) == 1:  # nearly all, several a message
+            return f"{self.code} {prefix}{_printable(self.lines[0])}\r\n".encode("ascii", "replace")
         last = len(self.lines) - 1
         text = "".join([
             f"{self.code}{' ' if i == last else '-'}{prefix}{_printable(line)}\r\n" for i, line in enumerate(self.lines)

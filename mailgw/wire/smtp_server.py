@@ -173,7 +173,8 @@ class Dialog:
         owed = self._owed
         if owed is None:
             raise LocalProtocolError(f"no answer is owed: {reply}")
-        if reply.is_positive and reply.code not in _POSITIVE[owed]:
+        positive = reply.is_positive
+        if positive and reply.code not in _POSITIVE[owed]:
             raise LocalProtocolError(f"{reply} is no answer to {owed.__name__}")
         self._owed = None
         self.awaiting = Awaiting.COMMAND
@@ -181,10 +182,10 @@ class Dialog:
             self._say(reply)
             self._end()
         elif owed is Rcpt:
-            self._recipients += reply.is_positive
+            self._recipients += positive
             self._say(reply)
         elif owed is Mail:
-            self._in_transaction = reply.is_positive
+            self._in_transaction = positive
             self._say(reply)
         elif owed is ContentEnd:
             self._answer_content(reply)
