@@ -1,0 +1,95 @@
+"""kill -9 at random moments under load: what was acknowledged arrives, whole.
+
+``MAILGW_KILLS`` says how often (5), ``MAILGW_SEED`` which moments.  A killed process leaves the page cache
+whole: what must be synced, and when, is ``test_system_calls.py``'s.
+"""
+
+import collections
+import os
+import random
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.peers.harness import SOON, Gateway, Lab, free_port, listener, maildirs, route, smart_host, toml, wait_until
+from tests.peers.load import CLIENTS, Load, Tally, name_if_whole
+from tests.peers.nexthop import Given, NextHop
+
+pytestmark = pytest.mark.peer
+
+KILLS = int(os.environ.get("MAILGW_KILLS", "5"))
+SEED = int(os.environ.get("MAILGW_SEED", str(random.SystemRandom().randrange(10**6))))
+BOXES = [f"box{number}@home.test" for number in range(4)]
+
+
+def kill_under_load(gateway: Gateway, port: int, report: list[str]) -> set[str]:
+    """What was acknowledged, over all lives of the gateway; the last one goes on, its queue empty."""
+    chance = random.Random(SEED)
+    report.append(f"seed {SEED}, {KILLS} kills, {CLIENTS} clients")
+    gateway.start()
+    with Load(port, BOXES, SEED) as load:
+        for _ in range(KILLS):
+            before = len(load.acknowledged)
+            wait_until(lambda before=before: len(load.acknowledged) > before, 30, "mail is taken after a start")
+            time.sleep(chance.uniform(0, 1.2))
+            gateway.kill()
+            if chance.random() < 0.15:  # and once more, while it starts and sees what it had left
+                gateway.start(is_awaited=False)
+                time.sleep(chance.uniform(0.2, 2))
+                gateway.kill()
+            gateway.start()
+        time.sleep(0.3)
+    gateway.wait_for_empty_queue(120)
+    return load.acknowledged
+
+
+def judge(acknowledged: set[str], arrived: collections.Counter[str], torn: int, report: list[str]) -> None:
+    tally = Tally(acknowledged, arrived, torn)
+    report.append(tally.words())
+    assert not tally.lost, sorted(tally.lost)[:20]
+    assert tally.torn == 0
+    assert len(tally.acknowledged) >= 10 * KILLS, "there was hardly any load"
+
+
+@pytest.fixture
+def gateway_with(lab: Lab) -> Callable[..., tuple[Gateway, int]]:
+    def make(*backend: str) -> tuple[Gateway, int]:
+        port = free_port()
+        return lab.gateway(toml(listener("mx", port), route("@home.test", "out"), *backend, SOON), [port]), port
+
+    return make
+
+
+def test_kills_with_maildirs(gateway_with: Callable[..., tuple[Gateway, int]], report: list[str]) -> None:
+    gateway, port = gateway_with(maildirs("out"))
+    acknowledged = kill_under_load(gateway, port, report)
+    arrived: collections.Counter[str] = collections.Counter()
+    torn = 0
+    for file in (gateway.folder / "mail/home.test").glob("*/new/*"):
+        name = name_if_whole(file.read_bytes())
+        if name is None:
+            torn += 1
+        else:
+            arrived[name] += 1
+    judge(acknowledged, arrived, torn, report)
+
+
+def test_kills_with_a_next_hop(
+    lab: Lab, gateway_with: Callable[..., tuple[Gateway, int]], report: list[str]
+) -> None:
+    arrived: collections.Counter[str] = collections.Counter()
+    torn = []
+
+    def keep(given: Given) -> None:
+        name = name_if_whole(given.content)
+        if name is None:
+            torn.append(given)
+        else:
+            arrived[name] += 1
+
+    hop = NextHop()
+    hop.on_given = keep
+    lab.callback(hop.close)
+    gateway, port = gateway_with(smart_host("out", hop.port))
+    judge(kill_under_load(gateway, port, report), arrived, len(torn), report)

@@ -1,0 +1,98 @@
+"""``mailgw queue`` through the control socket of a running gateway, and on the spool of a stopped one."""
+
+import json
+import signal
+
+import pytest
+
+from tests.peers.harness import (
+    LATER,
+    Gateway,
+    Lab,
+    free_port,
+    letter,
+    listener,
+    route,
+    smart_host,
+    submit,
+    toml,
+    wait_until,
+)
+from tests.peers.nexthop import NextHop
+
+pytestmark = pytest.mark.peer
+
+
+@pytest.fixture
+def hop(lab: Lab) -> NextHop:
+    made = NextHop({"RCPT": ["450 4.2.0 come back later"]})
+    lab.callback(made.close)
+    return made
+
+
+@pytest.fixture
+def gateway(lab: Lab, hop: NextHop) -> Gateway:
+    port = free_port()
+    made = lab.gateway(
+        toml(listener("mx", port), route("@away.test", "out"), smart_host("out", hop.port), LATER), [port]
+    ).start()
+    for name in ("bob", "carl", "dora"):
+        submit(port, "ann@home.test", f"{name}@away.test", letter(f"for {name}"))
+    wait_until(lambda: [row["attempts"] for row in made.queue()] == [1, 1, 1], 20, "each was tried once")
+    return made
+
+
+def names(gateway: Gateway) -> set[object]:
+    return {row["recipient"] for row in gateway.queue()}
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_list_show_remove_retry(gateway: Gateway, hop: NextHop, is_running: bool) -> None:
+    if not is_running:
+        gateway.stop()
+    assert names(gateway) == {"bob@away.test", "carl@away.test", "dora@away.test"}
+    assert "bob@away.test" in gateway.command("queue", "list")
+    row, = gateway.queue("--recipient", "bob@away.test")
+    shown = gateway.command("queue", "show", str(row["queue_id"]))
+    assert "Subject: for bob" in shown
+    assert "come back later" in shown
+    as_json = json.loads(gateway.command("queue", "show", str(row["queue_id"]), "--json"))
+    assert "Subject: for bob" in as_json["header"]
+    gateway.command("queue", "show", "no-such-id", status=1)
+    gateway.command("queue", "remove", "--recipient", "carl@away.test")
+    assert names(gateway) == {"bob@away.test", "dora@away.test"}
+    hop.recover()
+    gateway.command("queue", "retry", str(row["queue_id"]))
+    if not is_running:
+        gateway.start()
+    wait_until(lambda: names(gateway) == {"dora@away.test"}, 20, "bob's was delivered, dora's waits for its hour")
+    given, = hop.given
+    assert given.recipients == ("bob@away.test",)
+
+
+def test_the_journal_is_reopened_on_a_signal(gateway: Gateway) -> None:
+    """What logrotate does: move the file, then tell the gateway."""
+    journal = gateway.folder / "journal.jsonl"
+    wait_until(lambda: len(gateway.facts("queued")) == 3, 5, "three facts are written")
+    old = journal.rename(journal.with_name("journal.old"))
+    gateway.signal(signal.SIGHUP)
+    port = gateway.ports[0]
+    wait_until(journal.exists, 10, "a new journal")
+    submit(port, "ann@home.test", "emil@away.test", letter("for emil"))
+    wait_until(lambda: len(gateway.facts("queued")) == 1, 10, "the fact is in the new file")
+    assert "emil" not in old.read_text()
+    assert not gateway.is_over()
+
+
+def test_facts_are_json_with_the_fields_they_promise(gateway: Gateway) -> None:
+    wait_until(lambda: len(gateway.facts("deferred")) == 3, 10, "the attempts are written")
+    queued, deferred = gateway.facts("queued")[0], gateway.facts("deferred")[0]
+    assert queued["recipients"] == ["bob@away.test"]
+    assert deferred["code"] == 450
+    assert deferred["status"] == "4.2.0"
+    assert "come back later" in str(deferred["text"])
+    assert str(deferred["hop"]).endswith(f":{gateway_hop_port(gateway)}")
+
+
+def gateway_hop_port(gateway: Gateway) -> str:
+    return gateway.config.read_text().partition('hosts = ["127.0.0.1:')[2].partition('"')[0]
