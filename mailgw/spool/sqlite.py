@@ -16,7 +16,6 @@ from itertools import count
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -96,7 +95,6 @@ class SqliteSpool:
         self.bodies = BodyFiles(settings.folder, disk, self._file_threads, self._look_for_room)
         self._writer = Writer(connection, reactor, self.bodies.remove, self._end)
         self._tending: IDelayedCall | None = None
-        self._tended: Deferred[None] | None = None
 
     @classmethod
     def open(
@@ -280,8 +278,7 @@ class SqliteSpool:
         # Without this a queue that was once long keeps its size, and a disk that it filled stays full.
         kept, most = (_FREE_PAGES_KEPT, _PAGES_A_TENDING) if self.room() else (0, _PAGES_A_TENDING_WHEN_FULL)
         self._tending = self._reactor.callLater(_SECONDS_BETWEEN_TENDINGS, self._tend)
-        job = Call(lambda connection, _: _give_back(connection, kept, most))
-        self._tended = self._writer.submit_patiently(job).addErrback(lambda _: None)  # the writer has complained
+        self._writer.between(lambda connection: _give_back(connection, kept, most))
 
     def _sweep(self) -> None:
         def is_queued(queue_id: str) -> bool:
@@ -388,4 +385,5 @@ def _begin_start(connection: sqlite3.Connection, node: str, now: float) -> int:
 def _give_back(connection: sqlite3.Connection, kept: int, most: int) -> None:
     free = connection.execute("PRAGMA freelist_count").fetchone()[0]
     if free > kept:
-        connection.execute(f"PRAGMA incremental_vacuum({min(free - kept, most)})").fetchall()
+        # As a script: execute() would step it, and so give back, one page.
+        connection.executescript(f"PRAGMA incremental_vacuum({min(free - kept, most)})")

@@ -53,6 +53,7 @@ class Writer:
         self._at_end = at_end
         self._urgent: deque[Job] = deque()
         self._patient: deque[Job] = deque()
+        self._chores: deque[Callable[[sqlite3.Connection], None]] = deque()
         self._wakes_now = False
         self._wakes_later = False
         self._signals: SimpleQueue[Deferred[None] | None] = SimpleQueue()
@@ -78,6 +79,12 @@ class Writer:
             self._wakes_later = True
             self._reactor.callLater(PATIENCE_SECONDS, self._wake_later)
         return deferred
+
+    def between(self, chore: Callable[[sqlite3.Connection], None]) -> None:
+        """Call ``chore`` in the writer's thread, outside of any transaction; its errors are logged."""
+        if not self._closed:
+            self._chores.append(chore)
+            self._signals.put(None)
 
     def close(self) -> Deferred[None]:
         """Commit what waits, close the connection; fires when the thread has ended its work."""
@@ -111,6 +118,8 @@ class Writer:
             self._write()
             while self._urgent or (done is not None and self._patient):
                 self._write()
+            while self._chores:
+                self._do(self._chores.popleft())
             if done is not None:
                 self._end(done)
                 return
@@ -152,6 +161,12 @@ class Writer:
                 connection.execute("ROLLBACK")
             raise
         return results
+
+    def _do(self, chore: Callable[[sqlite3.Connection], None]) -> None:
+        try:
+            chore(self._connection)
+        except Exception as error:  # noqa: BLE001  # as in _write
+            self._reactor.callFromThread(self._complain, error)
 
     def _end(self, done: Deferred[None]) -> None:
         try:

@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
 
 from mailgw.disk import Disk
+from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import ConfigError, LocalProtocolError, TemporaryFault
 from mailgw.mail.message import Destination, Finished, Postponed, Query, RowState
 from mailgw.mail.ports import Spool
+from mailgw.spool.batch import Call
+from mailgw.spool.schema import STEPS, connect_writer, migrate, schema_version
 from mailgw.spool.settings import SpoolSettings
-from mailgw.spool.sqlite import SqliteSpool
+from mailgw.spool.sqlite import SqliteSpool, open_offline
 from tests.spool.contract import (
     ANN,
     ANYTHING,
@@ -117,3 +122,351 @@ def world(tmp_path: Path) -> Iterator[SqliteWorld]:
 
 class TestSqlite(SpoolContract):
     pass
+
+
+# --- restarts -----------------------------------------------------------------------------------------
+
+def test_a_restart_ends_leases_and_keeps_everything(world: SqliteWorld) -> None:
+    commit(world, b"small", TO_ALL)
+    commit(world, SpoolContract.LARGE)
+    world.now += 5.0
+    world.reopen()
+    assert list(world.run(world.spool.due_lanes())) == [("home", world.now), ("out/example.net", world.now)]
+    claims = world.run(world.spool.claim("out/example.net", 10))
+    assert [octets_of(world, claim) for claim in claims] == [b"small", SpoolContract.LARGE]
+    assert [str(r.recipient) for r in claims[0].recipients] == [str(d.recipient) for d in TO_ALL[::2]]
+
+
+def test_queue_ids_differ_between_starts_though_the_clock_does_not(world: SqliteWorld) -> None:
+    first = world.spool.draft().queue_id
+    world.reopen()
+    assert world.spool.draft().queue_id != first
+
+
+def test_the_database_is_as_safe_as_it_is_meant_to_be(world: SqliteWorld) -> None:
+    with sqlite3.connect(world.folder / "spool" / "queue.sqlite") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+    assert connect_writer(str(world.folder / "other")).execute("PRAGMA synchronous").fetchone() == (2,)
+    assert (world.folder / "spool").stat().st_mode & 0o777 == 0o700
+    connection.close()
+
+
+def test_another_process_is_kept_out(world: SqliteWorld) -> None:
+    with pytest.raises(TemporaryFault, match=rf"in use by process {os.getpid()}"):
+        world.open()
+    with pytest.raises(TemporaryFault, match="in use"):
+        open_offline(world.settings(), lambda: world.now)
+
+
+def test_a_folder_that_cannot_be_used_is_a_clear_fault(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    settings = SpoolSettings(str(tmp_path / "file"), 0, 1, 1.0, "a")
+    with pytest.raises(TemporaryFault, match="cannot be opened"):
+        SqliteSpool.open(settings, ThreadedClock(), lambda: 0.0)
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / "queue.sqlite").write_bytes(b"no database" * 1000)
+    settings = SpoolSettings(str(tmp_path / "spool"), 0, 1, 1.0, "a")
+    with pytest.raises(TemporaryFault, match="cannot be opened"):
+        SqliteSpool.open(settings, ThreadedClock(), lambda: 0.0)
+
+
+def test_a_closed_spool_takes_nothing(world: SqliteWorld) -> None:
+    draft, other = world.spool.draft(), world.spool.draft()
+    (claim,) = commit(world, b"x")
+    world.run(world.spool.close())
+    other.write(SpoolContract.LARGE)
+    for attempt in (
+        draft.commit(ARRIVAL, TO_BOB, True), other.commit(ARRIVAL, TO_BOB, True), other.drained(),
+        world.spool.search(ANYTHING, 1), world.spool.record(claim, [Finished(1)]), world.spool.claim("x", 1),
+    ):
+        with pytest.raises(TemporaryFault):
+            world.run(attempt)
+    with pytest.raises(TemporaryFault):
+        world.spool.draft()
+    world.run(world.spool.close())
+    world.sqlite = world.open()
+
+
+def test_closing_commits_what_is_pending(world: SqliteWorld) -> None:
+    (claim,) = commit(world, b"x")
+    draft = world.spool.draft()
+    draft.write(b"y")
+    world.reactor.wait_for_all([
+        world.spool.record(claim, [Finished(1)]), draft.commit(ARRIVAL, TO_BOB, True), world.spool.close()])
+    world.sqlite = world.open()
+    assert [row.queue_id for row in world.run(world.spool.search(ANYTHING, 5))] == [draft.queue_id]
+
+
+# --- drafts and files ---------------------------------------------------------------------------------
+
+def test_large_bodies_are_files_for_as_long_as_their_message_is_queued(world: SqliteWorld) -> None:
+    (claim,) = commit(world, SpoolContract.LARGE)
+    queue_id = claim.message.queue_id
+    assert world.files() == [f"bodies/{queue_id[11:13]}/{queue_id}"]
+    (claim,) = world.run(world.spool.claim("out/example.net", 1))
+    world.run(world.spool.record(claim, finished(claim)))
+    assert world.files() == []
+
+
+@pytest.mark.parametrize("writes", [1, 5])
+def test_discarded_and_forgotten_drafts_leave_no_file(world: SqliteWorld, writes: int) -> None:
+    draft, forgotten = world.spool.draft(), world.spool.draft()
+    for _ in range(writes):
+        draft.write(SpoolContract.LARGE)
+        forgotten.write(SpoolContract.LARGE)
+    assert draft.backlog_octets > 0
+    draft.discard()
+    assert draft.backlog_octets == 0
+    draft.write(b"too late")
+    world.run(draft.drained())
+    world.run(forgotten.drained())
+    assert forgotten.backlog_octets == 0
+    assert world.files() == []
+
+
+def test_a_draft_is_committed_once(world: SqliteWorld) -> None:
+    draft = world.spool.draft()
+    world.run(draft.commit(ARRIVAL, TO_BOB, True))
+    with pytest.raises(LocalProtocolError):
+        world.run(draft.commit(ARRIVAL, TO_BOB, True))
+
+
+@pytest.mark.parametrize("octets", [b"small", SpoolContract.LARGE], ids=["small", "large"])
+def test_a_commit_that_is_cancelled_late_is_whole_or_nothing(world: SqliteWorld, octets: bytes) -> None:
+    draft = world.spool.draft()
+    draft.write(octets)
+    world.run(draft.drained())
+    waiting = Deferred.fromCoroutine(draft.commit(ARRIVAL, TO_BOB, True))
+    waiting.addErrback(lambda failure: failure.trap(CancelledError))
+    waiting.cancel()
+    draft.discard()
+    commit(world, b"another")
+    world.reopen()
+    contents = [octets_of(world, claim) for claim in world.run(world.spool.claim("out/example.net", 5))]
+    assert contents in ([octets, b"another"], [b"another"])
+
+
+def test_bodies_without_a_message_are_swept_at_the_next_start(world: SqliteWorld) -> None:
+    (claim,) = commit(world, SpoolContract.LARGE)
+    world.reopen()
+    folder = world.folder / "spool" / "bodies" / "77"
+    folder.mkdir()
+    (folder / "0000000000077000a").write_bytes(b"orphan")
+    (world.folder / "spool" / "drafts" / "old").write_bytes(b"half")
+    assert len(world.files()) == 1
+    assert world.run(world.spool.content(claim.message.queue_id, 5)) == SpoolContract.LARGE[:5]
+
+
+def test_a_torn_or_missing_body_is_never_handed_on(world: SqliteWorld) -> None:
+    (claim,) = commit(world, SpoolContract.LARGE)
+    queue_id = claim.message.queue_id
+    body = world.folder / "spool" / "bodies" / queue_id[11:13] / queue_id
+    world.disk.refuse("read", errno.EIO)
+    with pytest.raises(TemporaryFault):
+        octets_of(world, claim)
+    with pytest.raises(TemporaryFault):
+        world.run(world.spool.content(queue_id, 5))
+    world.disk.refusal = None
+    body.write_bytes(SpoolContract.LARGE[:-1])
+    with pytest.raises(TemporaryFault, match="ends after"):
+        octets_of(world, claim)
+    body.unlink()
+    with pytest.raises(TemporaryFault):
+        octets_of(world, claim)
+
+
+# --- trouble ------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("step", "number", "code"), [
+    ("write", errno.ENOSPC, "452 4.3.1"), ("write", errno.EIO, "451 4.3.0"),
+    ("sync", errno.EDQUOT, "452 4.3.1"), ("sync", errno.EIO, "451 4.3.0")])
+def test_a_disk_that_refuses_a_large_body(world: SqliteWorld, step: str, number: int, code: str) -> None:
+    draft = world.spool.draft()
+    world.disk.refuse(step, number)
+    draft.write(SpoolContract.LARGE)
+    draft.write(SpoolContract.LARGE)
+    if step == "write":
+        with pytest.raises(TemporaryFault):
+            world.run(draft.drained())
+        assert draft.backlog_octets == 0
+        draft.write(b"ignored")
+    with pytest.raises(TemporaryFault) as caught:
+        world.run(draft.commit(ARRIVAL, TO_BOB, True))
+    assert str(caught.value.reply).startswith(code)
+    draft.discard()
+    world.disk.refusal = None
+    assert queued(world) == []
+    assert world.files() == []
+
+
+def test_room_is_looked_for_while_a_large_body_grows(world: SqliteWorld) -> None:
+    draft = world.spool.draft()
+    draft.write(SpoolContract.LARGE)
+    world.run(draft.drained())
+    world.disk.free = RESERVE - 1
+    draft.write(SpoolContract.LARGE * 4)
+    with pytest.raises(TemporaryFault) as caught:
+        world.run(draft.commit(ARRIVAL, TO_BOB, True))
+    assert caught.value.reply.code == 452
+    assert world.files() == []
+
+
+def test_a_disk_that_does_not_say_its_space_has_none(world: SqliteWorld) -> None:
+    world.disk.refuse("free_octets", errno.EIO)
+    world.reactor.advance(1.0)
+    assert not world.spool.room()
+
+
+@pytest.mark.parametrize("octets", [b"x" * 50_000, SpoolContract.LARGE], ids=["small", "large"])
+def test_a_full_database_answers_452_and_goes_on_when_there_is_room(world: SqliteWorld, octets: bytes) -> None:
+    (claim,) = commit(world, b"before", TO_ALL)[:1]
+    limit_pages(world, 0)
+    drafts = [world.spool.draft() for _ in range(3)]
+    for draft in drafts:
+        for _ in range(20 if octets is SpoolContract.LARGE else 1):
+            draft.write(octets)
+    many = tuple(Destination(Mailbox(f"u{n}", "example.net"), "out/example.net") for n in range(500))
+    for draft in drafts:
+        with pytest.raises(TemporaryFault) as caught:
+            world.run(draft.commit(ARRIVAL, many, True))
+        assert str(caught.value.reply).startswith("452 4.3.1 ")
+    world.run(world.spool.record(claim, finished(claim)))
+    assert queued(world) == [str(ANN)]
+    limit_pages(world, 1_000_000)
+    commit(world, octets)
+    assert queued(world) == [str(ANN), str(BOB)]
+    assert len(world.files()) == (octets is SpoolContract.LARGE)
+
+
+def limit_pages(world: SqliteWorld, pages: int) -> None:
+    """No more than so many pages, or as many as there are."""
+    world.run(as_coroutine(world.sqlite._writer.submit(Call(
+        lambda connection, _: connection.execute(f"PRAGMA max_page_count = {max(pages, 1)}").fetchall()))))
+
+
+async def as_coroutine(deferred: Deferred[T]) -> T:
+    return await deferred
+
+
+def test_a_job_that_fails_spoils_no_other(world: SqliteWorld) -> None:
+    def fail(connection: sqlite3.Connection, _: list[str]) -> None:
+        connection.execute("DELETE FROM recipient")
+        connection.execute("SELECT nosuch")
+
+    draft = world.spool.draft()
+    draft.write(b"x")
+
+    async def failing() -> str:
+        try:
+            await world.sqlite._writer.submit(Call(fail))
+        except TemporaryFault as fault:
+            return str(fault)
+        return ""
+
+    async def commit_beside() -> str:
+        (claim,) = await draft.commit(ARRIVAL, TO_BOB, True)
+        return claim.message.queue_id
+
+    results = world.reactor.wait_for_all([failing(), commit_beside(), failing()])
+    assert results[1] == draft.queue_id
+    assert "nosuch" in results[0]
+    assert queued(world) == [str(BOB)]
+
+
+def test_a_bug_of_ours_is_a_fault_and_is_logged(world: SqliteWorld) -> None:
+    events: list[Any] = []
+    world.sqlite._writer._log = Logger(observer=events.append)  # type: ignore[misc]  # only here
+    with pytest.raises(TemporaryFault):
+        world.run(as_coroutine(world.sqlite._writer.submit(Call(lambda connection, _: 1 // 0))))
+    assert events[0]["log_failure"].type is ZeroDivisionError
+
+
+def test_free_pages_are_given_back_when_the_disk_is_full(world: SqliteWorld) -> None:
+    for _ in range(10):
+        commit(world, b"x" * 60_000)
+    world.run(world.spool.remove(ANYTHING))
+    database = world.folder / "spool" / "queue.sqlite"
+    world.fill()
+    world.reactor.advance(10.0)
+    world.reopen()
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("PRAGMA freelist_count").fetchone() == (0,)
+    connection.close()
+    assert database.stat().st_size < 100_000
+
+
+# --- while no gateway runs ----------------------------------------------------------------------------
+
+def test_offline(world: SqliteWorld) -> None:
+    (claim,) = commit(world, b"small")
+    commit(world, SpoolContract.LARGE, TO_ALL)
+    world.run(world.spool.record(claim, [Postponed(1, world.now + 99.0, 1, "later", False)]))
+    world.run(world.spool.close())
+    with open_offline(world.settings(), lambda: world.now) as spool:
+        rows = spool.search(Query(), 10)
+        assert [(row.recipient, row.state) for row in rows[:2]] == [
+            (str(BOB), RowState.WAITING), (str(BOB), RowState.WAITING)]
+        assert spool.content(rows[0].queue_id, 100) == b"small"
+        assert spool.content(rows[1].queue_id, 100) == SpoolContract.LARGE[:100]
+        assert spool.content("nosuch", 100) is None
+        assert spool.retry(Query(queue_id=rows[0].queue_id)) == 1
+        assert spool.search(Query(queue_id=rows[0].queue_id), 1)[0].due == world.now
+        assert spool.remove(Query(queue_id=rows[1].queue_id)) == 3
+        with pytest.raises(TemporaryFault, match="in use"):
+            world.open()
+    world.sqlite = world.open()
+    assert queued(world) == [str(BOB)]
+    assert world.files() == []
+
+
+def test_offline_without_a_queue(tmp_path: Path) -> None:
+    settings = SpoolSettings(str(tmp_path / "none"), 0, 1, 1.0, "a")
+    with pytest.raises(TemporaryFault, match="no queue here"):
+        open_offline(settings, lambda: 0.0)
+    assert not (tmp_path / "none").exists()
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "queue.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(TemporaryFault):
+        open_offline(settings, lambda: 0.0)
+
+
+# --- versions of the schema ---------------------------------------------------------------------------
+
+def test_a_database_is_brought_to_the_newest_version(tmp_path: Path) -> None:
+    connection = connect_writer(str(tmp_path / "q"))
+    assert schema_version(connection) == 0
+    migrate(connection, "q")
+    assert schema_version(connection) == len(STEPS)
+
+    def add_a_column(connection: sqlite3.Connection) -> None:
+        connection.execute("ALTER TABLE message ADD COLUMN colour TEXT NOT NULL DEFAULT 'blue'")
+
+    def fail(connection: sqlite3.Connection) -> None:
+        connection.execute("DROP TABLE recipient")
+        connection.execute("SELECT nosuch")
+
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(connection, "q", [*STEPS, add_a_column, fail])
+    assert schema_version(connection) == len(STEPS)
+    migrate(connection, "q", [*STEPS, add_a_column])
+    migrate(connection, "q", [*STEPS, add_a_column])
+    assert connection.execute("SELECT colour FROM message").fetchall() == []
+    assert schema_version(connection) == len(STEPS) + 1
+    with pytest.raises(ConfigError, match=r"version \d+, this mailgw knows up to"):
+        migrate(connection, "q")
+    connection.close()
+
+
+def test_a_newer_schema_stops_the_start(world: SqliteWorld) -> None:
+    world.run(world.spool.close())
+    with sqlite3.connect(world.folder / "spool" / "queue.sqlite") as connection:
+        connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
+    with pytest.raises(ConfigError):
+        world.open()
+    with pytest.raises(ConfigError):
+        open_offline(world.settings(), lambda: world.now)
+    connection.execute(f"UPDATE meta SET value = '{len(STEPS)}' WHERE key = 'schema_version'")
+    connection.commit()
+    connection.close()
+    world.sqlite = world.open()
