@@ -17,7 +17,7 @@ from mailgw.mail.envelope import Role
 
 if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts quickly
     from mailgw.deliver.maildir import MaildirSettings
-    from mailgw.deliver.smtp import SmtpSettings
+    from mailgw.deliver.smtp_settings import SmtpSettings
     from mailgw.net.server_tls import CertificateFiles
     from mailgw.queue.route import RouteSettings
     from mailgw.queue.schedule import RetrySettings

@@ -1,0 +1,335 @@
+"""The tables together into a ``Config``, and what no single table can say: who needs what, what is named but
+not there, which files cannot be used.
+
+Faults are added and the work goes on; the caller throws the ``Config`` away where there are any.  A thing
+that was written but was unusable has its fault already, and counts as there: one mistake, one line.
+"""
+
+import os
+from collections.abc import Mapping
+
+from mailgw.access.schemes import fault_of
+from mailgw.config import plugin, values
+from mailgw.config.document import (
+    BackendTable,
+    CertificateTable,
+    Document,
+    HopTable,
+    LmtpTable,
+    MaildirTable,
+    PythonTable,
+    SmtpTable,
+)
+from mailgw.config.settings import (
+    BackendSettings,
+    Config,
+    DnsSettings,
+    LimitSettings,
+    ListenSettings,
+    PythonSettings,
+    TlsSettings,
+)
+from mailgw.deliver.maildir import Known, MaildirSettings
+from mailgw.deliver.smtp_settings import Secret, SmtpSettings, TlsMode
+from mailgw.mail.address import Mailbox
+from mailgw.net.server_tls import CertificateFiles, load_context
+from mailgw.queue.route import RouteSettings
+from mailgw.queue.schedule import RetrySettings
+from mailgw.spool.settings import SpoolSettings
+from mailgw.store.journal import JournalSettings
+from mailgw.store.passwd import read_accounts
+
+INLINE_OCTETS = 1 << 16  # DESIGN: larger bodies are files of their own
+NODE = "0"  # one process, one shard
+IMPLICIT_TLS_PORT = 465  # RFC 8314 s7.3; some relays have used it for SMTP over TLS since 1997
+
+
+def assemble(document: Document, raw: Mapping[str, object], folder: str, file: str, hostname: str) -> Config:
+    """The whole ``Config``.  ``raw`` says what the user wrote, usable or not."""
+    state = os.path.join(folder, document.state)
+    _check_state(document, state)
+    tls = _certificates(document, folder)
+    listeners = _listeners(document, raw, folder)
+    passwd_file = _passwd_file(document, folder)
+    backends = {name: _backend(document, table, raw, folder, hostname) for name, table in document.backend.items()}
+    routes = _routes(document, raw)
+    limits = document.limits
+    return Config(
+        file=file,
+        hostname=hostname,
+        state=state,
+        postmaster=document.postmaster or _first_postmaster(routes),
+        postmaster_is_set=document.postmaster is not None,
+        trusted_clients=document.trusted_clients,
+        tls=tls,
+        listeners=listeners,
+        passwd_file=passwd_file,
+        routes=routes,
+        backends=backends,
+        retry=RetrySettings(
+            schedule=document.retry.schedule,
+            warn_after=document.retry.warn_after,
+            give_up_after=document.retry.give_up_after,
+            jitter=document.retry.jitter,
+        ),
+        limits=LimitSettings(
+            message_octets=limits.message_octets,
+            recipients=limits.recipients,
+            errors=limits.errors,
+            sessions=limits.sessions,
+            reserve_octets=limits.reserve_octets,
+            command_seconds=limits.command_timeout,
+            data_seconds=limits.data_timeout,
+            stop_seconds=limits.stop_timeout,
+            attempt_seconds=limits.attempt_timeout,
+        ),
+        journal=_journal(document, folder, state),
+        spool=SpoolSettings(
+            folder=os.path.join(state, "spool"),
+            reserve_octets=limits.reserve_octets,
+            inline_octets=INLINE_OCTETS,
+            # A lease that ended during an attempt would let the message be tried twice at once.
+            lease_seconds=2 * limits.attempt_timeout,
+            node=NODE,
+        ),
+        dns=_dns(document),
+    )
+
+
+# --- the state folder and the journal ---------------------------------------------------------------------
+
+def _check_state(document: Document, state: str) -> None:
+    if why := folder_fault(state):
+        document.spot.inner("state").fault(f"{state}: {why}")
+    # sockaddr_un holds 108 octets, its NUL among them (Linux, unix(7)).
+    elif len(os.fsencode(f"{state}/control.sock")) > 107:
+        document.spot.inner("state").fault("expected a shorter path: the control socket's is at most 107 octets")
+
+
+def folder_fault(path: str) -> str | None:
+    """Why ``path`` cannot be, or be made, a folder that this user may write; None where it can."""
+    if os.path.isdir(path):
+        return None if os.access(path, os.W_OK | os.X_OK) else "this user may not write there"
+    if os.path.lexists(path):
+        return "is not a folder"
+    parent = os.path.dirname(path)
+    while not os.path.lexists(parent):
+        parent = os.path.dirname(parent)
+    if not os.path.isdir(parent):
+        return f"{parent} is not a folder"
+    return None if os.access(parent, os.W_OK | os.X_OK) else f"this user may not make it in {parent}"
+
+
+def _journal(document: Document, folder: str, state: str) -> JournalSettings:
+    table = document.journal
+    path: str | None
+    if table.path is None:
+        path = os.path.join(state, "journal.jsonl")
+    elif table.path == "-":
+        path = None
+    else:
+        path = os.path.join(folder, table.path)
+        if why := folder_fault(os.path.dirname(path)):
+            table.spot.inner("path").fault(f"{path}: {why}")
+    return JournalSettings(
+        path=path, rotate_octets=table.rotate_octets, rotate_seconds=table.rotate_after, keep=table.keep
+    )
+
+
+# --- listeners and certificates ---------------------------------------------------------------------------
+
+def _certificates(document: Document, folder: str) -> TlsSettings:
+    found = {}
+    for name, table in document.tls.items():
+        found[name] = files = CertificateFiles(
+            os.path.join(folder, table.certificate), os.path.join(folder, table.private_key)
+        )
+        _check_certificate(table, files)
+    return TlsSettings(found)
+
+
+def _check_certificate(table: CertificateTable, files: CertificateFiles) -> None:
+    try:
+        load_context(files)
+    except ValueError as fault:
+        # The fault begins with the file that is to blame.
+        key = "certificate" if str(fault).startswith(f"{files.certificate}:") else "private_key"
+        table.spot.inner(key).fault(str(fault))
+
+
+def _listeners(document: Document, raw: Mapping[str, object], folder: str) -> tuple[ListenSettings, ...]:
+    if not raw.get("listen"):
+        document.spot.fault("no [[listen]]: expected at least one listener")
+    written = raw.get("tls")
+    certificates = set(document.tls) | (set(written) if isinstance(written, dict) else set())
+    has_default = not certificates.isdisjoint(("", "certificate", "private_key"))
+    certificates -= {"", "certificate", "private_key"}
+    listeners: list[ListenSettings] = []
+    for table in document.listen:
+        certificate = table.tls if table.tls is not None else ("" if has_default else None)
+        if table.tls is not None and table.tls not in certificates:
+            table.spot.inner("tls").fault(f"there is no [tls.{table.tls}]{values.nearest(table.tls, certificates)}")
+        if table.role.is_submission:
+            lacking = [name for name in ("tls", "accounts") if name not in raw]
+            if lacking:
+                needs = " and ".join(f"[{name}]" for name in lacking)
+                table.spot.inner("role").fault(f"a {table.role.value} listener needs {needs}")
+            elif certificate is None:
+                table.spot.fault(f"a {table.role.value} listener needs a certificate: [tls] has none, so say tls = …")
+        endpoint = values.absolute_endpoint(table.endpoint, folder)
+        address = values.endpoint_address(endpoint)
+        for other in listeners:
+            if values.sockets_collide(values.endpoint_address(other.endpoint), address):
+                table.spot.inner("endpoint").fault(f"cannot be bound beside another listener's {other.endpoint!r}")
+                break
+        listeners.append(ListenSettings(table.role, endpoint, table.relay_from, certificate))
+    return tuple(listeners)
+
+
+def _passwd_file(document: Document, folder: str) -> str | None:
+    if document.accounts is None:
+        return None
+    path = os.path.join(folder, document.accounts.passwd_file)
+    if not os.path.lexists(path):
+        how = f"mailgw passwd --file {path} user@domain"
+        document.accounts.spot.inner("passwd_file").fault(f"{path} does not exist; make it with: {how}")
+    else:
+        document.spot.faults.found.extend(read_accounts(path, fault_of).faults)
+    return path
+
+
+# --- routes and backends ----------------------------------------------------------------------------------
+
+def _routes(document: Document, raw: Mapping[str, object]) -> tuple[RouteSettings, ...]:
+    if not raw.get("route"):
+        document.spot.fault("no [[route]]: expected at least one, else no mail is accepted")
+    written = raw.get("backend")
+    names = list(written) if isinstance(written, dict) else []
+    for table in document.route:
+        if table.backend not in names:
+            hint = values.nearest(table.backend, names) or (f"; there are {', '.join(names)}" if names else "")
+            table.spot.inner("backend").fault(f"there is no [backend.{table.backend}]{hint}")
+    return tuple(RouteSettings(table.recipients, table.backend) for table in document.route)
+
+
+def _first_postmaster(routes: tuple[RouteSettings, ...]) -> Mailbox | None:
+    for route in routes:
+        for word in route.patterns:
+            if (domain := values.routed_domain(word)) is not None:
+                return Mailbox("postmaster", domain)
+    return None
+
+
+def _backend(
+    document: Document, table: BackendTable, raw: Mapping[str, object], folder: str, hostname: str
+) -> BackendSettings:
+    match table:
+        case MaildirTable():
+            if table.recipients is Known.ACCOUNTS and "accounts" not in raw:
+                table.spot.inner("recipients").fault(
+                    '"accounts" (the default) needs [accounts]; else expected "existing" or "any"'
+                )
+            return MaildirSettings(
+                path=os.path.join(folder, table.path),
+                recipients=table.recipients,
+                delimiter=table.delimiter,
+                concurrency=table.concurrency,
+            )
+        case SmtpTable() | LmtpTable():
+            return _next_hop(table, folder, hostname)
+        case PythonTable():
+            try:
+                why = plugin.argument_fault(plugin.constructor(table.target), table.arguments)
+            except ValueError as fault:
+                why = str(fault)
+            spot = table.spot.inner("type")
+            if why:
+                spot.fault(why)
+            line = spot.faults.lines.get(spot.path, 0)
+            return PythonSettings(table.target, table.arguments, spot.faults.file, line)
+
+
+def _next_hop(table: SmtpTable | LmtpTable, folder: str, hostname: str) -> SmtpSettings:
+    hosts = tuple(
+        f"unix:{os.path.join(folder, host.removeprefix('unix:'))}" if host.startswith("unix:") else host
+        for host in table.hosts
+    )
+    is_lmtp = isinstance(table, LmtpTable)
+    if not is_lmtp and any(host.startswith("unix:") for host in hosts):
+        table.spot.inner("hosts").fault('a Unix socket is for type = "lmtp"')
+    mode = _tls_mode(table, hosts)
+    ca_file = None
+    if table.ca_file is not None:
+        ca_file = os.path.join(folder, table.ca_file)
+        _readable(table, "ca_file", ca_file)
+    return SmtpSettings(
+        hosts=hosts,
+        lmtp=is_lmtp,
+        tls=mode,
+        username=table.username,
+        password=_password(table, folder, hosts, mode),
+        hello_name=table.hello_name or hostname,
+        concurrency=table.concurrency,
+        messages_per_session=table.messages_per_session,
+        ca_file=ca_file,
+        idle_seconds=table.idle_timeout,
+        connect_seconds=table.connect_timeout,
+        greeting_seconds=table.greeting_timeout,
+        hello_seconds=table.hello_timeout,
+        mail_seconds=table.mail_timeout,
+        rcpt_seconds=table.rcpt_timeout,
+        data_init_seconds=table.data_init_timeout,
+        data_block_seconds=table.data_block_timeout,
+        data_end_seconds=table.data_end_timeout,
+    )
+
+
+def _tls_mode(table: HopTable, hosts: tuple[str, ...]) -> TlsMode:
+    """The written one; else implicit for port 465, opportunistic for the others."""
+    if table.tls is not None:
+        if table.tls is TlsMode.IMPLICIT and not hosts:
+            table.spot.inner("tls").fault('"implicit" needs hosts: servers found by MX speak STARTTLS')
+        return table.tls
+    implicit = [host.endswith(f":{IMPLICIT_TLS_PORT}") for host in hosts]
+    if any(implicit) and not all(implicit):
+        table.spot.inner("hosts").fault("port 465 beside others: say which tls they want, or make two backends")
+    return TlsMode.IMPLICIT if implicit and all(implicit) else TlsMode.OPPORTUNISTIC
+
+
+def _password(table: HopTable, folder: str, hosts: tuple[str, ...], mode: TlsMode) -> Secret | None:
+    """The first line of ``password_file``."""
+    if table.username is None and table.password_file is None:
+        return None
+    if table.username is None or table.password_file is None:
+        given, lacking = ("username", "password_file") if table.username is not None else ("password_file", "username")
+        table.spot.inner(given).fault(f"needs {lacking}, too")
+        return None
+    if not hosts and "hosts" not in table.given:
+        table.spot.inner("username").fault("needs hosts: a login is for servers that you name")
+    if mode is TlsMode.NEVER and not all(values.is_loopback(host) for host in hosts):
+        table.spot.inner("tls").fault('"never" would show the password to the network: expected "verify"')
+    path = os.path.join(folder, table.password_file)
+    octets = _readable(table, "password_file", path)
+    word = octets.splitlines()[0].decode("utf-8", "replace") if octets else ""
+    if octets is not None and not word:
+        table.spot.inner("password_file").fault(f"{path}: expected the password in its first line")
+    return Secret(word)
+
+
+def _readable(table: HopTable, key: str, path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as opened:
+            return opened.read(1 << 20)
+    except OSError as fault:
+        table.spot.inner(key).fault(f"{path}: cannot be read: {fault.strerror}")
+        return None
+
+
+# --- the rest ---------------------------------------------------------------------------------------------
+
+def _dns(document: Document) -> DnsSettings:
+    table = document.dns
+    validating = table.validating
+    if validating is None:
+        validating = bool(table.servers) and all(values.is_loopback(server) for server in table.servers)
+    return DnsSettings(table.servers, validating)

@@ -1,0 +1,211 @@
+"""The shape of the file: every table, every key, how it is read, and its default.
+
+``etc/mailgw.toml`` shows the same to people; ``tests/config/test_etc.py`` holds the two together.
+Sizes and durations are values here already (octets, seconds); paths are as they were written.
+"""
+
+from collections.abc import Mapping
+from ipaddress import ip_network
+from typing import TypeAlias
+
+import attrs
+
+# ruff: noqa: RUF009 - key() and part() make fields, they are no shared defaults
+from mailgw.config import values
+from mailgw.config.reader import Reader, Spot, Table, Unusable, each, key, named, part, read_table, table, tables
+from mailgw.config.settings import Networks
+from mailgw.config.where import DEFAULT_STATE
+from mailgw.deliver.maildir import Known
+from mailgw.deliver.smtp_settings import TlsMode
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import Role
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+KIB, MIB = 1 << 10, 1 << 20
+
+
+@attrs.frozen
+class CertificateTable(Table):
+    certificate: str = key(values.text)
+    private_key: str = key(values.text)
+
+
+@attrs.frozen
+class ListenTable(Table):
+    role: Role = key(values.choice(Role))
+    endpoint: str = key(values.endpoint)
+    relay_from: Networks = part(each(values.network), ())
+    tls: str | None = key(values.text, None)
+    proxy_protocol_from: None = key(values.not_yet, None)
+    xclient_from: None = key(values.not_yet, None)
+
+
+@attrs.frozen
+class AccountsTable(Table):
+    passwd_file: str = key(values.text)
+
+
+@attrs.frozen
+class RouteTable(Table):
+    recipients: tuple[str, ...] = part(each(values.pattern, '"@example.org"'))
+    backend: str = key(values.text)
+
+
+@attrs.frozen
+class MaildirTable(Table):
+    path: str = key(values.maildir_path)
+    recipients: Known = key(values.choice(Known), Known.ACCOUNTS)
+    delimiter: str = key(values.delimiter, "+")
+    concurrency: int = key(values.count, 20)
+
+
+@attrs.frozen
+class HopTable(Table):
+    """What [backend.NAME] of type smtp and lmtp have in common.  Time limits: RFC 5321 s4.5.3.2."""
+
+    tls: TlsMode | None = key(values.choice(TlsMode), None)
+    ca_file: str | None = key(values.text, None)
+    username: str | None = key(values.text, None)
+    password_file: str | None = key(values.text, None)
+    hello_name: str | None = key(values.hostname, None)
+    concurrency: int = key(values.count, 20)
+    messages_per_session: int = key(values.count, 100)
+    idle_timeout: float = key(values.duration, 5.0)
+    connect_timeout: float = key(values.duration, 30.0)
+    greeting_timeout: float = key(values.duration, 5 * MINUTE)
+    hello_timeout: float = key(values.duration, 5 * MINUTE)
+    mail_timeout: float = key(values.duration, 5 * MINUTE)
+    rcpt_timeout: float = key(values.duration, 5 * MINUTE)
+    data_init_timeout: float = key(values.duration, 2 * MINUTE)
+    data_block_timeout: float = key(values.duration, 3 * MINUTE)
+    data_end_timeout: float = key(values.duration, 10 * MINUTE)
+
+
+@attrs.frozen
+class SmtpTable(HopTable):
+    hosts: tuple[str, ...] = part(each(values.hop("smtp")), ())
+
+
+@attrs.frozen
+class LmtpTable(HopTable):
+    hosts: tuple[str, ...] = part(each(values.hop("lmtp"), '"unix:/run/dovecot/lmtp"'))
+
+
+@attrs.frozen
+class PythonTable(Table):
+    """``type = "python:module:Name"``; every other key is an argument."""
+
+    target: str = attrs.field(kw_only=True)
+    arguments: Mapping[str, object] = attrs.field(kw_only=True)
+
+
+BackendTable: TypeAlias = MaildirTable | SmtpTable | LmtpTable | PythonTable
+
+BACKEND_TYPES: Mapping[str, type[MaildirTable | SmtpTable | LmtpTable]] = {
+    "maildir": MaildirTable,
+    "smtp": SmtpTable,
+    "lmtp": LmtpTable,
+}
+
+
+@attrs.frozen
+class RetryTable(Table):
+    schedule: tuple[float, ...] = part(
+        each(values.duration, '"15m"'), (5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR)
+    )
+    jitter: float = key(values.fraction, 0.1)
+    warn_after: float = key(values.duration, 4 * HOUR)
+    give_up_after: float = key(values.duration, 5 * DAY)
+
+
+@attrs.frozen
+class LimitsTable(Table):
+    message_octets: int = key(values.size, 50 * MIB)
+    recipients: int = key(values.count, 1000)
+    errors: int = key(values.count, 20)
+    sessions: int = key(values.count, 1000)
+    reserve_octets: int = key(values.size, 64 * MIB)
+    command_timeout: float = key(values.duration, 5 * MINUTE)
+    data_timeout: float = key(values.duration, 3 * MINUTE)
+    attempt_timeout: float = key(values.duration, HOUR)
+    stop_timeout: float = key(values.duration, 20.0)
+
+
+@attrs.frozen
+class JournalTable(Table):
+    path: str | None = key(values.text, None)
+    rotate_octets: int = key(values.size, 100 * MIB)
+    rotate_after: float = key(values.duration, DAY)
+    keep: int = key(values.count, 14)
+
+
+@attrs.frozen
+class DnsTable(Table):
+    servers: tuple[str, ...] = part(each(values.name_server), ())
+    validating: bool | None = key(values.truth, None)
+
+
+def backend(value: object, spot: Spot) -> BackendTable:
+    """One ``[backend.NAME]``, read by its type."""
+    if not isinstance(value, Mapping):
+        spot.fault(f"expected a table, [backend.NAME], not {values.said(value)}")
+        raise Unusable
+    kind = value.get("type")
+    rest = {k: v for k, v in value.items() if k != "type"}
+    if isinstance(kind, str) and kind in BACKEND_TYPES:
+        return read_table(BACKEND_TYPES[kind], rest, spot)
+    if isinstance(kind, str) and kind.startswith("python:"):
+        try:
+            return PythonTable(
+                target=values.target(kind.removeprefix("python:")),
+                arguments=rest,
+                spot=spot,
+                given=frozenset(rest),
+            )
+        except ValueError as fault:
+            spot.inner("type").fault(str(fault))
+            raise Unusable from None
+    if "type" not in value:
+        why = "is missing"
+    else:
+        why = f"not {values.said(kind)}" + (values.nearest(kind, BACKEND_TYPES) if isinstance(kind, str) else "")
+    spot.inner("type").fault(f'{why}: expected "maildir", "smtp", "lmtp" or "python:package.module:Name"')
+    raise Unusable
+
+
+def certificates(value: object, spot: Spot) -> Mapping[str, CertificateTable]:
+    """``[tls]`` and each ``[tls.NAME]``; the first has the name ``""``."""
+    if not isinstance(value, Mapping):
+        spot.fault(f"expected a table, [tls], not {values.said(value)}")
+        raise Unusable
+    own = {k: v for k, v in value.items() if not isinstance(v, Mapping) or k in ("certificate", "private_key")}
+    others = {k: v for k, v in value.items() if k not in own}
+    found = dict(named(table(CertificateTable))(others, spot))
+    if own or not others:
+        try:
+            found[""] = read_table(CertificateTable, own, spot)
+        except Unusable:
+            pass
+    return found
+
+
+_CERTIFICATES: Reader[object] = certificates
+
+
+@attrs.frozen
+class Document(Table):
+    hostname: str | None = key(values.hostname, None)
+    state: str = key(values.text, DEFAULT_STATE)
+    workers: int = key(values.single_worker, 1)
+    postmaster: Mailbox | None = key(values.mailbox, None)
+    trusted_clients: Networks = part(each(values.network), (ip_network("127.0.0.0/8"), ip_network("::1")))
+    tls: Mapping[str, CertificateTable] = part(_CERTIFICATES, attrs.Factory(dict))
+    listen: tuple[ListenTable, ...] = part(tables(ListenTable), ())
+    accounts: AccountsTable | None = part(table(AccountsTable), None)
+    route: tuple[RouteTable, ...] = part(tables(RouteTable), ())
+    backend: Mapping[str, BackendTable] = part(named(backend), attrs.Factory(dict))
+    retry: RetryTable = part(table(RetryTable), attrs.Factory(RetryTable))
+    limits: LimitsTable = part(table(LimitsTable), attrs.Factory(LimitsTable))
+    journal: JournalTable = part(table(JournalTable), attrs.Factory(JournalTable))
+    dns: DnsTable = part(table(DnsTable), attrs.Factory(DnsTable))
+    api: None = key(values.not_yet, None)

@@ -1,0 +1,73 @@
+"""A configuration file into a ``Config``, or all of its faults at once."""
+
+import os
+import re
+import socket
+import tomllib
+from collections.abc import Mapping
+
+from mailgw.config import checks
+from mailgw.config.document import Document
+from mailgw.config.lines import locate
+from mailgw.config.reader import Faults, Spot, Unusable, read_table
+from mailgw.config.settings import Config
+from mailgw.mail.address import parse_domain
+from mailgw.mail.errors import ConfigError
+
+
+def load(file: str) -> Config:
+    """The configuration in ``file``.
+
+    Raises an ``ExceptionGroup`` of one ``ConfigError`` a fault, in the order of the lines.  Files that it
+    names (certificates, keys, the passwd-file) are read, the user's own backends are imported; nothing is
+    written, bound or started.
+    """
+    text = _text(file)
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        words = str(fault)
+        place = re.search(r" \(at line (\d+), column \d+\)$", words)
+        line = int(place[1]) if place else text.count("\n") + 1
+        hint = "; between single quotes a backslash is itself" if "\\" in words else ""
+        raise _single(file, line, "not TOML: " + (words[: place.start()] if place else words) + hint) from None
+    return configure(raw, Faults(file, locate(text)), os.path.dirname(os.path.abspath(file)), os.path.abspath(file))
+
+
+def configure(raw: Mapping[str, object], faults: Faults, folder: str, file: str = "") -> Config:
+    """The ``Config`` of a document that is read already; relative paths start at ``folder``.
+
+    Raises as ``load`` does.
+    """
+    spot = Spot(faults)
+    try:
+        document = read_table(Document, raw, spot)
+    except Unusable:  # it has no required key of its own
+        raise faults.group() from None
+    if document.hostname is None and "hostname" not in raw and parse_domain(own_name()) is None:
+        spot.inner("hostname").fault(f"is missing, and this machine's own name, {own_name()!r}, is none for mail")
+    config = checks.assemble(document, raw, folder, file, document.hostname or own_name())
+    if faults.found:
+        raise faults.group()
+    return config
+
+
+def own_name() -> str:
+    """This machine's name, with its domain where that is known without asking the network for long."""
+    name = socket.gethostname()
+    return (name if "." in name else socket.getfqdn(name)).lower()
+
+
+def _text(file: str) -> str:
+    try:
+        with open(file, "rb") as opened:
+            return opened.read().decode("utf-8")
+    except OSError as fault:
+        raise _single(file, 0, f"cannot be read: {fault.strerror}") from None
+    except UnicodeDecodeError as fault:
+        line = fault.object.count(b"\n", 0, fault.start) + 1
+        raise _single(file, line, "not TOML: it must be UTF-8") from None
+
+
+def _single(file: str, line: int, why: str) -> ExceptionGroup[ConfigError]:
+    return ExceptionGroup(f"{file} cannot be used", [ConfigError(file, line, "", why)])

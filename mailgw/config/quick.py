@@ -1,0 +1,127 @@
+"""A ``Config`` from the options of ``twistd mailgw``, for a run without a file.
+
+What is given decides what there is:
+    --domain with --maildir, or with neither it nor --relay   mail for the domains goes to Maildirs
+    --domain with --relay alone                                it goes to that server (a gateway before it)
+    --relay                                                    mail of this machine, and of who logged in, goes there
+    --submission, --submissions                                need a certificate and accounts; without options for
+                                                               them, a self-signed one and one account are made
+"""
+
+import os
+from collections.abc import Callable
+
+import attrs
+
+from mailgw.config.files import Owner
+from mailgw.config.load import configure
+from mailgw.config.reader import Faults
+from mailgw.config.settings import Config
+from mailgw.config.trial import LOOPBACK, keep, machine
+
+
+@attrs.frozen
+class QuickOptions:
+    """As the user gave them; None or () where not."""
+
+    domains: tuple[str, ...] = ()
+    maildir: str | None = None
+    relay: str | None = None
+    mx: tuple[str, ...] = ()
+    submission: tuple[str, ...] = ()
+    submissions: tuple[str, ...] = ()
+    hostname: str | None = None
+    certificate: str | None = None
+    private_key: str | None = None
+    passwd: str | None = None
+    state: str | None = None
+
+    @property
+    def is_given(self) -> bool:
+        return self != QuickOptions()
+
+
+def quick(options: QuickOptions, state: str, say: Callable[[str], None], owner: Owner | None = None) -> Config:
+    """The ``Config``; raises an ``ExceptionGroup`` of ``ConfigError`` whose keys are the options' names.
+
+    ``state`` is used where no option names a folder.
+    """
+    names: dict[tuple[str | int, ...], str] = {}
+    raw: dict[str, object] = {"hostname": options.hostname or machine()}
+    names["hostname",] = "--hostname"
+    state = os.path.abspath(options.state or state)
+    raw["state"] = state
+    names["state",] = "--state"
+
+    listeners: list[dict[str, object]] = []
+    for role in ("mx", "submission", "submissions"):
+        for endpoint in getattr(options, role):
+            names["listen", len(listeners)] = f"--{role}"
+            relay_from = {"relay_from": LOOPBACK} if role == "mx" else {}
+            listeners.append({"role": role, "endpoint": endpoint, **relay_from})
+    names["listen",] = "--mx"
+    faults = Faults("twistd mailgw", {}, names)
+    if not listeners:
+        faults.add((), "nowhere to listen: expected --mx, --submission or --submissions, such as --mx tcp:25")
+    raw["listen"] = listeners or [{"role": "mx", "endpoint": "tcp:25"}]
+
+    _serve(raw, names, options, state)
+    if not options.domains and options.relay is None:
+        faults.add((), "no mail to take: expected --domain, --relay or both")
+    _secure(raw, names, options, state, say, owner)
+    return configure(raw, faults, os.getcwd())
+
+
+def _serve(raw: dict[str, object], names: dict[tuple[str | int, ...], str], options: QuickOptions, state: str) -> None:
+    """Routes and backends."""
+    backends: dict[str, object] = {}
+    routes: list[object] = []
+    to_maildirs = options.maildir is not None or options.relay is None
+    if options.domains:
+        patterns = [domain if "@" in domain else f"@{domain}" for domain in options.domains]
+        routes.append({"recipients": patterns, "backend": "mailboxes" if to_maildirs else "relay"})
+    if to_maildirs:
+        path = options.maildir or f"{state}/mail"
+        backends["mailboxes"] = {
+            "type": "maildir",
+            "path": path if "{" in path else f"{path}/{{domain}}/{{local_part}}",
+            "recipients": "any" if options.passwd is None else "accounts",
+        }
+    if options.relay is not None:
+        routes.append({"recipients": ["*"], "backend": "relay"})
+        backends["relay"] = {"type": "smtp", "hosts": [options.relay]}
+    raw["route"] = routes or [{"recipients": ["*"], "backend": "mailboxes"}]
+    raw["backend"] = backends
+    names["route",] = "--domain"
+    names["backend", "mailboxes"] = "--maildir"
+    names["backend", "relay"] = "--relay"
+
+
+def _secure(
+    raw: dict[str, object],
+    names: dict[tuple[str | int, ...], str],
+    options: QuickOptions,
+    state: str,
+    say: Callable[[str], None],
+    owner: Owner | None,
+) -> None:
+    """Certificate and accounts; made where a login is asked for and nothing was given."""
+    wants_login = bool(options.submission or options.submissions)
+    certificate, private_key, passwd = options.certificate, options.private_key, options.passwd
+    if wants_login and (certificate is None or passwd is None):
+        domain = options.domains[0].rpartition("@")[2] if options.domains else "example.test"
+        kept = keep(state, f"postmaster@{domain}", owner)
+        if certificate is None and private_key is None:
+            certificate, private_key = kept.certificate, kept.private_key
+            say(f"mailgw: no --certificate: a self-signed one is used, {certificate}")
+        if passwd is None:
+            passwd = kept.passwd_file
+            say(f"mailgw: no --passwd: the account is {kept.account}, its password {kept.password}")
+    if certificate is not None or private_key is not None:
+        given = {"certificate": certificate, "private_key": private_key or certificate}
+        raw["tls"] = {key: value for key, value in given.items() if value is not None}
+    if passwd is not None:
+        raw["accounts"] = {"passwd_file": passwd}
+    names["tls", "certificate"] = "--certificate"
+    names["tls", "private_key"] = "--private-key"
+    names["accounts",] = "--passwd"

@@ -1,0 +1,329 @@
+"""Text and numbers of the file into values: each function takes what tomllib made of one value.
+
+All of them raise ``ValueError`` with what was expected; the reader adds file, line and key.
+"""
+
+import difflib
+import enum
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from twisted.internet.endpoints import serverFromString
+
+from mailgw.config.settings import Network
+from mailgw.mail.address import Mailbox, parse_domain, parse_mailbox
+from mailgw.store.maildir import template_fault
+
+E = TypeVar("E", bound=enum.Enum)
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_OCTETS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\Z")
+_PORTS = range(1, 65536)
+DEFAULT_PORTS = {"smtp": 25, "lmtp": 24}
+
+
+def said(value: object) -> str:
+    """A value as a fault quotes it."""
+    words = {bool: str(value).lower(), dict: "a table", list: "a list"}
+    return words.get(type(value), repr(value) if len(repr(value)) < 60 else f"{repr(value)[:60]}…")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean ...?"``, or ``""`` where nothing known is near."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+# --- plain values ---------------------------------------------------------------------------------------
+
+def text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f'expected text ("…"), not {said(value)}')
+    if "\0" in value or not value:
+        raise ValueError("expected text that is not empty" if not value else "a NUL cannot be in it")
+    return value
+
+
+def any_text(value: object) -> str:
+    """Like ``text``, but it may be empty."""
+    return "" if value == "" else text(value)
+
+
+def truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, not {said(value)}")
+    return value
+
+
+def count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"expected a whole number from 1, not {said(value)}")
+    return value
+
+
+def fraction(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise ValueError(f"expected a number from 0 to 1, not {said(value)}")
+    return float(value)
+
+
+def duration(value: object) -> float:
+    """Seconds, above 0."""
+    found = _QUANTITY.match(value) if isinstance(value, str) else None
+    if found is None or found[2] not in _SECONDS or not float(found[1]):
+        raise ValueError(f'expected a duration such as "90s", "5m", "4h" or "5d", not {said(value)}')
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def size(value: object) -> int:
+    """Octets, from 1."""
+    octets = 0
+    if isinstance(value, int) and not isinstance(value, bool):
+        octets = value
+    elif isinstance(value, str) and (found := _QUANTITY.match(value)) and found[2] in _OCTETS:
+        octets = int(float(found[1]) * _OCTETS[found[2]])
+    if octets < 1:
+        raise ValueError(f'expected a size, in octets or as "512KiB", "50MiB" or "1GiB", not {said(value)}')
+    return octets
+
+
+def choice(kind: type[E]) -> Callable[[object], E]:
+    """One of an enum's words."""
+    words = [member.value for member in kind]
+
+    def read(value: object) -> E:
+        if not isinstance(value, str) or value not in words:
+            hint = nearest(value, words) if isinstance(value, str) else ""
+            raise ValueError(f"expected {', '.join(map(repr, words))}, not {said(value)}{hint}")
+        return kind(value)
+
+    return read
+
+
+def single_worker(value: object) -> int:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value > 1):
+        raise ValueError("several processes are not in this version of mailgw: expected 1")
+    if count(value) != 1:
+        raise ValueError("expected 1")
+    return 1
+
+
+def not_yet(value: object) -> None:
+    """A key of the contract that would be dangerous to ignore."""
+    raise ValueError("not in this version of mailgw: remove it")
+
+
+# --- names and addresses ----------------------------------------------------------------------------------
+
+def hostname(value: object) -> str:
+    name = parse_domain(text(value))
+    if name is None:
+        raise ValueError(f'expected a host name such as "mx1.example.org", not {said(value)}')
+    return name
+
+
+def mailbox(value: object) -> Mailbox:
+    address = parse_mailbox(text(value))
+    if address is None:
+        raise ValueError(f'expected an address such as "admin@example.org", not {said(value)}')
+    return address
+
+
+def network(value: object) -> Network:
+    """An address alone is the network of that one address; bits right of the prefix are a fault, since
+    ``10.1.2.3/8`` hardly means ten million hosts."""
+    try:
+        return ipaddress.ip_network(text(value))
+    except ValueError as fault:
+        hint = ": bits are set right of the prefix" if "host bits" in str(fault) else ""
+        wanted = 'a network such as "10.0.0.0/8" or "2001:db8::/32"'
+        raise ValueError(f"expected {wanted}, not {said(value)}{hint}") from None
+
+
+def pattern(value: object) -> str:
+    """A recipient pattern of a route, its domain in lower case."""
+    word = text(value)
+    if word == "*":
+        return word
+    local, at, domain = word.rpartition("@")
+    dot = "." if domain.startswith(".") and not local else ""
+    parsed = parse_domain(domain[len(dot):])
+    if not at or parsed is None or (local and parse_mailbox(word) is None):
+        raise ValueError(
+            f'expected "user@example.org", "@example.org", "@.example.org" (its subdomains) or "*", not {said(value)}'
+            + (f"; did you mean '@{word}'?" if not at and parse_domain(word) else "")
+        )
+    return f"{local}@{dot}{parsed}"
+
+
+def routed_domain(word: str) -> str | None:
+    """The domain that a pattern serves itself, None for ``*`` and for subdomains."""
+    domain = word.rpartition("@")[2]
+    return None if word == "*" or domain.startswith(".") else domain
+
+
+# --- sockets ----------------------------------------------------------------------------------------------
+
+def endpoint(value: object) -> str:
+    """A server endpoint string of Twisted, tcp:, unix: or systemd: (the only ones whose sockets could be
+    handed to worker processes later)."""
+    word = text(value)
+    kind = word.partition(":")[0]
+    if kind not in ("tcp", "unix", "systemd"):
+        raise ValueError(
+            f'expected an endpoint such as "tcp:25", "unix:/run/mailgw/lmtp" or "systemd:domain=INET:index=0", '
+            f"not {said(value)}" + ("; TLS is in role and [tls], the endpoint is tcp:" if kind == "ssl" else "")
+        )
+    try:
+        serverFromString(object(), word)  # type: ignore[no-untyped-call]  # Twisted's
+    except (KeyError, IndexError):
+        pass  # systemd hands this socket down only when it starts us
+    except (ValueError, TypeError, OSError) as fault:
+        why = str(fault).replace("_parseTCP() ", "").replace("_parseUNIX() ", "")
+        hint = r"; IPv6 is written 'tcp:25:interface=\:\:', in single quotes" if "::" in word else ""
+        raise ValueError(f"not an endpoint that Twisted understands ({why}){hint}: {said(value)}") from None
+    address = endpoint_address(word)
+    if address[0] == "tcp" and int(address[1]) not in range(65536):
+        raise ValueError(f"expected a port from 1 to 65535, not {address[1]}")
+    if address[0] == "unix" and not address[1]:
+        raise ValueError('expected a path after "unix:"')
+    return word
+
+
+def endpoint_address(word: str) -> tuple[str, str, str]:
+    """What two endpoints cannot share: ``("tcp", port, interface)``, ``("unix", path, "")``, or
+    ``("systemd", word, "")``."""
+    kind, plain, named = _endpoint_parts(word)
+    if kind == "tcp":
+        port = named.get("port", plain[0] if plain else "")
+        interface = named.get("interface", plain[1] if len(plain) > 1 else "")
+        return kind, str(int(port)), "" if interface == "0.0.0.0" else interface  # noqa: S104 - nothing is bound here
+    if kind == "unix":
+        return kind, named.get("address", plain[0] if plain else ""), ""
+    return kind, word, ""
+
+
+def _endpoint_parts(word: str) -> tuple[str, list[str], dict[str, str]]:
+    # Twisted's own words: ":" separates, "\" takes the next character as it is, "name=" names an argument.
+    pieces = [re.sub(r"\\(.)", r"\1", p) for p in re.findall(r"(?:^|:)((?:\\.|[^:\\])*)", word)]
+    named = [p.partition("=") for p in pieces[1:] if "=" in p]
+    return pieces[0], [p for p in pieces[1:] if "=" not in p], {n: v for n, _, v in named}
+
+
+def sockets_collide(one: tuple[str, str, str], other: tuple[str, str, str]) -> bool:
+    """Whether the second could not be bound beside the first.
+
+    On Linux ``::`` takes IPv4 too (net.ipv6.bindv6only is 0), so it collides with every interface.
+    """
+    if one[0] != "tcp" or other[0] != "tcp" or one[1] != other[1]:
+        return one == other
+    if one[1] == "0":
+        return False  # any free port
+    one_interface, other_interface = one[2], other[2]
+    if one_interface == other_interface or "::" in (one_interface, other_interface):
+        return True
+    return (not one_interface and ":" not in other_interface) or (not other_interface and ":" not in one_interface)
+
+
+def absolute_endpoint(word: str, folder: str) -> str:
+    """The endpoint with the path of a Unix socket relative to ``folder`` made absolute."""
+    kind, path, _ = endpoint_address(word)
+    if kind != "unix" or os.path.isabs(path):
+        return word
+    quoted = os.path.join(folder, path).replace("\\", "\\\\").replace(":", "\\:").replace("=", "\\=")
+    rest = [p for p in re.split(r"(?<!\\):", word)[1:] if not p.startswith("address=")]
+    if rest and "=" not in rest[0]:
+        rest = rest[1:]
+    return ":".join(["unix", quoted, *rest])
+
+
+def host_and_port(value: object, default_port: int) -> str:
+    """``host:port`` of a server to connect to, the port filled in, an IPv6 address in brackets."""
+    word = text(value)
+    if word.startswith("["):
+        host, bracket, port = word[1:].partition("]")
+        good = bool(bracket) and _is_address(host, 6) and (not port or port.startswith(":"))
+        name, port = f"[{host}]", port[1:]
+    else:
+        host, _, port = word.partition(":")
+        good = ":" not in port and (_is_address(host, 4) or parse_domain(host) is not None) and host[:1] != "["
+        name = host.lower()
+    if not good or (port and (not port.isdecimal() or int(port) not in _PORTS)) or word.endswith(":"):
+        wanted = '"host:port", such as "smtp.example.net:587" or "[2001:db8::1]:25"'
+        raise ValueError(f"expected {wanted}, not {said(value)}")
+    return f"{name}:{int(port) if port else default_port}"
+
+
+def hop(kind: str) -> Callable[[object], str]:
+    """A next hop: ``host:port``, or ``unix:/path``."""
+
+    def read(value: object) -> str:
+        word = text(value)
+        if word.startswith("unix:"):
+            if len(word) == 5:
+                raise ValueError('expected a path after "unix:"')
+            return word
+        return host_and_port(word, DEFAULT_PORTS[kind])
+
+    return read
+
+
+def name_server(value: object) -> str:
+    """``address:port`` of a DNS server: an address, since a name would have to be looked up first."""
+    word = text(value)
+    if _is_address(word, 6):
+        return f"[{word}]:53"
+    server = host_and_port(word, 53)
+    if not is_ip_hop(server):
+        raise ValueError(f'expected the address of a server such as "127.0.0.1:53", not {said(value)}')
+    return server
+
+
+def is_ip_hop(word: str) -> bool:
+    """Whether a normal ``host:port`` holds an address."""
+    host = word.rpartition(":")[0].strip("[]")
+    return _is_address(host, 4) or _is_address(host, 6)
+
+
+def is_loopback(word: str) -> bool:
+    """Whether a normal ``host:port`` or ``unix:`` stays on this machine."""
+    host = word.rpartition(":")[0].strip("[]")
+    if word.startswith("unix:") or host == "localhost":
+        return True
+    return is_ip_hop(word) and ipaddress.ip_address(host).is_loopback
+
+
+def _is_address(word: str, version: int) -> bool:
+    try:
+        return ipaddress.ip_address(word).version == version and "%" not in word
+    except ValueError:
+        return False
+
+
+# --- Maildirs and plug-ins --------------------------------------------------------------------------------
+
+def maildir_path(value: object) -> str:
+    word = text(value)
+    if why := template_fault(word):
+        raise ValueError(f"{why}: {said(value)}")
+    return word
+
+
+def delimiter(value: object) -> str:
+    word = any_text(value)
+    if len(word) > 1 or word in ("@", "/", "."):
+        raise ValueError(f'expected one character such as "+", or "" for none, not {said(value)}')
+    return word
+
+
+_TARGET = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\Z")
+
+
+def target(word: str) -> str:
+    if not _TARGET.match(word):
+        raise ValueError(f'expected "python:package.module:Name", not {said("python:" + word)}')
+    return word

@@ -1,0 +1,31 @@
+"""Files that a configuration names, made once for a test module."""
+
+from pathlib import Path
+
+from mailgw.config.load import load
+from mailgw.config.settings import Config
+from mailgw.config.trial import self_signed
+from mailgw.config.where import config_faults
+
+
+def make_certificate(folder: Path, name: str = "") -> None:
+    certificate, key = self_signed("mx1.example.org")
+    (folder / f"{name}fullchain.pem").write_bytes(certificate)
+    (folder / f"{name}privkey.pem").write_bytes(key)
+
+
+def faults_of(file: Path) -> list[str]:
+    """Each fault as the user sees it, the folder left out."""
+    try:
+        load(str(file))
+    except ExceptionGroup as group:
+        faults = config_faults(group)
+        assert faults, "something else than faults of the configuration"
+        return [str(fault).replace(f"{file.parent}/", "") for fault in faults]
+    return []
+
+
+def loaded(file: Path) -> Config:
+    faults = faults_of(file)
+    assert not faults
+    return load(str(file))

@@ -1,0 +1,109 @@
+"""``etc/mailgw.toml`` is what people read: it shows every key, and what it calls a default is one."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from mailgw.config.document import (
+    BACKEND_TYPES,
+    AccountsTable,
+    CertificateTable,
+    DnsTable,
+    Document,
+    JournalTable,
+    LimitsTable,
+    ListenTable,
+    PythonTable,
+    RetryTable,
+    RouteTable,
+)
+from mailgw.config.reader import Faults, Spot, Table, read_table
+from tests.config.making import loaded, make_certificate
+
+ETC = Path(__file__).parent.parent.parent / "etc"
+TEXT = (ETC / "mailgw.toml").read_text()
+FAULTS = {"proxy_protocol_from", "xclient_from", "api"}  # of later versions: named, but not shown as keys
+
+
+@pytest.fixture(scope="module")
+def document() -> Document:
+    """The file with every commented key in force."""
+    faults = Faults("mailgw.toml", {})
+    document = read_table(Document, tomllib.loads(re.sub(r"(?m)^# (\[|\w+ = )", r"\1", TEXT)), Spot(faults))
+    assert not faults.found
+    return document
+
+
+def tables(table: Table) -> Iterator[Table]:
+    yield table
+    for field in attrs.fields(type(table)):
+        for inner in inside(getattr(table, field.name)):
+            yield from tables(inner)
+
+
+def inside(value: object) -> Iterator[Table]:
+    several = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else (value,)
+    return (one for one in several if isinstance(one, Table))
+
+
+def keys(shape: type[Table]) -> set[str]:
+    return {field.name for field in attrs.fields(shape) if "reader" in field.metadata} - FAULTS
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Document, CertificateTable, ListenTable, AccountsTable, RouteTable, RetryTable, LimitsTable, JournalTable,
+        DnsTable,
+    ],
+)
+def test_every_key_is_shown(document: Document, shape: type[Table]) -> None:
+    shown = set().union(*(t.given for t in tables(document) if isinstance(t, shape)))
+    assert shown == keys(shape)
+
+
+def test_every_key_of_the_backends_is_shown(document: Document) -> None:
+    shown = {type(t): t.given for t in document.backend.values()}
+    assert set(shown) == {*BACKEND_TYPES.values(), PythonTable}
+    for kind in ("maildir", "smtp"):
+        assert shown[BACKEND_TYPES[kind]] == keys(BACKEND_TYPES[kind])
+    assert keys(BACKEND_TYPES["lmtp"]) == keys(BACKEND_TYPES["smtp"]), "the text says so"
+
+
+def test_what_is_called_a_default_is_one(document: Document) -> None:
+    compared = 0
+    for table in tables(document):
+        for field in attrs.fields(type(table)):
+            value = getattr(table, field.name)
+            is_leaf = field.name in table.given and "reader" in field.metadata and not list(inside(value))
+            if is_leaf and field.default is not attrs.NOTHING and field.default is not None:
+                assert value == field.default, f"{type(table).__name__}.{field.name}"
+                compared += 1
+    assert compared > 25
+
+
+def test_it_loads(tmp_path: Path) -> None:
+    make_certificate(tmp_path)
+    (tmp_path / "passwd").touch()
+    file = tmp_path / "mailgw.toml"
+    text = TEXT.replace('# state = "/var/lib/mailgw"', 'state = "state"')
+    file.write_text(text.replace("/etc/mailgw", str(tmp_path)))
+    config = loaded(file)
+    assert len(config.listeners) == 3
+
+
+def test_a_key_that_has_no_default_says_so() -> None:
+    # Whatever is commented out and differs from the code's default has an explanation above or beside it.
+    for name in ("postmaster", "ca_file", "username", "password_file", "hello_name", "path", "validating", "tls"):
+        found = [m.start() for m in re.finditer(rf'(?m)^# {name} = "?[^o]', TEXT)]
+        assert any("o default" in TEXT[max(0, at - 300) : at] for at in found), name
+
+
+def test_the_unit_starts_what_is_there() -> None:
+    unit = (ETC / "mailgw.service").read_text()
+    assert "twistd --nodaemon --pidfile= mailgw --config" in unit
+    assert "AmbientCapabilities=CAP_NET_BIND_SERVICE" in unit

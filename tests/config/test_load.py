@@ -1,0 +1,338 @@
+import os
+from collections.abc import Iterator
+from ipaddress import ip_network
+from pathlib import Path
+
+import attrs
+import pytest
+
+from mailgw.config import load as loading
+from mailgw.config.plugin import make_plugin
+from mailgw.config.settings import ListenSettings, PythonSettings
+from mailgw.deliver.maildir import Known, MaildirSettings
+from mailgw.deliver.smtp_settings import Secret, SmtpSettings, TlsMode
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import Role
+from mailgw.mail.errors import ConfigError
+from mailgw.net.server_tls import CertificateFiles
+from tests.config.making import faults_of, loaded, make_certificate
+
+SMALL = """
+hostname = "mx1.example.org"
+state = "state"
+[[listen]]
+role = "mx"
+endpoint = "tcp:25"
+[[route]]
+recipients = ["@example.org"]
+backend = "mailboxes"
+[backend.mailboxes]
+type = "maildir"
+path = "/var/mail/{domain}/{local_part}"
+recipients = "any"
+"""
+TLS = '[tls]\ncertificate = "fullchain.pem"\nprivate_key = "privkey.pem"\n'
+RELAY = SMALL + "[backend.b]\ntype = 'smtp'\n"
+LOGIN = "username = 'a'\npassword_file = 'word'\n"
+ACCOUNTS = '[accounts]\npasswd_file = "passwd"\n'
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("etc")
+    make_certificate(folder)
+    make_certificate(folder, "other-")
+    (folder / "passwd").write_text("user@example.org:{PLAIN}secret\n")
+    (folder / "word").write_text("s3cret\nsecond line\n")
+    (folder / "empty").write_text("")
+    return folder
+
+
+@pytest.fixture
+def file(folder: Path) -> Iterator[Path]:
+    file = folder / "mailgw.toml"
+    yield file
+    file.unlink(missing_ok=True)
+
+
+def test_the_smallest(file: Path) -> None:
+    file.write_text(SMALL)
+    config = loaded(file)
+    assert config.file == str(file)
+    assert config.state == str(file.parent / "state")
+    assert config.control == f"{config.state}/control.sock"
+    assert config.spool.folder == f"{config.state}/spool"
+    assert config.journal.path == f"{config.state}/journal.jsonl"
+    assert (config.postmaster, config.postmaster_is_set) == (Mailbox("postmaster", "example.org"), False)
+    assert config.listeners == (ListenSettings(Role.MX, "tcp:25", (), None),)
+    assert (config.tls.certificates, config.passwd_file) == ({}, None)
+    assert config.trusted_clients == (ip_network("127.0.0.0/8"), ip_network("::1"))
+    assert config.limits.message_octets == 52428800
+    assert config.retry.schedule == (300, 900, 1800, 3600, 7200, 14400)
+    assert (config.retry.warn_after, config.retry.give_up_after) == (14400, 432000)
+    assert not os.path.exists(config.state), "loading writes nothing"
+
+
+def test_everything(file: Path) -> None:
+    file.write_text(
+        'postmaster = "Admin@example.org"\ntrusted_clients = []\n' + SMALL.replace(
+            'endpoint = "tcp:25"', 'endpoint = "tcp:25"\nrelay_from = ["10.0.0.0/8", "2001:db8::/32"]'
+        ) + TLS + ACCOUNTS + """
+[tls.shop]
+certificate = "other-fullchain.pem"
+private_key = "other-privkey.pem"
+[[listen]]
+role = "submissions"
+endpoint = "tcp:465"
+tls = "shop"
+[[listen]]
+role = "lmtp"
+endpoint = "unix:lmtp.sock"
+[backend.smarthost]
+type = "smtp"
+hosts = ["smtp.example.net:465", "[2001:db8::1]:465"]
+username = "me"
+password_file = "word"
+hello_name = "out.example.org"
+connect_timeout = "3s"
+ca_file = "fullchain.pem"
+[backend.internet]
+type = "smtp"
+tls = "encrypt"
+[backend.dovecot]
+type = "lmtp"
+hosts = ["unix:run/lmtp", "127.0.0.1"]
+[backend.own]
+type = "python:types:SimpleNamespace"
+colour = "red"
+[limits]
+message_octets = "1KiB"
+reserve_octets = "2KiB"
+stop_timeout = "1s"
+attempt_timeout = "2s"
+[retry]
+schedule = ["1s", "2s"]
+jitter = 0
+[journal]
+path = "-"
+[dns]
+servers = ["127.0.0.1"]
+"""
+    )
+    config = loaded(file)
+    etc = str(file.parent)
+    assert (config.postmaster, config.postmaster_is_set) == (Mailbox("Admin", "example.org"), True)
+    assert config.trusted_clients == ()
+    assert config.tls.certificates == {
+        "": CertificateFiles(f"{etc}/fullchain.pem", f"{etc}/privkey.pem"),
+        "shop": CertificateFiles(f"{etc}/other-fullchain.pem", f"{etc}/other-privkey.pem"),
+    }
+    assert config.listeners == (
+        ListenSettings(Role.MX, "tcp:25", (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")), ""),
+        ListenSettings(Role.SUBMISSIONS, "tcp:465", (), "shop"),
+        ListenSettings(Role.LMTP, f"unix:{etc}/lmtp.sock", (), ""),
+    )
+    assert config.passwd_file == f"{etc}/passwd"
+    assert config.backends["mailboxes"] == MaildirSettings(
+        path="/var/mail/{domain}/{local_part}", recipients=Known.ANY, delimiter="+", concurrency=20
+    )
+    smarthost = config.backends["smarthost"]
+    assert smarthost == SmtpSettings(
+        hosts=("smtp.example.net:465", "[2001:db8::1]:465"), lmtp=False, tls=TlsMode.IMPLICIT, username="me",
+        password=Secret("s3cret"), hello_name="out.example.org", concurrency=20, messages_per_session=100,
+        ca_file=f"{etc}/fullchain.pem", idle_seconds=5, connect_seconds=3, greeting_seconds=300, hello_seconds=300,
+        mail_seconds=300, rcpt_seconds=300, data_init_seconds=120, data_block_seconds=180, data_end_seconds=600,
+    )
+    assert "s3cret" not in repr(config)
+    assert isinstance(smarthost, SmtpSettings)
+    assert config.backends["internet"] == attrs.evolve(
+        smarthost, hosts=(), tls=TlsMode.ENCRYPT, username=None, password=None, hello_name="mx1.example.org",
+        ca_file=None, connect_seconds=30,
+    )
+    dovecot = config.backends["dovecot"]
+    assert isinstance(dovecot, SmtpSettings)
+    assert (dovecot.hosts, dovecot.lmtp, dovecot.tls) == (
+        (f"unix:{etc}/run/lmtp", "127.0.0.1:24"), True, TlsMode.OPPORTUNISTIC
+    )
+    own = config.backends["own"]
+    assert isinstance(own, PythonSettings)
+    assert vars(make_plugin(own)) == {"colour": "red"}
+    assert (config.limits.message_octets, config.limits.stop_seconds, config.spool.lease_seconds) == (1024, 1, 4)
+    assert config.spool.reserve_octets == config.limits.reserve_octets == 2048
+    assert (config.retry.schedule, config.retry.jitter) == ((1, 2), 0)
+    assert config.journal.path is None
+    assert (config.dns.servers, config.dns.validating) == (("127.0.0.1:53",), True)
+
+
+def test_all_faults_at_once_each_with_its_line(file: Path) -> None:
+    file.write_text(
+        """hostname = "mx 1"
+workerz = 1
+postmaster = 5
+[[listen]]
+role = "submision"
+endpoint = "tcp:587"
+[[listen]]
+role = "submission"
+relay_fro = []
+endpoint = "tcp:25:interface=127.0.0.1"
+tls = "shoop"
+[[listen]]
+role = "mx"
+endpoint = "tcp:25"
+xclient_from = ["10.0.0.6"]
+[[listen]]
+role = "mx"
+[tls.shop]
+certificate = "fullchain.pem"
+private_key = "other-privkey.pem"
+[[route]]
+recipients = ["@example.org", "example.org"]
+backend = "mailbox"
+[[route]]
+recipients = []
+backend = "internet"
+[backend.mailboxes]
+type = "maildir"
+path = "/var/mail/{domain}/{local_part}"
+[backend.internet]
+type = "smpt"
+[backend.own]
+type = "python:no.such.module:Name"
+[backend.relay]
+type = "smtp"
+hosts = ["smtp.example.net:465", "smtp.example.net:587"]
+username = "me"
+[backend.dovecot]
+type = "lmtp"
+[retry]
+schedule = ["5m", "a while"]
+[limits]
+message_octets = 1.5
+[journal]
+path = "no-folder\\u0000"
+[api]
+endpoint = "tcp:8025"
+[dns]
+servers = "127.0.0.1"
+"""
+    )
+    assert faults_of(file) == [
+        "mailgw.toml:1: hostname: expected a host name such as \"mx1.example.org\", not 'mx 1'",
+        "mailgw.toml:2: workerz: unknown key; did you mean 'workers'?",
+        'mailgw.toml:3: postmaster: expected text ("…"), not 5',
+        "mailgw.toml:5: listen.role: expected 'mx', 'submission', 'submissions', 'lmtp', not 'submision'; "
+        "did you mean 'submission'?",
+        "mailgw.toml:8: listen.role: a submission listener needs [accounts]",
+        "mailgw.toml:9: listen.relay_fro: unknown key; did you mean 'relay_from'?",
+        "mailgw.toml:11: listen.tls: there is no [tls.shoop]; did you mean 'shop'?",
+        "mailgw.toml:14: listen.endpoint: cannot be bound beside another listener's 'tcp:25:interface=127.0.0.1'",
+        "mailgw.toml:15: listen.xclient_from: not in this version of mailgw: remove it",
+        "mailgw.toml:16: listen.endpoint: is missing",
+        "mailgw.toml:20: tls.shop.private_key: other-privkey.pem: not an unencrypted PEM private key, "
+        "or not the key of fullchain.pem",
+        'mailgw.toml:22: route.recipients: expected "user@example.org", "@example.org", "@.example.org" '
+        "(its subdomains) or \"*\", not 'example.org'; did you mean '@example.org'?",
+        "mailgw.toml:23: route.backend: there is no [backend.mailbox]; did you mean 'mailboxes'?",
+        'mailgw.toml:25: route.recipients: expected at least one, such as "@example.org"',
+        'mailgw.toml:27: backend.mailboxes.recipients: "accounts" (the default) needs [accounts]; '
+        'else expected "existing" or "any"',
+        "mailgw.toml:31: backend.internet.type: not 'smpt'; did you mean 'smtp'?: expected \"maildir\", \"smtp\", "
+        '"lmtp" or "python:package.module:Name"',
+        "mailgw.toml:33: backend.own.type: no.such.module cannot be imported: ModuleNotFoundError: "
+        "No module named 'no'",
+        "mailgw.toml:36: backend.relay.hosts: port 465 beside others: say which tls they want, or make two backends",
+        "mailgw.toml:37: backend.relay.username: needs password_file, too",
+        "mailgw.toml:38: backend.dovecot.hosts: is missing",
+        "mailgw.toml:41: retry.schedule: expected a duration such as \"90s\", \"5m\", \"4h\" or \"5d\", not 'a while'",
+        'mailgw.toml:43: limits.message_octets: expected a size, in octets or as "512KiB", "50MiB" or "1GiB", not 1.5',
+        "mailgw.toml:45: journal.path: a NUL cannot be in it",
+        "mailgw.toml:46: api: not in this version of mailgw: remove it",
+        "mailgw.toml:49: dns.servers: expected a list, [ … ], not '127.0.0.1'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('a = "x\n', "mailgw.toml:1: not TOML: "),
+        ("[a]\nb = 1\nb = 2\n", "mailgw.toml:3: not TOML: "),
+        ('[[listen]]\nendpoint = "tcp:25:interface=\\:\\:"\n', "between single quotes a backslash is itself"),
+        ("", "no [[listen]]: expected at least one listener"),
+        (SMALL.replace("[[listen]]", "[listen]"), "mailgw.toml:4: listen: expected [[listen]], once for each"),
+        (SMALL + "[limits]\n[accounts]\npasswd_file = 'none'\n", "mailgw.toml:16: accounts.passwd_file: none does not"),
+        (SMALL + "[accounts]\npasswd_file = 'word'\n", "word:1: expected user@domain:{SCHEME}hash"),
+        (SMALL + "[accounts]\n", "mailgw.toml:14: accounts.passwd_file: is missing"),
+        (SMALL + TLS.replace("privkey", "none"), "tls.private_key: none.pem: No such file"),
+        (SMALL + TLS.replace("fullchain", "none"), "tls.certificate: none.pem: No such file"),
+        (SMALL + TLS.replace("fullchain.pem", "word"), "tls.certificate: word: not a PEM"),
+        (SMALL + '[tls]\ncertificate = "fullchain.pem"', "tls.private_key: is missing"),
+        ("tls = 5\n" + SMALL, "mailgw.toml:1: tls: expected a table, [tls], not 5"),
+        ("dns = 5\n" + SMALL, "mailgw.toml:1: dns: expected a table, [dns], not 5"),
+        ("trusted_clients = 5\n" + SMALL, "expected a list"),
+        (SMALL.replace("[backend.mailboxes]", "[backend]"), "backend.type: expected a table"),
+        ("backend = 5\n", "mailgw.toml:1: backend: expected tables, [backend.NAME], not 5"),
+        (SMALL.replace('type = "maildir"\n', ""), "mailgw.toml:10: backend.mailboxes.type: is missing"),
+        (SMALL.replace('"maildir"', '"python:os"'), "backend.mailboxes.type: expected \"python:package.module:Name\""),
+        (SMALL + "[backend.b]\ntype = 'python:os:nothing'", "backend.b.type: os has no nothing"),
+        (SMALL + "[backend.b]\ntype = 'python:os:sep'", "backend.b.type: os:sep cannot be called"),
+        (SMALL + "[backend.b]\ntype = 'python:os:getcwd'\ncolour = 1", "backend.b.type: got an unexpected keyword"),
+        (RELAY + "tls = 'implicit'", "backend.b.tls: \"implicit\" needs hosts"),
+        (RELAY + "hosts = ['unix:/x']", "backend.b.hosts: a Unix socket is for"),
+        (RELAY + "ca_file = 'none'", "backend.b.ca_file: none: cannot be read: No such"),
+        (RELAY + LOGIN, "backend.b.username: needs hosts"),
+        (RELAY + "hosts = ['h:25']\ntls = 'never'\n" + LOGIN, 'backend.b.tls: "never" would show the password'),
+        (
+            RELAY + "hosts = ['h:25']\n" + LOGIN.replace("'word'", "'empty'"),
+            "backend.b.password_file: empty: expected the password in its first line",
+        ),
+        (RELAY + "password_file = 'word'", "backend.b.password_file: needs username"),
+        (SMALL.replace('"state"', '"word"'), "mailgw.toml:3: state: word: is not a folder"),
+        (SMALL.replace('"state"', '"word/state"'), "mailgw.toml:3: state: word/state: word is not a folder"),
+        (SMALL.replace('"state"', f'"{"x" * 200}"'), "mailgw.toml:3: state: expected a shorter path"),
+        (SMALL + "[journal]\npath = 'word/journal'", "journal.path: word/journal: is not a folder"),
+        (
+            SMALL.replace('role = "mx"', 'role = "submission"') + ACCOUNTS + TLS.replace("[tls]", "[tls.shop]"),
+            "mailgw.toml:4: listen: a submission listener needs a certificate: [tls] has none",
+        ),
+    ],
+)
+def test_one_fault(file: Path, text: str, fault: str) -> None:
+    file.write_text(text)
+    assert any(fault in said for said in faults_of(file)), faults_of(file)
+
+
+def test_a_file_that_is_not_text(file: Path) -> None:
+    file.write_bytes(b"a = 1\nb = '\xff'\n")
+    assert faults_of(file) == ["mailgw.toml:2: not TOML: it must be UTF-8"]
+
+
+def test_a_file_that_is_not_there(folder: Path) -> None:
+    assert faults_of(folder / "none.toml") == ["none.toml: cannot be read: No such file or directory"]
+
+
+def test_faults_come_in_the_order_of_the_lines_and_others_files_last(file: Path, folder: Path) -> None:
+    file.write_text(SMALL.replace("hostname", "hostnam") + "[accounts]\npasswd_file = 'word'\n")
+    assert [f.partition(":")[0] for f in faults_of(file)] == ["mailgw.toml", "word", "word"]
+
+
+def test_a_machine_without_a_name(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "own_name", lambda: "my machine")
+    file.write_text(SMALL.replace("hostname", "# hostname"))
+    assert "hostname: is missing, and this machine's own name, 'my machine'" in faults_of(file)[0]
+    monkeypatch.setattr(loading, "own_name", lambda: "box.example.org")
+    assert loaded(file).hostname == "box.example.org"
+
+
+def test_a_route_without_domains_leaves_the_postmaster_open(file: Path) -> None:
+    file.write_text(SMALL.replace('"@example.org"', '"*"'))
+    assert loaded(file).postmaster is None
+
+
+def test_a_plugin_that_raises_names_its_place(file: Path) -> None:
+    file.write_text(SMALL + "[backend.b]\ntype = 'python:builtins:int'\n")
+    own = loaded(file).backends["b"]
+    assert isinstance(own, PythonSettings)
+    assert make_plugin(own) == 0
+    with pytest.raises(ConfigError, match=r"mailgw.toml:15: type: .*raised TypeError"):
+        make_plugin(attrs.evolve(own, target="builtins:int", arguments={"colour": 1}))

@@ -1,0 +1,191 @@
+import enum
+import ipaddress
+from collections.abc import Callable
+
+import pytest
+
+from mailgw.config import values
+from mailgw.mail.address import Mailbox
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    GREEN = "green"
+
+
+GOOD: list[tuple[Callable[[object], object], object, object]] = [
+    (values.text, "a", "a"),
+    (values.any_text, "", ""),
+    (values.truth, False, False),
+    (values.count, 1, 1),
+    (values.fraction, 0, 0.0),
+    (values.fraction, 0.25, 0.25),
+    (values.duration, "90s", 90.0),
+    (values.duration, "5m", 300.0),
+    (values.duration, "1.5h", 5400.0),
+    (values.duration, "5d", 432000.0),
+    (values.duration, "2 w", 1209600.0),
+    (values.size, 52428800, 52428800),
+    (values.size, "50MiB", 52428800),
+    (values.size, "512 KiB", 524288),
+    (values.size, "1GiB", 1 << 30),
+    (values.size, "0.5KiB", 512),
+    (values.choice(Colour), "red", Colour.RED),
+    (values.single_worker, 1, 1),
+    (values.hostname, "MX1.example.org", "mx1.example.org"),
+    (values.mailbox, "Admin@Example.org", Mailbox("Admin", "example.org")),
+    (values.network, "10.0.0.0/8", ipaddress.ip_network("10.0.0.0/8")),
+    (values.network, "::1", ipaddress.ip_network("::1/128")),
+    (values.pattern, "*", "*"),
+    (values.pattern, "@Example.org", "@example.org"),
+    (values.pattern, "@.Example.org", "@.example.org"),
+    (values.pattern, "User@Example.org", "User@example.org"),
+    (values.pattern, "@[192.0.2.1]", "@[192.0.2.1]"),
+    (values.endpoint, "tcp:25", "tcp:25"),
+    (values.endpoint, "tcp:port=25:interface=127.0.0.1", "tcp:port=25:interface=127.0.0.1"),
+    (values.endpoint, r"tcp:25:interface=\:\:", r"tcp:25:interface=\:\:"),
+    (values.endpoint, "tcp:0", "tcp:0"),
+    (values.endpoint, "unix:/run/x:mode=660", "unix:/run/x:mode=660"),
+    (values.endpoint, "systemd:domain=INET:index=0", "systemd:domain=INET:index=0"),
+    (values.hop("smtp"), "Smtp.example.net:587", "smtp.example.net:587"),
+    (values.hop("smtp"), "smtp.example.net", "smtp.example.net:25"),
+    (values.hop("lmtp"), "127.0.0.1", "127.0.0.1:24"),
+    (values.hop("lmtp"), "unix:/run/lmtp", "unix:/run/lmtp"),
+    (values.hop("smtp"), "[2001:db8::1]:25", "[2001:db8::1]:25"),
+    (values.hop("smtp"), "[2001:db8::1]", "[2001:db8::1]:25"),
+    (values.name_server, "127.0.0.1:5353", "127.0.0.1:5353"),
+    (values.name_server, "::1", "[::1]:53"),
+    (values.name_server, "192.0.2.1", "192.0.2.1:53"),
+    (values.maildir_path, "/m/{domain}/{local_part}", "/m/{domain}/{local_part}"),
+    (values.delimiter, "", ""),
+    (values.delimiter, "-", "-"),
+    (values.target, "helpdesk.mail:Tickets", "helpdesk.mail:Tickets"),
+]
+
+BAD: list[tuple[Callable[[object], object], object, str]] = [
+    (values.text, 5, "expected text"),
+    (values.text, "", "not empty"),
+    (values.text, "a\0", "NUL"),
+    (values.truth, "yes", "true or false"),
+    (values.truth, 1, "true or false"),
+    (values.count, 0, "from 1"),
+    (values.count, True, "from 1, not true"),
+    (values.count, "5", "from 1"),
+    (values.fraction, 1.1, "from 0 to 1"),
+    (values.fraction, True, "from 0 to 1"),
+    (values.duration, 300, "a duration such as"),
+    (values.duration, "5", "a duration such as"),
+    (values.duration, "0s", "a duration such as"),
+    (values.duration, "-5m", "a duration such as"),
+    (values.duration, "5min", "a duration such as"),
+    (values.size, "50MB", "50MiB"),
+    (values.size, 0, "a size"),
+    (values.size, -1, "a size"),
+    (values.size, True, "a size"),
+    (values.choice(Colour), "gren", "did you mean 'green'"),
+    (values.choice(Colour), ["red"], "not a list"),
+    (values.single_worker, "auto", "not in this version"),
+    (values.single_worker, 4, "not in this version"),
+    (values.single_worker, 0, "from 1"),
+    (values.not_yet, "x", "not in this version"),
+    (values.hostname, "mx 1", "a host name"),
+    (values.mailbox, "admin", "an address"),
+    (values.network, "10.0.0.1/8", "right of the prefix"),
+    (values.network, "ten", "a network"),
+    (values.pattern, "example.org", "did you mean '@example.org'"),
+    (values.pattern, "user@.example.org", "subdomains"),
+    (values.pattern, "@", "subdomains"),
+    (values.pattern, "@*.example.org", "subdomains"),
+    (values.pattern, "a b@example.org", "subdomains"),
+    (values.endpoint, "25", "an endpoint such as"),
+    (values.endpoint, "ssl:465", "TLS is in role"),
+    (values.endpoint, "tcp:smtp", "not an endpoint that Twisted"),
+    (values.endpoint, "tcp:65536", "from 1 to 65535"),
+    (values.endpoint, "tcp:25:interface=::", "in single quotes"),
+    (values.endpoint, "tcp:25:colour=red", "unexpected keyword"),
+    (values.endpoint, "unix:", "a path"),
+    (values.endpoint, "systemd:domain=INET", "not an endpoint that Twisted"),
+    (values.hop("smtp"), "smtp.example.net:", "host:port"),
+    (values.hop("smtp"), "smtp.example.net:0", "host:port"),
+    (values.hop("smtp"), "smtp.example.net:smtp", "host:port"),
+    (values.hop("smtp"), "2001:db8::1", "host:port"),
+    (values.hop("smtp"), "[2001:db8::1", "host:port"),
+    (values.hop("smtp"), "[192.0.2.1]:25", "host:port"),
+    (values.hop("smtp"), "[::1]25", "host:port"),
+    (values.hop("smtp"), "a b:25", "host:port"),
+    (values.hop("lmtp"), "unix:", "a path"),
+    (values.name_server, "dns.example.org", "the address of a server"),
+    (values.maildir_path, "/m/{user}", "unknown {user}"),
+    (values.delimiter, "++", "one character"),
+    (values.delimiter, "/", "one character"),
+    (values.target, "helpdesk.mail", "python:package.module:Name"),
+]
+
+
+@pytest.mark.parametrize(("read", "value", "expected"), GOOD)
+def test_good(read: Callable[[object], object], value: object, expected: object) -> None:
+    assert read(value) == expected
+
+
+@pytest.mark.parametrize(("read", "value", "why"), BAD)
+def test_bad(read: Callable[[object], object], value: object, why: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the words are compared below
+        read(value)
+    assert why in str(caught.value)
+
+
+def test_a_fault_does_not_quote_without_end() -> None:
+    assert len(values.said("x" * 1000)) < 70
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "collide"),
+    [
+        ("tcp:25", "tcp:25", True),
+        ("tcp:25", "tcp:587", False),
+        ("tcp:25", "tcp:25:interface=127.0.0.1", True),
+        ("tcp:25:interface=0.0.0.0", "tcp:port=25:interface=127.0.0.1", True),
+        ("tcp:25:interface=127.0.0.1", "tcp:25:interface=127.0.0.2", False),
+        ("tcp:25", r"tcp:25:interface=\:\:", True),
+        ("tcp:25:interface=127.0.0.1", r"tcp:25:interface=\:\:", True),
+        ("tcp:25", r"tcp:25:interface=\:\:1", False),
+        (r"tcp:25:interface=\:\:1", r"tcp:25:interface=\:\:1", True),
+        ("tcp:0", "tcp:0", False),
+        ("unix:/a", "unix:address=/a", True),
+        ("unix:/a", "tcp:25", False),
+        ("systemd:domain=INET:index=0", "systemd:domain=INET:index=1", False),
+    ],
+)
+def test_which_sockets_collide(one: str, other: str, collide: bool) -> None:
+    addresses = values.endpoint_address(one), values.endpoint_address(other)
+    assert values.sockets_collide(*addresses) is collide
+    assert values.sockets_collide(*reversed(addresses)) is collide
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("tcp:25", "tcp:25"),
+        ("unix:/run/x", "unix:/run/x"),
+        ("unix:run/x:mode=660", r"unix:/etc/a\:b/run/x:mode=660"),
+        ("unix:mode=660:address=x", r"unix:/etc/a\:b/x:mode=660"),
+    ],
+)
+def test_a_unix_socket_starts_at_the_file_s_folder(word: str, expected: str) -> None:
+    assert values.absolute_endpoint(word, "/etc/a:b") == expected
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [("127.0.0.1:25", True), ("[::1]:25", True), ("localhost:25", True), ("unix:/x", True), ("192.0.2.1:25", False),
+     ("mx.example.org:25", False)],
+)
+def test_what_stays_on_this_machine(word: str, expected: bool) -> None:
+    assert values.is_loopback(word) is expected
+
+
+@pytest.mark.parametrize(
+    ("word", "domain"), [("@a.org", "a.org"), ("u@b.org", "b.org"), ("@.c.org", None), ("*", None)]
+)
+def test_which_domain_a_pattern_serves(word: str, domain: str | None) -> None:
+    assert values.routed_domain(word) == domain
