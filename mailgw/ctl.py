@@ -1,0 +1,430 @@
+"""The ``mailgw`` command: check a configuration, set passwords, look into the queue.
+
+The queue commands talk to a running gateway through its control socket; where none runs they open its
+spool themselves, behind the same lock as a gateway would.  No Twisted reactor here, and whatever is heavy
+is imported by the command that needs it: it should answer as quickly as one types.
+
+Exit status: 0 done, 1 a fault (said on standard error), 2 the command line makes no sense.
+"""
+
+import argparse
+import getpass
+import json
+import os
+import socket
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import mailgw
+from mailgw.config.where import DEFAULT_FILE, config_faults, own_state, state_of
+from mailgw.mail.address import Mailbox, parse_mailbox
+from mailgw.mail.errors import ConfigError, TemporaryFault
+
+ANSWER_SECONDS = 60.0
+DEFAULT_ROWS = 1000
+
+EPILOG = f"""\
+commands:
+  mailgw check --config FILE            would this configuration start? every fault, with its line
+  mailgw passwd user@example.org        set a password, or make an account
+  mailgw queue list                     what waits, for whom, and why
+  mailgw queue list --domain example.org --json
+  mailgw queue show ID                  one message: its recipients and its header
+  mailgw queue retry ID | --domain example.org | --all
+  mailgw queue remove ID | --sender spam@example.net
+
+FILE is {DEFAULT_FILE} where nothing is said.  The gateway itself is started with: twistd mailgw --help
+exit status: 0 done, 1 a fault, 2 the command line makes no sense"""
+
+
+class Fault(Exception):
+    """What went wrong, in words for the operator."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status."""
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        status = run(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # as in "mailgw queue list | head"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except KeyboardInterrupt:
+        return 1
+    except (Fault, TemporaryFault, ConfigError) as fault:
+        print(f"mailgw: {fault}", file=sys.stderr)
+        return 1
+
+
+# --- check ------------------------------------------------------------------------------------------------
+
+def check(options: argparse.Namespace) -> int:
+    """Load the file and all it names, as a start does; nothing is bound."""
+    file = options.config or DEFAULT_FILE
+    if options.user is not None:
+        _become(options.user)
+    from mailgw.config.load import load
+
+    try:
+        config = load(file)
+    except ExceptionGroup as group:
+        faults = config_faults(group)
+        if not faults:
+            raise
+        for fault in faults:
+            print(fault, file=sys.stderr)
+        return 1
+    parts = (
+        (len(config.listeners), "listener"),
+        (len(config.routes), "route"),
+        (len(config.backends), "backend"),
+        (len(config.tls.certificates), "certificate"),
+    )
+    print(f"{file}: good: " + ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in parts))
+    if os.geteuid() == 0:
+        print(
+            "checked as root, who may read everything; where the gateway gives up root's rights (twistd --uid), "
+            "check as that user too: mailgw check --user NAME"
+        )
+    return 0
+
+
+def _become(name: str) -> None:
+    import pwd
+
+    try:
+        user = pwd.getpwnam(name)
+        os.initgroups(name, user.pw_gid)
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+    except KeyError:
+        raise Fault(f"there is no user {name}") from None
+    except OSError as fault:
+        raise Fault(f"cannot become {name}: {fault.strerror}") from None
+
+
+# --- passwd -----------------------------------------------------------------------------------------------
+
+def passwd(options: argparse.Namespace) -> int:
+    """Set one account's password; the file's other lines, its owner and its mode stay."""
+    mailbox: Mailbox = options.address
+    path = options.file or _passwd_file(options.config or DEFAULT_FILE)
+    password = _password_from(options.stdin)
+    from mailgw.access.schemes import SALT_OCTETS, make_hash
+    from mailgw.config.files import change
+    from mailgw.store.passwd import with_password
+
+    stored = make_hash(password.encode(), os.urandom(SALT_OCTETS))
+    is_new = not os.path.lexists(path)
+    try:
+        change(path, lambda octets: with_password(octets, mailbox, stored))
+    except OSError as fault:
+        raise Fault(f"{fault.filename or path}: {fault.strerror}") from None
+    print(f"{path}: the password of {mailbox} is set")
+    if is_new and os.geteuid() == 0:
+        print(f"the file is new and root's alone; give it to the gateway's user: chown mailgw {path}")
+    return 0
+
+
+def _passwd_file(file: str) -> str:
+    state_of(file)  # for its words about a file that cannot be read
+    with open(file, "rb") as opened:
+        accounts = tomllib.load(opened).get("accounts")
+    path = accounts.get("passwd_file") if isinstance(accounts, dict) else None
+    if not isinstance(path, str):
+        raise Fault(f"{file} has no [accounts] with a passwd_file; name one: mailgw passwd --file FILE …")
+    return os.path.join(os.path.dirname(os.path.abspath(file)), path)
+
+
+def _password_from(stdin: bool) -> str:
+    if stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = getpass.getpass("New password: ")
+        if password != getpass.getpass("Again: "):
+            raise Fault("the two differ; nothing was changed")
+    if not password:
+        raise Fault("an empty password would let everybody in; nothing was changed")
+    return password
+
+
+# --- queue ------------------------------------------------------------------------------------------------
+
+def queue_list(options: argparse.Namespace) -> int:
+    rows = _ask(options, "queue.list", query=_filters(options), limit=options.limit)
+    if options.json:
+        print("[" + ",".join("\n" + json.dumps(row) for row in rows) + ("\n]" if rows else "]"))
+    else:
+        for line in table(rows, time.time()):
+            print(line)
+    if len(rows) == options.limit:
+        print(f"mailgw: the first {options.limit} rows; more with --limit", file=sys.stderr)
+    return 0
+
+
+def queue_show(options: argparse.Namespace) -> int:
+    found = _ask(options, "queue.show", queue_id=options.queue_id)
+    if options.json:
+        print(json.dumps(found))
+        return 0
+    for line in table(found["rows"], time.time()):
+        print(line)
+    for row in found["rows"][:1]:
+        print(f"\nfrom {harmless(row['peer']) or 'here'} ({harmless(row['helo'])}), {row['protocol'] or 'no protocol'}")
+    print()
+    for line in found["header"].split("\n"):
+        print(harmless(line))
+    return 0
+
+
+def queue_retry(options: argparse.Namespace) -> int:
+    return _act(options, "queue.retry", "will be tried now")
+
+
+def queue_remove(options: argparse.Namespace) -> int:
+    return _act(options, "queue.remove", "removed")
+
+
+def _act(options: argparse.Namespace, command: str, done: str) -> int:
+    filters = _filters(options)
+    if not (filters or options.queue_ids or options.all):
+        options.usage_fault("say which: an ID, or a filter" + (", or --all" if command == "queue.retry" else ""))
+    queries = [{**filters, "queue_id": queue_id} for queue_id in options.queue_ids] or [filters]
+    total, missing = 0, []
+    for query in queries:
+        count = _ask(options, command, query=query)
+        total += count
+        if not count and "queue_id" in query:
+            missing.append(query["queue_id"])
+    if options.json:
+        print(json.dumps({"recipients": total}))
+    else:
+        print(f"{total} recipient{'' if total == 1 else 's'} {done}")
+    if missing:
+        raise Fault(f"not in the queue: {', '.join(map(harmless, missing))}")
+    return 0
+
+
+def table(rows: Sequence[Mapping[str, Any]], now: float) -> list[str]:
+    """Rows for people: a message, below it its recipients and why they wait."""
+    if not rows:
+        return ["the queue is empty, or nothing in it matches"]
+    lines: list[str] = []
+    last = None
+    for row in rows:
+        if row["queue_id"] != last:
+            last = row["queue_id"]
+            arrived = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(row["arrived"]))
+            sender = harmless(row["sender"]) or "<>"
+            lines.append(f"{last}  {arrived}  {row['size_octets']} octets  from {sender}")
+        attempts = f"{row['attempts']} attempt{'' if row['attempts'] == 1 else 's'}"
+        lines.append(f"    {harmless(row['recipient'])}  {_when(row, now)}, {attempts}")
+        if row["reason"]:
+            lines.append(f"        {harmless(row['reason'])}")
+    return lines
+
+
+def _when(row: Mapping[str, Any], now: float) -> str:
+    if row["due"] is None or row["state"] != "waiting":
+        return str(row["state"])
+    seconds = row["due"] - now
+    if seconds <= 0:
+        return "due now"
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * length:
+            return f"next in {seconds / length:.0f}{unit}"
+    return f"next in {seconds:.0f}s"
+
+
+def harmless(text: str) -> str:
+    """Text that strangers wrote, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _filters(options: argparse.Namespace) -> dict[str, str]:
+    names = ("queue_id", "sender", "recipient", "domain", "lane", "state")
+    given = {name: getattr(options, f"where_{name}", None) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+# --- the two doors into a queue ---------------------------------------------------------------------------
+
+def _ask(options: argparse.Namespace, command: str, **request: Any) -> Any:
+    """The result of a control command, from the running gateway, or from the spool where none runs."""
+    if options.folder is not None:
+        state = os.path.abspath(options.folder)
+    else:
+        state = state_of(options.config) if options.config is not None else own_state()
+    answer = ask_gateway(f"{state}/control.sock", {"command": command, **request})
+    if answer is None:
+        answer = _ask_spool(state, command, request)
+    return answer
+
+
+def ask_gateway(path: str, request: Mapping[str, Any]) -> Any:
+    """The gateway's result, or None where no gateway listens at ``path``.  Fault where it says no, or nothing."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.settimeout(ANSWER_SECONDS)
+        try:
+            door.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None  # never started, or stopped without a chance to tidy
+        except OSError as fault:
+            raise Fault(f"{path}: {fault.strerror or fault}; run this as the gateway's user") from None
+        try:
+            door.sendall(json.dumps(request).encode() + b"\n")
+            with door.makefile("rb") as answers:
+                line = answers.readline()
+            answer = json.loads(line)
+        except (OSError, ValueError) as fault:
+            raise Fault(f"{path}: the gateway did not answer ({fault or 'it hung up'})") from None
+    if not answer.get("ok"):
+        raise Fault(str(answer.get("error")))
+    return answer["result"]
+
+
+def _ask_spool(state: str, command: str, request: Mapping[str, Any]) -> Any:
+    """The same from the spool itself; TemporaryFault where somebody else holds it."""
+    folder = f"{state}/spool"
+    if not os.path.isdir(folder):
+        if os.path.isdir(state) and os.access(state, os.R_OK | os.X_OK):
+            if command == "queue.show":
+                raise _not_queued(request["queue_id"])
+            return [] if command == "queue.list" else 0  # nothing was ever queued
+        raise Fault(f"no gateway runs, and there is no queue, at {state}; say --config FILE or --state FOLDER")
+    _act_as_owner(folder)
+    import attrs
+
+    from mailgw.mail.message import Query
+    from mailgw.spool.offline import open_offline
+    from mailgw.spool.settings import SpoolSettings
+
+    settings = SpoolSettings(folder=folder, reserve_octets=0, inline_octets=1 << 16, lease_seconds=7200.0, node="0")
+    with open_offline(settings, time.time) as spool:
+        query = Query(**request.get("query", {}))
+        match command:
+            case "queue.list":
+                return [attrs.asdict(row) for row in spool.search(query, request["limit"])]
+            case "queue.retry":
+                return spool.retry(query)
+            case "queue.remove":
+                return spool.remove(query)
+            case _:
+                from mailgw.control import HEADER_OCTETS, MAX_ROWS, shown
+
+                rows = spool.search(Query(queue_id=request["queue_id"]), MAX_ROWS)
+                content = spool.content(request["queue_id"], HEADER_OCTETS)
+                if not rows or content is None:
+                    raise _not_queued(request["queue_id"])
+                return shown(rows, content)
+
+
+def _not_queued(queue_id: str) -> Fault:
+    return Fault(f"no message {harmless(queue_id)} in the queue")
+
+
+def _act_as_owner(folder: str) -> None:
+    """As root, go on as the folder's owner: a database touched by root has files that the gateway cannot open."""
+    facts = os.stat(folder)
+    if os.geteuid() == 0 and facts.st_uid != 0:
+        os.setgroups([])
+        os.setgid(facts.st_gid)
+        os.setuid(facts.st_uid)
+
+
+# --- the command line -------------------------------------------------------------------------------------
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mailgw",
+        description="Commands for the mail gateway that runs as: twistd mailgw",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"mailgw {mailgw.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    one = commands.add_parser("check", help="say whether a configuration would start, and if not, every reason")
+    one.add_argument("-c", "--config", metavar="FILE", help=f"default: {DEFAULT_FILE}")
+    one.add_argument("--user", metavar="NAME", help="check as the user that twistd --uid makes of root")
+    one.set_defaults(run=check)
+
+    one = commands.add_parser("passwd", help="set the password of an account, new or old")
+    place = one.add_mutually_exclusive_group()
+    place.add_argument("-c", "--config", metavar="FILE", help=f"whose [accounts] to change; default: {DEFAULT_FILE}")
+    place.add_argument("--file", metavar="PASSWD", help="the passwd-file itself; made where it does not exist")
+    one.add_argument("--stdin", action="store_true", help="read the password from standard input, one line")
+    one.add_argument("address", type=_address, metavar="user@domain")
+    one.set_defaults(run=passwd)
+
+    queue = commands.add_parser("queue", help="look into the queue; retry, remove")
+    actions = queue.add_subparsers(metavar="ACTION", required=True)
+
+    one = _queue_action(actions, "list", "what waits, for whom, and why", queue_list)
+    _add_filters(one)
+    one.add_argument("--limit", type=_count, default=DEFAULT_ROWS, help=f"rows at most; default: {DEFAULT_ROWS}")
+
+    one = _queue_action(actions, "show", "one message: its recipients and its header", queue_show)
+    one.add_argument("queue_id", metavar="ID")
+
+    one = _queue_action(actions, "retry", "try now, held ones too", queue_retry)
+    _add_filters(one)
+    one.add_argument("--all", action="store_true", help="everything in the queue")
+    one.add_argument("queue_ids", metavar="ID", nargs="*")
+
+    one = _queue_action(actions, "remove", "forget, without a bounce", queue_remove)
+    _add_filters(one)
+    one.add_argument("queue_ids", metavar="ID", nargs="*")
+    return parser
+
+
+def _queue_action(
+    actions: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    words: str,
+    run: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    action: argparse.ArgumentParser = actions.add_parser(name, help=words, description=words)
+    place = action.add_mutually_exclusive_group()
+    place.add_argument("-c", "--config", metavar="FILE", help="the gateway's configuration, for its state folder")
+    place.add_argument("--state", metavar="FOLDER", dest="folder", help="its state folder")
+    action.add_argument("--json", action="store_true", help="for programs")
+    action.set_defaults(run=run, usage_fault=action.error, all=False, queue_ids=())
+    return action
+
+
+def _add_filters(action: argparse.ArgumentParser) -> None:
+    filters = action.add_argument_group("which; all that is given must match")
+    filters.add_argument("--sender", metavar="ADDRESS", dest="where_sender", help='"" is the null path of bounces')
+    filters.add_argument("--recipient", metavar="ADDRESS", dest="where_recipient")
+    filters.add_argument("--domain", metavar="NAME", dest="where_domain", help="the recipient's")
+    filters.add_argument("--lane", metavar="LANE", dest="where_lane", help="backend, or backend/domain")
+    for state, words in (
+        ("held", "undeliverable, kept for you"),
+        ("waiting", "for an attempt"),
+        ("active", "under way"),
+    ):
+        filters.add_argument(f"--{state}", dest="where_state", action="store_const", const=state, help=words)
+
+
+def _address(word: str) -> Mailbox:
+    mailbox = parse_mailbox(word)
+    if mailbox is None:
+        raise argparse.ArgumentTypeError(f"expected an address such as user@example.org, not {word!r}")
+    return mailbox
+
+
+def _count(word: str) -> int:
+    if not word.isdecimal() or not 0 < int(word) <= 100_000:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 100000, not {word!r}")
+    return int(word)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,310 @@
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import attrs
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+
+from mailgw import ctl
+from mailgw.access import schemes
+from mailgw.config import where
+from mailgw.control import ControlFactory
+from mailgw.ctl import harmless, main, table
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import BodyType
+from mailgw.mail.message import Arrival, Destination
+from mailgw.spool.settings import SpoolSettings
+from mailgw.spool.sqlite import SqliteSpool
+from tests.test_control import FakeJournal, FakeSpool, row
+
+GATEWAY = """
+hostname = "mx1.example.org"
+state = "state"
+[[listen]]
+role = "mx"
+endpoint = "tcp:25"
+[[route]]
+recipients = ["@example.org"]
+backend = "mailboxes"
+[backend.mailboxes]
+type = "maildir"
+path = "mail/{domain}/{local_part}"
+[accounts]
+passwd_file = "passwd"
+"""
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a configuration, and none in /etc."""
+    monkeypatch.chdir(tmp_path)
+    for module in (ctl, where):
+        monkeypatch.setattr(module, "DEFAULT_FILE", str(tmp_path / "etc.toml"))
+    (tmp_path / "a.toml").write_text(GATEWAY)
+    return tmp_path
+
+
+# --- check ------------------------------------------------------------------------------------------------
+
+def test_a_good_configuration(elsewhere: Path, capsys: Output) -> None:
+    (elsewhere / "passwd").touch()
+    assert main(["check", "--config", "a.toml"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("a.toml: good: 1 listener, 1 route, 1 backend, 0 certificates\n")
+    assert said.err == ""
+
+
+def test_a_bad_one(elsewhere: Path, capsys: Output) -> None:
+    (elsewhere / "a.toml").write_text(GATEWAY.replace("hostname", "hostnam").replace('"mx"', '"mxx"'))
+    assert main(["check", "-c", "a.toml"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("a.toml:2: hostnam: unknown key")
+    assert len(said.err.splitlines()) == 3
+
+
+def test_without_a_name_it_is_the_file_in_etc(capsys: Output) -> None:
+    assert main(["check"]) == 1
+    assert "etc.toml: cannot be read: No such file or directory" in capsys.readouterr().err
+
+
+def test_check_as_a_user_that_does_not_exist(capsys: Output) -> None:
+    assert main(["check", "--user", "no-such-user"]) == 1
+    assert capsys.readouterr().err == "mailgw: there is no user no-such-user\n"
+
+
+# --- passwd -----------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("s3cret\nmore\n"))
+    monkeypatch.setattr(schemes, "make_hash", lambda password, salt: "{PLAIN}" + password.decode())
+
+
+@pytest.mark.usefixtures("typed")
+def test_a_new_file_is_its_owner_s_alone(elsewhere: Path) -> None:
+    assert main(["passwd", "--stdin", "--file", "passwd", "user@example.org"]) == 0
+    assert (elsewhere / "passwd").read_text() == "user@example.org:{PLAIN}s3cret\n"
+    assert stat.S_IMODE((elsewhere / "passwd").stat().st_mode) == 0o600
+    assert sorted(os.listdir(elsewhere)) == ["a.toml", "passwd"]
+
+
+@pytest.mark.usefixtures("typed")
+def test_an_old_one_keeps_its_lines_its_mode_and_its_owner(elsewhere: Path) -> None:
+    file = elsewhere / "passwd"
+    file.write_text("# ours\na@example.org:{PLAIN}a:1000\nuser@example.org:{PLAIN}old:1001::x\n")
+    file.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(file, 12345, 12346)
+    before = file.stat()
+    assert main(["passwd", "--stdin", "--config", "a.toml", "User@example.org"]) == 0
+    assert file.read_text() == "# ours\na@example.org:{PLAIN}a:1000\nuser@example.org:{PLAIN}s3cret:1001::x\n"
+    after = file.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
+@pytest.mark.usefixtures("typed")
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--file", "none/passwd"], "none: No such file or directory"),
+        (["--config", "none.toml"], "none.toml: cannot be read"),
+        (["--config", "b.toml"], "b.toml has no [accounts]"),
+        (["--config", "c.toml"], "c.toml: not TOML"),
+    ],
+)
+def test_what_cannot_be_done(elsewhere: Path, capsys: Output, words: list[str], why: str) -> None:
+    (elsewhere / "b.toml").write_text("accounts = 5")
+    (elsewhere / "c.toml").write_text("accounts")
+    assert main(["passwd", "--stdin", *words, "user@example.org"]) == 1
+    assert why in capsys.readouterr().err
+
+
+def test_passwords_that_are_none(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+    assert main(["passwd", "--stdin", "--file", "passwd", "user@example.org"]) == 1
+    assert "an empty password" in capsys.readouterr().err
+    answers = iter(["one", "two"])
+    monkeypatch.setattr(ctl.getpass, "getpass", lambda prompt: next(answers))
+    assert main(["passwd", "--file", "passwd", "user@example.org"]) == 1
+    assert "the two differ" in capsys.readouterr().err
+    assert not os.path.exists("passwd")
+
+
+# --- queue ------------------------------------------------------------------------------------------------
+
+@attrs.frozen
+class Running:
+    spool: FakeSpool
+    journal: FakeJournal
+
+
+@pytest_twisted.async_yield_fixture
+async def running(elsewhere: Path) -> AsyncIterator[Running]:
+    """A gateway's control socket in ./state."""
+    (elsewhere / "state").mkdir()
+    gateway = Running(
+        FakeSpool(row("Q1"), attrs.evolve(row("Q2", "evil\x1b[2J@example.org"), sender="", state="held", due=None)),
+        FakeJournal(),
+    )
+    factory = ControlFactory(gateway.spool, lambda: None, gateway.journal, reactor)  # type: ignore[arg-type]
+    port = reactor.listenUNIX("state/control.sock", factory)  # type: ignore[attr-defined]
+    yield gateway
+    await port.stopListening()
+
+
+async def run(*words: str) -> int:
+    """The command in a thread, since it waits for the reactor's answer."""
+    status: int = await deferToThread(main, words)
+    return status
+
+
+@pytest.mark.usefixtures("running")
+@pytest_twisted.ensureDeferred
+async def test_a_running_gateway_is_asked(capsys: Output) -> None:
+    assert await run("queue", "list", "--state", "state", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0] == attrs.asdict(row("Q1"))
+    assert await run("queue", "list", "--config", "a.toml", "--limit", "1") == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("Q1  1970-01-01 00:00:01Z  9 octets  from a@example.org\n")
+    assert "more with --limit" in said.err
+    assert await run("queue", "show", "Q2", "--state", "state") == 0
+    shown = capsys.readouterr().out
+    assert "from <>" in shown
+    assert "held" in shown
+    assert "Subject: grüße" in shown
+    assert "\x1b" not in shown
+    assert await run("queue", "show", "Q2", "--state", "state", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["header"] == "Subject: grüße\nTo: b"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_running_gateway_is_told(running: Running, capsys: Output) -> None:
+    assert await run("queue", "retry", "--state", "state", "--all", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"recipients": 2}
+    assert await run("queue", "retry", "--state", "state", "--domain", "example.org", "--held", "--sender", "") == 0
+    last = running.spool.retried[-1]
+    assert (last.domain, last.state, last.sender, last.lane) == ("example.org", "held", "", None)
+    capsys.readouterr()
+    assert await run("queue", "remove", "Q1", "Q9", "--state", "state") == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("1 recipient removed\n", "mailgw: not in the queue: Q9\n")
+    assert [r.queue_id for r in running.spool.rows] == ["Q2"]
+    assert await run("queue", "show", "Q1", "--state", "state") == 1
+    assert capsys.readouterr().err == "mailgw: no message Q1 in the queue\n"
+
+
+def test_a_command_line_that_makes_no_sense(capsys: Output) -> None:
+    for words in (
+        [], ["queue"], ["queue", "remove"], ["queue", "retry"], ["queue", "list", "--limit", "0"], ["passwd", "user"],
+        ["queue", "list", "--state", "a", "--config", "b"],
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(words)
+        assert stopped.value.code == 2, words
+    assert "say which: an ID, or a filter, or --all" in capsys.readouterr().err
+
+
+def test_the_file_in_etc_names_the_state(elsewhere: Path, capsys: Output) -> None:
+    (elsewhere / "etc.toml").write_text("state = 5")
+    assert main(["queue", "list"]) == 1
+    assert "etc.toml: state: expected text" in capsys.readouterr().err
+    (elsewhere / "etc.toml").write_text("state = 'mail'")
+    assert main(["queue", "list"]) == 1
+    assert f"no queue, at {elsewhere}/mail" in capsys.readouterr().err
+
+
+def test_a_file_that_may_not_be_seen_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not where.is_there("a.toml/x")
+
+    def refuse(path: str) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(where.os, "stat", refuse)
+    assert where.is_there("a.toml")
+
+
+def test_no_gateway_and_no_queue(elsewhere: Path, capsys: Output) -> None:
+    assert main(["queue", "list"]) == 1
+    assert "there is no queue" in capsys.readouterr().err
+    (elsewhere / "mailgw-data").mkdir()
+    assert main(["queue", "list", "--json"]) == 0
+    assert capsys.readouterr().out == "[]\n"
+    assert main(["queue", "list"]) == 0
+    assert main(["queue", "retry", "--all"]) == 0
+    assert main(["queue", "show", "Q1"]) == 1
+    capsys.readouterr()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_gateway_that_hangs_up(elsewhere: Path, capsys: Output) -> None:
+    from twisted.internet.protocol import Factory, Protocol
+
+    class Rude(Protocol):
+        def connectionMade(self) -> None:
+            assert self.transport is not None
+            self.transport.loseConnection()
+
+    port = reactor.listenUNIX("control.sock", Factory.forProtocol(Rude))  # type: ignore[attr-defined]
+    try:
+        assert await run("queue", "list", "--state", ".") == 1
+    finally:
+        await port.stopListening()
+    assert "the gateway did not answer" in capsys.readouterr().err
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stopped_gateway_s_queue_is_opened_itself(elsewhere: Path, capsys: Output) -> None:
+    spool = SqliteSpool.open(SpoolSettings(str(elsewhere / "q/spool"), 0, 65536, 60.0, "0"), reactor, lambda: 1.0)
+    draft = spool.draft()
+    draft.write(b"Subject: hello\r\n\r\nbody\r\n")
+    arrival = Arrival(None, BodyType.SEVEN_BIT, "192.0.2.1", "h", "", "ESMTP", "s")
+    await draft.commit(arrival, [Destination(Mailbox("b", "example.org"), "mailboxes")], claim=False)
+    assert main(["queue", "list", "--state", "q"]) == 1
+    assert "q/spool" in capsys.readouterr().err, "somebody has it, and does not answer"
+    await spool.close()
+
+    assert main(["queue", "list", "--state", "q", "--json"]) == 0
+    [listed] = json.loads(capsys.readouterr().out)
+    assert (listed["queue_id"], listed["recipient"]) == (draft.queue_id, "b@example.org")
+    assert main(["queue", "show", draft.queue_id, "--state", "q"]) == 0
+    assert "Subject: hello" in capsys.readouterr().out
+    assert main(["queue", "show", "none", "--state", "q"]) == 1
+    assert main(["queue", "retry", "--all", "--state", "q"]) == 0
+    assert main(["queue", "remove", draft.queue_id, "--state", "q", "--json"]) == 0
+    assert capsys.readouterr().out == '1 recipient will be tried now\n{"recipients": 1}\n'
+
+
+def test_rows_for_people() -> None:
+    rows = [
+        attrs.asdict(row("Q1")) | {"due": 1000.0 + seconds, "recipient": f"r{seconds}", "reason": ""}
+        for seconds in (-5, 30, 600, 36000, 864000)
+    ]
+    assert [line.strip() for line in table(rows, 1000.0)[1:]] == [
+        "r-5  due now, 1 attempt", "r30  next in 30s, 1 attempt", "r600  next in 10m, 1 attempt",
+        "r36000  next in 10h, 1 attempt", "r864000  next in 10d, 1 attempt",
+    ]
+    assert table([], 0.0) == ["the queue is empty, or nothing in it matches"]
+
+
+def test_what_strangers_wrote_does_not_reach_the_terminal() -> None:
+    assert harmless("a\x1b[31m\u202eb\r\x00é") == "a\\x1b[31m\\u202eb\\r\\x00é"
+
+
+def test_it_starts_without_what_it_does_not_need() -> None:
+    code = (
+        "import sys; from mailgw.ctl import main; main(['queue', 'list', '--state', '.'])\n"
+        "print([m for m in sys.modules if m.startswith(('twisted', 'OpenSSL', 'argon2'))])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout.splitlines()[-1] == "[]"
