@@ -105,10 +105,8 @@ the ports are bound, --pidfile, --logfile. Commands for the queue and passwords:
 
 def makeService(options: Options) -> IService:
     """The gateway.  Faults of the configuration: one line each on standard error, and exit status 1."""
-    from mailgw.service import MailGateway  # here, since it is the heavy part, and --help needs none of it
-
     try:
-        return MailGateway(options.config())
+        return gateway(options.config())
     except (ConfigError, ExceptionGroup) as fault:
         faults = config_faults(fault)
         if not faults:
@@ -116,3 +114,9 @@ def makeService(options: Options) -> IService:
     for line in faults:
         print(line, file=sys.stderr)
     raise SystemExit(1)
+
+
+def gateway(config: Config) -> IService:
+    from mailgw.service import MailGateway  # the heavy part: neither --help nor a faulty file need wait for it
+
+    return MailGateway(config)

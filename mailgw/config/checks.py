@@ -7,6 +7,7 @@ that was written but was unusable has its fault already, and counts as there: on
 
 import os
 from collections.abc import Mapping
+from typing import assert_never
 
 from mailgw.access.schemes import fault_of
 from mailgw.config import plugin, values
@@ -247,6 +248,8 @@ def _backend(
                 spot.fault(why)
             line = spot.faults.lines.get(spot.path, 0)
             return PythonSettings(table.target, table.arguments, spot.faults.file, line)
+        case _:
+            assert_never(table)
 
 
 def _next_hop(table: SmtpTable | LmtpTable, folder: str, hostname: str) -> SmtpSettings:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from mailgw.config import checks
 from mailgw.config.document import Document
 from mailgw.config.lines import locate
-from mailgw.config.reader import Faults, Spot, Unusable, read_table
+from mailgw.config.reader import Faults, Spot, read_table
 from mailgw.config.settings import Config
 from mailgw.mail.address import parse_domain
 from mailgw.mail.errors import ConfigError
@@ -40,10 +40,7 @@ def configure(raw: Mapping[str, object], faults: Faults, folder: str, file: str 
     Raises as ``load`` does.
     """
     spot = Spot(faults)
-    try:
-        document = read_table(Document, raw, spot)
-    except Unusable:  # it has no required key of its own
-        raise faults.group() from None
+    document = read_table(Document, raw, spot)
     if document.hostname is None and "hostname" not in raw and parse_domain(own_name()) is None:
         spot.inner("hostname").fault(f"is missing, and this machine's own name, {own_name()!r}, is none for mail")
     config = checks.assemble(document, raw, folder, file, document.hostname or own_name())

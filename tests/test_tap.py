@@ -1,0 +1,152 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from twisted.application.service import Service
+from twisted.python import usage
+
+from mailgw import tap
+from mailgw.config import trial as trials
+from mailgw.config.settings import Config
+from mailgw.mail.errors import ConfigError
+from mailgw.tap import Options, makeService
+
+GATEWAY = """
+hostname = "mx1.example.org"
+state = "state"
+[[listen]]
+role = "mx"
+endpoint = "tcp:25"
+[[route]]
+recipients = ["@example.org"]
+backend = "mailboxes"
+[backend.mailboxes]
+type = "maildir"
+path = "mail/{domain}/{local_part}"
+recipients = "any"
+"""
+
+
+class FakeGateway(Service):
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, no file in /etc, quick hashes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tap, "DEFAULT_FILE", str(tmp_path / "etc.toml"))
+    monkeypatch.setattr(tap, "gateway", FakeGateway)
+    monkeypatch.setattr(trials, "make_hash", lambda password, salt: "{PLAIN}" + password.decode())
+    return tmp_path
+
+
+def service(*words: str) -> FakeGateway:
+    options = Options()
+    options.parseOptions(list(words))
+    made = makeService(options)
+    assert isinstance(made, FakeGateway)
+    return made
+
+
+def test_a_file(elsewhere: Path) -> None:
+    (elsewhere / "a.toml").write_text(GATEWAY)
+    assert service("--config", "a.toml").config.file == str(elsewhere / "a.toml")
+    assert service("-c", "a.toml").config.hostname == "mx1.example.org"
+
+
+def test_options_instead_of_a_file(elsewhere: Path) -> None:
+    config = service(
+        "--domain", "example.org", "--domain", "example.com", "--mx", "tcp:25", "--mx", "tcp:26", "--state", "queue",
+        "--maildir", "/var/mail", "--relay", "h:25", "--hostname", "mx.example.org",
+    ).config
+    assert len(config.listeners) == 2
+    assert len(config.routes[0].patterns) == 2
+    assert config.state == str(elsewhere / "queue")
+
+
+def test_nothing_is_the_file_in_etc_or_else_the_trial(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert service().config.state == str(elsewhere / "mailgw-data")
+    assert "a local trial" in capsys.readouterr().out
+    (elsewhere / "etc.toml").write_text(GATEWAY)
+    assert service().config.file == str(elsewhere / "etc.toml")
+
+
+def test_both_ways_at_once_make_no_sense() -> None:
+    with pytest.raises(usage.UsageError, match="--config says it all"):
+        service("--config", "a.toml", "--mx", "tcp:25")
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (["--config", "none.toml"], ["none.toml: cannot be read: No such file or directory"]),
+        (["--config", "bad.toml"], ["bad.toml:1: hostnam: unknown key; did you mean", "bad.toml:2: listen"]),
+        (["--mx", "25"], ["twistd mailgw: no mail to take", "twistd mailgw: --mx: expected an endpoint"]),
+    ],
+)
+def test_faults_are_lines_and_a_status(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str], words: list[str], lines: list[str]
+) -> None:
+    routes = GATEWAY[GATEWAY.index("[[route]]") :]
+    (elsewhere / "bad.toml").write_text('hostnam = "a"\nlisten = 5\n' + routes)
+    with pytest.raises(SystemExit) as stopped:
+        service(*words)
+    assert stopped.value.code == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == len(lines)
+    assert all(one.startswith(line) for one, line in zip(said, lines, strict=True)), said
+
+
+def test_a_fault_of_the_gateway_s_making_is_a_line_too(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(config: Config) -> Service:
+        raise ConfigError("a.toml", 5, "type", "raised")
+
+    monkeypatch.setattr(tap, "gateway", failing)
+    with pytest.raises(SystemExit):
+        service()
+    assert capsys.readouterr().err == "a.toml:5: type: raised\n"
+
+
+def test_a_bug_is_no_fault_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(config: Config) -> Service:
+        raise ExceptionGroup("bugs", [ConfigError("a", 0, "", ""), RuntimeError()])
+
+    monkeypatch.setattr(tap, "gateway", failing)
+    with pytest.raises(ExceptionGroup):
+        service()
+
+
+@pytest.mark.parametrize(
+    ("twistd", "owner"),
+    [({}, None), ({"uid": None}, None), ({"uid": 0, "gid": 7}, (0, 7)), ({"uid": 0, "gid": None}, (0, 0))],
+)
+def test_whom_twistd_becomes(twistd: dict[str, int | None], owner: tuple[int, int] | None) -> None:
+    options = Options()
+    options.parent = twistd  # type: ignore[assignment]  # as usage.Options sets it
+    assert options.owner == owner
+
+
+def test_help_teaches() -> None:
+    text = str(Options())
+    assert "twistd -n mailgw" in text
+    assert "--submissions=" in text
+
+
+def test_twistd_itself_says_it_cleanly(elsewhere: Path) -> None:
+    (elsewhere / "bad.toml").write_text(GATEWAY.replace("recipients = \"any\"", "recipient = \"any\""))
+    twistd = Path(sys.executable).parent / "twistd"
+    if not twistd.exists():
+        pytest.skip("no twistd beside this Python")
+    ran = subprocess.run(
+        [str(twistd), "-n", "mailgw", "--config", "bad.toml"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ran.returncode == 1
+    assert ran.stdout == ""
+    assert [line.partition(": ")[0] for line in ran.stderr.splitlines()] == ["bad.toml:10", "bad.toml:13"]
+    assert os.listdir(elsewhere) == ["bad.toml"], "no pid file, no log, no state"
