@@ -7,6 +7,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 
+def _done() -> None:
+    """Cancels a task that has ended."""
+
+
 class TaskGroup:
     """Owns Deferreds made from coroutines, so that none is dropped with its failure unseen.
 
@@ -22,11 +26,11 @@ class TaskGroup:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def spawn(self, what: str, coroutine: Coroutine[Deferred[Any], Any, object]) -> None:
-        """Start ``coroutine``; ``what`` names it in the log."""
+    def spawn(self, what: str, coroutine: Coroutine[Deferred[Any], Any, object]) -> Callable[[], None]:
+        """Start ``coroutine``; ``what`` names it in the log.  Returns what cancels it, at any time."""
         task = Deferred.fromCoroutine(coroutine)
         if task.called and not isinstance(task.result, (Failure, Deferred)):
-            return  # the common case: it never waited
+            return _done  # the common case: it never waited
         self._tasks.add(task)
 
         def ended(result: object) -> None:
@@ -39,6 +43,7 @@ class TaskGroup:
                     one.callback(None)
 
         task.addBoth(ended)  # type: ignore[unused-awaitable] # the group owns it
+        return task.cancel
 
     def cancel(self) -> None:
         """Cancel all that still wait."""

@@ -1,0 +1,45 @@
+"""One attempt: the backend is asked, and whatever it does becomes one outcome for each recipient."""
+
+from collections.abc import Mapping, Sequence
+
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+
+from mailgw.interfaces import IDeliveryBackend
+from mailgw.mail.address import Mailbox
+from mailgw.mail.message import Message
+from mailgw.mail.outcome import Outcome, Scope, temporary
+
+log = Logger()
+
+_NO_ANSWER = temporary("4.3.0", "The delivery backend did not say what became of it", Scope.RECIPIENT, "")
+
+
+async def attempt(
+    name: str, backend: IDeliveryBackend, message: Message, recipients: Sequence[Mailbox]
+) -> Mapping[Mailbox, Outcome]:
+    """One outcome for each of ``recipients``, whatever the backend called ``name`` does.
+
+    An exception, a result of another shape, or a missing recipient is temporary trouble, logged with the
+    backend's name and the queue id.  Only a cancellation passes through.
+    """
+    try:
+        result = await backend.deliver(message, recipients)
+    except CancelledError:
+        raise
+    except Exception as fault:  # noqa: BLE001 - a plug-in may raise anything; the mail stays ours
+        log.failure(
+            "backend {name} raised while it delivered {queue_id}", name=name, queue_id=message.queue_id
+        )
+        why = f"The delivery backend failed ({type(fault).__name__})"
+        return dict.fromkeys(recipients, temporary("4.3.0", why, Scope.MESSAGE, ""))
+    if isinstance(result, Mapping) and all(isinstance(result.get(r), Outcome) for r in recipients):
+        return result
+    log.error(
+        "backend {name} returned no outcome for each recipient of {queue_id}, but {kind}",
+        name=name,
+        queue_id=message.queue_id,
+        kind=type(result).__name__,
+    )
+    known = result if isinstance(result, Mapping) else {}
+    return {r: known[r] if isinstance(known.get(r), Outcome) else _NO_ANSWER for r in recipients}
