@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from twisted.application.service import IService
 from twisted.python import usage
 
+from mailgw.config.checks import owner_faults
 from mailgw.config.files import Owner
 from mailgw.config.load import load
 from mailgw.config.quick import QuickOptions, quick
@@ -95,12 +96,18 @@ the ports are bound, --pidfile, --logfile. Commands for the queue and passwords:
     def config(self) -> Config:
         """The configuration that these options mean.  An ``ExceptionGroup`` of ``ConfigError`` where it has faults."""
         if self["config"] is not None:
-            return load(self["config"])
+            return self._checked(load(self["config"]))
         if self.quick.is_given:
             return quick(self.quick, TRIAL_STATE, print, self.owner)
         if is_there(DEFAULT_FILE):
-            return load(DEFAULT_FILE)
+            return self._checked(load(DEFAULT_FILE))
         return trial(TRIAL_STATE, print, self.owner)
+
+    def _checked(self, config: Config) -> Config:
+        """Before root's rights are gone, and the terminal with them."""
+        if self.owner is not None and (faults := owner_faults(config, self.owner)):
+            raise ExceptionGroup(f"{config.file} cannot be used", faults)
+        return config
 
 
 def makeService(options: Options) -> IService:

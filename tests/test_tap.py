@@ -132,6 +132,24 @@ def test_whom_twistd_becomes(twistd: dict[str, int | None], owner: tuple[int, in
     assert options.owner == owner
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_what_root_may_and_the_other_user_may_not_is_said_at_once(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere.chmod(0o755)
+    (elsewhere / "passwd").touch(mode=0o600)
+    (elsewhere / "a.toml").write_text(GATEWAY + "[accounts]\npasswd_file = 'passwd'\n")
+    options = Options()
+    options.parent = {"uid": 12345, "gid": 12345}  # type: ignore[assignment]  # as usage.Options sets it
+    options.parseOptions(["--config", "a.toml"])
+    with pytest.raises(SystemExit):
+        makeService(options)
+    said = capsys.readouterr().err
+    assert f"accounts.passwd_file: {elsewhere}/passwd: user 12345, as whom mailgw will run, may not read it" in said
+    assert "state: " in said
+    assert os.geteuid() == 0
+
+
 def test_help_teaches() -> None:
     text = str(Options())
     assert "twistd -n mailgw" in text

@@ -7,10 +7,18 @@ configuration names, binds nothing, and starts nothing.  Called by ``service``, 
     lines      where in the file a key stands
     reader     a table read key by key; every fault is kept with its line, none stops the reading
     values     durations, sizes, networks, endpoints, hosts: text into values
-    sections   each table of the file
-    backends   the tables of ``[backend.NAME]``
-    checks     what no single table can say: routes, certificates, who needs what
+    document   the shape of the file: every table, every key, its default
+    checks     the tables together: routes, certificates, who needs what
+    plugin     backends of the user's own, found by name
     load       a file into a ``Config``, or all of its faults at once
     quick      a ``Config`` from command-line options
     trial      a ``Config`` from nothing, on the loopback
+    files      small files that are written on the way, and whose they are
+    where      default places; the one part that is cheap to import
+
+Known faults: a table with an unusable required key is not checked further, so a second fault in it may show
+only after the first is mended.  A reload is a restart; only certificates and accounts are read again while
+the gateway runs.  The keys ``proxy_protocol_from``, ``xclient_from``, ``[api]`` and more than one worker are
+refused until they do something; ``trusted_clients`` and ``dns.validating`` are taken, though nothing asks for
+them yet.
 """

@@ -21,6 +21,7 @@ from mailgw.config.document import (
     PythonTable,
     SmtpTable,
 )
+from mailgw.config.files import Owner, acting_as
 from mailgw.config.settings import (
     BackendSettings,
     Config,
@@ -33,6 +34,7 @@ from mailgw.config.settings import (
 from mailgw.deliver.maildir import Known, MaildirSettings
 from mailgw.deliver.smtp_settings import Secret, SmtpSettings, TlsMode
 from mailgw.mail.address import Mailbox
+from mailgw.mail.errors import ConfigError
 from mailgw.net.server_tls import CertificateFiles, load_context
 from mailgw.queue.route import RouteSettings
 from mailgw.queue.schedule import RetrySettings
@@ -110,7 +112,7 @@ def _check_state(document: Document, state: str) -> None:
 def folder_fault(path: str) -> str | None:
     """Why ``path`` cannot be, or be made, a folder that this user may write; None where it can."""
     if os.path.isdir(path):
-        return None if os.access(path, os.W_OK | os.X_OK) else "this user may not write there"
+        return None if _may_write(path) else "this user may not write there"
     if os.path.lexists(path):
         return "is not a folder"
     parent = os.path.dirname(path)
@@ -118,7 +120,11 @@ def folder_fault(path: str) -> str | None:
         parent = os.path.dirname(parent)
     if not os.path.isdir(parent):
         return f"{parent} is not a folder"
-    return None if os.access(parent, os.W_OK | os.X_OK) else f"this user may not make it in {parent}"
+    return None if _may_write(parent) else f"this user may not make it in {parent}"
+
+
+def _may_write(folder: str) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
 
 
 def _journal(document: Document, folder: str, state: str) -> JournalSettings:
@@ -135,6 +141,27 @@ def _journal(document: Document, folder: str, state: str) -> JournalSettings:
     return JournalSettings(
         path=path, rotate_octets=table.rotate_octets, rotate_seconds=table.rotate_after, keep=table.keep
     )
+
+
+def owner_faults(config: Config, owner: Owner) -> list[ConfigError]:
+    """What root may use and ``owner``, whom twistd is going to become, may not: found before the rights are gone.
+
+    The lines are not known any more; the files say enough.
+    """
+    readable = [(f"tls.{name}".rstrip("."), path) for name, files in config.tls.certificates.items()
+                for path in (files.certificate, files.private_key)]
+    if config.passwd_file is not None:
+        readable.append(("accounts.passwd_file", config.passwd_file))
+    with acting_as(owner):
+        faults = [
+            ConfigError(config.file, 0, key, f"{path}: user {owner[0]}, as whom mailgw will run, may not read it")
+            for key, path in dict.fromkeys(readable)
+            if not os.access(path, os.R_OK, effective_ids=True)
+        ]
+        if why := folder_fault(config.state):
+            why = why.replace("this user", f"user {owner[0]}, as whom mailgw will run,")
+            faults.append(ConfigError(config.file, 0, "state", f"{config.state}: {why}"))
+    return faults
 
 
 # --- listeners and certificates ---------------------------------------------------------------------------

@@ -1,8 +1,10 @@
-"""Small files that the configuration's commands write: passwd-files, and what a trial keeps."""
+"""Small files that the configuration's commands write, and the user that they and all others belong to."""
 
 import fcntl
 import os
-from collections.abc import Callable
+import pwd
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from mailgw.disk import Disk
 
@@ -56,3 +58,38 @@ def change(path: str, new: Callable[[bytes], bytes]) -> None:
         replace(path, new(old), None)
     finally:
         os.close(folder)
+
+
+def make_state(path: str, owner: Owner | None) -> None:
+    """The state folder, for its owner alone; made by root it belongs to ``owner``.  One that is there stays as
+    it is."""
+    if not os.path.isdir(path):
+        os.makedirs(path, mode=0o700)
+        if owner is not None and os.geteuid() == 0:
+            os.chown(path, *owner)
+
+
+@contextmanager
+def acting_as(owner: Owner) -> Iterator[None]:
+    """Root, as another user: for questions of who may read what.  Others stay who they are."""
+    if os.geteuid() != 0:
+        yield
+        return
+    uid, gid = owner
+    groups, root_gid = os.getgroups(), os.getegid()
+    os.setgroups(_groups(uid, gid))
+    os.setegid(gid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(root_gid)
+        os.setgroups(groups)
+
+
+def _groups(uid: int, gid: int) -> list[int]:
+    try:
+        return os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
+    except KeyError:  # a number without a name
+        return [gid]

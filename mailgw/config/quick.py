@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import attrs
 
-from mailgw.config.files import Owner
+from mailgw.config.files import Owner, make_state
 from mailgw.config.load import configure
 from mailgw.config.reader import Faults
 from mailgw.config.settings import Config
@@ -69,7 +69,10 @@ def quick(options: QuickOptions, state: str, say: Callable[[str], None], owner: 
     if not options.domains and options.relay is None:
         faults.add((), "no mail to take: expected --domain, --relay or both")
     _secure(raw, names, options, state, say, owner)
-    return configure(raw, faults, os.getcwd())
+    config = configure(raw, faults, os.getcwd())
+    if owner is not None:
+        make_state(state, owner)  # in the working folder, where only root may
+    return config
 
 
 def _serve(raw: dict[str, object], names: dict[tuple[str | int, ...], str], options: QuickOptions, state: str) -> None:

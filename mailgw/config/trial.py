@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from mailgw.access.schemes import SALT_OCTETS, make_hash
-from mailgw.config.files import Owner, replace
+from mailgw.config.files import Owner, make_state, replace
 from mailgw.config.load import configure, own_name
 from mailgw.config.reader import Faults
 from mailgw.config.settings import Config
@@ -86,10 +86,7 @@ def keep(state: str, account: str, owner: Owner | None) -> Kept:
     )
     secret = f"{state}/trial-password"
     try:
-        if not os.path.isdir(state):
-            os.makedirs(state, mode=0o700)
-            if owner is not None and os.geteuid() == 0:
-                os.chown(state, *owner)
+        make_state(state, owner)
         if not (os.path.exists(kept.certificate) and os.path.exists(kept.private_key)):
             certificate, key = self_signed(machine())
             replace(kept.private_key, key, owner)
