@@ -1,0 +1,19 @@
+"""What is due when, who serves it, and what a result means: the decisions of the queue.
+
+Floor 2, pure: facts and epoch seconds in, decisions and octets out, so that whole schedules, routes and notices
+are tested as values.  It must not know the spool, any backend, sockets or the configuration's file; chance
+and time are handed in.  ``deliver.dispatcher`` asks it about every attempt, ``service`` asks ``route``
+for every recipient.
+
+    route      which backend serves a recipient     fate    an outcome -> delivered, retry, fail, hold
+    schedule   when to try again                    dsn     bounces, delay warnings, the postmaster's copy
+    lanes      how much one destination bears
+
+The rules that everything hangs on:
+    The unknown is temporary; only a permanent outcome, or age after an attempt, makes a failure final.
+    A sender is told of every failure; what has no sender is held, never bounced and never dropped.
+    ``*`` is not there for strangers, so no order of the routes makes an open relay.
+
+Known faults: what a lane learned is forgotten when it falls idle.  Warnings and bounces are one a lane, not
+one a message, since recipients of two lanes fail apart.
+"""
