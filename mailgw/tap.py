@@ -4,9 +4,11 @@ import pwd
 import sys
 from typing import Any, ClassVar
 
+import twisted
 from twisted.application.service import IService
 from twisted.python import usage
 
+import mailgw
 from mailgw.config.checks import owner_faults
 from mailgw.config.files import Owner
 from mailgw.config.load import load
@@ -69,6 +71,11 @@ the ports are bound, --pidfile, --logfile. Commands for the queue and passwords:
         """Listen for mail programs that log in, such as tcp:465 (TLS first). May be repeated."""
         self["submissions"].append(endpoint)
 
+    def opt_version(self) -> None:
+        """Print the versions and exit."""
+        print(f"mailgw {mailgw.__version__}, Twisted {twisted.__version__}")
+        raise SystemExit(0)
+
     def postOptions(self) -> None:
         if self["config"] is not None and self.quick.is_given:
             raise usage.UsageError("--config says it all: the other options of mailgw are for a run without a file")
@@ -87,7 +94,7 @@ the ports are bound, --pidfile, --logfile. Commands for the queue and passwords:
     @property
     def owner(self) -> Owner | None:
         """Whom twistd will run as, where it is told."""
-        twistd: Any = self.parent or {}
+        twistd: Any = self.parent or {}  # the options of twistd itself
         uid, gid = twistd.get("uid"), twistd.get("gid")
         if uid is None:
             return None

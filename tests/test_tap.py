@@ -150,6 +150,13 @@ def test_what_root_may_and_the_other_user_may_not_is_said_at_once(
     assert os.geteuid() == 0
 
 
+def test_the_version_is_our_own(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        service("--version")
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.startswith("mailgw ")
+
+
 def test_help_teaches() -> None:
     text = str(Options())
     assert "twistd -n mailgw" in text
