@@ -1,25 +1,60 @@
-"""The SMTP and LMTP backend: messages to other servers, by MX or to given hosts (RFC 5321 s5, RFC 2033)."""
+"""The SMTP and LMTP backend: messages to other servers, by MX or to given hosts (RFC 5321 s5, RFC 2033).
 
-from collections.abc import Callable, Mapping, Sequence
+Rules:
+    Trouble of a session or a host (``Scope.SESSION``, ``Scope.HOST``) sends what is left to the next host; a
+    verdict on the message or a recipient is the attempt's result, also a temporary one.
+    A session that was kept is tried first; where it turns out to be dead, the attempt goes on with fresh ones.
+    A password leaves under TLS alone, or to the loopback.  Only TlsMode.OPPORTUNISTIC ever falls back to clear.
+Not done: one connection for several domains with the same hosts; remembering which host was dead.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.defer import CancelledError
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
+from twisted.internet.error import ConnectError, ConnectingCancelledError
+from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
+from mailgw.deliver.smtp_hops import Hop, Target, given_targets, hops_of, loops_back, mx_targets
+from mailgw.deliver.smtp_pool import SessionPool
+from mailgw.deliver.smtp_session import Session, step_limits
 from mailgw.deliver.smtp_settings import Secret, SmtpSettings, TlsMode
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox
-from mailgw.mail.message import Message
-from mailgw.mail.outcome import Outcome
+from mailgw.mail.envelope import BodyType
+from mailgw.mail.message import Content, Message
+from mailgw.mail.outcome import Outcome, Permanence, Scope, permanent, temporary
 from mailgw.mail.ports import Resolver
 from mailgw.mail.reply import Reply
+from mailgw.net.client_tls import ClientTls
+from mailgw.wire.smtp_client import ClientDialog, ClientSettings, Login, StartTlsUse
 
 __all__ = ["Secret", "SmtpBackend", "SmtpSettings", "TlsMode"]
+
+# Connections tried in one attempt, so that a domain with many dead hosts does not hold its lane for hours.
+CONNECTIONS_PER_ATTEMPT = 8
+
+_STARTTLS = {
+    TlsMode.NEVER: StartTlsUse.NEVER,
+    TlsMode.OPPORTUNISTIC: StartTlsUse.IF_OFFERED,
+    TlsMode.ENCRYPT: StartTlsUse.REQUIRED,
+    TlsMode.VERIFY: StartTlsUse.REQUIRED,
+    TlsMode.IMPLICIT: StartTlsUse.NEVER,
+}
 
 
 @implementer(IDeliveryBackend)
 class SmtpBackend(Service):
-    """Delivers to the next hop.  As a service, it closes its kept sessions when it stops."""
+    """Delivers to the next hop.  As a service, it closes its kept sessions when it stops.
+
+    ``own_names`` are this host's names and addresses, in lower case: MX records that lead back here are not
+    followed.  ``shuffle`` mixes a list in place.  ValueError in one line where ``ca_file`` cannot be used.
+    """
 
     def __init__(
         self,
@@ -30,12 +65,214 @@ class SmtpBackend(Service):
         own_names: frozenset[str],
     ) -> None:
         self.concurrency = settings.concurrency
+        self._settings = settings
+        self._reactor = reactor
+        self._resolver = resolver
+        self._shuffle = shuffle
+        self._own_names = frozenset(name.lower().rstrip(".") for name in own_names)
+        self._pool = SessionPool(settings.messages_per_session)
+        self._limits = step_limits(settings)
+        self._given = given_targets(settings.hosts)
+        mode = settings.tls
+        self._unverified = ClientTls(False, None) if mode is not TlsMode.NEVER else None
+        verifies = mode in (TlsMode.VERIFY, TlsMode.IMPLICIT)
+        self._verified = ClientTls(True, settings.ca_file) if verifies else None
+        self._login: Login | None = None
+        if settings.username is not None and settings.password is not None:
+            self._login = Login(settings.username, settings.password.value)
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call] # Twisted has no types there
+        self._pool.open()
+
+    def stopService(self) -> None:
+        super().stopService()  # type: ignore[no-untyped-call] # Twisted has no types there
+        self._pool.close()
 
     def lane(self, recipient: Mailbox) -> str:
-        raise NotImplementedError
+        """The recipient's domain by MX; ``""`` where hosts are given, since they serve all."""
+        return "" if self._given else recipient.domain
 
     async def refusal(self, recipient: Mailbox) -> Reply | None:
+        """None: who exists there is known there."""
         return None
 
     async def deliver(self, message: Message, recipients: Sequence[Mailbox]) -> Mapping[Mailbox, Outcome]:
-        raise NotImplementedError
+        """One attempt at recipients of one lane."""
+        lane = "" if self._given else recipients[0].domain
+        outcomes: dict[Mailbox, Outcome] = {}
+        waiting = recipients
+        session = self._pool.take(lane)
+        if session is not None:
+            waiting = await self._send(session, lane, message, waiting, outcomes)
+        if waiting:
+            await self._send_freshly(lane, message, waiting, outcomes)
+        return outcomes
+
+    # --- from host to host -------------------------------------------------------------------------------
+
+    async def _send_freshly(
+        self, lane: str, message: Message, waiting: Sequence[Mailbox], outcomes: dict[Mailbox, Outcome]
+    ) -> None:
+        """Over new connections, host after host; ``outcomes`` is complete in the end."""
+        targets = await self._targets(lane)
+        if isinstance(targets, Outcome):
+            _set_all(outcomes, waiting, targets)
+            return
+        connections = 0
+        for target in targets:
+            hops = await hops_of(target, self._resolver)
+            if isinstance(hops, Outcome):
+                _set_all(outcomes, waiting, hops)
+                continue
+            if not self._given and any(hop.address in self._own_names for hop in hops):
+                # This host and those behind it are not to be tried; what better ones said stands.
+                for recipient in waiting:
+                    outcomes.setdefault(recipient, loops_back(lane))
+                return
+            for hop in hops:
+                connections += 1
+                if connections > CONNECTIONS_PER_ATTEMPT:
+                    return
+                session = await self._open(hop)
+                if isinstance(session, Outcome):
+                    _set_all(outcomes, waiting, session)
+                    continue
+                waiting = await self._send(session, lane, message, waiting, outcomes)
+                if not waiting:
+                    return
+
+    async def _targets(self, lane: str) -> tuple[Target, ...] | Outcome:
+        if self._given:
+            return self._given
+        return await mx_targets(lane, self._resolver, self._shuffle, self._own_names)
+
+    async def _send(
+        self,
+        session: Session,
+        lane: str,
+        message: Message,
+        recipients: Sequence[Mailbox],
+        outcomes: dict[Mailbox, Outcome],
+    ) -> Sequence[Mailbox]:
+        """Over one session, which goes back to the pool or is closed; who is left for another host."""
+        try:
+            if message.body_type is BodyType.EIGHT_BIT and not session.takes_8bit and await _has_8bit(message.content):
+                why = "The content has 8-bit octets, and the next hop takes none (no 8BITMIME)"
+                _set_all(outcomes, recipients, permanent("5.6.3", why, Scope.MESSAGE, session.hop))
+                self._pool.give(lane, session)
+                return ()
+            offered = recipients
+            while True:
+                done = (await session.transact(message, offered)).outcomes
+                outcomes.update(done)
+                offered = _too_many(done) if len(offered) > 1 else ()
+                if not offered or not session.is_ready:
+                    break
+        except BaseException:
+            session.abort()
+            raise
+        self._pool.give(lane, session)
+        return [r for r in recipients if outcomes[r].scope in _ELSEWHERE and not outcomes[r].is_delivered]
+
+    # --- one connection ------------------------------------------------------------------------------------
+
+    async def _open(self, hop: Hop) -> Session | Outcome:
+        mode = self._settings.tls
+        session, fault = await self._connect(hop, mode is not TlsMode.NEVER)
+        if fault is None:
+            assert session is not None
+            return session
+        if session is not None and session.tls_failed and mode is TlsMode.OPPORTUNISTIC and (
+            self._login is None or hop.is_loopback
+        ):
+            # RFC 7435 s3: opportunistic security is better than none, and none better than no mail.
+            session, fault_in_clear = await self._connect(hop, False)
+            if fault_in_clear is None:
+                assert session is not None
+                return session
+        return fault
+
+    async def _connect(self, hop: Hop, with_tls: bool) -> tuple[Session | None, Outcome | None]:
+        """A session and None where it stands; a session or None, and why it does not."""
+        settings = self._settings
+        implicit = with_tls and settings.tls is TlsMode.IMPLICIT
+        tls = self._unverified
+        if settings.tls is TlsMode.VERIFY or (implicit and not hop.is_loopback):
+            tls = self._verified
+        handshake = tls.to(hop.host) if with_tls and tls is not None else None
+        dialog = ClientDialog(
+            ClientSettings(
+                hello_name=settings.hello_name,
+                lmtp=settings.lmtp,
+                starttls=_STARTTLS[settings.tls] if with_tls else StartTlsUse.NEVER,
+                login=self._login,
+                may_show_login=hop.is_loopback,
+                hop=str(hop),
+            ),
+            implicit,
+        )
+        session = Session(dialog, str(hop), handshake, implicit, self._limits, self._reactor)
+        try:
+            await self._endpoint(hop).connect(_Once(session))
+        except ConnectingCancelledError:
+            raise CancelledError from None
+        except (ConnectError, OSError) as fault:
+            return None, temporary("4.4.1", f"Cannot connect: {_connect_text(fault)}", Scope.HOST, str(hop))
+        return session, await session.opened
+
+    def _endpoint(self, hop: Hop) -> IStreamClientEndpoint:
+        seconds = self._settings.connect_seconds
+        if not hop.port:
+            return UNIXClientEndpoint(self._reactor, hop.address, seconds)  # type: ignore[no-untyped-call]
+        if ":" in hop.address:
+            return TCP6ClientEndpoint(self._reactor, hop.address, hop.port, seconds)  # type: ignore[no-untyped-call]
+        return TCP4ClientEndpoint(self._reactor, hop.address, hop.port, seconds)
+
+
+class _Once(Factory):
+    """Hands one session to its connection."""
+
+    noisy = False
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def buildProtocol(self, addr: IAddress | None) -> Session:
+        return self._session
+
+
+_ELSEWHERE = (Scope.HOST, Scope.SESSION)
+
+
+def _set_all(outcomes: dict[Mailbox, Outcome], recipients: Iterable[Mailbox], outcome: Outcome) -> None:
+    for recipient in recipients:
+        outcomes[recipient] = outcome
+
+
+def _too_many(outcomes: Mapping[Mailbox, Outcome]) -> tuple[Mailbox, ...]:
+    """Whom the server would have taken in a transaction of their own (RFC 5321 s4.5.3.1.10): to be offered again
+    at once.  Each round delivers at least one, so they end."""
+    if not any(outcome.is_delivered for outcome in outcomes.values()):
+        return ()
+    return tuple(
+        recipient
+        for recipient, outcome in outcomes.items()
+        if outcome.permanence is Permanence.TEMPORARY
+        and outcome.scope is Scope.RECIPIENT
+        and outcome.reply.status in ("4.5.3", "5.5.3")
+    )
+
+
+async def _has_8bit(content: Content) -> bool:
+    if content.octets is not None:
+        return not content.octets.isascii()
+    async for chunk in content.chunks():
+        if not chunk.isascii():
+            return True
+    return False
+
+
+def _connect_text(fault: Exception) -> str:
+    number = getattr(fault, "osError", None) or getattr(fault, "errno", None)
+    return os.strerror(number) if isinstance(number, int) else (str(fault) or type(fault).__name__)

@@ -28,7 +28,6 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import LocalProtocolError
 from mailgw.mail.outcome import Outcome, Permanence, Scope, delivered, permanent, refused, temporary
-from mailgw.mail.reply import Reply
 from mailgw.wire.reply_reader import RawReply, ReplyFault, ReplyReader, made_reply
 
 
@@ -78,14 +77,9 @@ class GoAhead:
 
 @attrs.frozen
 class Done:
-    """The transaction is over: one outcome for each recipient.
-
-    ``unheard``: the session broke before the server answered any of it, so it was not tried at all; a session
-    that was kept may just have been closed by its peer.
-    """
+    """The transaction is over: one outcome for each recipient."""
 
     outcomes: dict[Mailbox, Outcome]
-    unheard: bool
 
 
 @attrs.frozen
@@ -155,7 +149,6 @@ class ClientDialog:
         self._outcomes: dict[Mailbox, Outcome] = {}
         self._mail_refused = False
         self._at = 0  # RCPT: the recipient whose answer is next; END: the same among the accepted, for LMTP
-        self._unheard = True
 
     # --- octets in and out ----------------------------------------------------------------------------
 
@@ -207,7 +200,7 @@ class ClientDialog:
         if self._size_limit and size_octets > self._size_limit:
             why = f"The message has {size_octets} octets, the server takes at most {self._size_limit}"
             outcome = permanent("5.3.4", why, Scope.MESSAGE, self._hop)
-            return Done(dict.fromkeys(recipients, outcome), False)
+            return Done(dict.fromkeys(recipients, outcome))
         mail = f"MAIL FROM:<{reverse_path if reverse_path is not None else ''}>"
         if self._takes_size:
             mail += f" SIZE={size_octets}"
@@ -225,7 +218,6 @@ class ClientDialog:
         self._outcomes = {}
         self._mail_refused = False
         self._at = 0
-        self._unheard = True
         self.step = Step.RESET if self._must_reset else Step.MAIL
         if self._pipelines:
             self._out.append(commands.encode("ascii"))
@@ -248,13 +240,19 @@ class ClientDialog:
             self._out.append(b"QUIT\r\n")
             self.step = Step.OVER
 
-    def fail(self, status: str, why: str) -> Done | Unusable | None:
-        """The connection is lost, or a time limit has passed; None where the session was over already."""
+    def fail(self, status: str, why: str, scope: Scope) -> Done | Unusable | None:
+        """The session cannot go on: the connection is lost, a time limit has passed, the content cannot be read.
+
+        None where it was over already.  Close the transport; what was not sent must not be.
+        """
         if self.step is Step.OVER:
             return None
-        if self.step is not Step.IDLE:
-            why = f"{why} while waiting for {self.step.value}"
-        return self._broken(temporary(status, why, Scope.HOST, self._hop))
+        return self._broken(temporary(status, why, scope, self._hop))
+
+    def refuse(self, status: str, why: str) -> Unusable:
+        """We do not want this session: the server lacks what we need.  Not to be called in a transaction."""
+        self.quit()
+        return Unusable(temporary(status, why, Scope.HOST, self._hop))
 
     # --- before the first transaction ---------------------------------------------------------------------
 
@@ -286,7 +284,7 @@ class ClientDialog:
                 self.step = Step.STARTTLS
                 return None
             if settings.starttls is StartTlsUse.REQUIRED:
-                return self._unfit("4.7.4", "TLS is required, but the server does not offer it")
+                return self.refuse("4.7.4", "TLS is required, but the server does not offer it")
         return self._log_in()
 
     def _learn(self, lines: list[bytes]) -> None:
@@ -308,7 +306,7 @@ class ClientDialog:
         if raw[0] == 220:
             if self._reader.has_more:
                 # Octets in clear behind the 220 would be read as if they had come under TLS.
-                return self._unfit("4.7.0", "The server sent more in clear after it agreed to start TLS")
+                return self.refuse("4.7.0", "The server sent more in clear after it agreed to start TLS")
             self.step = Step.HANDSHAKE
             return StartTls()
         if self._settings.starttls is StartTlsUse.REQUIRED:
@@ -320,7 +318,7 @@ class ClientDialog:
         if login is None:
             return self._ready()
         if not self._tls and not self._settings.may_show_login:
-            return self._unfit("4.7.11", "A login is configured, and is not sent without TLS")
+            return self.refuse("4.7.11", "A login is configured, and is not sent without TLS")
         offered = self.extensions.get("AUTH", "").split()
         if "PLAIN" in offered:
             # RFC 4616 s2: message = [authzid] UTF8NUL authcid UTF8NUL passwd
@@ -331,7 +329,7 @@ class ClientDialog:
             self._out.append(b"AUTH LOGIN\r\n")
             self.step = Step.NAME
         else:
-            return self._unfit("4.7.0", "A login is configured, but the server offers neither AUTH PLAIN nor LOGIN")
+            return self.refuse("4.7.0", "A login is configured, but the server offers neither AUTH PLAIN nor LOGIN")
         return None
 
     def _on_name(self, raw: RawReply) -> Event | None:
@@ -370,7 +368,6 @@ class ClientDialog:
         return None
 
     def _on_mail(self, raw: RawReply) -> Event | None:
-        self._unheard = False
         self.step = Step.RCPT
         if raw[0] // 100 != 2:
             self._mail_refused = True
@@ -401,7 +398,7 @@ class ClientDialog:
             if self._mail_refused:
                 # The dot that RFC 2920 s3.1 asks for might send an empty message to whom it took meanwhile.
                 self.step = Step.OVER
-                return Done(self._outcomes, False)
+                return Done(self._outcomes)
             self.step = Step.CONTENT
             if self._accepted:
                 return GoAhead()
@@ -413,7 +410,7 @@ class ClientDialog:
         self._decide(self._refusal(raw))
         if raw[0] // 100 < 4:
             self.step = Step.OVER
-            return Done(self._outcomes, False)
+            return Done(self._outcomes)
         return self._done()
 
     def _on_content(self, raw: RawReply) -> Event | None:
@@ -443,7 +440,7 @@ class ClientDialog:
 
     def _done(self) -> Done:
         self.step = Step.IDLE
-        return Done(self._outcomes, False)
+        return Done(self._outcomes)
 
     # --- judgement ------------------------------------------------------------------------------------------------
 
@@ -477,11 +474,6 @@ class ClientDialog:
         self.quit()
         return Unusable(self._trouble(raw))
 
-    def _unfit(self, status: str, why: str) -> Unusable:
-        """We refuse the session."""
-        self.quit()
-        return Unusable(Outcome(Permanence.TEMPORARY, Scope.HOST, Reply(451, status, (why,)), self._hop))
-
     def _hung_up(self, raw: RawReply) -> Done | Unusable:
         return self._broken(self._trouble(raw))
 
@@ -493,7 +485,7 @@ class ClientDialog:
         if step is Step.END:
             outcome = attrs.evolve(outcome, scope=Scope.MESSAGE)
         self._decide(outcome)
-        return Done(self._outcomes, self._unheard)
+        return Done(self._outcomes)
 
     def _decide(self, outcome: Outcome) -> None:
         for recipient in self._recipients:

@@ -1,0 +1,341 @@
+"""One connection to a next hop: the dialog's shell, its time limits, the content with back-pressure.
+
+The conversation runs inside ``dataReceived``; a transaction is one Deferred, so that a message costs no more
+than that.  Whatever goes wrong ends as an ``Outcome`` of the dialog's.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IProtocol, IPushProducer, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mailgw.deliver.smtp_settings import SmtpSettings
+from mailgw.mail.address import Mailbox
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.message import Content, Message
+from mailgw.mail.outcome import Outcome, Scope
+from mailgw.net.client_tls import Handshake, tls_fault_text
+from mailgw.wire.smtp_client import (
+    ClientDialog,
+    Done,
+    Event,
+    GoAhead,
+    Ready,
+    Signal,
+    StartTls,
+    Step,
+    Unusable,
+)
+from mailgw.wire.stuffing import DotWriter, stuffed
+
+log = Logger()
+
+# How long a connection that we closed may take to send what is left and to say good-bye in TLS.
+_CLOSE_SECONDS = 10.0
+
+
+def step_limits(settings: SmtpSettings) -> Mapping[Step, float]:
+    """How long each step may take (RFC 5321 s4.5.3.2)."""
+    return {
+        Step.GREETING: settings.greeting_seconds,
+        Step.HELLO: settings.hello_seconds,
+        Step.STARTTLS: settings.hello_seconds,
+        Step.HANDSHAKE: settings.hello_seconds,
+        Step.AUTH: settings.hello_seconds,
+        Step.NAME: settings.hello_seconds,
+        Step.PASSWORD: settings.hello_seconds,
+        Step.IDLE: settings.idle_seconds,
+        Step.RESET: settings.mail_seconds,
+        Step.MAIL: settings.mail_seconds,
+        Step.RCPT: settings.rcpt_seconds,
+        Step.DATA: settings.data_init_seconds,
+        Step.CONTENT: settings.data_block_seconds,
+        Step.END: settings.data_end_seconds,
+        Step.OVER: _CLOSE_SECONDS,
+    }
+
+
+@implementer(IProtocol, IHandshakeListener, IPushProducer)
+class Session(Protocol):
+    """``opened`` fires once, with None when the session stands, or with why it does not.
+
+    ``handshake`` is for STARTTLS or, with ``implicit``, for TLS from the first octet; None where there is to be
+    no TLS.  ``on_end`` is called when an idle session ends by itself.  ``messages`` counts transactions.
+    ``tls_failed`` says that the handshake is what broke the session.
+    """
+
+    def __init__(
+        self,
+        dialog: ClientDialog,
+        hop: str,
+        handshake: Handshake | None,
+        implicit: bool,
+        limits: Mapping[Step, float],
+        clock: IReactorTime,
+    ) -> None:
+        self.opened: Deferred[Outcome | None] = Deferred(lambda _: self.abort())
+        self.hop = hop
+        self.on_end: Callable[[], None] | None = None
+        self.messages = 0
+        self.tls_failed = False
+        self._dialog = dialog
+        self._handshake = handshake
+        self._implicit = implicit
+        self._in_handshake = False
+        self._limits = limits
+        self._clock = clock
+        self._heard = 0.0
+        self._timer: IDelayedCall | None = None
+        self._turn: Deferred[Done] | None = None
+        self._content: Content | None = None
+        self._stream: Deferred[None] | None = None
+        self._writes_wait = False
+        self._drained: Deferred[None] | None = None
+        self._is_opened = False
+        self._lost = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether ``transact`` may be called."""
+        return self._dialog.step is Step.IDLE and not self._lost
+
+    @property
+    def takes_8bit(self) -> bool:
+        return self._dialog.takes_8bit
+
+    def transact(self, message: Message, recipients: Sequence[Mailbox]) -> Deferred[Done]:
+        """Send one message.  Only while ``is_ready``.
+
+        The outcomes are complete, whatever happens; to cancel it aborts the connection.
+        LocalProtocolError where an address cannot be written in a command; the session is as it was.
+        """
+        content = message.content
+        refused = self._dialog.begin(message.reverse_path, recipients, content.size_octets, message.body_type)
+        if refused is not None:
+            return succeed(refused)
+        self.messages += 1
+        self._content = content
+        self._turn = turn = Deferred(lambda _: self.abort())
+        self._heard = self._clock.seconds()
+        self._flush()
+        return turn
+
+    def close(self) -> None:
+        """Say QUIT and hang up.  Not in a transaction."""
+        if not self._lost:
+            self._dialog.quit()
+            self._hang_up()
+
+    def abort(self) -> None:
+        """Drop the connection; a transaction under way gets no answer any more."""
+        self._turn = None
+        self._is_opened = True
+        self._dialog.fail("4.4.2", "Given up", Scope.HOST)
+        self._drop()
+
+    # --- the transport's calls --------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        if hasattr(transport, "setTcpNoDelay"):
+            transport.setTcpNoDelay(True)  # a command group waits for no acknowledgement of what went before
+        self._heard = self._clock.seconds()
+        if self._implicit:
+            self._start_tls()
+        self._timer = self._clock.callLater(self._limits[self._dialog.step], self._time_is_up)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._heard = self._clock.seconds()
+        dialog = self._dialog
+        dialog.receive(data)
+        while not isinstance(event := dialog.next_event(), Signal):
+            self._take(event)
+        self._flush()
+
+    def handshakeCompleted(self) -> None:
+        if not self._in_handshake:
+            return
+        self._in_handshake = False
+        assert self._handshake is not None
+        fault = self._handshake.name_fault()
+        if fault is not None:
+            self.tls_failed = True
+            # RFC 3463 X.7.5: cryptographic failure.  Nothing more is said to this peer.
+            event = self._dialog.refuse("4.7.5", fault)
+            self._dialog.output()
+            self._take(event)
+            self._drop()
+            return
+        self._heard = self._clock.seconds()
+        if self._dialog.step is Step.HANDSHAKE:
+            self._dialog.tls_started()
+            self._flush()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost = True
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        if self._in_handshake:
+            self.tls_failed = True
+            self._fail("4.7.5", f"The TLS handshake failed: {tls_fault_text(reason.value)}")
+        elif isinstance(reason.value, ConnectionDone | ConnectionLost):
+            self._fail("4.4.2", f"The connection was lost while waiting for {self._dialog.step.value}")
+        else:
+            why = tls_fault_text(reason.value)
+            self._fail("4.4.2", f"The connection broke while waiting for {self._dialog.step.value}: {why}")
+
+    # --- back-pressure: the transport is our consumer while content streams -----------------------------
+
+    def pauseProducing(self) -> None:
+        self._writes_wait = True
+
+    def resumeProducing(self) -> None:
+        self._writes_wait = False
+        drained, self._drained = self._drained, None
+        if drained is not None:
+            drained.callback(None)
+
+    def stopProducing(self) -> None:
+        """The connection is lost; ``connectionLost`` does what is to be done."""
+
+    # --- the conversation --------------------------------------------------------------------------
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case GoAhead():
+                content, self._content = self._content, None
+                assert content is not None
+                octets = content.octets
+                if octets is not None:
+                    # Marked as sent first: a transport may report its loss from within write.
+                    self._dialog.content_sent()
+                    assert self.transport is not None
+                    self.transport.write(stuffed(octets))
+                else:
+                    self._start_stream(content)
+            case Done():
+                turn, self._turn = self._turn, None
+                self._content = None
+                if self._dialog.step is Step.OVER:
+                    self._hang_up()
+                if turn is not None:
+                    turn.callback(event)
+            case Ready():
+                self._is_opened = True
+                self.opened.callback(None)
+            case StartTls():
+                self._start_tls()
+            case Unusable(outcome):
+                self._hang_up()
+                if not self._is_opened:
+                    self._is_opened = True
+                    self.opened.callback(outcome)
+
+    def _start_tls(self) -> None:
+        transport: Any = self.transport
+        assert self._handshake is not None
+        self._in_handshake = True
+        transport.startTLS(self._handshake)
+
+    def _flush(self) -> None:
+        """Send what there is to say; see that the timer looks in time."""
+        octets = self._dialog.output()
+        if octets and not self._lost:
+            assert self.transport is not None
+            self.transport.write(octets)
+        timer = self._timer
+        if timer is not None:
+            deadline = self._heard + self._limits[self._dialog.step]
+            if deadline < timer.getTime():
+                timer.reset(max(0.0, deadline - self._clock.seconds()))
+
+    def _fail(self, status: str, why: str, scope: Scope = Scope.HOST) -> None:
+        event = self._dialog.fail(status, why, scope)
+        if event is not None:
+            self._take(event)
+
+    def _hang_up(self) -> None:
+        """Send what is left and close; where content was under way, close at once."""
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end()
+        if self._stream is not None:
+            self._drop()
+        elif not self._lost:
+            self._heard = self._clock.seconds()
+            self._flush()
+            assert self.transport is not None
+            self.transport.loseConnection()
+
+    def _drop(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.cancel()
+        if not self._lost:
+            transport: Any = self.transport
+            transport.abortConnection()
+
+    def _time_is_up(self) -> None:
+        """A limit may have passed.  The timer is not moved at each step; it looks here how long it was silent."""
+        step = self._dialog.step
+        left = self._heard + self._limits[step] - self._clock.seconds()
+        if left > 0.001:
+            self._timer = self._clock.callLater(left, self._time_is_up)
+            return
+        self._timer = None
+        if step is Step.IDLE:
+            self._timer = self._clock.callLater(_CLOSE_SECONDS, self._time_is_up)
+            self.close()
+        else:
+            self._fail("4.4.2", f"Timed out while waiting for {step.value}")
+            self._drop()
+
+    # --- large content -------------------------------------------------------------------------------
+
+    def _start_stream(self, content: Content) -> None:
+        stream = Deferred.fromCoroutine(self._send(content))
+        if not stream.called:
+            self._stream = stream
+        stream.addErrback(self._stream_failed)  # type: ignore[unused-awaitable] # owned by this session
+
+    async def _send(self, content: Content) -> None:
+        transport: Any = self.transport
+        writer = DotWriter()
+        self._writes_wait = False
+        transport.registerProducer(self, True)
+        try:
+            async for chunk in content.chunks():
+                transport.write(writer.write(chunk))
+                if self._writes_wait:
+                    self._drained = Deferred()
+                    await self._drained
+                if self._dialog.step is not Step.CONTENT:
+                    return  # it ended meanwhile
+                self._heard = self._clock.seconds()
+            self._stream = None
+            self._dialog.content_sent()
+            transport.write(writer.end())
+        finally:
+            self._drained = None
+            transport.unregisterProducer()
+
+    def _stream_failed(self, failure: Failure) -> None:
+        """The content cannot be read to its end.  The dot is never sent, so the server never takes a part."""
+        self._stream = None
+        fault = failure.value
+        if isinstance(fault, CancelledError):
+            return
+        if isinstance(fault, TemporaryFault):
+            why = fault.why
+        else:
+            log.failure("content cannot be sent", failure=failure)
+            why = "The content cannot be read"
+        self._fail("4.3.0", why, Scope.MESSAGE)
+        self._drop()
