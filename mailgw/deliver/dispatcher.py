@@ -328,10 +328,10 @@ class Dispatcher:
     async def _record(self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice]) -> None:
         """Write it down, however long the disk refuses: until then the lease keeps others away."""
         tries = 0
-        while True:
+        fresh: tuple[Claim, ...] | None = None
+        while fresh is None:
             try:
                 fresh = await self._spool.record(claim, settlements, notices)
-                break
             except TemporaryFault as fault:
                 if self._is_stopping:
                     return

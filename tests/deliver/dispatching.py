@@ -1,0 +1,120 @@
+"""A dispatcher on fakes: a spool in memory, a clock by hand, a backend that is a script."""
+
+from collections.abc import Mapping, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from mailgw.deliver.dispatcher import Dispatcher, DispatcherSettings, lane_key
+from mailgw.interfaces import IDeliveryBackend
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import BodyType
+from mailgw.mail.event import Event
+from mailgw.mail.message import Arrival, Destination, Message, Query, QueueRow
+from mailgw.mail.outcome import Outcome, Scope, delivered, permanent, temporary
+from mailgw.mail.reply import Reply
+from mailgw.queue.schedule import RetrySettings
+from mailgw.spool.memory import MemorySpool
+from tests.driving import result_of
+
+ALICE = Mailbox("alice", "example.org")
+BOB = Mailbox("bob", "example.net")
+EVE = Mailbox("eve", "example.net")
+ADMIN = Mailbox("admin", "example.org")
+OK = delivered(Reply(250, "2.0.0", ("taken",)), "mx.example.net [192.0.2.9]:25")
+LATER = temporary("4.2.1", "not now", Scope.RECIPIENT, "mx.example.net [192.0.2.9]:25")
+DEAD = temporary("4.4.1", "no answer", Scope.HOST, "")
+NEVER = permanent("5.1.1", "no such user", Scope.RECIPIENT, "mx.example.net [192.0.2.9]:25")
+CONTENT = b"Subject: hi\r\nMessage-ID: <1@x>\r\n\r\nbody\r\n"
+RETRY = RetrySettings(schedule=(300.0, 900.0, 3600.0), warn_after=4 * 3600.0, give_up_after=86400.0, jitter=0.0)
+START = 1_700_000_000.0
+
+Script = Outcome | BaseException | object
+
+
+@implementer(IDeliveryBackend)
+class ScriptedBackend:
+    """Answers each ``deliver`` with the next line of its script; at its end it waits for ``let_go``."""
+
+    def __init__(self, *script: Script, concurrency: int = 2) -> None:
+        self.script = list(script)
+        self.concurrency = concurrency
+        self.seen: list[tuple[str, tuple[Mailbox, ...]]] = []
+        self.waiting: list[Deferred[Outcome]] = []
+        self.always: dict[Mailbox, Outcome] = {}  # what it says of a recipient, whatever the script
+
+    def lane(self, recipient: Mailbox) -> str:
+        return recipient.domain
+
+    async def refusal(self, recipient: Mailbox) -> Reply | None:
+        return None
+
+    async def deliver(self, message: Message, recipients: Sequence[Mailbox]) -> Mapping[Mailbox, Outcome]:
+        self.seen.append((message.queue_id, tuple(recipients)))
+        if recipients[0] in self.always:
+            return {r: self.always[r] for r in recipients}
+        if self.script:
+            says = self.script.pop(0)
+        else:
+            gate: Deferred[Outcome] = Deferred()
+            self.waiting.append(gate)
+            says = await gate
+        if isinstance(says, BaseException):
+            raise says
+        return dict.fromkeys(recipients, says) if isinstance(says, Outcome) else says  # type: ignore[return-value]
+
+    def let_go(self, outcome: Outcome = OK) -> None:
+        self.waiting.pop(0).callback(outcome)
+
+
+class House:
+    """The dispatcher and all it stands on."""
+
+    def __init__(self, backend: object, postmaster: Mailbox | None = None, spool: MemorySpool | None = None) -> None:
+        self.clock = Clock()
+        self.events: list[Event] = []
+        self.spool = spool or MemorySpool(self.now)
+        self.backend = backend
+        self.lanes: dict[str, str | None] = {}
+        self.dispatcher = Dispatcher(
+            DispatcherSettings("mx.example.org", RETRY, 600.0, postmaster),
+            self.spool,
+            {"out": backend},  # type: ignore[dict-item]
+            self.lane_for,
+            self,
+            self.clock,
+            self.now,
+            lambda: 0.5,
+        )
+
+    def now(self) -> float:
+        return START + self.clock.seconds()
+
+    def note(self, event: Event) -> None:
+        self.events.append(event)
+
+    def lane_for(self, recipient: Mailbox) -> str | None:
+        return self.lanes.get(str(recipient), lane_key("out", recipient.domain))
+
+    def put(
+        self, *recipients: Mailbox, sender: Mailbox | None = ALICE, claim: bool = True, lane: str | None = None
+    ) -> str:
+        """Commit a message and hand its claims on; its queue id."""
+        draft = self.spool.draft()
+        draft.write(CONTENT)
+        arrival = Arrival(sender, BodyType.SEVEN_BIT, "192.0.2.1", "x", "", "ESMTP", "s1")
+        destinations = [Destination(r, lane or f"out/{r.domain}") for r in recipients]
+        self.dispatcher.accept(result_of(draft.commit(arrival, destinations, claim)))
+        return draft.queue_id
+
+    def rows(self) -> list[QueueRow]:
+        return list(result_of(self.spool.search(Query(), 1000)))
+
+    def pass_time(self, seconds: float, step: float = 30.0) -> None:
+        while seconds > 0:
+            self.clock.advance(min(step, seconds))
+            seconds -= step
+
+    def names(self) -> list[str]:
+        return [event.name for event in self.events]

@@ -1,0 +1,333 @@
+"""The dispatcher: first attempts from memory, retries, bounces, trouble of every kind, and nothing lost."""
+
+import email
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.message import Query, RowState
+from mailgw.mail.outcome import Outcome
+from mailgw.queue.lanes import MAX_WAITING
+from mailgw.spool.memory import MemorySpool
+from tests.conftest import LoggedFailures
+from tests.deliver.dispatching import (
+    ADMIN,
+    ALICE,
+    BOB,
+    DEAD,
+    EVE,
+    LATER,
+    NEVER,
+    OK,
+    START,
+    House,
+    ScriptedBackend,
+)
+from tests.driving import result_of
+
+
+def test_a_delivered_message_is_forgotten() -> None:
+    house = House(ScriptedBackend(OK))
+    house.put(BOB)
+    assert house.rows() == []
+    assert house.names() == ["delivered"]
+
+
+def test_recipients_of_one_lane_share_an_attempt() -> None:
+    backend = ScriptedBackend(OK)
+    house = House(backend)
+    queue_id = house.put(BOB, EVE)
+    assert backend.seen == [(queue_id, (BOB, EVE))]
+
+
+def test_what_was_tried_in_vain_is_tried_by_the_schedule() -> None:
+    backend = ScriptedBackend(LATER, LATER, LATER, LATER, OK)
+    house = House(backend)
+    house.dispatcher.start()
+    house.put(BOB)
+    [row] = house.rows()
+    assert (row.due, row.attempts, row.state) == (START + 300, 1, RowState.WAITING)
+    assert "not now" in row.reason
+    tried = []
+    while house.rows():
+        before = len(backend.seen)
+        house.pass_time(30)
+        if len(backend.seen) > before:
+            tried.append(round(house.clock.seconds()))
+    gaps = [later - earlier for earlier, later in zip([0, *tried], tried, strict=False)]
+    assert gaps == pytest.approx([300, 900, 3600, 3600], abs=60)
+    assert house.names() == ["deferred"] * 4 + ["delivered"]
+
+
+def test_a_refusal_for_good_goes_back_to_the_sender() -> None:
+    house = House(ScriptedBackend(NEVER))
+    queue_id = house.put(BOB)
+    [row] = house.rows()
+    assert (row.sender, row.recipient, row.lane) == ("", str(ALICE), "out/example.org")
+    assert row.queue_id.startswith(queue_id)
+    bounce = email.message_from_bytes(result_of(house.spool.content(row.queue_id, 100_000)) or b"")
+    assert bounce.get_content_type() == "multipart/report"
+    assert "no such user" in str(bounce)
+    assert "<1@x>" in str(bounce)
+    assert house.names() == ["bounced"]
+
+
+def test_each_recipient_has_its_own_fate_and_one_bounce_tells_of_all_that_failed() -> None:
+    eve2 = Mailbox("eve2", "example.net")
+    house = House(ScriptedBackend({BOB: OK, EVE: NEVER, eve2: NEVER, ALICE: LATER}))
+    house.put(BOB, EVE, eve2, ALICE, lane="out")
+    assert [(r.sender, r.recipient) for r in house.rows()] == [(str(ALICE), str(ALICE)), ("", str(ALICE))]
+
+
+def test_what_gets_too_old_goes_back_after_a_last_attempt() -> None:
+    backend = ScriptedBackend()
+    backend.always = {BOB: LATER, ALICE: OK}
+    house = House(backend)
+    house.dispatcher.start()
+    queue_id = house.put(BOB)
+    house.pass_time(86400 - 60, 60)
+    tried = len(backend.seen)
+    assert [row.queue_id for row in house.rows() if row.sender] == [queue_id]
+    house.pass_time(300)
+    assert len([one for one in backend.seen if one[0] == queue_id]) == len(
+        [one for one in backend.seen[:tried] if one[0] == queue_id]
+    ) + 1
+    assert "bounced" in house.names()
+
+
+def test_a_host_that_was_down_for_days_still_tries_once() -> None:
+    backend = ScriptedBackend(LATER, OK)
+    house = House(backend)
+    house.put(BOB)
+    house.clock.advance(10 * 86400)
+    house.dispatcher.start()
+    house.pass_time(60)
+    assert house.rows() == []
+    assert house.names() == ["deferred", "delivered"]
+
+
+def test_the_sender_is_told_of_the_delay_once() -> None:
+    backend = ScriptedBackend()
+    backend.always = {BOB: LATER, ALICE: OK}
+    house = House(backend)
+    house.dispatcher.start()
+    house.put(BOB)
+    house.pass_time(12 * 3600)
+    assert house.names().count("delay_warning") == 1
+    assert [to for _, to in backend.seen if to == (ALICE,)] == [(ALICE,)]
+
+
+def test_a_bounce_that_fails_is_held_and_the_postmaster_gets_a_copy() -> None:
+    house = House(ScriptedBackend(NEVER, NEVER, OK), postmaster=ADMIN)
+    house.put(BOB)
+    assert [to for _, to in house.backend.seen] == [(BOB,), (ALICE,), (ADMIN,)]  # type: ignore[attr-defined]
+    [row] = house.rows()
+    assert (row.state, row.recipient, row.sender) == (RowState.HELD, str(ALICE), "")
+    assert house.names() == ["bounced", "held", "delivered"]
+
+
+def test_a_copy_for_the_postmaster_that_fails_makes_no_copy() -> None:
+    house = House(ScriptedBackend(NEVER, NEVER, NEVER), postmaster=ADMIN)
+    house.put(BOB)
+    assert [row.state for row in house.rows()] == [RowState.HELD, RowState.HELD]
+
+
+def test_a_sender_that_no_route_serves_cannot_be_told() -> None:
+    house = House(ScriptedBackend(NEVER))
+    house.lanes[str(ALICE)] = None
+    house.put(BOB)
+    [row] = house.rows()
+    assert (row.state, row.recipient) == (RowState.HELD, str(BOB))
+
+
+@pytest.mark.parametrize("says", [None, {}, "delivered", {BOB: "250"}, [OK], 250])
+def test_a_backend_that_talks_nonsense_loses_nothing(says: object) -> None:
+    house = House(ScriptedBackend(says if says is not None else object()))
+    house.put(BOB)
+    [row] = house.rows()
+    assert (row.state, row.attempts) == (RowState.WAITING, 1)
+
+
+@pytest.mark.parametrize("raised", [ValueError("bug"), OSError("disk"), TemporaryFault("db")])
+def test_a_backend_that_raises_loses_nothing(raised: Exception, logged_failures: LoggedFailures) -> None:
+    house = House(ScriptedBackend(raised))
+    house.put(BOB)
+    assert logged_failures.take() == [raised]
+    [row] = house.rows()
+    assert (row.state, row.attempts) == (RowState.WAITING, 1)
+    assert type(raised).__name__ in row.reason
+
+
+def test_a_backend_that_hangs_is_given_up() -> None:
+    house = House(ScriptedBackend())
+    house.dispatcher.start()
+    house.put(BOB)
+    house.pass_time(590)
+    assert house.rows()[0].state == RowState.ACTIVE
+    house.pass_time(90)
+    [row] = house.rows()
+    assert (row.state, row.attempts) == (RowState.WAITING, 1)
+    assert "600 seconds" in row.reason
+
+
+def test_no_more_attempts_at_once_than_the_backend_bears() -> None:
+    backend = ScriptedBackend(concurrency=2)
+    house = House(backend)
+    for _ in range(5):
+        house.put(BOB)
+    house.put(ALICE)
+    assert [to for _, to in backend.seen] == [(BOB,), (BOB,), (ALICE,)]
+    backend.let_go()
+    assert len(backend.seen) == 4
+    for _ in range(5):
+        backend.let_go()
+    assert house.rows() == []
+
+
+def test_a_lane_that_is_full_lets_mail_wait_on_disk_and_fetches_it_later() -> None:
+    backend = ScriptedBackend(concurrency=1)
+    house = House(backend)
+    house.dispatcher.start()
+    for _ in range(MAX_WAITING + 1):
+        assert house.dispatcher.has_room("out/example.net")
+        house.put(BOB)
+    assert not house.dispatcher.has_room("out/example.net")
+    assert house.dispatcher.has_room("out/example.org")
+    house.put(BOB, claim=False)
+    for _ in range(300):
+        if not backend.waiting:
+            break
+        backend.let_go()
+        house.clock.advance(0.6)
+    assert house.rows() == []
+    assert len(backend.seen) == MAX_WAITING + 2
+
+
+def test_a_dead_destination_gets_one_probe_at_a_time_and_others_do_not_notice() -> None:
+    backend = ScriptedBackend(DEAD, concurrency=10)
+    house = House(backend)
+    house.put(BOB)
+    for _ in range(3):
+        house.put(EVE)
+    house.put(ALICE)
+    assert [to for _, to in backend.seen] == [(BOB,), (ALICE,)]
+    house.clock.advance(1)
+    assert [to for _, to in backend.seen] == [(BOB,), (ALICE,), (EVE,)]
+    backend.let_go()
+    assert len(backend.seen) == 3
+    backend.let_go()
+    assert [to for _, to in backend.seen[3:]] == [(EVE,), (EVE,)]
+
+
+def test_trouble_with_one_recipient_does_not_slow_the_lane() -> None:
+    backend = ScriptedBackend(LATER, OK)
+    house = House(backend)
+    house.put(BOB)
+    house.put(EVE)
+    assert len(backend.seen) == 2
+
+
+class RefusingSpool(MemorySpool):
+    """A disk that takes no record until it is told to."""
+
+    refuses = 0
+
+    async def record(self, *args: object, **kwargs: object) -> object:  # type: ignore[override]
+        if self.refuses:
+            self.refuses -= 1
+            raise TemporaryFault("disk full")
+        return await super().record(*args, **kwargs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("outcome", [OK, NEVER, LATER])
+def test_a_result_that_the_disk_refuses_is_written_again_and_not_delivered_again(outcome: Outcome) -> None:
+    spool = RefusingSpool(lambda: START)
+    backend = ScriptedBackend(outcome)
+    house = House(backend, spool=spool)
+    spool.refuses = 2
+    house.put(BOB)
+    assert house.rows()[0].state == RowState.ACTIVE
+    house.clock.advance(1)
+    house.clock.advance(5)
+    assert len([one for one in backend.seen if one[1] == (BOB,)]) == 1
+    assert [row.attempts for row in house.rows() if row.recipient == str(BOB)] == ([1] if outcome is LATER else [])
+
+
+def test_nothing_is_attempted_while_results_could_not_be_written() -> None:
+    backend = ScriptedBackend(OK)
+    house = House(backend)
+    house.put(BOB, claim=False)
+    house.spool.is_full = True
+    house.dispatcher.start()
+    house.clock.advance(1)
+    assert backend.seen == []
+    house.spool.is_full = False
+    house.pass_time(10, 1)
+    assert len(backend.seen) == 1
+
+
+def test_the_operators_retry_is_not_kept_waiting() -> None:
+    backend = ScriptedBackend(DEAD, OK)
+    house = House(backend)
+    house.dispatcher.start()
+    house.put(BOB)
+    assert result_of(house.spool.retry(Query())) == 1
+    house.dispatcher.poke()
+    house.clock.advance(1)
+    assert house.rows() == []
+
+
+def test_what_the_operator_removed_while_it_was_tried_stays_removed() -> None:
+    backend = ScriptedBackend()
+    house = House(backend)
+    house.put(BOB)
+    assert result_of(house.spool.remove(Query())) == 1
+    backend.let_go(LATER)
+    assert house.rows() == []
+
+
+def test_a_backend_that_is_gone_leaves_its_mail_to_the_routes_of_today() -> None:
+    backend = ScriptedBackend(OK)
+    house = House(backend)
+    house.put(BOB, lane="gone/example.net")
+    assert house.rows() == []
+    house.lanes[str(EVE)] = None
+    house.put(EVE, lane="gone")
+    [row] = house.rows()
+    assert (row.attempts, "gone" in row.reason) == (1, True)
+
+
+def test_a_stop_waits_for_what_runs_and_begins_nothing() -> None:
+    backend = ScriptedBackend(concurrency=1)
+    house = House(backend)
+    house.put(BOB)
+    house.put(BOB)
+    stopped = Deferred.fromCoroutine(house.dispatcher.stop(30.0))
+    assert not stopped.called
+    assert not house.dispatcher.has_room("out/example.net")
+    backend.let_go()
+    assert stopped.called
+    assert len(backend.seen) == 1
+    assert len(house.rows()) == 1
+
+
+def test_a_stop_has_a_limit_and_what_it_cut_off_is_not_counted() -> None:
+    house = House(ScriptedBackend())
+    house.put(BOB)
+    stopped = Deferred.fromCoroutine(house.dispatcher.stop(30.0))
+    house.clock.advance(31)
+    assert stopped.called
+    assert [row.attempts for row in house.rows()] == [0]
+    assert house.clock.getDelayedCalls() == []
+
+
+def test_a_thousand_attempts_that_end_at_once_need_no_deep_stack() -> None:
+    backend = ScriptedBackend(concurrency=1)
+    house = House(backend)
+    for _ in range(MAX_WAITING):
+        house.put(BOB)
+    backend.script = [OK] * MAX_WAITING
+    backend.let_go()
+    assert house.rows() == []
