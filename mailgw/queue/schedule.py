@@ -32,7 +32,8 @@ def next_due(settings: RetrySettings, now: float, arrived: float, attempts: int,
 
 def is_expired(settings: RetrySettings, now: float, arrived: float) -> bool:
     """Whether a failed attempt at ``now`` was the last one."""
-    return now - arrived >= settings.give_up_after
+    # The same sum as in next_due, so that the attempt at the age limit is never a rounding error too early.
+    return now >= arrived + settings.give_up_after
 
 
 def wants_warning(settings: RetrySettings, now: float, arrived: float, warned: bool) -> bool:

@@ -1,0 +1,122 @@
+"""What an outcome means, as a table; and whole lives of recipients that never get through."""
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailgw.mail.outcome import Outcome, Permanence, Scope, delivered, permanent, refused, temporary
+from mailgw.mail.reply import Reply
+from mailgw.queue.fate import DELIVERED, Delivered, Fail, Fate, Hold, Retry, judge
+from mailgw.queue.schedule import RetrySettings
+
+HOP = "mx1.example.org [192.0.2.1]:25"
+SETTINGS = RetrySettings(schedule=(60.0, 600.0), warn_after=3600.0, give_up_after=86400.0, jitter=0.0)
+NOW = 1_795_510_000.0
+NO_USER = Reply(550, "5.1.1", ("No such user",))
+LATER = Reply(450, "4.2.1", ("Try later",))
+
+
+def fate_of(
+    outcome: Outcome, age: float = 0.0, attempts: int = 1, warned: bool = False, has_sender: bool = True
+) -> Fate:
+    return judge(outcome, SETTINGS, NOW, NOW - age, attempts, warned, has_sender, lambda: 0.5)
+
+
+@pytest.mark.parametrize("age", [0.0, 3600.0, 1e9])
+@pytest.mark.parametrize("has_sender", [True, False])
+def test_what_is_delivered_is_done_at_any_age(age: float, has_sender: bool) -> None:
+    assert fate_of(delivered(Reply(250, "2.0.0", ("Ok",)), HOP), age, has_sender=has_sender) is DELIVERED
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_a_permanent_refusal_goes_back_with_the_peers_words(scope: Scope) -> None:
+    assert fate_of(refused(NO_USER, scope, HOP)) == Fail(NO_USER)
+    assert fate_of(refused(NO_USER, scope, HOP), has_sender=False) == Hold(NO_USER)
+
+
+@pytest.mark.parametrize(
+    ("age", "attempts", "warned", "has_sender", "expected"),
+    [
+        (0.0, 1, False, True, Retry(NOW + 60, False)),
+        (0.0, 2, False, True, Retry(NOW + 600, False)),
+        (3599.0, 5, False, True, Retry(NOW + 600, False)),
+        (3600.0, 5, False, True, Retry(NOW + 600, True)),
+        (3600.0, 5, True, True, Retry(NOW + 600, False)),
+        (3600.0, 5, False, False, Retry(NOW + 600, False)),  # nobody to warn
+        (86399.0, 9, True, True, Retry(NOW + 1, False)),
+    ],
+)
+def test_temporary_trouble_is_tried_again(
+    age: float, attempts: int, warned: bool, has_sender: bool, expected: Fate
+) -> None:
+    assert fate_of(refused(LATER, Scope.RECIPIENT, HOP), age, attempts, warned, has_sender) == expected
+
+
+@pytest.mark.parametrize("warned", [True, False])
+def test_age_makes_trouble_final_and_says_what_the_last_trouble_was(warned: bool) -> None:
+    gave_up = Reply(550, "5.4.7", ("Gave up after 12 attempts; the last one: 450 4.2.1 Try later",))
+    assert fate_of(refused(LATER, Scope.HOST, HOP), 86400.0, 12, warned) == Fail(gave_up)
+    assert fate_of(refused(LATER, Scope.HOST, HOP), 86400.0, 12, warned, has_sender=False) == Hold(gave_up)
+
+
+def test_a_5yz_that_is_counted_as_temporary_is_tried_again() -> None:
+    # A login that is refused is our configuration's trouble, not the message's.
+    outcome = attrs.evolve(temporary("4.7.8", "x", Scope.HOST, HOP), reply=Reply(535, "5.7.8", ("Bad password",)))
+    assert fate_of(outcome) == Retry(NOW + 60, False)
+
+
+def test_a_verdict_of_our_own() -> None:
+    assert fate_of(permanent("5.1.10", "null MX", Scope.RECIPIENT, "")) == Fail(Reply(550, "5.1.10", ("null MX",)))
+
+
+def life(arrived: float, has_sender: bool) -> list[tuple[float, str]]:
+    """Age and fate of each attempt of a recipient that is always put off."""
+    now, attempts, warned, lived = arrived, 0, False, []
+    while True:
+        attempts += 1
+        outcome = refused(LATER, Scope.RECIPIENT, HOP)
+        fate = judge(outcome, SLOW, now, arrived, attempts, warned, has_sender, lambda: 0.5)
+        word = type(fate).__name__ + (" warn" if isinstance(fate, Retry) and fate.warn else "")
+        lived.append((now - arrived, word))
+        if not isinstance(fate, Retry):
+            return lived
+        warned = warned or fate.warn
+        now = fate.due
+
+
+SLOW = RetrySettings(schedule=(1800.0, 7200.0, 14400.0), warn_after=14400.0, give_up_after=43200.0, jitter=0.0)
+
+
+def test_a_whole_life() -> None:
+    assert life(NOW, True) == [
+        (0, "Retry"), (1800, "Retry"), (9000, "Retry"), (23400, "Retry warn"), (37800, "Retry"), (43200, "Fail"),
+    ]
+    assert life(NOW, False) == [
+        (0, "Retry"), (1800, "Retry"), (9000, "Retry"), (23400, "Retry"), (37800, "Retry"), (43200, "Hold"),
+    ]
+
+
+OUTCOMES = st.builds(
+    Outcome,
+    st.sampled_from(Permanence),
+    st.sampled_from(Scope),
+    st.builds(Reply, st.integers(200, 599), st.sampled_from(["", "5.1.1", "4.0.0"]), st.just(("words",))),
+    st.just(HOP),
+)
+
+
+@given(OUTCOMES, st.floats(0, 2e5), st.integers(1, 99), st.booleans(), st.booleans(), st.floats(0, 1))
+def test_only_permanence_or_age_is_final_and_nothing_without_a_sender_is_bounced(
+    outcome: Outcome, age: float, attempts: int, warned: bool, has_sender: bool, chance: float
+) -> None:
+    fate = judge(outcome, SETTINGS, NOW, NOW - age, attempts, warned, has_sender, lambda: chance)
+    is_final = outcome.permanence is Permanence.PERMANENT or age >= SETTINGS.give_up_after
+    if outcome.is_delivered:
+        assert isinstance(fate, Delivered)
+    elif is_final:
+        assert isinstance(fate, Fail if has_sender else Hold)
+    else:
+        assert isinstance(fate, Retry)
+        assert NOW < fate.due <= NOW - age + SETTINGS.give_up_after
+        assert not (fate.warn and (warned or not has_sender))

@@ -1,0 +1,116 @@
+"""Whole schedules as lists: when each attempt is made, of a recipient that fails every time."""
+
+import functools
+from collections.abc import Callable
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailgw.queue.schedule import RetrySettings, is_expired, next_due, wants_warning
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+ARRIVED = 1_795_510_000.25
+
+# As the configuration has it by default, but for the jitter.
+USUAL = RetrySettings(
+    schedule=(5 * MINUTE, 10 * MINUTE, 20 * MINUTE, 40 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR),
+    warn_after=4 * HOUR,
+    give_up_after=DAY,
+    jitter=0.0,
+)
+
+
+def middle() -> float:
+    return 0.5
+
+
+def ages_of_attempts(
+    settings: RetrySettings, seconds_each: float = 0.0, chance: Callable[[], float] = middle
+) -> list[float]:
+    """The age of the message at the start of each attempt up to the last one."""
+    now, ages = ARRIVED, [0.0]
+    while not is_expired(settings, now + seconds_each, ARRIVED):
+        due = next_due(settings, now + seconds_each, ARRIVED, len(ages), chance)
+        assert due > now
+        now = due
+        ages.append(now - ARRIVED)
+        assert len(ages) < 1000
+    return ages
+
+
+def test_a_whole_schedule() -> None:
+    minutes = [age / MINUTE for age in ages_of_attempts(USUAL)]
+    # The last wait repeats, and the last attempt stands at the age limit itself.
+    assert minutes == [0, 5, 15, 35, 75, 135, 255, 495, 735, 975, 1215, 1440]
+
+
+def test_attempts_that_take_time_push_the_later_ones() -> None:
+    hours = [age / HOUR for age in ages_of_attempts(attrs.evolve(USUAL, schedule=(HOUR, 5 * HOUR)), HOUR)]
+    assert hours == [0, 2, 8, 14, 20, 24]
+
+
+def test_one_wait_repeats() -> None:
+    assert ages_of_attempts(attrs.evolve(USUAL, schedule=(DAY / 4,))) == [0, DAY / 4, DAY / 2, DAY * 3 / 4, DAY]
+
+
+def test_a_wait_beyond_the_age_limit_ends_at_it() -> None:
+    assert ages_of_attempts(attrs.evolve(USUAL, schedule=(7 * DAY,))) == [0, DAY]
+
+
+@pytest.mark.parametrize(("chance", "wait"), [(0.0, 240), (0.25, 270), (0.5, 300), (1.0, 360)])
+def test_jitter_spreads_to_both_sides(chance: float, wait: float) -> None:
+    settings = attrs.evolve(USUAL, jitter=0.2)
+    assert next_due(settings, ARRIVED, ARRIVED, 1, lambda: chance) == pytest.approx(ARRIVED + wait)
+
+
+def test_after_the_age_limit_a_held_recipient_that_the_operator_retried_waits_as_ever() -> None:
+    late = ARRIVED + 9 * DAY
+    assert next_due(USUAL, late, ARRIVED, 3, middle) == late + 20 * MINUTE
+
+
+def test_attempts_below_one_wait_like_the_first() -> None:
+    assert next_due(USUAL, ARRIVED, ARRIVED, 0, middle) == ARRIVED + 5 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("age", "expired"), [(0, False), (DAY - 0.001, False), (DAY, True), (2 * DAY, True), (-9, False)]
+)
+def test_when_an_attempt_was_the_last(age: float, expired: bool) -> None:
+    assert is_expired(USUAL, ARRIVED + age, ARRIVED) is expired
+
+
+@pytest.mark.parametrize(
+    ("age", "warned", "wants"),
+    [
+        (4 * HOUR - 1, False, False),
+        (4 * HOUR, False, True),
+        (4 * HOUR, True, False),
+        (DAY - 1, False, True),
+        (DAY, False, False),  # it goes back instead
+    ],
+)
+def test_a_warning_comes_once(age: float, warned: bool, wants: bool) -> None:
+    assert wants_warning(USUAL, ARRIVED + age, ARRIVED, warned) is wants
+
+
+@given(
+    schedule=st.lists(st.floats(HOUR, 30 * DAY), min_size=1, max_size=9),
+    jitter=st.floats(0, 0.9),
+    give_up=st.floats(60, 10 * DAY),
+    arrived=st.floats(0, 4e9),
+    chances=st.lists(st.floats(0, 1), min_size=1, max_size=5),
+)
+def test_nothing_expires_without_an_attempt_after_its_age(
+    schedule: list[float], jitter: float, give_up: float, arrived: float, chances: list[float]
+) -> None:
+    settings = RetrySettings(tuple(schedule), 4 * HOUR, give_up, jitter)
+    now, attempts = arrived, 1
+    while not is_expired(settings, now, arrived):
+        chance = functools.partial(chances.__getitem__, attempts % len(chances))
+        due = next_due(settings, now, arrived, attempts, chance)
+        assert now < due <= arrived + give_up
+        now, attempts = due, attempts + 1
+        assert attempts < 5000
+    assert now == arrived + give_up
