@@ -1,7 +1,7 @@
 """The Maildir backend: who exists, what lands in whose folder, what the world's trouble comes to."""
 
 import errno
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from mailgw.mail.errors import LocalProtocolError, TemporaryFault
 from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome, Permanence
 from mailgw.store.maildir import Maildirs, UniqueNames
+from tests.fake_threads import FakeThreads
 from tests.store.fake_disk import ScriptedDisk
 
 ALICE = Mailbox("alice", "example.org")
@@ -25,41 +26,6 @@ TAGGED = Mailbox("alice+lists", "example.org")
 BOB = Mailbox("bob", "example.org")
 NOBODY = Mailbox("nobody", "example.org")
 TEXT = b"Subject: hello\r\n\r\n\xe9\r\n.dot\r\n"
-
-
-class FakeThreads:
-    """A reactor and its thread pool in one: work is done when ``run`` is called, or at once."""
-
-    def __init__(self) -> None:
-        self.at_once = True
-        self.work: list[Callable[[], None]] = []
-
-    def callFromThread(self, work: Callable[..., Any], *arguments: Any) -> None:
-        work(*arguments)
-
-    def callInThreadWithCallback(self, on_result: Any, work: Callable[..., Any], *arguments: Any) -> None:
-        def do() -> None:
-            try:
-                result = work(*arguments)
-            except Exception:  # noqa: BLE001 - as a pool does
-                on_result(False, Failure())
-            else:
-                on_result(True, result)
-
-        self._take(do)
-
-    def callInThread(self, work: Callable[..., Any], *arguments: Any) -> None:
-        self._take(lambda: work(*arguments))
-
-    def _take(self, do: Callable[[], None]) -> None:
-        if self.at_once:
-            do()
-        else:
-            self.work.append(do)
-
-    def run(self, count: int = 1) -> None:
-        for _ in range(count):
-            self.work.pop(0)()
 
 
 class FakeAccounts:
