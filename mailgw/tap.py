@@ -4,11 +4,11 @@ import pwd
 import sys
 from typing import Any, ClassVar
 
-import twisted
 from twisted.application.service import IService
 from twisted.python import usage
 
 import mailgw
+import twisted
 from mailgw.config.checks import owner_faults
 from mailgw.config.files import Owner
 from mailgw.config.load import load
