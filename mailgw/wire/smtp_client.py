@@ -102,7 +102,7 @@ NEED_DATA: Final = Signal.NEED_DATA
 class Step(enum.Enum):
     """Which answer is awaited, and so which time limit runs (RFC 5321 s4.5.3.2)."""
 
-    GREETING = "greeting"
+    GREETING = "the greeting"
     HELLO = "the answer to EHLO"
     STARTTLS = "the answer to STARTTLS"
     HANDSHAKE = "the TLS handshake"
