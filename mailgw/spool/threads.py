@@ -1,6 +1,7 @@
 """A few threads for blocking file work, whose results come back in the reactor's thread."""
 
 from collections.abc import Callable
+from threading import Thread
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -31,6 +32,8 @@ class Threads:
     def __init__(self, reactor: Reactor, count: int, name: str) -> None:
         self._reactor = reactor
         self._pool = ThreadPool(minthreads=0, maxthreads=count, name=name)
+        # Daemons: a process that ends without close() must not hang.
+        self._pool.threadFactory = _Daemon
         self._pool.start()
         self._closed = False
 
@@ -69,3 +72,8 @@ class Threads:
     def join(self) -> None:
         """Wait for all work; blocks, so not in the reactor's thread, and after ``refuse``."""
         self._pool.stop()
+
+
+class _Daemon(Thread):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs, daemon=True)

@@ -1,0 +1,119 @@
+"""The door to the disk: files that are whole, and folders that last."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailgw.disk import Disk
+
+STEPS = ("create", "write", "sync", "close", "rename", "remove", "sync_folder", "new_folder")
+
+
+class Stopped(Exception):
+    pass
+
+
+class BrittleDisk(Disk):
+    """Stops before the step of that number, with an error of ours; notes the steps."""
+
+    def __init__(self, steps: int, error: Exception) -> None:
+        self.done: list[str] = []
+        self._left = steps
+        self._error = error
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        return self._step(name, found) if name in STEPS else found
+
+    def _step(self, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any) -> Any:
+            if self._left == 0:
+                raise self._error
+            self._left -= 1
+            self.done.append(name)
+            return step(*args)
+
+        return counted
+
+
+def test_an_atomic_write_is_synced_before_and_after_the_rename(tmp_path: Path) -> None:
+    disk = BrittleDisk(-1, Stopped())
+    disk.write_atomically(str(tmp_path / "file"), b"new", 0o640)
+    assert disk.done == ["remove", "create", "write", "sync", "close", "rename", "sync_folder"]
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("steps", range(7))
+def test_a_crash_leaves_the_old_file_or_the_new_one(tmp_path: Path, steps: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(Stopped):
+        BrittleDisk(steps, Stopped()).write_atomically(str(path), b"new")
+    assert path.read_bytes() in (b"old", b"new")
+    Disk().write_atomically(str(path), b"newer")  # the crash's leftover is no obstacle
+    assert path.read_bytes() == b"newer"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
+    class RefusingDisk(Disk):
+        def write(self, descriptor: int, chunks: Any) -> None:
+            raise OSError("full")
+
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(OSError, match="full"):
+        RefusingDisk().write_atomically(str(tmp_path / "file"), b"new")
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_folder_is_made_with_those_above_it_and_each_parent_synced(tmp_path: Path) -> None:
+    disk = BrittleDisk(-1, Stopped())
+    disk.make_folder(str(tmp_path / "a" / "b"))
+    assert disk.done == ["new_folder", "sync_folder"] * 2
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700
+    disk.make_folder(str(tmp_path / "a" / "b"))
+    assert len(disk.done) == 4
+
+
+def test_a_folder_that_somebody_else_makes_meanwhile(tmp_path: Path) -> None:
+    class LateDisk(Disk):
+        def new_folder(self, path: str) -> None:
+            os.mkdir(path)
+            super().new_folder(path)
+
+    LateDisk().make_folder(str(tmp_path / "a"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileExistsError):
+        Disk().make_folder(str(tmp_path / "file"))
+
+
+def test_append_read_names_and_space(tmp_path: Path) -> None:
+    disk = Disk()
+    path = str(tmp_path / "file")
+    for chunks in ([b"ab", b"c"], [b"de"]):
+        descriptor = disk.append(path)
+        disk.write(descriptor, chunks)
+        disk.close(descriptor)
+    assert disk.read(path, 1, 3) == b"bcd"
+    assert disk.read(path, 1, 100) == b"bcde"
+    assert disk.read(path, 9, 1) == b""
+    assert disk.names(str(tmp_path)) == ["file"]
+    disk.remove(path)
+    disk.remove(path)
+    assert disk.free_octets(str(tmp_path)) > 0
+
+
+def test_a_write_goes_on_where_the_system_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, octets: write(descriptor, bytes(octets[:3])))
+    disk = Disk()
+    descriptor = disk.create(str(tmp_path / "file"))
+    disk.write(descriptor, [b"0123456789"])
+    disk.close(descriptor)
+    assert (tmp_path / "file").read_bytes() == b"0123456789"
