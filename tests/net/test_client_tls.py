@@ -1,0 +1,174 @@
+"""TLS towards others, real handshakes over the loopback: which certificates serve which mode."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+import trustme
+from OpenSSL import SSL
+from twisted.internet import reactor as real_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.protocol import Factory
+from twisted.protocols.basic import LineReceiver
+from zope.interface import implementer
+
+from mailgw.deliver.smtp import SmtpBackend, TlsMode
+from mailgw.deliver.smtp_hops import Hop
+from mailgw.net.client_tls import ClientTls, tls_fault_text
+from tests.deliver.smtp_net import ANN, message, settings
+from tests.fakes_dns import FakeResolver
+
+
+class Server(LineReceiver):
+    """Just enough SMTP, with STARTTLS or, where the factory says so, TLS first."""
+
+    in_content = False
+
+    def connectionMade(self) -> None:
+        self.secure = self.factory.implicit
+        if self.factory.implicit:
+            self.transport.startTLS(self.factory.tls)
+        self.sendLine(b"220 hi")
+
+    def lineReceived(self, line: bytes) -> None:
+        self.factory.lines.append((line, self.secure))
+        if self.in_content:
+            if line == b".":
+                self.in_content = False
+                self.sendLine(b"250 2.0.0 secure" if self.secure else b"250 2.0.0 clear")
+        elif line.startswith(b"EHLO"):
+            self.sendLine(b"250 mx" if self.secure else b"250-mx\r\n250 STARTTLS")
+        elif line == b"STARTTLS":
+            self.sendLine(b"220 go")
+            self.transport.startTLS(self.factory.tls)
+            self.secure = True
+        elif line == b"DATA":
+            self.in_content = True
+            self.sendLine(b"354 go")
+        elif line == b"QUIT":
+            self.transport.loseConnection()
+        else:
+            self.sendLine(b"250 ok")
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerTls:
+    def __init__(self, context: SSL.Context) -> None:
+        self._context = context
+
+    def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:
+        return SSL.Connection(self._context, None)
+
+
+class Place:
+    """A certificate authority, and servers with certificates of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.authority = trustme.CA()
+        self.ca_file = str(folder / "ca.pem")
+        self.authority.cert_pem.write_to_path(self.ca_file)
+        self.ports: list[Any] = []
+
+    def serve(self, name: str, implicit: bool = False, broken: bool = False) -> tuple[int, list[tuple[bytes, bool]]]:
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        if not broken:
+            self.authority.issue_cert(name).configure_cert(context)
+        factory: Any = Factory.forProtocol(Server)
+        factory.noisy = False
+        factory.tls = ServerTls(context)
+        factory.implicit = implicit
+        factory.lines = []
+        port = real_reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.ports.append(port)
+        return port.getHost().port, factory.lines
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    it = Place(tmp_path)
+    yield it
+    for port in it.ports:
+        pytest_twisted.blockon(port.stopListening())
+
+
+async def sent(place: Place, port: int, mode: TlsMode, host: str = "mx.example", ca: bool = True) -> str:
+    """What became of a message to ``host``, which is the loopback in truth."""
+    backend = SmtpBackend(
+        settings(hosts=(f"{host}:{port}",), tls=mode, ca_file=place.ca_file if ca else None),
+        real_reactor, FakeResolver(address_records={"mx.example": ["127.0.0.1"]}), list.reverse, frozenset(),
+    )
+    backend.startService()
+    outcomes = await Deferred.fromCoroutine(backend.deliver(message(), [ANN]))
+    backend.stopService()
+    return str(outcomes[ANN].reply)
+
+
+@pytest_twisted.ensureDeferred
+async def test_opportunistic_takes_any_certificate(place: Place) -> None:
+    port, lines = place.serve("other.example")
+    assert await sent(place, port, TlsMode.OPPORTUNISTIC) == "250 2.0.0 secure"
+    assert (b"MAIL FROM:<sender@example.net>", True) in lines
+
+
+@pytest_twisted.ensureDeferred
+async def test_opportunistic_goes_on_in_clear(place: Place) -> None:
+    port, _ = place.serve("mx.example", broken=True)
+    assert await sent(place, port, TlsMode.OPPORTUNISTIC) == "250 2.0.0 clear"
+    assert (await sent(place, port, TlsMode.ENCRYPT)).startswith("451 4.7.5 The TLS handshake failed: ")
+
+
+@pytest_twisted.ensureDeferred
+async def test_verify_wants_chain_and_name(place: Place) -> None:
+    port, _ = place.serve("mx.example")
+    assert await sent(place, port, TlsMode.VERIFY) == "250 2.0.0 secure"
+    assert "certificate verify failed" in await sent(place, port, TlsMode.VERIFY, ca=False)
+    port, lines = place.serve("other.example")
+    assert await sent(place, port, TlsMode.VERIFY) == "451 4.7.5 The certificate does not name mx.example"
+    assert [line for line, secure in lines if secure] == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_addresses_are_verified_as_addresses(place: Place) -> None:
+    port, _ = place.serve("127.0.0.1")
+    assert await sent(place, port, TlsMode.VERIFY, "127.0.0.1") == "250 2.0.0 secure"
+    port, _ = place.serve("localhost")
+    assert await sent(place, port, TlsMode.VERIFY, "127.0.0.1") == "451 4.7.5 The certificate does not name 127.0.0.1"
+
+
+@pytest_twisted.ensureDeferred
+async def test_implicit_trusts_the_loopback(place: Place) -> None:
+    port, lines = place.serve("other.example", implicit=True)
+    assert await sent(place, port, TlsMode.IMPLICIT) == "250 2.0.0 secure"
+    assert b"STARTTLS" not in [line for line, _ in lines]
+
+
+@pytest_twisted.ensureDeferred
+async def test_implicit_verifies_elsewhere(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Hop, "is_loopback", False)
+    port, _ = place.serve("mx.example", implicit=True)
+    assert await sent(place, port, TlsMode.IMPLICIT) == "250 2.0.0 secure"
+    port, _ = place.serve("other.example", implicit=True)
+    assert await sent(place, port, TlsMode.IMPLICIT) == "451 4.7.5 The certificate does not name mx.example"
+    assert "certificate verify failed" in await sent(place, port, TlsMode.IMPLICIT, ca=False)
+
+
+@pytest_twisted.ensureDeferred
+async def test_implicit_to_a_server_in_clear_never_falls_back(place: Place) -> None:
+    port, lines = place.serve("mx.example")
+    assert (await sent(place, port, TlsMode.IMPLICIT)).startswith("451 4.7.5 The TLS handshake failed: ")
+    assert not [line for line, _ in lines if line.startswith(b"EHLO")]
+
+
+def test_a_ca_file_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none\.pem: not a readable PEM file"):
+        ClientTls(True, str(tmp_path / "none.pem"))
+
+
+def test_reasons_are_one_line() -> None:
+    assert tls_fault_text(SSL.Error([("SSL routines", "", "wrong version number")])) == "wrong version number"
+    assert tls_fault_text(SSL.Error()) == ""
+    assert tls_fault_text(OSError("x" * 300)) == "x" * 200
