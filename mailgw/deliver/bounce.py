@@ -52,7 +52,7 @@ class Notices:
         copy would fail as well, and so on without end.
         """
         postmaster = self._postmaster
-        if postmaster is None or any([_same(report.recipient, postmaster) for report in reports]):
+        if postmaster is None or any(_same(report.recipient, postmaster) for report in reports):
             return None
         return await self._notice(dsn.undeliverable_copy, "p", postmaster, message, row, reports, now)
 

@@ -60,7 +60,8 @@ class Report:
 
 @attrs.frozen
 class _Kind:
-    """What tells one kind of notice from another; ``opening`` may use hostname, queue_id, arrived, until."""
+    """What tells one kind of notice from another.  ``opening`` and ``closing`` may use hostname, queue_id,
+    arrived, until; ``attached`` stands where there is a header to quote."""
 
     subject: str
     action: str  # RFC 3464 s2.3.3
@@ -68,6 +69,7 @@ class _Kind:
     auto_submitted: str  # RFC 3834 s5
     opening: str
     closing: str
+    attached: str
 
 
 _BOUNCE = _Kind(
@@ -80,7 +82,7 @@ _BOUNCE = _Kind(
     "further attempt is made.",
     "What you can do: look for a typing error in the address; read the words above, which often say what is "
     "wrong; reach the recipient in another way. If you ask for help, give postmaster@{hostname} this queue id: "
-    "{queue_id}\n\n"
+    "{queue_id}",
     "The header of your message is attached.",
 )
 _DELAY = _Kind(
@@ -91,7 +93,7 @@ _DELAY = _Kind(
     "This is the mail system at {hostname}.\n\n"
     "Your message of {arrived} has not yet been delivered to the recipients below. We go on trying{until}. "
     "YOU NEED NOT SEND IT AGAIN: if it cannot be delivered at all, you will be told.",
-    "If you ask for help, give postmaster@{hostname} this queue id: {queue_id}\n\n"
+    "If you ask for help, give postmaster@{hostname} this queue id: {queue_id}",
     "The header of your message is attached.",
 )
 _UNDELIVERABLE = _Kind(
@@ -107,7 +109,7 @@ _UNDELIVERABLE = _Kind(
     "What you can do:\n\n"
     "mailgw queue show {queue_id}\n"
     "mailgw queue retry {queue_id}\n"
-    "mailgw queue remove {queue_id}\n\n"
+    "mailgw queue remove {queue_id}",
     "The header of the message is attached.",
 )
 
@@ -169,9 +171,9 @@ def _notice(
     reports: Sequence[Report],
     header: bytes,
 ) -> bytes:
-    words = _human_part(kind, hostname, queue_id, arrived, reports)
-    status = _delivery_status(kind, hostname, queue_id, arrived, reports)
     fields, encoding = _quoted(_fields_of(header))
+    words = _human_part(kind, hostname, queue_id, arrived, reports, kind.attached if fields else "")
+    status = _delivery_status(kind, hostname, queue_id, arrived, reports)
     # RFC 2046 s5.1.1: the boundary must not stand in a part.  "=_" is in no quoted-printable line.
     count = 0
     while (boundary := f"=_{count}_{notice_id}").encode() in b"\n".join((words, status, fields)):
@@ -218,7 +220,9 @@ def _notice(
 
 # --- for people -----------------------------------------------------------------------------------
 
-def _human_part(kind: _Kind, hostname: str, queue_id: str, arrived: float, reports: Sequence[Report]) -> bytes:
+def _human_part(
+    kind: _Kind, hostname: str, queue_id: str, arrived: float, reports: Sequence[Report], attached: str
+) -> bytes:
     untils = [r.will_retry_until for r in reports if r.will_retry_until is not None]
     facts = {
         "hostname": hostname,
@@ -236,6 +240,8 @@ def _human_part(kind: _Kind, hostname: str, queue_id: str, arrived: float, repor
         lines += _wrapped(_words(report.reply), " " * 8)
         lines.append("")
     lines += _paragraphs(kind.closing.format_map(facts))
+    if attached:
+        lines += ["", attached]
     return _joined(lines)
 
 
@@ -285,7 +291,7 @@ def _status(reply: Reply, status_class: str) -> str:
 
 def _words(reply: Reply) -> str:
     """A reply as one line of printable ASCII that can be folded anywhere 400 characters allow."""
-    text = _ascii(str(reply))
+    text = " ".join(_ascii(str(reply)).split())
     if len(text) > MAX_WORDS:
         text = text[:MAX_WORDS] + " ..."
     return _LONG_WORD.sub(r"\g<0> ", text)

@@ -1,0 +1,316 @@
+"""Notices as other people's software reads them: through the standard library's parser, and octet by octet."""
+
+import email
+import email.policy
+import re
+from collections.abc import Callable, Sequence
+from email.message import EmailMessage
+from typing import cast
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailgw.mail.address import Mailbox, parse_mailbox
+from mailgw.mail.reply import Reply
+from mailgw.queue.dsn import MAX_HEADER_OCTETS, Report, bounce, delay_warning, undeliverable_copy
+
+Maker = Callable[[str, str, str, Mailbox, float, float, Sequence[Report], bytes], bytes]
+
+ALICE, BOB = Mailbox("alice", "example.net"), Mailbox("bob", "example.org")
+ARRIVED, NOW = 1_795_510_000.0, 1_795_514_400.0
+HEADER = b"Received: from a\r\n\tby b\r\nSubject: Hello\r\nX-Empty:\r\n"
+NO_USER = Report(BOB, Reply(550, "5.1.1", ("No such user", "here")), "mx1.example.org [192.0.2.1]:25", 1, None, NOW)
+LATE = Report(
+    BOB, Reply(450, "4.2.1", ("Try later",)), "mx1.example.org [192.0.2.1]:25", 7, ARRIVED + 432_000, NOW - 60
+)
+
+
+def made(maker: Maker, reports: Sequence[Report] = (NO_USER,), header: bytes = HEADER, to: Mailbox = ALICE) -> bytes:
+    return maker("mx.example.net", "q1b7", "q1", to, ARRIVED, NOW, reports, header)
+
+
+def parsed(octets: bytes) -> EmailMessage:
+    message = email.message_from_bytes(octets, policy=email.policy.default)
+    assert not message.defects
+    for part in message.walk():
+        assert not part.defects, part
+    return cast(EmailMessage, message)
+
+
+def parts_of(octets: bytes) -> list[EmailMessage]:
+    return cast(list[EmailMessage], parsed(octets).get_payload())
+
+
+def status_groups(octets: bytes) -> list[EmailMessage]:
+    """The groups of fields in the report: the message's, then each recipient's."""
+    return cast(list[EmailMessage], parts_of(octets)[1].get_payload())
+
+
+def words_of(octets: bytes) -> str:
+    return " ".join(parts_of(octets)[0].get_content().split())
+
+
+def header_of(octets: bytes) -> bytes:
+    return cast(bytes, parts_of(octets)[2].get_payload(decode=True))
+
+
+def test_a_whole_bounce() -> None:
+    assert made(bounce).decode() == "\r\n".join([
+        "From: Mail Delivery System <MAILER-DAEMON@mx.example.net>",
+        "To: <alice@example.net>",
+        "Subject: Your message could not be delivered",
+        "Date: Tue, 24 Nov 2026 10:00:00 +0000",
+        "Message-ID: <q1b7@mx.example.net>",
+        "Auto-Submitted: auto-replied",
+        "MIME-Version: 1.0",
+        "Content-Type: multipart/report; report-type=delivery-status;",
+        '\tboundary="=_0_q1b7"',
+        "",
+        "This is a delivery report in MIME format (RFC 6522).",
+        "",
+        "--=_0_q1b7",
+        "Content-Description: Notification",
+        "Content-Type: text/plain; charset=us-ascii",
+        "",
+        "This is the mail system at mx.example.net.",
+        "",
+        "Your message of Tue, 24 Nov 2026 08:46:40 +0000 could not be delivered to",
+        "the recipients below. They will not get it, and no further attempt is made.",
+        "",
+        "    <bob@example.org>",
+        "        1 attempt, the last at mx1.example.org [192.0.2.1]:25:",
+        "        550 5.1.1 No such user here",
+        "",
+        "What you can do: look for a typing error in the address; read the words",
+        "above, which often say what is wrong; reach the recipient in another way. If",
+        "you ask for help, give postmaster@mx.example.net this queue id: q1",
+        "",
+        "The header of your message is attached.",
+        "",
+        "--=_0_q1b7",
+        "Content-Description: Delivery report",
+        "Content-Type: message/delivery-status",
+        "",
+        "Reporting-MTA: dns; mx.example.net",
+        "X-Queue-ID: q1",
+        "Arrival-Date: Tue, 24 Nov 2026 08:46:40 +0000",
+        "",
+        "Final-Recipient: rfc822; bob@example.org",
+        "Action: failed",
+        "Status: 5.1.1",
+        "Remote-MTA: dns; mx1.example.org",
+        "Diagnostic-Code: smtp; 550 5.1.1 No such user here",
+        "Last-Attempt-Date: Tue, 24 Nov 2026 10:00:00 +0000",
+        "",
+        "--=_0_q1b7",
+        "Content-Description: Header of the message",
+        "Content-Type: text/rfc822-headers",
+        "",
+        "Received: from a",
+        "\tby b",
+        "Subject: Hello",
+        "X-Empty:",
+        "",
+        "--=_0_q1b7--",
+        "",
+    ])
+
+
+def test_the_standard_library_reads_the_same() -> None:
+    message = parsed(made(bounce))
+    assert message.get_content_type() == "multipart/report"
+    assert message.get_param("report-type") == "delivery-status"
+    assert [part.get_content_type() for part in parts_of(made(bounce))] == [
+        "text/plain", "message/delivery-status", "text/rfc822-headers",
+    ]
+    of_message, of_bob = status_groups(made(bounce))
+    assert dict(of_message.items()) == {
+        "Reporting-MTA": "dns; mx.example.net",
+        "X-Queue-ID": "q1",
+        "Arrival-Date": "Tue, 24 Nov 2026 08:46:40 +0000",
+    }
+    assert of_bob["Diagnostic-Code"] == "smtp; 550 5.1.1 No such user here"
+    assert header_of(made(bounce)) == HEADER
+
+
+def test_a_delay_says_until_when_and_that_nothing_is_lost() -> None:
+    octets = made(delay_warning, [LATE])
+    assert parsed(octets)["Auto-Submitted"] == "auto-replied"
+    assert "go on trying until Sun, 29 Nov 2026 08:46:40 +0000. YOU NEED NOT SEND IT AGAIN" in words_of(octets)
+    assert "7 attempts, the last at mx1.example.org [192.0.2.1]:25: 450 4.2.1 Try later" in words_of(octets)
+    assert dict(status_groups(octets)[1].items()) == {
+        "Final-Recipient": "rfc822; bob@example.org",
+        "Action": "delayed",
+        "Status": "4.2.1",
+        "Remote-MTA": "dns; mx1.example.org",
+        "Diagnostic-Code": "smtp; 450 4.2.1 Try later",
+        "Last-Attempt-Date": "Tue, 24 Nov 2026 09:59:00 +0000",
+        "Will-Retry-Until": "Sun, 29 Nov 2026 08:46:40 +0000",
+    }
+
+
+def test_a_delay_without_an_end_says_nothing_of_one() -> None:
+    octets = made(delay_warning, [attrs.evolve(LATE, will_retry_until=None)])
+    assert "We go on trying. YOU" in words_of(octets)
+    assert "Will-Retry-Until" not in status_groups(octets)[1]
+
+
+def test_the_postmaster_is_told_how_to_see_what_is_held() -> None:
+    octets = made(undeliverable_copy, to=Mailbox("postmaster", "example.net"))
+    assert parsed(octets)["Auto-Submitted"] == "auto-generated"
+    assert parsed(octets)["To"] == "postmaster@example.net"
+    assert b"\r\n    mailgw queue show q1\r\n" in octets
+    assert "held in the queue" in words_of(octets)
+    assert status_groups(octets)[1]["Action"] == "failed"
+
+
+def test_each_recipient_has_a_group_of_its_own() -> None:
+    eve = attrs.evolve(NO_USER, recipient=Mailbox("e v", "example.org"), reply=Reply(554, "5.7.1", ("No",)))
+    groups = status_groups(made(bounce, [NO_USER, eve]))
+    assert [group["Final-Recipient"] for group in groups[1:]] == [
+        "rfc822; bob@example.org", 'rfc822; "e v"@example.org',
+    ]
+    assert [group["Status"] for group in groups[1:]] == ["5.1.1", "5.7.1"]
+
+
+@pytest.mark.parametrize(
+    ("maker", "reply", "status"),
+    [
+        (bounce, Reply(550, "5.1.1", ("x",)), "5.1.1"),
+        (bounce, Reply(550, "", ("x",)), "5.0.0"),
+        (bounce, Reply(550, "5.1.1\r\nX: y", ("x",)), "5.0.0"),
+        (bounce, Reply(451, "4.4.7", ("x",)), "5.4.7"),
+        (delay_warning, Reply(450, "4.2.1", ("x",)), "4.2.1"),
+        (delay_warning, Reply(535, "5.7.8", ("x",)), "4.7.8"),  # a refused login, tried again
+        (delay_warning, Reply(451, "", ("x",)), "4.0.0"),
+    ],
+)
+def test_the_class_of_a_status_is_what_came_of_it(maker: Maker, reply: Reply, status: str) -> None:
+    assert status_groups(made(maker, [attrs.evolve(NO_USER, reply=reply)]))[1]["Status"] == status
+
+
+@pytest.mark.parametrize(
+    ("hop", "remote", "diagnostic", "shown"),
+    [
+        ("mx1.example.org [192.0.2.1]:25", "dns; mx1.example.org", "smtp", True),
+        ("a_b.example [2001:db8::1]:2525", "dns; a_b.example", "smtp", True),
+        ("[192.0.2.1]:25", None, "smtp", True),
+        ("192.0.2.1 [192.0.2.1]:25", None, "x-mailgw", False),
+        ("unix:/run/lmtp", None, "smtp", False),
+        ("/var/mail/example.org/bob", None, "x-mailgw", False),
+        ("mx1 [192.0.2.1]:25\r\nX: y", None, "x-mailgw", False),
+        ("", None, "x-mailgw", False),
+    ],
+)
+def test_hops_of_the_network_are_named_and_no_paths_of_ours(
+    hop: str, remote: str | None, diagnostic: str, shown: bool
+) -> None:
+    octets = made(bounce, [attrs.evolve(NO_USER, hop=hop)])
+    group = status_groups(octets)[1]
+    assert group["Remote-MTA"] == remote
+    assert group["Diagnostic-Code"].startswith(diagnostic + "; 550")
+    assert (f"the last at {hop}:" in words_of(octets)) is shown
+    assert b"/var/mail" not in octets
+
+
+# --- octets of others -------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(
+    ("octets", "quoted"),
+    [
+        (b"Subject: x\r\n\r\nbody\r\n", b"Subject: x\r\n"),
+        (b"Subject: x\r\nThis is no field\r\nY: z\r\n", b"Subject: x\r\n"),
+        (b"Subject: x\r\n \r\n folded\r\nY : z\r\n", b"Subject: x\r\n \r\n folded\r\nY : z\r\n"),
+        (b"Subject: x\r\nY: cut in the mid", b"Subject: x\r\n"),
+        (b"Subject: a\rb\nc\r\nY: z\r\n", b"Subject: a?b?c\r\nY: z\r\n"),
+        (b"Subject: gr\xc3\xbcn\xff\r\n", b"Subject: gr\xc3\xbcn\xff\r\n"),
+        (b"Subject: \x00\x1b[31m =C3\r\n", b"Subject: \x00\x1b[31m =C3\r\n"),
+        (b"Subject: " + b"x" * 5000 + b"\r\nY: z\r\n", b"Subject: " + b"x" * 5000 + b"\r\nY: z\r\n"),
+        (b"Subject: " + b"x" * 989 + b"\r\n", b"Subject: " + b"x" * 989 + b"\r\n"),
+    ],
+)
+def test_the_header_is_quoted_as_it_is(octets: bytes, quoted: bytes) -> None:
+    notice = made(bounce, header=octets)
+    assert header_of(notice) == quoted
+    encoding = parts_of(notice)[2].get("Content-Transfer-Encoding")
+    plain = re.fullmatch(rb"(?:[ -~\t]{0,998}\r\n)*", quoted) is not None
+    assert encoding == (None if plain else "quoted-printable")
+
+
+@pytest.mark.parametrize("octets", [b"", b"\r\nbody\r\n", b"no field\r\n", b"X: no line end", b"X: " + b"y" * 40_000])
+def test_without_a_header_there_is_no_third_part(octets: bytes) -> None:
+    assert len(parts_of(made(bounce, header=octets))) == 2
+    assert "attached" not in words_of(made(bounce, header=octets))
+
+
+def test_a_long_header_is_cut_at_a_lines_end() -> None:
+    field = b"X-Field: " + b"y" * 89 + b"\r\n"
+    quoted = header_of(made(bounce, header=field * 1000))
+    assert quoted == field * (MAX_HEADER_OCTETS // 100)
+
+
+def test_a_header_that_holds_the_boundary_gets_another_one() -> None:
+    header = b"X: y\r\n --=_0_q1b7--\r\n --=_1_q1b7\r\n"
+    octets = made(bounce, header=header)
+    assert parsed(octets).get_boundary() == "=_2_q1b7"
+    assert header_of(octets) == header
+
+
+def test_long_words_of_a_peer_are_cut() -> None:
+    octets = made(bounce, [attrs.evolve(NO_USER, reply=Reply(550, "5.0.0", ("x" * 9000,)))])
+    diagnostic = "".join(status_groups(octets)[1]["Diagnostic-Code"].split()[3:])
+    assert set(diagnostic) == {"x", "."}
+    assert 900 < len(diagnostic) <= 1003
+
+
+ODD = st.one_of(
+    st.binary(max_size=60),
+    st.lists(
+        st.sampled_from([
+            b"\r\n", b"\r", b"\n", b"\0", b" ", b"\t", b":", b"X: y", b"--=_0_q1b7", b"--", b"=_1_q1b7", b"\r\n\r\n",
+            b"Content-Type: multipart/mixed; boundary=x", b"\xc3\xa9", b"\x85", b"\x1c", b".", b"From ", b"z" * 1100,
+        ]),
+        max_size=9,
+    ).map(b"".join),
+)
+REPLIES = st.builds(
+    Reply, st.integers(400, 599), st.sampled_from(["", "5.1.1", "4.0.0"]),
+    st.lists(ODD.map(lambda o: o.decode("latin-1")), min_size=1, max_size=3).map(tuple),
+)
+LOCAL_PARTS = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=40)
+
+
+@settings(max_examples=50)  # each one is parsed several times
+@given(
+    st.sampled_from([bounce, delay_warning, undeliverable_copy]),
+    st.lists(st.tuples(REPLIES, ODD, LOCAL_PARTS), min_size=1, max_size=3),
+    ODD,
+)
+def test_no_words_and_no_header_break_the_structure(
+    maker: Maker, troubles: list[tuple[Reply, bytes, str]], header: bytes
+) -> None:
+    reports = [
+        Report(Mailbox(local, "example.org"), reply, "mx.example [192.0.2.1]:25" + hop.decode("latin-1"), 1, NOW, NOW)
+        for reply, hop, local in troubles
+    ]
+    octets = made(maker, reports, b"Subject: x" + header)
+    assert octets.isascii()
+    lines = octets.split(b"\r\n")
+    assert lines.pop() == b""
+    assert not [line for line in lines if len(line) > 998 or b"\r" in line or b"\n" in line or b"\0" in line]
+
+    top = parsed(octets)
+    assert top.keys() == [
+        "From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type",
+    ]
+    parts = parts_of(octets)
+    assert [part.get_content_type() for part in parts][:2] == ["text/plain", "message/delivery-status"]
+    assert len(parts) <= 3
+    groups = status_groups(octets)
+    assert len(groups) == 1 + len(reports)
+    for group, report in zip(groups[1:], reports, strict=True):
+        names = [n for n in group.keys() if n not in ("Remote-MTA", "Will-Retry-Until")]  # noqa: SIM118
+        assert names == ["Final-Recipient", "Action", "Status", "Diagnostic-Code", "Last-Attempt-Date"]
+        assert parse_mailbox(group["Final-Recipient"].removeprefix("rfc822; ")) == report.recipient
