@@ -1,0 +1,89 @@
+"""A lane's window and pauses, as lists of what it did."""
+
+import pytest
+
+from mailgw.mail.outcome import Outcome, Scope, delivered, permanent, temporary
+from mailgw.mail.reply import Reply
+from mailgw.queue.lanes import MAX_WAITING, Lane, is_trouble
+
+OK = delivered(Reply(250, "2.0.0", ("Ok",)), "mx")
+DEAD = temporary("4.4.1", "no answer", Scope.HOST, "mx")
+
+
+def lane(limit: int = 8, pause_seconds: float = 10.0) -> "Lane[str]":
+    return Lane("out/example.org", limit, pause_seconds)
+
+
+def started(some: "Lane[str]", now: float) -> int:
+    """How many attempts may begin at ``now``; they are begun."""
+    count = 0
+    while some.may_start(now):
+        some.active += 1
+        count += 1
+    return count
+
+
+def test_at_most_the_limit_at_once() -> None:
+    some = lane(limit=3)
+    assert started(some, 0.0) == 3
+    some.ended(OK, 0.0)
+    assert started(some, 0.0) == 1
+
+
+def test_pauses_double_up_to_the_limit_and_one_probe_at_a_time() -> None:
+    some = lane()
+    assert started(some, 0.0) == 8
+    for _ in range(7):
+        some.ended(None, 0.0)  # cancelled: it says nothing of the destination
+    some.ended(DEAD, 0.0)
+    now, pauses = 0.0, []
+    for _ in range(6):
+        pauses.append(some.open_at - now)
+        assert started(some, some.open_at - 0.001) == 0
+        now = some.open_at
+        assert started(some, now) == 1
+        some.ended(DEAD, now)
+    assert pauses == [1, 2, 4, 8, 10, 10]
+
+
+def test_a_success_opens_the_window_step_by_step() -> None:
+    some = lane(limit=5)
+    started(some, 0.0)
+    for _ in range(5):
+        some.ended(DEAD, 0.0)
+    now, windows = some.open_at, []
+    for _ in range(4):
+        some.active += 1
+        some.ended(OK, now)
+        windows.append(some.window)
+    assert windows == [2, 4, 5, 5]
+    assert some.pause == 0
+    assert some.may_start(now)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "trouble"),
+    [
+        (OK, False),
+        (DEAD, True),
+        (temporary("4.4.2", "lost", Scope.SESSION, "mx"), True),
+        (temporary("4.2.1", "full", Scope.RECIPIENT, "mx"), False),
+        (temporary("4.3.1", "large", Scope.MESSAGE, "mx"), False),
+        (permanent("5.1.2", "no domain", Scope.HOST, ""), False),
+    ],
+)
+def test_whose_trouble_it_is(outcome: Outcome, trouble: bool) -> None:
+    assert is_trouble(outcome) is trouble
+
+
+def test_room_and_idleness() -> None:
+    some = lane()
+    assert some.is_idle
+    some.waiting.extend("x" * (MAX_WAITING - 1))
+    assert some.has_room
+    assert not some.is_idle
+    some.waiting.append("x")
+    assert not some.has_room
+    some.waiting.clear()
+    some.has_more = True
+    assert not some.is_idle
