@@ -1,0 +1,374 @@
+"""The composition root: builds every room from a ``Config`` and ties them into one Twisted service.
+
+Rules:
+    Before privileges are dropped (``privilegedStartService``) sockets are bound and nothing else is opened.
+    State, keys and plug-ins are opened in ``startService``, as the user that mailgw runs as.
+    A stop takes no new connection, lets messages and attempts under way end within ``limits.stop_seconds``,
+    and leaves the rest in the queue.
+"""
+
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, cast
+
+from twisted.application.service import IService, MultiService
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
+from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from mailgw import __version__
+from mailgw.access.portal import LOGIN_LIMITS, AccountsChecker, log_in, make_portal
+from mailgw.access.schemes import fault_of
+from mailgw.config.plugin import make_plugin
+from mailgw.config.settings import BackendSettings, Config, ListenSettings, PythonSettings
+from mailgw.control import ControlFactory
+from mailgw.deliver.dispatcher import Dispatcher, DispatcherSettings, lane_key
+from mailgw.deliver.maildir import MaildirBackend, MaildirSettings
+from mailgw.deliver.smtp import SmtpBackend
+from mailgw.disk import Disk
+from mailgw.interfaces import IDeliveryBackend
+from mailgw.mail import event as fact
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import Role
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.message import Claim, Destination
+from mailgw.mail.ports import Draft, Spool, WallClock
+from mailgw.mail.reply import Reply
+from mailgw.net.listen import bind
+from mailgw.net.resolver import StubResolver
+from mailgw.net.server_tls import ServerTls
+from mailgw.net.tasks import TaskGroup
+from mailgw.policy.chain import Chain, Rule
+from mailgw.policy.rules.loop import LoopRule
+from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule
+from mailgw.policy.rules.sender import SenderRule
+from mailgw.queue.route import RouteTable
+from mailgw.receive.factory import EsmtpFactory, Sessions
+from mailgw.receive.settings import ReceiveSettings, TimeLimits
+from mailgw.spool.sqlite import SqliteSpool
+from mailgw.store.journal import JournalWriter
+from mailgw.store.maildir import Maildirs, UniqueNames
+from mailgw.store.passwd import PasswdFile
+
+log = Logger()
+
+# How often certificates are looked at for a change.
+RELOAD_SECONDS = 60.0
+# No RFC has a figure for these two: a slow phone's handshake takes seconds; a peer's last read should not.
+HANDSHAKE_SECONDS = 60.0
+CLOSING_SECONDS = 10.0
+MAILDIR_THREADS = 4
+
+
+class Intake:
+    """Where accepted mail goes: the spool, with the lane of the route that serves it, then the dispatcher."""
+
+    def __init__(self, spool: Spool, routes: RouteTable, backends: Mapping[str, IDeliveryBackend]) -> None:
+        self._spool = spool
+        self._routes = routes
+        self._backends = backends
+        self.dispatcher: Dispatcher | None = None
+
+    def draft(self) -> Draft:
+        return self._spool.draft()
+
+    def reach(self, recipient: Mailbox) -> Reach:
+        """For whom some route serves the recipient."""
+        if self._routes.backend_for(recipient, for_client=False) is not None:
+            return Reach.ANYONE
+        if self._routes.backend_for(recipient, for_client=True) is not None:
+            return Reach.CLIENTS
+        return Reach.NOBODY
+
+    def backend(self, recipient: Mailbox, for_client: bool) -> str | None:
+        return self._routes.backend_for(recipient, for_client)
+
+    def lane(self, recipient: Mailbox, for_client: bool) -> str | None:
+        """The lane a recipient waits in, or None where no route serves it."""
+        name = self._routes.backend_for(recipient, for_client)
+        return None if name is None else lane_key(name, self._backends[name].lane(recipient))
+
+    def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
+        lane = self.lane(recipient, for_client)
+        if lane is None:
+            raise TemporaryFault(f"no route for {recipient}, which the policy let pass")
+        return Destination(recipient, lane)
+
+    def has_room(self, lanes: Sequence[str]) -> bool:
+        assert self.dispatcher is not None
+        return all(map(self.dispatcher.has_room, lanes))
+
+    def accept(self, claims: tuple[Claim, ...]) -> None:
+        assert self.dispatcher is not None
+        self.dispatcher.accept(claims)
+
+
+class MailGateway(MultiService):
+    """One mail gateway as a service: put it under any application, or let ``twistd mailgw`` make it.
+
+    ``startService`` raises ``ConfigError`` or ``TemporaryFault`` with one line for people where the gateway
+    cannot start (a port is taken, the state is locked, a key is unreadable); nothing is left bound or open
+    then.  ``reload`` is for a signal: certificates are read again, the journal is reopened.
+    """
+
+    def __init__(self, config: Config, reactor: Any = None, wall_clock: WallClock = time.time) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # Twisted has no types there
+        if reactor is None:
+            from twisted.internet import reactor
+        self.config = config
+        self._reactor = reactor
+        self._wall_clock = wall_clock
+        self._ports: list[IListeningPort] = []
+        self._gates: list[_Gate] = []
+        self._closers: list[Callable[[], Awaitable[object]]] = []
+        self._timer: IDelayedCall | None = None
+        self._began = 0.0
+
+    # --- starting ---------------------------------------------------------------------------------
+
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()  # type: ignore[no-untyped-call] # Twisted has no types there
+        self._bind()
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call] # Twisted has no types there
+        self._began = self._reactor.seconds()
+        try:
+            self._bind()
+            self._open()
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _bind(self) -> None:
+        """Bind every listener that is not bound yet."""
+        if self._ports:
+            return
+        try:
+            for listener in self.config.listeners:
+                gate = _Gate()
+                self._ports.append(bind(self._reactor, listener.endpoint, gate))
+                self._gates.append(gate)
+        except TemporaryFault:
+            self._abandon()
+            raise
+
+    def _abandon(self) -> None:
+        """A start failed: leave nothing bound or open."""
+
+        async def undo() -> None:
+            await self._unbind()
+            await self._close()
+
+        Deferred.fromCoroutine(undo()).addErrback(  # type: ignore[unused-awaitable] # nobody is left to wait
+            lambda failure: log.failure("closing after a failed start", failure=failure)
+        )
+
+    def _open(self) -> None:
+        config, reactor = self.config, self._reactor
+        os.umask(0o077)
+        tls = {name: self._tls(name) for name in {x.certificate for x in config.listeners} if name is not None}
+        self.journal = JournalWriter(config.journal, reactor, self._wall_clock)
+        self._closers.append(self.journal.close)
+        self.spool = SqliteSpool.open(config.spool, reactor, self._wall_clock)
+        self._closers.append(self.spool.close)
+        accounts = self._accounts()
+        resolver = StubResolver(config.dns.servers, reactor)
+        names = UniqueNames(config.hostname, os.getpid(), os.urandom(4).hex(), self._wall_clock)
+        self._maildirs = Maildirs(Disk(), names)
+        self._maildir_threads = self._threads(MAILDIR_THREADS, "mailgw maildirs")
+        self._backends = {
+            name: self._backend(settings, accounts, resolver) for name, settings in config.backends.items()
+        }
+        intake = Intake(self.spool, RouteTable(config.routes), self._backends)
+        settings = DispatcherSettings(
+            hostname=config.hostname,
+            retry=config.retry,
+            attempt_seconds=config.limits.attempt_seconds,
+            postmaster=config.postmaster if config.postmaster_is_set else None,
+        )
+        self.dispatcher = intake.dispatcher = Dispatcher(
+            settings,
+            self.spool,
+            self._backends,
+            lambda recipient: intake.lane(recipient, for_client=True),
+            self.journal,
+            reactor,
+            self._wall_clock,
+            random.random,
+        )
+        self.sessions = Sessions(config.limits.sessions)
+        self._tasks = TaskGroup(self._note_trouble)
+        portal = self._portal(accounts)
+        for gate, listener in zip(self._gates, config.listeners, strict=True):
+            gate.inner = self._factory(listener, tls, intake, portal)
+        self._listen_for_control()
+        self.dispatcher.start()
+        self._timer = reactor.callLater(RELOAD_SECONDS, self._look_again, tuple(tls.values()))
+        self._tls_in_force = tuple(tls.values())
+        self.journal.note(
+            fact.Started(config.hostname, __version__, tuple(x.endpoint for x in config.listeners))
+        )
+
+    def _tls(self, name: str) -> ServerTls:
+        certificates = dict(self.config.tls.certificates)
+        try:
+            return ServerTls(certificates.pop(name), certificates)
+        except ValueError as fault:
+            raise TemporaryFault(str(fault)) from fault
+
+    def _accounts(self) -> PasswdFile | None:
+        path = self.config.passwd_file
+        return None if path is None else PasswdFile(path, fault_of, self._reactor, self._wall_clock)
+
+    def _portal(self, accounts: PasswdFile | None) -> Portal | None:
+        if accounts is None:
+            return None
+        reactor = self._reactor
+        pool = self._threads(LOGIN_LIMITS.at_once, "mailgw logins")
+        return make_portal([AccountsChecker(accounts, LOGIN_LIMITS, os.urandom(32), reactor, pool, reactor)])
+
+    def _threads(self, most: int, name: str) -> ThreadPool:
+        pool = ThreadPool(0, most, name)
+        pool.start()
+
+        async def stop() -> None:
+            pool.stop()
+
+        self._closers.append(stop)
+        return pool
+
+    def _backend(
+        self, settings: BackendSettings, accounts: PasswdFile | None, resolver: StubResolver
+    ) -> IDeliveryBackend:
+        backend: object
+        if isinstance(settings, PythonSettings):
+            backend = make_plugin(settings)
+        elif isinstance(settings, MaildirSettings):
+            backend = MaildirBackend(settings, self._maildirs, accounts, self._reactor, self._maildir_threads)
+        else:
+            backend = SmtpBackend(
+                settings, self._reactor, resolver, random.shuffle, frozenset({self.config.hostname})
+            )
+        if IService.providedBy(backend):
+            backend.setServiceParent(self)  # type: ignore[no-untyped-call] # Twisted's
+        return cast(IDeliveryBackend, backend)
+
+    def _factory(
+        self, listener: ListenSettings, tls: Mapping[str, ServerTls], intake: Intake, portal: Portal | None
+    ) -> EsmtpFactory:
+        config = self.config
+        settings = ReceiveSettings(
+            role=listener.role,
+            hostname=config.hostname,
+            relay_from=listener.relay_from,
+            tls=None if listener.certificate is None else tls[listener.certificate],
+            message_octets=config.limits.message_octets,
+            recipients=config.limits.recipients,
+            errors=config.limits.errors,
+            postmaster=config.postmaster or Mailbox("postmaster", config.hostname),
+            time_limits=TimeLimits(
+                command=config.limits.command_seconds,
+                data_block=config.limits.data_seconds,
+                handshake=HANDSHAKE_SECONDS,
+                closing=CLOSING_SECONDS,
+            ),
+        )
+
+        async def check(login: str, password: str) -> str | None:
+            if portal is None:
+                return None
+            found = await log_in(portal, login, password)
+            return None if found is None else str(found.address)
+
+        return EsmtpFactory(
+            settings,
+            Chain(self._rules(listener.role, intake)),
+            intake,
+            self.journal,
+            self.sessions,
+            self._tasks,
+            self._reactor,
+            self._wall_clock,
+            f"{int(self._wall_clock()):x}-",
+            portal,
+            check,
+        )
+
+    def _rules(self, role: Role, intake: Intake) -> Sequence[Rule]:
+        async def refusal(recipient: Mailbox, for_client: bool) -> Reply | None:
+            name = intake.backend(recipient, for_client)
+            return None if name is None else await self._backends[name].refusal(recipient)
+
+        rules: list[Rule] = [RelayRule(intake.reach), RecipientRule(refusal), LoopRule()]
+        return [SenderRule(), *rules] if role.is_submission else rules
+
+    def _listen_for_control(self) -> None:
+        path = self.config.control
+        if os.path.exists(path):
+            os.unlink(path)  # the spool's lock says that nobody else is alive to listen there
+        factory = ControlFactory(self.spool, self.dispatcher.poke, self.journal, self._reactor)
+        port = self._reactor.listenUNIX(path, factory, mode=0o600)
+        self._closers.append(lambda: maybeDeferred(port.stopListening))
+
+    # --- running --------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Read changed certificates and reopen the journal."""
+        for tls in self._tls_in_force:
+            tls.reload()
+        self.journal.reopen()
+
+    def _look_again(self, contexts: Sequence[ServerTls]) -> None:
+        self._timer = self._reactor.callLater(RELOAD_SECONDS, self._look_again, contexts)
+        for tls in contexts:
+            tls.reload()
+
+    def _note_trouble(self, what: str, failure: Failure) -> None:
+        log.failure("{what} failed", failure=failure, what=what)
+        self.journal.note(fact.Trouble(what, type(failure.value).__name__, "", ""))
+
+    # --- stopping -------------------------------------------------------------------------------
+
+    def stopService(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        limit = self.config.limits.stop_seconds
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        await self._unbind()
+        # Sessions first in line: what they still commit waits in the spool, since the dispatcher takes no more.
+        sessions = Deferred.fromCoroutine(self.sessions.end(self._reactor, limit))
+        await self.dispatcher.stop(limit)
+        await sessions
+        await self._tasks.settled()
+        await maybeDeferred(super().stopService)
+        self.journal.note(fact.Stopped(self.config.hostname, round(self._reactor.seconds() - self._began, 3)))
+        await self._close()
+
+    async def _unbind(self) -> None:
+        ports, self._ports, self._gates = self._ports, [], []
+        for port in ports:
+            await maybeDeferred(port.stopListening)
+
+    async def _close(self) -> None:
+        """Close what ``_open`` opened, the last first."""
+        while self._closers:
+            await self._closers.pop()()
+
+
+class _Gate(ServerFactory):
+    """Stands at a bound port until the gateway behind it is open.  The reactor accepts nothing before."""
+
+    noisy = False
+    inner: EsmtpFactory | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        return None if self.inner is None else self.inner.buildProtocol(addr)
