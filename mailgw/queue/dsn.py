@@ -38,8 +38,8 @@ _BARE_LINE_END = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 # RFC 5322 s2.2: fields with their folded lines, from the first one on; what follows is no header.  Possessive,
 # so that whatever stands there is read once.
 _FIELDS = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\r]*+\r\n(?:[ \t][^\r]*+\r\n)*+)*+")
-# What a part of plain 7-bit lines cannot hold: anything but printable ASCII, TAB and CRLF; a line too long.
-_NEEDS_QUOTING = re.compile(rb"[^\t\r\n -~]|[^\r\n]{%d}" % (MAX_LINE_OCTETS + 1))
+# What a part of plain 7-bit lines does not hold
+_ODD_OCTET = re.compile(rb"[^\t\r\n -~]")
 
 
 @attrs.frozen
@@ -330,6 +330,6 @@ def _quoted(fields: bytes) -> tuple[bytes, bytes]:
     RFC 6522 s4 lets a broken header be quoted-printable.  8bit was rejected: a hop without 8BITMIME would
     refuse the notice, and its sender would never hear of the failure.
     """
-    if _NEEDS_QUOTING.search(fields) is None:
+    if _ODD_OCTET.search(fields) is None and max(map(len, fields.split(b"\r\n"))) <= MAX_LINE_OCTETS:
         return fields, b""
     return binascii.b2a_qp(fields, istext=True), b"Content-Transfer-Encoding: quoted-printable\r\n"

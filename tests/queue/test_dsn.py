@@ -36,7 +36,7 @@ def parsed(octets: bytes) -> EmailMessage:
     assert not message.defects
     for part in message.walk():
         assert not part.defects, part
-    return cast(EmailMessage, message)
+    return message
 
 
 def parts_of(octets: bytes) -> list[EmailMessage]:
