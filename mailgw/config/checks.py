@@ -129,13 +129,9 @@ def _may_write(folder: str) -> bool:
 
 def _journal(document: Document, folder: str, state: str) -> JournalSettings:
     table = document.journal
-    path: str | None
-    if table.path is None:
-        path = os.path.join(state, "journal.jsonl")
-    elif table.path == "-":
-        path = None
-    else:
-        path = os.path.join(folder, table.path)
+    path = table.path or os.path.join(state, "journal.jsonl")
+    if path != "-" and table.path is not None:
+        path = os.path.join(folder, path)
         if why := folder_fault(os.path.dirname(path)):
             table.spot.inner("path").fault(f"{path}: {why}")
     return JournalSettings(

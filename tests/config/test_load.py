@@ -160,7 +160,7 @@ servers = ["127.0.0.1"]
     assert (config.limits.message_octets, config.limits.stop_seconds, config.spool.lease_seconds) == (1024, 1, 4)
     assert config.spool.reserve_octets == config.limits.reserve_octets == 2048
     assert (config.retry.schedule, config.retry.jitter) == ((1, 2), 0)
-    assert config.journal.path is None
+    assert config.journal.path == "-"
     assert (config.dns.servers, config.dns.validating) == (("127.0.0.1:53",), True)
 
 
