@@ -14,6 +14,7 @@ A map:
     smtp_events     what the server's dialog tells its shell
     smtp_server     the server's dialog: order, state, and whose turn it is
     stuffing        dots the other way
+    reply_reader    replies as the client reads them
     smtp_client     the client's dialog
 
 A dialog never raises for what a peer sends.  ``LocalProtocolError`` out of one is a bug of its caller.
