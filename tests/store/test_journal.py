@@ -1,0 +1,245 @@
+"""The journal: lines of JSON in batches, rotated; what it loses it counts, and it never raises."""
+
+import errno
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import Logger
+
+from mailgw.disk import Disk
+from mailgw.mail.event import Connected, Event, Queued, Removed, Started
+from mailgw.store.journal import FLUSH_OCTETS, MOST_OCTETS, Journal, JournalSettings
+
+DAY = 86_400.0
+NOW = 20_000 * DAY + 3_600.25  # an hour after a midnight
+QUEUED = Queued("s1", "q1", "192.0.2.1", "", "ann@example.org", ("bob@example.net", "c@example.net"), 5, 0.12345678)
+
+
+class InlineThreads(Clock):
+    """A reactor whose threads do their work when told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.work: list[Callable[[], object]] = []
+
+    def callInThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
+        self.work.append(lambda: callable(*args, **kwargs))
+
+    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
+        callable(*args, **kwargs)
+
+    def do_work(self) -> int:
+        work, self.work = self.work, []
+        for one in work:
+            one()
+        return len(work)
+
+    def turn(self) -> None:
+        self.advance(0.1)
+        self.do_work()
+
+
+class SulkyDisk(Disk):
+    refuses = False
+
+    def write(self, descriptor: int, chunks: Sequence[bytes]) -> None:
+        if self.refuses:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().write(descriptor, chunks)
+
+
+class World:
+    def __init__(self, path: Path, octets: int = 0, seconds: float = 0.0, keep: int = 2, name: str | None = "") -> None:
+        self.now = NOW
+        self.path = path / "journal.jsonl"
+        self.reactor = InlineThreads()
+        self.disk = SulkyDisk()
+        settings = JournalSettings(str(self.path) if name == "" else name, octets, seconds, keep)
+        self.journal = Journal(settings, self.reactor, lambda: self.now, self.disk)
+        self.logged: list[Any] = []
+        self.journal._log = Logger(observer=self.logged.append)  # type: ignore[misc]  # only here
+
+    def note(self, event: Event = QUEUED) -> None:
+        self.journal.note(event)
+        self.reactor.turn()
+
+    def close(self) -> None:
+        ended: list[object] = []
+        Deferred.fromCoroutine(self.journal.close()).addBoth(ended.append)
+        while self.reactor.do_work():
+            pass
+        assert ended == [None]
+
+    def facts(self, suffix: str = "") -> list[Any]:
+        return [json.loads(line) for line in Path(f"{self.path}{suffix}").read_bytes().splitlines()]
+
+    def names(self) -> list[str]:
+        return sorted(os.listdir(self.path.parent))
+
+
+def test_a_fact_is_a_line_without_its_empty_fields(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.note(QUEUED)
+    world.now += 1.0
+    world.note(Removed("", 0))
+    assert world.facts() == [
+        {"time": "2024-10-04T01:00:00.250Z", "event": "queued", "session_id": "s1", "queue_id": "q1",
+         "peer": "192.0.2.1", "reverse_path": "ann@example.org", "recipients": ["bob@example.net", "c@example.net"],
+         "size_octets": 5, "seconds": 0.123457},
+        {"time": "2024-10-04T01:00:01.250Z", "event": "removed", "recipients": 0}]
+    assert list(world.facts()[0])[:2] == ["time", "event"]
+    assert world.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_facts_of_any_shape(tmp_path: Path) -> None:
+    @attrs.frozen
+    class Bare(Event):
+        name: ClassVar[str] = "bare"
+
+    @attrs.frozen
+    class Single(Event):
+        name: ClassVar[str] = "single"
+        value: Any
+
+    world = World(tmp_path)
+    for event in (Bare(), Single("x"), Single(None), Single("a\udcffb\n"), Single(("\udcff", 1)),
+                  Single({"k": "\udcff"}), Started("h", "1", ())):
+        world.note(event)
+    world.note(Single(object()))
+    assert [fact.get("value") for fact in world.facts()] == [
+        None, "x", None, "a\\udcffb\n", ["\\udcff", 1], {"k": "\\udcff"}, None]
+    assert world.journal.lost == 1
+    assert len(world.logged) == 1
+
+
+def test_lines_are_written_in_batches(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    for _ in range(3):
+        world.journal.note(QUEUED)
+    world.reactor.advance(0.09)
+    assert world.reactor.work == []
+    world.reactor.advance(0.02)
+    assert len(world.reactor.work) == 1
+    world.journal.note(QUEUED)  # while the batch is being written
+    world.reactor.advance(0.1)
+    assert len(world.reactor.work) == 1
+    world.reactor.do_work()
+    assert len(world.facts()) == 3
+    world.reactor.turn()
+    assert len(world.facts()) == 4
+
+
+def test_much_is_written_at_once_and_too_much_is_dropped(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    big = Connected("s" * 10_000, "mx", "p", 1)
+    while not world.reactor.work:
+        world.journal.note(big)
+    assert world.journal._lines.size_octets == 0
+    for _ in range(FLUSH_OCTETS // 10_000 + 2):
+        world.journal.note(big)
+    world.reactor.do_work()
+    assert len(world.reactor.work) == 1  # the next batch went on at once
+    for _ in range(MOST_OCTETS // 10_000 + 2):
+        world.journal.note(big)
+    assert world.journal.lost > 0
+    assert len(world.logged) == 1
+    world.close()
+
+
+def test_closing_writes_what_is_left(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.journal.note(QUEUED)
+    world.reactor.advance(0.1)
+    world.journal.note(QUEUED)
+    world.close()
+    assert len(world.facts()) == 2
+    world.journal.note(QUEUED)
+    world.close()
+    assert world.reactor.getDelayedCalls() == []
+    assert len(world.facts()) == 2
+
+
+def test_closing_with_nothing_left(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.note()
+    world.close()
+    assert len(world.facts()) == 1
+
+
+def test_rotated_by_size(tmp_path: Path) -> None:
+    world = World(tmp_path, octets=600)
+    for number in range(8):
+        world.note(Removed(f"q{number}" + "x" * 100, 1))
+    assert world.names() == ["journal.jsonl", "journal.jsonl.1", "journal.jsonl.2"]
+    assert [f["queue_id"][:2] for s in (".2", ".1", "") for f in world.facts(s)] == [f"q{n}" for n in range(8)]
+    for number in range(8):
+        world.note(Removed(f"r{number}" + "x" * 100, 1))
+    assert world.names() == ["journal.jsonl", "journal.jsonl.1", "journal.jsonl.2"]
+
+
+def test_rotated_at_midnight_over_restarts_too(tmp_path: Path) -> None:
+    world = World(tmp_path, seconds=DAY, keep=1)
+    world.note()
+    world.now += DAY / 2
+    world.note()
+    assert world.names() == ["journal.jsonl"]
+    world.now += DAY / 2
+    world.note()
+    assert world.names() == ["journal.jsonl", "journal.jsonl.1"]
+    assert len(world.facts(".1")) == 2
+    world.close()
+    os.utime(world.path, (NOW, NOW))
+    again = World(tmp_path, seconds=DAY, keep=0)
+    again.note()
+    again.now += DAY
+    again.note()
+    assert len(again.facts()) == 1
+    assert len(again.facts(".1")) == 2
+
+
+def test_reopened_after_somebody_renamed_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.note()
+    world.path.rename(f"{world.path}.old")
+    world.note()
+    world.journal.reopen()
+    world.note()
+    assert (len(world.facts(".old")), len(world.facts())) == (2, 1)
+
+
+def test_a_disk_that_refuses_costs_facts_and_nothing_else(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.disk.refuses = True
+    for _ in range(5):
+        world.note()
+    assert (world.journal.lost, len(world.logged)) == (5, 1)
+    world.reactor.advance(60.0)
+    world.note()
+    assert (world.journal.lost, len(world.logged)) == (6, 2)
+    world.disk.refuses = False
+    world.note()
+    assert len(world.facts()) == 1
+
+
+def test_standard_output(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    world = World(tmp_path, name="-")
+    world.note(Removed("q1", 1))
+    assert json.loads(capfd.readouterr().out)["queue_id"] == "q1"
+    world.disk.refuses = True
+    world.note(Removed("q2", 1))
+    assert world.journal.lost == 1
+    world.close()
+
+
+def test_no_journal(tmp_path: Path) -> None:
+    world = World(tmp_path, name=None)
+    world.note()
+    world.close()
+    assert world.names() == []
