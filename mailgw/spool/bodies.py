@@ -52,24 +52,25 @@ class FileContent:
             offset += limit
 
 
+def prepare_folders(folder: str, disk: Disk) -> None:
+    """Make the folders and clear the drafts of an earlier start; blocks, may raise OSError."""
+    drafts, bodies = _folders(folder)
+    disk.make_folder(drafts)
+    disk.make_folder(bodies)
+    for name in disk.names(drafts):
+        disk.remove(os.path.join(drafts, name))
+
+
 class BodyFiles:
-    """The two folders.  ``threads`` does the file work; ``has_room`` is asked in them."""
+    """The two folders, prepared.  ``threads`` does the file work; ``has_room`` is asked in them."""
 
     _log = Logger()
 
     def __init__(self, folder: str, disk: Disk, threads: Threads, has_room: Callable[[], bool]) -> None:
-        self._drafts = os.path.join(folder, "drafts")
-        self._bodies = os.path.join(folder, "bodies")
+        self._drafts, self._bodies = _folders(folder)
         self.disk = disk
         self.threads = threads
         self.has_room = has_room
-
-    def open(self) -> None:
-        """Make the folders and clear the drafts of an earlier start; blocks, may raise OSError."""
-        self.disk.make_folder(self._drafts)
-        self.disk.make_folder(self._bodies)
-        for name in self.disk.names(self._drafts):
-            self.disk.remove(os.path.join(self._drafts, name))
 
     def begin(self, queue_id: str) -> "BodyDraft":
         return BodyDraft(self, os.path.join(self._drafts, queue_id), self.place_of(queue_id))
@@ -236,3 +237,7 @@ class BodyDraft:
         if self._path is not None:
             disk.remove(self._path)
             self._path = None
+
+
+def _folders(folder: str) -> tuple[str, str]:
+    return os.path.join(folder, "drafts"), os.path.join(folder, "bodies")

@@ -37,7 +37,7 @@ from mailgw.mail.ports import WallClock
 from mailgw.spool import records
 from mailgw.spool import search as sql
 from mailgw.spool.batch import Call, Finishing, Insertion
-from mailgw.spool.bodies import BodyDraft, BodyFiles
+from mailgw.spool.bodies import BodyDraft, BodyFiles, prepare_folders
 from mailgw.spool.content import MemoryContent
 from mailgw.spool.faults import NO_ROOM, fault_of, no_room
 from mailgw.spool.folder import database_path, lock_folder
@@ -114,9 +114,8 @@ class SqliteSpool:
             connection = connect_writer(path)
             migrate(connection, path)
             start = _begin_start(connection, settings.node, wall_clock())
+            prepare_folders(settings.folder, disk)
             disk.sync_folder(settings.folder)
-            spool = cls(settings, reactor, wall_clock, disk, connection, lock, start)
-            spool.bodies.open()
         except BaseException as error:
             if connection is not None:
                 connection.close()
@@ -125,6 +124,7 @@ class SqliteSpool:
             if isinstance(error, (OSError, sqlite3.Error)):
                 raise TemporaryFault(f"{settings.folder}: the queue cannot be opened: {error}") from error
             raise
+        spool = cls(settings, reactor, wall_clock, disk, connection, lock, start)
         spool._tending = reactor.callLater(_SECONDS_BETWEEN_TENDINGS, spool._tend)
         spool._sweep()
         return spool
