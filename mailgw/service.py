@@ -52,7 +52,7 @@ from mailgw.queue.route import RouteTable
 from mailgw.receive.factory import EsmtpFactory, Sessions
 from mailgw.receive.settings import ReceiveSettings, TimeLimits
 from mailgw.spool.sqlite import SqliteSpool
-from mailgw.store.journal import JournalWriter
+from mailgw.store.journal import Journal
 from mailgw.store.maildir import Maildirs, UniqueNames
 from mailgw.store.passwd import PasswdFile
 
@@ -174,7 +174,7 @@ class MailGateway(MultiService):
         config, reactor = self.config, self._reactor
         os.umask(0o077)
         tls = {name: self._tls(name) for name in {x.certificate for x in config.listeners} if name is not None}
-        self.journal = JournalWriter(config.journal, reactor, self._wall_clock)
+        self.journal = Journal(config.journal, reactor, self._wall_clock, Disk())
         self._closers.append(self.journal.close)
         self.spool = SqliteSpool.open(config.spool, reactor, self._wall_clock)
         self._closers.append(self.spool.close)
