@@ -67,10 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def check(options: argparse.Namespace) -> int:
     """Load the file and all it names, as a start does; nothing is bound."""
     file = options.config or DEFAULT_FILE
+    from mailgw.config.load import load  # before the rights go: the user need not reach root's own Python
+
     if options.user is not None:
         _become(options.user)
-    from mailgw.config.load import load
-
     try:
         config = load(file)
     except ExceptionGroup as group:
