@@ -69,8 +69,8 @@ def maildirs(name: str, who: str = "any") -> str:
     return f'[backend.{name}]\ntype = "maildir"\npath = "@DIR@/mail/{{domain}}/{{local_part}}"\nrecipients = "{who}"'
 
 
-def smart_host(name: str, port: int, *more: str, tls: str = "never") -> str:
-    return "\n".join([f"[backend.{name}]", 'type = "smtp"', f'hosts = ["127.0.0.1:{port}"]', f'tls = "{tls}"', *more])
+def smart_host(name: str, port: int, *more: str, host: str = "127.0.0.1", tls: str = "never") -> str:
+    return "\n".join([f"[backend.{name}]", 'type = "smtp"', f'hosts = ["{host}:{port}"]', f'tls = "{tls}"', *more])
 
 
 SOON = '[retry]\nschedule = ["1s"]\njitter = 0.0'
@@ -154,13 +154,13 @@ class Gateway(Running):
         return self
 
     def command(self, *words: str, status: int = 0, **options: object) -> str:
-        """The output of ``mailgw WORDS --config ...``, run outside of the gateway's folder."""
+        """What ``mailgw WORDS --config ...`` printed, run outside of the gateway's folder; for a fault its words."""
         done = subprocess.run(
             [str(MAILGW), *words, "--config", str(self.config)],
             cwd="/", text=True, capture_output=True, timeout=60, **options,  # type: ignore[call-overload]
         )
         assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
-        return done.stdout
+        return done.stderr if status else done.stdout
 
     def queue(self, *filters: str) -> list[dict[str, object]]:
         rows: list[dict[str, object]] = json.loads(self.command("queue", "list", *filters, "--json"))
@@ -171,8 +171,9 @@ class Gateway(Running):
 
     def facts(self, name: str) -> list[dict[str, object]]:
         """The journal's facts of that name, as far as they are written."""
-        lines = (self.folder / "journal.jsonl").read_text().splitlines()
-        return [fact for fact in map(json.loads, lines) if fact["event"] == name]
+        lines = (self.folder / "journal.jsonl").read_text().splitlines(keepends=True)
+        facts = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [fact for fact in facts if fact["event"] == name]
 
 
 class Sink(Running):

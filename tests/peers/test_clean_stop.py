@@ -50,7 +50,7 @@ def test_a_message_under_way_is_finished_and_the_queue_stays(lab: Lab) -> None:
         busy.send(letter("half")[40:] + b".\r\n")
         assert busy.reply().startswith("250 2.0.0")
         assert busy.reply()[:3] in ("421", "")
-    assert gateway.wait(15) == 0
+    assert gateway.wait(15) in (0, -signal.SIGTERM)  # twistd ends as the signal says, once all is tidy
     rows = gateway.queue()
     box = gateway.folder / "mail/home.test/carl"
     assert {row["recipient"] for row in rows} - {"carl@home.test"} == {"bob@away.test"}

@@ -34,6 +34,7 @@ def test_synced_before_the_answer_and_before_forgetting(lab: Lab, size: int) -> 
     trace = lab.folder / "trace"
     gateway.start(under=[*STRACE, trace])
     with smtplib.SMTP("127.0.0.1", port, local_hostname="client.test", timeout=60) as client:
+        client.ehlo()
         client.mail("ann@home.test")
         client.rcpt("bob@home.test")
         line = f"{NEEDLE} " * 8 + "\r\n"
