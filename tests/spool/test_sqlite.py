@@ -107,10 +107,13 @@ class SqliteWorld:
         self.reactor.advance(2.0)
 
     def files(self) -> list[str]:
-        """Bodies and drafts on the disk, when all threads have done their work."""
+        """Bodies and drafts on the disk after a restart, when all threads have done their work."""
         self.reopen()
+        self.run(self.sqlite.close())
         spool = self.folder / "spool"
-        return [str(path.relative_to(spool)) for path in sorted(spool.glob("*/**/*")) if path.is_file()]
+        files = [str(path.relative_to(spool)) for path in sorted(spool.glob("*/**/*")) if path.is_file()]
+        self.sqlite = self.open()
+        return files
 
 
 @pytest.fixture
