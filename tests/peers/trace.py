@@ -19,6 +19,7 @@ STRACE = ("strace", "-f", "-yy", "-s", "5000", "-e", f"trace={CALLS}", "-e", "si
 WRITES = frozenset({"write", "writev", "pwrite64", "pwritev"})
 SENDS = frozenset({"write", "writev", "sendto", "sendmsg"})
 SYNCS = frozenset({"fsync", "fdatasync"})
+MAKES = frozenset({"mkdir", "mkdirat"})
 MOVES = frozenset({"rename", "renameat", "renameat2", "link", "linkat"})
 
 _WHOLE = re.compile(r"(\d+) +(\w+)\((.*)\) += +(-?\d+|\?)")
@@ -109,10 +110,7 @@ def check_body(calls: Sequence[Call], needle: str, state: str, before: Call) -> 
     moves = [c for c in calls if c.name in MOVES and c.names[0] == written.path and c.ended < before.began]
     name, since = (moves[-1].names[1], moves[-1]) if moves else (written.path, _created(calls, written.path))
     _folder_synced(calls, name, since, before)
-    folder = name.rpartition("/")[0]
-    for made in calls:
-        if made.name in ("mkdir", "mkdirat") and made.names[0] == folder and made.ended < before.began:
-            _folder_synced(calls, folder, made, before)
+    _new_folders_synced(calls, name, before)
 
 
 def check_delivery(calls: Sequence[Call], needle: str, maildir: str, after: Call) -> None:
@@ -134,6 +132,7 @@ def check_delivery(calls: Sequence[Call], needle: str, maildir: str, after: Call
         "a transaction after the delivery",
     )
     _folder_synced(calls, shown.names[1], shown, forgotten)
+    _new_folders_synced(calls, shown.names[1], forgotten)
 
 
 def _created(calls: Sequence[Call], path: str) -> Call:
@@ -149,12 +148,19 @@ def _synced(calls: Sequence[Call], written: Call, before: Call, what: str) -> Ca
 
 
 def _folder_synced(calls: Sequence[Call], name: str, since: Call, before: Call) -> Call:
-    folder = name.rpartition("/")[0]
+    folder = name.rpartition("/")[0] or "/"
     return _first(
         calls,
         lambda c: c.name in SYNCS and c.path == folder and c.began > since.ended and c.ended < before.began,
         f"a sync of the folder {folder} between lines {since.ended} and {before.began}",
     )
+
+
+def _new_folders_synced(calls: Sequence[Call], name: str, before: Call) -> None:
+    """Folders above ``name`` that were made in this trace: their own names are synced, too."""
+    for made in calls:
+        if made.name in MAKES and made.ended < before.began and name.startswith(f"{made.names[0]}/"):
+            _folder_synced(calls, made.names[0], made, before)
 
 
 def _first(calls: Sequence[Call], is_it: Callable[[Call], bool], what: str) -> Call:
