@@ -121,7 +121,8 @@ class Session(Protocol):
             return succeed(refused)
         self.messages += 1
         self._content = content
-        self._turn = turn = Deferred(lambda _: self.abort())
+        turn: Deferred[Done] = Deferred(lambda _: self.abort())
+        self._turn = turn
         self._heard = self._clock.seconds()
         self._flush()
         return turn
