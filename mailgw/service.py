@@ -172,7 +172,6 @@ class MailGateway(MultiService):
 
     def _open(self) -> None:
         config, reactor = self.config, self._reactor
-        os.umask(0o077)
         tls = {name: self._tls(name) for name in {x.certificate for x in config.listeners} if name is not None}
         self.journal = Journal(config.journal, reactor, self._wall_clock, Disk())
         self._closers.append(self.journal.close)

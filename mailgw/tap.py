@@ -131,6 +131,7 @@ def makeService(options: Options) -> IService:
 
 
 def gateway(config: Config) -> IService:
-    from mailgw.service import MailGateway  # the heavy part: neither --help nor a faulty file need wait for it
+    """The service for ``twistd``: the gateway, whose start either succeeds or ends the process with one line."""
+    from mailgw.daemon import Daemon  # the heavy part: neither --help nor a faulty file need wait for it
 
-    return MailGateway(config)
+    return Daemon(config)

@@ -311,7 +311,7 @@ def _next_hop(table: SmtpTable | LmtpTable, folder: str, hostname: str) -> SmtpS
 
 
 def _tls_mode(table: HopTable, hosts: tuple[str, ...]) -> TlsMode:
-    """The written one; else implicit for port 465, opportunistic for the others."""
+    """The written one; else implicit for port 465, verify where a login leaves this machine, else opportunistic."""
     if table.tls is not None:
         if table.tls is TlsMode.IMPLICIT and not hosts:
             table.spot.inner("tls").fault('"implicit" needs hosts: servers found by MX speak STARTTLS')
@@ -319,7 +319,12 @@ def _tls_mode(table: HopTable, hosts: tuple[str, ...]) -> TlsMode:
     implicit = [host.endswith(f":{IMPLICIT_TLS_PORT}") for host in hosts]
     if any(implicit) and not all(implicit):
         table.spot.inner("hosts").fault("port 465 beside others: say which tls they want, or make two backends")
-    return TlsMode.IMPLICIT if implicit and all(implicit) else TlsMode.OPPORTUNISTIC
+    if implicit and all(implicit):
+        return TlsMode.IMPLICIT
+    # A password is worth more than one message: nobody in between shall be able to ask for it.
+    if table.username is not None and not all(map(values.is_loopback, hosts)):
+        return TlsMode.VERIFY
+    return TlsMode.OPPORTUNISTIC
 
 
 def _password(table: HopTable, folder: str, hosts: tuple[str, ...], mode: TlsMode) -> Secret | None:

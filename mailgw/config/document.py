@@ -56,7 +56,7 @@ class MaildirTable(Table):
     path: str = key(values.maildir_path)
     recipients: Known = key(values.choice(Known), Known.ACCOUNTS)
     delimiter: str = key(values.delimiter, "+")
-    concurrency: int = key(values.count, 20)
+    concurrency: int = key(values.count, 64)
 
 
 @attrs.frozen

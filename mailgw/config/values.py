@@ -145,7 +145,7 @@ def network(value: object) -> Network:
 
 
 def pattern(value: object) -> str:
-    """A recipient pattern of a route, its domain in lower case."""
+    """A recipient pattern of a route, its domain in lower case, its local part without quotes."""
     word = text(value)
     if word == "*":
         return word
@@ -157,7 +157,8 @@ def pattern(value: object) -> str:
             f'expected "user@example.org", "@example.org", "@.example.org" (its subdomains) or "*", not {said(value)}'
             + (f"; did you mean '@{word}'?" if not at and parse_domain(word) else "")
         )
-    return f"{local}@{dot}{parsed}"
+    mailbox = parse_mailbox(word) if local else None
+    return f"{mailbox.local_part if mailbox else local}@{dot}{parsed}"
 
 
 def routed_domain(word: str) -> str | None:

@@ -16,10 +16,10 @@ def bind(reactor: object, endpoint: str, factory: IProtocolFactory) -> IListenin
 
     TemporaryFault says in one line what could not be bound and why; nothing is bound then.
     """
-    if endpoint.startswith("tcp:") and ":backlog=" not in endpoint:
-        endpoint = f"{endpoint}:backlog={BACKLOG}"
+    is_short = endpoint.startswith("tcp:") and ":backlog=" not in endpoint
+    words = f"{endpoint}:backlog={BACKLOG}" if is_short else endpoint
     outcome: list[IListeningPort | Failure] = []
-    server = serverFromString(reactor, endpoint)  # type: ignore[no-untyped-call] # Twisted has no types there
+    server = serverFromString(reactor, words)  # type: ignore[no-untyped-call] # Twisted has no types there
     listening = server.listen(factory)
     listening.addBoth(outcome.append)
     if not outcome:

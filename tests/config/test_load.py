@@ -134,7 +134,7 @@ servers = ["127.0.0.1"]
     )
     assert config.passwd_file == f"{etc}/passwd"
     assert config.backends["mailboxes"] == MaildirSettings(
-        path="/var/mail/{domain}/{local_part}", recipients=Known.ANY, delimiter="+", concurrency=20
+        path="/var/mail/{domain}/{local_part}", recipients=Known.ANY, delimiter="+", concurrency=64
     )
     smarthost = config.backends["smarthost"]
     assert smarthost == SmtpSettings(

@@ -1,0 +1,68 @@
+"""The gateway as ``twistd`` runs it: a start that fails is one line and exit status 1, SIGHUP reloads.
+
+Inside an application of your own use ``mailgw.service.MailGateway``: it raises instead, and leaves signals alone.
+"""
+
+import signal
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import cast
+
+from twisted.internet import reactor
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
+
+from mailgw.config.settings import Config
+from mailgw.config.where import config_faults
+from mailgw.mail.errors import ConfigError, TemporaryFault
+from mailgw.service import MailGateway
+
+log = Logger()
+
+
+class Daemon(MailGateway):
+    """A ``MailGateway`` that owns its process."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config, reactor)
+
+    def privilegedStartService(self) -> None:
+        _or_exit(super().privilegedStartService)
+
+    def startService(self) -> None:
+        _or_exit(super().startService)
+        # A handler runs between two steps of the interpreter, so it only asks the reactor to do the work.
+        from_signal = cast(IReactorFromThreads, reactor).callFromThread
+        signal.signal(signal.SIGHUP, lambda number, frame: from_signal(self.reload))
+
+
+class CannotStart(Exception):
+    """Ends twistd's start; its text is all that people need."""
+
+
+def _or_exit(start: Callable[[], None]) -> None:
+    """Run one step of the start.  A fault that people can mend ends the process before it serves anybody.
+
+    It has to be an ``Exception``: twistd removes its pid file then, and tells the terminal from which it went
+    into the background; at a ``SystemExit`` that one would wait for ever.
+    """
+    try:
+        start()
+    except (ConfigError, TemporaryFault, ExceptionGroup) as fault:
+        lines = [fault.why] if isinstance(fault, TemporaryFault) else [str(one) for one in config_faults(fault)]
+        if not lines:
+            raise
+        for line in lines:
+            log.critical("mailgw cannot start: {line}", line=line)
+        sys.excepthook = _say_no_more_than_needed
+        raise CannotStart("; ".join(lines)) from None
+
+
+def _say_no_more_than_needed(
+    kind: type[BaseException], fault: BaseException, traceback: TracebackType | None
+) -> None:
+    if isinstance(fault, CannotStart):
+        print(f"mailgw cannot start: {fault}", file=sys.__stderr__)
+    else:
+        sys.__excepthook__(kind, fault, traceback)
