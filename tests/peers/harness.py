@@ -171,7 +171,8 @@ class Gateway(Running):
 
     def facts(self, name: str) -> list[dict[str, object]]:
         """The journal's facts of that name, as far as they are written."""
-        lines = (self.folder / "journal.jsonl").read_text().splitlines(keepends=True)
+        journal = self.folder / "journal.jsonl"
+        lines = journal.read_text().splitlines(keepends=True) if journal.exists() else []
         facts = [json.loads(line) for line in lines if line.endswith("\n")]
         return [fact for fact in facts if fact["event"] == name]
 

@@ -84,7 +84,7 @@ def test_the_journal_is_reopened_on_a_signal(gateway: Gateway) -> None:
     wait_until(is_anew, 10, "facts are in a new journal")
     size = old.stat().st_size
     submit(gateway.ports[0], "ann@home.test", "fred@away.test", letter("for fred"))
-    wait_until(lambda: ["fred@away.test"] in [fact["recipients"] for fact in gateway.facts("queued")], 10, "fred's fact")
+    wait_until(lambda: ["fred@away.test"] in [fact["recipients"] for fact in gateway.facts("queued")], 10, "fred")
     assert old.stat().st_size == size
     assert not gateway.is_over()
 
