@@ -152,7 +152,7 @@ class MailGateway(MultiService):
             return
         try:
             for listener in self.config.listeners:
-                gate = _Gate()
+                gate = _Gate(listener.role)
                 self._ports.append(bind(self._reactor, listener.endpoint, gate))
                 self._gates.append(gate)
         except TemporaryFault:
@@ -368,6 +368,12 @@ class _Gate(ServerFactory):
 
     noisy = False
     inner: EsmtpFactory | None = None
+
+    def __init__(self, role: Role) -> None:
+        self._role = role
+
+    def logPrefix(self) -> str:
+        return f"mailgw {self._role.value}"
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         return None if self.inner is None else self.inner.buildProtocol(addr)

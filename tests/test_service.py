@@ -1,0 +1,225 @@
+"""The whole gateway in this process, on the loopback: from a socket to a Maildir, and its faults at the start."""
+
+import json
+import smtplib
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+
+from mailgw.config.load import load
+from mailgw.config.settings import Config
+from mailgw.config.trial import self_signed
+from mailgw.mail.errors import ConfigError, TemporaryFault
+from mailgw.mail.message import Query, QueueRow
+from mailgw.service import MailGateway
+
+CONFIGURATION = """
+hostname = "mx.example.org"
+state = "state"
+[tls]
+certificate = "cert.pem"
+private_key = "key.pem"
+[accounts]
+passwd_file = "passwd"
+[[listen]]
+role = "mx"
+endpoint = "tcp:0:interface=127.0.0.1"
+[[listen]]
+role = "submission"
+endpoint = "tcp:0:interface=127.0.0.1"
+[[listen]]
+role = "submissions"
+endpoint = "tcp:0:interface=127.0.0.1"
+[[route]]
+recipients = ["@example.org"]
+backend = "mailboxes"
+[[route]]
+recipients = ["*"]
+backend = "nowhere"
+[backend.mailboxes]
+type = "maildir"
+path = "mail/{domain}/{local_part}"
+[backend.nowhere]
+type = "python:tests.test_service:Nowhere"
+"""
+
+
+class Nowhere:
+    """A backend that raises."""
+
+    concurrency = 1
+
+    def lane(self, recipient: object) -> str:
+        return ""
+
+    async def refusal(self, recipient: object) -> None:
+        return None
+
+    async def deliver(self, message: object, recipients: object) -> object:
+        raise OSError("nowhere to go")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    certificate, key = self_signed("mx.example.org")
+    (tmp_path / "cert.pem").write_bytes(certificate)
+    (tmp_path / "key.pem").write_bytes(key)
+    (tmp_path / "passwd").write_text("alice@example.org:{PLAIN}wonder\nbob@example.org:{PLAIN}builder\n")
+    (tmp_path / "mail").mkdir()
+    (tmp_path / "mailgw.toml").write_text(CONFIGURATION)
+    return tmp_path
+
+
+@pytest_twisted.async_yield_fixture
+async def running(folder: Path) -> AsyncIterator[MailGateway]:
+    gateway = start(load(str(folder / "mailgw.toml")))
+    yield gateway
+    await gateway.stopService()
+
+
+def start(config: Config) -> MailGateway:
+    gateway = MailGateway(config, reactor)
+    gateway.privilegedStartService()
+    gateway.startService()
+    return gateway
+
+
+def ports(gateway: MailGateway) -> list[int]:
+    return [port.getHost().port for port in gateway._ports]
+
+
+def mails(folder: Path, name: str) -> list[bytes]:
+    return [file.read_bytes() for file in (folder / "mail/example.org" / name / "new").glob("*")]
+
+
+async def until(is_so: Callable[[], object], tries: int = 500) -> None:
+    """Let the reactor run until it is so; turns of a hundredth of a second, since other threads work for it."""
+    for _ in range(tries):
+        if is_so():
+            return
+        turn: Deferred[None] = Deferred()
+        reactor.callLater(0.01, turn.callback, None)  # type: ignore[attr-defined]
+        await turn
+    raise AssertionError("it did not become so")
+
+
+async def waiting(gateway: MailGateway) -> Sequence[QueueRow]:
+    return await gateway.spool.search(Query(), 10)
+
+
+def submit(port: int, sender: str, recipient: str, implicit: bool) -> None:
+    context = ssl._create_unverified_context()
+    kind = smtplib.SMTP_SSL if implicit else smtplib.SMTP
+    arguments = {"context": context} if implicit else {}
+    with kind("127.0.0.1", port, timeout=10, **arguments) as client:  # type: ignore[arg-type]
+        if not implicit:
+            client.starttls(context=context)
+        client.login("alice@example.org", "wonder")
+        client.sendmail(sender, [recipient], b"Subject: hi\r\n\r\nbody\r\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stranger_s_mail_reaches_the_maildir(running: MailGateway, folder: Path) -> None:
+    def send() -> None:
+        with smtplib.SMTP("127.0.0.1", ports(running)[0], timeout=10) as client:
+            client.sendmail("x@elsewhere.test", ["Bob@Example.org"], b"Subject: hi\r\n\r\n.dot\r\n")
+
+    await deferToThread(send)
+    await until(lambda: mails(folder, "bob"))
+    [mail] = mails(folder, "bob")
+    assert mail.startswith(b"Return-Path: <x@elsewhere.test>\nDelivered-To: Bob@example.org\nReceived: from ")
+    assert mail.endswith(b"\nSubject: hi\n\n.dot\n")
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_login_submits_over_tls(running: MailGateway, folder: Path, implicit: bool) -> None:
+    await deferToThread(submit, ports(running)[2 if implicit else 1], "alice@example.org", "bob@example.org", implicit)
+    await until(lambda: mails(folder, "bob"))
+    [mail] = mails(folder, "bob")
+    assert b"with ESMTPSA id " in mail
+    assert b"(using TLSv1." in mail
+    assert b"\nMessage-ID: <" in mail
+    assert b"\nDate: " in mail
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_login_sends_under_no_other_name(running: MailGateway) -> None:
+    with pytest.raises(smtplib.SMTPSenderRefused, match=r"5\.7\.1"):
+        await deferToThread(submit, ports(running)[1], "bob@example.org", "bob@example.org", False)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_journal_tells_the_way_of_a_message(running: MailGateway, folder: Path) -> None:
+    await deferToThread(submit, ports(running)[1], "alice@example.org", "bob@example.org", False)
+    await until(lambda: mails(folder, "bob"))
+    journal = folder / "state/journal.jsonl"
+    await until(lambda: journal.exists() and '"delivered"' in journal.read_text())
+    lines = [json.loads(line) for line in (folder / "state/journal.jsonl").read_text().splitlines()]
+    names = [line["event"] for line in lines]
+    assert names[:4] == ["started", "connected", "tls", "login"]
+    assert {"queued", "delivered"} <= set(names)
+    assert "wonder" not in (folder / "state/journal.jsonl").read_text()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_backend_that_raises_leaves_the_message_in_the_queue(
+    running: MailGateway, logged_failures: object
+) -> None:
+    await deferToThread(submit, ports(running)[1], "alice@example.org", "x@elsewhere.test", False)
+
+    await until(lambda: any(fault for fault in logged_failures.events))  # type: ignore[attr-defined]
+    await until(lambda: not len(running.dispatcher._tasks))
+    [row] = await waiting(running)
+    assert "OSError" in row.reason
+    assert [type(fault) for fault in logged_failures.take()] == [OSError]  # type: ignore[attr-defined]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_that_is_taken_is_said_and_nothing_is_left(running: MailGateway, folder: Path) -> None:
+    taken = ports(running)[0]
+    (folder / "second.toml").write_text(
+        CONFIGURATION.replace('"state"', '"other"').replace("tcp:0:", f"tcp:{taken}:", 1)
+    )
+    second = MailGateway(load(str(folder / "second.toml")), reactor)
+    with pytest.raises(TemporaryFault, match=r"cannot listen on tcp:\d+.*in use"):
+        second.privilegedStartService()
+    assert not second._ports
+    assert not (folder / "other/spool").exists()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_state_that_another_gateway_has_is_said_and_nothing_is_left(running: MailGateway, folder: Path) -> None:
+    second = MailGateway(load(str(folder / "mailgw.toml")), reactor)
+    with pytest.raises(TemporaryFault, match="another"):
+        second.startService()
+    await until(lambda: not second._ports)
+    assert (folder / "state/control.sock").exists()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_key_that_went_after_the_check_is_said(folder: Path) -> None:
+    gateway = MailGateway(load(str(folder / "mailgw.toml")), reactor)
+    (folder / "key.pem").unlink()
+    with pytest.raises((TemporaryFault, ConfigError), match=r"key\.pem: No such file"):
+        gateway.startService()
+    await until(lambda: not gateway._ports)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_message_that_waits_survives_a_restart(folder: Path, logged_failures: object) -> None:
+    first = start(load(str(folder / "mailgw.toml")))
+    await deferToThread(submit, ports(first)[1], "alice@example.org", "x@elsewhere.test", False)
+    await first.stopService()
+    (folder / "mailgw.toml").write_text(CONFIGURATION.replace('backend = "nowhere"', 'backend = "mailboxes"'))
+    second = start(load(str(folder / "mailgw.toml")))
+    rows = await waiting(second)
+    assert [row.recipient for row in rows] == ["x@elsewhere.test"]
+    await second.stopService()
+    logged_failures.take()  # type: ignore[attr-defined]
