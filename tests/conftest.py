@@ -1,10 +1,24 @@
 """What every test keeps: no failure is logged unseen, no Deferred is dropped with one."""
 
 import gc
+import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from twisted.logger import LogEvent, globalLogPublisher
+
+# Few examples each time, many in .ci/full: what they find becomes a case of its own.
+hypothesis.settings.register_profile(
+    "mailgw", max_examples=int(os.environ.get("MAILGW_EXAMPLES", "30")), deadline=None, print_blob=True
+)
+hypothesis.settings.load_profile("mailgw")
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: the collector need not go through it once a module."""
+    gc.collect()
+    gc.freeze()
 
 
 class LoggedFailures:
