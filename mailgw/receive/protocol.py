@@ -33,6 +33,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Client, Role, TlsFacts, path_text
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.reply import Reply
+from mailgw.policy.rules.relay import RecipientRule
 from mailgw.policy.verdict import Facts, Stage, Verdict
 from mailgw.receive.transaction import Transaction
 from mailgw.wire import smtp_replies
@@ -433,14 +434,28 @@ class EsmtpProtocol(Protocol):
     async def _on_rcpt(self, path: Mailbox) -> Reply:
         transaction = self._transaction
         assert transaction is not None
+        postmaster = self.factory.settings.postmaster
         recipient = path
         if path.is_bare_postmaster:
             # RFC 5321 s4.5.1: accepted without a domain and without regard to case
-            if self.factory.settings.postmaster is None:
+            if postmaster is None:
                 return Reply(550, "5.1.1", ("<Postmaster>: nobody has that duty here",))
-            recipient = self.factory.settings.postmaster
-        facts = Facts(self.client, transaction.reverse_path, recipient)
-        verdict = await self.factory.chain.judge(Stage.RCPT, facts)
+            recipient = postmaster
+        verdict = await self.factory.chain.judge(
+            Stage.RCPT, Facts(self.client, transaction.reverse_path, recipient)
+        )
+        if (
+            postmaster is not None
+            and verdict.rule == RecipientRule.name
+            and verdict.reply is not None
+            and verdict.reply.is_permanent
+            and recipient.local_part.lower() == "postmaster"
+        ):
+            # The same section: every domain that we serve has a postmaster, with a mailbox or without.
+            recipient = postmaster
+            verdict = await self.factory.chain.judge(
+                Stage.RCPT, Facts(self.client, transaction.reverse_path, recipient)
+            )
         if verdict.reply is not None:
             return self._reject(Stage.RCPT, verdict, transaction.reverse_path, recipient)
         transaction.add(recipient)

@@ -5,10 +5,12 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 
 from mailgw.mail import event as fact
+from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Query
 from mailgw.mail.reply import Reply
+from mailgw.policy.rules.relay import RecipientRule
 from mailgw.policy.verdict import Stage
 from tests.conftest import LoggedFailures
 from tests.driving import result_of
@@ -155,6 +157,20 @@ def test_the_bare_postmaster_is_somebody() -> None:
     assert session.codes(*ENVELOPE[:2], "RCPT TO:<PostMaster>", "DATA", "x", ".")[2:] == ["250", "354", "250"]
     [row] = result_of(listener.spool.search(Query(), 10))
     assert row.recipient == "admin@example.org"
+
+
+@pytest.mark.parametrize(("postmaster_exists", "code"), [(True, "250"), (False, "550")])
+def test_every_domain_of_ours_has_a_postmaster(postmaster_exists: bool, code: str) -> None:
+    async def refusal(recipient: Mailbox, for_client: bool) -> Reply | None:
+        known = str(recipient) == "admin@example.org" and postmaster_exists
+        return None if known else Reply(550, "5.1.1", ("no such mailbox",))
+
+    listener, session = start(Listener(rules=[RecipientRule(refusal)]))
+    assert session.codes(*ENVELOPE[:2], "RCPT TO:<PostMaster@example.org>")[-1] == code
+    assert session.codes("RCPT TO:<else@example.org>") == ["550"]
+    if postmaster_exists:
+        session.say("DATA", "x", ".")
+        assert [row.recipient for row in result_of(listener.spool.search(Query(), 9))] == ["admin@example.org"]
 
 
 def test_a_recipient_named_twice_gets_one_copy() -> None:
