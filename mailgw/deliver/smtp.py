@@ -135,6 +135,11 @@ class SmtpBackend(Service):
                 if connections > CONNECTIONS_PER_ATTEMPT:
                     return
                 session = await self._open(hop)
+                if isinstance(session, Outcome) and session.permanence is Permanence.PERMANENT:
+                    # It called itself by our name: as above.
+                    for recipient in waiting:
+                        outcomes.setdefault(recipient, session)
+                    return
                 if isinstance(session, Outcome):
                     _set_all(outcomes, waiting, session)
                     continue
@@ -209,6 +214,8 @@ class SmtpBackend(Service):
                 login=self._login,
                 may_show_login=hop.is_loopback,
                 hop=str(hop),
+                # A smart host or an LMTP server on this machine may well have our name.
+                own_names=frozenset() if self._given else self._own_names,
             ),
             implicit,
         )

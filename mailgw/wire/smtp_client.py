@@ -47,7 +47,8 @@ class Login:
 
 @attrs.frozen
 class ClientSettings:
-    """``hello_name`` is who we say we are.  ``may_show_login`` lets AUTH pass in clear.  ``hop`` names the
+    """``hello_name`` is who we say we are; a server that calls itself by one of ``own_names`` (lower case) is this
+    host, and mail for it goes in circles.  ``may_show_login`` lets AUTH pass in clear.  ``hop`` names the
     peer in outcomes."""
 
     hello_name: str
@@ -56,6 +57,7 @@ class ClientSettings:
     login: Login | None
     may_show_login: bool
     hop: str
+    own_names: frozenset[str]
 
 
 # --- events ---------------------------------------------------------------------------------------------------
@@ -276,8 +278,12 @@ class ClientDialog:
                 self._say_hello()
                 return None
             return self._unusable(raw)
-        self._learn(lines if self._extended else [])
         settings = self._settings
+        name = lines[0].partition(b" ")[0].decode("ascii", "replace").lower()
+        if name in settings.own_names:
+            self.quit()
+            return Unusable(permanent("5.4.6", "Mail loops back to this host", Scope.HOST, self._hop))
+        self._learn(lines if self._extended else [])
         if not self._tls and settings.starttls is not StartTlsUse.NEVER:
             if "STARTTLS" in self.extensions:
                 self._out.append(b"STARTTLS\r\n")

@@ -137,6 +137,20 @@ def test_an_mx_with_our_address_ends_the_list() -> None:
     assert only_us.texts == {"ann": "permanent 550 5.4.6 Mail for example.org loops back to this host"}
 
 
+@pytest.mark.parametrize("name", [b"here.example.net", b"HERE.example.net greets you"])
+def test_a_server_that_calls_itself_by_our_name_ends_the_list(name: bytes) -> None:
+    addresses = {"mx.example": ["192.0.2.1"], "alias.example": ["192.0.2.98"], "last.example": ["192.0.2.3"]}
+    records = [(10, "mx.example"), (20, "alias.example"), (30, "last.example")]
+    for refused, told in [(1, "temporary 451 4.4.1"), (0, "permanent 550 5.4.6 Mail loops back to this host")]:
+        dns = FakeResolver({"example.org": records[1 - refused :]}, addresses)
+        net = Net(dns, frozenset({"here.example.net"}), hosts=())
+        delivery = net.deliver()
+        if refused:
+            net.refuse()
+        net.accept().say(b"220 x\r\n").say(b"250-" + name + b"\r\n250 PIPELINING\r\n")
+        assert delivery.texts["ann"].startswith(told)
+
+
 def test_connections_in_one_attempt_are_bounded() -> None:
     names = [f"mx{i}.example" for i in range(9)]
     dns = FakeResolver(

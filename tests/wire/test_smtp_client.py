@@ -43,6 +43,7 @@ def settings(**changes: object) -> ClientSettings:
         "login": None,
         "may_show_login": False,
         "hop": HOP,
+        "own_names": frozenset({"us.example.net"}),
     }
     return ClientSettings(**(values | changes))  # type: ignore[arg-type] # a table of a test
 
