@@ -5,6 +5,7 @@ Pure: a lane knows seconds of some monotonic clock, and items it does not look i
 Rules:
     At most ``limit`` attempts at once; a destination that is unwell gets one at a time, after a pause that
     doubles up to ``pause_seconds``; each success doubles the window again up to the limit.
+    Twenty attempts that fail together are one trouble: those that end within a pause change nothing.
     Trouble with one message or recipient says nothing of the destination and changes nothing here.
 Known fault: the window forgets everything when the lane was idle; learning over time is the next step.
 """
@@ -19,6 +20,9 @@ T = TypeVar("T")
 # A fresh message goes on from memory as long as no more than this wait in its lane; the rest waits on disk.
 MAX_WAITING = 100
 FIRST_PAUSE_SECONDS = 1.0
+# Probes in vain, one after the other, before a destination is dead: with doubling pauses that is two minutes, so
+# neither a host that restarts nor a network that is not up yet passes for one.
+DEAD_AFTER = 8
 
 
 class Lane(Generic[T]):
@@ -35,6 +39,7 @@ class Lane(Generic[T]):
         "key",
         "open_at",
         "pause",
+        "troubles",
         "waiting",
         "window",
     )
@@ -46,6 +51,7 @@ class Lane(Generic[T]):
         self.active = 0
         self.open_at = 0.0
         self.pause = 0.0
+        self.troubles = 0
         self.has_more = False
         self.is_fetching = False
         self.is_working = False
@@ -56,6 +62,11 @@ class Lane(Generic[T]):
     def is_idle(self) -> bool:
         """Nothing waits, runs, or is known to wait: the lane may be forgotten."""
         return not (self.waiting or self.active or self.has_more or self.is_fetching)
+
+    @property
+    def is_dead(self) -> bool:
+        """Nobody was reached there for so long that one probe may speak for all that waits."""
+        return self.troubles >= DEAD_AFTER
 
     @property
     def has_room(self) -> bool:
@@ -71,10 +82,14 @@ class Lane(Generic[T]):
         if outcome is None:
             return
         if not is_trouble(outcome):
+            self.troubles = 0
             self.pause = 0.0
             self.open_at = 0.0
             self.window = min(self._limit, self.window * 2)
             return
+        if now < self.open_at:
+            return  # it ran beside the one that told us
+        self.troubles += 1
         self.window = 1
         self.pause = min(self._pause_limit, max(FIRST_PAUSE_SECONDS, self.pause * 2))
         self.open_at = now + self.pause

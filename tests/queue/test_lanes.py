@@ -87,3 +87,25 @@ def test_room_and_idleness() -> None:
     some.waiting.clear()
     some.has_more = True
     assert not some.is_idle
+
+
+def test_attempts_that_fail_together_are_one_trouble() -> None:
+    some = lane(limit=20)
+    started(some, 0.0)
+    for _ in range(20):
+        some.ended(DEAD, 0.0)
+    assert (some.pause, some.open_at, some.window, some.active) == (1.0, 1.0, 1, 0)
+
+
+def test_a_destination_is_dead_after_probes_in_vain_and_alive_after_one_answer() -> None:
+    some = lane(pause_seconds=60.0)
+    now, dead = 0.0, []
+    for _ in range(9):
+        now = some.open_at
+        some.active += 1
+        some.ended(DEAD, now)
+        dead.append((now, some.is_dead))
+    assert dead == [(now, at >= 7) for at, now in enumerate([0, 1, 3, 7, 15, 31, 63, 123, 183])]
+    some.active += 1
+    some.ended(permanent("5.1.1", "no such user", Scope.RECIPIENT, "mx"), now)
+    assert not some.is_dead
