@@ -25,6 +25,10 @@ async def attempt(
     """
     try:
         result = await backend.deliver(message, recipients)
+        if isinstance(result, Mapping) and all([isinstance(result.get(r), Outcome) for r in recipients]):
+            return result
+        known = result if isinstance(result, Mapping) else {}
+        outcomes = {r: known[r] if isinstance(known.get(r), Outcome) else _NO_ANSWER for r in recipients}
     except CancelledError:
         raise
     except Exception as fault:  # noqa: BLE001 - a plug-in may raise anything; the mail stays ours
@@ -33,13 +37,10 @@ async def attempt(
         )
         why = f"The delivery backend failed ({type(fault).__name__})"
         return dict.fromkeys(recipients, temporary("4.3.0", why, Scope.MESSAGE, ""))
-    if isinstance(result, Mapping) and all(isinstance(result.get(r), Outcome) for r in recipients):
-        return result
     log.error(
         "backend {name} returned no outcome for each recipient of {queue_id}, but {kind}",
         name=name,
         queue_id=message.queue_id,
         kind=type(result).__name__,
     )
-    known = result if isinstance(result, Mapping) else {}
-    return {r: known[r] if isinstance(known.get(r), Outcome) else _NO_ANSWER for r in recipients}
+    return outcomes
