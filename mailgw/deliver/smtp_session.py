@@ -21,6 +21,7 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Content, Message
 from mailgw.mail.outcome import Outcome, Scope
 from mailgw.net.client_tls import Handshake, tls_fault_text
+from mailgw.net.sending import send
 from mailgw.wire.smtp_client import (
     ClientDialog,
     Done,
@@ -217,8 +218,7 @@ class Session(Protocol):
                 if octets is not None:
                     # Marked as sent first: a transport may report its loss from within write.
                     self._dialog.content_sent()
-                    assert self.transport is not None
-                    self.transport.write(stuffed(octets))
+                    send(self.transport, stuffed(octets))
                 else:
                     self._start_stream(content)
             case Done():
@@ -249,13 +249,14 @@ class Session(Protocol):
         """Send what there is to say; see that the timer looks in time."""
         octets = self._dialog.output()
         if octets and not self._lost:
-            assert self.transport is not None
-            self.transport.write(octets)
+            send(self.transport, octets)
         timer = self._timer
         if timer is not None:
             deadline = self._heard + self._limits[self._dialog.step]
             if deadline < timer.getTime():
-                timer.reset(max(0.0, deadline - self._clock.seconds()))
+                # A new one: to make one ring sooner, Twisted looks through all of them.
+                timer.cancel()
+                self._timer = self._clock.callLater(max(0.0, deadline - self._clock.seconds()), self._time_is_up)
 
     def _fail(self, status: str, why: str, scope: Scope = Scope.HOST) -> None:
         event = self._dialog.fail(status, why, scope)

@@ -33,6 +33,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Client, Role, TlsFacts, path_text
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.reply import Reply
+from mailgw.net.sending import send
 from mailgw.policy.rules.relay import RecipientRule
 from mailgw.policy.verdict import Facts, Stage, Verdict
 from mailgw.receive.transaction import Transaction
@@ -325,7 +326,7 @@ class EsmtpProtocol(Protocol):
             dialog.close(smtp_replies.SHUTTING_DOWN)
         octets = dialog.output()
         if octets:
-            self.transport.write(octets)
+            send(self.transport, octets)
         if dialog.is_closing:
             self._close()
             return
@@ -336,7 +337,7 @@ class EsmtpProtocol(Protocol):
             self._regulate()
         deadline = self._heard + self._limits[dialog.awaiting]
         if self._timer is not None and deadline < self._timer.getTime():
-            self._timer.reset(max(0.0, deadline - self._clock.seconds()))
+            self._set_timer(max(0.0, deadline - self._clock.seconds()))
 
     def _close(self) -> None:
         if self._closed:
@@ -345,8 +346,7 @@ class EsmtpProtocol(Protocol):
         self.transport.unregisterProducer()  # TLS would else wait for the producer's end
         self.transport.resumeProducing()     # to see the peer's FIN
         self.transport.loseConnection()
-        if self._timer is not None:
-            self._timer.reset(self._limits[Awaiting.NOTHING])
+        self._set_timer(self._limits[Awaiting.NOTHING])
 
     def _regulate(self) -> None:
         if self._closed or self._lost:
@@ -355,6 +355,12 @@ class EsmtpProtocol(Protocol):
             self.transport.pauseProducing()
         else:
             self.transport.resumeProducing()
+
+    def _set_timer(self, seconds: float) -> None:
+        """Look again in ``seconds``.  A new timer, since Twisted looks through all of them to make one ring sooner."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = self._clock.callLater(seconds, self._time_is_up)
 
     def _time_is_up(self) -> None:
         """A limit may have passed.  Timers are not moved at each read; they look here how long it was silent."""
