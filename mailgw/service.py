@@ -30,6 +30,7 @@ from mailgw.config.settings import BackendSettings, Config, ListenSettings, Pyth
 from mailgw.control import ControlFactory
 from mailgw.deliver.dispatcher import Dispatcher, DispatcherSettings, lane_key
 from mailgw.deliver.maildir import MaildirBackend, MaildirSettings
+from mailgw.deliver.refusal import refusal
 from mailgw.deliver.smtp import SmtpBackend
 from mailgw.disk import Disk
 from mailgw.interfaces import IDeliveryBackend
@@ -301,11 +302,11 @@ class MailGateway(MultiService):
         )
 
     def _rules(self, role: Role, intake: Intake) -> Sequence[Rule]:
-        async def refusal(recipient: Mailbox, for_client: bool) -> Reply | None:
+        async def asked(recipient: Mailbox, for_client: bool) -> Reply | None:
             name = intake.backend(recipient, for_client)
-            return None if name is None else await self._backends[name].refusal(recipient)
+            return None if name is None else await refusal(name, self._backends[name], recipient)
 
-        rules: list[Rule] = [RelayRule(intake.reach), RecipientRule(refusal), LoopRule()]
+        rules: list[Rule] = [RelayRule(intake.reach), RecipientRule(asked), LoopRule()]
         return [SenderRule(), *rules] if role.is_submission else rules
 
     def _listen_for_control(self) -> None:
@@ -343,6 +344,11 @@ class MailGateway(MultiService):
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         await self._unbind()
+        log.info(
+            "stopping: {sessions} sessions, and the attempts under way, may end within {limit:.0f} s",
+            sessions=len(self.sessions),
+            limit=limit,
+        )
         # Sessions first in line: what they still commit waits in the spool, since the dispatcher takes no more.
         sessions = Deferred.fromCoroutine(self.sessions.end(self._reactor, limit))
         await self.dispatcher.stop(limit)

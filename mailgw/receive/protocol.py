@@ -67,6 +67,7 @@ BACKLOG_OCTETS = 1024 * 1024
 # RFC 5321 s4.5.3.2.3: a client waits 5 minutes for our answer to RCPT; we give up on ourselves before that.
 ANSWER_SECONDS = 240.0
 
+_BROKEN = Reply(421, "4.3.0", ("Local problem, closing the connection",))
 _TOO_MANY = Reply(421, "4.7.0", ("Too many connections, please try again later",))
 
 
@@ -104,6 +105,7 @@ class EsmtpProtocol(Protocol):
         self._task: Deferred[Reply | None] | None = None
         self._messages = 0
         self._why = "lost"
+        self._farewell = smtp_replies.SHUTTING_DOWN
         # Why we do not read: any of these.
         self._pumping = self._paused = self._draining = self._unread = False
         self._committing = self._leaving = self._closed = self._lost = self._in_handshake = False
@@ -304,6 +306,7 @@ class EsmtpProtocol(Protocol):
         else:
             self._why = "error"
             self._leaving = True
+            self._farewell = _BROKEN
             log.failure("session {session_id} failed", failure=failure, session_id=self.client.session_id)
             self.factory.note(fact.Trouble("session", type(fault).__name__, self.client.session_id, ""))
         if self._lost:
@@ -323,7 +326,7 @@ class EsmtpProtocol(Protocol):
         if self._leaving and self._transaction is None and dialog.awaiting is Awaiting.COMMAND:
             if self._why == "lost":
                 self._why = "shutdown"
-            dialog.close(smtp_replies.SHUTTING_DOWN)
+            dialog.close(self._farewell)
         octets = dialog.output()
         if octets:
             send(self.transport, octets)
@@ -514,6 +517,7 @@ class EsmtpProtocol(Protocol):
                 round(self._clock.seconds() - transaction.started, 6),
             )
         )
+        self.factory.intake.accept(accepted.claims)
         return Reply(250, "2.0.0", (f"OK, queued as {accepted.queue_id}",))
 
     async def _drain(self, transaction: Transaction) -> None:

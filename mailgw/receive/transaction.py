@@ -16,7 +16,7 @@ from mailgw.mail.header import (
     received_field,
     starts_with_field,
 )
-from mailgw.mail.message import Arrival, Destination
+from mailgw.mail.message import Arrival, Claim, Destination
 from mailgw.mail.ports import Draft, WallClock
 from mailgw.policy.rules.relay import may_relay
 from mailgw.receive.settings import Intake
@@ -28,10 +28,11 @@ MAX_HEADER_OCTETS = 256 * 1024
 
 @attrs.frozen
 class Accepted:
-    """What the commit made durable."""
+    """What the commit made durable.  ``claims`` are to be handed to the intake, which attempts them at once."""
 
     queue_id: str
     size_octets: int
+    claims: tuple[Claim, ...]
 
 
 class Transaction:
@@ -103,7 +104,7 @@ class Transaction:
         await self._draft.drained()
 
     async def commit(self) -> Accepted:
-        """Make it durable and hand it on.  TemporaryFault: nothing is left behind."""
+        """Make it durable.  TemporaryFault: nothing is left behind."""
         draft, client = self._draft, self._client
         assert draft is not None
         arrival = Arrival(
@@ -119,9 +120,7 @@ class Transaction:
         claim = self._intake.has_room([d.lane for d in destinations])
         self._draft = None  # from here on the message is the spool's: a lost connection must not discard it
         claims = await draft.commit(arrival, destinations, claim)
-        if claims:
-            self._intake.accept(claims)
-        return Accepted(draft.queue_id, draft.size_octets)
+        return Accepted(draft.queue_id, draft.size_octets, claims)
 
     def discard(self) -> None:
         """Forget the content."""

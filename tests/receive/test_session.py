@@ -216,6 +216,7 @@ def test_an_objection_is_told_and_trouble_is_temporary(
     if isinstance(says, ValueError):
         assert logged_failures.take() == [says]
         assert session.transport.disconnecting
+        assert "421 4.3.0 Local problem" in told
 
 
 def test_the_spool_is_full() -> None:

@@ -1,0 +1,39 @@
+"""Whether a backend serves a recipient: its answer at RCPT, whatever it does."""
+
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+
+from mailgw.interfaces import IDeliveryBackend
+from mailgw.mail.address import Mailbox
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.reply import Reply
+
+log = Logger()
+
+_UNSURE = Reply(451, "4.3.0", ("The recipient cannot be looked up now, please try again",))
+
+
+async def refusal(name: str, backend: IDeliveryBackend, recipient: Mailbox) -> Reply | None:
+    """None where the backend called ``name`` takes the recipient, else what RCPT answers, a 4yz or a 5yz.
+
+    An exception or an answer of another kind is logged with the backend's name and answered 451: a look-up that
+    failed is never a "no such user", and costs no other recipient anything.  Only a cancellation passes through.
+    """
+    try:
+        reply = await backend.refusal(recipient)
+    except CancelledError:
+        raise
+    except TemporaryFault as fault:
+        return fault.reply
+    except Exception:  # noqa: BLE001 - a plug-in may raise anything
+        log.failure("backend {name} raised in refusal({recipient})", name=name, recipient=str(recipient))
+        return _UNSURE
+    if reply is None or (isinstance(reply, Reply) and 400 <= reply.code < 600):
+        return reply
+    log.error(
+        "backend {name} answered refusal({recipient}) with {answer!r}: expected None or a Reply of 400 to 599",
+        name=name,
+        recipient=str(recipient),
+        answer=reply,
+    )
+    return _UNSURE
