@@ -25,7 +25,7 @@ async def attempt(
     """
     try:
         result = await backend.deliver(message, recipients)
-        if isinstance(result, Mapping) and all([isinstance(result.get(r), Outcome) for r in recipients]):
+        if isinstance(result, Mapping) and all(isinstance(result.get(r), Outcome) for r in recipients):
             return result
         known = result if isinstance(result, Mapping) else {}
         outcomes = {r: known[r] if isinstance(known.get(r), Outcome) else _NO_ANSWER for r in recipients}

@@ -5,11 +5,16 @@ Rules:
     Whatever goes wrong here, the recipient stays in the spool: it is forgotten only by a ``Finished`` record.
     A notice is committed in the transaction that finishes what it tells of.
     While the spool has no room for results, nothing is attempted, or a full disk would repeat deliveries for ever.
+    An attempt begins while its lease has at least an attempt's time to go, or a message would be tried twice at once.
+    Where a destination is dead, one probe speaks for all that waits there: each goes on by its own schedule, is
+    warned of and returned in time, whether a thousand others wait or none.
+    Lanes take turns, and what waits in memory is bounded over all of them.
     Wall time decides what is due, the reactor's monotonic clock when we look: a jump delays a look by a minute
     at most.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -19,26 +24,28 @@ from twisted.python.failure import Failure
 
 from mailgw.deliver.attempt import attempt
 from mailgw.deliver.bounce import Notices
+from mailgw.deliver.results import Results
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.message import Claim, Finished, Held, Notice, Postponed, QueuedRecipient, Settlement
+from mailgw.mail.message import Claim, Notice, Postponed, Settlement
 from mailgw.mail.outcome import Outcome, Scope, temporary
 from mailgw.mail.ports import Journal, Spool, WallClock
 from mailgw.net.tasks import TaskGroup
-from mailgw.queue import fate
-from mailgw.queue.dsn import Report
-from mailgw.queue.lanes import Lane, is_trouble
+from mailgw.queue.lanes import MAX_WAITING, Lane, is_trouble
 from mailgw.queue.schedule import RetrySettings
 
 log = Logger()
 
 # Attempts at once over all lanes: each may hold a socket and a chunk of content.
 MAX_ATTEMPTS = 500
-# Claims that were fetched from the spool and wait in memory, over all lanes.
-MAX_FETCHED = 2000
+# Claims that wait in memory, over all lanes: with bodies of 64 KiB at the most, 128 MiB.  A lane with none has a
+# place up to twice as many, so that a few slow destinations do not shut out the others.
+MAX_WAITING_IN_ALL = 2000
 FETCH = 20
+# Results that the disk refuses to take: with so many open, nothing more is attempted.
+MAX_UNRECORDED = 20
 # The longest time between two looks at what is due; a wall clock that jumped is noticed by then.
 LOOK_SECONDS = 60.0
 SHORTEST_LOOK_SECONDS = 0.5
@@ -47,6 +54,9 @@ FULL_LANE_SECONDS = 1.0
 # A lane that is unwell is probed at least this often, or after the schedule's first wait where that is shorter.
 LONGEST_PAUSE_SECONDS = 60.0
 RECORD_AGAIN_SECONDS = (1.0, 5.0, 15.0, 60.0)
+
+_Lane: TypeAlias = Lane[tuple[Claim, float]]
+"""Each claim with the time it came, by the reactor's clock."""
 
 LaneFor = Callable[[Mailbox], str | None]
 """The lane of a recipient of our own mail (routes of clients included), None where no route serves it."""
@@ -64,7 +74,7 @@ def backend_of(key: str) -> str:
 @attrs.frozen
 class DispatcherSettings:
     """``postmaster`` gets a copy of what can be neither delivered nor returned, None for nobody.
-    ``attempt_seconds`` is how long one ``deliver`` may take."""
+    ``attempt_seconds`` is how long one ``deliver`` may take; the spool's leases last at least twice as long."""
 
     hostname: str
     retry: RetrySettings
@@ -90,18 +100,24 @@ class Dispatcher:
         self._spool = spool
         self._backends = backends
         self._lane_for = lane_for
-        self._notices = Notices(settings.hostname, lane_for, settings.postmaster)
+        notices = Notices(settings.hostname, lane_for, settings.postmaster)
+        self._results = Results(settings.retry, notices, journal, chance)
         self._note = journal.note
         self._clock = clock
         self._wall_clock = wall_clock
-        self._chance = chance
         self._pause_seconds = min(LONGEST_PAUSE_SECONDS, settings.retry.schedule[0])
-        self._lanes: dict[str, Lane[Claim]] = {}
-        self._queue: dict[str, Lane[Claim]] = {}  # lanes that wait for one of MAX_ATTEMPTS, in order
+        # Of a lease of two attempts' time: half of one to wait, one to run, the rest to notice and to record.
+        self._wait_seconds = settings.attempt_seconds / 2
+        self._look_seconds = min(LOOK_SECONDS, settings.attempt_seconds / 4)
+        self._lanes: dict[str, _Lane] = {}
+        self._queue: dict[str, _Lane] = {}  # lanes that wait for one of MAX_ATTEMPTS, in order
         self._wakes: dict[str, IDelayedCall] = {}
         self._running: dict[Claim, tuple[Callable[[], None], float] | None] = {}
         self._active = 0
-        self._fetched = 0
+        self._waiting = 0  # claims in all lanes
+        self._fetching = 0  # claims that were asked for
+        self._unrecorded = 0
+        self._is_serving = False
         self._tasks = TaskGroup(self._bug)
         self._look_call: IDelayedCall | None = None
         self._is_looking = False
@@ -113,10 +129,9 @@ class Dispatcher:
 
     def has_room(self, lane: str) -> bool:
         """Whether a message committed now should be claimed at once; else it waits in the spool alone."""
-        known = self._lanes.get(lane)
         if self._is_stopping:
             return False
-        if known is None or known.has_room:
+        if self._has_place(self._lanes.get(lane)):
             return True
         self._look_in(FULL_LANE_SECONDS)  # the caller commits without a claim: find it when there is room
         return False
@@ -125,13 +140,19 @@ class Dispatcher:
         """Attempt freshly committed messages, or let them wait for their lane."""
         for claim in claims:
             lane = self._lane(claim.lane)
-            lane.waiting.append(claim)
-            self._work(lane)
+            # Many may have asked for room at once, and notices do not ask: some more are taken than has_room allows.
+            if len(lane.waiting) < 2 * MAX_WAITING and self._waiting < 3 * MAX_WAITING_IN_ALL:
+                lane.waiting.append((claim, self._clock.seconds()))
+                self._waiting += 1
+                self._work(lane)
+            else:
+                self._tasks.spawn("release", self._give_back(claim))
 
     def poke(self) -> None:
         """Something became due out of turn (the operator's retry, a commit without a claim): look soon."""
-        for lane in self._lanes.values():
+        for lane in list(self._lanes.values()):
             lane.open_at = 0.0
+            self._work(lane)
         self._look_in(0.0)
 
     async def stop(self, limit_seconds: float) -> None:
@@ -150,7 +171,7 @@ class Dispatcher:
 
     # --- lanes ------------------------------------------------------------------------------------
 
-    def _lane(self, key: str) -> Lane[Claim]:
+    def _lane(self, key: str) -> _Lane:
         lane = self._lanes.get(key)
         if lane is None:
             backend = self._backends.get(backend_of(key))
@@ -158,7 +179,14 @@ class Dispatcher:
             lane = self._lanes[key] = Lane(key, limit, self._pause_seconds)
         return lane
 
-    def _work(self, lane: Lane[Claim]) -> None:
+    def _has_place(self, lane: _Lane | None) -> bool:
+        """Whether one more claim of this lane may come to wait in memory."""
+        in_all = self._waiting + self._fetching
+        if lane is None or not lane.waiting:
+            return in_all < 2 * MAX_WAITING_IN_ALL
+        return lane.has_room and in_all < MAX_WAITING_IN_ALL
+
+    def _work(self, lane: _Lane) -> None:
         """Begin as much as the lane bears."""
         if self._is_stopping or lane.is_working:
             return  # an attempt that ended at once comes back here: the loop below goes on, the stack does not grow
@@ -169,29 +197,62 @@ class Dispatcher:
                 if self._active >= MAX_ATTEMPTS:
                     self._queue[lane.key] = lane
                     return
-                if not self._spool.room():
+                if self._unrecorded >= MAX_UNRECORDED or not self._spool.room():
                     self._wake(lane, NO_ROOM_SECONDS)
                     return
-                self._begin(lane, lane.waiting.popleft(), now)
+                claim, since = lane.waiting.popleft()
+                self._waiting -= 1
+                if now - since <= self._wait_seconds:
+                    self._begin(lane, claim, now)
+                else:
+                    self._tasks.spawn("release", self._give_back(claim))
         finally:
             lane.is_working = False
         if now < lane.open_at:
             self._wake(lane, lane.open_at - now)
         elif lane.has_more:
             self._fetch(lane)
-        elif lane.is_idle:
-            self._lanes.pop(lane.key, None)
+        elif lane.is_idle and self._lanes.get(lane.key) is lane:
+            del self._lanes[lane.key]
 
-    def _wake(self, lane: Lane[Claim], seconds: float) -> None:
-        if lane.key not in self._wakes:
+    def _take_turns(self, lane: _Lane) -> None:
+        """A slot is free: it goes to the lane that waits longest, ``lane`` itself the last of them."""
+        if not self._queue and not self._is_serving:
+            self._work(lane)
+            return
+        self._queue[lane.key] = lane
+        if self._is_serving:
+            return  # an attempt that ended at once: the loop below goes on
+        self._is_serving = True
+        try:
+            while self._queue and self._active < MAX_ATTEMPTS:
+                self._work(self._queue.pop(next(iter(self._queue))))
+        finally:
+            self._is_serving = False
+
+    def _wake(self, lane: _Lane, seconds: float) -> None:
+        key = lane.key
+        if key not in self._wakes:
 
             def wake() -> None:
-                del self._wakes[lane.key]
-                self._work(lane)
+                del self._wakes[key]
+                awake = self._lanes.get(key)  # it may have been forgotten, and made again, in the meantime
+                if awake is not None:
+                    self._work(awake)
 
-            self._wakes[lane.key] = self._clock.callLater(seconds, wake)
+            self._wakes[key] = self._clock.callLater(seconds, wake)
 
-    def _begin(self, lane: Lane[Claim], claim: Claim, now: float) -> None:
+    async def _give_back(self, claim: Claim) -> None:
+        """Let it wait on disk, due at once, for as long as the lane has no place for it."""
+        try:
+            await self._spool.release(claim)
+        except TemporaryFault as fault:  # it is due when its lease ends
+            log.error("{queue_id} could not be released: {why}", queue_id=claim.message.queue_id, why=fault.why)
+        lane = self._lane(claim.lane)
+        lane.has_more = True
+        self._work(lane)
+
+    def _begin(self, lane: _Lane, claim: Claim, now: float) -> None:
         lane.active += 1
         self._active += 1
         self._running[claim] = None
@@ -201,32 +262,41 @@ class Dispatcher:
 
     # --- attempts ---------------------------------------------------------------------------------
 
-    async def _attempt(self, lane: Lane[Claim], claim: Claim) -> None:
+    async def _attempt(self, lane: _Lane, claim: Claim) -> None:
         outcomes: Mapping[Mailbox, Outcome] | None = None
         recipients = [queued.recipient for queued in claim.recipients]
+        if len(recipients) > 1:
+            recipients = list(dict.fromkeys(recipients))  # who was named twice gets one copy
         try:
-            name = backend_of(claim.lane)
-            backend = self._backends.get(name)
-            if backend is not None:
-                outcomes = await attempt(name, backend, claim.message, recipients)
-            else:
-                outcomes = await self._attempt_rerouted(claim, recipients)
-        except CancelledError:
-            if self._is_stopping:
-                return  # not counted; the lease ends with the spool
-            why = f"The delivery took longer than {self._settings.attempt_seconds:.0f} seconds"
-            outcomes = dict.fromkeys(recipients, temporary("4.4.7", why, Scope.HOST, ""))
+            try:
+                name = backend_of(claim.lane)
+                backend = self._backends.get(name)
+                if backend is not None:
+                    outcomes = await attempt(name, backend, claim.message, recipients)
+                else:
+                    outcomes = await self._attempt_rerouted(claim, recipients)
+            except CancelledError:
+                if self._is_stopping:
+                    return  # not counted; the lease ends with the spool
+                why = f"The delivery took longer than {self._settings.attempt_seconds:.0f} seconds"
+                outcomes = dict.fromkeys(recipients, temporary("4.4.7", why, Scope.HOST, ""))
+            finally:
+                self._running.pop(claim, None)
+                self._active -= 1
+                said = _of_the_destination(outcomes)
+                lane.ended(said, self._clock.seconds())
+            self._settle(claim, outcomes)
+            if said is not None and lane.is_dead:
+                self._share(lane, said)
         finally:
-            self._running.pop(claim, None)
-            self._active -= 1
-            lane.ended(_of_the_destination(outcomes), self._clock.seconds())
-        self._settle(claim, outcomes)
-        self._work(lane)
-        while self._queue and self._active < MAX_ATTEMPTS:
-            self._work(self._queue.pop(next(iter(self._queue))))
+            self._take_turns(lane)
 
     async def _attempt_rerouted(self, claim: Claim, recipients: Sequence[Mailbox]) -> Mapping[Mailbox, Outcome]:
-        """The lane's backend is no longer configured: each recipient goes where the routes of today say."""
+        """The lane's backend is no longer configured: each recipient goes where the routes of today say.
+
+        One such attempt a lane at a time, beside those of the backend's own lanes: for as long as such rows are
+        left, it may get more calls at once than its ``concurrency``.
+        """
         outcomes: dict[Mailbox, Outcome] = {}
         groups: dict[str, list[Mailbox]] = {}
         for recipient in recipients:
@@ -243,105 +313,45 @@ class Dispatcher:
 
     def _settle(self, claim: Claim, outcomes: Mapping[Mailbox, Outcome]) -> None:
         now = self._wall_clock()
-        settlements: list[Settlement] = []
-        for queued in claim.recipients:
-            outcome = outcomes[queued.recipient]
-            if not outcome.is_delivered:
-                self._tasks.spawn("settle", self._settle_trouble(claim, outcomes, now))
-                return
-            settlements.append(self._delivered(claim, queued, outcome, now))
-        self._tasks.spawn("record", self._record(claim, settlements, ()))
+        settlements = self._results.all_delivered(claim, outcomes, now)
+        if settlements is not None:
+            self._tasks.spawn("record", self._record(claim, settlements, ()))
+        else:
+            self._tasks.spawn("settle", self._judge(claim, outcomes, now))
 
-    def _delivered(self, claim: Claim, queued: QueuedRecipient, outcome: Outcome, now: float) -> Finished:
-        message = claim.message
-        reply = outcome.reply
-        self._note(
-            fact.Delivered(
-                message.queue_id,
-                str(queued.recipient),
-                claim.lane,
-                outcome.hop,
-                reply.code,
-                reply.status,
-                reply.text,
-                queued.attempts + 1,
-                round(now - message.arrived, 3),
-            )
-        )
-        return Finished(queued.row)
-
-    async def _settle_trouble(self, claim: Claim, outcomes: Mapping[Mailbox, Outcome], now: float) -> None:
-        """Judge each recipient; those that share a fate share a notice."""
-        message, retry = claim.message, self._settings.retry
-        settlements: list[Settlement] = []
-        failed: list[tuple[QueuedRecipient, Report, Outcome]] = []
-        held: list[tuple[QueuedRecipient, Report, Outcome]] = []
-        late: list[tuple[QueuedRecipient, Report]] = []
-        for queued in claim.recipients:
-            outcome = outcomes[queued.recipient]
-            attempts = queued.attempts + 1
-            judged = fate.judge(
-                outcome, retry, now, message.arrived, attempts, queued.warned,
-                message.reverse_path is not None, self._chance,
-            )
-            match judged:
-                case fate.Delivered():
-                    settlements.append(self._delivered(claim, queued, outcome, now))
-                case fate.Retry(due, warn):
-                    reason = str(outcome.reply)
-                    settlements.append(Postponed(queued.row, due, attempts, reason, queued.warned or warn))
-                    self._note_retry(claim, queued, outcome, attempts, due - now)
-                    if warn:
-                        until = message.arrived + retry.give_up_after
-                        late.append((queued, self._report(queued, outcome, attempts, until, now)))
-                case fate.Fail(reply):
-                    told = attrs.evolve(outcome, reply=reply)
-                    failed.append((queued, self._report(queued, told, attempts, None, now), told))
-                case fate.Hold(reply):
-                    told = attrs.evolve(outcome, reply=reply)
-                    held.append((queued, self._report(queued, told, attempts, None, now), told))
-        notices: list[Notice] = []
-        if late:
-            warning = await self._notices.warning(message, late[0][0].row, [r for _, r in late], now)
-            if warning is not None:
-                notices.append(warning)
-                for queued, _ in late:
-                    self._note(fact.Warned(message.queue_id, str(queued.recipient), warning.queue_id))
-        if failed:
-            bounce = await self._notices.bounce(message, failed[0][0].row, [r for _, r, _ in failed], now)
-            if bounce is None:
-                held += failed  # nobody can be told: it stays, where the operator sees it
-            else:
-                notices.append(bounce)
-                for queued, report, outcome in failed:
-                    settlements.append(Finished(queued.row))
-                    self._note_bounce(claim, queued, outcome, report.attempts, bounce.queue_id)
-        if held:
-            copy = await self._notices.postmaster_copy(message, held[0][0].row, [r for _, r, _ in held], now)
-            if copy is not None:
-                notices.append(copy)
-            for queued, report, outcome in held:
-                settlements.append(Held(queued.row, report.attempts, str(outcome.reply)))
-                self._note_held(claim, queued, outcome)
+    async def _judge(self, claim: Claim, outcomes: Mapping[Mailbox, Outcome], now: float) -> None:
+        settlements, notices = await self._results.judged(claim, outcomes, now)
         await self._record(claim, settlements, notices)
+
+    def _share(self, lane: _Lane, said: Outcome) -> None:
+        """What waits for a dead destination shares the probe's answer."""
+        waiting = list(lane.waiting)
+        lane.waiting.clear()
+        self._waiting -= len(waiting)
+        for claim, _ in waiting:
+            self._settle(claim, dict.fromkeys([queued.recipient for queued in claim.recipients], said))
 
     async def _record(self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice]) -> None:
         """Write it down, however long the disk refuses: until then the lease keeps others away."""
         tries = 0
         fresh: tuple[Claim, ...] | None = None
-        while fresh is None:
-            try:
-                fresh = await self._spool.record(claim, settlements, notices)
-            except TemporaryFault as fault:
-                if self._is_stopping:
-                    return
-                wait = RECORD_AGAIN_SECONDS[min(tries, len(RECORD_AGAIN_SECONDS) - 1)]
-                tries += 1
-                log.error(
-                    "the result for {queue_id} could not be recorded, again in {wait} s: {why}",
-                    queue_id=claim.message.queue_id, wait=wait, why=fault.why,
-                )
-                await self._sleep(wait)
+        try:
+            while fresh is None:
+                try:
+                    fresh = await self._spool.record(claim, settlements, notices)
+                except TemporaryFault as fault:
+                    if not tries:
+                        self._unrecorded += 1
+                    wait = RECORD_AGAIN_SECONDS[min(tries, len(RECORD_AGAIN_SECONDS) - 1)]
+                    tries += 1
+                    log.error(
+                        "the result for {queue_id} could not be recorded, again in {wait} s: {why}",
+                        queue_id=claim.message.queue_id, wait=wait, why=fault.why,
+                    )
+                    await self._sleep(wait)
+        finally:
+            if tries:
+                self._unrecorded -= 1
         if fresh:
             self.accept(fresh)
         dues = [s.due for s in settlements if isinstance(s, Postponed)]
@@ -363,7 +373,7 @@ class Dispatcher:
         """See to it that a look happens within ``seconds`` (but not more often than twice a second)."""
         if self._is_stopping:
             return
-        seconds = min(max(seconds, 0.0), LOOK_SECONDS)
+        seconds = min(max(seconds, 0.0), self._look_seconds)
         if self._look_call is not None and self._look_call.active():
             if self._look_call.getTime() <= self._clock.seconds() + seconds:
                 return
@@ -378,30 +388,33 @@ class Dispatcher:
         self._tasks.spawn("look", self._look())
 
     async def _look(self) -> None:
-        """Fetch what is due, the longest due first, and set the time of the next look."""
-        self._cancel_overdue()
-        wait = LOOK_SECONDS
+        """Fetch what is due, the longest due first, and set the time of the next look, whatever happens to this."""
+        wait = self._look_seconds
         try:
+            self._cancel_overdue()
             lanes = await self._spool.due_lanes()
             now = self._wall_clock()
             for key, due in sorted(lanes, key=lambda lane: lane[1]):
                 if due > now:
                     wait = min(wait, due - now)
-                elif self._fetched < MAX_FETCHED:
+                elif key in self._lanes or self._has_place(None):
                     lane = self._lane(key)
                     lane.has_more = True
                     self._work(lane)
                 else:
-                    wait = min(wait, SHORTEST_LOOK_SECONDS)
+                    wait = 0.0
         except TemporaryFault as fault:
             log.error("the queue could not be read: {why}", why=fault.why)
-            wait = NO_ROOM_SECONDS
+            wait = min(wait, NO_ROOM_SECONDS)
         finally:
             self._is_looking = False
-        self._look_in(max(wait, SHORTEST_LOOK_SECONDS))
+            self._look_in(max(wait, SHORTEST_LOOK_SECONDS))
 
-    def _fetch(self, lane: Lane[Claim]) -> None:
-        if lane.is_fetching or len(lane.waiting) >= FETCH or self._fetched >= MAX_FETCHED or self._is_stopping:
+    def _fetch(self, lane: _Lane) -> None:
+        if lane.is_fetching:
+            return
+        if not self._has_place(lane):
+            self._look_in(FULL_LANE_SECONDS)
             return
         if not self._spool.room():
             self._wake(lane, NO_ROOM_SECONDS)
@@ -410,17 +423,20 @@ class Dispatcher:
         lane.has_more = False
         self._tasks.spawn("fetch", self._fetch_some(lane))
 
-    async def _fetch_some(self, lane: Lane[Claim]) -> None:
-        wanted = lane.window
-        self._fetched += wanted
+    async def _fetch_some(self, lane: _Lane) -> None:
+        # A probe speaks for all that was fetched: of a dead lane as much as may wait.
+        wanted = MAX_WAITING if lane.is_dead else max(lane.window, FETCH)
+        self._fetching += wanted
         try:
             claims = await self._spool.claim(lane.key, wanted)
-            lane.has_more = len(claims) == wanted
-            lane.waiting.extend(claims)
+            since = self._clock.seconds()
+            lane.has_more = lane.has_more or len(claims) == wanted
+            lane.waiting.extend([(claim, since) for claim in claims])
+            self._waiting += len(claims)
         except TemporaryFault as fault:
             log.error("lane {lane} could not be read: {why}", lane=lane.key, why=fault.why)
         finally:
-            self._fetched -= wanted
+            self._fetching -= wanted
             lane.is_fetching = False
         self._work(lane)
 
@@ -429,44 +445,6 @@ class Dispatcher:
         for running in list(self._running.values()):
             if running is not None and running[1] <= oldest:
                 running[0]()
-
-    # --- facts ------------------------------------------------------------------------------------
-
-    @staticmethod
-    def _report(
-        queued: QueuedRecipient, outcome: Outcome, attempts: int, until: float | None, now: float
-    ) -> Report:
-        return Report(queued.recipient, outcome.reply, outcome.hop, attempts, until, now)
-
-    def _note_retry(
-        self, claim: Claim, queued: QueuedRecipient, outcome: Outcome, attempts: int, seconds: float
-    ) -> None:
-        reply = outcome.reply
-        self._note(
-            fact.Retrying(
-                claim.message.queue_id, str(queued.recipient), claim.lane, outcome.hop, reply.code, reply.status,
-                reply.text, attempts, round(seconds, 3),
-            )
-        )
-
-    def _note_bounce(
-        self, claim: Claim, queued: QueuedRecipient, outcome: Outcome, attempts: int, notice_id: str
-    ) -> None:
-        reply = outcome.reply
-        self._note(
-            fact.Bounced(
-                claim.message.queue_id, str(queued.recipient), claim.lane, outcome.hop, reply.code, reply.status,
-                reply.text, attempts, notice_id,
-            )
-        )
-
-    def _note_held(self, claim: Claim, queued: QueuedRecipient, outcome: Outcome) -> None:
-        reply = outcome.reply
-        self._note(
-            fact.Undeliverable(
-                claim.message.queue_id, str(queued.recipient), claim.lane, reply.code, reply.status, reply.text
-            )
-        )
 
     def _bug(self, what: str, failure: Failure) -> None:
         # The recipients stay leased, and are due again when the lease or this process ends.

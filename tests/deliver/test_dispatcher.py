@@ -1,14 +1,17 @@
 """The dispatcher: first attempts from memory, retries, bounces, trouble of every kind, and nothing lost."""
 
 import email
+from collections.abc import Sequence
 
 import pytest
 from twisted.internet.defer import Deferred
 
+from mailgw.deliver import dispatcher
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.message import Query, RowState
+from mailgw.mail.message import Claim, Query, RowState
 from mailgw.mail.outcome import Outcome
+from mailgw.queue import dsn
 from mailgw.queue.lanes import MAX_WAITING
 from mailgw.spool.memory import MemorySpool
 from tests.conftest import LoggedFailures
@@ -331,3 +334,277 @@ def test_a_thousand_attempts_that_end_at_once_need_no_deep_stack() -> None:
     backend.script = [OK] * MAX_WAITING
     backend.let_go()
     assert house.rows() == []
+
+
+# --- facts, memory, turns, leases, dead destinations ------------------------------------------------
+
+def test_a_fact_is_noted_once() -> None:
+    house = House(ScriptedBackend({BOB: OK, EVE: NEVER}))
+    house.put(BOB, EVE, lane="out")
+    assert house.names() == ["delivered", "bounced"]
+
+
+def test_who_was_named_twice_gets_one_copy() -> None:
+    backend = ScriptedBackend(OK)
+    house = House(backend)
+    queue_id = house.put(BOB, BOB)
+    assert backend.seen == [(queue_id, (BOB,))]
+    assert house.rows() == []
+
+
+def test_what_waited_too_long_in_memory_is_not_tried_twice() -> None:
+    # A lease lasts 1200 s here; an attempt that began late in it would still run when it ends.
+    backend = ScriptedBackend(concurrency=1)
+    house = House(backend, spool=MemorySpool(lambda: START + house.clock.seconds(), lease_seconds=1200.0))
+    house.dispatcher.start()
+    first, second = house.put(BOB), house.put(EVE)
+    house.pass_time(590)
+    backend.let_go()
+    house.pass_time(590)
+    backend.let_go()
+    house.pass_time(2000)
+    assert [queue_id for queue_id, _ in backend.seen] == [first, second]
+    assert house.rows() == []
+
+
+def test_what_waits_in_memory_is_bounded_over_all_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "MAX_WAITING_IN_ALL", 10)
+    monkeypatch.setattr(dispatcher, "MAX_ATTEMPTS", 4)
+    backend = ScriptedBackend()
+    house = House(backend)
+    house.dispatcher.start()
+    everyone = [Mailbox("a", f"d{number}.example") for number in range(60)]
+    for one in everyone:
+        house.put(one, claim=house.dispatcher.has_room(f"out/{one.domain}"))
+    assert sum(row.state == RowState.ACTIVE for row in house.rows()) == 4 + 2 * 10
+    for _ in range(200):
+        while backend.waiting:
+            backend.let_go()
+        house.clock.advance(0.6)
+    assert house.rows() == []
+    assert len(backend.seen) == len(everyone)
+
+
+def test_notices_that_flood_a_lane_wait_on_disk() -> None:
+    backend = ScriptedBackend(concurrency=1)
+    house = House(backend)
+    house.dispatcher.start()
+    for number in range(3 * MAX_WAITING):
+        someone = Mailbox(f"u{number}", "example.net")
+        backend.always[someone] = NEVER
+        house.put(someone)
+    # Each was refused; their bounces wait for one sender's lane, whose only slot is taken.
+    assert len(backend.waiting) == 1
+    assert sum(row.state == RowState.WAITING for row in house.rows()) == MAX_WAITING - 1
+    for _ in range(3 * MAX_WAITING):
+        backend.let_go()
+        house.clock.advance(0.1)
+    assert house.rows() == []
+
+
+def test_lanes_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "MAX_ATTEMPTS", 2)
+    backend = ScriptedBackend(concurrency=2)
+    house = House(backend)
+    for _ in range(6):
+        house.put(BOB)
+    house.put(ALICE)
+    carol = Mailbox("carol", "example.com")
+    house.put(carol)
+    for _ in range(6):
+        backend.let_go()
+    # What has plenty waiting does not take each slot that it frees.
+    assert [to for _, (to,) in backend.seen] == [BOB, BOB, ALICE, carol, BOB, BOB, BOB, BOB]
+
+
+def test_a_thousand_lanes_that_end_at_once_need_no_deep_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "MAX_ATTEMPTS", 1)
+    backend = ScriptedBackend()
+    house = House(backend)
+    house.put(BOB)
+    for number in range(1000):
+        house.put(Mailbox("a", f"d{number}.example"))
+    backend.script = [OK] * 1000
+    backend.let_go()
+    assert house.rows() == []
+
+
+def test_one_probe_speaks_for_all_that_waits_for_a_dead_destination() -> None:
+    backend = ScriptedBackend(concurrency=10)
+    house = House(backend)
+    house.dispatcher.start()
+    backend.always[ALICE] = OK
+    many = MAX_WAITING + 20
+    for number in range(many):
+        someone = Mailbox(f"u{number}", "example.net")
+        backend.always[someone] = DEAD
+        house.put(someone, claim=house.dispatcher.has_room("out/example.net"))
+    house.pass_time(5 * 3600, 60)
+    assert house.names().count("delay_warning") == many
+    assert len(backend.seen) - many < 5 * 60 + 20  # about a probe a minute, the warnings aside
+    house.pass_time(86400 - 4 * 3600, 60)
+    assert house.names().count("bounced") == many
+    assert house.rows() == []
+
+
+def test_one_broken_moment_is_not_a_dead_destination() -> None:
+    backend = ScriptedBackend(concurrency=20)
+    house = House(backend)
+    for _ in range(40):
+        house.put(BOB)
+    for _ in range(20):
+        backend.let_go(DEAD)
+    house.clock.advance(1)
+    backend.let_go()
+    for _ in range(19):
+        backend.let_go()
+    assert [row.attempts for row in house.rows()] == [1] * 20  # those that broke; the others were delivered
+
+
+def test_a_disk_that_takes_no_results_ends_the_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "MAX_UNRECORDED", 3)
+    spool = RefusingSpool(lambda: START)
+    backend = ScriptedBackend(concurrency=20)
+    backend.always[BOB] = OK
+    house = House(backend, spool=spool)
+    spool.refuses = 1000
+    for _ in range(10):
+        house.put(BOB)
+    assert len(backend.seen) == 3
+    spool.refuses = 0
+    house.pass_time(20, 1)
+    assert len(backend.seen) == 10
+    assert house.rows() == []
+
+
+def test_a_stop_still_writes_results_down_when_the_disk_takes_them() -> None:
+    spool = RefusingSpool(lambda: START)
+    house = House(ScriptedBackend(OK), spool=spool)
+    spool.refuses = 2
+    house.put(BOB)
+    stopped = Deferred.fromCoroutine(house.dispatcher.stop(30.0))
+    house.pass_time(6, 1)
+    assert stopped.called
+    assert house.rows() == []
+
+
+class BrokenSpool(MemorySpool):
+    """Each call to ``due_lanes``, ``claim`` and ``release`` raises the next of ``faults``, while there are any."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: START + 1)
+        self.faults: list[Exception] = []
+
+    def fail(self) -> None:
+        if self.faults:
+            raise self.faults.pop(0)
+
+    async def due_lanes(self) -> Sequence[tuple[str, float]]:
+        self.fail()
+        return await super().due_lanes()
+
+    async def claim(self, lane: str, limit: int) -> tuple[Claim, ...]:
+        self.fail()
+        return await super().claim(lane, limit)
+
+    async def release(self, claim: Claim) -> None:
+        self.fail()
+        await super().release(claim)
+
+
+def test_a_look_that_fails_is_followed_by_another(logged_failures: LoggedFailures) -> None:
+    spool = BrokenSpool()
+    bug = RuntimeError("bug")
+    spool.faults = [bug, TemporaryFault("database is locked")]
+    house = House(ScriptedBackend(OK), spool=spool)
+    house.put(BOB, claim=False)
+    house.dispatcher.start()
+    house.pass_time(130, 5)
+    assert house.rows() == []
+    assert logged_failures.take() == [bug]
+    assert house.names() == ["trouble", "delivered"]
+
+
+def test_a_claim_that_fails_is_made_again() -> None:
+    spool = BrokenSpool()
+    house = House(ScriptedBackend(OK), spool=spool)
+    house.put(BOB, claim=False)
+    house.dispatcher.start()
+    look = spool.due_lanes
+
+    async def due_lanes() -> Sequence[tuple[str, float]]:
+        lanes = await look()
+        if not tried:
+            tried.append(1)
+            spool.faults = [TemporaryFault("the claim")]
+        return lanes
+
+    tried: list[int] = []
+    spool.due_lanes = due_lanes  # type: ignore[method-assign]  # the claim after the first look fails
+    house.pass_time(130, 5)
+    assert tried
+    assert house.rows() == []
+
+
+def test_what_cannot_be_released_is_due_when_its_lease_ends() -> None:
+    spool = BrokenSpool()
+    backend = ScriptedBackend(concurrency=1)
+    house = House(backend, spool=spool)
+    house.put(BOB)
+    house.put(EVE)
+    house.clock.advance(400)
+    spool.faults = [TemporaryFault("disk")]
+    backend.let_go()
+    [row] = house.rows()
+    assert (row.recipient, row.state, row.attempts) == (str(EVE), RowState.ACTIVE, 0)
+    assert len(backend.seen) == 1
+
+
+def test_a_notice_that_cannot_be_made_costs_nobody_a_recipient(
+    logged_failures: LoggedFailures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bug = ValueError("bug")
+
+    def fail(*args: object) -> bytes:
+        raise bug
+
+    monkeypatch.setattr(dsn, "bounce", fail)
+    house = House(ScriptedBackend({BOB: OK, EVE: NEVER}))
+    house.put(BOB, EVE, lane="out")
+    assert [(row.recipient, row.state) for row in house.rows()] == [(str(EVE), RowState.HELD)]
+    assert logged_failures.take() == [bug]
+    assert house.names() == ["delivered", "held"]
+
+
+def test_the_operators_word_reaches_what_waits_in_memory() -> None:
+    backend = ScriptedBackend(DEAD, OK)
+    house = House(backend)
+    house.put(BOB)
+    house.put(EVE)
+    assert len(backend.seen) == 1
+    house.dispatcher.poke()
+    assert [to for _, (to,) in backend.seen] == [BOB, EVE]
+
+
+def test_a_lane_that_was_forgotten_and_made_again_keeps_its_limit() -> None:
+    backend = ScriptedBackend(DEAD, concurrency=1)
+    house = House(backend)
+    house.put(BOB)           # a wake is set for the end of the pause
+    house.dispatcher.poke()  # the pause ends now: the lane is idle and forgotten
+    house.put(EVE)
+    house.clock.advance(2)   # the old wake
+    house.put(EVE)
+    assert len(backend.waiting) == 1
+    backend.let_go()
+    backend.let_go()
+    assert [row.recipient for row in house.rows()] == [str(BOB)]
+
+
+def test_a_stop_leaves_no_timer() -> None:
+    house = House(ScriptedBackend(DEAD))
+    house.dispatcher.start()
+    house.put(BOB)
+    house.put(EVE)
+    assert Deferred.fromCoroutine(house.dispatcher.stop(30.0)).called
+    house.dispatcher.poke()
+    assert house.clock.getDelayedCalls() == []
