@@ -105,7 +105,6 @@ class EsmtpProtocol(Protocol):
         self._task: Deferred[Reply | None] | None = None
         self._messages = 0
         self._why = "lost"
-        self._farewell = smtp_replies.SHUTTING_DOWN
         # Why we do not read: any of these.
         self._pumping = self._paused = self._draining = self._unread = False
         self._committing = self._leaving = self._closed = self._lost = self._in_handshake = False
@@ -297,26 +296,23 @@ class EsmtpProtocol(Protocol):
         self._task = None
         self._drop_transaction()
         fault = failure.value
-        reply = smtp_replies.LOCAL_TROUBLE
+        reply, is_bug = smtp_replies.LOCAL_TROUBLE, False
         if isinstance(fault, TemporaryFault):
             reply = fault.reply
             self._reject(Stage.CONTENT, Verdict("trouble", fault.why, reply))
-        elif isinstance(fault, CancelledError):
-            self._why = "timeout"
-        else:
+        elif not isinstance(fault, CancelledError):
+            is_bug = True
             self._why = "error"
-            self._leaving = True
-            self._farewell = _BROKEN
             log.failure("session {session_id} failed", failure=failure, session_id=self.client.session_id)
             self.factory.note(fact.Trouble("session", type(fault).__name__, self.client.session_id, ""))
         if self._lost:
             return
-        if self._dialog.awaiting is Awaiting.ANSWER:
+        is_owed = self._dialog.awaiting is Awaiting.ANSWER
+        if is_owed:
             self._dialog.answer(reply)
-            self._pump()
-        else:
-            self._dialog.close(Reply(421, "4.3.0", reply.lines))
-            self._flush()
+        if is_bug or not is_owed:
+            self._dialog.close(_BROKEN)
+        self._pump()
 
     def _flush(self) -> None:
         """Send what there is to say, and follow where the dialog stands now."""
@@ -326,7 +322,7 @@ class EsmtpProtocol(Protocol):
         if self._leaving and self._transaction is None and dialog.awaiting is Awaiting.COMMAND:
             if self._why == "lost":
                 self._why = "shutdown"
-            dialog.close(self._farewell)
+            dialog.close(smtp_replies.SHUTTING_DOWN)
         octets = dialog.output()
         if octets:
             send(self.transport, octets)
