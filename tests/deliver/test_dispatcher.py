@@ -357,13 +357,12 @@ def test_what_waited_too_long_in_memory_is_not_tried_twice() -> None:
     backend = ScriptedBackend(concurrency=1)
     house = House(backend, spool=MemorySpool(lambda: START + house.clock.seconds(), lease_seconds=1200.0))
     house.dispatcher.start()
-    first, second = house.put(BOB), house.put(EVE)
-    house.pass_time(590)
-    backend.let_go()
-    house.pass_time(590)
-    backend.let_go()
+    queue_ids = [house.put(BOB), house.put(EVE), house.put(BOB)]
+    for _ in queue_ids:
+        house.pass_time(590)
+        backend.let_go()
     house.pass_time(2000)
-    assert [queue_id for queue_id, _ in backend.seen] == [first, second]
+    assert [queue_id for queue_id, _ in backend.seen] == queue_ids
     assert house.rows() == []
 
 
@@ -383,6 +382,16 @@ def test_what_waits_in_memory_is_bounded_over_all_lanes(monkeypatch: pytest.Monk
         house.clock.advance(0.6)
     assert house.rows() == []
     assert len(backend.seen) == len(everyone)
+
+
+def test_a_slow_destination_does_not_take_the_others_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "MAX_WAITING_IN_ALL", 10)
+    house = House(ScriptedBackend(concurrency=1))
+    for _ in range(1 + 10):
+        assert house.dispatcher.has_room("out/example.net")
+        house.put(BOB)
+    assert not house.dispatcher.has_room("out/example.net")
+    assert house.dispatcher.has_room("out/example.org")
 
 
 def test_notices_that_flood_a_lane_wait_on_disk() -> None:
