@@ -10,7 +10,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 # Few examples each time, many in .ci/full: what they find becomes a case of its own.
 hypothesis.settings.register_profile(
-    "mailgw", max_examples=int(os.environ.get("MAILGW_EXAMPLES", "30")), deadline=None, print_blob=True
+    "mailgw", max_examples=int(os.environ.get("MAILGW_EXAMPLES", "20")), deadline=None, print_blob=True
 )
 hypothesis.settings.load_profile("mailgw")
 
