@@ -101,6 +101,18 @@ def test_a_connection_lost_in_the_content_leaves_nothing(octets: bytes) -> None:
     assert listener.journal.events[-1] == fact.Disconnected("s1", "192.0.2.1", "lost", 0.0, 0)
 
 
+def test_a_connection_may_be_lost_at_any_octet() -> None:
+    said = "".join(f"{line}\r\n" for line in [*ENVELOPE, "DATA", "Subject: x", "", "y", "."]).encode()
+    for end in range(len(said) + 1):
+        listener, session = start()
+        for at in range(end):
+            session.send(said[at : at + 1])
+        session.lose()
+        assert len(listener.stored()) == (1 if end == len(said) else 0), said[:end]
+        assert len(listener.sessions) == 0
+        assert listener.clock.getDelayedCalls() == []
+
+
 @pytest.mark.parametrize("end", ["RSET", "EHLO again.test"])
 def test_a_reset_forgets_the_envelope(end: str) -> None:
     _, session = start()
