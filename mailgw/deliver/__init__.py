@@ -8,7 +8,13 @@ A backend is what implements ``interfaces.IDeliveryBackend``; the built-in ones 
 The rule of the room: ``deliver`` says "delivered" only when the next crash cannot take the message back, and
 no exception comes out of it for what a peer said.
 
-A map of the SMTP and LMTP backend:
+A map:
+    dispatcher      what is due, lane by lane, and when to look again
+    attempt         one ``deliver``, and an outcome for each recipient whatever the backend does
+    refusal         a backend's word at RCPT, whatever it does
+    results         outcomes into settlements, notices and facts
+    bounce          the notices themselves: who gets them, and whose header they quote
+    maildir         ``MaildirBackend``: in threads and in groups
     smtp            ``SmtpBackend``: kept sessions first, then one host after the other
     smtp_settings   what one such backend is told
     smtp_hops       where a lane leads: hosts as given, or by MX
