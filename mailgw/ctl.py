@@ -15,7 +15,9 @@ import socket
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import mailgw
@@ -28,7 +30,7 @@ DEFAULT_ROWS = 1000
 
 EPILOG = f"""\
 commands:
-  mailgw check --config FILE            would this configuration start? every fault, with its line
+  mailgw check FILE                     would this configuration start? every fault, with its line
   mailgw passwd user@example.org        set a password, or make an account
   mailgw queue list                     what waits, for whom, and why
   mailgw queue list --domain example.org --json
@@ -36,8 +38,18 @@ commands:
   mailgw queue retry ID | --domain example.org | --all
   mailgw queue remove ID | --sender spam@example.net
 
-FILE is {DEFAULT_FILE} where nothing is said.  The gateway itself is started with: twistd mailgw --help
+FILE is {DEFAULT_FILE} where nothing is said; passwd and queue take it as --config FILE.
+The gateway itself is started with: twistd mailgw --help
 exit status: 0 done, 1 a fault, 2 the command line makes no sense"""
+
+LIST_WORDS = """\
+A recipient's line has its address, its lane (the backend, with the destination that it waits for), and when it is
+tried: "active" is being tried now, or next in line for its destination; "held" is tried when you say so."""
+RETRY_WORDS = """\
+It counts as an attempt of the schedule: what fails again waits as long as after any other attempt.  What is active
+already is left alone.  While the gateway is stopped, "now" is when it starts."""
+REMOVE_WORDS = """\
+The journal of a running gateway says so; while it is stopped nothing is written there."""
 
 
 class Fault(Exception):
@@ -46,14 +58,15 @@ class Fault(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
-    options = _parser().parse_args(arguments)
-    run: Callable[[argparse.Namespace], int] = options.run
     try:
-        status = run(options)
-        sys.stdout.flush()
-        return status
+        try:
+            options = options_of(arguments)
+            run: Callable[[argparse.Namespace], int] = options.run
+            return run(options)
+        finally:
+            _flush()
     except BrokenPipeError:  # as in "mailgw queue list | head"
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _discard_output()
         return 0
     except KeyboardInterrupt:
         return 1
@@ -62,11 +75,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+def say(text: str) -> None:
+    """Print a line; Fault where standard output takes none, BrokenPipeError where its reader has gone."""
+    with _output_faults():
+        print(text)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # None: closed by who called us
+        with _output_faults():
+            sys.stdout.flush()
+
+
+@contextmanager
+def _output_faults() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as fault:
+        _discard_output()
+        raise Fault(f"standard output: {fault.strerror}") from None
+
+
+def _discard_output() -> None:
+    """What is still in the buffer goes nowhere; else Python would try it again at the exit, with a traceback."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 # --- check ------------------------------------------------------------------------------------------------
 
 def check(options: argparse.Namespace) -> int:
     """Load the file and all it names, as a start does; nothing is bound."""
-    file = options.config or DEFAULT_FILE
+    file = options.config or options.file or DEFAULT_FILE
     from mailgw.config.load import load  # before the rights go: the user need not reach root's own Python
 
     if options.user is not None:
@@ -86,9 +127,9 @@ def check(options: argparse.Namespace) -> int:
         (len(config.backends), "backend"),
         (len(config.tls.certificates), "certificate"),
     )
-    print(f"{file}: good: " + ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in parts))
+    say(f"{file}: good: " + ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in parts))
     if os.geteuid() == 0:
-        print(
+        say(
             "checked as root, who may read everything; where the gateway gives up root's rights (twistd --uid), "
             "check as that user too: mailgw check --user NAME"
         )
@@ -120,15 +161,15 @@ def passwd(options: argparse.Namespace) -> int:
     from mailgw.config.files import change
     from mailgw.store.passwd import with_password
 
-    stored = make_hash(password.encode(), os.urandom(SALT_OCTETS))
+    stored = make_hash(password, os.urandom(SALT_OCTETS))
     is_new = not os.path.lexists(path)
     try:
         change(path, lambda octets: with_password(octets, mailbox, stored))
     except OSError as fault:
         raise Fault(f"{fault.filename or path}: {fault.strerror}") from None
-    print(f"{path}: the password of {mailbox} is set")
+    say(f"{path}: the password of {mailbox} is set")
     if is_new and os.geteuid() == 0:
-        print(f"the file is new and root's alone; give it to the gateway's user: chown mailgw {path}")
+        say(f"the file is new and root's alone; give it to the gateway's user: chown mailgw {path}")
     return 0
 
 
@@ -142,77 +183,95 @@ def _passwd_file(file: str) -> str:
     return os.path.join(os.path.dirname(os.path.abspath(file)), path)
 
 
-def _password_from(stdin: bool) -> str:
-    if stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    else:
-        password = getpass.getpass("New password: ")
-        if password != getpass.getpass("Again: "):
-            raise Fault("the two differ; nothing was changed")
+def _password_from(stdin: bool) -> bytes:
+    try:
+        password = (_read_line() if stdin else _typed_twice()).encode()
+    except UnicodeError:
+        raise Fault("the password is not UTF-8; nothing was changed") from None
     if not password:
         raise Fault("an empty password would let everybody in; nothing was changed")
+    return password
+
+
+def _read_line() -> str:
+    return sys.stdin.readline().rstrip("\r\n") if sys.stdin is not None else ""
+
+
+def _typed_twice() -> str:
+    try:
+        with warnings.catch_warnings():
+            # Without a terminal getpass reads standard input, echoed, after a warning.
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            password = getpass.getpass("New password: ")
+            again = getpass.getpass("Again: ")
+    except getpass.GetPassWarning:
+        raise Fault("no terminal to ask on; use --stdin") from None
+    except EOFError:
+        raise Fault("no password was typed; nothing was changed") from None
+    if password != again:
+        raise Fault("the two differ; nothing was changed")
     return password
 
 
 # --- queue ------------------------------------------------------------------------------------------------
 
 def queue_list(options: argparse.Namespace) -> int:
-    rows = _ask(options, "queue.list", query=_filters(options), limit=options.limit)
+    rows, _ = _ask(options, "queue.list", query=_filters(options), limit=options.limit)
     if options.json:
-        print("[" + ",".join("\n" + json.dumps(row) for row in rows) + ("\n]" if rows else "]"))
+        say("[" + ",".join("\n" + json.dumps(row) for row in rows) + ("\n]" if rows else "]"))
     else:
         for line in table(rows, time.time()):
-            print(line)
+            say(line)
     if len(rows) == options.limit:
         print(f"mailgw: the first {options.limit} rows; more with --limit", file=sys.stderr)
     return 0
 
 
 def queue_show(options: argparse.Namespace) -> int:
-    found = _ask(options, "queue.show", queue_id=options.queue_id)
+    found, _ = _ask(options, "queue.show", queue_id=options.queue_id)
     if options.json:
-        print(json.dumps(found))
+        say(json.dumps(found))
         return 0
     for line in table(found["rows"], time.time()):
-        print(line)
+        say(line)
     for row in found["rows"][:1]:
-        print(f"\nfrom {harmless(row['peer']) or 'here'} ({harmless(row['helo'])}), {row['protocol'] or 'no protocol'}")
-    print()
+        say(f"\nfrom {harmless(row['peer']) or 'here'} ({harmless(row['helo'])}), {row['protocol'] or 'no protocol'}")
+    say("")
     for line in found["header"].split("\n"):
-        print(harmless(line))
+        say(harmless(line))
     return 0
 
 
 def queue_retry(options: argparse.Namespace) -> int:
-    return _act(options, "queue.retry", "will be tried now")
+    return _act(options, "queue.retry", "will be tried now", "will be tried when the gateway starts")
 
 
 def queue_remove(options: argparse.Namespace) -> int:
-    return _act(options, "queue.remove", "removed")
+    return _act(options, "queue.remove", "removed", "removed")
 
 
-def _act(options: argparse.Namespace, command: str, done: str) -> int:
+def _act(options: argparse.Namespace, command: str, done: str, done_while_stopped: str) -> int:
     filters = _filters(options)
     if not (filters or options.queue_ids or options.all):
         options.usage_fault("say which: an ID, or a filter" + (", or --all" if command == "queue.retry" else ""))
     queries = [{**filters, "queue_id": queue_id} for queue_id in options.queue_ids] or [filters]
-    total, missing = 0, []
+    total, missing, is_running = 0, [], True
     for query in queries:
-        count = _ask(options, command, query=query)
+        count, is_running = _ask(options, command, query=query)
         total += count
         if not count and "queue_id" in query:
             missing.append(query["queue_id"])
     if options.json:
-        print(json.dumps({"recipients": total}))
+        say(json.dumps({"recipients": total}))
     else:
-        print(f"{total} recipient{'' if total == 1 else 's'} {done}")
+        say(f"{total} recipient{'' if total == 1 else 's'} {done if is_running else done_while_stopped}")
     if missing:
         raise Fault(f"not in the queue: {', '.join(map(harmless, missing))}")
     return 0
 
 
 def table(rows: Sequence[Mapping[str, Any]], now: float) -> list[str]:
-    """Rows for people: a message, below it its recipients and why they wait."""
+    """Rows for people: a message, below it its recipients, each with its lane, and why they wait."""
     if not rows:
         return ["the queue is empty, or nothing in it matches"]
     lines: list[str] = []
@@ -224,7 +283,7 @@ def table(rows: Sequence[Mapping[str, Any]], now: float) -> list[str]:
             sender = harmless(row["sender"]) or "<>"
             lines.append(f"{last}  {arrived}  {row['size_octets']} octets  from {sender}")
         attempts = f"{row['attempts']} attempt{'' if row['attempts'] == 1 else 's'}"
-        lines.append(f"    {harmless(row['recipient'])}  {_when(row, now)}, {attempts}")
+        lines.append(f"    {harmless(row['recipient'])}  {harmless(row['lane'])}  {_when(row, now)}, {attempts}")
         if row["reason"]:
             lines.append(f"        {harmless(row['reason'])}")
     return lines
@@ -243,8 +302,8 @@ def _when(row: Mapping[str, Any], now: float) -> str:
 
 
 def harmless(text: str) -> str:
-    """Text that strangers wrote, without what a terminal would obey."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """Text that strangers wrote, without what a terminal would obey; tabs stay, as folded headers have them."""
+    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _filters(options: argparse.Namespace) -> dict[str, str]:
@@ -255,16 +314,16 @@ def _filters(options: argparse.Namespace) -> dict[str, str]:
 
 # --- the two doors into a queue ---------------------------------------------------------------------------
 
-def _ask(options: argparse.Namespace, command: str, **request: Any) -> Any:
-    """The result of a control command, from the running gateway, or from the spool where none runs."""
+def _ask(options: argparse.Namespace, command: str, **request: Any) -> tuple[Any, bool]:
+    """The result of a control command, and whether a gateway runs that gave it; else it is the spool's."""
     if options.folder is not None:
         state = os.path.abspath(options.folder)
     else:
         state = state_of(options.config) if options.config is not None else own_state()
     answer = ask_gateway(f"{state}/control.sock", {"command": command, **request})
     if answer is None:
-        answer = _ask_spool(state, command, request)
-    return answer
+        return _ask_spool(state, command, request), False
+    return answer, True
 
 
 def ask_gateway(path: str, request: Mapping[str, Any]) -> Any:
@@ -340,6 +399,14 @@ def _act_as_owner(folder: str) -> None:
 
 # --- the command line -------------------------------------------------------------------------------------
 
+def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What the words ask for; where they make no sense SystemExit(2), after the usage of the command they name."""
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:  # argparse itself would print the usage of "mailgw" alone
+        options.usage_fault(f"unrecognized arguments: {' '.join(map(harmless, unknown))}")
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mailgw",
@@ -351,9 +418,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     one = commands.add_parser("check", help="say whether a configuration would start, and if not, every reason")
-    one.add_argument("-c", "--config", metavar="FILE", help=f"default: {DEFAULT_FILE}")
+    place = one.add_mutually_exclusive_group()
+    place.add_argument("-c", "--config", metavar="FILE", help="the same")
+    place.add_argument("file", metavar="FILE", nargs="?", help=f"default: {DEFAULT_FILE}")
     one.add_argument("--user", metavar="NAME", help="check as the user that twistd --uid makes of root")
-    one.set_defaults(run=check)
+    one.set_defaults(run=check, usage_fault=one.error)
 
     one = commands.add_parser("passwd", help="set the password of an account, new or old")
     place = one.add_mutually_exclusive_group()
@@ -361,24 +430,24 @@ def _parser() -> argparse.ArgumentParser:
     place.add_argument("--file", metavar="PASSWD", help="the passwd-file itself; made where it does not exist")
     one.add_argument("--stdin", action="store_true", help="read the password from standard input, one line")
     one.add_argument("address", type=_address, metavar="user@domain")
-    one.set_defaults(run=passwd)
+    one.set_defaults(run=passwd, usage_fault=one.error)
 
     queue = commands.add_parser("queue", help="look into the queue; retry, remove")
     actions = queue.add_subparsers(metavar="ACTION", required=True)
 
-    one = _queue_action(actions, "list", "what waits, for whom, and why", queue_list)
+    one = _queue_action(actions, "list", "what waits, for whom, and why", queue_list, LIST_WORDS)
     _add_filters(one)
     one.add_argument("--limit", type=_count, default=DEFAULT_ROWS, help=f"rows at most; default: {DEFAULT_ROWS}")
 
-    one = _queue_action(actions, "show", "one message: its recipients and its header", queue_show)
+    one = _queue_action(actions, "show", "one message: its recipients and its header", queue_show, LIST_WORDS)
     one.add_argument("queue_id", metavar="ID")
 
-    one = _queue_action(actions, "retry", "try now, held ones too", queue_retry)
+    one = _queue_action(actions, "retry", "try now, held ones too", queue_retry, RETRY_WORDS)
     _add_filters(one)
     one.add_argument("--all", action="store_true", help="everything in the queue")
     one.add_argument("queue_ids", metavar="ID", nargs="*")
 
-    one = _queue_action(actions, "remove", "forget, without a bounce", queue_remove)
+    one = _queue_action(actions, "remove", "forget, without a bounce", queue_remove, REMOVE_WORDS)
     _add_filters(one)
     one.add_argument("queue_ids", metavar="ID", nargs="*")
     return parser
@@ -389,12 +458,13 @@ def _queue_action(
     name: str,
     words: str,
     run: Callable[[argparse.Namespace], int],
+    more: str,
 ) -> argparse.ArgumentParser:
-    action: argparse.ArgumentParser = actions.add_parser(name, help=words, description=words)
+    action: argparse.ArgumentParser = actions.add_parser(name, help=words, description=f"{words}.  {more}")
     place = action.add_mutually_exclusive_group()
     place.add_argument("-c", "--config", metavar="FILE", help="the gateway's configuration, for its state folder")
     place.add_argument("--state", metavar="FOLDER", dest="folder", help="its state folder")
-    action.add_argument("--json", action="store_true", help="for programs")
+    action.add_argument("--json", action="store_true", help="for programs; times are seconds since 1970, UTC")
     action.set_defaults(run=run, usage_fault=action.error, all=False, queue_ids=())
     return action
 
@@ -407,8 +477,8 @@ def _add_filters(action: argparse.ArgumentParser) -> None:
     filters.add_argument("--lane", metavar="LANE", dest="where_lane", help="backend, or backend/domain")
     for state, words in (
         ("held", "undeliverable, kept for you"),
-        ("waiting", "for an attempt"),
-        ("active", "under way"),
+        ("waiting", "until the next attempt is due"),
+        ("active", "being tried now, or next in line for its destination"),
     ):
         filters.add_argument(f"--{state}", dest="where_state", action="store_const", const=state, help=words)
 

@@ -1,9 +1,11 @@
+import getpass
 import io
 import json
 import os
 import stat
 import subprocess
 import sys
+import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -78,6 +80,11 @@ def test_without_a_name_it_is_the_file_in_etc(capsys: Output) -> None:
     assert "etc.toml: cannot be read: No such file or directory" in capsys.readouterr().err
 
 
+def test_check_takes_the_file_by_itself_too(capsys: Output) -> None:
+    assert main(["check", "b.toml"]) == 1
+    assert capsys.readouterr().err.startswith("b.toml: cannot be read")
+
+
 def test_check_as_a_user_that_does_not_exist(capsys: Output) -> None:
     assert main(["check", "--user", "no-such-user"]) == 1
     assert capsys.readouterr().err == "mailgw: there is no user no-such-user\n"
@@ -141,6 +148,37 @@ def test_passwords_that_are_none(monkeypatch: pytest.MonkeyPatch, capsys: Output
     assert not os.path.exists("passwd")
 
 
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (getpass.GetPassWarning("no echo control"), "no terminal to ask on; use --stdin"),
+        (EOFError(), "no password was typed; nothing was changed"),
+    ],
+)
+def test_a_password_that_cannot_be_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output, fault: Exception, why: str
+) -> None:
+    def ask(prompt: str) -> str:
+        if isinstance(fault, Warning):
+            warnings.warn(fault, stacklevel=2)
+            return "read with an echo"
+        raise fault
+
+    monkeypatch.setattr(ctl.getpass, "getpass", ask)
+    assert main(["passwd", "--file", "passwd", "user@example.org"]) == 1
+    assert capsys.readouterr().err == f"mailgw: {why}\n"
+    assert not os.path.exists("passwd")
+
+
+@pytest.mark.parametrize(("given", "why"), [(b"\xff\n", "not UTF-8"), (None, "an empty password")])
+def test_standard_input_without_a_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output, given: bytes | None, why: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None if given is None else io.TextIOWrapper(io.BytesIO(given), "utf-8"))
+    assert main(["passwd", "--stdin", "--file", "passwd", "user@example.org"]) == 1
+    assert why in capsys.readouterr().err
+
+
 # --- queue ------------------------------------------------------------------------------------------------
 
 @attrs.frozen
@@ -182,6 +220,7 @@ async def test_a_running_gateway_is_asked(capsys: Output) -> None:
     shown = capsys.readouterr().out
     assert "from <>" in shown
     assert "held" in shown
+    assert "internet/example.org  held, 1 attempt" in shown
     assert "Subject: grüße" in shown
     assert "\x1b" not in shown
     assert await run("queue", "show", "Q2", "--state", "state", "--json") == 0
@@ -193,9 +232,9 @@ async def test_a_running_gateway_is_told(running: Running, capsys: Output) -> No
     assert await run("queue", "retry", "--state", "state", "--all", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"recipients": 2}
     assert await run("queue", "retry", "--state", "state", "--domain", "example.org", "--held", "--sender", "") == 0
+    assert capsys.readouterr().out == "2 recipients will be tried now\n"
     last = running.spool.retried[-1]
     assert (last.domain, last.state, last.sender, last.lane) == ("example.org", "held", "", None)
-    capsys.readouterr()
     assert await run("queue", "remove", "Q1", "Q9", "--state", "state") == 1
     said = capsys.readouterr()
     assert (said.out, said.err) == ("1 recipient removed\n", "mailgw: not in the queue: Q9\n")
@@ -213,6 +252,18 @@ def test_a_command_line_that_makes_no_sense(capsys: Output) -> None:
             main(words)
         assert stopped.value.code == 2, words
     assert "say which: an ID, or a filter, or --all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", ["check", "passwd a@b.c", "queue list", "queue show Q", "queue retry", "queue remove"]
+)
+def test_an_unknown_option_is_answered_by_its_own_command(capsys: Output, command: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([*command.split(), "--bogus\x1b"])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("usage: mailgw " + " ".join(command.split()[: 2 if "queue" in command else 1]) + " [-h]")
+    assert said.endswith("error: unrecognized arguments: --bogus\\x1b\n")
 
 
 def test_the_file_in_etc_names_the_state(elsewhere: Path, capsys: Output) -> None:
@@ -282,23 +333,42 @@ async def test_a_stopped_gateway_s_queue_is_opened_itself(elsewhere: Path, capsy
     assert main(["queue", "show", "none", "--state", "q"]) == 1
     assert main(["queue", "retry", "--all", "--state", "q"]) == 0
     assert main(["queue", "remove", draft.queue_id, "--state", "q", "--json"]) == 0
-    assert capsys.readouterr().out == '1 recipient will be tried now\n{"recipients": 1}\n'
+    assert capsys.readouterr().out == '1 recipient will be tried when the gateway starts\n{"recipients": 1}\n'
 
 
 def test_rows_for_people() -> None:
     rows = [
-        attrs.asdict(row("Q1")) | {"due": 1000.0 + seconds, "recipient": f"r{seconds}", "reason": ""}
+        attrs.asdict(row("Q1")) | {"due": 1000.0 + seconds, "recipient": f"r{seconds}", "lane": "L", "reason": ""}
         for seconds in (-5, 30, 600, 36000, 864000)
     ]
     assert [line.strip() for line in table(rows, 1000.0)[1:]] == [
-        "r-5  due now, 1 attempt", "r30  next in 30s, 1 attempt", "r600  next in 10m, 1 attempt",
-        "r36000  next in 10h, 1 attempt", "r864000  next in 10d, 1 attempt",
+        "r-5  L  due now, 1 attempt", "r30  L  next in 30s, 1 attempt", "r600  L  next in 10m, 1 attempt",
+        "r36000  L  next in 10h, 1 attempt", "r864000  L  next in 10d, 1 attempt",
     ]
     assert table([], 0.0) == ["the queue is empty, or nothing in it matches"]
 
 
 def test_what_strangers_wrote_does_not_reach_the_terminal() -> None:
-    assert harmless("a\x1b[31m\u202eb\r\x00é") == "a\\x1b[31m\\u202eb\\r\\x00é"
+    assert harmless("a\x1b[31m\u202eb\r\x00é\tc") == "a\\x1b[31m\\u202eb\\r\\x00é\tc"
+
+
+LIST = [
+    sys.executable, "-c", "import sys; from mailgw.ctl import main; sys.exit(main(['queue', 'list', '--state', '.']))",
+]
+
+
+def test_standard_output_on_a_full_disk() -> None:
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run(LIST, stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert (ran.returncode, ran.stderr) == (1, b"mailgw: standard output: No space left on device\n")
+
+
+def test_a_reader_that_has_gone_wants_no_more() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ran = subprocess.run(LIST, stdout=writer, stderr=subprocess.PIPE, timeout=60)
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (0, b"")
 
 
 def test_it_starts_without_what_it_does_not_need() -> None:
