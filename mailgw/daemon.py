@@ -3,6 +3,7 @@
 Inside an application of your own use ``mailgw.service.MailGateway``: it raises instead, and leaves signals alone.
 """
 
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -31,10 +32,17 @@ class Daemon(MailGateway):
         _or_exit(super().privilegedStartService)
 
     def startService(self) -> None:
+        raise_file_limit()
         _or_exit(super().startService)
         # A handler runs between two steps of the interpreter, so it only asks the reactor to do the work.
         from_signal = cast(IReactorFromThreads, reactor).callFromThread
         signal.signal(signal.SIGHUP, lambda number, frame: from_signal(self.reload))
+
+
+def raise_file_limit() -> None:
+    """Open as many files as we are allowed to: each session, attempt and large body is one, and shells give 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class CannotStart(Exception):
