@@ -76,7 +76,7 @@ class Results:
                     settlements.append(self._delivered(claim, queued, outcome, now))
                 case fate.Retry(due, warn):
                     warned = queued.warned or warn
-                    settlements.append(Postponed(queued.row, due, attempts, str(outcome.reply), warned))
+                    settlements.append(Postponed(queued.row, due, attempts, _reason(outcome), warned))
                     self._note_retry(claim, queued, outcome, attempts, due - now)
                     if warn:
                         late.append(_told(queued, outcome, attempts, message.arrived + retry.give_up_after, now))
@@ -104,7 +104,7 @@ class Results:
             if copy is not None:
                 notices.append(copy)
             for told in held:
-                settlements.append(Held(told.queued.row, told.report.attempts, str(told.outcome.reply)))
+                settlements.append(Held(told.queued.row, told.report.attempts, _reason(told.outcome)))
                 self._note_held(claim, told)
         return settlements, notices
 
@@ -161,3 +161,8 @@ class Results:
 
 def _told(queued: QueuedRecipient, outcome: Outcome, attempts: int, until: float | None, now: float) -> _Told:
     return _Told(queued, outcome, Report(queued.recipient, outcome.reply, outcome.hop, attempts, until, now))
+
+
+def _reason(outcome: Outcome) -> str:
+    """What the operator reads in the queue: who said it, and what."""
+    return f"{outcome.hop}: {outcome.reply}" if outcome.hop else str(outcome.reply)
