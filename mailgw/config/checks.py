@@ -35,7 +35,7 @@ from mailgw.deliver.maildir import Known, MaildirSettings
 from mailgw.deliver.smtp_settings import Secret, SmtpSettings, TlsMode
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import ConfigError
-from mailgw.net.server_tls import CertificateFiles, load_context
+from mailgw.net.server_tls import CertificateFiles, certificate_faults
 from mailgw.queue.route import RouteSettings
 from mailgw.queue.schedule import RetrySettings
 from mailgw.spool.settings import SpoolSettings
@@ -173,12 +173,8 @@ def _certificates(document: Document, folder: str) -> TlsSettings:
 
 
 def _check_certificate(table: CertificateTable, files: CertificateFiles) -> None:
-    try:
-        load_context(files)
-    except ValueError as fault:
-        # The fault begins with the file that is to blame.
-        key = "certificate" if str(fault).startswith(f"{files.certificate}:") else "private_key"
-        table.spot.inner(key).fault(str(fault))
+    for key, why in certificate_faults(files).items():
+        table.spot.inner(key).fault(why)
 
 
 def _listeners(document: Document, raw: Mapping[str, object], folder: str) -> tuple[ListenSettings, ...]:

@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Mapping
 
 import attrs
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.logger import Logger
@@ -30,9 +32,22 @@ class CertificateFiles:
 def load_context(files: CertificateFiles) -> SSL.Context:
     """A server context for one certificate.
 
-    Raises ``ValueError`` with one line that names the file and what to do about it; the key's contents are
+    Raises ``ValueError`` with one line that names the files and what to do about them; the key's contents are
     never in it.
     """
+    context, faults = _load(files)
+    if faults:
+        raise ValueError("; ".join(faults.values()))
+    return context
+
+
+def certificate_faults(files: CertificateFiles) -> Mapping[str, str]:
+    """Why each file cannot be used, by its field in ``CertificateFiles``, each with the file's name; empty where
+    ``load_context`` would succeed.  A pair that does not match is a fault of the key."""
+    return _load(files)[1]
+
+
+def _load(files: CertificateFiles) -> tuple[SSL.Context, dict[str, str]]:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(
@@ -41,28 +56,57 @@ def load_context(files: CertificateFiles) -> SSL.Context:
     # An idle session costs its buffers else: 10,000 of them are 300 MB.
     context.set_mode(SSL_MODE_RELEASE_BUFFERS)
     context.set_session_id(b"mailgw")
-    for path in (files.certificate, files.private_key):
-        try:
-            with open(path, "rb"):
-                pass
-        except OSError as fault:
-            raise ValueError(f"{path}: {fault.strerror}; it must be readable by the user that mailgw runs as") from None
+    faults: dict[str, str] = {}
+    if why := _unreadable(files.certificate) or _certificate_fault(context, files):
+        faults["certificate"] = f"{files.certificate}: {why}"
+    if "certificate" in faults and files.private_key == files.certificate:
+        return context, faults  # one file for both: its fault is told
+    if why := _unreadable(files.private_key) or _key_fault(context, files, is_alone=bool(faults)):
+        faults["private_key"] = f"{files.private_key}: {why}"
+    return context, faults
+
+
+def _unreadable(path: str) -> str | None:
+    try:
+        with open(path, "rb") as opened:
+            opened.read(1)  # a folder can be opened
+    except OSError as fault:
+        return f"{fault.strerror}; it must be readable by the user that mailgw runs as"
+    return None
+
+
+def _certificate_fault(context: SSL.Context, files: CertificateFiles) -> str | None:
     try:
         context.use_certificate_chain_file(files.certificate)
     except SSL.Error:
-        raise ValueError(f"{files.certificate}: not a PEM certificate chain") from None
+        return "not a PEM certificate chain"
+    return None
+
+
+def _key_fault(context: SSL.Context, files: CertificateFiles, is_alone: bool) -> str | None:
+    """``is_alone``: no certificate was loaded, so the key belongs to none."""
+    # Before OpenSSL sees it: that one asks the terminal for a pass phrase, in the middle of a start or a reload,
+    # and waits.  (Its callback for pass phrases is deprecated in pyOpenSSL.)
+    try:
+        with open(files.private_key, "rb") as opened:
+            load_pem_private_key(opened.read(), None)
+    except TypeError:
+        return f"the key is encrypted; decrypt it with: openssl pkey -in {files.private_key} -out PLAIN"
+    except ValueError:
+        return "not a PEM private key"
+    except UnsupportedAlgorithm:
+        return "a kind of key that cannot be used here; expected RSA or EC"
+    stranger = f"does not belong to {files.certificate}"
     try:
         context.use_privatekey_file(files.private_key)
     except SSL.Error:
-        # OpenSSL checks the pair when the key is loaded behind its certificate.
-        raise ValueError(
-            f"{files.private_key}: not an unencrypted PEM private key, or not the key of {files.certificate}"
-        ) from None
+        return stranger  # OpenSSL compares the two when it has the certificate already
     try:
-        context.check_privatekey()
+        if not is_alone:
+            context.check_privatekey()  # a key of another kind is loaded without a word
     except SSL.Error:
-        raise ValueError(f"{files.private_key}: does not belong to {files.certificate}") from None
-    return context
+        return stranger
+    return None
 
 
 @implementer(IOpenSSLServerConnectionCreator)

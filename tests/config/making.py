@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from mailgw.config.load import load
 from mailgw.config.settings import Config
 from mailgw.config.trial import self_signed
@@ -12,6 +15,12 @@ def make_certificate(folder: Path, name: str = "") -> None:
     certificate, key = self_signed("mx1.example.org")
     (folder / f"{name}fullchain.pem").write_bytes(certificate)
     (folder / f"{name}privkey.pem").write_bytes(key)
+
+
+def make_encrypted_key(file: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    file.write_bytes(key.private_bytes(*form, serialization.BestAvailableEncryption(b"secret")))
 
 
 def faults_of(file: Path) -> list[str]:

@@ -15,7 +15,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 from mailgw.mail.errors import ConfigError
 from mailgw.net.server_tls import CertificateFiles
-from tests.config.making import faults_of, loaded, make_certificate
+from tests.config.making import faults_of, loaded, make_certificate, make_encrypted_key
 
 SMALL = """
 hostname = "mx1.example.org"
@@ -43,6 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_certificate(folder)
     make_certificate(folder, "other-")
     (folder / "passwd").write_text("user@example.org:{PLAIN}secret\n")
+    make_encrypted_key(folder / "encrypted.pem")
     (folder / "word").write_text("s3cret\nsecond line\n")
     (folder / "empty").write_text("")
     return folder
@@ -229,8 +230,7 @@ servers = "127.0.0.1"
         "mailgw.toml:14: listen.endpoint: cannot be bound beside another listener's 'tcp:25:interface=127.0.0.1'",
         "mailgw.toml:15: listen.xclient_from: not in this version of mailgw: remove it",
         "mailgw.toml:16: listen.endpoint: is missing",
-        "mailgw.toml:20: tls.shop.private_key: other-privkey.pem: not an unencrypted PEM private key, "
-        "or not the key of fullchain.pem",
+        "mailgw.toml:20: tls.shop.private_key: other-privkey.pem: does not belong to fullchain.pem",
         'mailgw.toml:22: route.recipients: expected "user@example.org", "@example.org", "@.example.org" '
         "(its subdomains) or \"*\", not 'example.org'; did you mean '@example.org'?",
         "mailgw.toml:23: route.backend: there is no [backend.mailbox]; did you mean 'mailboxes'?",
@@ -266,6 +266,7 @@ servers = "127.0.0.1"
         (SMALL + TLS.replace("privkey", "none"), "tls.private_key: none.pem: No such file"),
         (SMALL + TLS.replace("fullchain", "none"), "tls.certificate: none.pem: No such file"),
         (SMALL + TLS.replace("fullchain.pem", "word"), "tls.certificate: word: not a PEM"),
+        (SMALL + TLS.replace("privkey.pem", "encrypted.pem"), "tls.private_key: encrypted.pem: the key is encrypted; "),
         (SMALL + '[tls]\ncertificate = "fullchain.pem"', "tls.private_key: is missing"),
         ("tls = 5\n" + SMALL, "mailgw.toml:1: tls: expected a table, [tls], not 5"),
         ("dns = 5\n" + SMALL, "mailgw.toml:1: dns: expected a table, [dns], not 5"),
@@ -300,6 +301,15 @@ servers = "127.0.0.1"
 def test_one_fault(file: Path, text: str, fault: str) -> None:
     file.write_text(text)
     assert any(fault in said for said in faults_of(file)), faults_of(file)
+
+
+def test_a_certificate_and_a_key_have_a_fault_each(file: Path) -> None:
+    file.write_text(SMALL + TLS.replace("fullchain", "none").replace("privkey.pem", "word"))
+    assert faults_of(file) == [
+        "mailgw.toml:15: tls.certificate: none.pem: No such file or directory; it must be readable by the user that "
+        "mailgw runs as",
+        "mailgw.toml:16: tls.private_key: word: not a PEM private key",
+    ]
 
 
 def test_a_file_that_is_not_text(file: Path) -> None:
