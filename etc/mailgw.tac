@@ -1,10 +1,16 @@
 """A mail gateway beside a web site, in one Twisted application.
 
-    twistd -ny mailgw.tac
+    twistd -ny mailgw.tac          in the foreground; without the n as a daemon, with twistd.pid and twistd.log
+    MAILGW_CONFIG=/etc/mailgw/mailgw.toml WEB_ENDPOINT=tcp:8081:interface=127.0.0.1 twistd -ny mailgw.tac
 
-The web site (http://127.0.0.1:8080/) says how many messages wait.  The gateway reads ``mailgw.toml`` beside this
-file, or the file that the environment's MAILGW_CONFIG names.  Whatever else your application does stands under the
-same ``application`` and starts and stops with it.
+The web site (http://127.0.0.1:8080/) says how many messages wait.  From the environment:
+
+    MAILGW_CONFIG   the gateway's configuration; default: ``mailgw.toml`` beside this file
+    WEB_ENDPOINT    where the web site listens, a Twisted server endpoint; default: tcp:8080:interface=127.0.0.1
+
+A configuration with faults ends the start; all of them stand below "Failed to load application".  ``mailgw check
+--config FILE`` tells them beforehand.  Whatever else your application does stands under the same ``application``
+and starts and stops with it.
 """
 
 import os

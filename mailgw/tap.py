@@ -15,7 +15,7 @@ from mailgw.config.load import load
 from mailgw.config.quick import QuickOptions, quick
 from mailgw.config.settings import Config
 from mailgw.config.trial import trial
-from mailgw.config.where import DEFAULT_FILE, TRIAL_STATE, config_faults, is_there
+from mailgw.config.where import DEFAULT_FILE, TRIAL_STATE, config_faults, faulty, is_there
 from mailgw.mail.errors import ConfigError
 
 _SINGLE = ("maildir", "relay", "hostname", "certificate", "private-key", "passwd", "state")
@@ -113,7 +113,7 @@ the ports are bound, --pidfile, --logfile. Commands for the queue and passwords:
     def _checked(self, config: Config) -> Config:
         """Before root's rights are gone, and the terminal with them."""
         if self.owner is not None and (faults := owner_faults(config, self.owner)):
-            raise ExceptionGroup(f"{config.file} cannot be used", faults)
+            raise faulty(config.file, faults)
         return config
 
 

@@ -67,3 +67,15 @@ def test_mail_and_web_in_one_application(tmp_path: Path) -> None:
         log.close()
     assert process.returncode in (0, -signal.SIGTERM), (tmp_path / "log").read_text()
     assert len(list((tmp_path / "mail/example.org/bob/new").iterdir())) == 1
+
+
+def test_faults_of_the_configuration_are_told(tmp_path: Path) -> None:
+    (tmp_path / "mailgw.toml").write_text(CONFIGURATION.format(port=25).replace("hostname", "hostnam"))
+    ran = subprocess.run(
+        [str(Path(sys.executable).parent / "twistd"), "--pidfile=", "-ny", str(ROOT / "etc/mailgw.tac")],
+        cwd=tmp_path, env=os.environ | {"MAILGW_CONFIG": "mailgw.toml"}, capture_output=True, text=True, check=False,
+        timeout=60,
+    )
+    assert ran.returncode == 1
+    said = ran.stderr[ran.stderr.rindex("Failed to load application") :]
+    assert "\nmailgw.toml:2: hostnam: unknown key; did you mean 'hostname'?\n" in said

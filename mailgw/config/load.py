@@ -11,6 +11,7 @@ from mailgw.config.document import Document
 from mailgw.config.lines import locate
 from mailgw.config.reader import Faults, Spot, read_table
 from mailgw.config.settings import Config
+from mailgw.config.where import faulty
 from mailgw.mail.address import parse_domain
 from mailgw.mail.errors import ConfigError
 
@@ -18,9 +19,9 @@ from mailgw.mail.errors import ConfigError
 def load(file: str) -> Config:
     """The configuration in ``file``.
 
-    Raises an ``ExceptionGroup`` of one ``ConfigError`` a fault, in the order of the lines.  Files that it
-    names (certificates, keys, the passwd-file) are read, the user's own backends are imported; nothing is
-    written, bound or started.
+    Raises an ``ExceptionGroup`` of one ``ConfigError`` a fault, in the order of the lines, whose message holds
+    them all, one a line.  Files that it names (certificates, keys, the passwd-file) are read, the user's own
+    backends are imported; nothing is written, bound or started.
     """
     text = _text(file)
     try:
@@ -67,4 +68,4 @@ def _text(file: str) -> str:
 
 
 def _single(file: str, line: int, why: str) -> ExceptionGroup[ConfigError]:
-    return ExceptionGroup(f"{file} cannot be used", [ConfigError(file, line, "", why)])
+    return faulty(file, [ConfigError(file, line, "", why)])

@@ -12,6 +12,7 @@ import attrs
 
 from mailgw.config.lines import Path, line_of
 from mailgw.config.values import nearest, said
+from mailgw.config.where import faulty
 from mailgw.mail.errors import ConfigError
 
 T = TypeVar("T")
@@ -38,9 +39,7 @@ class Faults:
 
     def group(self) -> ExceptionGroup[ConfigError]:
         """In the order of the lines."""
-        return ExceptionGroup(
-            f"{self.file} cannot be used", sorted(self.found, key=lambda fault: (fault.file != self.file, fault.line))
-        )
+        return faulty(self.file, sorted(self.found, key=lambda fault: (fault.file != self.file, fault.line)))
 
 
 @attrs.frozen

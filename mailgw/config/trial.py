@@ -17,7 +17,7 @@ from mailgw.config.files import Owner, make_state, replace
 from mailgw.config.load import configure, own_name
 from mailgw.config.reader import Faults
 from mailgw.config.settings import Config
-from mailgw.config.where import DEFAULT_FILE
+from mailgw.config.where import DEFAULT_FILE, faulty
 from mailgw.mail.address import parse_domain
 from mailgw.mail.errors import ConfigError
 
@@ -101,7 +101,7 @@ def keep(state: str, account: str, owner: Owner | None) -> Kept:
             replace(kept.passwd_file, f"{account}:{stored}\n".encode(), owner)
     except OSError as fault:
         why = f"{fault.filename or state}: {fault.strerror}"
-        raise ExceptionGroup("no trial", [ConfigError("local trial", 0, "state", why)]) from None
+        raise faulty("local trial", [ConfigError("local trial", 0, "state", why)]) from None
     return attrs.evolve(kept, password=password)
 
 

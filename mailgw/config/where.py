@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+from collections.abc import Sequence
 
 from mailgw.mail.errors import ConfigError
 
@@ -41,6 +42,12 @@ def own_state() -> str:
     if is_there(DEFAULT_FILE):
         return state_of(DEFAULT_FILE)
     return os.path.abspath(TRIAL_STATE)
+
+
+def faulty(file: str, faults: Sequence[ConfigError]) -> ExceptionGroup[ConfigError]:
+    """All of them as one exception, whose own message tells them one a line: where a configuration is loaded by
+    somebody else's program (a .tac), that message may be all that people see."""
+    return ExceptionGroup("".join(f"{line}\n" for line in (f"{file} cannot be used:", *faults)), faults)
 
 
 def config_faults(fault: Exception) -> list[ConfigError]:

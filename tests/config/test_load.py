@@ -9,6 +9,7 @@ import pytest
 from mailgw.config import load as loading
 from mailgw.config.plugin import make_plugin
 from mailgw.config.settings import ListenSettings, PythonSettings
+from mailgw.config.where import config_faults
 from mailgw.deliver.maildir import Known, MaildirSettings
 from mailgw.deliver.smtp_settings import Secret, SmtpSettings, TlsMode
 from mailgw.mail.address import Mailbox
@@ -315,6 +316,16 @@ def test_a_certificate_and_a_key_have_a_fault_each(file: Path) -> None:
 def test_a_file_that_is_not_text(file: Path) -> None:
     file.write_bytes(b"a = 1\nb = '\xff'\n")
     assert faults_of(file) == ["mailgw.toml:2: not TOML: it must be UTF-8"]
+
+
+def test_the_message_of_all_faults_holds_each(file: Path) -> None:
+    file.write_text("workerz = 1\n" + SMALL.replace("[[route]]", "[[rout]]"))
+    with pytest.raises(ExceptionGroup) as caught:
+        loading.load(str(file))
+    first, *lines = str(caught.value).splitlines()[:-1]
+    assert first == f"{file} cannot be used:"
+    assert lines == [str(fault) for fault in config_faults(caught.value)]
+    assert len(lines) == 3
 
 
 def test_a_file_that_is_not_there(folder: Path) -> None:
