@@ -6,6 +6,7 @@ that was written but was unusable has its fault already, and counts as there: on
 """
 
 import os
+import stat
 from collections.abc import Mapping
 from typing import assert_never
 
@@ -19,6 +20,7 @@ from mailgw.config.document import (
     LmtpTable,
     MaildirTable,
     PythonTable,
+    RetryTable,
     SmtpTable,
 )
 from mailgw.config.files import Owner, acting_as
@@ -44,6 +46,7 @@ from mailgw.store.passwd import read_accounts
 
 INLINE_OCTETS = 1 << 16  # DESIGN: larger bodies are files of their own
 NODE = "0"  # one process, one shard
+LONGEST_SOCKET = 107  # sockaddr_un holds 108 octets, its NUL among them (Linux, unix(7))
 IMPLICIT_TLS_PORT = 465  # RFC 8314 s7.3; some relays have used it for SMTP over TLS since 1997
 
 
@@ -56,6 +59,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
     passwd_file = _passwd_file(document, folder)
     backends = {name: _backend(document, table, raw, folder, hostname) for name, table in document.backend.items()}
     routes = _routes(document, raw)
+    _check_retry(document.retry)
     limits = document.limits
     return Config(
         file=file,
@@ -104,15 +108,15 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
 def _check_state(document: Document, state: str) -> None:
     if why := folder_fault(state):
         document.spot.inner("state").fault(f"{state}: {why}")
-    # sockaddr_un holds 108 octets, its NUL among them (Linux, unix(7)).
-    elif len(os.fsencode(f"{state}/control.sock")) > 107:
-        document.spot.inner("state").fault("expected a shorter path: the control socket's is at most 107 octets")
+    elif len(os.fsencode(f"{state}/control.sock")) > LONGEST_SOCKET:
+        why = f"expected a shorter path: the control socket's is at most {LONGEST_SOCKET} octets"
+        document.spot.inner("state").fault(why)
 
 
 def folder_fault(path: str) -> str | None:
     """Why ``path`` cannot be, or be made, a folder that this user may write; None where it can."""
     if os.path.isdir(path):
-        return None if _may_write(path) else "this user may not write there"
+        return _write_fault(path, "this user may not write there")
     if os.path.lexists(path):
         return "is not a folder"
     parent = os.path.dirname(path)
@@ -120,11 +124,21 @@ def folder_fault(path: str) -> str | None:
         parent = os.path.dirname(parent)
     if not os.path.isdir(parent):
         return f"{parent} is not a folder"
-    return None if _may_write(parent) else f"this user may not make it in {parent}"
+    return _write_fault(parent, f"this user may not make it in {parent}")
 
 
-def _may_write(folder: str) -> bool:
-    return os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
+def _write_fault(folder: str, forbidden: str) -> str | None:
+    # The answer for root is yes, even in /proc; a file system without a single block shows those up.
+    if os.statvfs(folder).f_blocks == 0:
+        return f"{folder} is on no disk: nothing can be kept there"
+    return None if os.access(folder, os.W_OK | os.X_OK, effective_ids=True) else forbidden
+
+
+def _check_retry(table: RetryTable) -> None:
+    """A short ``give_up_after`` alone is no fault: then nobody is warned."""
+    spots = [table.spot.inner(key) for key in ("warn_after", "give_up_after")]
+    if "warn_after" in table.given and table.give_up_after < table.warn_after and not any(x.has_fault for x in spots):
+        spots[0].fault("is longer than give_up_after: nobody would ever be warned")
 
 
 def _journal(document: Document, folder: str, state: str) -> JournalSettings:
@@ -132,11 +146,26 @@ def _journal(document: Document, folder: str, state: str) -> JournalSettings:
     path = table.path or os.path.join(state, "journal.jsonl")
     if path != "-" and table.path is not None:
         path = os.path.join(folder, path)
-        if why := folder_fault(os.path.dirname(path)):
+        # The state folder has been judged, and is made before the first line is written.
+        if os.path.dirname(path) != state and (why := _file_fault(path)):
             table.spot.inner("path").fault(f"{path}: {why}")
     return JournalSettings(
         path=path, rotate_octets=table.rotate_octets, rotate_seconds=table.rotate_after, keep=table.keep
     )
+
+
+def _file_fault(path: str) -> str | None:
+    """Why this user cannot append to ``path``, a file that is there or not; its folder is not made."""
+    folder = os.path.dirname(path)
+    if os.path.isdir(path):
+        return "is a folder"
+    if not os.path.isdir(folder):
+        return f"{folder} {'is not a folder' if os.path.lexists(folder) else 'does not exist'}"
+    if why := folder_fault(folder):  # old ones are renamed there
+        return why
+    if os.path.exists(path) and not os.access(path, os.W_OK, effective_ids=True):
+        return "this user may not write it"
+    return None
 
 
 def owner_faults(config: Config, owner: Owner) -> list[ConfigError]:
@@ -198,12 +227,26 @@ def _listeners(document: Document, raw: Mapping[str, object], folder: str) -> tu
                 table.spot.fault(f"a {table.role.value} listener needs a certificate: [tls] has none, so say tls = …")
         endpoint = values.absolute_endpoint(table.endpoint, folder)
         address = values.endpoint_address(endpoint)
+        if address[0] == "unix" and (why := _socket_fault(address[1])):
+            table.spot.inner("endpoint").fault(why)
         for other in listeners:
             if values.sockets_collide(values.endpoint_address(other.endpoint), address):
                 table.spot.inner("endpoint").fault(f"cannot be bound beside another listener's {other.endpoint!r}")
                 break
         listeners.append(ListenSettings(table.role, endpoint, table.relay_from, certificate))
     return tuple(listeners)
+
+
+def _socket_fault(path: str) -> str | None:
+    """Why no socket can be made at ``path``.  Not whether this user may: root binds it before its rights are gone."""
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        return f"{path}: {folder} {'is not a folder' if os.path.lexists(folder) else 'does not exist'}"
+    if os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):
+        return f"{path}: is there, and is no socket"
+    if len(os.fsencode(path)) > LONGEST_SOCKET:
+        return f"{path}: expected a shorter path: at most {LONGEST_SOCKET} octets"
+    return None
 
 
 def _passwd_file(document: Document, folder: str) -> str | None:
@@ -214,7 +257,11 @@ def _passwd_file(document: Document, folder: str) -> str | None:
         how = f"mailgw passwd --file {path} user@domain"
         document.accounts.spot.inner("passwd_file").fault(f"{path} does not exist; make it with: {how}")
     else:
-        document.spot.faults.found.extend(read_accounts(path, fault_of).faults)
+        for fault in read_accounts(path, fault_of).faults:
+            if fault.line:
+                document.spot.faults.found.append(fault)
+            else:  # of the file as a whole: the line that names it is to blame
+                document.accounts.spot.inner("passwd_file").fault(f"{path}: {fault.why}")
     return path
 
 
@@ -259,14 +306,15 @@ def _backend(
             return _next_hop(table, folder, hostname)
         case PythonTable():
             try:
-                why = plugin.argument_fault(plugin.constructor(table.target), table.arguments)
+                make = plugin.constructor(table.target)
+                why = plugin.argument_fault(make, table.arguments) or plugin.member_fault(table.target, make)
             except ValueError as fault:
                 why = str(fault)
             spot = table.spot.inner("type")
             if why:
                 spot.fault(why)
             line = spot.faults.lines.get(spot.path, 0)
-            return PythonSettings(table.target, table.arguments, spot.faults.file, line)
+            return PythonSettings(table.target, table.arguments, spot.faults.file, line, spot.faults.key(spot.path))
         case _:
             assert_never(table)
 

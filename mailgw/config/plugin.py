@@ -2,9 +2,11 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from mailgw.config.settings import PythonSettings
+from mailgw.config.values import said
+from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.errors import ConfigError
 
 
@@ -39,13 +41,57 @@ def argument_fault(make: Callable[..., object], arguments: Mapping[str, object])
     return None
 
 
+def member_fault(target: str, make: Callable[..., object]) -> str | None:
+    """What the instances of the class ``make`` will lack of a backend; None where nothing, or where that cannot be
+    told before one is made: a function may return anything."""
+    if not isinstance(make, type) or hasattr(make, "__getattr__"):
+        return None
+    known = set(_mentioned(make))
+    return _lacking(target, [name for name in _MEMBERS if not hasattr(make, name) and name not in known])
+
+
 def make_plugin(settings: PythonSettings) -> object:
-    """The user's backend.  ConfigError, with its place in the file, where it cannot be made."""
+    """The user's backend.  ConfigError, with its place in the file, where it cannot be made or is none."""
     try:
-        return constructor(settings.target)(**settings.arguments)
+        make = constructor(settings.target)
+    except ValueError as fault:
+        raise ConfigError(settings.file, settings.line, settings.key, str(fault)) from fault
+    try:
+        made = make(**settings.arguments)
+        why = _backend_fault(settings.target, made)
     except Exception as fault:
-        why = str(fault) if isinstance(fault, ValueError) else f"{settings.target} raised {_words(fault)}"
-        raise ConfigError(settings.file, settings.line, "type", why) from fault
+        why = f"{settings.target} raised {_words(fault)}"
+        raise ConfigError(settings.file, settings.line, settings.key, why) from fault
+    if why is not None:
+        raise ConfigError(settings.file, settings.line, settings.key, why)
+    return made
+
+
+_MEMBERS = sorted(IDeliveryBackend.names())
+
+
+def _mentioned(kind: type) -> Iterator[str]:
+    """Names that instances may get besides those of the class: it annotates them, or some method of it speaks of
+    them (``self.concurrency = 4``)."""
+    for base in kind.__mro__[:-1]:
+        yield from vars(base).get("__annotations__", ())
+        for member in vars(base).values():
+            if (code := getattr(member, "__code__", None)) is not None:
+                yield from code.co_names
+                yield from (word for word in code.co_consts if isinstance(word, str))  # setattr
+
+
+def _lacking(target: str, names: list[str]) -> str | None:
+    return f"{target} lacks {', '.join(names)} of mailgw.interfaces.IDeliveryBackend" if names else None
+
+
+def _backend_fault(target: str, made: object) -> str | None:
+    if why := _lacking(target, [name for name in _MEMBERS if not hasattr(made, name)]):
+        return why
+    concurrency = made.concurrency  # type: ignore[attr-defined]  # it is among the members
+    if not isinstance(concurrency, int) or concurrency < 1:
+        return f"{target}: expected concurrency to be a whole number from 1, not {said(concurrency)}"
+    return None
 
 
 def _words(fault: Exception) -> str:

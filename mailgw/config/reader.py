@@ -55,6 +55,11 @@ class Spot:
     def fault(self, why: str) -> None:
         self.faults.add(self.path, why)
 
+    @property
+    def has_fault(self) -> bool:
+        key = self.faults.key(self.path)
+        return any(fault.key == key for fault in self.faults.found)
+
 
 class Reader(Protocol[T_co]):
     def __call__(self, value: object, spot: Spot) -> T_co:

@@ -89,13 +89,14 @@ class DnsSettings:
 class PythonSettings:
     """A backend of the user's own: ``target`` is ``"package.module:Name"``, called with ``arguments``.
 
-    ``file`` and ``line`` say where it is configured, for the fault where it cannot be made.
+    ``file``, ``line`` and ``key`` say where it is configured, for the fault where it cannot be made.
     """
 
     target: str
     arguments: Mapping[str, object]
     file: str
     line: int
+    key: str
 
 
 BackendSettings: TypeAlias = Union["MaildirSettings", "SmtpSettings", PythonSettings]

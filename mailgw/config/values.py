@@ -190,6 +190,9 @@ def endpoint(value: object) -> str:
     address = endpoint_address(word)
     if address[0] == "tcp" and int(address[1]) not in range(65536):
         raise ValueError(f"expected a port from 1 to 65535, not {address[1]}")
+    if address[0] == "tcp" and address[2] and not _is_interface(address[2]):
+        hint = "; did you mean 127.0.0.1?" if address[2] == "localhost" else ""
+        raise ValueError(f"expected interface to be an address of this machine, not {said(address[2])}{hint}")
     if address[0] == "unix" and not address[1]:
         raise ValueError('expected a path after "unix:"')
     return word
@@ -296,6 +299,15 @@ def is_loopback(word: str) -> bool:
     if word.startswith("unix:") or host == "localhost":
         return True
     return is_ip_hop(word) and ipaddress.ip_address(host).is_loopback
+
+
+def _is_interface(word: str) -> bool:
+    # Not _is_address: "fe80::1%eth0" is one here.
+    try:
+        ipaddress.ip_address(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_address(word: str, version: int) -> bool:

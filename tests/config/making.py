@@ -11,6 +11,25 @@ from mailgw.config.trial import self_signed
 from mailgw.config.where import config_faults
 
 
+class Backend:
+    """The least that is one, but that it does nothing."""
+
+    def __init__(self, colour: str, concurrency: int = 4) -> None:
+        if not colour:
+            raise ValueError("no colour")
+        self.colour = colour
+        self.concurrency = concurrency
+
+    def lane(self, recipient: object) -> str:
+        return ""
+
+    async def refusal(self, recipient: object) -> None:
+        return None
+
+    async def deliver(self, message: object, recipients: object) -> dict[object, object]:
+        return {}
+
+
 def make_certificate(folder: Path, name: str = "") -> None:
     certificate, key = self_signed("mx1.example.org")
     (folder / f"{name}fullchain.pem").write_bytes(certificate)

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from mailgw.config import load as loading
-from mailgw.config.plugin import make_plugin
+from mailgw.config.plugin import make_plugin, member_fault
 from mailgw.config.settings import ListenSettings, PythonSettings
 from mailgw.config.where import config_faults
 from mailgw.deliver.maildir import Known, MaildirSettings
@@ -16,7 +16,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 from mailgw.mail.errors import ConfigError
 from mailgw.net.server_tls import CertificateFiles
-from tests.config.making import faults_of, loaded, make_certificate, make_encrypted_key
+from tests.config.making import Backend, faults_of, loaded, make_certificate, make_encrypted_key
 
 SMALL = """
 hostname = "mx1.example.org"
@@ -105,7 +105,7 @@ tls = "encrypt"
 type = "lmtp"
 hosts = ["unix:run/lmtp", "127.0.0.1"]
 [backend.own]
-type = "python:types:SimpleNamespace"
+type = "python:tests.config.making:Backend"
 colour = "red"
 [limits]
 message_octets = "1KiB"
@@ -158,7 +158,7 @@ servers = ["127.0.0.1"]
     )
     own = config.backends["own"]
     assert isinstance(own, PythonSettings)
-    assert vars(make_plugin(own)) == {"colour": "red"}
+    assert vars(make_plugin(own)) == {"colour": "red", "concurrency": 4}
     assert (config.limits.message_octets, config.limits.stop_seconds, config.spool.lease_seconds) == (1024, 1, 4)
     assert config.spool.reserve_octets == config.limits.reserve_octets == 2048
     assert (config.retry.schedule, config.retry.jitter) == ((1, 2), 0)
@@ -292,7 +292,24 @@ servers = "127.0.0.1"
         (SMALL.replace('"state"', '"word"'), "mailgw.toml:3: state: word: is not a folder"),
         (SMALL.replace('"state"', '"word/state"'), "mailgw.toml:3: state: word/state: word is not a folder"),
         (SMALL.replace('"state"', f'"{"x" * 200}"'), "mailgw.toml:3: state: expected a shorter path"),
-        (SMALL + "[journal]\npath = 'word/journal'", "journal.path: word/journal: is not a folder"),
+        (SMALL + "[journal]\npath = 'word/journal'", "journal.path: word/journal: word is not a folder"),
+        (SMALL + "[journal]\npath = 'none/journal'", "journal.path: none/journal: none does not exist"),
+        (SMALL + "[journal]\npath = '/etc'", "journal.path: /etc: is a folder"),
+        (SMALL.replace('"state"', '"/proc/state"'), "mailgw.toml:3: state: /proc/state: /proc is on no disk"),
+        (SMALL.replace("tcp:25", "unix:none/lmtp"), "mailgw.toml:6: listen.endpoint: none/lmtp: none does not exist"),
+        (SMALL.replace("tcp:25", "unix:word/lmtp"), "listen.endpoint: word/lmtp: word is not a folder"),
+        (SMALL.replace("tcp:25", "unix:word"), "listen.endpoint: word: is there, and is no socket"),
+        (SMALL.replace("tcp:25", f"unix:{'x' * 108}"), "expected a shorter path: at most 107 octets"),
+        (SMALL + "[retry]\nwarn_after = '6d'", "mailgw.toml:15: retry.warn_after: is longer than give_up_after"),
+        (
+            SMALL + "[retry]\nwarn_after = '2h'\ngive_up_after = '1h'",
+            "mailgw.toml:15: retry.warn_after: is longer than give_up_after",
+        ),
+        (SMALL + "[accounts]\npasswd_file = '.'", "mailgw.toml:15: accounts.passwd_file: .: cannot be read: Is a"),
+        (
+            SMALL + "[backend.b]\ntype = 'python:types:SimpleNamespace'",
+            "backend.b.type: types:SimpleNamespace lacks concurrency, deliver, lane, refusal of mailgw.interfaces",
+        ),
         (
             SMALL.replace('role = "mx"', 'role = "submission"') + ACCOUNTS + TLS.replace("[tls]", "[tls.shop]"),
             "mailgw.toml:4: listen: a submission listener needs a certificate: [tls] has none",
@@ -350,10 +367,43 @@ def test_a_route_without_domains_leaves_the_postmaster_open(file: Path) -> None:
     assert loaded(file).postmaster is None
 
 
-def test_a_plugin_that_raises_names_its_place(file: Path) -> None:
-    file.write_text(SMALL + "[backend.b]\ntype = 'python:builtins:int'\n")
+def test_a_plugin_that_raises_or_is_no_backend_names_its_place(file: Path) -> None:
+    file.write_text(SMALL + "[backend.b]\ntype = 'python:tests.config.making:Backend'\ncolour = 'red'\n")
     own = loaded(file).backends["b"]
     assert isinstance(own, PythonSettings)
-    assert make_plugin(own) == 0
-    with pytest.raises(ConfigError, match=r"mailgw.toml:15: type: .*raised TypeError"):
-        make_plugin(attrs.evolve(own, target="builtins:int", arguments={"colour": 1}))
+    assert isinstance(make_plugin(own), Backend)
+    for change, why in (
+        ({"arguments": {"colour": ""}}, "tests.config.making:Backend raised ValueError: no colour"),
+        ({"arguments": {"colour": "red", "concurrency": 0}}, "expected concurrency to be a whole number from 1, not 0"),
+        ({"target": "os:getcwd", "arguments": {}}, "os:getcwd lacks concurrency, deliver, lane, refusal"),
+        ({"target": "os:nothing"}, "os has no nothing"),
+    ):
+        with pytest.raises(ConfigError, match=rf"mailgw.toml:15: backend.b.type: .*{why}"):
+            make_plugin(attrs.evolve(own, **change))
+
+
+def test_what_only_an_instance_has_is_not_missed() -> None:
+    class Annotated(Backend):
+        concurrency: int
+
+    class Set(Backend):
+        def __init__(self) -> None:
+            setattr(self, "concurrency", 4)  # noqa: B010 - as some do
+
+    class Lacking:
+        lane = refusal = deliver = Backend.lane
+
+    @attrs.define
+    class Slotted(Lacking):
+        concurrency: int
+
+    for kind in (Backend, Annotated, Set, Slotted, lambda: None):
+        assert member_fault("m:X", kind) is None
+    assert member_fault("m:X", Lacking) == "m:X lacks concurrency of mailgw.interfaces.IDeliveryBackend"
+
+
+def test_a_short_give_up_alone_is_good(file: Path) -> None:
+    file.write_text(SMALL + "[retry]\ngive_up_after = '1h'\n[journal]\npath = 'state/journal.jsonl'\n")
+    assert loaded(file).retry.give_up_after == 3600
+    file.write_text(SMALL + "[retry]\nwarn_after = '1'\ngive_up_after = '1h'\n")
+    assert len(faults_of(file)) == 1
