@@ -279,7 +279,7 @@ class Dispatcher:
                 if self._is_stopping:
                     return  # not counted; the lease ends with the spool
                 why = f"The delivery took longer than {self._settings.attempt_seconds:.0f} seconds"
-                outcomes = dict.fromkeys(recipients, temporary("4.4.7", why, Scope.HOST, ""))
+                outcomes = dict.fromkeys(recipients, temporary("4.4.7", why, Scope.MESSAGE, ""))
             finally:
                 self._running.pop(claim, None)
                 self._active -= 1

@@ -13,8 +13,8 @@ from mailgw.mail.reply import Reply
 class Scope(enum.Enum):
     """How far a fault reaches: what else would meet the same answer now."""
 
-    SESSION = "session"      # this connection broke; another to the same host may serve
-    HOST = "host"            # this host is unwell; another of the same destination may serve
+    SESSION = "session"      # this message's transaction broke; another host may bear it, and others fare well
+    HOST = "host"            # this host listens to no message now; another of the same destination may serve
     MESSAGE = "message"      # this message, with any recipient
     RECIPIENT = "recipient"  # this recipient alone
 

@@ -96,5 +96,9 @@ class Lane(Generic[T]):
 
 
 def is_trouble(outcome: Outcome) -> bool:
-    """Whether it is the destination that is unwell: nobody else would fare better there now."""
-    return outcome.permanence is Permanence.TEMPORARY and outcome.scope in (Scope.HOST, Scope.SESSION)
+    """Whether it is the destination that is unwell: nobody was reached who would listen to any message.
+
+    What broke in the middle of a transaction (``Scope.SESSION``) is none: a message that makes its server hang up
+    must not speak for those that wait behind it.
+    """
+    return outcome.permanence is Permanence.TEMPORARY and outcome.scope is Scope.HOST

@@ -465,7 +465,7 @@ class ClientDialog:
         outcome = self._outcome(raw, Scope.MESSAGE)
         # RFC 3463 s3.4, s3.5: X.3.X mail system status, X.4.X network and routing status
         if outcome.reply.code // 100 == 4 and outcome.reply.status[:4] in ("4.3.", "4.4."):
-            return attrs.evolve(outcome, scope=Scope.HOST)
+            return attrs.evolve(outcome, scope=Scope.SESSION)
         return outcome
 
     def _rcpt_refusal(self, raw: RawReply) -> Outcome:
@@ -490,6 +490,9 @@ class ClientDialog:
             return Unusable(outcome)
         if step is Step.END:
             outcome = attrs.evolve(outcome, scope=Scope.MESSAGE)
+        elif outcome.scope is Scope.HOST:
+            # It may be this message that the server cannot bear: another host may, but no other message waits for it.
+            outcome = attrs.evolve(outcome, scope=Scope.SESSION)
         self._decide(outcome)
         return Done(self._outcomes)
 

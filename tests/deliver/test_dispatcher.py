@@ -10,7 +10,7 @@ from mailgw.deliver import dispatcher
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Claim, Query, RowState
-from mailgw.mail.outcome import Outcome
+from mailgw.mail.outcome import Outcome, Scope, temporary
 from mailgw.queue import dsn
 from mailgw.queue.lanes import MAX_WAITING
 from mailgw.spool.memory import MemorySpool
@@ -617,3 +617,15 @@ def test_a_stop_leaves_no_timer() -> None:
     assert Deferred.fromCoroutine(house.dispatcher.stop(30.0)).called
     house.dispatcher.poke()
     assert house.clock.getDelayedCalls() == []
+
+
+def test_a_message_that_makes_its_server_hang_up_does_not_speak_for_the_others() -> None:
+    hung_up = temporary("4.4.2", "lost in DATA", Scope.SESSION, "mx")
+    backend = ScriptedBackend(concurrency=1)
+    backend.always = {EVE: hung_up, BOB: OK}
+    house = House(backend)
+    for _ in range(50):
+        house.put(EVE)
+    house.put(BOB)
+    assert [row.recipient for row in house.rows()] == [str(EVE)] * 50
+    assert backend.seen[-1][1] == (BOB,)

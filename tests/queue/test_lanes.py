@@ -66,7 +66,7 @@ def test_a_success_opens_the_window_step_by_step() -> None:
     [
         (OK, False),
         (DEAD, True),
-        (temporary("4.4.2", "lost", Scope.SESSION, "mx"), True),
+        (temporary("4.4.2", "lost", Scope.SESSION, "mx"), False),
         (temporary("4.2.1", "full", Scope.RECIPIENT, "mx"), False),
         (temporary("4.3.1", "large", Scope.MESSAGE, "mx"), False),
         (permanent("5.1.2", "no domain", Scope.HOST, ""), False),

@@ -281,7 +281,7 @@ def test_a_login_that_fails_never_bounces_mail(offer: bytes, answers: bytes, tex
     [
         ("550 5.7.1 no", Permanence.PERMANENT, Scope.MESSAGE),
         ("450 4.7.1 grey", Permanence.TEMPORARY, Scope.MESSAGE),
-        ("452 4.3.1 full", Permanence.TEMPORARY, Scope.HOST),
+        ("452 4.3.1 full", Permanence.TEMPORARY, Scope.SESSION),
         ("552 5.3.4 big", Permanence.PERMANENT, Scope.MESSAGE),
     ],
 )
@@ -336,7 +336,7 @@ def test_a_reset_refused_ends_the_session_and_never_bounces_mail() -> None:
     fed(dialog, b"250 ok\r\n550 5.1.1 a\r\n")
     dialog.begin(SENDER, [CY], 1, BodyType.SEVEN_BIT)
     events = fed(dialog, b"500 5.5.1 no\r\n")
-    assert judged(done(events)[CY]) == (Permanence.TEMPORARY, Scope.HOST, "500 5.5.1 no")
+    assert judged(done(events)[CY]) == (Permanence.TEMPORARY, Scope.SESSION, "500 5.5.1 no")
     assert dialog.step is Step.OVER
 
 
@@ -351,7 +351,7 @@ def test_too_many_recipients_is_temporary() -> None:
     ("reply", "permanence", "scope"),
     [
         ("554 5.7.1 no", Permanence.PERMANENT, Scope.MESSAGE),
-        ("451 4.3.0 trouble", Permanence.TEMPORARY, Scope.HOST),
+        ("451 4.3.0 trouble", Permanence.TEMPORARY, Scope.SESSION),
     ],
 )
 def test_data_refused(reply: str, permanence: Permanence, scope: Scope) -> None:
@@ -421,16 +421,16 @@ def test_421_in_the_group_spares_what_was_decided() -> None:
     outcomes = done(events)
     assert judged(outcomes[ANN]) == (Permanence.PERMANENT, Scope.RECIPIENT, "550 5.1.1 a")
     for path in (BOB, CY):
-        assert judged(outcomes[path]) == (Permanence.TEMPORARY, Scope.HOST, "421 4.7.0 too much")
+        assert judged(outcomes[path]) == (Permanence.TEMPORARY, Scope.SESSION, "421 4.7.0 too much")
     assert dialog.step is Step.OVER
 
 
 def test_a_kept_session_that_was_closed_leaves_it_to_another() -> None:
     lost = begun().fail("4.4.2", "Connection lost", Scope.HOST)
     assert isinstance(lost, Done)
-    assert judged(lost.outcomes[ANN]) == (Permanence.TEMPORARY, Scope.HOST, "451 4.4.2 Connection lost")
+    assert judged(lost.outcomes[ANN]) == (Permanence.TEMPORARY, Scope.SESSION, "451 4.4.2 Connection lost")
     hung_up = done(fed(begun(), b"421 4.4.2 idle too long\r\n"))
-    assert judged(hung_up[ANN]) == (Permanence.TEMPORARY, Scope.HOST, "421 4.4.2 idle too long")
+    assert judged(hung_up[ANN]) == (Permanence.TEMPORARY, Scope.SESSION, "421 4.4.2 idle too long")
 
 
 @pytest.mark.parametrize("answers", [b"250 ok\r\n", b"250 ok\r\n250 ok\r\n354 go\r\n"])
@@ -439,7 +439,7 @@ def test_lost_on_the_way(answers: bytes) -> None:
     fed(dialog, answers)
     lost = dialog.fail("4.4.2", "Connection lost", Scope.HOST)
     assert isinstance(lost, Done)
-    assert judged(lost.outcomes[ANN])[:2] == (Permanence.TEMPORARY, Scope.HOST)
+    assert judged(lost.outcomes[ANN])[:2] == (Permanence.TEMPORARY, Scope.SESSION)
     assert dialog.fail("4.4.2", "Connection lost", Scope.HOST) is None
 
 
@@ -475,7 +475,7 @@ def test_idle_sessions_end() -> None:
     ],
 )
 def test_what_is_no_reply_ends_the_session(words: bytes) -> None:
-    assert judged(done(fed(begun(), words))[ANN])[:2] == (Permanence.TEMPORARY, Scope.HOST)
+    assert judged(done(fed(begun(), words))[ANN])[:2] == (Permanence.TEMPORARY, Scope.SESSION)
     assert trouble(fed(ClientDialog(settings(), False), words))[:2] == (Permanence.TEMPORARY, Scope.HOST)
 
 
