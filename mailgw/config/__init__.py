@@ -16,8 +16,7 @@ configuration names, binds nothing, and starts nothing.  Called by ``service``, 
     files      small files that are written on the way, and whose they are
     where      default places; the one part that is cheap to import
 
-Known faults: a table with an unusable required key is not checked further, so a second fault in it may show
-only after the first is mended.  A reload is a restart; only certificates and accounts are read again while
+Known faults: a reload is a restart; only certificates and accounts are read again while
 the gateway runs.  The keys ``proxy_protocol_from``, ``xclient_from``, ``[api]`` and more than one worker are
 refused until they do something; ``trusted_clients`` and ``dns.validating`` are taken, though nothing asks for
 them yet.

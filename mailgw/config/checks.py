@@ -203,7 +203,8 @@ def _certificates(document: Document, folder: str) -> TlsSettings:
 
 def _check_certificate(table: CertificateTable, files: CertificateFiles) -> None:
     for key, why in certificate_faults(files).items():
-        table.spot.inner(key).fault(why)
+        if getattr(table, key):
+            table.spot.inner(key).fault(why)
 
 
 def _listeners(document: Document, raw: Mapping[str, object], folder: str) -> tuple[ListenSettings, ...]:
@@ -225,6 +226,8 @@ def _listeners(document: Document, raw: Mapping[str, object], folder: str) -> tu
                 table.spot.inner("role").fault(f"a {table.role.value} listener needs {needs}")
             elif certificate is None:
                 table.spot.fault(f"a {table.role.value} listener needs a certificate: [tls] has none, so say tls = …")
+        if not table.endpoint:
+            continue
         endpoint = values.absolute_endpoint(table.endpoint, folder)
         address = values.endpoint_address(endpoint)
         if address[0] == "unix" and (why := _socket_fault(address[1])):
@@ -273,7 +276,7 @@ def _routes(document: Document, raw: Mapping[str, object]) -> tuple[RouteSetting
     written = raw.get("backend")
     names = list(written) if isinstance(written, dict) else []
     for table in document.route:
-        if table.backend not in names:
+        if table.backend and table.backend not in names:
             hint = values.nearest(table.backend, names) or (f"; there are {', '.join(names)}" if names else "")
             table.spot.inner("backend").fault(f"there is no [backend.{table.backend}]{hint}")
     return tuple(RouteSettings(table.recipients, table.backend) for table in document.route)

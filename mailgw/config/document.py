@@ -12,7 +12,7 @@ import attrs
 
 # ruff: noqa: RUF009 - key() and part() make fields, they are no shared defaults
 from mailgw.config import values
-from mailgw.config.reader import Reader, Spot, Table, Unusable, each, key, named, part, read_table, table, tables
+from mailgw.config.reader import Reader, Spot, Table, Unusable, each, key, later, named, part, read_table, table, tables
 from mailgw.config.settings import Networks
 from mailgw.config.where import DEFAULT_STATE
 from mailgw.deliver.maildir import Known
@@ -26,18 +26,18 @@ KIB, MIB = 1 << 10, 1 << 20
 
 @attrs.frozen
 class CertificateTable(Table):
-    certificate: str = key(values.text)
-    private_key: str = key(values.text)
+    certificate: str = key(values.text, stand_in="")
+    private_key: str = key(values.text, stand_in="")
 
 
 @attrs.frozen
 class ListenTable(Table):
-    role: Role = key(values.choice(Role))
-    endpoint: str = key(values.endpoint)
+    role: Role = key(values.choice(Role), stand_in=Role.MX)
+    endpoint: str = key(values.endpoint, stand_in="")
     relay_from: Networks = part(each(values.network), ())
     tls: str | None = key(values.text, None)
-    proxy_protocol_from: None = key(values.not_yet, None)
-    xclient_from: None = key(values.not_yet, None)
+    proxy_protocol_from: None = later()
+    xclient_from: None = later()
 
 
 @attrs.frozen
@@ -47,13 +47,13 @@ class AccountsTable(Table):
 
 @attrs.frozen
 class RouteTable(Table):
-    recipients: tuple[str, ...] = part(each(values.pattern, '"@example.org"'))
-    backend: str = key(values.text)
+    recipients: tuple[str, ...] = part(each(values.pattern, '"@example.org"'), stand_in=())
+    backend: str = key(values.text, stand_in="")
 
 
 @attrs.frozen
 class MaildirTable(Table):
-    path: str = key(values.maildir_path)
+    path: str = key(values.maildir_path, stand_in="")
     recipients: Known = key(values.choice(Known), Known.ACCOUNTS)
     delimiter: str = key(values.delimiter, "+")
     concurrency: int = key(values.count, 64)
@@ -88,7 +88,7 @@ class SmtpTable(HopTable):
 
 @attrs.frozen
 class LmtpTable(HopTable):
-    hosts: tuple[str, ...] = part(each(values.hop("lmtp"), '"unix:/run/dovecot/lmtp"'))
+    hosts: tuple[str, ...] = part(each(values.hop("lmtp"), '"unix:/run/dovecot/lmtp"'), stand_in=())
 
 
 @attrs.frozen
@@ -208,4 +208,4 @@ class Document(Table):
     limits: LimitsTable = part(table(LimitsTable), attrs.Factory(LimitsTable))
     journal: JournalTable = part(table(JournalTable), attrs.Factory(JournalTable))
     dns: DnsTable = part(table(DnsTable), attrs.Factory(DnsTable))
-    api: None = key(values.not_yet, None)
+    api: None = later()

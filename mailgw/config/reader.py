@@ -5,7 +5,7 @@ cattrs was tried and left: it stops a table at its first fault, and then nothing
 (a route's backend, a listener's certificate) can be checked in the same run.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import attrs
@@ -81,7 +81,9 @@ class Table:
 Shape = TypeVar("Shape", bound=Table)
 
 
-def key(read: Callable[[object], object], default: object = attrs.NOTHING) -> Any:
+def key(
+    read: Callable[[object], object], default: object = attrs.NOTHING, stand_in: object = attrs.NOTHING
+) -> Any:
     """A field: ``read`` makes its value or raises ValueError.  Without a default it is required."""
 
     def reader(value: object, spot: Spot) -> object:
@@ -91,12 +93,27 @@ def key(read: Callable[[object], object], default: object = attrs.NOTHING) -> An
             spot.fault(str(fault))
             raise Unusable from None
 
-    return part(reader, default)
+    return part(reader, default, stand_in)
 
 
-def part(reader: Reader[object], default: object = attrs.NOTHING) -> Any:
-    """A field that is read by a reader: a table, a list."""
-    return attrs.field(default=default, kw_only=True, metadata={"reader": reader})
+def part(reader: Reader[object], default: object = attrs.NOTHING, stand_in: object = attrs.NOTHING) -> Any:
+    """A field that is read by a reader: a table, a list.
+
+    ``stand_in`` is there in place of a required value that is missing or unusable, whose fault is told: so the rest
+    of its table is checked in the same run.  Whoever checks passes over it.
+    """
+    return attrs.field(default=default, kw_only=True, metadata={"reader": reader, "stand_in": stand_in})
+
+
+def later() -> Any:
+    """A key of a later version: a fault where it is given, since it would be dangerous to ignore, and not named
+    among the keys there are."""
+
+    def reader(value: object, spot: Spot) -> object:
+        spot.fault("not in this version of mailgw: remove it")
+        raise Unusable
+
+    return attrs.field(default=None, kw_only=True, metadata={"reader": reader, "stand_in": None, "is_later": True})
 
 
 def table(shape: type[Shape]) -> Reader[Shape]:
@@ -164,30 +181,33 @@ def named(reader: Reader[T]) -> Reader[Mapping[str, T]]:
 
 
 def read_table(shape: type[Shape], value: Mapping[str, object], spot: Spot) -> Shape:
-    """The table; a key that is unusable has its default.  ``Unusable`` where a required one is."""
+    """The table; a key that is unusable has its default or its stand-in.  ``Unusable`` where a required one without
+    either is."""
     fields = {f.name: f for f in attrs.fields(shape) if "reader" in f.metadata}
+    known = [name for name, field in fields.items() if "is_later" not in field.metadata]
     for name in value:
         if name not in fields:
-            spot.inner(name).fault("unknown key" + (nearest(name, fields) or _known(fields)))
+            spot.inner(name).fault("unknown key" + (nearest(name, known) or _known(known)))
     found: dict[str, Any] = {}
     usable = True
     for name, field in fields.items():
-        required = field.default is attrs.NOTHING
-        if name not in value:
-            if required:
-                spot.inner(name).fault("is missing")
-                usable = False
-            continue
         try:
-            found[name] = field.metadata["reader"](value[name], spot.inner(name))
+            if name in value:
+                found[name] = field.metadata["reader"](value[name], spot.inner(name))
+                continue
+            if field.default is attrs.NOTHING:
+                spot.inner(name).fault("is missing")
         except Unusable:
-            usable = usable and not required
+            pass
+        if field.default is attrs.NOTHING:
+            found[name] = field.metadata["stand_in"]
+            usable = usable and found[name] is not attrs.NOTHING
     if not usable:
         raise Unusable
     return shape(**found, spot=spot, given=frozenset(value))
 
 
-def _known(fields: Mapping[str, object]) -> str:
+def _known(fields: Sequence[str]) -> str:
     return f"; expected one of {', '.join(fields)}" if len(fields) < 20 else ""
 
 

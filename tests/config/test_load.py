@@ -321,6 +321,57 @@ def test_one_fault(file: Path, text: str, fault: str) -> None:
     assert any(fault in said for said in faults_of(file)), faults_of(file)
 
 
+def test_an_unusable_key_hides_no_other_fault_of_its_table(file: Path) -> None:
+    file.write_text(
+        SMALL + """[[listen]]
+role = "mxx"
+endpoint = "tcp:25"
+[[listen]]
+tls = "none"
+[[route]]
+recipients = "@a.test"
+backend = "nosuch"
+[[route]]
+recipients = ["a.test"]
+[backend.l]
+type = "lmtp"
+hosts = "unix:x"
+username = "me"
+[backend.m]
+type = "maildir"
+path = "/{nobody}"
+[tls]
+certificate = 5
+private_key = "none"
+"""
+    )
+    assert [fault.partition(" expected ")[0].partition("; ")[0] for fault in faults_of(file)] == [
+        "mailgw.toml:15: listen.role:",
+        "mailgw.toml:16: listen.endpoint: cannot be bound beside another listener's 'tcp:25'",
+        "mailgw.toml:17: listen.role: is missing",
+        "mailgw.toml:17: listen.endpoint: is missing",
+        "mailgw.toml:18: listen.tls: there is no [tls.none]",
+        "mailgw.toml:20: route.recipients:",
+        "mailgw.toml:21: route.backend: there is no [backend.nosuch]",
+        "mailgw.toml:22: route.backend: is missing",
+        "mailgw.toml:23: route.recipients:",
+        "mailgw.toml:26: backend.l.hosts:",
+        "mailgw.toml:27: backend.l.username: needs password_file, too",
+        'mailgw.toml:28: backend.m.recipients: "accounts" (the default) needs [accounts]',
+        "mailgw.toml:30: backend.m.path: unknown {nobody}",
+        "mailgw.toml:32: tls.certificate:",
+        "mailgw.toml:33: tls.private_key: none: No such file or directory",
+    ]
+
+
+def test_keys_of_later_versions_are_not_called_keys(file: Path) -> None:
+    file.write_text("colour = 1\nap = 2\n" + SMALL)
+    first, second = faults_of(file)
+    assert "expected one of hostname, " in first
+    assert "dns" in first
+    assert "api" not in first + second
+
+
 def test_a_certificate_and_a_key_have_a_fault_each(file: Path) -> None:
     file.write_text(SMALL + TLS.replace("fullchain", "none").replace("privkey.pem", "word"))
     assert faults_of(file) == [

@@ -88,7 +88,6 @@ BAD: list[tuple[Callable[[object], object], object, str]] = [
     (values.single_worker, "auto", "not in this version"),
     (values.single_worker, 4, "not in this version"),
     (values.single_worker, 0, "from 1"),
-    (values.not_yet, "x", "not in this version"),
     (values.hostname, "mx 1", "a host name"),
     (values.mailbox, "admin", "an address"),
     (values.network, "10.0.0.1/8", "right of the prefix"),
