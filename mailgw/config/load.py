@@ -30,7 +30,11 @@ def load(file: str) -> Config:
         words = str(fault)
         place = re.search(r" \(at line (\d+), column \d+\)$", words)
         line = int(place[1]) if place else text.count("\n") + 1
-        hint = "; between single quotes a backslash is itself" if "\\" in words else ""
+        hint = ""
+        if words.startswith("Unescaped"):
+            hint = "; between single quotes a backslash is itself"
+        elif r"character '\n'" in words or words.startswith('Expected "\'"'):  # it read to the end of a line, or of all
+            hint = "; a closing quote is missing"
         raise _single(file, line, "not TOML: " + (words[: place.start()] if place else words) + hint) from None
     return configure(raw, Faults(file, locate(text)), os.path.dirname(os.path.abspath(file)), os.path.abspath(file))
 

@@ -10,14 +10,20 @@ What is given decides what there is:
 
 import os
 from collections.abc import Callable
+from typing import TypeAlias
 
 import attrs
 
 from mailgw.config.files import Owner, make_state
+from mailgw.config.lines import Path
 from mailgw.config.load import configure
 from mailgw.config.reader import Faults
 from mailgw.config.settings import Config
 from mailgw.config.trial import LOOPBACK, keep, machine
+from mailgw.config.values import pattern, said
+
+Names: TypeAlias = dict[Path, str]
+"""The option that a place in the document comes from."""
 
 
 @attrs.frozen
@@ -46,7 +52,7 @@ def quick(options: QuickOptions, state: str, say: Callable[[str], None], owner: 
 
     ``state`` is used where no option names a folder.
     """
-    names: dict[tuple[str | int, ...], str] = {}
+    names: Names = {}
     raw: dict[str, object] = {"hostname": options.hostname or machine()}
     names["hostname",] = "--hostname"
     state = os.path.abspath(options.state or state)
@@ -65,7 +71,7 @@ def quick(options: QuickOptions, state: str, say: Callable[[str], None], owner: 
         faults.add((), "nowhere to listen: expected --mx, --submission or --submissions, such as --mx tcp:25")
     raw["listen"] = listeners or [{"role": "mx", "endpoint": "tcp:25"}]
 
-    _serve(raw, names, options, state)
+    _serve(raw, faults, names, options, state)
     if not options.domains and options.relay is None:
         faults.add((), "no mail to take: expected --domain, --relay or both")
     _secure(raw, names, options, state, say, owner)
@@ -75,14 +81,17 @@ def quick(options: QuickOptions, state: str, say: Callable[[str], None], owner: 
     return config
 
 
-def _serve(raw: dict[str, object], names: dict[tuple[str | int, ...], str], options: QuickOptions, state: str) -> None:
+def _serve(raw: dict[str, object], faults: Faults, names: Names, options: QuickOptions, state: str) -> None:
     """Routes and backends."""
+    names["route",] = "--domain"
     backends: dict[str, object] = {}
     routes: list[object] = []
     to_maildirs = options.maildir is not None or options.relay is None
     if options.domains:
-        patterns = [domain if "@" in domain else f"@{domain}" for domain in options.domains]
-        routes.append({"recipients": patterns, "backend": "mailboxes" if to_maildirs else "relay"})
+        served = [domain for domain in options.domains if _is_served(domain, faults)]
+        patterns = [domain if "@" in domain else f"@{domain}" for domain in served]
+        if patterns:
+            routes.append({"recipients": patterns, "backend": "mailboxes" if to_maildirs else "relay"})
     if to_maildirs:
         path = options.maildir or f"{state}/mail"
         backends["mailboxes"] = {
@@ -95,14 +104,24 @@ def _serve(raw: dict[str, object], names: dict[tuple[str | int, ...], str], opti
         backends["relay"] = {"type": "smtp", "hosts": [options.relay]}
     raw["route"] = routes or [{"recipients": ["*"], "backend": "mailboxes"}]
     raw["backend"] = backends
-    names["route",] = "--domain"
     names["backend", "mailboxes"] = "--maildir"
     names["backend", "relay"] = "--relay"
 
 
+def _is_served(domain: str, faults: Faults) -> bool:
+    """Whether --domain was given something to take mail for; its fault is told here, in the words of the user."""
+    try:
+        pattern(domain if "@" in domain else f"@{domain}")
+    except ValueError:
+        hint = "; mail for everybody else goes to --relay" if domain == "*" else ""
+        faults.add(("route",), f'expected a domain or an address such as "example.org", not {said(domain)}{hint}')
+        return False
+    return True
+
+
 def _secure(
     raw: dict[str, object],
-    names: dict[tuple[str | int, ...], str],
+    names: Names,
     options: QuickOptions,
     state: str,
     say: Callable[[str], None],

@@ -256,7 +256,8 @@ servers = "127.0.0.1"
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ('a = "x\n', "mailgw.toml:1: not TOML: "),
+        ('a = "x\n', "mailgw.toml:1: not TOML: Illegal character '\\n'; a closing quote is missing"),
+        ("a = 'x\n", "not TOML: Expected \"'\" (at end of document); a closing quote is missing"),
         ("[a]\nb = 1\nb = 2\n", "mailgw.toml:3: not TOML: "),
         ('[[listen]]\nendpoint = "tcp:25:interface=\\:\\:"\n', "between single quotes a backslash is itself"),
         ("", "no [[listen]]: expected at least one listener"),

@@ -96,11 +96,10 @@ def test_a_login_with_both(tmp_path: Path) -> None:
 
 def test_faults_speak_of_the_options(tmp_path: Path) -> None:
     assert faults(tmp_path, domains=("a b",), relay="h:x", mx=("25",), hostname="a b", certificate="/none") == [
+        "twistd mailgw: --domain: expected a domain or an address such as \"example.org\", not 'a b'",
         "twistd mailgw: --hostname: expected a host name such as \"mx1.example.org\", not 'a b'",
         'twistd mailgw: --mx: expected an endpoint such as "tcp:25", "unix:/run/mailgw/lmtp" or '
         "\"systemd:domain=INET:index=0\", not '25'",
-        'twistd mailgw: --domain: expected "user@example.org", "@example.org", "@.example.org" (its subdomains) or '
-        "\"*\", not '@a b'",
         'twistd mailgw: --relay: expected "host:port", such as "smtp.example.net:587" or "[2001:db8::1]:25", '
         "not 'h:x'",
         "twistd mailgw: --certificate: /none: No such file or directory; it must be readable by the user that "
@@ -114,3 +113,8 @@ def test_nothing_to_do(tmp_path: Path) -> None:
         "twistd mailgw: no mail to take: expected --domain, --relay or both",
     ]
     assert "--private-key" not in faults(tmp_path, domains=("a.org",), mx=("tcp:25",), private_key="/none")[0]
+
+
+def test_everybody_is_no_domain(tmp_path: Path) -> None:
+    [fault] = faults(tmp_path, domains=("*",), mx=("tcp:25",))
+    assert fault.endswith("such as \"example.org\", not '*'; mail for everybody else goes to --relay")
