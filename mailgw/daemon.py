@@ -29,7 +29,7 @@ class Daemon(MailGateway):
         super().__init__(config, reactor)
 
     def privilegedStartService(self) -> None:
-        _or_exit(super().privilegedStartService)
+        _or_exit(super().privilegedStartService, self.config.port_hint)
 
     def startService(self) -> None:
         raise_file_limit()
@@ -46,11 +46,22 @@ def raise_file_limit() -> None:
 
 
 class CannotStart(Exception):
-    """Ends twistd's start; its text is all that people need."""
+    """Ends twistd's start.  Its text is all that people need, its ``hints`` are what may help them.
+
+    Where twistd goes into the background, the terminal gets the exception's last line, module, class and text, in
+    98 octets.  So the text begins with the reason, the hints stay in the log, and the module is left out.
+    """
+
+    __module__ = "builtins"  # the one whose name is not written (traceback.format_exception_only)
+
+    def __init__(self, text: str, hints: str) -> None:
+        super().__init__(text)
+        self.hints = hints
 
 
-def _or_exit(start: Callable[[], None]) -> None:
-    """Run one step of the start.  A fault that people can mend ends the process before it serves anybody.
+def _or_exit(start: Callable[[], None], hint: str = "") -> None:
+    """Run one step of the start.  A fault that people can mend ends the process before it serves anybody; ``hint``
+    is what else may help then.
 
     It has to be an ``Exception``: twistd removes its pid file then, and tells the terminal from which it went
     into the background; at a ``SystemExit`` that one would wait for ever.
@@ -61,16 +72,18 @@ def _or_exit(start: Callable[[], None]) -> None:
         lines = [fault.why] if isinstance(fault, TemporaryFault) else [str(one) for one in config_faults(fault)]
         if not lines:
             raise
+        notes = [*getattr(fault, "__notes__", ()), *filter(None, [hint])]
+        hints = f" ({'; '.join(notes)})" if notes else ""
         for line in lines:
-            log.critical("mailgw cannot start: {line}", line=line)
+            log.critical("mailgw cannot start: {line}{hints}", line=line, hints=hints)
         sys.excepthook = _say_no_more_than_needed
-        raise CannotStart("; ".join(lines)) from None
+        raise CannotStart("; ".join(lines), hints) from None
 
 
 def _say_no_more_than_needed(
     kind: type[BaseException], fault: BaseException, traceback: TracebackType | None
 ) -> None:
     if isinstance(fault, CannotStart):
-        print(f"mailgw cannot start: {fault}", file=sys.__stderr__)
+        print(f"mailgw cannot start: {fault}{fault.hints}", file=sys.__stderr__)
     else:
         sys.__excepthook__(kind, fault, traceback)

@@ -2,8 +2,13 @@
 
 import resource
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from twisted.scripts._twistd_unix import UnixApplicationRunner
+from zope.interface import provider
 
 from mailgw.daemon import CannotStart, _or_exit, _say_no_more_than_needed, raise_file_limit
 from mailgw.mail.errors import ConfigError, TemporaryFault
@@ -12,6 +17,19 @@ from mailgw.mail.errors import ConfigError, TemporaryFault
 @pytest.fixture(autouse=True)
 def hook(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    lines: list[str] = []
+
+    @provider(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        lines.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)
 
 
 def failing(fault: Exception) -> None:
@@ -39,6 +57,33 @@ def test_a_fault_that_people_can_mend_is_its_own_text(
     monkeypatch.setattr(sys, "__stderr__", sys.stderr)
     sys.excepthook(CannotStart, raised.value, None)
     assert capsys.readouterr().err == f"mailgw cannot start: {text}\n"
+
+
+def test_a_hint_is_for_who_reads_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
+    fault = TemporaryFault("Address already in use: cannot listen on tcp:25")
+    fault.add_note("another has it")
+
+    def start() -> None:
+        raise fault
+
+    with pytest.raises(CannotStart) as raised:
+        _or_exit(start, "is it yours?")
+    assert logged == [f"mailgw cannot start: {fault} (another has it; is it yours?)"]
+    monkeypatch.setattr(sys, "__stderr__", sys.stderr)
+    sys.excepthook(CannotStart, raised.value, None)
+    assert capsys.readouterr().err == f"{logged[0]}\n"
+
+
+def test_the_reason_fits_into_what_a_daemon_tells_the_terminal() -> None:
+    longest = r"tcp:25:interface=2001\:db8\:1111\:2222\:3333\:4444\:5555\:6666"
+    with pytest.raises(CannotStart) as raised:
+        failing(TemporaryFault(f"Address already in use: cannot listen on {longest}"))
+    shown: Any = UnixApplicationRunner._formatChildException
+    message = shown(None, raised.value)
+    assert message.startswith(b"1 CannotStart: Address already in use: cannot listen on tcp:25:")
+    assert len(message) <= 100  # what twistd reads of it
 
 
 def test_a_bug_keeps_its_traceback() -> None:

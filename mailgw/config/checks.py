@@ -100,6 +100,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
             node=NODE,
         ),
         dns=_dns(document),
+        port_hint="",
     )
 
 

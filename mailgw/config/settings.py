@@ -110,6 +110,7 @@ class Config:
     ``postmaster`` is where ``<Postmaster>`` goes: the configured one, else postmaster@ the first routed
     domain, None where no domain is routed; ``postmaster_is_set`` says that it was configured, so that it
     also gets copies of what cannot be delivered or returned.  ``control`` is the control socket's path.
+    ``port_hint`` is told where a port cannot be bound.
     """
 
     file: str
@@ -128,6 +129,7 @@ class Config:
     journal: JournalSettings
     spool: SpoolSettings
     dns: DnsSettings
+    port_hint: str
 
     @property
     def control(self) -> str:

@@ -8,6 +8,9 @@ import datetime
 import ipaddress
 import os
 import secrets
+import shlex
+import shutil
+import sys
 from collections.abc import Callable, Iterable
 
 import attrs
@@ -43,6 +46,7 @@ def trial(state: str, say: Callable[[str], None], owner: Owner | None = None) ->
 
     Raises an ``ExceptionGroup`` of ``ConfigError`` where the folder cannot be used.
     """
+    state = os.path.abspath(state)
     kept = keep(state, ACCOUNT, owner)
     raw = {
         "hostname": machine(),
@@ -60,7 +64,11 @@ def trial(state: str, say: Callable[[str], None], owner: Owner | None = None) ->
             "mailboxes": {"type": "maildir", "path": f"{state}/mail/{{domain}}/{{local_part}}", "recipients": "any"}
         },
     }
-    config = configure(raw, Faults("local trial", {}), os.getcwd())
+    ports = ", ".join(map(str, PORTS.values()))
+    config = attrs.evolve(
+        configure(raw, Faults("local trial", {}), os.getcwd()),
+        port_hint=f"the local trial needs the ports {ports} of 127.0.0.1; is another trial running?",
+    )
     for line in story(config, kept):
         say(line)
     return config
@@ -146,6 +154,10 @@ def story(config: Config, kept: Kept) -> Iterable[str]:
     yield f"  {'certificate':<12}{kept.certificate} (self-signed)"
     yield f"  {'mail':<12}{config.state}/mail/DOMAIN/NAME/new/"
     yield "Try, from another terminal:"
+    yield (
+        "  printf 'Subject: hello\\n\\nIt works.\\n' | curl --crlf smtp://127.0.0.1:2525"
+        " --mail-from me@example.org --mail-rcpt anyone@example.com -T -"
+    )
     yield "  swaks --server 127.0.0.1:2525 --from me@example.org --to anyone@example.com"
     login = f"--tls --auth-user {user} --auth-password {word}"
     yield f"  swaks --server 127.0.0.1:2587 {login} --from {user} --to friend@example.com"
@@ -154,9 +166,18 @@ def story(config: Config, kept: Kept) -> Iterable[str]:
         f" s.login('{user}', '{word}');"
         f" s.sendmail('{user}', 'friend@example.com', 'Subject: hello\\r\\n\\r\\nIt works.')\""
     )
-    yield f"  find {config.state}/mail -type f"
-    yield f"  mailgw queue list --state {config.state}"
-    yield f"For a gateway of your own: write {DEFAULT_FILE} (etc/mailgw.toml shows every key), then: mailgw check"
+    state = shlex.quote(config.state)
+    yield f"  find {state}/mail -type f"
+    yield f"  {command()} queue list --state {state}"
+    yield f"For a gateway of your own: write {DEFAULT_FILE} (etc/mailgw.toml shows every key), then: {command()} check"
+
+
+def command() -> str:
+    """The ``mailgw`` command as a shell here finds it: by its whole path where it stands beside the program that
+    runs (twistd of a virtual environment) and not on PATH."""
+    beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "mailgw")
+    is_hidden = shutil.which("mailgw") is None and os.access(beside, os.X_OK)
+    return shlex.quote(beside) if is_hidden else "mailgw"
 
 
 def _has_account(path: str, account: str) -> bool:

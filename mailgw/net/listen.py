@@ -14,7 +14,7 @@ BACKLOG = 1024
 def bind(reactor: object, endpoint: str, factory: IProtocolFactory) -> IListeningPort:
     """Listen on an endpoint string whose kind binds without waiting: ``tcp:``, ``unix:``, ``systemd:``.
 
-    TemporaryFault says in one line what could not be bound and why; nothing is bound then.
+    TemporaryFault says in one line why what could not be bound, a note of it what may help; nothing is bound then.
     """
     is_short = endpoint.startswith("tcp:") and ":backlog=" not in endpoint
     words = f"{endpoint}:backlog={BACKLOG}" if is_short else endpoint
@@ -27,16 +27,17 @@ def bind(reactor: object, endpoint: str, factory: IProtocolFactory) -> IListenin
         raise TemporaryFault(f"{endpoint}: this kind of endpoint cannot be bound at the start")
     bound = outcome[0]
     if isinstance(bound, Failure):
-        raise TemporaryFault(_why(endpoint, bound.value))
+        raise _fault(endpoint, bound.value)
     return bound
 
 
-def _why(endpoint: str, fault: BaseException | None) -> str:
-    cause = fault.socketError if isinstance(fault, CannotListenError) else fault
+def _fault(endpoint: str, trouble: BaseException | None) -> TemporaryFault:
+    cause = trouble.socketError if isinstance(trouble, CannotListenError) else trouble
     words = getattr(cause, "strerror", None) or str(cause)
-    hint = ""
+    # The reason first: an endpoint may be long, and twistd cuts what it tells the terminal.
+    fault = TemporaryFault(f"{words}: cannot listen on {endpoint}")
     if isinstance(cause, PermissionError):
-        hint = " (ports below 1024 need root, or CAP_NET_BIND_SERVICE)"
+        fault.add_note("ports below 1024 need root, or CAP_NET_BIND_SERVICE")
     elif "in use" in words:
-        hint = " (another mail server, or another mailgw, has it)"
-    return f"cannot listen on {endpoint}: {words}{hint}"
+        fault.add_note("another mail server, or another mailgw, has it")
+    return fault

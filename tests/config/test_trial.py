@@ -1,5 +1,7 @@
 import os
+import shlex
 import stat
+import sys
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -39,6 +41,24 @@ def test_everything_is_on_the_loopback_and_nothing_leaves(tmp_path: Path) -> Non
     assert config.file == ""
     assert any("swaks" in line for line in said)
     assert all(len(line) < 250 for line in said)
+
+
+def test_it_says_what_can_be_typed_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/mailgw").touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", ["bin/twistd"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said: list[str] = []
+    config = trial("my state", said.append)
+    assert config.tls.certificates[""].certificate == f"{tmp_path}/my state/trial-certificate.pem"
+    assert f"  {'certificate':<12}{tmp_path}/my state/trial-certificate.pem (self-signed)" in said
+    assert f"  {tmp_path}/bin/mailgw queue list --state '{tmp_path}/my state'" in said
+    assert all(str(port) in config.port_hint for port in (2525, 2587, 2465))
+    [curl] = [line for line in said if "curl --crlf" in line]
+    assert shlex.split(curl)[:2] == ["printf", r"Subject: hello\n\nIt works.\n"]
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert trials.command() == "mailgw"
 
 
 def test_what_it_makes_it_makes_once_and_for_its_owner_alone(tmp_path: Path) -> None:
