@@ -4,6 +4,7 @@ Protocol floor TLS 1.2 (RFC 8996 retires 1.0 and 1.1; RFC 8314 s4.1).  Not done:
 """
 
 import os
+import stat
 from collections.abc import Callable, Mapping
 
 import attrs
@@ -64,6 +65,14 @@ def _load(files: CertificateFiles) -> tuple[SSL.Context, dict[str, str]]:
     if why := _unreadable(files.private_key) or _key_fault(context, files, is_alone=bool(faults)):
         faults["private_key"] = f"{files.private_key}: {why}"
     return context, faults
+
+
+def is_exposed(path: str) -> bool:
+    """Whether every user may read or write the file.  A group may: root's key is read by mailgw's group."""
+    try:
+        return bool(os.stat(path).st_mode & (stat.S_IROTH | stat.S_IWOTH))
+    except OSError:  # replaced at this moment: the next look tells
+        return False
 
 
 def _unreadable(path: str) -> str | None:
@@ -150,6 +159,8 @@ class ServerTls:
         files = self._files[name]
         stamp = self._stamp(files)
         context = load_context(files)
+        if is_exposed(files.private_key):
+            log.warn("TLS private key {path} is open to every user here: chmod o= it", path=files.private_key)
         context.set_tlsext_servername_callback(self._choose)
         self._contexts[name] = context
         self._stamps[name] = stamp

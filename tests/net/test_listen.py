@@ -16,7 +16,8 @@ class Refusing:
         self._number = number
 
     def listenTCP(self, port: int, factory: Factory, backlog: int, interface: str) -> None:
-        raise CannotListenError(interface, port, OSError(self._number, os.strerror(self._number)))
+        cause = OSError(self._number, os.strerror(self._number))
+        raise CannotListenError(interface, port, cause)  # type: ignore[no-untyped-call]  # Twisted's
 
 
 @pytest.mark.parametrize(

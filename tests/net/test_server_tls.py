@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from twisted.logger import capturedLogs
 
-from mailgw.net.server_tls import CertificateFiles, ServerTls, certificate_faults, load_context
+from mailgw.net.server_tls import CertificateFiles, ServerTls, certificate_faults, is_exposed, load_context
 from tests.config.making import make_certificate, make_encrypted_key
 
 
@@ -44,6 +45,15 @@ def test_junk_is_not_the_key_of_another_certificate(files: CertificateFiles, tmp
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     Path(files.private_key).write_bytes(rsa.generate_private_key(65537, 2048).private_bytes(*form))
     assert key_fault(files) == f"does not belong to {files.certificate}"
+
+
+def test_a_key_that_everybody_may_read(files: CertificateFiles) -> None:
+    for mode, exposed in ((0o600, False), (0o640, False), (0o644, True)):
+        Path(files.private_key).chmod(mode)
+        assert is_exposed(files.private_key) == exposed
+    with capturedLogs() as logged:
+        ServerTls(files, {})
+    assert [event["path"] for event in logged] == [files.private_key]
 
 
 def test_both_files_are_looked_at(files: CertificateFiles) -> None:
