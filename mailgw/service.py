@@ -55,7 +55,7 @@ from mailgw.receive.settings import ReceiveSettings, TimeLimits
 from mailgw.spool.sqlite import SqliteSpool
 from mailgw.store.journal import Journal
 from mailgw.store.maildir import Maildirs, UniqueNames
-from mailgw.store.passwd import PasswdFile
+from mailgw.store.passwd import PasswdFile, account_key
 
 log = Logger()
 
@@ -110,6 +110,20 @@ class Intake:
         self.dispatcher.accept(claims)
 
 
+class WithPostmaster:
+    """The accounts of a passwd-file, and the postmaster, who exists whether he has a line there or not.
+
+    RFC 5321 s4.5.1: mail for him is taken; without an account it waits for him in a Maildir of his own.
+    """
+
+    def __init__(self, accounts: PasswdFile, postmaster: Mailbox) -> None:
+        self._accounts = accounts
+        self._postmaster = account_key(postmaster)
+
+    def has(self, recipient: Mailbox) -> bool:
+        return self._accounts.has(recipient) or account_key(recipient) == self._postmaster
+
+
 class MailGateway(MultiService):
     """One mail gateway as a service: put it under any application, or let ``twistd mailgw`` make it.
 
@@ -130,6 +144,7 @@ class MailGateway(MultiService):
         self._closers: list[Callable[[], Awaitable[object]]] = []
         self._timer: IDelayedCall | None = None
         self._began = 0.0
+        self._postmaster = config.postmaster or Mailbox("postmaster", config.hostname)
 
     # --- starting ---------------------------------------------------------------------------------
 
@@ -251,7 +266,8 @@ class MailGateway(MultiService):
         if isinstance(settings, PythonSettings):
             backend = make_plugin(settings)
         elif isinstance(settings, MaildirSettings):
-            backend = MaildirBackend(settings, self._maildirs, accounts, self._reactor, self._maildir_threads)
+            known = None if accounts is None else WithPostmaster(accounts, self._postmaster)
+            backend = MaildirBackend(settings, self._maildirs, known, self._reactor, self._maildir_threads)
         else:
             backend = SmtpBackend(
                 settings, self._reactor, resolver, random.shuffle, frozenset({self.config.hostname})
@@ -272,7 +288,7 @@ class MailGateway(MultiService):
             message_octets=config.limits.message_octets,
             recipients=config.limits.recipients,
             errors=config.limits.errors,
-            postmaster=config.postmaster or Mailbox("postmaster", config.hostname),
+            postmaster=self._postmaster,
             time_limits=TimeLimits(
                 command=config.limits.command_seconds,
                 data_block=config.limits.data_seconds,

@@ -223,3 +223,14 @@ async def test_a_message_that_waits_survives_a_restart(folder: Path, logged_fail
     assert [row.recipient for row in rows] == ["x@elsewhere.test"]
     await second.stopService()
     logged_failures.take()  # type: ignore[attr-defined]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_postmaster_gets_his_mail_without_an_account(running: MailGateway, folder: Path) -> None:
+    def send() -> None:
+        with smtplib.SMTP("127.0.0.1", ports(running)[0], timeout=10) as client:
+            for path in ("<Postmaster>", "postmaster@example.org", "postmaster@mx.example.org"):
+                client.sendmail("x@elsewhere.test", [path], b"Subject: help\r\n\r\nbody\r\n")
+
+    await deferToThread(send)
+    await until(lambda: len(mails(folder, "postmaster")) == 3)

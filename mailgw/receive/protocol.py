@@ -34,7 +34,7 @@ from mailgw.mail.envelope import Client, Role, TlsFacts, path_text
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.reply import Reply
 from mailgw.net.sending import send
-from mailgw.policy.rules.relay import RecipientRule
+from mailgw.policy.rules.relay import RecipientRule, may_relay
 from mailgw.policy.verdict import Facts, Stage, Verdict
 from mailgw.receive.transaction import Transaction
 from mailgw.wire import smtp_replies
@@ -439,31 +439,33 @@ class EsmtpProtocol(Protocol):
     async def _on_rcpt(self, path: Mailbox) -> Reply:
         transaction = self._transaction
         assert transaction is not None
-        postmaster = self.factory.settings.postmaster
-        recipient = path
-        if path.is_bare_postmaster:
-            # RFC 5321 s4.5.1: accepted without a domain and without regard to case
-            if postmaster is None:
-                return Reply(550, "5.1.1", ("<Postmaster>: nobody has that duty here",))
-            recipient = postmaster
-        verdict = await self.factory.chain.judge(
-            Stage.RCPT, Facts(self.client, transaction.reverse_path, recipient)
-        )
-        if (
-            postmaster is not None
-            and verdict.rule == RecipientRule.name
-            and verdict.reply is not None
-            and verdict.reply.is_permanent
-            and recipient.local_part.lower() == "postmaster"
-        ):
-            # The same section: every domain that we serve has a postmaster, with a mailbox or without.
-            recipient = postmaster
-            verdict = await self.factory.chain.judge(
-                Stage.RCPT, Facts(self.client, transaction.reverse_path, recipient)
-            )
+        facts = Facts(self.client, transaction.reverse_path, path)
+        if self._is_bare_duty(path):
+            return self._take_for_postmaster(transaction, path)
+        verdict = await self.factory.chain.judge(Stage.RCPT, facts)
+        reply = verdict.reply
+        is_unknown = verdict.rule == RecipientRule.name and reply is not None and reply.is_permanent
+        if is_unknown and path.local_part.lower() == "postmaster":
+            # RFC 5321 s4.5.1: every domain that we serve has a postmaster, with a mailbox or without.
+            return self._take_for_postmaster(transaction, path)
         if verdict.reply is not None:
-            return self._reject(Stage.RCPT, verdict, transaction.reverse_path, recipient)
-        transaction.add(recipient)
+            return self._reject(Stage.RCPT, verdict, transaction.reverse_path, path)
+        transaction.add(path, may_relay(self.client))
+        return smtp_replies.RECIPIENT_OK
+
+    def _is_bare_duty(self, path: Mailbox) -> bool:
+        """``<Postmaster>``, and the two names that our bounces give at our own hostname."""
+        if path.is_bare_postmaster:
+            return True
+        own = path.domain == self.factory.settings.hostname
+        return own and path.local_part.lower() in ("postmaster", "mailer-daemon")
+
+    def _take_for_postmaster(self, transaction: Transaction, path: Mailbox) -> Reply:
+        """Whoever has that duty takes it, by whatever route: RFC 5321 s4.5.1 leaves no choice.
+
+        The configuration's check sees to it that this mailbox is one that some route serves.
+        """
+        transaction.add(self.factory.settings.postmaster, True)
         return smtp_replies.RECIPIENT_OK
 
     def _on_data(self) -> None:

@@ -28,7 +28,7 @@ RFC_TIME_LIMITS = TimeLimits(command=300.0, data_block=180.0, handshake=60.0, cl
 
 @attrs.frozen
 class ReceiveSettings:
-    """One listener.  ``postmaster`` is where the bare ``<Postmaster>`` goes."""
+    """One listener.  ``hostname`` in lower case; ``postmaster`` is where the bare ``<Postmaster>`` goes."""
 
     role: Role
     hostname: str
@@ -37,7 +37,7 @@ class ReceiveSettings:
     message_octets: int
     recipients: int
     errors: int
-    postmaster: Mailbox | None
+    postmaster: Mailbox
     time_limits: TimeLimits
 
 

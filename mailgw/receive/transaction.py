@@ -18,7 +18,6 @@ from mailgw.mail.header import (
 )
 from mailgw.mail.message import Arrival, Claim, Destination
 from mailgw.mail.ports import Draft, WallClock
-from mailgw.policy.rules.relay import may_relay
 from mailgw.receive.settings import Intake
 
 # A header that is longer is not gathered further: what came so far is judged, the rest streams on.
@@ -67,10 +66,13 @@ class Transaction:
         """What the disk still has to take: pause the transport above a limit."""
         return self._draft.backlog_octets if self._draft is not None else 0
 
-    def add(self, recipient: Mailbox) -> None:
-        """Take a recipient; one that was named before is not doubled."""
+    def add(self, recipient: Mailbox, for_client: bool) -> None:
+        """Take a recipient, by the routes of clients where ``for_client``; one that was named before is not doubled.
+
+        TemporaryFault where no route serves it.
+        """
         if recipient not in self._destinations:
-            self._destinations[recipient] = self._intake.destination(recipient, may_relay(self._client))
+            self._destinations[recipient] = self._intake.destination(recipient, for_client)
 
     def open(self, hostname: str, wall_clock: WallClock) -> None:
         """Begin the content.  TemporaryFault where the spool has no room."""

@@ -10,7 +10,7 @@ from mailgw.mail.envelope import Role
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Query
 from mailgw.mail.reply import Reply
-from mailgw.policy.rules.relay import RecipientRule
+from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule
 from mailgw.policy.verdict import Stage
 from tests.conftest import LoggedFailures
 from tests.driving import result_of
@@ -171,18 +171,26 @@ def test_the_bare_postmaster_is_somebody() -> None:
     assert row.recipient == "admin@example.org"
 
 
-@pytest.mark.parametrize(("postmaster_exists", "code"), [(True, "250"), (False, "550")])
-def test_every_domain_of_ours_has_a_postmaster(postmaster_exists: bool, code: str) -> None:
+def test_every_domain_of_ours_has_a_postmaster() -> None:
     async def refusal(recipient: Mailbox, for_client: bool) -> Reply | None:
-        known = str(recipient) == "admin@example.org" and postmaster_exists
-        return None if known else Reply(550, "5.1.1", ("no such mailbox",))
+        return Reply(550, "5.1.1", ("no such mailbox",))
 
-    listener, session = start(Listener(rules=[RecipientRule(refusal)]))
-    assert session.codes(*ENVELOPE[:2], "RCPT TO:<PostMaster@example.org>")[-1] == code
-    assert session.codes("RCPT TO:<else@example.org>") == ["550"]
-    if postmaster_exists:
-        session.say("DATA", "x", ".")
-        assert [row.recipient for row in result_of(listener.spool.search(Query(), 9))] == ["admin@example.org"]
+    def reach(recipient: Mailbox) -> Reach:
+        return Reach.ANYONE if recipient.domain == "example.org" else Reach.CLIENTS
+
+    listener, session = start(Listener(rules=[RelayRule(reach), RecipientRule(refusal)]))
+    assert session.codes(*ENVELOPE[:2], "RCPT TO:<PostMaster@example.org>")[-1] == "250"
+    assert session.codes("RCPT TO:<else@example.org>", "RCPT TO:<postmaster@elsewhere.test>") == ["550", "550"]
+    session.say("DATA", "x", ".")
+    assert [row.recipient for row in result_of(listener.spool.search(Query(), 9))] == ["admin@example.org"]
+
+
+@pytest.mark.parametrize("path", ["Postmaster", "postmaster@mx.example.org", "MAILER-DAEMON@MX.example.org"])
+def test_the_postmaster_is_reached_by_any_route(path: str) -> None:
+    listener, session = start(Listener(rules=[RelayRule(lambda recipient: Reach.CLIENTS)]))
+    assert session.codes(*ENVELOPE[:2], f"RCPT TO:<{path}>", "RCPT TO:<x@elsewhere.test>")[2:] == ["250", "550"]
+    session.say("DATA", "x", ".")
+    assert [row.recipient for row in result_of(listener.spool.search(Query(), 9))] == ["admin@example.org"]
 
 
 def test_a_recipient_named_twice_gets_one_copy() -> None:
