@@ -400,6 +400,12 @@ class ClientDialog:
         return None
 
     def _on_data(self, raw: RawReply) -> Event | None:
+        # DATA is the last command that went out: whoever refuses it and answers more, or answers it with a 2yz, was
+        # out of step before, and what was taken for the recipients' answers may have been somebody else's.
+        if raw[0] != 354 and (self._reader.has_more or raw[0] // 100 < 3):
+            self._outcomes.clear()
+            why = "Out of step with the server: it answered more than it was asked"
+            return self._broken(temporary("4.5.0", why, Scope.SESSION, self._hop))
         if raw[0] == 354:
             if self._mail_refused:
                 # The dot that RFC 2920 s3.1 asks for might send an empty message to whom it took meanwhile.

@@ -364,8 +364,20 @@ def test_data_refused(reply: str, permanence: Permanence, scope: Scope) -> None:
 def test_data_answered_with_250_is_out_of_step() -> None:
     dialog = begun()
     outcomes = done(fed(dialog, b"250 ok\r\n250 ok\r\n250 ok\r\n"))
-    assert judged(outcomes[ANN])[:2] == (Permanence.TEMPORARY, Scope.MESSAGE)
+    assert judged(outcomes[ANN])[:2] == (Permanence.TEMPORARY, Scope.SESSION)
     assert dialog.step is Step.OVER
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        b"250 stray\r\n250 mail\r\n550 5.1.1 ann\r\n250 bob\r\n354 go\r\n",
+        b"250 stray\r\n250 mail\r\n250 ann\r\n550 5.1.1 bob\r\n354 go\r\n",
+    ],
+)
+def test_an_answer_too_many_condemns_nobody(answers: bytes) -> None:
+    outcomes = done(fed(begun([ANN, BOB]), answers))
+    assert {judged(outcomes[who])[:2] for who in (ANN, BOB)} == {(Permanence.TEMPORARY, Scope.SESSION)}
 
 
 @pytest.mark.parametrize(
