@@ -47,7 +47,7 @@ from mailgw.net.server_tls import ServerTls
 from mailgw.net.tasks import TaskGroup
 from mailgw.policy.chain import Chain, Rule
 from mailgw.policy.rules.loop import LoopRule
-from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule
+from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule, RoutingRule
 from mailgw.policy.rules.sender import SenderRule
 from mailgw.queue.route import RouteTable
 from mailgw.receive.factory import EsmtpFactory, Sessions
@@ -322,7 +322,11 @@ class MailGateway(MultiService):
             name = intake.backend(recipient, for_client)
             return None if name is None else await refusal(name, self._backends[name], recipient)
 
-        rules: list[Rule] = [RelayRule(intake.reach), RecipientRule(asked), LoopRule()]
+        def passes_on(recipient: Mailbox) -> bool:
+            name = intake.backend(recipient, for_client=False)
+            return name is not None and isinstance(self._backends[name], SmtpBackend)
+
+        rules: list[Rule] = [RelayRule(intake.reach), RoutingRule(passes_on), RecipientRule(asked), LoopRule()]
         return [SenderRule(), *rules] if role.is_submission else rules
 
     def _listen_for_control(self) -> None:

@@ -4,6 +4,8 @@ Content streams into the draft; only the header is gathered, up to ``MAX_HEADER_
 goes on top of it, loops are counted in it, and submission completes it.
 """
 
+import re
+
 import attrs
 
 from mailgw.mail.address import Mailbox
@@ -23,6 +25,8 @@ from mailgw.receive.settings import Intake
 # A header that is longer is not gathered further: what came so far is judged, the rest streams on.
 # 100 Received fields and the longest recipient lists stay far below it.
 MAX_HEADER_OCTETS = 256 * 1024
+# The first line of a message in an mbox file, perhaps quoted once more on its way.
+_MBOX_FROM = re.compile(rb">*From [^\r\n]*\r\n")
 
 
 @attrs.frozen
@@ -135,6 +139,10 @@ class Transaction:
         assert self._gathered is not None
         content = self._gathered[0] if self._gathered else b""
         self._gathered = None
+        if _MBOX_FROM.match(content):
+            # An mbox separator that some program sent along: behind our trace it would end the header.
+            content = b"X-Mailbox-Line: " + content
+            end += len(b"X-Mailbox-Line: ")
         has_header = starts_with_field(content)
         self.header = content[:end] if has_header else b""
         self._draft.write(self._top(has_header or content.startswith(b"\r\n")) + content)

@@ -5,7 +5,7 @@ from mailgw.mail.envelope import Client, Role
 from mailgw.mail.reply import Reply
 from mailgw.policy.chain import Chain
 from mailgw.policy.rules.loop import MAX_RECEIVED, LoopRule
-from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule
+from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule, RoutingRule
 from mailgw.policy.rules.sender import SenderRule
 from mailgw.policy.verdict import PASS, Facts, Stage, Verdict
 from tests.driving import result_of
@@ -42,6 +42,25 @@ def test_strangers_are_told_relaying_and_clients_the_missing_route() -> None:
         assert verdict
         assert verdict.reply
         assert verdict.reply.status == status
+
+
+@pytest.mark.parametrize(
+    ("local_part", "passes_on", "may_relay", "passes"),
+    [
+        ("x%evil.test", True, False, False),
+        ("x@evil.test", True, False, False),
+        ("evil.test!x", True, False, False),
+        ("x%evil.test", True, True, True),
+        ("x%evil.test", False, False, True),
+        ("bob", True, False, True),
+    ],
+)
+def test_strangers_name_no_route_behind_the_next_hop(
+    local_part: str, passes_on: bool, may_relay: bool, passes: bool
+) -> None:
+    facts = Facts(client(may_relay=may_relay), None, Mailbox(local_part, "example.org"))
+    verdict = result_of(RoutingRule(lambda recipient: passes_on).judge(Stage.RCPT, facts))
+    assert (verdict is None) is passes
 
 
 @pytest.mark.parametrize("reply", [None, Reply(550, "5.1.1", ("no",)), Reply(451, "4.3.0", ("later",))])

@@ -146,6 +146,15 @@ def test_a_message_without_a_header_gets_an_empty_line() -> None:
     assert listener.stored()[0].endswith(b"+0000\r\n\r\njust words\r\n")
 
 
+@pytest.mark.parametrize("line", ["From alice Mon Jan  1 00:00:00 2026", ">From alice x"])
+def test_an_mbox_line_on_top_does_not_end_the_header(line: str) -> None:
+    listener, session = start()
+    session.say(*ENVELOPE, "DATA", line, "Subject: x", "", "From here on", ".")
+    trace, rest = listener.stored()[0].split(b"X-Mailbox-Line: ")
+    assert trace.endswith(b"+0000\r\n")
+    assert rest == f"{line}\r\nSubject: x\r\n\r\nFrom here on\r\n".encode()
+
+
 @pytest.mark.parametrize("split", range(1, 60, 7))
 def test_the_header_may_come_in_pieces(split: int) -> None:
     listener, session = start()

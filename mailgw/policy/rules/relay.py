@@ -64,3 +64,30 @@ class RecipientRule:
         assert facts.recipient is not None
         reply = await self._refusal(facts.recipient, may_relay(facts.client))
         return None if reply is None else Verdict(self.name, "the backend refuses it", reply)
+
+
+class RoutingRule:
+    """No strangers' routes through us: ``user%elsewhere@ours`` and its like, where we pass mail on.
+
+    The next hop may read them as orders to send on (RFC 5321 s2.3.11 and F.2 leave local parts to their own host),
+    and it trusts us.  In a mailbox of our own they are letters like others.
+    """
+
+    name = "routing"
+    stages = frozenset({Stage.RCPT})
+
+    def __init__(self, passes_on: Callable[[Mailbox], bool]) -> None:
+        self._passes_on = passes_on
+
+    async def judge(self, stage: Stage, facts: Facts) -> Verdict | None:
+        recipient = facts.recipient
+        assert recipient is not None
+        if may_relay(facts.client) or not any(sign in recipient.local_part for sign in "@%!"):
+            return None
+        if not self._passes_on(recipient):
+            return None
+        return Verdict(
+            self.name,
+            "a stranger names a route behind the next hop",
+            Reply(550, "5.7.1", (f"<{recipient}>: no routes in addresses, please",)),
+        )
