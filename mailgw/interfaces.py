@@ -43,4 +43,8 @@ class IDeliveryBackend(Interface):
         """One attempt; one outcome for each of ``recipients``.
 
         A recipient without an outcome, an exception or a result of another shape counts as temporary trouble.
+
+        It is cancelled when it takes too long, and when the gateway stops.  A backend that knows by then what
+        became of some recipients ends at once and returns it, with something temporary for the others: those
+        it delivered are not offered again.  One that lets the ``CancelledError`` pass gets all of them again.
         """

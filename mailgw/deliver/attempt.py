@@ -21,7 +21,7 @@ async def attempt(
     """One outcome for each of ``recipients``, whatever the backend called ``name`` does.
 
     An exception, a result of another shape, or a missing recipient is temporary trouble, logged with the
-    backend's name and the queue id.  Only a cancellation passes through.
+    backend's name and the queue id.  Only a cancellation passes through, where the backend does not answer it.
     """
     try:
         result = await backend.deliver(message, recipients)

@@ -30,7 +30,7 @@ from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Claim, Notice, Postponed, Settlement
-from mailgw.mail.outcome import Outcome, Scope, temporary
+from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
 from mailgw.mail.ports import Journal, Spool, WallClock
 from mailgw.net.tasks import TaskGroup
 from mailgw.queue.lanes import MAX_WAITING, Lane, is_trouble
@@ -105,6 +105,8 @@ class Dispatcher:
         self._note = journal.note
         self._clock = clock
         self._wall_clock = wall_clock
+        why = f"The delivery took longer than {settings.attempt_seconds:.0f} seconds"
+        self._too_long = temporary("4.4.7", why, Scope.MESSAGE, "")
         self._pause_seconds = min(LONGEST_PAUSE_SECONDS, settings.retry.schedule[0])
         # Of a lease of two attempts' time: half of one to wait, one to run, the rest to notice and to record.
         self._wait_seconds = settings.attempt_seconds / 2
@@ -122,6 +124,7 @@ class Dispatcher:
         self._look_call: IDelayedCall | None = None
         self._is_looking = False
         self._is_stopping = False
+        self._is_cut_off = False
 
     def start(self) -> None:
         """Begin with what an earlier process left."""
@@ -158,16 +161,21 @@ class Dispatcher:
     async def stop(self, limit_seconds: float) -> None:
         """Begin nothing more; let running attempts end within the limit, then cancel them.
 
-        What waits, and what was cancelled, is still in the spool; its lease ends when that closes.
+        What waits is still in the spool, and of what was cancelled all that was neither served nor refused for
+        good; its lease ends when that closes.
         """
         self._is_stopping = True
         for call in [*self._wakes.values(), self._look_call]:
             if call is not None and call.active():
                 call.cancel()
-        limit = self._clock.callLater(limit_seconds, self._tasks.cancel)
+        limit = self._clock.callLater(limit_seconds, self._cut_off)
         await self._tasks.settled()
         if limit.active():
             limit.cancel()
+
+    def _cut_off(self) -> None:
+        self._is_cut_off = True
+        self._tasks.cancel()
 
     # --- lanes ------------------------------------------------------------------------------------
 
@@ -276,16 +284,17 @@ class Dispatcher:
                 else:
                     outcomes = await self._attempt_rerouted(claim, recipients)
             except CancelledError:
-                if self._is_stopping:
-                    return  # not counted; the lease ends with the spool
-                why = f"The delivery took longer than {self._settings.attempt_seconds:.0f} seconds"
-                outcomes = dict.fromkeys(recipients, temporary("4.4.7", why, Scope.MESSAGE, ""))
+                outcomes = dict.fromkeys(recipients, self._too_long)
             finally:
                 self._running.pop(claim, None)
                 self._active -= 1
                 said = _of_the_destination(outcomes)
                 lane.ended(said, self._clock.seconds())
-            self._settle(claim, outcomes)
+            if self._is_cut_off:
+                # What was not tried to its end is not counted; the lease ends with the spool.
+                outcomes = {r: o for r, o in outcomes.items() if o.permanence is not Permanence.TEMPORARY}
+            if outcomes:
+                self._settle(claim, outcomes)
             if said is not None and lane.is_dead:
                 self._share(lane, said)
         finally:
@@ -295,7 +304,7 @@ class Dispatcher:
         """The lane's backend is no longer configured: each recipient goes where the routes of today say.
 
         One such attempt a lane at a time, beside those of the backend's own lanes: for as long as such rows are
-        left, it may get more calls at once than its ``concurrency``.
+        left, it may get more calls at once than its ``concurrency``.  Cancelled, it returns what is known.
         """
         outcomes: dict[Mailbox, Outcome] = {}
         groups: dict[str, list[Mailbox]] = {}
@@ -306,10 +315,23 @@ class Dispatcher:
                 outcomes[recipient] = temporary("4.3.5", why, Scope.RECIPIENT, "")
             else:
                 groups.setdefault(key, []).append(recipient)
+        for group in groups.values():
+            outcomes |= dict.fromkeys(group, self._too_long)
         for key, group in groups.items():
             name = backend_of(key)
-            outcomes |= await attempt(name, self._backends[name], claim.message, group)
+            try:
+                outcomes |= await attempt(name, self._backends[name], claim.message, group)
+            except CancelledError:
+                break
+            if self._is_over(claim):
+                break  # the backend was cancelled, and said what it knew: the next one would not be
         return outcomes
+
+    def _is_over(self, claim: Claim) -> bool:
+        """Whether this attempt has had its time."""
+        running = self._running.get(claim)
+        oldest = self._clock.seconds() - self._settings.attempt_seconds
+        return self._is_cut_off or (running is not None and running[1] <= oldest)
 
     def _settle(self, claim: Claim, outcomes: Mapping[Mailbox, Outcome]) -> None:
         now = self._wall_clock()
@@ -332,7 +354,8 @@ class Dispatcher:
             self._settle(claim, dict.fromkeys([queued.recipient for queued in claim.recipients], said))
 
     async def _record(self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice]) -> None:
-        """Write it down, however long the disk refuses: until then the lease keeps others away."""
+        """Write it down, however long the disk refuses (but not beyond the limit of ``stop``): until then the lease
+        keeps others away."""
         tries = 0
         fresh: tuple[Claim, ...] | None = None
         try:
@@ -340,6 +363,12 @@ class Dispatcher:
                 try:
                     fresh = await self._spool.record(claim, settlements, notices)
                 except TemporaryFault as fault:
+                    if self._is_cut_off:
+                        log.error(
+                            "the result for {queue_id} is lost, since the gateway stops: {why}",
+                            queue_id=claim.message.queue_id, why=fault.why,
+                        )
+                        return
                     if not tries:
                         self._unrecorded += 1
                     wait = RECORD_AGAIN_SECONDS[min(tries, len(RECORD_AGAIN_SECONDS) - 1)]

@@ -47,14 +47,15 @@ class Results:
         """The settlements where every recipient was served, None where ``judged`` has to say; the hot path."""
         recipients = claim.recipients
         for queued in recipients:
-            if not outcomes[queued.recipient].is_delivered:
+            outcome = outcomes.get(queued.recipient)
+            if outcome is None or not outcome.is_delivered:
                 return None
         return [self._delivered(claim, queued, outcomes[queued.recipient], now) for queued in recipients]
 
     async def judged(
         self, claim: Claim, outcomes: Mapping[Mailbox, Outcome], now: float
     ) -> tuple[list[Settlement], list[Notice]]:
-        """One settlement for each recipient of ``claim``, and what is to be committed with them.
+        """One settlement for each recipient of ``claim`` that has an outcome, and what is to be committed with them.
 
         ``now`` is the wall clock's at the attempt's end.
         """
@@ -65,7 +66,9 @@ class Results:
         held: list[_Told] = []
         late: list[_Told] = []
         for queued in claim.recipients:
-            outcome = outcomes[queued.recipient]
+            outcome = outcomes.get(queued.recipient)
+            if outcome is None:
+                continue  # its attempt was cut off: it stays leased, and nothing is counted
             attempts = queued.attempts + 1
             judged = fate.judge(
                 outcome, retry, now, message.arrived, attempts, queued.warned,

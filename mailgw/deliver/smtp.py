@@ -18,11 +18,12 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, U
 from twisted.internet.error import ConnectError, ConnectingCancelledError
 from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailgw.deliver.smtp_hops import Hop, Target, given_targets, hops_of, loops_back, mx_targets
 from mailgw.deliver.smtp_pool import SessionPool
-from mailgw.deliver.smtp_session import Session, step_limits
+from mailgw.deliver.smtp_session import TOO_LONG, Session, step_limits
 from mailgw.deliver.smtp_settings import Secret, SmtpSettings, TlsMode
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox
@@ -33,6 +34,8 @@ from mailgw.mail.ports import Resolver
 from mailgw.mail.reply import Reply
 from mailgw.net.client_tls import ClientTls
 from mailgw.wire.smtp_client import ClientDialog, ClientSettings, Login, StartTlsUse
+
+log = Logger()
 
 __all__ = ["Secret", "SmtpBackend", "SmtpSettings", "TlsMode"]
 
@@ -98,15 +101,25 @@ class SmtpBackend(Service):
         return None
 
     async def deliver(self, message: Message, recipients: Sequence[Mailbox]) -> Mapping[Mailbox, Outcome]:
-        """One attempt at recipients of one lane."""
+        """One attempt at recipients of one lane.  Cancelled, it returns what is known, and temporary trouble for
+        the others; after a bug of ours too, once anybody was served."""
         lane = "" if self._given else recipients[0].domain
         outcomes: dict[Mailbox, Outcome] = {}
         waiting = recipients
-        session = self._pool.take(lane)
-        if session is not None:
-            waiting = await self._send(session, lane, message, waiting, outcomes)
-        if waiting:
-            await self._send_freshly(lane, message, waiting, outcomes)
+        try:
+            session = self._pool.take(lane)
+            if session is not None:
+                waiting = await self._send(session, lane, message, waiting, outcomes)
+            if waiting:
+                await self._send_freshly(lane, message, waiting, outcomes)
+        except CancelledError:
+            _set_the_others(outcomes, recipients, TOO_LONG)
+        except Exception as fault:
+            if not any(outcome.is_delivered for outcome in outcomes.values()):
+                raise
+            log.failure("{queue_id} could not be sent to all its recipients", queue_id=message.queue_id)
+            why = f"The delivery broke off ({type(fault).__name__})"
+            _set_the_others(outcomes, recipients, temporary("4.3.0", why, Scope.MESSAGE, ""))
         return outcomes
 
     # --- from host to host -------------------------------------------------------------------------------
@@ -127,8 +140,7 @@ class SmtpBackend(Service):
                 continue
             if not self._given and any(hop.address in self._own_names for hop in hops):
                 # This host and those behind it are not to be tried; what better ones said stands.
-                for recipient in waiting:
-                    outcomes.setdefault(recipient, loops_back(lane))
+                _set_the_others(outcomes, waiting, loops_back(lane))
                 return
             for hop in hops:
                 connections += 1
@@ -137,8 +149,7 @@ class SmtpBackend(Service):
                 session = await self._open(hop)
                 if isinstance(session, Outcome) and session.permanence is Permanence.PERMANENT:
                     # It called itself by our name: as above.
-                    for recipient in waiting:
-                        outcomes.setdefault(recipient, session)
+                    _set_the_others(outcomes, waiting, session)
                     return
                 if isinstance(session, Outcome):
                     _set_all(outcomes, waiting, session)
@@ -175,7 +186,7 @@ class SmtpBackend(Service):
                 if not offered or not session.is_ready:
                     break
         except BaseException:
-            session.abort()
+            outcomes.update(session.abort())
             raise
         self._pool.give(lane, session)
         return [r for r in recipients if outcomes[r].scope in _ELSEWHERE and not outcomes[r].is_delivered]
@@ -255,6 +266,11 @@ _ELSEWHERE = (Scope.HOST, Scope.SESSION)
 def _set_all(outcomes: dict[Mailbox, Outcome], recipients: Iterable[Mailbox], outcome: Outcome) -> None:
     for recipient in recipients:
         outcomes[recipient] = outcome
+
+
+def _set_the_others(outcomes: dict[Mailbox, Outcome], recipients: Iterable[Mailbox], outcome: Outcome) -> None:
+    for recipient in recipients:
+        outcomes.setdefault(recipient, outcome)
 
 
 def _too_many(outcomes: Mapping[Mailbox, Outcome]) -> tuple[Mailbox, ...]:

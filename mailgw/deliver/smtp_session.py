@@ -19,7 +19,7 @@ from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Content, Message
-from mailgw.mail.outcome import Outcome, Scope
+from mailgw.mail.outcome import Outcome, Scope, temporary
 from mailgw.net.client_tls import Handshake, tls_fault_text
 from mailgw.net.sending import send
 from mailgw.wire.smtp_client import (
@@ -39,6 +39,9 @@ log = Logger()
 
 # How long a connection that we closed may take to send what is left and to say good-bye in TLS.
 _CLOSE_SECONDS = 10.0
+
+# RFC 3463 X.4.7: delivery time expired; here the time of one attempt.
+TOO_LONG = temporary("4.4.7", "The delivery took too long", Scope.MESSAGE, "")
 
 
 def step_limits(settings: SmtpSettings) -> Mapping[Step, float]:
@@ -80,7 +83,7 @@ class Session(Protocol):
         limits: Mapping[Step, float],
         clock: IReactorTime,
     ) -> None:
-        self.opened: Deferred[Outcome | None] = Deferred(lambda _: self.abort())
+        self.opened: Deferred[Outcome | None] = Deferred(self._opening_cancelled)
         self.hop = hop
         self.on_end: Callable[[], None] | None = None
         self.messages = 0
@@ -113,7 +116,7 @@ class Session(Protocol):
     def transact(self, message: Message, recipients: Sequence[Mailbox]) -> Deferred[Done]:
         """Send one message.  Only while ``is_ready``.
 
-        The outcomes are complete, whatever happens; to cancel it aborts the connection.
+        The outcomes are complete, whatever happens.  Whoever is cancelled while waiting for it calls ``abort``.
         LocalProtocolError where an address cannot be written in a command; the session is as it was.
         """
         content = message.content
@@ -122,7 +125,7 @@ class Session(Protocol):
             return succeed(refused)
         self.messages += 1
         self._content = content
-        turn: Deferred[Done] = Deferred(lambda _: self.abort())
+        turn: Deferred[Done] = Deferred()
         self._turn = turn
         self._heard = self._clock.seconds()
         self._flush()
@@ -134,12 +137,20 @@ class Session(Protocol):
             self._dialog.quit()
             self._hang_up()
 
-    def abort(self) -> None:
-        """Drop the connection; a transaction under way gets no answer any more."""
+    def abort(self) -> Mapping[Mailbox, Outcome]:
+        """Drop the connection; a transaction under way gets no answer any more.
+
+        What became of that transaction's recipients: what the peer said so far, temporary trouble for the others;
+        empty where none was under way.
+        """
         self._turn = None
         self._is_opened = True
-        self._dialog.fail("4.4.2", "Given up", Scope.HOST)
+        event = self._dialog.fail(TOO_LONG.reply.status, TOO_LONG.reply.text, TOO_LONG.scope)
         self._drop()
+        return event.outcomes if isinstance(event, Done) else {}
+
+    def _opening_cancelled(self, opened: "Deferred[Outcome | None]") -> None:
+        self.abort()
 
     # --- the transport's calls --------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
@@ -42,6 +42,7 @@ class ScriptedBackend:
         self.concurrency = concurrency
         self.seen: list[tuple[str, tuple[Mailbox, ...]]] = []
         self.waiting: list[Deferred[Outcome]] = []
+        self.knows: Mapping[Mailbox, Outcome] | None = None  # what it answers when it is cancelled
         self.always: dict[Mailbox, Outcome] = {}  # what it says of a recipient, whatever the script
 
     def lane(self, recipient: Mailbox) -> str:
@@ -59,7 +60,12 @@ class ScriptedBackend:
         else:
             gate: Deferred[Outcome] = Deferred()
             self.waiting.append(gate)
-            says = await gate
+            try:
+                says = await gate
+            except CancelledError:
+                if self.knows is None:
+                    raise
+                says = self.knows
         if isinstance(says, BaseException):
             raise says
         return dict.fromkeys(recipients, says) if isinstance(says, Outcome) else says  # type: ignore[return-value]

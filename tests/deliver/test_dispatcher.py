@@ -175,6 +175,33 @@ def test_a_backend_that_hangs_is_given_up() -> None:
     assert "600 seconds" in row.reason
 
 
+def test_what_a_backend_knows_when_it_is_given_up_counts() -> None:
+    backend = ScriptedBackend()
+    backend.knows = {BOB: OK, EVE: LATER, ADMIN: NEVER}
+    backend.always = {ALICE: OK}
+    house = House(backend)
+    house.dispatcher.start()
+    house.put(BOB, EVE, ADMIN, lane="out")
+    house.pass_time(680)
+    assert [(row.recipient, row.attempts) for row in house.rows()] == [(str(EVE), 1)]
+    assert house.names() == ["delivered", "deferred", "bounced", "delivered"]
+
+
+@pytest.mark.parametrize("knows", [{EVE: LATER}, None])
+def test_rerouted_mail_that_is_given_up_keeps_what_is_known(knows: dict[Mailbox, Outcome] | None) -> None:
+    backend = ScriptedBackend()
+    backend.always = {BOB: OK}
+    backend.knows = knows
+    house = House(backend)
+    house.dispatcher.start()
+    someone = Mailbox("someone", "example.com")
+    house.lanes[str(BOB)] = "out/bob"
+    house.put(BOB, EVE, someone, lane="gone")
+    house.pass_time(680)
+    assert [(row.recipient, row.attempts) for row in house.rows()] == [(str(EVE), 1), (str(someone), 1)]
+    assert (someone,) not in [to for _, to in backend.seen]
+
+
 def test_no_more_attempts_at_once_than_the_backend_bears() -> None:
     backend = ScriptedBackend(concurrency=2)
     house = House(backend)
@@ -323,6 +350,45 @@ def test_a_stop_has_a_limit_and_what_it_cut_off_is_not_counted() -> None:
     house.clock.advance(31)
     assert stopped.called
     assert [row.attempts for row in house.rows()] == [0]
+    assert house.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("lane", ["out", "gone"])
+def test_what_a_stop_cuts_off_is_settled_as_far_as_it_is_known(lane: str) -> None:
+    backend = ScriptedBackend()
+    backend.knows = {BOB: OK, EVE: LATER, Mailbox("no", "example.net"): NEVER}
+    house = House(backend)
+    house.put(*backend.knows, lane=lane)
+    stopped = Deferred.fromCoroutine(house.dispatcher.stop(30.0))
+    house.clock.advance(31)
+    assert stopped.called
+    left = [(row.recipient, row.attempts, row.state) for row in house.rows()]
+    assert left == [(str(EVE), 0, RowState.ACTIVE), (str(ALICE), 0, RowState.ACTIVE)]
+    assert house.names() == ["delivered", "bounced"]
+    result_of(house.spool.close())
+    assert {row.state for row in house.rows()} == {RowState.WAITING}
+
+
+def test_what_ends_by_itself_while_the_gateway_stops_is_counted() -> None:
+    backend = ScriptedBackend()
+    house = House(backend)
+    house.put(BOB)
+    stopped = Deferred.fromCoroutine(house.dispatcher.stop(30.0))
+    backend.let_go(LATER)
+    assert stopped.called
+    assert [row.attempts for row in house.rows()] == [1]
+
+
+def test_a_stop_ends_although_the_disk_takes_no_results() -> None:
+    spool = RefusingSpool(lambda: START)
+    backend = ScriptedBackend()
+    backend.knows = {BOB: OK}
+    house = House(backend, spool=spool)
+    spool.refuses = 1000
+    house.put(BOB)
+    stopped = Deferred.fromCoroutine(house.dispatcher.stop(30.0))
+    house.clock.advance(31)
+    assert stopped.called
     assert house.clock.getDelayedCalls() == []
 
 
