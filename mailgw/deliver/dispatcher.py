@@ -6,8 +6,9 @@ Rules:
     A notice is committed in the transaction that finishes what it tells of.
     While the spool has no room for results, nothing is attempted, or a full disk would repeat deliveries for ever.
     An attempt begins while its lease has at least an attempt's time to go, or a message would be tried twice at once.
-    Where a destination is dead, one probe speaks for all that waits there: each goes on by its own schedule, is
-    warned of and returned in time, whether a thousand others wait or none.
+    Where a destination is dead, one probe speaks for all that waits there: each goes on by its own schedule and is
+    warned of in time, whether a thousand others wait or none.  It is returned after an attempt of its own, for
+    which it need not wait for the next probe.
     Lanes take turns, and what waits in memory is bounded over all of them.
     Wall time decides what is due, the reactor's monotonic clock when we look: a jump delays a look by a minute
     at most.
@@ -346,12 +347,25 @@ class Dispatcher:
         await self._record(claim, settlements, notices)
 
     def _share(self, lane: _Lane, said: Outcome) -> None:
-        """What waits for a dead destination shares the probe's answer."""
+        """What waits for a dead destination is postponed by the probe's answer, but for what is too old to wait.
+
+        That is tried next, one after the other without a pause: each such attempt is the last of its message, so
+        they end, and at a probe a minute a thousand senders would learn of it a day late.
+        """
+        now = self._wall_clock()
         waiting = list(lane.waiting)
         lane.waiting.clear()
-        self._waiting -= len(waiting)
-        for claim, _ in waiting:
-            self._settle(claim, dict.fromkeys([queued.recipient for queued in claim.recipients], said))
+        for one in waiting:
+            if self._results.has_expired(one[0].message, now):
+                lane.waiting.append(one)
+                lane.open_at = 0.0
+            else:
+                self._waiting -= 1
+                self._tasks.spawn("postpone", self._postpone(one[0], said, now))
+
+    async def _postpone(self, claim: Claim, said: Outcome, now: float) -> None:
+        settlements, notices = await self._results.postponed(claim, said, now)
+        await self._record(claim, settlements, notices)
 
     async def _record(self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice]) -> None:
         """Write it down, however long the disk refuses (but not beyond the limit of ``stop``): until then the lease

@@ -13,12 +13,12 @@ from twisted.logger import Logger
 from mailgw.deliver.bounce import Notices
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
-from mailgw.mail.message import Claim, Finished, Held, Notice, Postponed, QueuedRecipient, Settlement
+from mailgw.mail.message import Claim, Finished, Held, Message, Notice, Postponed, QueuedRecipient, Settlement
 from mailgw.mail.outcome import Outcome
 from mailgw.mail.ports import Journal
 from mailgw.queue import fate
 from mailgw.queue.dsn import Report
-from mailgw.queue.schedule import RetrySettings
+from mailgw.queue.schedule import RetrySettings, is_expired
 
 log = Logger()
 
@@ -88,11 +88,7 @@ class Results:
                 case fate.Hold(reply):
                     held.append(_told(queued, attrs.evolve(outcome, reply=reply), attempts, None, now))
         if late:
-            warning = await self._notice(claim, self._notices.warning, late, now)
-            if warning is not None:
-                notices.append(warning)
-                for told in late:
-                    self._note(fact.Warned(message.queue_id, str(told.queued.recipient), warning.queue_id))
+            notices += await self._warning(claim, late, now)
         if failed:
             bounce = await self._notice(claim, self._notices.bounce, failed, now)
             if bounce is None:
@@ -110,6 +106,39 @@ class Results:
                 settlements.append(Held(told.queued.row, told.report.attempts, _reason(told.outcome)))
                 self._note_held(claim, told)
         return settlements, notices
+
+    async def postponed(self, claim: Claim, said: Outcome, now: float) -> tuple[list[Settlement], list[Notice]]:
+        """As ``judged``, for what waits for a destination of which an attempt at another message was told ``said``.
+
+        Nothing is final and no attempt is counted.  Not for a message that ``has_expired``.
+        """
+        message, retry = claim.message, self._retry
+        settlements: list[Settlement] = []
+        late: list[_Told] = []
+        for queued in claim.recipients:
+            judged = fate.judge_unattempted(
+                retry, now, message.arrived, queued.warned, message.reverse_path is not None, self._chance
+            )
+            settlements.append(
+                Postponed(queued.row, judged.due, queued.attempts, _reason(said), queued.warned or judged.warn)
+            )
+            self._note_retry(claim, queued, said, queued.attempts, judged.due - now)
+            if judged.warn:
+                late.append(_told(queued, said, queued.attempts, message.arrived + retry.give_up_after, now))
+        return settlements, await self._warning(claim, late, now) if late else []
+
+    def has_expired(self, message: Message, now: float) -> bool:
+        """Whether its next attempt is the last one."""
+        return is_expired(self._retry, now, message.arrived)
+
+    async def _warning(self, claim: Claim, late: list[_Told], now: float) -> list[Notice]:
+        """The notice for those that are late, if it can be made."""
+        warning = await self._notice(claim, self._notices.warning, late, now)
+        if warning is None:
+            return []
+        for told in late:
+            self._note(fact.Warned(claim.message.queue_id, str(told.queued.recipient), warning.queue_id))
+        return [warning]
 
     async def _notice(
         self, claim: Claim, make: Callable[..., Awaitable[Notice | None]], told: list[_Told], now: float

@@ -46,7 +46,7 @@ _ODD_OCTET = re.compile(rb"[^\t\r\n -~]")
 class Report:
     """What became of one recipient.
 
-    ``hop`` as in ``Outcome``; ``attempts`` counts the last one, which was at ``last_attempt``;
+    ``hop`` as in ``Outcome``; ``attempts`` counts the last one, which was at ``last_attempt`` (0: another message's);
     ``will_retry_until`` is when we will give up, None where we gave up.  Times are epoch seconds.
     """
 
@@ -236,7 +236,8 @@ def _human_part(
         # A Maildir's path is nobody's business, a host's name helps the postmaster who is asked.
         where = f", the last at {report.hop}" if _HOP.match(report.hop) else ""
         lines += _wrapped(f"<{_ascii(str(report.recipient))}>", "    ")
-        lines += _wrapped(f"{attempts}{where}:", " " * 8)
+        tried = f"{attempts}{where}" if report.attempts else "Not attempted yet, since other mail met this there"
+        lines += _wrapped(f"{tried}:", " " * 8)
         lines += _wrapped(_words(report.reply), " " * 8)
         lines.append("")
     lines += _paragraphs(kind.closing.format_map(facts))

@@ -2,6 +2,7 @@
 
 Rules:
     Only a permanent outcome or the age limit, after an attempt, makes a failure final.
+    What others heard of the destination only postpones; it is never an attempt.
     A message with the null reverse-path is never bounced (RFC 5321 s4.5.5, s6.1): it is held.
 """
 
@@ -12,7 +13,7 @@ import attrs
 
 from mailgw.mail.outcome import Outcome, Permanence
 from mailgw.mail.reply import Reply
-from mailgw.queue.schedule import RetrySettings, is_expired, next_due, wants_warning
+from mailgw.queue.schedule import RetrySettings, is_expired, next_due, steps_of_age, wants_warning
 
 
 @attrs.frozen
@@ -68,3 +69,14 @@ def judge(
         # RFC 3463 s3.5: x.4.7, delivery time expired; the last answer says why it never went.
         reply = Reply(550, "5.4.7", (f"Gave up after {attempts} attempts; the last one: {outcome.reply}",))
     return Fail(reply) if has_sender else Hold(reply)
+
+
+def judge_unattempted(
+    settings: RetrySettings, now: float, arrived: float, warned: bool, has_sender: bool, chance: Callable[[], float]
+) -> Retry:
+    """The fate of a recipient whose destination was just found dead by an attempt at another message.
+
+    It waits as long as if its own had failed.  Not for what ``is_expired``: that is owed an attempt.
+    """
+    due = next_due(settings, now, arrived, steps_of_age(settings, now - arrived), chance)
+    return Retry(due, has_sender and wants_warning(settings, now, arrived, warned))

@@ -30,6 +30,17 @@ def next_due(settings: RetrySettings, now: float, arrived: float, attempts: int,
     return min(due, expiry) if now < expiry else due
 
 
+def steps_of_age(settings: RetrySettings, age: float) -> int:
+    """How many attempts the schedule makes until ``age`` seconds, from 1; at most as many as it has waits, since
+    the last one repeats.  For what is postponed without an attempt of its own."""
+    passed = 0.0
+    for steps, wait in enumerate(settings.schedule, 1):
+        passed += wait
+        if age < passed:
+            return steps
+    return len(settings.schedule)
+
+
 def is_expired(settings: RetrySettings, now: float, arrived: float) -> bool:
     """Whether a failed attempt at ``now`` was the last one."""
     # The same sum as in next_due, so that the attempt at the age limit is never a rounding error too early.

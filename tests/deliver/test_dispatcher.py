@@ -1,15 +1,16 @@
 """The dispatcher: first attempts from memory, retries, bounces, trouble of every kind, and nothing lost."""
 
 import email
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from twisted.internet.defer import Deferred
 
 from mailgw.deliver import dispatcher
+from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.message import Claim, Query, RowState
+from mailgw.mail.message import Claim, Message, Query, RowState
 from mailgw.mail.outcome import Outcome, Scope, temporary
 from mailgw.queue import dsn
 from mailgw.queue.lanes import MAX_WAITING
@@ -520,6 +521,33 @@ def test_one_probe_speaks_for_all_that_waits_for_a_dead_destination() -> None:
     house.pass_time(86400 - 4 * 3600, 60)
     assert house.names().count("bounced") == many
     assert house.rows() == []
+
+
+def test_nobody_is_given_up_by_another_messages_probe() -> None:
+    backend = ScriptedBackend(concurrency=10)
+    house = House(backend)
+    tried: list[tuple[Mailbox, float]] = []
+    deliver = backend.deliver
+
+    async def note(message: Message, recipients: Sequence[Mailbox]) -> Mapping[Mailbox, Outcome]:
+        tried.append((recipients[0], house.now() - message.arrived))
+        return await deliver(message, recipients)
+
+    backend.deliver = note  # type: ignore[method-assign]
+    house.dispatcher.start()
+    backend.always[ALICE] = OK
+    everyone = [Mailbox(f"u{number}", "example.net") for number in range(40)]
+    for someone in everyone:
+        backend.always[someone] = DEAD
+        house.put(someone, claim=house.dispatcher.has_room("out/example.net"))
+    house.pass_time(86400 + 900)
+    assert house.rows() == []
+    bounces = [event for event in house.events if isinstance(event, fact.Bounced)]
+    assert {event.recipient for event in bounces} == {str(someone) for someone in everyone}
+    for event in bounces:
+        ages = [age for someone, age in tried if str(someone) == event.recipient]
+        assert [age >= 86400 for age in ages] == [False] * (len(ages) - 1) + [True]
+        assert event.attempts == len(ages)
 
 
 def test_one_broken_moment_is_not_a_dead_destination() -> None:

@@ -151,6 +151,11 @@ def test_a_delay_says_until_when_and_that_nothing_is_lost() -> None:
     }
 
 
+def test_a_delay_of_what_was_not_attempted_says_so() -> None:
+    words = words_of(made(delay_warning, [attrs.evolve(LATE, attempts=0)]))
+    assert "Not attempted yet, since other mail met this there: 450 4.2.1 Try later" in words
+
+
 def test_a_delay_without_an_end_says_nothing_of_one() -> None:
     octets = made(delay_warning, [attrs.evolve(LATE, will_retry_until=None)])
     assert "We go on trying. YOU" in words_of(octets)

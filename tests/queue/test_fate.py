@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mailgw.mail.outcome import Outcome, Permanence, Scope, delivered, permanent, refused, temporary
 from mailgw.mail.reply import Reply
-from mailgw.queue.fate import DELIVERED, Delivered, Fail, Fate, Hold, Retry, judge
+from mailgw.queue.fate import DELIVERED, Delivered, Fail, Fate, Hold, Retry, judge, judge_unattempted
 from mailgw.queue.schedule import RetrySettings
 
 HOP = "mx1.example.org [192.0.2.1]:25"
@@ -120,3 +120,18 @@ def test_only_permanence_or_age_is_final_and_nothing_without_a_sender_is_bounced
         assert isinstance(fate, Retry)
         assert NOW < fate.due <= NOW - age + SETTINGS.give_up_after
         assert not (fate.warn and (warned or not has_sender))
+
+
+@pytest.mark.parametrize(
+    ("age", "warned", "has_sender", "fate"),
+    [
+        (0.0, False, True, Retry(NOW + 60, False)),
+        (60.0, False, True, Retry(NOW + 600, False)),
+        (3600.0, False, True, Retry(NOW + 600, True)),
+        (3600.0, True, True, Retry(NOW + 600, False)),
+        (3600.0, False, False, Retry(NOW + 600, False)),
+        (86400.0 - 1, True, True, Retry(NOW + 1, False)),
+    ],
+)
+def test_what_others_heard_only_postpones(age: float, warned: bool, has_sender: bool, fate: Fate) -> None:
+    assert judge_unattempted(SETTINGS, NOW, NOW - age, warned, has_sender, lambda: 0.5) == fate

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailgw.queue.schedule import RetrySettings, is_expired, next_due, wants_warning
+from mailgw.queue.schedule import RetrySettings, is_expired, next_due, steps_of_age, wants_warning
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 ARRIVED = 1_795_510_000.25
@@ -72,6 +72,12 @@ def test_after_the_age_limit_a_held_recipient_that_the_operator_retried_waits_as
 
 def test_attempts_below_one_wait_like_the_first() -> None:
     assert next_due(USUAL, ARRIVED, ARRIVED, 0, middle) == ARRIVED + 5 * MINUTE
+
+
+def test_which_attempt_an_age_stands_for() -> None:
+    settings = attrs.evolve(USUAL, schedule=(300.0, 900.0, 3600.0))
+    ages = [-9, 0, 299, 300, 1199, 1200, 4799, 4800, DAY]
+    assert [steps_of_age(settings, age) for age in ages] == [1, 1, 1, 2, 2, 3, 3, 3, 3]
 
 
 @pytest.mark.parametrize(
