@@ -473,11 +473,16 @@ class Dispatcher:
         try:
             claims = await self._spool.claim(lane.key, wanted)
             since = self._clock.seconds()
-            lane.has_more = lane.has_more or len(claims) == wanted
+            if len(claims) == wanted:
+                lane.has_more = True
+            else:
+                # The look that found it due saw the earliest alone: when is the next one?
+                self._look_in(SHORTEST_LOOK_SECONDS)
             lane.waiting.extend([(claim, since) for claim in claims])
             self._waiting += len(claims)
         except TemporaryFault as fault:
             log.error("lane {lane} could not be read: {why}", lane=lane.key, why=fault.why)
+            self._look_in(NO_ROOM_SECONDS)
         finally:
             self._fetching -= wanted
             lane.is_fetching = False

@@ -515,10 +515,10 @@ def test_one_probe_speaks_for_all_that_waits_for_a_dead_destination() -> None:
         someone = Mailbox(f"u{number}", "example.net")
         backend.always[someone] = DEAD
         house.put(someone, claim=house.dispatcher.has_room("out/example.net"))
-    house.pass_time(5 * 3600, 60)
+    house.pass_time(5 * 3600 + 600, 60)
     assert house.names().count("delay_warning") == many
     assert len(backend.seen) - many < 5 * 60 + 20  # about a probe a minute, the warnings aside
-    house.pass_time(86400 - 4 * 3600, 60)
+    house.pass_time(86400 - 4 * 3600 - 600, 60)
     assert house.names().count("bounced") == many
     assert house.rows() == []
 
@@ -613,6 +613,37 @@ class BrokenSpool(MemorySpool):
     async def release(self, claim: Claim) -> None:
         self.fail()
         await super().release(claim)
+
+
+class CountingSpool(MemorySpool):
+    looks = 0
+
+    async def due_lanes(self) -> Sequence[tuple[str, float]]:
+        self.looks += 1
+        return await super().due_lanes()
+
+
+def test_each_retry_of_a_lane_comes_in_time() -> None:
+    backend = ScriptedBackend(concurrency=10)
+    house = House(backend)
+    spool = house.spool = house.dispatcher._spool = CountingSpool(house.now)  # type: ignore[assignment]
+    house.dispatcher.start()
+    everyone = {Mailbox(f"u{number}", "example.net"): 1.0 + number / 2 for number in range(3)}
+    for someone, due in everyone.items():
+        house.put(someone, claim=False)
+        [*_, row] = spool._queue.values()
+        row.rows[1].due = START + due
+    tried: dict[Mailbox, float] = {}
+    for _ in range(60):
+        house.clock.advance(0.1)
+        for _, (someone,) in backend.seen:
+            tried.setdefault(someone, house.clock.seconds())
+    for someone, due in everyone.items():
+        assert due <= tried[someone] + 1e-6
+        assert tried[someone] <= due + 1.0
+    looks = spool.looks
+    house.pass_time(600, 0.1)
+    assert spool.looks - looks <= 12  # nothing is due: no more than the usual ones
 
 
 def test_a_look_that_fails_is_followed_by_another(logged_failures: LoggedFailures) -> None:
