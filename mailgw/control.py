@@ -92,7 +92,21 @@ async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
             doors.journal.reopen()
             return None
         case _:
-            raise RefusedRequest(f"unknown command {command!r}")
+            # What is no text may be nested so deeply that it has no repr either.
+            raise RefusedRequest(f"unknown command {command!r}" if isinstance(command, str) else "which command?")
+
+
+def request_of(line: bytes) -> Mapping[str, Any]:
+    """The request that a line is; RefusedRequest where it is none."""
+    try:
+        request = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        raise RefusedRequest(f"not JSON: {fault}") from None
+    except RecursionError:
+        raise RefusedRequest("nested too deeply") from None
+    if not isinstance(request, dict):
+        raise RefusedRequest("a request is a JSON object")
+    return request
 
 
 async def _show(request: Mapping[str, Any], spool: Spool) -> object:
@@ -198,12 +212,7 @@ class ControlProtocol(LineOnlyReceiver):
         """Never raises: the conversation's one catch-all."""
         reply: dict[str, object]
         try:
-            request = msgspec.json.decode(line)
-            if not isinstance(request, dict):
-                raise RefusedRequest("a request is a JSON object")
-            reply = {"ok": True, "result": await answer(request, self._doors)}
-        except msgspec.DecodeError as fault:
-            reply = {"ok": False, "error": f"not JSON: {fault}"}
+            reply = {"ok": True, "result": await answer(request_of(line), self._doors)}
         except RefusedRequest as fault:
             reply = {"ok": False, "error": str(fault)}
         except TemporaryFault as fault:
