@@ -7,6 +7,7 @@ Rules:
     soon as it holds 256 KiB.  What a crash finds in the buffer is gone; the journal is not synced.
     A disk that refuses costs the facts of that moment: they are dropped, counted, and the log says so once
     a minute.  Facts that come faster than they can be written are dropped at 8 MiB.
+    No line is glued to another: what a full disk or a crash cut short stays half a line, and a line of its own.
     Empty fields are left out.  Lone surrogates, which JSON cannot hold, are spelt out (``\\udcff``).
     A file holds one period of ``rotate_seconds``, counted from the epoch: with a day, it ends at midnight UTC.
 """
@@ -73,6 +74,8 @@ class Journal:
         self._reactor = reactor
         self._wall_clock = wall_clock
         self._lines = Lines()
+        # Standard output may end within a line; of a file JournalFile knows.
+        self._is_torn = False
         self._is_standard_output = settings.path == STANDARD_OUTPUT
         self._file = JournalFile(settings, wall_clock, disk)
         self._disk = disk
@@ -127,9 +130,12 @@ class Journal:
         octets, count = self._lines.take()
         if self._is_standard_output:
             try:
-                self._disk.write(1, [octets])
+                self._disk.write(1, [b"\n" + octets if self._is_torn else octets])
             except OSError as error:
+                self._is_torn = True
                 self._lose(count, str(error))
+            else:
+                self._is_torn = False
             return
         self._is_writing = True
         self._reactor.callInThread(self._write, octets, count)
@@ -223,6 +229,7 @@ class JournalFile:
         self._disk = disk
         self._descriptor: int | None = None
         self._size = 0
+        self._is_torn = False
         self._period = 0
 
     def write(self, octets: bytes) -> None:
@@ -235,10 +242,13 @@ class JournalFile:
             if self._is_over(len(octets)):
                 self._rotate()
                 descriptor = self._open()
+            if self._is_torn:
+                octets = b"\n" + octets
             self._disk.write(descriptor, [octets])
+            self._is_torn = False
             self._size += len(octets)
         except OSError:
-            self.close()
+            self.close()  # what was written of it is seen when the file is opened again
             raise
 
     def close(self) -> None:
@@ -252,9 +262,16 @@ class JournalFile:
         self._descriptor = descriptor = self._disk.append(path)
         facts = os.fstat(descriptor)
         self._size = facts.st_size
+        self._is_torn = facts.st_size > 0 and not self._ends_a_line(path)
         # A file from before our start may belong to an earlier period.
         self._period = self._period_of(facts.st_mtime if facts.st_size else self._wall_clock())
         return descriptor
+
+    def _ends_a_line(self, path: str) -> bool:
+        try:
+            return self._disk.read(path, self._size - 1, 1) == b"\n"
+        except OSError:  # it may be written, not read: an empty line does less harm than a glued one
+            return False
 
     def _is_over(self, more_octets: int) -> bool:
         limit = self._settings.rotate_octets

@@ -48,9 +48,18 @@ class InlineThreads(Clock):
 
 class SulkyDisk(Disk):
     refuses = False
+    takes_octets = 0  # before it refuses
+    is_readable = True
+
+    def read(self, path: str, offset: int, limit_octets: int) -> bytes:
+        if not self.is_readable:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return super().read(path, offset, limit_octets)
 
     def write(self, descriptor: int, chunks: Sequence[bytes]) -> None:
         if self.refuses:
+            if self.takes_octets:
+                super().write(descriptor, [b"".join(chunks)[: self.takes_octets]])
             raise OSError(errno.ENOSPC, "No space left on device")
         super().write(descriptor, chunks)
 
@@ -226,6 +235,53 @@ def test_a_disk_that_refuses_costs_facts_and_nothing_else(tmp_path: Path) -> Non
     world.disk.refuses = False
     world.note()
     assert len(world.facts()) == 1
+
+
+@pytest.mark.parametrize("takes_octets", [1, 30, 10_000])
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_half_a_line_stays_alone(tmp_path: Path, takes_octets: int, is_readable: bool) -> None:
+    world = World(tmp_path)
+    world.note(Removed("q1", 1))
+    world.disk.is_readable = is_readable
+    world.disk.refuses, world.disk.takes_octets = True, takes_octets
+    world.note(Removed("q2", 1))
+    world.note(Removed("q3", 1))
+    world.disk.refuses = False
+    world.note(Removed("q4", 1))
+    world.note(Removed("q5", 1))
+    whole = [line for line in world.path.read_bytes().splitlines() if line.endswith(b"}")]
+    found = [json.loads(line)["queue_id"] for line in whole]
+    assert found == (["q1", "q2", "q3", "q4", "q5"] if takes_octets == 10_000 else ["q1", "q4", "q5"])
+    assert world.journal.lost == 2
+    if is_readable:
+        assert b"\n\n" not in world.path.read_bytes() or takes_octets == 1
+
+
+def test_half_a_line_of_a_crash_stays_alone(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.path.write_bytes(b'{"time"')
+    world.note(Removed("q1", 1))
+    half, whole = world.path.read_bytes().splitlines()
+    assert (half, json.loads(whole)["queue_id"]) == (b'{"time"', "q1")
+
+
+def test_a_new_file_does_not_begin_with_an_empty_line(tmp_path: Path) -> None:
+    world = World(tmp_path, octets=20)
+    world.path.write_bytes(b'{"time"')
+    world.note(Removed("q1", 1))
+    assert len(world.facts()) == 1
+
+
+def test_standard_output_that_refuses_half_a_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    world = World(tmp_path, name="-")
+    world.disk.refuses, world.disk.takes_octets = True, 5
+    world.note(Removed("q1", 1))
+    world.disk.refuses = False
+    world.note(Removed("q2", 1))
+    world.note(Removed("q3", 1))
+    half, *whole = capfd.readouterr().out.splitlines()
+    assert half == '{"tim'
+    assert [json.loads(line)["queue_id"] for line in whole] == ["q2", "q3"]
 
 
 def test_standard_output(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
