@@ -108,7 +108,9 @@ def _discard_output() -> None:
 def check(options: argparse.Namespace) -> int:
     """Load the file and all it names, as a start does; nothing is bound."""
     file = options.config or options.file or DEFAULT_FILE
-    from mailgw.config.load import load  # before the rights go: the user need not reach root's own Python
+    # Before the rights go: the user need not reach root's own Python.
+    from mailgw.config.load import load
+    from mailgw.net.server_tls import is_exposed
 
     if options.user is not None:
         _become(options.user)
@@ -128,6 +130,9 @@ def check(options: argparse.Namespace) -> int:
         (len(config.tls.certificates), "certificate"),
     )
     say(f"{file}: good: " + ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in parts))
+    for key in sorted({files.private_key for files in config.tls.certificates.values()}):
+        if is_exposed(key):
+            print(f"{file}: warning: the TLS key {key} is open to every user here: chmod o= it", file=sys.stderr)
     if os.geteuid() == 0:
         say(
             "checked as root, who may read everything; where the gateway gives up root's rights (twistd --uid), "

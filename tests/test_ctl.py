@@ -25,6 +25,7 @@ from mailgw.mail.envelope import BodyType
 from mailgw.mail.message import Arrival, Destination
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.sqlite import SqliteSpool
+from tests.config.making import make_certificate
 from tests.test_control import FakeJournal, FakeSpool, row
 
 GATEWAY = """
@@ -64,6 +65,23 @@ def test_a_good_configuration(elsewhere: Path, capsys: Output) -> None:
     said = capsys.readouterr()
     assert said.out.startswith("a.toml: good: 1 listener, 1 route, 1 backend, 0 certificates\n")
     assert said.err == ""
+
+
+def test_a_key_that_everybody_may_read_is_warned_of(elsewhere: Path, capsys: Output) -> None:
+    (elsewhere / "passwd").touch()
+    make_certificate(elsewhere)
+    tls = '[tls]\ncertificate = "fullchain.pem"\nprivate_key = "privkey.pem"\n'
+    (elsewhere / "a.toml").write_text(GATEWAY + tls)
+    key = elsewhere / "privkey.pem"
+    for mode, warning in (
+        (0o640, ""),
+        (0o644, f"a.toml: warning: the TLS key {key} is open to every user here: chmod o= it\n"),
+    ):
+        key.chmod(mode)
+        assert main(["check", "a.toml"]) == 0
+        said = capsys.readouterr()
+        assert said.err == warning
+        assert "a.toml: good: " in said.out
 
 
 def test_a_bad_one(elsewhere: Path, capsys: Output) -> None:
