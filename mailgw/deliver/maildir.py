@@ -5,6 +5,9 @@ RFC 5321 s4.4 (Return-Path), RFC 5233 (sub-addresses).  Not done: quotas of our 
 How it is quick: a message costs the reactor one look at the accounts and its share of a group.  At most
 ``_WRITERS`` groups are being written at once; what is offered meanwhile goes into the next one, as in the spool.
 Contents that are not in memory are streamed, each by itself.
+
+How it stays small: many recipients are served in slices, each finished before the next is begun, so that about
+``_OPEN_FILES`` copies are open in all.  A stream's content is read once a slice.
 """
 
 import enum
@@ -14,18 +17,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox
-from mailgw.mail.errors import LocalProtocolError
+from mailgw.mail.errors import LocalProtocolError, TemporaryFault
 from mailgw.mail.message import Message
-from mailgw.mail.outcome import Outcome, Scope, delivered, refused
+from mailgw.mail.outcome import Outcome, Scope, delivered, refused, temporary
 from mailgw.mail.ports import Accounts
 from mailgw.mail.reply import Reply
 from mailgw.store.maildir import (
@@ -64,14 +68,24 @@ class MaildirSettings:
 
 # Groups that are written at once: enough that the disk's journal has something to join while one computes.
 _WRITERS = 4
-# Messages in a group: bounds its open files, and what one slow folder holds up.
+# Messages in a group: bounds what one slow folder holds up.
 _GROUP = 16
+# Copies open at once, in groups and again in streams: together half of the 1024 descriptors that a process often
+# has; the other half is for connections and the spool.
+_OPEN_FILES = 256
+_GROUP_FILES = _OPEN_FILES // _WRITERS
 
 _STORED = Reply(250, "2.0.0", ("Stored",))
 _UNKNOWN = Reply(550, "5.1.1", ("No such mailbox here",))
 _UNSURE = Reply(451, "4.3.0", ("The mailbox cannot be looked up now, please try again",))
 _NO_SPACE = Reply(452, "4.3.1", ("No space left to store the message",))
 _OVER_QUOTA = Reply(452, "4.2.2", ("The mailbox is over its quota",))
+# Trouble of this process or this machine, not of any folder.
+_SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+_SHORT = temporary("4.3.0", "Short of resources here, please try again", Scope.RECIPIENT, "")
+_CUT_OFF = temporary("4.3.0", "The attempt ended before this recipient's turn", Scope.RECIPIENT, "")
+
+_log = Logger()
 
 
 @implementer(IDeliveryBackend)
@@ -102,6 +116,9 @@ class MaildirBackend:
         self._root = template_root(settings.path)
         self._waiting: list[_Job] = []
         self._writing = 0
+        self._stream_files = 0  # that are open, at most
+        # What a thread ran short of since this was last told.
+        self._shortage: OSError | None = None
 
     def lane(self, recipient: Mailbox) -> str:
         return ""
@@ -117,7 +134,10 @@ class MaildirBackend:
         return None if found else _UNKNOWN
 
     async def deliver(self, message: Message, recipients: Sequence[Mailbox]) -> Mapping[Mailbox, Outcome]:
-        """As the interface says.  After a cancellation what was begun may still be delivered."""
+        """As the interface says.
+
+        Cut off after the first slices it says what became of those.  What was begun may still be delivered.
+        """
         copies = [
             _Copy(recipient, self._folders(recipient), top_fields(message.reverse_path, recipient))
             for recipient in recipients
@@ -125,7 +145,7 @@ class MaildirBackend:
         octets = message.content.octets
         if octets is None:
             return await self._stream(message, copies)
-        job = _Job(octets, copies, Deferred(self._withdraw))
+        job = _Job(octets, copies, {}, Deferred(lambda _: self._withdraw(job)))
         self._waiting.append(job)
         self._write()
         return await job.outcomes
@@ -161,8 +181,10 @@ class MaildirBackend:
 
     # --- small messages, in groups ------------------------------------------------------------------
 
-    def _withdraw(self, outcomes: "Deferred[dict[Mailbox, Outcome]]") -> None:
-        self._waiting = [job for job in self._waiting if job.outcomes is not outcomes]
+    def _withdraw(self, job: "_Job") -> None:
+        self._waiting = [other for other in self._waiting if other is not job]
+        if job.known:
+            job.outcomes.callback(_of_all(job.copies, job.known))
 
     def _write(self) -> None:
         while self._waiting and self._writing < _WRITERS:
@@ -170,39 +192,64 @@ class MaildirBackend:
             self._writing += 1
             _ = self._in_thread(self._write_group, group).addBoth(self._written, group)
 
-    def _written(self, result: "list[dict[Mailbox, Outcome]] | Failure", group: "list[_Job]") -> None:
+    def _written(self, fault: Failure | None, group: "list[_Job]") -> None:
         self._writing -= 1
         self._write()  # the next group is on its way while we tell of this one
-        for i, job in enumerate(group):
+        self._tell_shortage()
+        for job in group:
             if job.outcomes.called:
                 continue  # cancelled
-            if isinstance(result, Failure):
-                job.outcomes.errback(result)
+            if fault is None:
+                job.outcomes.callback(job.known)
+            elif job.known:
+                _log.failure("a delivery into Maildirs failed half way", fault)
+                job.outcomes.callback(_of_all(job.copies, job.known))
             else:
-                job.outcomes.callback(result[i])
+                job.outcomes.errback(fault)
 
-    def _write_group(self, group: "list[_Job]") -> list[dict[Mailbox, Outcome]]:
-        """In a thread: each message's copies begun, then all of them finished together."""
+    def _write_group(self, group: "list[_Job]") -> None:
+        """In a thread: the messages' copies begun, then all of them finished together, a slice at a time."""
         begun = _Begun()
-        results: list[dict[Mailbox, Outcome]] = []
         try:
             for job in group:
-                outcomes: dict[Mailbox, Outcome] = {}
-                results.append(outcomes)
                 body = with_line_feeds(job.octets)
                 for copy in job.copies:
-                    self._begin(copy, [copy.fields, body], begun, outcomes)
+                    if len(begun.files) == _GROUP_FILES:
+                        full, begun = begun, _Begun()
+                        self._finish(full)
+                        if job.outcomes.called:
+                            break  # cancelled: the others are offered again
+                    self._begin(copy, [copy.fields, body], begun, job.known)
         except BaseException:  # a bug of ours, or no memory: no descriptor is to stay open for it
             for file in begun.files:
                 self._maildirs.abandon(file)
             raise
         self._finish(begun)
-        return results
 
     # --- large messages, one by one -----------------------------------------------------------------
 
     async def _stream(self, message: Message, copies: "list[_Copy]") -> dict[Mailbox, Outcome]:
+        known: dict[Mailbox, Outcome] = {}
+        try:
+            first = 0
+            while first < len(copies):
+                # Where many streams are under way, a late one has one file at a time, but goes on.
+                end = first + max(1, min(_GROUP_FILES, _OPEN_FILES - self._stream_files))
+                known |= await self._stream_slice(message, copies[first:end])
+                first = end
+        except Exception as fault:
+            if not known:
+                raise
+            if not isinstance(fault, CancelledError | TemporaryFault):
+                _log.failure("a delivery into Maildirs failed half way")
+            return _of_all(copies, known)
+        finally:
+            self._tell_shortage()
+        return known
+
+    async def _stream_slice(self, message: Message, copies: "list[_Copy]") -> dict[Mailbox, Outcome]:
         stream = _Stream(self, copies)
+        self._stream_files += len(copies)
         try:
             await self._in_thread(stream.begin)
             async for chunk in message.content.chunks():
@@ -212,6 +259,8 @@ class MaildirBackend:
             # Also when cancelled: a thread may be at work with the files just now, so a thread forgets them.
             self._pool.callInThread(stream.abandon)
             raise
+        finally:
+            self._stream_files -= len(copies)
 
     # --- both, in threads -----------------------------------------------------------------------------
 
@@ -228,7 +277,7 @@ class MaildirBackend:
                 return
             file = self._maildirs.start(folder, octets)
         except OSError as error:
-            outcomes[copy.recipient] = _outcome_of(error, folder or copy.folders[0])
+            outcomes[copy.recipient] = self._outcome_of(error, folder or copy.folders[0])
             return
         begun.files.append(file)
         begun.copies.append((copy.recipient, outcomes))
@@ -239,7 +288,28 @@ class MaildirBackend:
             if fault is None:
                 outcomes[recipient] = delivered(_STORED, file.folder)
             else:
-                outcomes[recipient] = _outcome_of(fault, file.folder)
+                outcomes[recipient] = self._outcome_of(fault, file.folder)
+
+    def _outcome_of(self, error: OSError, folder: str) -> Outcome:
+        """Trouble with a folder is temporary, and its own: another's may be on another disk."""
+        match error.errno:
+            case number if number in _SHORTAGES:
+                self._shortage = error
+                return _SHORT
+            case errno.ENOSPC:
+                reply = _NO_SPACE
+            case errno.EDQUOT:
+                reply = _OVER_QUOTA
+            case _:
+                why = error.strerror or "unknown trouble"
+                reply = Reply(451, "4.3.0", (f"The mailbox cannot be written: {why}",))
+        return refused(reply, Scope.RECIPIENT, folder)
+
+    def _tell_shortage(self) -> None:
+        """Once a group or stream, however many recipients wait for it."""
+        shortage, self._shortage = self._shortage, None
+        if shortage is not None:
+            _log.error("Maildirs cannot be written, we are short of resources: {why}", why=str(shortage))
 
     def _in_thread(self, work: Callable[..., T], *arguments: object) -> "Deferred[T]":
         return deferToThreadPool(self._reactor, self._pool, work, *arguments)
@@ -256,8 +326,11 @@ class _Copy:
 
 @attrs.frozen(eq=False)
 class _Job:
+    """A message in memory; ``known`` is filled by a thread, a slice at a time."""
+
     octets: bytes
     copies: list[_Copy]
+    known: dict[Mailbox, Outcome]
     outcomes: "Deferred[dict[Mailbox, Outcome]]"
 
 
@@ -270,7 +343,10 @@ class _Begun:
 
 
 class _Stream:
-    """One large message on its way, each call in some thread, one at a time; after ``abandon`` none does anything."""
+    """A slice of a large message's copies on their way.
+
+    Each call is in some thread, one at a time; after ``abandon`` none does anything.
+    """
 
     def __init__(self, backend: MaildirBackend, copies: list[_Copy]) -> None:
         self._backend = backend
@@ -313,19 +389,12 @@ class _Stream:
             try:
                 self._backend._maildirs.append(file, [octets])
             except OSError as error:
-                outcomes[recipient] = _outcome_of(error, file.folder)
+                outcomes[recipient] = self._backend._outcome_of(error, file.folder)
             else:
                 self._begun.files.append(file)
                 self._begun.copies.append((recipient, outcomes))
 
 
-def _outcome_of(error: OSError, folder: str) -> Outcome:
-    """Trouble with a folder is temporary, and its own: another's may be on another disk."""
-    match error.errno:
-        case errno.ENOSPC:
-            reply = _NO_SPACE
-        case errno.EDQUOT:
-            reply = _OVER_QUOTA
-        case _:
-            reply = Reply(451, "4.3.0", (f"The mailbox cannot be written: {error.strerror or 'unknown trouble'}",))
-    return refused(reply, Scope.RECIPIENT, folder)
+def _of_all(copies: Sequence[_Copy], known: Mapping[Mailbox, Outcome]) -> dict[Mailbox, Outcome]:
+    """What is known, and something temporary for the others."""
+    return {copy.recipient: known.get(copy.recipient, _CUT_OFF) for copy in copies}

@@ -1,12 +1,13 @@
 """The Maildir backend: who exists, what lands in whose folder, what the world's trouble comes to."""
 
 import errno
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
@@ -18,6 +19,7 @@ from mailgw.mail.errors import LocalProtocolError, TemporaryFault
 from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome, Permanence
 from mailgw.store.maildir import Maildirs, UniqueNames
+from tests.conftest import LoggedFailures
 from tests.fake_threads import FakeThreads
 from tests.store.fake_disk import ScriptedDisk
 
@@ -40,22 +42,42 @@ class Octets:
     """Content in memory, or in chunks that may end in a fault."""
 
     def __init__(self, *chunks: bytes, in_memory: bool = True, fault: Exception | None = None) -> None:
+        self.times_read = 0
+        self.fault_at = 1  # which time it is read
         self._chunks = chunks
         self._fault = fault
         self.octets = b"".join(chunks) if in_memory else None
         self.size_octets = sum(map(len, chunks))
 
     async def chunks(self) -> AsyncIterator[bytes]:
+        self.times_read += 1
         for chunk in self._chunks:
             yield chunk
-        if self._fault is not None:
+        if self._fault is not None and self.times_read == self.fault_at:
             raise self._fault
+
+
+class CountingDisk(ScriptedDisk):
+    """Knows how many files were open at once; ``at_create`` does something when the file of that number is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.created = self.most_open = 0
+        self.at_create: dict[int, Callable[[], None]] = {}
+
+    def create(self, path: str) -> int:
+        descriptor = super().create(path)
+        self.created += 1
+        self.most_open = max(self.most_open, len(self.open))
+        if self.created in self.at_create:
+            self.at_create[self.created]()
+        return descriptor
 
 
 class Bench:
     def __init__(self, root: Path, recipients: Known = Known.ANY, accounts: FakeAccounts | None = None) -> None:
         self.root = root
-        self.disk = ScriptedDisk()
+        self.disk = CountingDisk()
         self.threads = FakeThreads()
         settings = MaildirSettings(f"{root}/{{domain}}/{{local_part}}", recipients, "+", 20)
         maildirs = Maildirs(self.disk, UniqueNames("mx", 1, "a", lambda: 1.5))
@@ -295,3 +317,131 @@ def test_a_cancelled_large_one_leaves_no_file_open(bench: Bench, done: int) -> N
     bench.threads.run(2)
     assert bench.disk.open == {}
     assert [path for path in bench.root.rglob("*") if path.is_file()] == []
+
+
+# --- many recipients -------------------------------------------------------------------------------
+
+# 64 are a slice; a tag makes a recipient of its own, and their one folder keeps the tests quick.
+MANY = [Mailbox(f"alice+{number}", "example.org") for number in range(150)]
+CUT_OFF = "temporary 451 4.3.0 The attempt ended before this recipient's turn"
+
+
+def counted(outcomes: dict[Mailbox, Outcome]) -> tuple[int, int]:
+    """How many are delivered, and how many were cut off; nothing else, and nobody out of turn."""
+    assert list(outcomes) == MANY
+    delivered = [outcome.is_delivered for outcome in outcomes.values()]
+    assert delivered == sorted(delivered, reverse=True)
+    assert all(words(outcome) == CUT_OFF for outcome in outcomes.values() if not outcome.is_delivered)
+    return delivered.count(True), delivered.count(False)
+
+
+def test_many_recipients_are_served_in_slices(bench: Bench) -> None:
+    outcomes = bench.deliver(Octets(TEXT), MANY).outcomes
+    assert counted(outcomes) == (150, 0)
+    assert len(set(bench.new("alice"))) == 150
+    assert bench.disk.most_open == 64
+    assert bench.disk.open == {}
+
+
+def test_a_group_of_many_recipients_is_sliced_as_one(bench: Bench) -> None:
+    bench.threads.at_once = False
+    attempts = [bench.deliver(Octets(TEXT), [ALICE]) for _ in range(4)]
+    attempts += [bench.deliver(Octets(TEXT), MANY[:50]) for _ in range(3)]
+    bench.threads.run(5)
+    assert all(outcome.is_delivered for attempt in attempts for outcome in attempt.outcomes.values())
+    assert len(bench.new("alice")) == 154
+    assert bench.disk.most_open == 64
+
+
+def test_a_large_one_is_read_once_a_slice(bench: Bench) -> None:
+    content = Octets(TEXT[:20], TEXT[20:], in_memory=False)
+    outcomes = bench.deliver(content, MANY).outcomes
+    assert counted(outcomes) == (150, 0)
+    assert all(octets.endswith(b"\n" + STORED) for octets in bench.new("alice"))
+    assert len(set(bench.new("alice"))) == 150
+    assert content.times_read == 3
+    assert bench.disk.most_open == 64
+
+
+def test_many_large_ones_share_what_may_be_open(bench: Bench) -> None:
+    bench.threads.at_once = False
+    attempts = [bench.deliver(Octets(b"x", in_memory=False), MANY[:70]) for _ in range(7)]
+    while bench.threads.work:
+        bench.threads.run()
+    assert all(outcome.is_delivered for attempt in attempts for outcome in attempt.outcomes.values())
+    assert len(bench.new("alice")) == 7 * 70
+    assert bench.disk.most_open <= 256 + 7
+    # All of it was given back.
+    bench.deliver(Octets(b"x", in_memory=False), MANY).deferred.cancel()
+    while bench.threads.work:
+        bench.threads.run()
+    assert bench.backend._stream_files == 0
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+@pytest.mark.parametrize("step", ["create", "sync_folder {}/new"])
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_shortage_of_ours_is_told_once(bench: Bench, number: int, step: str, in_memory: bool) -> None:
+    content = Octets(TEXT, in_memory=in_memory)
+    bench.disk.errors = {step.format(f"{bench.root}/example.org/alice"): number}
+    with capturedLogs() as logged:
+        outcomes = bench.deliver(content, MANY).outcomes
+    assert {words(outcome) for outcome in outcomes.values()} == {
+        "temporary 451 4.3.0 Short of resources here, please try again"
+    }
+    assert len(outcomes) == 150
+    assert len(logged) == 1
+    assert "short of resources" in logged[0]["log_format"]
+    assert f"[Errno {number}]" in logged[0]["why"]
+    assert (bench.new("alice"), bench.disk.open) == ([], {})
+    bench.disk.errors = {}
+    with capturedLogs() as logged:
+        assert counted(bench.deliver(content, MANY).outcomes) == (150, 0)
+    assert logged == []
+
+
+def test_cut_off_it_tells_of_the_slices_that_are_done(bench: Bench) -> None:
+    bench.threads.at_once = False
+    attempt = bench.deliver(Octets(TEXT), MANY)
+    bench.disk.at_create = {65: attempt.deferred.cancel}
+    bench.threads.run()
+    assert counted(attempt.outcomes) == (64, 86)
+    assert len(bench.new("alice")) == 128  # the slice that was under way; no other was begun
+    assert bench.disk.open == {}
+
+
+def test_a_bug_half_way_forgets_no_delivery(bench: Bench, logged_failures: LoggedFailures) -> None:
+    bug = ValueError("a bug")
+
+    def fail() -> None:
+        raise bug
+
+    bench.disk.at_create = {129: fail}
+    for content in (Octets(TEXT), Octets(TEXT, in_memory=False)):
+        bench.disk.created = 0
+        assert counted(bench.deliver(content, MANY).outcomes) == (128, 22)
+        assert logged_failures.take() == [bug]
+
+
+def test_a_large_one_that_cannot_be_read_again(bench: Bench) -> None:
+    content = Octets(TEXT, in_memory=False, fault=TemporaryFault("disk"))
+    content.fault_at = 2
+    assert counted(bench.deliver(content, MANY).outcomes) == (64, 86)
+    assert len(bench.new("alice")) == 64
+    assert bench.disk.open == {}
+
+
+def test_a_large_one_cut_off_tells_of_the_slices_that_are_done(bench: Bench) -> None:
+    bench.threads.at_once = False
+    for steps, done in ((1, None), (4, 64)):  # begin; write, finish, begin
+        attempt = bench.deliver(Octets(TEXT, in_memory=False), MANY)
+        bench.threads.run(steps)
+        attempt.deferred.cancel()
+        while bench.threads.work:
+            bench.threads.run()
+        if done is None:
+            assert isinstance(attempt.fault, CancelledError)
+        else:
+            assert counted(attempt.outcomes) == (done, 150 - done)
+        assert bench.disk.open == {}
+    assert len(bench.new("alice")) == 64
