@@ -103,7 +103,15 @@ class Disk:
         except FileExistsError:
             if not os.path.isdir(path):
                 raise
-        self.sync_folder(parent)
+        try:
+            self.sync_folder(parent)
+        except OSError:
+            # A folder that stands, though its name is not on disk, would be taken for safe the next time.
+            try:
+                os.rmdir(path)
+            except OSError:
+                pass  # somebody uses it already, and syncs what is his
+            raise
 
     def write_atomically(self, path: str, octets: bytes, mode: int = 0o600) -> None:
         """The file at ``path`` is ``octets``, durably; a crash leaves the old one or the new one, whole.

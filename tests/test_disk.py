@@ -117,3 +117,21 @@ def test_a_write_goes_on_where_the_system_stopped(monkeypatch: pytest.MonkeyPatc
     disk.write(descriptor, [b"0123456789"])
     disk.close(descriptor)
     assert (tmp_path / "file").read_bytes() == b"0123456789"
+
+
+def test_a_folder_whose_name_is_not_on_disk_is_made_again(tmp_path: Path) -> None:
+    class Refusing(Disk):
+        refuses = True
+
+        def sync_folder(self, path: str) -> None:
+            if self.refuses:
+                raise OSError(5, "Input/output error")
+            synced.append(path)
+
+    synced: list[str] = []
+    disk = Refusing()
+    with pytest.raises(OSError, match="Input/output"):
+        disk.make_folder(str(tmp_path / "new"))
+    disk.refuses = False
+    disk.make_folder(str(tmp_path / "new"))
+    assert synced == [str(tmp_path)]
