@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailgw.disk import Disk
@@ -70,7 +70,6 @@ def same_mailbox(text: str) -> str:
     return "".join(c.lower() if c.isascii() else c for c in text)
 
 
-@settings(max_examples=50)
 @given(LOCAL_PARTS, LOCAL_PARTS)
 @example("K", "\u212a")
 @example("a.b", "A.B")
@@ -90,7 +89,6 @@ def test_no_local_part_leaves_its_folder_or_becomes_anothers(one: str, other: st
     assert (folders[0] == folders[1]) == (same_mailbox(one) == same_mailbox(other))
 
 
-@settings(max_examples=50)
 @given(st.tuples(LOCAL_PARTS, LOCAL_PARTS), st.tuples(LOCAL_PARTS, LOCAL_PARTS))
 @example(("a", "b@c"), ("a@b", "c"))
 def test_addresses_share_no_folder(one: tuple[str, str], other: tuple[str, str]) -> None:
@@ -162,7 +160,6 @@ def test_no_mailbox_writes_a_field_of_its_own() -> None:
     assert octets == b'Return-Path: <"a?X: y"@example.com>\nDelivered-To: "b???"@example.org\n'
 
 
-@settings(max_examples=50)
 @given(st.lists(st.binary(max_size=5) | st.sampled_from([b"\r", b"\n", b"\r\n", b"a\r"]), max_size=12))
 def test_line_feeds_over_any_split(chunks: list[bytes]) -> None:
     feeds = LineFeeds()

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mailgw.mail.errors import LocalProtocolError
@@ -45,7 +45,6 @@ def shell(role: str = "mx", tls: bool = False, **changes: object) -> Shell:
     return shell
 
 
-@settings(max_examples=60)
 @given(TALK, st.sampled_from([("mx", False), ("lmtp", False), ("submissions", True), ("submission", False)]),
        st.lists(st.integers(0, 2000), max_size=5))
 def test_any_split_gives_the_same_events_and_answers(octets: bytes, kind: tuple[str, bool], places: list[int]) -> None:
@@ -63,7 +62,6 @@ def test_any_split_gives_the_same_events_and_answers(octets: bytes, kind: tuple[
     assert split.dialog.awaiting is whole.dialog.awaiting
 
 
-@settings(max_examples=60)
 @given(st.lists(st.binary(max_size=40) | TALK | st.sampled_from([b"\r\n", b"DATA\r\n", b"STARTTLS\r\n"]), max_size=8),
        st.sampled_from([("mx", False), ("lmtp", False), ("submissions", True), ("submission", False)]))
 def test_garbage_never_raises(pieces: list[bytes], kind: tuple[str, bool]) -> None:
