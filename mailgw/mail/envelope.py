@@ -8,10 +8,15 @@ from mailgw.mail.address import Mailbox
 
 
 class BodyType(enum.Enum):
-    """RFC 6152: what the client said of the content's octets."""
+    """RFC 6152, 3030: what the client said of the content's octets.
+
+    BINARY content is any octets, with bare CR and LF and NUL: it may be sent by BDAT alone, and only where
+    BINARYMIME is offered.
+    """
 
     SEVEN_BIT = "7BIT"
     EIGHT_BIT = "8BITMIME"
+    BINARY = "BINARYMIME"
 
 
 class Role(enum.Enum):

@@ -7,6 +7,7 @@ import attrs
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
+from mailgw.mail.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 
 
 class Content(Protocol):
@@ -35,6 +36,7 @@ class Message:
     body_type: BodyType
     arrived: float
     content: Content
+    parameters: MailParameters = NO_MAIL_PARAMETERS
 
 
 @attrs.frozen
@@ -48,6 +50,7 @@ class Arrival:
     login: str       # "" where nobody logged in
     protocol: str    # RFC 3848's word: ESMTPS, LMTP ...
     session_id: str
+    parameters: MailParameters = NO_MAIL_PARAMETERS
 
 
 @attrs.frozen
@@ -56,6 +59,7 @@ class Destination:
 
     recipient: Mailbox
     lane: str
+    parameters: RcptParameters = NO_RCPT_PARAMETERS
 
 
 @attrs.frozen
@@ -67,6 +71,7 @@ class QueuedRecipient:
     recipient: Mailbox
     attempts: int
     warned: bool
+    parameters: RcptParameters = NO_RCPT_PARAMETERS
 
 
 @attrs.frozen(eq=False)
