@@ -28,21 +28,27 @@ class Permanence(enum.Enum):
 @attrs.frozen
 class Outcome:
     """``reply`` holds the peer's words, or ours where no peer spoke; ``hop`` names who spoke
-    (``"mx1.example.org [192.0.2.1]:25"``, a Maildir's path), ``""`` where nobody did."""
+    (``"mx1.example.org [192.0.2.1]:25"``, a Maildir's path), ``""`` where nobody did.
+
+    Of what was delivered: ``relayed`` says that the hop will hand it on (an SMTP server), not that this is the end of
+    its way (a mailbox, LMTP); ``dsn`` that the hop took the DSN parameters over, and so the reports (RFC 3461 s5.2).
+    """
 
     permanence: Permanence
     scope: Scope
     reply: Reply
     hop: str
+    relayed: bool = False
+    dsn: bool = False
 
     @property
     def is_delivered(self) -> bool:
         return self.permanence is Permanence.DELIVERED
 
 
-def delivered(reply: Reply, hop: str) -> Outcome:
+def delivered(reply: Reply, hop: str, relayed: bool = False, dsn: bool = False) -> Outcome:
     """The next hop took responsibility for this recipient."""
-    return Outcome(Permanence.DELIVERED, Scope.RECIPIENT, reply, hop)
+    return Outcome(Permanence.DELIVERED, Scope.RECIPIENT, reply, hop, relayed, dsn)
 
 
 def refused(reply: Reply, scope: Scope, hop: str) -> Outcome:
