@@ -1,4 +1,6 @@
-"""One connection: drives the dialog, asks the policy, fills the draft (RFC 5321 s4.5.3.2, RFC 3207, RFC 8314 s3.3).
+"""One connection: its octets, its time limits, its TLS (RFC 5321 s4.5.3.2, RFC 3207, RFC 8314 s3.3).
+
+What the client may do is decided by ``session``.
 
 Rules:
     While an answer is owed the dialog is paused, and a client that goes on sending is not read.
@@ -9,7 +11,7 @@ Rules:
 
 from collections.abc import Coroutine
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any
 from typing import Protocol as Shape
 
 import attrs
@@ -29,13 +31,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailgw.mail import event as fact
-from mailgw.mail.address import Mailbox
-from mailgw.mail.envelope import Client, Role, TlsFacts, path_text
+from mailgw.mail.envelope import Client, Role, TlsFacts
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.reply import Reply
 from mailgw.net.sending import send
-from mailgw.policy.rules.relay import RecipientRule, may_relay
-from mailgw.policy.verdict import Facts, Stage, Verdict
+from mailgw.policy.verdict import Stage, Verdict
+from mailgw.receive.session import HELLO_ACCEPTED, Session
 from mailgw.receive.transaction import Transaction
 from mailgw.wire import smtp_replies
 from mailgw.wire.smtp_server import (
@@ -43,18 +44,8 @@ from mailgw.wire.smtp_server import (
     PAUSED,
     Awaiting,
     Content,
-    ContentEnd,
-    Credentials,
-    Data,
     Dialog,
     Event,
-    Expelled,
-    Hello,
-    Mail,
-    Quit,
-    Rcpt,
-    Reset,
-    StartTls,
 )
 
 if TYPE_CHECKING:
@@ -95,32 +86,29 @@ class EsmtpProtocol(Protocol):
 
     def __init__(self, factory: "EsmtpFactory", session_id: str) -> None:
         self.factory = factory
-        self.client = Client(session_id, factory.settings.role, "", 0, False)
+        self._session = Session(factory, Client(session_id, factory.settings.role, "", 0, False))
         self._clock = factory.clock
         self._limits = factory.time_limits
         self._dialog = Dialog(factory.dialog_settings, tls=factory.settings.role is Role.SUBMISSIONS)
-        self._transaction: Transaction | None = None
         self._timer: IDelayedCall | None = None
         self._began = self._heard = self._clock.seconds()
-        self._task: Deferred[Reply | None] | None = None
-        self._messages = 0
-        self._why = "lost"
+        self._task: Deferred[Reply] | None = None
         # Why we do not read: any of these.
         self._pumping = self._paused = self._draining = self._unread = False
-        self._committing = self._leaving = self._closed = self._lost = self._in_handshake = False
+        self._closed = self._lost = self._in_handshake = False
 
     # --- the transport's calls ------------------------------------------------------------------
 
     def connectionMade(self) -> None:
-        self.client = self._identify()
-        client = self.client
+        self._session.client = self._identify()
+        client = self._session.client
         self.factory.note(fact.Connected(client.session_id, client.role.value, client.address, client.port))
         self._timer = self._clock.callLater(self._limits[Awaiting.COMMAND], self._time_is_up)
         self.transport.registerProducer(self, True)
         admitted = self.factory.sessions.add(self)
         if client.role is Role.SUBMISSIONS:
             if not admitted:
-                self._why = "refused"
+                self._session.why = "refused"
                 self._close()
                 return
             self._start_tls()
@@ -139,16 +127,16 @@ class EsmtpProtocol(Protocol):
         self._lost = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        self._drop_transaction()
-        if self._task is not None and not self._committing:
+        self._session.drop_transaction()
+        if self._task is not None and not self._session.is_committing:
             self._task.cancel()
         self.factory.sessions.discard(self)
-        client = self.client
+        client = self._session.client
         if self._in_handshake:
             self.factory.note(fact.TlsFailed(client.session_id, client.address, _reason_text(reason)))
         seconds = round(self._clock.seconds() - self._began, 3)
         self.factory.note(
-            fact.Disconnected(client.session_id, client.address, self._why, seconds, self._messages)
+            fact.Disconnected(client.session_id, client.address, self._session.why, seconds, self._session.messages)
         )
 
     def handshakeCompleted(self) -> None:
@@ -159,11 +147,12 @@ class EsmtpProtocol(Protocol):
             connection.get_cipher_bits() or 0,
         )
         # RFC 3207 s4.2: all that was learned in clear is forgotten.
-        self.client = attrs.evolve(self._identify(), tls=tls)
+        self._session.client = attrs.evolve(self._identify(), tls=tls)
         self._in_handshake = False
         self._heard = self._clock.seconds()
-        self.factory.note(fact.TlsStarted(self.client.session_id, self.client.address, tls.version, tls.cipher))
-        if self.client.role is Role.SUBMISSIONS:
+        client = self._session.client
+        self.factory.note(fact.TlsStarted(client.session_id, client.address, tls.version, tls.cipher))
+        if client.role is Role.SUBMISSIONS:
             self._greet(admitted=True)
         else:
             self._dialog.tls_started()
@@ -186,12 +175,12 @@ class EsmtpProtocol(Protocol):
 
     def finish(self) -> None:
         """Close as soon as no message is under way: RFC 5321 s3.8 lets 421 stand anywhere."""
-        self._leaving = True
+        self._session.is_leaving = True
         self._flush()
 
     def abort(self) -> None:
         """Close now.  An unfinished message was never acknowledged; its client keeps it."""
-        self._why = "shutdown"
+        self._session.why = "shutdown"
         self.transport.abortConnection()
 
     # --- the conversation --------------------------------------------------------------------------
@@ -203,14 +192,14 @@ class EsmtpProtocol(Protocol):
             # A v6 listener shows v4 clients as ::ffff:192.0.2.1; relay_from and the trace mean the v4 address.
             parsed = ip_address(address.partition("%")[0])
             address = str(getattr(parsed, "ipv4_mapped", None) or parsed)
-        old = self.client
+        old = self._session.client
         return Client(old.session_id, old.role, address, port, self.factory.may_relay(address))
 
     def _greet(self, admitted: bool) -> None:
         if admitted:
             self._dialog.greet(self.factory.greeting)
         else:
-            self._why = "refused"
+            self._session.why = "refused"
             self._dialog.greet(_TOO_MANY)
         self._flush()
 
@@ -238,73 +227,57 @@ class EsmtpProtocol(Protocol):
         self._flush()
 
     def _take(self, event: Event) -> None:
-        match event:
-            case Content(octets):
-                assert self._transaction is not None
-                self._transaction.write(octets)
-                if not self._draining and self._transaction.backlog_octets > BACKLOG_OCTETS:
-                    self._draining = True
-                    self.factory.tasks.spawn("drain", self._drain(self._transaction))
-            case Rcpt(path):
-                self._owe(self._on_rcpt(path))
-            case Mail():
-                self._on_mail(event)
-            case Data():
-                self._on_data()
-            case ContentEnd(fault):
-                self._on_content_end(fault)
-            case Hello(name, extended):
-                self._drop_transaction()
-                self.client = attrs.evolve(self.client, helo=name, extended=extended)
-                if self.factory.chain.has_rules(Stage.HELO):
-                    self._owe(self._on_hello())
-                else:
-                    self._dialog.accept_hello()
-            case StartTls():
-                self._drop_transaction()
-                self._dialog.answer(smtp_replies.READY_FOR_TLS)
-            case Credentials():
-                self._owe(self._on_credentials(event))
-            case Reset():
-                self._drop_transaction()
-            case Quit():
-                self._why = "quit"
-            case Expelled(reply):
-                self._why = "error"
-                self._reject(Stage.CONNECT, Verdict("protocol", "", reply))
-            case _:
-                assert_never(event)
+        reaction = self._session.react(event)
+        if reaction is None:
+            if isinstance(event, Content):
+                self._follow_disk()
+        elif isinstance(reaction, Reply):
+            self._give(reaction)
+        else:
+            self._owe(reaction)
 
-    def _owe(self, coroutine: Coroutine[Deferred[Any], Any, Reply | None]) -> None:
-        """Answer with what the coroutine returns, now or later; None means that it was answered."""
+    def _give(self, reply: Reply) -> None:
+        if reply is HELLO_ACCEPTED:
+            self._dialog.accept_hello()
+        else:
+            self._dialog.answer(reply)
+
+    def _follow_disk(self) -> None:
+        transaction = self._session.transaction
+        assert transaction is not None
+        if not self._draining and transaction.backlog_octets > BACKLOG_OCTETS:
+            self._draining = True
+            self.factory.tasks.spawn("drain", self._drain(transaction))
+
+    def _owe(self, coroutine: Coroutine[Deferred[Any], Any, Reply]) -> None:
+        """Answer with what the coroutine returns, now or later."""
         task = Deferred.fromCoroutine(coroutine)
         self._task = task
         answered = task.addCallbacks(self._answer, self._fail)
         answered.addErrback(_log_bug)  # type: ignore[unused-awaitable] # the end of the chain
 
-    def _answer(self, reply: Reply | None) -> None:
+    def _answer(self, reply: Reply) -> None:
         self._task = None
         self._heard = self._clock.seconds()
         if self._lost:
             return
-        if reply is not None:
-            self._dialog.answer(reply)
+        self._give(reply)
         self._pump()
 
     def _fail(self, failure: Failure) -> None:
         """The catch-all: nothing that went wrong with us is ever the client's fault."""
         self._task = None
-        self._drop_transaction()
+        self._session.drop_transaction()
         fault = failure.value
         reply, is_bug = smtp_replies.LOCAL_TROUBLE, False
         if isinstance(fault, TemporaryFault):
             reply = fault.reply
-            self._reject(Stage.CONTENT, Verdict("trouble", fault.why, reply))
+            self._session.reject(Stage.CONTENT, Verdict("trouble", fault.why, reply))
         elif not isinstance(fault, CancelledError):
             is_bug = True
-            self._why = "error"
-            log.failure("session {session_id} failed", failure=failure, session_id=self.client.session_id)
-            self.factory.note(fact.Trouble("session", type(fault).__name__, self.client.session_id, ""))
+            self._session.why = "error"
+            log.failure("session {session_id} failed", failure=failure, session_id=self._session.client.session_id)
+            self.factory.note(fact.Trouble("session", type(fault).__name__, self._session.client.session_id, ""))
         if self._lost:
             return
         is_owed = self._dialog.awaiting is Awaiting.ANSWER
@@ -319,9 +292,9 @@ class EsmtpProtocol(Protocol):
         dialog = self._dialog
         if self._lost or self._pumping:
             return
-        if self._leaving and self._transaction is None and dialog.awaiting is Awaiting.COMMAND:
-            if self._why == "lost":
-                self._why = "shutdown"
+        if self._session.is_leaving and self._session.transaction is None and dialog.awaiting is Awaiting.COMMAND:
+            if self._session.why == "lost":
+                self._session.why = "shutdown"
             dialog.close(smtp_replies.SHUTTING_DOWN)
         octets = dialog.output()
         if octets:
@@ -373,150 +346,18 @@ class EsmtpProtocol(Protocol):
             return
         self._timer = self._clock.callLater(self._limits[Awaiting.NOTHING], self._time_is_up)
         if awaiting is Awaiting.ANSWER:
-            if self._task is not None and not self._committing:
+            if self._task is not None and not self._session.is_committing:
                 self._task.cancel()
             self._heard = self._clock.seconds()
             return
-        self._why = "timeout"
-        self._drop_transaction()
+        self._session.why = "timeout"
+        self._session.drop_transaction()
         if self._in_handshake:
             self._closed = True
             self.transport.abortConnection()
             return
         self._dialog.close(smtp_replies.TIMED_OUT)
         self._flush()
-
-    # --- what the client did ----------------------------------------------------------------------------
-
-    async def _on_hello(self) -> Reply | None:
-        verdict = await self.factory.chain.judge(Stage.HELO, Facts(self.client))
-        if verdict.reply is None:
-            self._dialog.accept_hello()
-            return None
-        return self._reject(Stage.HELO, verdict)
-
-    async def _on_credentials(self, offered: Credentials) -> Reply:
-        """RFC 4954 s6; one answer whether the name or the password was wrong."""
-        client = self.client
-        login: str | None = None
-        # RFC 4616 s2: acting for another identity is not offered.
-        if offered.authzid in ("", offered.login):
-            try:
-                login = await self.factory.log_in(offered.login, offered.password)
-            except TemporaryFault:
-                return Reply(454, "4.7.0", ("Temporary authentication failure",))
-        if login is None:
-            self.factory.note(
-                fact.LoginFailed(client.session_id, client.address, offered.login[:256], offered.mechanism)
-            )
-            return smtp_replies.LOGIN_FAILED
-        self.client = attrs.evolve(self.client, login=login)
-        self.factory.note(fact.LoggedIn(client.session_id, client.address, login, offered.mechanism))
-        return smtp_replies.LOGGED_IN
-
-    def _on_mail(self, mail: Mail) -> None:
-        if self._leaving:
-            self._why = "shutdown"
-            self._dialog.answer(smtp_replies.SHUTTING_DOWN)
-        elif self.factory.chain.has_rules(Stage.MAIL):
-            self._owe(self._judge_mail(mail))
-        else:
-            self._begin(mail)
-            self._dialog.answer(smtp_replies.SENDER_OK)
-
-    async def _judge_mail(self, mail: Mail) -> Reply:
-        verdict = await self.factory.chain.judge(Stage.MAIL, Facts(self.client, mail.path))
-        if verdict.reply is not None:
-            return self._reject(Stage.MAIL, verdict, mail.path)
-        self._begin(mail)
-        return smtp_replies.SENDER_OK
-
-    def _begin(self, mail: Mail) -> None:
-        self._transaction = Transaction(
-            mail.path, mail.body_type, self.factory.intake, self.client, self._clock.seconds()
-        )
-
-    async def _on_rcpt(self, path: Mailbox) -> Reply:
-        transaction = self._transaction
-        assert transaction is not None
-        facts = Facts(self.client, transaction.reverse_path, path)
-        if self._is_bare_duty(path):
-            return self._take_for_postmaster(transaction, path)
-        verdict = await self.factory.chain.judge(Stage.RCPT, facts)
-        reply = verdict.reply
-        is_unknown = verdict.rule == RecipientRule.name and reply is not None and reply.is_permanent
-        if is_unknown and path.local_part.lower() == "postmaster":
-            # RFC 5321 s4.5.1: every domain that we serve has a postmaster, with a mailbox or without.
-            return self._take_for_postmaster(transaction, path)
-        if verdict.reply is not None:
-            return self._reject(Stage.RCPT, verdict, transaction.reverse_path, path)
-        transaction.add(path, may_relay(self.client))
-        return smtp_replies.RECIPIENT_OK
-
-    def _is_bare_duty(self, path: Mailbox) -> bool:
-        """``<Postmaster>``, and the two names that our bounces give at our own hostname."""
-        if path.is_bare_postmaster:
-            return True
-        own = path.domain == self.factory.settings.hostname
-        return own and path.local_part.lower() in ("postmaster", "mailer-daemon")
-
-    def _take_for_postmaster(self, transaction: Transaction, path: Mailbox) -> Reply:
-        """Whoever has that duty takes it, by whatever route: RFC 5321 s4.5.1 leaves no choice.
-
-        The configuration's check sees to it that this mailbox is one that some route serves.
-        """
-        transaction.add(self.factory.settings.postmaster, True)
-        return smtp_replies.RECIPIENT_OK
-
-    def _on_data(self) -> None:
-        assert self._transaction is not None
-        try:
-            self._transaction.open(self.factory.settings.hostname, self.factory.wall_clock)
-        except TemporaryFault as fault:
-            self._dialog.answer(self._reject(Stage.CONTENT, Verdict("room", fault.why, fault.reply)))
-        else:
-            self._dialog.answer(smtp_replies.START_CONTENT)
-
-    def _on_content_end(self, fault: Reply | None) -> None:
-        transaction, self._transaction = self._transaction, None
-        assert transaction is not None
-        if fault is not None:
-            transaction.discard()
-            self._dialog.answer(
-                self._reject(Stage.CONTENT, Verdict("content", "", fault), transaction.reverse_path)
-            )
-            return
-        self._committing = True
-        self._owe(self._commit(transaction))
-
-    async def _commit(self, transaction: Transaction) -> Reply:
-        """Where responsibility passes (RFC 5321 s6.1): the 250 is returned after the durable commit alone."""
-        try:
-            transaction.end_content()
-            facts = Facts(self.client, transaction.reverse_path, None, transaction.header)
-            verdict = await self.factory.chain.judge(Stage.CONTENT, facts)
-            if verdict.reply is not None:
-                return self._reject(Stage.CONTENT, verdict, transaction.reverse_path)
-            accepted = await transaction.commit()
-        finally:
-            self._committing = False
-            transaction.discard()
-        self._messages += 1
-        client = self.client
-        self.factory.note(
-            fact.Queued(
-                client.session_id,
-                accepted.queue_id,
-                client.address,
-                client.login or "",
-                path_text(transaction.reverse_path),
-                tuple(str(r) for r in transaction.recipients),
-                accepted.size_octets,
-                round(self._clock.seconds() - transaction.started, 6),
-            )
-        )
-        self.factory.intake.accept(accepted.claims)
-        return Reply(250, "2.0.0", (f"OK, queued as {accepted.queue_id}",))
 
     async def _drain(self, transaction: Transaction) -> None:
         try:
@@ -526,32 +367,6 @@ class EsmtpProtocol(Protocol):
         self._draining = False
         self._heard = self._clock.seconds()
         self._regulate()
-
-    def _drop_transaction(self) -> None:
-        transaction, self._transaction = self._transaction, None
-        if transaction is not None:
-            transaction.discard()
-
-    def _reject(
-        self, stage: Stage, verdict: Verdict, path: Mailbox | None = None, recipient: Mailbox | None = None
-    ) -> Reply:
-        """Write down an objection and return its reply."""
-        reply = verdict.reply
-        assert reply is not None
-        self.factory.note(
-            fact.Rejected(
-                self.client.session_id,
-                self.client.address,
-                stage.value,
-                verdict.rule,
-                reply.code,
-                reply.status,
-                reply.text,
-                path_text(path),
-                str(recipient) if recipient is not None else "",
-            )
-        )
-        return reply
 
 
 def _log_bug(failure: Failure) -> None:

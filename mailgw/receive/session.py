@@ -1,0 +1,248 @@
+"""What a client may do: judges the events of a dialog, fills the transaction, and says what is to be answered.
+
+Rules:
+    The policy is asked at its stages; whatever it cannot tell is temporary trouble.
+    Where responsibility passes (RFC 5321 s6.1), the 250 is returned after the durable commit alone.
+    The transport's business (reading, waiting, closing) is the protocol's.
+"""
+
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from mailgw.mail import event as fact
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import Client, path_text
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.reply import Reply
+from mailgw.policy.rules.relay import RecipientRule, may_relay
+from mailgw.policy.verdict import Facts, Stage, Verdict
+from mailgw.receive.transaction import Transaction
+from mailgw.wire import smtp_replies
+from mailgw.wire.smtp_server import (
+    Content,
+    ContentEnd,
+    Credentials,
+    Data,
+    Event,
+    Expelled,
+    Hello,
+    Mail,
+    Quit,
+    Rcpt,
+    Reset,
+    StartTls,
+)
+
+if TYPE_CHECKING:
+    from mailgw.receive.factory import EsmtpFactory
+
+# The dialog says hello for us; this stands for its words.
+HELLO_ACCEPTED = Reply(250, "", ("",))
+
+Reaction: TypeAlias = Reply | Coroutine[Deferred[Any], Any, Reply] | None
+"""What an event is answered with: now, later, or not at all (where nothing is owed)."""
+
+
+class Session:
+    """One client's session.  ``client`` is what is known of it; ``why`` how the session came to its end;
+    ``is_committing`` while a message is on its way into the spool, which nothing may cancel;
+    ``is_leaving`` is set when the gateway stops: nothing new is begun."""
+
+    def __init__(self, factory: "EsmtpFactory", client: Client) -> None:
+        self.client = client
+        self.transaction: Transaction | None = None
+        self.messages = 0
+        self.why = "lost"
+        self.is_committing = False
+        self.is_leaving = False
+        self._factory = factory
+
+    def react(self, event: Event) -> Reaction:
+        """Take an event and say what it is answered with; a coroutine may be cancelled while not ``is_committing``."""
+        match event:
+            case Content(octets):
+                assert self.transaction is not None
+                self.transaction.write(octets)
+                return None
+            case Rcpt(path):
+                return self._on_rcpt(path)
+            case Mail():
+                return self._on_mail(event)
+            case Data():
+                return self._on_data()
+            case ContentEnd(fault):
+                return self._on_content_end(fault)
+            case Hello(name, extended):
+                self.drop_transaction()
+                self.client = attrs.evolve(self.client, helo=name, extended=extended)
+                return self._on_hello() if self._factory.chain.has_rules(Stage.HELO) else HELLO_ACCEPTED
+            case StartTls():
+                self.drop_transaction()
+                return smtp_replies.READY_FOR_TLS
+            case Credentials():
+                return self._on_credentials(event)
+            case Reset():
+                self.drop_transaction()
+                return None
+            case Quit():
+                self.why = "quit"
+                return None
+            case Expelled(reply):
+                self.why = "error"
+                self.reject(Stage.CONNECT, Verdict("protocol", "", reply))
+                return None
+            case _:
+                assert_never(event)
+
+    def drop_transaction(self) -> None:
+        transaction, self.transaction = self.transaction, None
+        if transaction is not None:
+            transaction.discard()
+
+    def reject(
+        self, stage: Stage, verdict: Verdict, path: Mailbox | None = None, recipient: Mailbox | None = None
+    ) -> Reply:
+        """Write down an objection and return its reply."""
+        reply = verdict.reply
+        assert reply is not None
+        self._factory.note(
+            fact.Rejected(
+                self.client.session_id,
+                self.client.address,
+                stage.value,
+                verdict.rule,
+                reply.code,
+                reply.status,
+                reply.text,
+                path_text(path),
+                str(recipient) if recipient is not None else "",
+            )
+        )
+        return reply
+
+    # --- stage by stage ---------------------------------------------------------------------------------
+
+    async def _on_hello(self) -> Reply:
+        verdict = await self._factory.chain.judge(Stage.HELO, Facts(self.client))
+        return HELLO_ACCEPTED if verdict.reply is None else self.reject(Stage.HELO, verdict)
+
+    async def _on_credentials(self, offered: Credentials) -> Reply:
+        """RFC 4954 s6; one answer whether the name or the password was wrong."""
+        client = self.client
+        login: str | None = None
+        # RFC 4616 s2: acting for another identity is not offered.
+        if offered.authzid in ("", offered.login):
+            try:
+                login = await self._factory.log_in(offered.login, offered.password)
+            except TemporaryFault:
+                return Reply(454, "4.7.0", ("Temporary authentication failure",))
+        if login is None:
+            self._factory.note(
+                fact.LoginFailed(client.session_id, client.address, offered.login[:256], offered.mechanism)
+            )
+            return smtp_replies.LOGIN_FAILED
+        self.client = attrs.evolve(self.client, login=login)
+        self._factory.note(fact.LoggedIn(client.session_id, client.address, login, offered.mechanism))
+        return smtp_replies.LOGGED_IN
+
+    def _on_mail(self, mail: Mail) -> Reaction:
+        if self.is_leaving:
+            self.why = "shutdown"
+            return smtp_replies.SHUTTING_DOWN
+        if self._factory.chain.has_rules(Stage.MAIL):
+            return self._judge_mail(mail)
+        self._begin(mail)
+        return smtp_replies.SENDER_OK
+
+    async def _judge_mail(self, mail: Mail) -> Reply:
+        verdict = await self._factory.chain.judge(Stage.MAIL, Facts(self.client, mail.path))
+        if verdict.reply is not None:
+            return self.reject(Stage.MAIL, verdict, mail.path)
+        self._begin(mail)
+        return smtp_replies.SENDER_OK
+
+    def _begin(self, mail: Mail) -> None:
+        self.transaction = Transaction(
+            mail.path, mail.body_type, self._factory.intake, self.client, self._factory.clock.seconds()
+        )
+
+    async def _on_rcpt(self, path: Mailbox) -> Reply:
+        transaction = self.transaction
+        assert transaction is not None
+        facts = Facts(self.client, transaction.reverse_path, path)
+        if self._is_bare_duty(path):
+            return self._take_for_postmaster(transaction, path)
+        verdict = await self._factory.chain.judge(Stage.RCPT, facts)
+        reply = verdict.reply
+        is_unknown = verdict.rule == RecipientRule.name and reply is not None and reply.is_permanent
+        if is_unknown and path.local_part.lower() == "postmaster":
+            # RFC 5321 s4.5.1: every domain that we serve has a postmaster, with a mailbox or without.
+            return self._take_for_postmaster(transaction, path)
+        if verdict.reply is not None:
+            return self.reject(Stage.RCPT, verdict, transaction.reverse_path, path)
+        transaction.add(path, may_relay(self.client))
+        return smtp_replies.RECIPIENT_OK
+
+    def _is_bare_duty(self, path: Mailbox) -> bool:
+        """``<Postmaster>``, and the two names that our bounces give at our own hostname."""
+        if path.is_bare_postmaster:
+            return True
+        own = path.domain == self._factory.settings.hostname
+        return own and path.local_part.lower() in ("postmaster", "mailer-daemon")
+
+    def _take_for_postmaster(self, transaction: Transaction, path: Mailbox) -> Reply:
+        """Whoever has that duty takes it, by whatever route: RFC 5321 s4.5.1 leaves no choice.
+
+        The configuration's check sees to it that this mailbox is one that some route serves.
+        """
+        transaction.add(self._factory.settings.postmaster, True)
+        return smtp_replies.RECIPIENT_OK
+
+    def _on_data(self) -> Reply:
+        assert self.transaction is not None
+        try:
+            self.transaction.open(self._factory.settings.hostname, self._factory.wall_clock)
+        except TemporaryFault as fault:
+            return self.reject(Stage.CONTENT, Verdict("room", fault.why, fault.reply))
+        return smtp_replies.START_CONTENT
+
+    def _on_content_end(self, fault: Reply | None) -> Reaction:
+        transaction, self.transaction = self.transaction, None
+        assert transaction is not None
+        if fault is not None:
+            transaction.discard()
+            return self.reject(Stage.CONTENT, Verdict("content", "", fault), transaction.reverse_path)
+        self.is_committing = True
+        return self._commit(transaction)
+
+    async def _commit(self, transaction: Transaction) -> Reply:
+        """Where responsibility passes (RFC 5321 s6.1): the 250 is returned after the durable commit alone."""
+        try:
+            transaction.end_content()
+            facts = Facts(self.client, transaction.reverse_path, None, transaction.header)
+            verdict = await self._factory.chain.judge(Stage.CONTENT, facts)
+            if verdict.reply is not None:
+                return self.reject(Stage.CONTENT, verdict, transaction.reverse_path)
+            accepted = await transaction.commit()
+        finally:
+            self.is_committing = False
+            transaction.discard()
+        self.messages += 1
+        client = self.client
+        self._factory.note(
+            fact.Queued(
+                client.session_id,
+                accepted.queue_id,
+                client.address,
+                client.login or "",
+                path_text(transaction.reverse_path),
+                tuple(str(r) for r in transaction.recipients),
+                accepted.size_octets,
+                round(self._factory.clock.seconds() - transaction.started, 6),
+            )
+        )
+        self._factory.intake.accept(accepted.claims)
+        return Reply(250, "2.0.0", (f"OK, queued as {accepted.queue_id}",))
