@@ -22,6 +22,7 @@ COMMAND_LINE_OCTETS = 2048
 # RFC 4954 s4
 AUTH_LINE_OCTETS = 12288
 SASL_MECHANISMS = ("PLAIN", "LOGIN")
+EXTENSIONS: frozenset[str] = frozenset()
 
 LogIn = Callable[[str, str], Awaitable[str | None]]
 """Name and password to the account's address, or None.  TemporaryFault where nobody can tell now."""
@@ -115,6 +116,7 @@ class EsmtpFactory(SMTPFactory):
             auth_line_octets=AUTH_LINE_OCTETS,
             errors_per_session=settings.errors,
             sasl_mechanisms=SASL_MECHANISMS,
+            extensions=EXTENSIONS,
         )
         limits = settings.time_limits
         self.time_limits = {

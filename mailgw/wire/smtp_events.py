@@ -19,7 +19,9 @@ class DialogSettings:
     effect while TLS is on.  ``command_line_octets`` and ``auth_line_octets`` count the CRLF (RFC 5321
     s4.5.3.1.4: at least 512 and what the extensions add; RFC 4954 s4: 12288).  ``errors_per_session``
     is how many bad commands and failed logins are answered before 421.  ``sasl_mechanisms``
-    are offered by the submission roles once TLS is on, never otherwise.
+    are offered by the submission roles once TLS is on, never otherwise.  ``extensions`` are the ESMTP keywords
+    that this listener offers beside those (SMTPUTF8, DSN ...): a word or a parameter whose keyword is not among
+    them is unknown here.
     """
 
     hostname: str
@@ -31,6 +33,7 @@ class DialogSettings:
     auth_line_octets: int
     errors_per_session: int
     sasl_mechanisms: tuple[str, ...]
+    extensions: frozenset[str]
 
 
 # --- events: what the client did.  "Owed" ones want exactly one answer before the next event. ------------------

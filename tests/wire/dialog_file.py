@@ -4,7 +4,8 @@ A file under ``tests/dialogs`` is lines of:
 
     # a comment, or an empty line
     set role submission         before the first C or S: role, message_octets, recipients, offers_starttls,
-                                command_line_octets, auth_line_octets, errors_per_session, tls
+                                command_line_octets, auth_line_octets, errors_per_session, tls;
+                                extensions, with the ESMTP keywords that are offered
     whole                       run it only in whole blocks: it is about what came in one read
     C: EHLO there               the client sends this line and CRLF; lines in a row are one read
     C~ a\\nb\\x00\\r\\n             the client sends exactly this, with Python's escapes
@@ -55,7 +56,7 @@ FOLDER = Path(__file__).parent.parent / "dialogs"
 DEFAULTS = {
     "hostname": "mx.example.org", "role": "mx", "message_octets": 1000, "recipients": 3, "offers_starttls": True,
     "command_line_octets": 512, "auth_line_octets": 2000, "errors_per_session": 10,
-    "sasl_mechanisms": ("PLAIN", "LOGIN"),
+    "sasl_mechanisms": ("PLAIN", "LOGIN"), "extensions": frozenset(),
 }
 WORDS = {
     Hello: "HELLO", StartTls: "STARTTLS", Credentials: "AUTH", Mail: "MAIL", Rcpt: "RCPT", Data: "DATA",
@@ -226,6 +227,8 @@ def run(text: str, by_octet: bool) -> Shell | None:
                 tls = value == "yes"
             elif key == "offers_starttls":
                 changes[key] = value == "yes"
+            elif key == "extensions":
+                changes[key] = frozenset(value.split())
             else:
                 changes[key] = int(value) if value.isdigit() else value
             continue
