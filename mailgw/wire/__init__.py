@@ -12,6 +12,7 @@ A map:
     smtp_replies    what the server says of its own accord
     sasl            PLAIN and LOGIN
     smtp_events     what the server's dialog tells its shell
+    smtp_auth       AUTH, which the server's dialog drives
     smtp_server     the server's dialog: order, state, and whose turn it is
     stuffing        dots the other way
     reply_reader    replies as the client reads them

@@ -16,10 +16,10 @@ from typing import Final, assert_never
 from mailgw.mail.envelope import Role
 from mailgw.mail.errors import LocalProtocolError
 from mailgw.mail.reply import Reply
-from mailgw.wire import sasl
 from mailgw.wire import smtp_replies as replies
 from mailgw.wire.dots import ContentFault, DotReader
 from mailgw.wire.lines import LineFault, LineReader
+from mailgw.wire.smtp_auth import Login, Step
 from mailgw.wire.smtp_events import (
     NEED_DATA,
     PAUSED,
@@ -43,7 +43,6 @@ from mailgw.wire.smtp_events import (
 from mailgw.wire.smtp_grammar import (
     MAIL_PARAMETERS,
     SUBMISSION_PARAMETERS,
-    parse_auth,
     parse_mail,
     parse_name,
     parse_rcpt,
@@ -80,8 +79,6 @@ class Dialog:
         self._tls = tls
         self._login_required = settings.role.is_submission
         self._parameters = SUBMISSION_PARAMETERS if settings.role.is_submission else MAIL_PARAMETERS
-        self._exchange: sasl.Exchange | None = None
-        self._mechanism = ""
         self._dots: DotReader | None = None
         self._forget()
 
@@ -89,7 +86,7 @@ class Dialog:
         """All that the client said, but not its errors."""
         self._introduced = False
         self._extended = False
-        self._logged_in = False
+        self._login = Login(self._settings.sasl_mechanisms)
         self._in_transaction = False
         self._recipients = 0
         self._line_octets = self._line_limit()
@@ -192,7 +189,7 @@ class Dialog:
         elif owed is Data:
             self._answer_data(reply)
         elif owed is Credentials:
-            self._answer_credentials(reply)
+            self._last = self._log_in(self._login.answered(reply))
         elif owed is StartTls:
             self._answer_starttls(reply)
         else:
@@ -264,10 +261,9 @@ class Dialog:
             return NEED_DATA
         self.awaiting = Awaiting.COMMAND
         if isinstance(line, LineFault):
+            self._login.abandon()
             return self._refuse_line(line, replies.AUTH_LINE_TOO_LONG)
-        if line == b"*":
-            return self._refuse(replies.AUTH_CANCELLED)
-        return self._respond(line)
+        return self._log_in(self._login.respond(line))
 
     # --- commands ----------------------------------------------------------------------------------------
 
@@ -314,26 +310,14 @@ class Dialog:
             return self._refuse(replies.HELLO_FIRST)
         if not self._tls:
             return self._refuse(replies.ENCRYPTION_REQUIRED)
-        if self._logged_in:
+        if self._login.is_done:
             return self._refuse(replies.LOGGED_IN_ALREADY)
-        auth = parse_auth(argument)
-        if isinstance(auth, Reply):
-            return self._refuse(auth)
-        mechanism = sasl.MECHANISMS.get(auth.mechanism)
-        if mechanism is None or auth.mechanism not in self._settings.sasl_mechanisms:
-            return self._refuse(replies.UNKNOWN_MECHANISM)
-        self._exchange = mechanism()
-        self._mechanism = auth.mechanism
-        if auth.initial is None:
-            self._challenge(self._exchange.challenge())
-            return None
-        # RFC 4954 s4: "=" is an initial response of no octets.
-        return self._respond(b"" if auth.initial == b"=" else auth.initial)
+        return self._log_in(self._login.begin(argument))
 
     def _mail(self, argument: bytes) -> Event | None:
         if not self._introduced:
             return self._refuse(replies.HELLO_FIRST)
-        if self._login_required and not self._logged_in:
+        if self._login_required and not self._login.is_done:
             return self._refuse(replies.AUTH_REQUIRED if self._tls else replies.TLS_FIRST)
         if self._in_transaction:
             return self._refuse(replies.NESTED_MAIL)
@@ -417,14 +401,6 @@ class Dialog:
         self._dots = DotReader(self._settings.message_octets)
         self.awaiting = Awaiting.CONTENT_START
 
-    def _answer_credentials(self, reply: Reply) -> None:
-        if not reply.is_positive:
-            self._last = self._refuse(reply)
-            return
-        self._say(reply)
-        self._logged_in = True
-        self._line_octets = self._line_limit()
-
     def _answer_starttls(self, reply: Reply) -> None:
         if not reply.is_positive:
             self._say(reply)
@@ -446,7 +422,7 @@ class Dialog:
 
     def _end(self) -> None:
         self._owed = None
-        self._exchange = None
+        self._login.abandon()
         self._dots = None
         self._lines.clear()
         self.awaiting = Awaiting.NOTHING
@@ -487,29 +463,26 @@ class Dialog:
         self._recipients = 0
 
     def _mail_missing(self) -> Reply:
-        if self._login_required and not self._logged_in:
+        if self._login_required and not self._login.is_done:
             return replies.AUTH_REQUIRED if self._tls else replies.TLS_FIRST
         return replies.MAIL_FIRST
 
-    def _challenge(self, challenge: bytes) -> None:
-        self._output.append(b"334 " + sasl.encode_base64(challenge) + b"\r\n")
-        self.awaiting = Awaiting.CREDENTIALS
-
-    def _respond(self, line: bytes) -> Event | None:
-        exchange = self._exchange
-        assert exchange is not None
-        response = sasl.decode_base64(line)
-        step = sasl.MALFORMED if response is None else exchange.respond(response)
+    def _log_in(self, step: Step) -> Event | None:
+        """What an exchange came to."""
         if isinstance(step, bytes):
-            self._challenge(step)
+            self._output.append(step)
+            self.awaiting = Awaiting.CREDENTIALS
             return None
-        self._exchange = None
-        if isinstance(step, sasl.Malformed):
-            return self._refuse(replies.AUTH_MALFORMED)
-        return self._owe(Credentials(self._mechanism, step.authzid, step.login, step.password))
+        if not isinstance(step, Reply):
+            return self._owe(step)
+        if not step.is_positive:
+            return self._refuse(step)
+        self._say(step)
+        self._line_octets = self._line_limit()
+        return None
 
     def _may_log_in(self) -> bool:
-        return self._login_required and self._tls and self._introduced and not self._logged_in
+        return self._login_required and self._tls and self._introduced and not self._login.is_done
 
     def _line_limit(self) -> int:
         settings = self._settings
