@@ -175,7 +175,7 @@ def owner_faults(config: Config, owner: Owner) -> list[ConfigError]:
     The lines are not known any more; the files say enough.
     """
     readable = [(f"tls.{name}".rstrip("."), path) for name, files in config.tls.certificates.items()
-                for path in (files.certificate, files.private_key)]
+                for path in (files.certificate, files.private_key, files.client_ca) if path is not None]
     if config.passwd_file is not None:
         readable.append(("accounts.passwd_file", config.passwd_file))
     with acting_as(owner):
@@ -196,7 +196,9 @@ def _certificates(document: Document, folder: str) -> TlsSettings:
     found = {}
     for name, table in document.tls.items():
         found[name] = files = CertificateFiles(
-            os.path.join(folder, table.certificate), os.path.join(folder, table.private_key)
+            os.path.join(folder, table.certificate),
+            os.path.join(folder, table.private_key),
+            None if table.client_ca is None else os.path.join(folder, table.client_ca),
         )
         _check_certificate(table, files)
     return TlsSettings(found)

@@ -28,6 +28,7 @@ KIB, MIB = 1 << 10, 1 << 20
 class CertificateTable(Table):
     certificate: str = key(values.text, stand_in="")
     private_key: str = key(values.text, stand_in="")
+    client_ca: str | None = key(values.text, None)
 
 
 @attrs.frozen
@@ -178,7 +179,8 @@ def certificates(value: object, spot: Spot) -> Mapping[str, CertificateTable]:
     if not isinstance(value, Mapping):
         spot.fault(f"expected a table, [tls], not {values.said(value)}")
         raise Unusable
-    own = {k: v for k, v in value.items() if not isinstance(v, Mapping) or k in ("certificate", "private_key")}
+    known = {field.name for field in attrs.fields(CertificateTable) if "reader" in field.metadata}
+    own = {k: v for k, v in value.items() if not isinstance(v, Mapping) or k in known}
     others = {k: v for k, v in value.items() if k not in own}
     found = dict(named(table(CertificateTable))(others, spot))
     if own or not others:

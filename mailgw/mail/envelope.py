@@ -33,12 +33,30 @@ class Role(enum.Enum):
 
 
 @attrs.frozen
+class ChannelBindings:
+    """What ties a login to its TLS session; ``b""`` where there is none, or nobody can log in.
+
+    ``exporter`` is tls-exporter's (RFC 9266; TLS 1.3 alone), ``server_end_point`` tls-server-end-point's (RFC 5929
+    s4), of the certificate that this client was shown.
+    """
+
+    exporter: bytes = attrs.field(default=b"", repr=False)
+    server_end_point: bytes = attrs.field(default=b"", repr=False)
+
+
+@attrs.frozen
 class TlsFacts:
-    """``version`` as ``"TLSv1.3"``, ``cipher`` as OpenSSL names it, ``bits`` its secret bits."""
+    """``version`` as ``"TLSv1.3"``, ``cipher`` as OpenSSL names it, ``bits`` its secret bits.
+
+    ``certificate_names`` are the mail addresses in the client's certificate, () unless one of our ``client_ca``
+    vouches for it.
+    """
 
     version: str
     cipher: str
     bits: int
+    certificate_names: tuple[str, ...] = ()
+    bindings: ChannelBindings = ChannelBindings()
 
 
 @attrs.frozen

@@ -44,6 +44,7 @@ class TlsStarted(Event):
     peer: str
     version: str
     cipher: str
+    certificate_names: tuple[str, ...]
 
 
 @attrs.frozen

@@ -1,6 +1,6 @@
 """TLS for listeners: certificates from files, chosen by SNI, read again when the files change.
 
-Protocol floor TLS 1.2 (RFC 8996 retires 1.0 and 1.1; RFC 8314 s4.1).  Not done: client certificates, OCSP.
+Protocol floor TLS 1.2 (RFC 8996 retires 1.0 and 1.1; RFC 8314 s4.1).  Not done: OCSP, revocation lists.
 """
 
 import os
@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Mapping
 
 import attrs
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
@@ -15,6 +16,8 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
+
+from mailgw.net.tls_facts import end_point, judge, watch
 
 log = Logger()
 
@@ -24,10 +27,12 @@ SSL_MODE_RELEASE_BUFFERS = 0x10
 
 @attrs.frozen
 class CertificateFiles:
-    """PEM files: the chain with the leaf first, and its key."""
+    """PEM files: the chain with the leaf first, and its key; ``client_ca`` are the authorities whose clients are asked
+    for a certificate, None where nobody is asked."""
 
     certificate: str
     private_key: str
+    client_ca: str | None = None
 
 
 def load_context(files: CertificateFiles) -> SSL.Context:
@@ -64,7 +69,24 @@ def _load(files: CertificateFiles) -> tuple[SSL.Context, dict[str, str]]:
         return context, faults  # one file for both: its fault is told
     if why := _unreadable(files.private_key) or _key_fault(context, files, is_alone=bool(faults)):
         faults["private_key"] = f"{files.private_key}: {why}"
+    if files.client_ca is not None and (why := _unreadable(files.client_ca) or _ask_clients(context, files.client_ca)):
+        faults["client_ca"] = f"{files.client_ca}: {why}"
     return context, faults
+
+
+def _ask_clients(context: SSL.Context, path: str) -> str | None:
+    """Ask clients for a certificate; what it is worth, ``tls_facts`` tells.  Why the file is unfit, or None."""
+    try:
+        context.load_verify_locations(path)
+        # RFC 8446 s4.2.4: the client is told whom we trust, so that it finds the right one of its certificates.
+        context.load_client_ca(path.encode())
+    except SSL.Error:
+        return "no PEM certificates of authorities"
+    context.set_verify(SSL.VERIFY_PEER, judge)
+    # A resumed session would show no certificate.
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_options(SSL.OP_NO_TICKET)
+    return None
 
 
 def is_exposed(path: str) -> bool:
@@ -120,7 +142,7 @@ def _key_fault(context: SSL.Context, files: CertificateFiles, is_alone: bool) ->
 
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerTls:
-    """Makes the TLS side of accepted connections.
+    """Makes the TLS side of accepted connections; ``tls_facts`` tells what came of it.
 
     ``default`` names the certificate for clients that send no or an unknown name; ``others`` are chosen by
     the names in them.  ``changed`` looks at the files again; one that became unreadable leaves the old
@@ -137,7 +159,9 @@ class ServerTls:
         self._index()
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        return SSL.Connection(self._contexts[""], None)
+        connection = SSL.Connection(self._contexts[""], None)
+        watch(connection)
+        return connection
 
     def reload(self) -> bool:
         """Read the files that changed since; whether anything did.  Cheap enough for every minute."""
@@ -162,12 +186,13 @@ class ServerTls:
         if is_exposed(files.private_key):
             log.warn("TLS private key {path} is open to every user here: chmod o= it", path=files.private_key)
         context.set_tlsext_servername_callback(self._choose)
+        context.set_app_data(end_point(_leaf(files.certificate)))
         self._contexts[name] = context
         self._stamps[name] = stamp
 
     def _stamp(self, files: CertificateFiles) -> tuple[object, ...]:
         stamp: list[object] = []
-        for path in (files.certificate, files.private_key):
+        for path in filter(None, (files.certificate, files.private_key, files.client_ca)):
             try:
                 status = os.stat(path)
                 stamp += [status.st_mtime_ns, status.st_size, status.st_ino]
@@ -188,19 +213,24 @@ class ServerTls:
         context = self._names.get(name) or self._names.get("*." + name.partition(".")[2])
         if context is not None:
             connection.set_context(context)
+            # The authorities go with the context; whether they are asked for does not.
+            mode = context.get_verify_mode()
+            if mode != connection.get_verify_mode():
+                connection.set_verify(mode, judge)
 
 
 def certificate_names(path: str) -> tuple[str, ...]:
     """The DNS names of the leaf certificate in a PEM file, in lower case; () where it names none."""
-    from cryptography import x509
-
-    with open(path, "rb") as file:
-        leaf = x509.load_pem_x509_certificates(file.read())[0]
     try:
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = _leaf(path).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return ()
     return tuple(n.lower() for n in names.get_values_for_type(x509.DNSName))
+
+
+def _leaf(path: str) -> x509.Certificate:
+    with open(path, "rb") as file:
+        return x509.load_pem_x509_certificates(file.read())[0]
 
 
 Chooser = Callable[[str | None], ServerTls | None]

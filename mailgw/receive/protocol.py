@@ -31,10 +31,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailgw.mail import event as fact
-from mailgw.mail.envelope import Client, Role, TlsFacts
+from mailgw.mail.envelope import Client, Role
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.reply import Reply
 from mailgw.net.sending import send
+from mailgw.net.tls_facts import tls_facts
 from mailgw.policy.verdict import Stage, Verdict
 from mailgw.receive.session import HELLO_ACCEPTED, Session
 from mailgw.receive.transaction import Transaction
@@ -140,18 +141,15 @@ class EsmtpProtocol(Protocol):
         )
 
     def handshakeCompleted(self) -> None:
-        connection = self.transport.getHandle()
-        tls = TlsFacts(
-            connection.get_protocol_version_name(),
-            connection.get_cipher_name() or "",
-            connection.get_cipher_bits() or 0,
-        )
+        tls = tls_facts(self.transport.getHandle(), with_bindings=self.factory.settings.role.is_submission)
         # RFC 3207 s4.2: all that was learned in clear is forgotten.
         self._session.client = attrs.evolve(self._identify(), tls=tls)
         self._in_handshake = False
         self._heard = self._clock.seconds()
         client = self._session.client
-        self.factory.note(fact.TlsStarted(client.session_id, client.address, tls.version, tls.cipher))
+        self.factory.note(
+            fact.TlsStarted(client.session_id, client.address, tls.version, tls.cipher, tls.certificate_names)
+        )
         if client.role is Role.SUBMISSIONS:
             self._greet(admitted=True)
         else:

@@ -98,7 +98,9 @@ def test_it_loads(tmp_path: Path) -> None:
 
 def test_a_key_that_has_no_default_says_so() -> None:
     # Whatever is commented out and differs from the code's default has an explanation above or beside it.
-    for name in ("postmaster", "ca_file", "username", "password_file", "hello_name", "path", "validating", "tls"):
+    names = ("postmaster", "ca_file", "client_ca", "username", "password_file", "hello_name", "path", "validating",
+             "tls")
+    for name in names:
         found = [m.start() for m in re.finditer(rf'(?m)^# {name} = "?[^o]', TEXT)]
         assert any("o default" in TEXT[max(0, at - 300) : at] for at in found), name
 

@@ -83,6 +83,7 @@ def test_everything(file: Path) -> None:
 [tls.shop]
 certificate = "other-fullchain.pem"
 private_key = "other-privkey.pem"
+client_ca = "fullchain.pem"
 [[listen]]
 role = "submissions"
 endpoint = "tcp:465"
@@ -127,7 +128,7 @@ servers = ["127.0.0.1"]
     assert config.trusted_clients == ()
     assert config.tls.certificates == {
         "": CertificateFiles(f"{etc}/fullchain.pem", f"{etc}/privkey.pem"),
-        "shop": CertificateFiles(f"{etc}/other-fullchain.pem", f"{etc}/other-privkey.pem"),
+        "shop": CertificateFiles(f"{etc}/other-fullchain.pem", f"{etc}/other-privkey.pem", f"{etc}/fullchain.pem"),
     }
     assert config.listeners == (
         ListenSettings(Role.MX, "tcp:25", (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")), ""),
