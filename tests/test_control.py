@@ -18,7 +18,8 @@ def row(queue_id: str, recipient: str = "b@example.org") -> QueueRow:
     return QueueRow(
         queue_id=queue_id, arrived=1.0, sender="a@example.org", recipient=recipient, domain="example.org",
         lane="internet/example.org", state="waiting", due=2.0, attempts=1, reason="450 4.2.0 later", size_octets=9,
-        peer="192.0.2.1", helo="h", login="", protocol="ESMTP",
+        peer="192.0.2.1", helo="h", login="", protocol="ESMTP", parameters="RET=HDRS",
+        recipient_parameters="NOTIFY=NEVER",
     )
 
 

@@ -141,7 +141,10 @@ class RowState:
 
 @attrs.frozen
 class QueueRow:
-    """One recipient as the operator sees it.  Times are epoch seconds; ``due`` None where held."""
+    """One recipient as the operator sees it.  Times are epoch seconds; ``due`` None where held.
+
+    ``parameters`` and ``recipient_parameters`` are what MAIL and RCPT asked for, as ``mail.parameters`` prints them.
+    """
 
     queue_id: str
     arrived: float
@@ -158,6 +161,8 @@ class QueueRow:
     helo: str
     login: str
     protocol: str
+    parameters: str
+    recipient_parameters: str
 
 
 @attrs.frozen

@@ -40,7 +40,8 @@ class Draft(Protocol):
         """Make the message durable: file and folder synced, row committed with synchronous=FULL.
 
         With ``claim``, the recipients are leased at once, one Claim a lane, their content from memory where
-        small; without, they are due at once and () is returned.  TemporaryFault (its reply 452 4.3.1 where
+        small; without, they are due at once and () is returned.  A message to be held (``parameters.hold_until``)
+        is due then, and is not claimed before.  TemporaryFault (its reply 452 4.3.1 where
         the disk is full) leaves nothing behind; the draft is then spent.
         """
 
@@ -60,10 +61,18 @@ class Spool(Protocol):
         results could not be recorded.  Cheap: a reading that is at most a second old."""
 
     async def claim(self, lane: str, limit: int) -> tuple[Claim, ...]:
-        """Lease at most ``limit`` messages that are due in ``lane``, the longest due first."""
+        """Lease at most ``limit`` messages that are due in ``lane``: the highest priority first, then the longest due.
+
+        Where that leaves out the longest due of all, it takes the place of the last one (but of the only one), so
+        that no priority starves another.
+        """
 
     async def release(self, claim: Claim) -> None:
         """Give a lease back unattempted: due at once, nothing counted."""
+
+    async def come_closer(self, longest_wait_seconds: float) -> int:
+        """The wall clock stepped back: what is due later than after the longest wait there is, is due after that
+        wait; how many recipients.  Leases are shortened likewise; what waits for its release (RFC 4865) stays."""
 
     async def due_lanes(self) -> Sequence[tuple[str, float]]:
         """Each lane that has unleased, unheld recipients, with its earliest due time (epoch seconds)."""

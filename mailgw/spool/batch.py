@@ -19,13 +19,13 @@ _ROWS_A_STATEMENT = 16  # at most; each count is a statement of its own in the c
 _Statement = tuple[str, str, str]
 _INSERT_MESSAGES: _Statement = (
     "INSERT INTO message (queue_id, arrived, reverse_path, body_type, size, peer, helo, login, protocol,"
-    " session_id, body_file, body) VALUES ",
-    "(?,?,?,?,?,?,?,?,?,?,?,?)", ""
+    " session_id, body_file, body, parameters) VALUES ",
+    "(?,?,?,?,?,?,?,?,?,?,?,?,?)", ""
 )
 _INSERT_RECIPIENTS: _Statement = (
-    "INSERT INTO recipient (queue_id, row, sender, recipient, domain, lane, due, attempts, reason, warned, token)"
-    " VALUES ",
-    "(?,?,?,?,?,?,?,0,'',0,?)", ""
+    "INSERT INTO recipient (queue_id, row, sender, recipient, domain, lane, due, attempts, reason, warned, token,"
+    " parameters, priority) VALUES ",
+    "(?,?,?,?,?,?,?,0,?,0,?,?,?)", ""
 )
 # CROSS JOIN: look up what is done in the table, never the other way round.
 _FINISH_RECIPIENTS: _Statement = (
@@ -52,7 +52,7 @@ class Job:
 
 @attrs.define(eq=False)
 class Insertion(Job):
-    """A new message: the columns of its row, and those of its recipients (without attempts, reason, warned)."""
+    """A new message: the columns of its row, and those of its recipients (without attempts, warned)."""
 
     message: tuple[Value, ...]
     recipients: Sequence[tuple[Value, ...]]

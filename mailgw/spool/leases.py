@@ -11,8 +11,10 @@ def fresh_claims(
     """Claims on all ``destinations``, whose rows are numbered in their order; lanes in order of their first one."""
     if len(destinations) == 1:  # most messages, and the hot path
         only = destinations[0]
-        return (Claim(next_token(), only.lane, message, (QueuedRecipient(1, only.recipient, 0, False),)),)
+        queued = QueuedRecipient(1, only.recipient, 0, False, only.parameters)
+        return (Claim(next_token(), only.lane, message, (queued,)),)
     lanes: dict[str, list[QueuedRecipient]] = {}
     for row, destination in enumerate(destinations, 1):
-        lanes.setdefault(destination.lane, []).append(QueuedRecipient(row, destination.recipient, 0, False))
+        queued = QueuedRecipient(row, destination.recipient, 0, False, destination.parameters)
+        lanes.setdefault(destination.lane, []).append(queued)
     return tuple(Claim(next_token(), lane, message, tuple(recipients)) for lane, recipients in lanes.items())

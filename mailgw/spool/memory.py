@@ -31,6 +31,7 @@ from mailgw.spool.content import MemoryContent
 from mailgw.spool.faults import no_room
 from mailgw.spool.ids import QueueIds
 from mailgw.spool.leases import fresh_claims
+from mailgw.spool.rows import first_due
 
 
 @attrs.define(eq=False)
@@ -79,10 +80,12 @@ class MemorySpool:
     ) -> tuple[Claim, ...]:
         """Queue a message; what ``Draft.commit`` and notices come to."""
         now = self._wall_clock()
-        message = Message(queue_id, arrival.reverse_path, arrival.body_type, now, MemoryContent(octets))
-        rows = {n: _Row(n, destination, now) for n, destination in enumerate(destinations, 1)}
+        content = MemoryContent(octets)
+        message = Message(queue_id, arrival.reverse_path, arrival.body_type, now, content, arrival.parameters)
+        due, reason = first_due(arrival, now)
+        rows = {n: _Row(n, destination, due, reason=reason) for n, destination in enumerate(destinations, 1)}
         self._queue[queue_id] = _Queued(message, arrival, rows)
-        if not claim:
+        if not claim or due > now:
             return ()
         claims = fresh_claims(message, destinations, self._tokens.__next__)
         for one in claims:
@@ -94,21 +97,27 @@ class MemorySpool:
         now = self._wall_clock()
         due: dict[str, list[_Row]] = {}
         found = [
-            (row.due, queue_id, row)
+            (-queued.message.parameters.priority, row.due, queue_id, row)
             for queue_id, queued in self._queue.items()
             for row in queued.rows.values()
             if row.destination.lane == lane and row.due is not None and row.due <= now
         ]
-        for _, queue_id, row in sorted(found, key=lambda f: f[:2]):
-            if queue_id in due or len(due) < limit:
-                due.setdefault(queue_id, []).append(row)
+        for _, _, queue_id, row in sorted(found, key=lambda f: f[:3]):
+            due.setdefault(queue_id, []).append(row)
+        chosen = list(due)[:limit]
+        if found and limit > 1:
+            longest = min(found, key=lambda f: f[1:3])[2]
+            if longest not in chosen:
+                chosen[-1] = longest
         claims = []
-        for queue_id, rows in due.items():
+        for queue_id in chosen:
+            rows = due[queue_id]
             token = next(self._tokens)
             for row in rows:
                 self._lease(row, token, now)
             recipients = tuple(
-                QueuedRecipient(row.number, row.destination.recipient, row.attempts, row.warned)
+                QueuedRecipient(
+                    row.number, row.destination.recipient, row.attempts, row.warned, row.destination.parameters)
                 for row in sorted(rows, key=lambda row: row.number)
             )
             claims.append(Claim(token, lane, self._queue[queue_id].message, recipients))
@@ -118,6 +127,20 @@ class MemorySpool:
         for row in self._held_by(claim):
             row.token = None
             row.due = self._wall_clock()
+
+    async def come_closer(self, longest_wait_seconds: float) -> int:
+        now, count = self._wall_clock(), 0
+        for queued in self._queue.values():
+            is_to_be_held = queued.message.parameters.hold_until is not None
+            for row in queued.rows.values():
+                if row.due is None:
+                    continue
+                if row.token is not None:
+                    row.due = min(row.due, now + self._lease_seconds)
+                elif row.due > now + longest_wait_seconds and (row.attempts or not is_to_be_held):
+                    row.due = now + longest_wait_seconds
+                    count += 1
+        return count
 
     async def due_lanes(self) -> Sequence[tuple[str, float]]:
         now = self._wall_clock()
@@ -232,6 +255,7 @@ class MemorySpool:
             message.queue_id, message.arrived, path_text(arrival.reverse_path), str(recipient), recipient.domain,
             row.destination.lane, self._state(row), row.due, row.attempts, row.reason, message.content.size_octets,
             arrival.peer, arrival.helo, arrival.login, arrival.protocol,
+            str(arrival.parameters), str(row.destination.parameters),
         )
 
 

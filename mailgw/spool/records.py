@@ -5,9 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from mailgw.mail.message import Claim, Content, Finished, Held, Message, Postponed, QueuedRecipient, Settlement
+from mailgw.mail.parameters import stored_mail_parameters, stored_rcpt_parameters
 from mailgw.spool.batch import Insertion, forget_messages, insert
 from mailgw.spool.rows import storable_reason, stored_body_type, stored_mailbox, stored_path
 from mailgw.spool.search import is_queued
+
+# RFC 6710 s5: from -9 to 9
+MAX_PRIORITY = 9
 
 ContentOf = Callable[[bytes | None, str | None, int], Content]
 """The content of a row: its body or the place of its file, and the size."""
@@ -22,14 +26,14 @@ def claim_due(
     connection: sqlite3.Connection, lane: str, limit: int, now: float, lease_end: float,
     next_token: Callable[[], int], content_of: ContentOf,
 ) -> tuple[Claim, ...]:
-    """Lease at most ``limit`` messages of a lane, the longest due first; ends leases whose time is over."""
+    """Lease at most ``limit`` messages of a lane, as ``mail.ports.Spool`` says; ends leases whose time is over."""
     connection.execute("UPDATE recipient SET token = NULL WHERE token IS NOT NULL AND due <= ?", (now,))
     claims = []
     for queue_id in _due_messages(connection, lane, limit, now):
         recipients = tuple(
-            QueuedRecipient(row, stored_mailbox(recipient), attempts, bool(warned))
-            for row, recipient, attempts, warned in connection.execute(
-                "SELECT row, recipient, attempts, warned FROM recipient"
+            QueuedRecipient(row, stored_mailbox(recipient), attempts, bool(warned), stored_rcpt_parameters(parameters))
+            for row, recipient, attempts, warned, parameters in connection.execute(
+                "SELECT row, recipient, attempts, warned, parameters FROM recipient"
                 " WHERE queue_id = ? AND lane = ? AND token IS NULL AND due <= ? ORDER BY row", (queue_id, lane, now))
         )
         token = next_token()
@@ -46,6 +50,19 @@ def release(connection: sqlite3.Connection, claim: Claim, now: float) -> None:
         "UPDATE recipient SET token = NULL, due = ? WHERE queue_id = ? AND token = ?",
         (now, claim.message.queue_id, claim.token),
     )
+
+
+def come_closer(connection: sqlite3.Connection, latest: float, lease_end: float) -> int:
+    """Let nothing be due after ``latest``, but what waits for its release, and no lease end after ``lease_end``.
+
+    It reads every row that waits: for the start, and for a clock that stepped back.
+    """
+    connection.execute("UPDATE recipient SET due = ? WHERE token IS NOT NULL AND due > ?", (lease_end, lease_end))
+    return connection.execute(
+        "UPDATE recipient AS r SET due = ? WHERE token IS NULL AND due > ? AND (attempts > 0 OR NOT EXISTS ("
+        "SELECT 1 FROM message m INDEXED BY parametered WHERE m.queue_id = r.queue_id AND m.parameters <> ''"
+        " AND ' ' || m.parameters LIKE '% HOLDUNTIL=%'))", (latest, latest),
+    ).rowcount
 
 
 def settle(
@@ -95,23 +112,43 @@ def _settle_one(connection: sqlite3.Connection, key: tuple[str, int], settlement
     return cursor.rowcount
 
 
+# One look into the index for each priority, however many rows it has.
+_NEXT_PRIORITY = (
+    "SELECT priority FROM recipient INDEXED BY waiting WHERE lane = ? AND priority < ? AND token IS NULL"
+    " AND due IS NOT NULL ORDER BY priority DESC LIMIT 1"
+)
+_DUE = (
+    "SELECT due, queue_id FROM recipient INDEXED BY waiting WHERE lane = ? AND priority = ? AND due <= ?"
+    " AND token IS NULL AND due IS NOT NULL ORDER BY due, queue_id"
+)
+
+
 def _due_messages(connection: sqlite3.Connection, lane: str, limit: int, now: float) -> list[str]:
-    # Read until there are enough: GROUP BY would read the whole lane.
     found: dict[str, None] = {}
-    for (queue_id,) in connection.execute(
-        "SELECT queue_id FROM recipient INDEXED BY waiting WHERE lane = ? AND due <= ? AND token IS NULL"
-        " AND due IS NOT NULL ORDER BY due, queue_id", (lane, now)
-    ):
-        if queue_id not in found:
-            if len(found) >= limit:
+    longest: tuple[float, str] | None = None
+    priority = MAX_PRIORITY + 1
+    while following := connection.execute(_NEXT_PRIORITY, (lane, priority)).fetchone():
+        (priority,) = following
+        # Read until there are enough: GROUP BY would read the whole lane.
+        for due, queue_id in connection.execute(_DUE, (lane, priority, now)):
+            if longest is None or (due, queue_id) < longest:
+                longest = (due, queue_id)
+            if len(found) >= limit and queue_id not in found:
                 break
             found[queue_id] = None
+    if longest is not None and longest[1] not in found and limit > 1:
+        found.popitem()
+        found[longest[1]] = None
     return list(found)
 
 
 def _message(connection: sqlite3.Connection, queue_id: str, content_of: ContentOf) -> Message:
-    arrived, reverse_path, body_type, size, place, octets = connection.execute(
-        "SELECT arrived, reverse_path, body_type, size, body_file, body FROM message WHERE queue_id = ?", (queue_id,)
+    arrived, reverse_path, body_type, size, place, octets, parameters = connection.execute(
+        "SELECT arrived, reverse_path, body_type, size, body_file, body, parameters FROM message WHERE queue_id = ?",
+        (queue_id,),
     ).fetchone()
     content = content_of(octets, place, size)
-    return Message(queue_id, stored_path(reverse_path), stored_body_type(body_type), arrived, content)
+    return Message(
+        queue_id, stored_path(reverse_path), stored_body_type(body_type), arrived, content,
+        stored_mail_parameters(parameters),
+    )

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType, path_text
+from mailgw.mail.header import date_text
 from mailgw.mail.message import Arrival, Claim, Destination
+from mailgw.mail.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, RcptParameters
 from mailgw.spool.batch import Insertion, Value
 
 # A reply that an operator wants to read is shorter.
@@ -19,10 +21,14 @@ def leased_insertion(
 ) -> Insertion:
     """A new message that ``claims`` hold."""
     sender = path_text(arrival.reverse_path)
+    priority = arrival.parameters.priority
     return Insertion(
         _message_values(queue_id, arrival, sender, arrived, size_octets, octets, place),
         [
-            (queue_id, r.row, sender, str(r.recipient), r.recipient.domain, claim.lane, lease_end, claim.token)
+            (
+                queue_id, r.row, sender, str(r.recipient), r.recipient.domain, claim.lane, lease_end, "", claim.token,
+                _text_of(r.parameters), priority,
+            )
             for claim in claims for r in claim.recipients
         ],
     )
@@ -32,15 +38,31 @@ def waiting_insertion(
     queue_id: str, arrival: Arrival, arrived: float, size_octets: int, octets: bytes | None, place: str | None,
     destinations: Sequence[Destination],
 ) -> Insertion:
-    """A new message that is due at once; its rows are numbered as ``spool.leases`` numbers them."""
+    """A new message that nobody holds: due at once, or when it is to be released (RFC 4865).
+
+    Its rows are numbered as ``spool.leases`` numbers them.
+    """
     sender = path_text(arrival.reverse_path)
+    due, reason = first_due(arrival, arrived)
+    priority = arrival.parameters.priority
     return Insertion(
         _message_values(queue_id, arrival, sender, arrived, size_octets, octets, place),
         [
-            (queue_id, row, sender, str(d.recipient), d.recipient.domain, d.lane, arrived, None)
+            (
+                queue_id, row, sender, str(d.recipient), d.recipient.domain, d.lane, due, reason, None,
+                _text_of(d.parameters), priority,
+            )
             for row, d in enumerate(destinations, 1)
         ],
     )
+
+
+def first_due(arrival: Arrival, arrived: float) -> tuple[float, str]:
+    """When a new message is due, and why it waits until then ("" where it does not)."""
+    until = arrival.parameters.hold_until
+    if until is None or until <= arrived:
+        return arrived, ""
+    return until, f"held until {date_text(int(until))} (FUTURERELEASE)"
 
 
 def storable(text: str) -> str:
@@ -76,4 +98,9 @@ def _message_values(
     return (
         queue_id, arrived, sender, arrival.body_type.value, size_octets, arrival.peer, storable(arrival.helo),
         storable(arrival.login), arrival.protocol, arrival.session_id, place, octets,
+        "" if arrival.parameters is NO_MAIL_PARAMETERS else storable(str(arrival.parameters)),
     )
+
+
+def _text_of(parameters: RcptParameters) -> str:
+    return "" if parameters is NO_RCPT_PARAMETERS else storable(str(parameters))

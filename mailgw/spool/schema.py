@@ -49,8 +49,25 @@ def _create(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+# What a client asked for with MAIL and RCPT, as ``mail.parameters`` prints it.  A message's parameters come after its
+# body, whose pages whoever reads them walks through; so those few messages that have any stand in an index, too.
+_VERSION_2 = (
+    """ALTER TABLE message ADD COLUMN parameters TEXT NOT NULL DEFAULT ''""",
+    """CREATE INDEX parametered ON message (queue_id, parameters) WHERE parameters <> ''""",
+    """ALTER TABLE recipient ADD COLUMN parameters TEXT NOT NULL DEFAULT ''""",
+    """ALTER TABLE recipient ADD COLUMN priority INTEGER NOT NULL DEFAULT 0""",  # its message's MT-PRIORITY
+    """DROP INDEX waiting""",
+    """CREATE INDEX waiting ON recipient (lane, priority DESC, due) WHERE token IS NULL AND due IS NOT NULL""",
+)
+
+
+def _add_parameters(connection: sqlite3.Connection) -> None:
+    for statement in _VERSION_2:
+        connection.execute(statement)
+
+
 Step = Callable[[sqlite3.Connection], None]
-STEPS: Sequence[Step] = (_create,)
+STEPS: Sequence[Step] = (_create, _add_parameters)
 """Step n brings a database of version n to version n + 1; version 0 is an empty file."""
 
 

@@ -14,7 +14,8 @@ from mailgw.spool.schema import connect_reader
 
 T = TypeVar("T")
 
-# Each lane costs one look into the index, however many rows it has (SQLite plans no loose scan by itself).
+# Each lane costs two looks into the index for itself and for each priority, however many rows it has (SQLite plans no
+# loose scan by itself).
 _DUE_LANES = """
     WITH RECURSIVE waiting_lane (lane) AS (
         SELECT (SELECT lane FROM recipient INDEXED BY waiting WHERE token IS NULL AND due IS NOT NULL
@@ -24,10 +25,21 @@ _DUE_LANES = """
             AND lane > waiting_lane.lane ORDER BY lane LIMIT 1)
         FROM waiting_lane WHERE waiting_lane.lane IS NOT NULL
     )
-    SELECT lane, min(due) FROM (
-        SELECT lane, (SELECT due FROM recipient r INDEXED BY waiting WHERE r.lane = waiting_lane.lane
-            AND token IS NULL AND due IS NOT NULL ORDER BY due LIMIT 1) AS due
+    , waiting_priority (lane, priority) AS (
+        SELECT lane, (SELECT priority FROM recipient r INDEXED BY waiting WHERE r.lane = waiting_lane.lane
+            AND token IS NULL AND due IS NOT NULL ORDER BY priority DESC LIMIT 1)
         FROM waiting_lane WHERE lane IS NOT NULL
+        UNION ALL
+        SELECT lane, (SELECT priority FROM recipient r INDEXED BY waiting WHERE r.lane = waiting_priority.lane
+            AND r.priority < waiting_priority.priority AND token IS NULL AND due IS NOT NULL
+            ORDER BY priority DESC LIMIT 1)
+        FROM waiting_priority WHERE waiting_priority.priority IS NOT NULL
+    )
+    SELECT lane, min(due) FROM (
+        SELECT lane, (SELECT due FROM recipient r INDEXED BY waiting WHERE r.lane = waiting_priority.lane
+            AND r.priority = waiting_priority.priority AND token IS NULL AND due IS NOT NULL
+            ORDER BY due LIMIT 1) AS due
+        FROM waiting_priority WHERE priority IS NOT NULL
         UNION ALL
         SELECT lane, due FROM recipient INDEXED BY leased WHERE token IS NOT NULL AND due <= ?
     ) GROUP BY lane ORDER BY lane"""
@@ -36,7 +48,9 @@ _DUE_LANES = """
 _ROWS = """
     SELECT r.queue_id, m.arrived, r.sender, r.recipient, r.domain, r.lane,
         CASE WHEN r.due IS NULL THEN 'held' WHEN r.token IS NOT NULL AND r.due > ? THEN 'active' ELSE 'waiting' END,
-        r.due, r.attempts, r.reason, m.size, m.peer, m.helo, m.login, m.protocol
+        r.due, r.attempts, r.reason, m.size, m.peer, m.helo, m.login, m.protocol,
+        coalesce((SELECT p.parameters FROM message p INDEXED BY parametered
+            WHERE p.queue_id = r.queue_id AND p.parameters <> ''), ''), r.parameters
     FROM recipient r CROSS JOIN message m ON m.queue_id = r.queue_id
     WHERE {where} ORDER BY r.queue_id, r.row LIMIT ?"""
 

@@ -44,7 +44,7 @@ from mailgw.spool.folder import database_path, lock_folder
 from mailgw.spool.ids import QueueIds, start_of
 from mailgw.spool.leases import fresh_claims
 from mailgw.spool.offline import open_offline
-from mailgw.spool.rows import leased_insertion, waiting_insertion
+from mailgw.spool.rows import first_due, leased_insertion, waiting_insertion
 from mailgw.spool.schema import connect_writer, get_meta, migrate, set_meta
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.threads import Reactor, Threads
@@ -173,6 +173,13 @@ class SqliteSpool:
         now = self._wall_clock()
         await self._writer.submit_patiently(Call(lambda connection, _: records.release(connection, claim, now)))
 
+    async def come_closer(self, longest_wait_seconds: float) -> int:
+        now = self._wall_clock()
+        lease_end = now + self.settings.lease_seconds
+        rows: int = await self._writer.submit(Call(lambda connection, _: records.come_closer(
+            connection, now + longest_wait_seconds, lease_end)))
+        return rows
+
     async def due_lanes(self) -> Sequence[tuple[str, float]]:
         now = self._wall_clock()
         return await self._ask(self._lane_threads, self._lane_reader, lambda connection: sql.due_lanes(connection, now))
@@ -247,9 +254,9 @@ class SqliteSpool:
     ) -> tuple[tuple[Claim, ...], Insertion]:
         now = self._wall_clock()
         size = content.size_octets
-        if not claim:
+        if not claim or first_due(arrival, now)[0] > now:
             return (), waiting_insertion(queue_id, arrival, now, size, octets, place, destinations)
-        message = Message(queue_id, arrival.reverse_path, arrival.body_type, now, content)
+        message = Message(queue_id, arrival.reverse_path, arrival.body_type, now, content, arrival.parameters)
         claims = fresh_claims(message, destinations, self._tokens.__next__)
         lease_end = now + self.settings.lease_seconds
         return claims, leased_insertion(queue_id, arrival, now, size, octets, place, claims, lease_end)

@@ -3,6 +3,7 @@
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
+import attrs
 import pytest
 
 from mailgw.mail.address import Mailbox
@@ -19,6 +20,7 @@ from mailgw.mail.message import (
     Query,
     RowState,
 )
+from mailgw.mail.parameters import NO_MAIL_PARAMETERS, MailParameters, Notify, RcptParameters, Ret
 from mailgw.mail.ports import Spool
 
 T = TypeVar("T")
@@ -49,11 +51,18 @@ class World(Protocol):
         """Make room again."""
 
 
-def commit(world: World, octets: bytes, to: tuple[Destination, ...] = TO_BOB, claim: bool = True) -> tuple[Claim, ...]:
+ASKED = MailParameters(ret=Ret.FULL, envid="x+2B7", smtputf8=True, priority=3)
+ASKED_FOR_BOB = RcptParameters(frozenset([Notify.SUCCESS, Notify.DELAY]), "rfc822;bob+2Btag@example.net")
+
+
+def commit(
+    world: World, octets: bytes, to: tuple[Destination, ...] = TO_BOB, claim: bool = True,
+    parameters: MailParameters = NO_MAIL_PARAMETERS,
+) -> tuple[Claim, ...]:
     draft = world.spool.draft()
     for start in range(0, len(octets), 50_000):
         draft.write(octets[start:start + 50_000])
-    return world.run(draft.commit(ARRIVAL, to, claim))
+    return world.run(draft.commit(attrs.evolve(ARRIVAL, parameters=parameters), to, claim))
 
 
 def queued(world: World, query: Query = ANYTHING) -> list[str]:
@@ -203,6 +212,94 @@ class SpoolContract:
                 world.run(world.spool.record(claim, settlements))
         assert list(world.run(world.spool.due_lanes())) == [
             ("home", world.now + 12.0), ("out/example.net", world.now + 11.0)]
+
+    # --- what was asked for with MAIL and RCPT ----------------------------------------------------
+
+    @pytest.mark.parametrize("to", [1, 2])
+    def test_parameters_come_with_the_claim_of_a_commit_and_with_a_later_one(self, world: World, to: int) -> None:
+        asked = [Destination(BOB, "out", ASKED_FOR_BOB), Destination(CAT, "out")][:to]
+        (claim,) = commit(world, b"x", tuple(asked), parameters=ASKED)
+        for _ in range(2):
+            assert claim.message.parameters == ASKED
+            assert [r.parameters for r in claim.recipients] == [d.parameters for d in asked]
+            world.run(world.spool.release(claim))
+            (claim,) = world.run(world.spool.claim("out", 1))
+        rows = world.run(world.spool.search(ANYTHING, 5))
+        assert [(r.parameters, r.recipient_parameters) for r in rows] == [
+            (str(ASKED), str(d.parameters)) for d in asked]
+
+    def test_without_parameters_there_are_none(self, world: World) -> None:
+        (claim,) = commit(world, b"x")
+        world.run(world.spool.release(claim))
+        (claim,) = world.run(world.spool.claim("out/example.net", 1))
+        assert claim.message.parameters == NO_MAIL_PARAMETERS
+        (row,) = world.run(world.spool.search(ANYTHING, 5))
+        assert (row.parameters, row.recipient_parameters) == ("", "")
+
+    def put(self, world: World, priority: int) -> str:
+        """A message that waits from now on; its queue id."""
+        (claim,) = commit(world, b"x", parameters=MailParameters(priority=priority))
+        world.run(world.spool.release(claim))
+        world.now += 1.0
+        return claim.message.queue_id
+
+    def claimed(self, world: World, limit: int) -> list[str]:
+        return [c.message.queue_id for c in world.run(world.spool.claim("out/example.net", limit))]
+
+    def test_a_higher_priority_is_claimed_first_then_the_longest_due(self, world: World) -> None:
+        usual, low, high, also_usual, highest = (self.put(world, priority) for priority in (0, -9, 4, 0, 9))
+        assert self.claimed(world, 9) == [highest, high, usual, also_usual, low]
+
+    def test_the_longest_due_has_a_place_among_those_that_overtake_it(self, world: World) -> None:
+        low, *high = (self.put(world, priority) for priority in (-1, 1, 1, 1, 1))
+        assert self.claimed(world, 1) == high[:1]
+        assert self.claimed(world, 2) == [high[1], low]
+        assert self.claimed(world, 2) == high[2:]
+
+    def test_the_earliest_due_of_a_lane_is_told_whatever_its_priority(self, world: World) -> None:
+        began = world.now
+        for priority in (5, -5, 0):
+            (claim,) = commit(world, b"x", parameters=MailParameters(priority=priority))
+            due = began + 100.0 + priority
+            world.run(world.spool.record(claim, [Postponed(1, due, 1, "busy", False)]))
+        assert list(world.run(world.spool.due_lanes())) == [("out/example.net", began + 95.0)]
+
+    def test_what_is_held_for_the_future_is_due_then(self, world: World) -> None:
+        until = world.now + 5000.0
+        assert commit(world, b"x", parameters=MailParameters(hold_until=until)) == ()
+        assert list(world.run(world.spool.due_lanes())) == [("out/example.net", until)]
+        (row,) = world.run(world.spool.search(ANYTHING, 5))
+        assert (row.state, row.due, row.attempts) == (RowState.WAITING, until, 0)
+        assert row.reason == "held until Tue, 14 Nov 2023 23:36:40 +0000 (FUTURERELEASE)"
+        world.now = until - 1.0
+        assert self.claimed(world, 1) == []
+        world.now = until
+        assert len(self.claimed(world, 1)) == 1
+
+    def test_what_is_held_for_the_future_may_be_released_or_removed(self, world: World) -> None:
+        for _ in range(2):
+            commit(world, b"x", parameters=MailParameters(hold_until=world.now + 5000.0))
+        one, other = (row.queue_id for row in world.run(world.spool.search(ANYTHING, 5)))
+        assert world.run(world.spool.remove(Query(queue_id=one))) == 1
+        assert world.run(world.spool.retry(Query(queue_id=other))) == 1
+        assert self.claimed(world, 5) == [other]
+
+    def test_a_release_in_the_past_holds_nothing(self, world: World) -> None:
+        (claim,) = commit(world, b"x", parameters=MailParameters(hold_until=world.now))
+        assert claim.message.parameters.hold_until == world.now
+
+    # --- a clock that steps back ------------------------------------------------------------------
+
+    def test_what_is_due_too_late_comes_closer_but_for_what_is_held(self, world: World) -> None:
+        claims = [commit(world, b"x")[0] for _ in range(3)]
+        for claim, wait in zip(claims, (100.0, 4000.0), strict=False):
+            world.run(world.spool.record(claim, [Postponed(1, world.now + wait, 1, "later", False)]))
+        commit(world, b"x", parameters=MailParameters(hold_until=world.now + 9000.0))
+        world.now -= 2000.0
+        assert world.run(world.spool.come_closer(4000.0)) == 1
+        waits = [(row.due or 0) - world.now for row in world.run(world.spool.search(ANYTHING, 5))]
+        assert waits == [2100.0, 4000.0, LEASE_SECONDS, 11000.0]
+        assert world.run(world.spool.come_closer(4000.0)) == 0
 
     # --- records ----------------------------------------------------------------------------------
 

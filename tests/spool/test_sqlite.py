@@ -14,16 +14,20 @@ from twisted.logger import Logger
 from mailgw.disk import Disk
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import ConfigError, LocalProtocolError, TemporaryFault
-from mailgw.mail.message import Destination, Finished, Postponed, Query, RowState
+from mailgw.mail.message import Destination, Finished, Postponed, Query, QueuedRecipient, RowState
+from mailgw.mail.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS
 from mailgw.mail.ports import Spool
 from mailgw.spool.batch import Call
+from mailgw.spool.records import _DUE, _NEXT_PRIORITY, _due_messages
 from mailgw.spool.schema import STEPS, connect_writer, migrate, schema_version
+from mailgw.spool.search import _DUE_LANES, due_lanes
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.sqlite import SqliteSpool, open_offline
 from tests.spool.contract import (
     ANN,
     ANYTHING,
     ARRIVAL,
+    ASKED,
     BOB,
     LEASE_SECONDS,
     TO_ALL,
@@ -459,6 +463,68 @@ def test_a_database_is_brought_to_the_newest_version(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"version \d+, this mailgw knows up to"):
         migrate(connection, "q")
     connection.close()
+
+
+def test_a_queue_of_version_1_goes_on(world: SqliteWorld) -> None:
+    world.run(world.spool.close())
+    path = world.folder / "spool" / "queue.sqlite"
+    for file in path.parent.glob("queue.sqlite*"):
+        file.unlink()
+    old = connect_writer(str(path))
+    migrate(old, str(path), STEPS[:1])
+    for number, token in ((1, None), (2, 7)):
+        queue_id = f"60a24181e400{number}011a"
+        old.execute(
+            "INSERT INTO message VALUES (?, 5.0, 'ann@example.org', '8BITMIME', 4, '192.0.2.1', 'h', '', 'ESMTP', 's',"
+            " NULL, ?)", (queue_id, b"body"))
+        old.execute(
+            "INSERT INTO recipient VALUES (?, 1, 'ann@example.org', 'bob@example.net', 'example.net', 'out', 6.0, 2,"
+            " 'busy', 1, ?)", (queue_id, token))
+    old.close()
+    world.sqlite = world.open()
+    claims = world.run(world.spool.claim("out", 5))
+    assert [(c.message.arrived, c.message.parameters) for c in claims] == [(5.0, NO_MAIL_PARAMETERS)] * 2
+    assert [c.recipients for c in claims] == [(QueuedRecipient(1, BOB, 2, True, NO_RCPT_PARAMETERS),)] * 2
+    assert octets_of(world, claims[0]) == b"body"
+    commit(world, b"new", parameters=ASKED)
+    assert [row.parameters for row in world.run(world.spool.search(ANYTHING, 5))] == ["", "", str(ASKED)]
+    for claim in claims:
+        world.run(world.spool.record(claim, finished(claim)))
+    assert queued(world) == [str(BOB)]
+
+
+@pytest.mark.parametrize("question", [_DUE_LANES, _NEXT_PRIORITY, _DUE])
+def test_lanes_and_claims_look_into_the_index_alone(tmp_path: Path, question: str) -> None:
+    connection = connect_writer(str(tmp_path / "q"))
+    migrate(connection, "q")
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {question}", ["x"] * question.count("?"))]
+    looks = [step for step in plan if "recipient" in step or step.split()[1:2] == ["r"]]
+    assert len(looks) == len([step for step in looks if "INDEX waiting" in step or "INDEX leased" in step]) > 0
+    # The very first lane is the index's first entry: all others are found by what they are.
+    assert len([step for step in looks if step.startswith("SCAN")]) == (question is _DUE_LANES)
+    assert [step for step in plan if "TEMP B-TREE" in step and "GROUP BY" not in step] == []
+    connection.close()
+
+
+def test_a_million_rows_of_a_lane_are_not_read_for_its_earliest(tmp_path: Path) -> None:
+    connection = connect_writer(str(tmp_path / "q"))
+    migrate(connection, "q")
+    connection.execute(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) INSERT INTO recipient"
+        " SELECT i, 1, '', '', '', 'lane' || (i % 2), 1000 + i, 0, '', 0, NULL, '', i % 3 - 1 FROM n"
+    )
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    connection.set_progress_handler(count, 1)
+    assert due_lanes(connection, 0.0) == [("lane0", 1002.0), ("lane1", 1001.0)]
+    assert _due_messages(connection, "lane1", 3, 9999.0) == ["5", "11", "1"]
+    connection.close()
+    assert steps < 1500
 
 
 def test_a_newer_schema_stops_the_start(world: SqliteWorld) -> None:
