@@ -27,7 +27,7 @@ from zope.interface import Attribute, Interface, implementer
 
 from mailgw.access import schemes
 from mailgw.access.remembered import Remembered
-from mailgw.mail.address import Mailbox, parse_mailbox
+from mailgw.mail.address import Mailbox, folded, parse_mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.reply import Reply
 
@@ -106,11 +106,10 @@ class LoginRealm:
             raise NotImplementedError("this realm has logins alone (ILogin)")
         if isinstance(avatarId, tuple):  # twisted.cred's ANONYMOUS
             raise UnauthorizedLogin("nobody logs in anonymously")
-        text = avatarId.decode("utf-8", "replace") if isinstance(avatarId, bytes) else avatarId
-        address = parse_mailbox(text)
+        address = parse_mailbox(_text(avatarId))
         if address is None:
             raise UnauthorizedLogin("the login is not an address")
-        return ILogin, Login(Mailbox(address.local_part.lower(), address.domain)), _log_out
+        return ILogin, Login(Mailbox(folded(address.local_part), address.domain)), _log_out
 
 
 @implementer(ICredentialsChecker)
@@ -147,7 +146,7 @@ class AccountsChecker:
         login, password = _text(credentials.username), _octets(credentials.password)
         stored = self._accounts.password_of(login)
         if stored and self._remembered.holds(login, password, stored):
-            return _octets(login.lower())
+            return _octets(folded(login))
         verified = stored or self._accounts.another(self._number(login))
         if verified is None:
             raise UnauthorizedLogin("nobody can log in")
@@ -159,7 +158,7 @@ class AccountsChecker:
             self._turns.release()
         elif not await self._hashed(login, password, verified, is_account=bool(stored)):
             raise UnauthorizedLogin("wrong name or password")
-        return _octets(login.lower())
+        return _octets(folded(login))
 
     def _hashed(self, login: str, password: bytes, stored: str, is_account: bool) -> "Deferred[bool]":
         """Whether an account's password is right; the turn ends when the thread does, not when a session goes."""

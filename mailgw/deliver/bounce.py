@@ -8,7 +8,7 @@ Rules:
 
 from collections.abc import Callable, Sequence
 
-from mailgw.mail.address import Mailbox
+from mailgw.mail.address import Mailbox, folded
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.header import header_end
@@ -98,4 +98,4 @@ async def _first_octets(content: Content) -> bytes:
 
 
 def _same(one: Mailbox, other: Mailbox) -> bool:
-    return (one.local_part.lower(), one.domain) == (other.local_part.lower(), other.domain)
+    return (folded(one.local_part), one.domain) == (folded(other.local_part), other.domain)

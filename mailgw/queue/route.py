@@ -1,14 +1,14 @@
 """Which backend serves a recipient: the configuration's routes (the first match wins).
 
 Patterns: ``user@example.org``, ``@example.org``, ``@.example.org`` (its subdomains, not itself), ``*``.
-Local parts and domains compare without regard to case.
+Local parts and domains compare without regard to the case of ASCII letters; domains are in their normal form.
 """
 
 from collections.abc import Sequence
 
 import attrs
 
-from mailgw.mail.address import Mailbox
+from mailgw.mail.address import Mailbox, folded
 
 
 @attrs.frozen
@@ -28,7 +28,7 @@ class RouteTable:
         self._backends = [route.backend for route in routes]
         for place, route in enumerate(routes):
             for pattern in route.patterns:
-                self._places.setdefault(pattern.lower(), place)
+                self._places.setdefault(folded(pattern), place)
 
     def backend_for(self, recipient: Mailbox, for_client: bool) -> str | None:
         """The backend's name, or None where no route matches.
@@ -37,7 +37,7 @@ class RouteTable:
         mail of our own.  To a stranger it is as if it were not there, so no order makes an open relay.
         """
         domain = recipient.domain.lower()
-        keys = [f"{recipient.local_part}@{domain}".lower(), f"@{domain}"]
+        keys = [folded(f"{recipient.local_part}@{domain}"), f"@{domain}"]
         rest = domain.partition(".")[2]
         while rest:
             keys.append(f"@.{rest}")

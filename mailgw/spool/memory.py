@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 import attrs
 
+from mailgw.mail.address import folded
 from mailgw.mail.envelope import path_text
 from mailgw.mail.message import (
     Arrival,
@@ -234,7 +235,7 @@ class MemorySpool:
 
     def _matching(self, query: Query) -> Iterable[tuple[_Queued, _Row]]:
         def same(wanted: str | None, text: str) -> bool:
-            return wanted is None or wanted.lower() == text.lower()
+            return wanted is None or folded(wanted) == folded(text)
 
         for queue_id, queued in self._queue.items():
             for row in queued.rows.values():

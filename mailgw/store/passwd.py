@@ -16,7 +16,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from mailgw.mail.address import Mailbox, parse_mailbox
+from mailgw.mail.address import Mailbox, folded, parse_mailbox
 from mailgw.mail.errors import ConfigError
 from mailgw.mail.ports import WallClock
 
@@ -40,13 +40,9 @@ class AccountTable:
     faults: tuple[ConfigError, ...]
 
 
-def account_key(mailbox: Mailbox) -> str | None:
-    """Under which name an account is found, or None where none can be.
-
-    ASCII alone: other letters have lower cases that would make two mailboxes one (the Kelvin sign is a k).
-    """
-    text = f"{mailbox.local_part}@{mailbox.domain}"
-    return text.lower() if text.isascii() else None
+def account_key(mailbox: Mailbox) -> str:
+    """Under which name an account is found; equal for two mailboxes only where their folders are."""
+    return folded(f"{mailbox.local_part}@{mailbox.domain}")
 
 
 def parse_accounts(octets: bytes, file: str, fault_of: FaultOf) -> AccountTable:

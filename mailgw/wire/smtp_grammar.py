@@ -85,7 +85,7 @@ def parse_mail(argument: bytes, known: Container[str]) -> MailArgument | Reply:
     inside, parameters = match.groups()
     path = None
     if inside:
-        path = _mailbox(inside)
+        path = _mailbox(inside) if inside.isascii() else None
         if path is None:
             return BAD_SENDER if inside.isascii() else NOT_ASCII
     if not parameters:
@@ -102,7 +102,7 @@ def parse_rcpt(argument: bytes) -> Mailbox | Reply:
     inside, parameters = match.groups()
     if parameters:
         return UNKNOWN_PARAMETER if all(map(_PARAMETER.match, parameters.split())) else BAD_PARAMETER
-    path = _mailbox(inside)
+    path = _mailbox(inside) if inside.isascii() else None
     if path is None:
         if inside.lower() == "postmaster":
             return Mailbox(inside, "")

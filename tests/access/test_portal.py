@@ -97,6 +97,18 @@ def test_right_and_wrong(bench: Bench) -> None:
     assert bench.log_in("alice@example.org", "\udce9") == (None, 1)
 
 
+def test_a_name_of_other_letters_is_never_anothers(bench: Bench) -> None:
+    kelvin = "\u212aate@example.org"  # its lower case would be kate
+    bench.accounts.password_of = {kelvin: ssha(b"his", "5")}.get  # type: ignore[method-assign]
+    assert bench.log_in(kelvin, "his") == (Login(Mailbox("\u212aate", "example.org")), 1)
+
+
+def test_a_login_has_one_name_whichever_form_its_domain_is_written_in(bench: Bench) -> None:
+    login = "Grün@Müller.example"
+    bench.accounts.password_of = {login: ssha(b"secret", "3")}.get  # type: ignore[method-assign]
+    assert bench.log_in(login) == (Login(Mailbox("grün", "xn--mller-kva.example")), 1)
+
+
 @pytest.mark.parametrize("login", ["nobody@example.org", "list@example.org", "alice", "", "\u212a@x", "\udce9"])
 def test_who_has_no_password_costs_a_hash_too(bench: Bench, login: str) -> None:
     for password in ("secret", "hidden"):  # even where it is the one of the account that stands in

@@ -80,6 +80,7 @@ def test_the_backends_word_on_a_recipient_is_final(reply: Reply | None) -> None:
         (Role.SUBMISSION, None, None),
         (Role.SUBMISSION, Mailbox("Alice", "example.org"), None),
         (Role.SUBMISSIONS, Mailbox("eve", "example.org"), "5.7.1"),
+        (Role.SUBMISSION, Mailbox("\u212aate", "example.org"), "5.7.1"),
         (Role.SUBMISSION, Mailbox("alice", "localhost"), "5.1.7"),
         (Role.SUBMISSION, Mailbox("alice", "[192.0.2.1]"), "5.1.7"),
     ],

@@ -155,9 +155,14 @@ def test_top_fields() -> None:
     assert top_fields(None, recipient).startswith(b"Return-Path: <>\n")
 
 
+def test_top_fields_of_utf_8_mail_are_utf_8() -> None:
+    octets = top_fields(Mailbox("grün", "example.com"), Mailbox("用户", "xn--fsqu00a.example"))
+    assert octets == "Return-Path: <grün@example.com>\nDelivered-To: 用户@xn--fsqu00a.example\n".encode()
+
+
 def test_no_mailbox_writes_a_field_of_its_own() -> None:
-    octets = top_fields(Mailbox("a\nX: y", "example.com"), Mailbox("b\r\0é", "example.org"))
-    assert octets == b'Return-Path: <"a?X: y"@example.com>\nDelivered-To: "b???"@example.org\n'
+    octets = top_fields(Mailbox("a\nX: y", "example.com"), Mailbox("b\r\0é\u2028", "example.org"))
+    assert octets == b'Return-Path: <"a?X: y"@example.com>\nDelivered-To: "b????"@example.org\n'
 
 
 @given(st.lists(st.binary(max_size=5) | st.sampled_from([b"\r", b"\n", b"\r\n", b"a\r"]), max_size=12))

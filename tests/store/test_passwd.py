@@ -80,9 +80,16 @@ def test_garbage_raises_nothing(octets: bytes) -> None:
     parse_accounts(octets, "passwd", fault_of)
 
 
-def test_other_alphabets_never_become_an_account() -> None:
-    assert account_key(Mailbox("\u212aate", "example.org")) is None  # the Kelvin sign's lower case is k
+def test_other_alphabets_never_become_anothers_account() -> None:
+    # the Kelvin sign's lower case is k
+    assert account_key(Mailbox("\u212aate", "example.org")) == "\u212aate@example.org"
     assert account_key(Mailbox("Kate", "example.org")) == "kate@example.org"
+
+
+def test_an_account_has_one_name_whichever_form_its_domain_is_written_in() -> None:
+    table = parse_accounts("grün@müller.example:\nb@xn--mller-kva.example:\n".encode(), "passwd", fault_of)
+    assert list(table.stored) == ["grün@xn--mller-kva.example", "b@xn--mller-kva.example"]
+    assert table.faults == ()
 
 
 # --- setting a password ----------------------------------------------------------------------------

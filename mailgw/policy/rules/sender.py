@@ -1,5 +1,6 @@
 """On a submission port, mail leaves under the login's own address (RFC 6409 s6.1)."""
 
+from mailgw.mail.address import folded
 from mailgw.mail.reply import Reply
 from mailgw.policy.verdict import Facts, Stage, Verdict
 
@@ -14,7 +15,7 @@ class SenderRule:
         client, sender = facts.client, facts.reverse_path
         if not client.role.is_submission or sender is None:
             return None
-        if str(sender).lower() == (client.login or "").lower():
+        if folded(str(sender)) == folded(client.login or ""):
             return None
         # RFC 6409 s6.2: a sender that no reply could reach is refused, with a reason of its own.
         if "." not in sender.domain or sender.domain.startswith("["):
