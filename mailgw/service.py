@@ -46,10 +46,12 @@ from mailgw.net.resolver import StubResolver
 from mailgw.net.server_tls import ServerTls
 from mailgw.net.tasks import TaskGroup
 from mailgw.policy.chain import Chain, Rule
+from mailgw.policy.limits import Limits
 from mailgw.policy.rules.loop import LoopRule
 from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule, RoutingRule
 from mailgw.policy.rules.sender import SenderRule
 from mailgw.queue.route import RouteTable
+from mailgw.receive.admission import OwnCounters
 from mailgw.receive.factory import EsmtpFactory, Sessions
 from mailgw.receive.settings import ReceiveSettings, TimeLimits
 from mailgw.spool.sqlite import SqliteSpool
@@ -219,6 +221,7 @@ class MailGateway(MultiService):
             random.random,
         )
         self.sessions = Sessions(config.limits.sessions)
+        self._counters = OwnCounters(Limits(config.limits.counters), reactor.seconds)
         self._tasks = TaskGroup(self._note_trouble)
         portal = self._portal(accounts)
         for gate, listener in zip(self._gates, config.listeners, strict=True):
@@ -295,6 +298,7 @@ class MailGateway(MultiService):
                 handshake=HANDSHAKE_SECONDS,
                 closing=CLOSING_SECONDS,
             ),
+            trusted_clients=config.trusted_clients,
         )
 
         async def check(login: str, password: str) -> str | None:
@@ -309,6 +313,7 @@ class MailGateway(MultiService):
             intake,
             self.journal,
             self.sessions,
+            self._counters,
             self._tasks,
             self._reactor,
             self._wall_clock,

@@ -38,6 +38,7 @@ from mailgw.deliver.smtp_settings import Secret, SmtpSettings, TlsMode
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import ConfigError
 from mailgw.net.server_tls import CertificateFiles, certificate_faults
+from mailgw.policy.limits import CounterSettings
 from mailgw.queue.route import RouteSettings
 from mailgw.queue.schedule import RetrySettings
 from mailgw.spool.settings import SpoolSettings
@@ -84,6 +85,15 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
             recipients=limits.recipients,
             errors=limits.errors,
             sessions=limits.sessions,
+            counters=CounterSettings(
+                sessions_per_address=limits.sessions_per_address,
+                sessions_per_network=limits.sessions_per_network,
+                connections_per_address=limits.connections_per_address,
+                messages_per_address=limits.messages_per_address,
+                messages_per_login=limits.messages_per_login,
+                logins_per_address=limits.logins_per_address,
+                logins_per_login=limits.logins_per_login,
+            ),
             reserve_octets=limits.reserve_octets,
             command_seconds=limits.command_timeout,
             data_seconds=limits.data_timeout,

@@ -19,6 +19,7 @@ from mailgw.deliver.maildir import Known
 from mailgw.deliver.smtp_settings import TlsMode
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
+from mailgw.policy.limits import Rate
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 KIB, MIB = 1 << 10, 1 << 20
@@ -125,6 +126,13 @@ class LimitsTable(Table):
     recipients: int = key(values.count, 1000)
     errors: int = key(values.count, 20)
     sessions: int = key(values.count, 1000)
+    sessions_per_address: int = key(values.count, 50)
+    sessions_per_network: int = key(values.count, 200)
+    connections_per_address: Rate = key(values.rate, Rate(120, MINUTE))
+    messages_per_address: Rate = key(values.rate, Rate(1000, MINUTE))
+    messages_per_login: Rate = key(values.rate, Rate(10_000, HOUR))
+    logins_per_address: Rate = key(values.rate, Rate(120, MINUTE))
+    logins_per_login: Rate = key(values.rate, Rate(60, MINUTE))
     reserve_octets: int = key(values.size, 64 * MIB)
     command_timeout: float = key(values.duration, 5 * MINUTE)
     data_timeout: float = key(values.duration, 3 * MINUTE)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.deliver.maildir import MaildirSettings
     from mailgw.deliver.smtp_settings import SmtpSettings
     from mailgw.net.server_tls import CertificateFiles
+    from mailgw.policy.limits import CounterSettings
     from mailgw.queue.route import RouteSettings
     from mailgw.queue.schedule import RetrySettings
     from mailgw.spool.settings import SpoolSettings
@@ -58,7 +59,8 @@ class ListenSettings:
 @attrs.frozen
 class LimitSettings:
     """``message_octets`` is what EHLO says as SIZE; ``recipients`` per message; ``errors`` per session, then 421;
-    ``sessions`` at once over all listeners, then 421; ``reserve_octets`` of free space that mail never touches;
+    ``sessions`` at once over all listeners, then 421; ``counters`` for each address, network and login;
+    ``reserve_octets`` of free space that mail never touches;
     ``command_seconds`` to wait for a client's next command, ``data_seconds`` for the next octets of content
     (RFC 5321 s4.5.3.2); ``stop_seconds`` for running sessions and attempts after a stop; ``attempt_seconds``
     for one delivery."""
@@ -67,6 +69,7 @@ class LimitSettings:
     recipients: int
     errors: int
     sessions: int
+    counters: CounterSettings
     reserve_octets: int
     command_seconds: float
     data_seconds: float

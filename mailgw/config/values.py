@@ -15,6 +15,7 @@ from twisted.internet.endpoints import serverFromString
 
 from mailgw.config.settings import Network
 from mailgw.mail.address import Mailbox, parse_domain, parse_mailbox
+from mailgw.policy.limits import Rate
 from mailgw.store.maildir import template_fault
 
 E = TypeVar("E", bound=enum.Enum)
@@ -77,6 +78,20 @@ def duration(value: object) -> float:
     if found is None or found[2] not in _SECONDS or not float(found[1]):
         raise ValueError(f'expected a duration such as "90s", "5m", "4h" or "5d", not {said(value)}')
     return float(found[1]) * _SECONDS[found[2]]
+
+
+_RATE = re.compile(r"([0-9]+)\s*/\s*(.+)\Z", re.ASCII)
+
+
+def rate(value: object) -> Rate:
+    """``"30/1m"``: so many at once, and as many in each such time."""
+    found = _RATE.match(value) if isinstance(value, str) else None
+    try:
+        if found is not None:
+            return Rate(count(int(found[1])), duration(found[2]))
+    except ValueError:
+        pass
+    raise ValueError(f'expected a rate such as "30/1m" or "1000/1h", not {said(value)}')
 
 
 def size(value: object) -> int:

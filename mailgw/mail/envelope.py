@@ -65,7 +65,8 @@ class Client:
 
     ``address`` is an IPv4 or IPv6 address as text (an IPv4-mapped one unmapped), or ``"local"`` on a
     Unix socket; ``port`` 0 there.  ``helo`` is the name as given, ``""`` before HELO.  ``login`` is the
-    account's address after AUTH.  ``may_relay`` says that the address is in the listener's ``relay_from``.
+    account's address after AUTH.  ``may_relay`` says that the address is in the listener's ``relay_from``,
+    ``is_trusted`` that it is in ``trusted_clients`` or on a Unix socket.
     """
 
     session_id: str
@@ -77,6 +78,7 @@ class Client:
     extended: bool = False  # EHLO or LHLO, not HELO
     tls: TlsFacts | None = None
     login: str | None = None
+    is_trusted: bool = False
 
 
 @attrs.frozen

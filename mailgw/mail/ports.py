@@ -134,6 +134,32 @@ class Accounts(Protocol):
         """Whether an account of that address exists (local part and domain without regard to case)."""
 
 
+# --- what is counted across connections ------------------------------------------------------------
+
+@attrs.frozen
+class Excess:
+    """Too much: ``limit`` is the setting's name, ``seconds`` after which it is worth trying again (0: unknown)."""
+
+    limit: str
+    seconds: float
+
+
+class Counters(Protocol):
+    """Limits across connections.  They have one owner: the process that holds the tables, of whom others lease.
+
+    A method that returns an ``Excess`` has counted nothing.  Addresses are as ``Client`` has them.
+    """
+
+    async def enter(self, address: str) -> Excess | None:
+        """A connection opens; unless refused it is there until ``leave``."""
+
+    async def leave(self, address: str) -> None:
+        """It closed."""
+
+    async def message(self, address: str | None, login: str | None) -> Excess | None:
+        """A message begins; by whom None stands for is not counted."""
+
+
 # --- facts ---------------------------------------------------------------------------------------
 
 class Journal(Protocol):

@@ -1,7 +1,7 @@
 """What builds the protocols of one listener, and the sessions of all listeners together."""
 
-from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.mail.smtp import SMTPFactory
 
 from mailgw.mail.event import Event
-from mailgw.mail.ports import Journal, WallClock
+from mailgw.mail.ports import Counters, Journal, WallClock
 from mailgw.mail.reply import Reply
 from mailgw.net.tasks import TaskGroup
 from mailgw.policy.chain import Chain
@@ -87,6 +87,7 @@ class EsmtpFactory(SMTPFactory):
         intake: Intake,
         journal: Journal,
         sessions: Sessions,
+        counters: Counters,
         tasks: TaskGroup,
         clock: IReactorTime,
         wall_clock: WallClock,
@@ -101,6 +102,7 @@ class EsmtpFactory(SMTPFactory):
         self.intake = intake
         self.note: Callable[[Event], None] = journal.note
         self.sessions = sessions
+        self.counters = counters
         self.tasks = tasks
         self.clock = clock
         self.wall_clock = wall_clock
@@ -129,30 +131,31 @@ class EsmtpFactory(SMTPFactory):
             Awaiting.NOTHING: limits.closing,
         }
         self._session_prefix = session_prefix
-        self._relaying: dict[str, bool] = {}
+        self._standings: dict[str, tuple[bool, bool]] = {}
 
     def buildProtocol(  # type: ignore[override] # Twisted's bound is a private name
         self, addr: IAddress | None
     ) -> EsmtpProtocol:
         return EsmtpProtocol(self, f"{self._session_prefix}{self.sessions.next_number():x}")
 
-    def may_relay(self, address: str) -> bool:
-        """Whether the listener's ``relay_from`` holds the (unmapped) address."""
-        known = self._relaying.get(address)
+    def known_as(self, address: str) -> tuple[bool, bool]:
+        """Whether the (unmapped) address may relay, and whether it is trusted: by the networks of the settings."""
+        known = self._standings.get(address)
         if known is None:
-            known = _is_in(address, self.settings)
-            if len(self._relaying) > 10_000:  # a bound; it is filled again in no time
-                self._relaying.clear()
-            self._relaying[address] = known
+            settings = self.settings
+            known = _is_in(address, settings.relay_from, False), _is_in(address, settings.trusted_clients, True)
+            if len(self._standings) > 10_000:  # a bound; it is filled again in no time
+                self._standings.clear()
+            self._standings[address] = known
         return known
 
 
-def _is_in(address: str, settings: ReceiveSettings) -> bool:
+def _is_in(address: str, networks: Sequence[IPv4Network | IPv6Network], on_unix_socket: bool) -> bool:
     try:
         parsed = ip_address(address)
     except ValueError:
-        return False  # a Unix socket has no address to be listed by
-    return any(parsed.version == network.version and parsed in network for network in settings.relay_from)
+        return on_unix_socket  # which has no address to be listed by
+    return any(parsed.version == network.version and parsed in network for network in networks)
 
 
 def _service(settings: ReceiveSettings) -> str:

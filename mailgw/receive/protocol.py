@@ -60,7 +60,7 @@ BACKLOG_OCTETS = 1024 * 1024
 ANSWER_SECONDS = 240.0
 
 _BROKEN = Reply(421, "4.3.0", ("Local problem, closing the connection",))
-_TOO_MANY = Reply(421, "4.7.0", ("Too many connections, please try again later",))
+_TOO_MANY = Verdict("sessions", "", Reply(421, "4.7.0", ("Too many connections, please try again later",)))
 
 
 class SessionTransport(Shape):
@@ -106,15 +106,10 @@ class EsmtpProtocol(Protocol):
         self.factory.note(fact.Connected(client.session_id, client.role.value, client.address, client.port))
         self._timer = self._clock.callLater(self._limits[Awaiting.COMMAND], self._time_is_up)
         self.transport.registerProducer(self, True)
-        admitted = self.factory.sessions.add(self)
-        if client.role is Role.SUBMISSIONS:
-            if not admitted:
-                self._session.why = "refused"
-                self._close()
-                return
-            self._start_tls()
-            return
-        self._greet(admitted)
+        if self.factory.sessions.add(self):
+            self.factory.tasks.spawn("admission", self._admit())
+        else:
+            self._turn_away(_TOO_MANY)
 
     def dataReceived(self, octets: bytes) -> None:
         self._heard = self._clock.seconds()
@@ -132,6 +127,7 @@ class EsmtpProtocol(Protocol):
         if self._task is not None and not self._session.is_committing:
             self._task.cancel()
         self.factory.sessions.discard(self)
+        self.factory.tasks.spawn("admission", self._session.standing.leave())
         client = self._session.client
         if self._in_handshake:
             self.factory.note(fact.TlsFailed(client.session_id, client.address, _reason_text(reason)))
@@ -151,7 +147,7 @@ class EsmtpProtocol(Protocol):
             fact.TlsStarted(client.session_id, client.address, tls.version, tls.cipher, tls.certificate_names)
         )
         if client.role is Role.SUBMISSIONS:
-            self._greet(admitted=True)
+            self._greet()
         else:
             self._dialog.tls_started()
             self._pump()
@@ -191,14 +187,32 @@ class EsmtpProtocol(Protocol):
             parsed = ip_address(address.partition("%")[0])
             address = str(getattr(parsed, "ipv4_mapped", None) or parsed)
         old = self._session.client
-        return Client(old.session_id, old.role, address, port, self.factory.may_relay(address))
+        may_relay, is_trusted = self.factory.known_as(address)
+        return Client(old.session_id, old.role, address, port, may_relay, is_trusted=is_trusted)
 
-    def _greet(self, admitted: bool) -> None:
-        if admitted:
-            self._dialog.greet(self.factory.greeting)
+    async def _admit(self) -> None:
+        """The client is known: is there room for it?"""
+        verdict = await self._session.standing.enter(self._session.client)
+        if self._lost:
+            return
+        if verdict is not None:
+            self._turn_away(verdict)
+        elif self._session.client.role is Role.SUBMISSIONS:
+            self._start_tls()
         else:
-            self._session.why = "refused"
-            self._dialog.greet(_TOO_MANY)
+            self._greet()
+
+    def _turn_away(self, verdict: Verdict) -> None:
+        reply = self._session.reject(Stage.CONNECT, verdict)
+        self._session.why = "refused"
+        if self._session.client.role is Role.SUBMISSIONS:
+            self._close()  # before TLS there is nothing that it would understand
+            return
+        self._dialog.greet(reply)
+        self._flush()
+
+    def _greet(self) -> None:
+        self._dialog.greet(self.factory.greeting)
         self._flush()
 
     def _start_tls(self) -> None:

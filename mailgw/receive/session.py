@@ -19,6 +19,7 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.reply import Reply
 from mailgw.policy.rules.relay import RecipientRule, may_relay
 from mailgw.policy.verdict import Facts, Stage, Verdict
+from mailgw.receive.admission import Standing
 from mailgw.receive.transaction import Transaction
 from mailgw.wire import smtp_replies
 from mailgw.wire.smtp_server import (
@@ -58,6 +59,7 @@ class Session:
         self.why = "lost"
         self.is_committing = False
         self.is_leaving = False
+        self.standing = Standing(factory.counters)
         self._factory = factory
 
     def react(self, event: Event) -> Reaction:
@@ -152,13 +154,15 @@ class Session:
         if self.is_leaving:
             self.why = "shutdown"
             return smtp_replies.SHUTTING_DOWN
-        if self._factory.chain.has_rules(Stage.MAIL):
+        if self.standing.is_counted(self.client) or self._factory.chain.has_rules(Stage.MAIL):
             return self._judge_mail(mail)
         self._begin(mail)
         return smtp_replies.SENDER_OK
 
     async def _judge_mail(self, mail: Mail) -> Reply:
-        verdict = await self._factory.chain.judge(Stage.MAIL, Facts(self.client, mail.path))
+        verdict = await self.standing.message(self.client)
+        if verdict is None:
+            verdict = await self._factory.chain.judge(Stage.MAIL, Facts(self.client, mail.path))
         if verdict.reply is not None:
             return self.reject(Stage.MAIL, verdict, mail.path)
         self._begin(mail)

@@ -28,7 +28,8 @@ RFC_TIME_LIMITS = TimeLimits(command=300.0, data_block=180.0, handshake=60.0, cl
 
 @attrs.frozen
 class ReceiveSettings:
-    """One listener.  ``hostname`` in lower case; ``postmaster`` is where the bare ``<Postmaster>`` goes."""
+    """One listener.  ``hostname`` in lower case; ``postmaster`` is where the bare ``<Postmaster>`` goes;
+    no limit per address is for ``trusted_clients``."""
 
     role: Role
     hostname: str
@@ -39,6 +40,7 @@ class ReceiveSettings:
     errors: int
     postmaster: Mailbox
     time_limits: TimeLimits
+    trusted_clients: Sequence[IPv4Network | IPv6Network]
 
 
 class Intake(Protocol):

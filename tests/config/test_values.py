@@ -6,6 +6,7 @@ import pytest
 
 from mailgw.config import values
 from mailgw.mail.address import Mailbox
+from mailgw.policy.limits import Rate
 
 
 class Colour(enum.Enum):
@@ -25,6 +26,8 @@ GOOD: list[tuple[Callable[[object], object], object, object]] = [
     (values.duration, "1.5h", 5400.0),
     (values.duration, "5d", 432000.0),
     (values.duration, "2 w", 1209600.0),
+    (values.rate, "30/1m", Rate(30, 60.0)),
+    (values.rate, "1000 / 1 h", Rate(1000, 3600.0)),
     (values.size, 52428800, 52428800),
     (values.size, "50MiB", 52428800),
     (values.size, "512 KiB", 524288),
@@ -79,6 +82,11 @@ BAD: list[tuple[Callable[[object], object], object, str]] = [
     (values.duration, "0s", "a duration such as"),
     (values.duration, "-5m", "a duration such as"),
     (values.duration, "5min", "a duration such as"),
+    (values.rate, "30", "a rate such as"),
+    (values.rate, "0/1m", "a rate such as"),
+    (values.rate, "30/0s", "a rate such as"),
+    (values.rate, "1.5/1m", "a rate such as"),
+    (values.rate, 30, "a rate such as"),
     (values.size, "50MB", "50MiB"),
     (values.size, 0, "a size"),
     (values.size, -1, "a size"),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from ipaddress import ip_network
 
+import attrs
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
@@ -18,10 +19,12 @@ from mailgw.mail.ports import Draft
 from mailgw.mail.reply import Reply
 from mailgw.net.tasks import TaskGroup
 from mailgw.policy.chain import Chain, Rule
+from mailgw.policy.limits import CounterSettings, Limits, Rate
 from mailgw.policy.rules.loop import LoopRule
 from mailgw.policy.rules.relay import Reach, RelayRule
 from mailgw.policy.rules.sender import SenderRule
 from mailgw.policy.verdict import Facts, Stage, Verdict
+from mailgw.receive.admission import OwnCounters
 from mailgw.receive.factory import EsmtpFactory, Sessions
 from mailgw.receive.protocol import EsmtpProtocol
 from mailgw.receive.settings import RFC_TIME_LIMITS, ReceiveSettings
@@ -30,6 +33,17 @@ from tests.driving import result_of
 
 CLIENT = IPv4Address("TCP", "192.0.2.1", 4711)
 NOW = 1_700_000_000.0
+
+
+COUNTERS = CounterSettings(
+    sessions_per_address=100,
+    sessions_per_network=100,
+    connections_per_address=Rate(100, 1.0),
+    messages_per_address=Rate(1000, 1.0),
+    messages_per_login=Rate(1000, 1.0),
+    logins_per_address=Rate(1000, 1.0),
+    logins_per_login=Rate(1000, 1.0),
+)
 
 
 class Transport(StringTransport):
@@ -93,6 +107,8 @@ class Listener:
         rules: Sequence[Rule] | None = None,
         sessions: int = 100,
         message_octets: int = 10_000_000,
+        trusted_clients: Sequence[str] = (),
+        **counters: object,
     ) -> None:
         self.clock = Clock()
         self.spool = MemorySpool(lambda: NOW)
@@ -110,7 +126,9 @@ class Listener:
             errors=5,
             postmaster=Mailbox("admin", "example.org"),
             time_limits=RFC_TIME_LIMITS,
+            trusted_clients=tuple(map(ip_network, trusted_clients)),
         )
+        self.counters = OwnCounters(Limits(attrs.evolve(COUNTERS, **counters)), self.clock.seconds)
         default: Sequence[Rule] = (SenderRule(), RelayRule(self.reach), LoopRule())
         self.factory = EsmtpFactory(
             settings,
@@ -118,6 +136,7 @@ class Listener:
             self.intake,
             self.journal,
             self.sessions,
+            self.counters,
             TaskGroup(self.failed),
             self.clock,
             lambda: NOW,

@@ -1,0 +1,88 @@
+"""A session's standing with the limits across sessions, and the counters of this process behind their port.
+
+Rules:
+    Limits per address are not for ``trusted_clients``, nor for clients of a Unix socket.
+    What is over a limit is told so with a 4yz and a time, since an honest client may be over it too.
+"""
+
+from collections.abc import Callable
+
+from mailgw.mail.envelope import Client
+from mailgw.mail.ports import Counters, Excess
+from mailgw.mail.reply import Reply
+from mailgw.policy.limits import Limits
+from mailgw.policy.verdict import Verdict
+
+
+class OwnCounters:
+    """``mail.ports.Counters`` where one process has all connections: its answers are there at once."""
+
+    def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
+        self._limits = limits
+        self._now = now
+
+    async def enter(self, address: str) -> Excess | None:
+        return self._limits.enter(address, self._now())
+
+    async def leave(self, address: str) -> None:
+        self._limits.leave(address)
+
+    async def message(self, address: str | None, login: str | None) -> Excess | None:
+        return self._limits.message(address, login, self._now())
+
+
+class Standing:
+    """One session's.  ``enter`` once, when its address is known for good; ``leave`` at its end, whatever came
+    before."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._address: str | None = None
+        self._has_left = False
+
+    async def enter(self, client: Client) -> Verdict | None:
+        """None where there is room, else what is to be said."""
+        if client.is_trusted:
+            return None
+        excess = await self._counters.enter(client.address)
+        if excess is not None:
+            return objection(excess)
+        self._address = client.address
+        if self._has_left:  # while the counters' owner was asked
+            await self._counters.leave(client.address)
+        return None
+
+    async def leave(self) -> None:
+        self._has_left = True
+        address, self._address = self._address, None
+        if address is not None:
+            await self._counters.leave(address)
+
+    def is_counted(self, client: Client) -> bool:
+        """Whether ``message`` has anything to ask: most clients on the way of much mail are trusted."""
+        return client.login is not None or not client.is_trusted
+
+    async def message(self, client: Client) -> Verdict | None:
+        """None where one more message is within the rates, else what is to be said at MAIL."""
+        excess = await self._counters.message(None if client.is_trusted else client.address, client.login)
+        return None if excess is None else objection(excess)
+
+
+def objection(excess: Excess) -> Verdict:
+    """The limit's name is for the journal, its words for the client."""
+    when = f"try again in {_time_text(excess.seconds)}" if excess.seconds else "close some, or try again later"
+    return Verdict(excess.limit, "", Reply(421, "4.7.0", (f"{_WORDS[excess.limit]}: {when}",)))
+
+
+def _time_text(seconds: float) -> str:
+    whole = max(1, round(seconds + 0.5))
+    return f"{whole} seconds" if whole < 120 else f"{(whole + 59) // 60} minutes"
+
+
+_WORDS = {
+    "sessions_per_address": "Too many connections from your address",
+    "sessions_per_network": "Too many connections from your network",
+    "connections_per_address": "Your address connects too often",
+    "messages_per_address": "Too many messages from your address",
+    "messages_per_login": "Too many messages from this login",
+}

@@ -1,0 +1,134 @@
+"""Limits across sessions: what the client sees at n and at n + 1, and who is not counted."""
+
+import pytest
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+
+from mailgw.mail import event as fact
+from mailgw.mail.envelope import Role
+from mailgw.mail.ports import Excess
+from mailgw.policy.limits import Rate
+from tests.receive.listening import Listener, Session
+
+GREETING = "220 mx.example.org ESMTP mailgw ready\r\n"
+MAIL = "MAIL FROM:<a@client.test>"
+
+
+def at(address: str) -> IAddress:
+    kind = IPv6Address if ":" in address else IPv4Address
+    return kind("TCP", address, 1024)
+
+
+def greeted(listener: Listener, address: str) -> tuple[Session, str]:
+    session = listener.connect(at(address))
+    return session, session.take()
+
+
+def test_sessions_of_one_address() -> None:
+    listener = Listener(sessions_per_address=2)
+    first, said = greeted(listener, "192.0.2.1")
+    assert said == GREETING
+    assert greeted(listener, "192.0.2.1")[1] == GREETING
+    third, said = greeted(listener, "192.0.2.1")
+    assert said == "421 4.7.0 Too many connections from your address: close some, or try again later\r\n"
+    assert third.transport.disconnecting
+    assert greeted(listener, "192.0.2.2")[1] == GREETING
+    third.lose()
+    assert greeted(listener, "192.0.2.1")[1].startswith("421"), "it had not been let in, so nobody left"
+    first.lose()
+    assert greeted(listener, "192.0.2.1")[1] == GREETING
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside"),
+    [
+        (("192.0.2.1", "192.0.2.200", "192.0.2.77"), "192.0.3.1"),
+        (("2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:ff::1"), "2001:db8:0:100::1"),
+    ],
+)
+def test_sessions_of_one_network(inside: tuple[str, ...], outside: str) -> None:
+    listener = Listener(sessions_per_network=2)
+    assert [greeted(listener, address)[1][:3] for address in (*inside, outside)] == ["220", "220", "421", "220"]
+
+
+def test_a_host_has_all_addresses_of_its_64() -> None:
+    listener = Listener(sessions_per_address=1)
+    addresses = ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")
+    assert [greeted(listener, address)[1][:3] for address in addresses] == ["220", "421", "220"]
+
+
+def test_a_mapped_address_is_counted_as_what_it_is() -> None:
+    listener = Listener(sessions_per_address=1)
+    assert [greeted(listener, a)[1][:3] for a in ("::ffff:192.0.2.1", "192.0.2.1")] == ["220", "421"]
+
+
+def test_the_rate_of_connections() -> None:
+    listener = Listener(connections_per_address=Rate(2, 60.0))
+    for _ in range(2):
+        session, said = greeted(listener, "192.0.2.1")
+        assert said == GREETING
+        session.lose()
+    said = greeted(listener, "192.0.2.1")[1]
+    assert said == "421 4.7.0 Your address connects too often: try again in 30 seconds\r\n"
+    listener.clock.advance(30.0)
+    assert [greeted(listener, "192.0.2.1")[1][:3] for _ in range(2)] == ["220", "421"]
+
+
+def test_who_is_turned_away_is_in_the_journal() -> None:
+    listener = Listener(sessions_per_address=1)
+    greeted(listener, "192.0.2.1")
+    refused, _ = greeted(listener, "192.0.2.1")
+    refused.lose()
+    [rejected] = [e for e in listener.journal.events if isinstance(e, fact.Rejected)]
+    assert (rejected.stage, rejected.rule, rejected.code) == ("CONNECT", "sessions_per_address", 421)
+    assert listener.journal.events[-1] == fact.Disconnected("s2", "192.0.2.1", "refused", 0.0, 0)
+
+
+def test_trusted_clients_are_not_counted() -> None:
+    listener = Listener(
+        sessions_per_address=1, connections_per_address=Rate(1, 60.0), messages_per_address=Rate(1, 60.0),
+        trusted_clients=["192.0.2.0/24"],
+    )
+    for _ in range(3):
+        session, said = greeted(listener, "192.0.2.1")
+        assert said == GREETING
+        assert session.codes("EHLO c.test", MAIL, "RSET", MAIL) == ["250", "250", "250", "250"]
+    assert [greeted(listener, "198.51.100.1")[1][:3] for _ in range(2)] == ["220", "421"]
+
+
+def test_clients_of_a_unix_socket_are_not_counted() -> None:
+    listener = Listener(role=Role.LMTP, sessions_per_address=1)
+    said = [listener.connect(UNIXAddress("/run/lmtp")).take()[:3] for _ in range(3)]
+    assert said == ["220", "220", "220"]
+
+
+def test_the_rate_of_messages_of_an_address() -> None:
+    listener = Listener(messages_per_address=Rate(2, 60.0))
+    session, _ = greeted(listener, "192.0.2.1")
+    assert session.codes("EHLO c.test", MAIL, "RSET", MAIL, "RSET") == ["250"] * 5
+    said = session.say(MAIL)
+    assert said == "421 4.7.0 Too many messages from your address: try again in 30 seconds\r\n"
+    assert session.transport.disconnecting
+    other, _ = greeted(listener, "192.0.2.1")
+    listener.clock.advance(30.0)
+    assert other.codes("EHLO c.test", MAIL, "RSET", MAIL) == ["250", "250", "250", "421"]
+
+
+def test_a_session_lost_while_the_owner_of_the_counters_is_asked_has_left() -> None:
+    listener = Listener(sessions_per_address=1)
+    asked: Deferred[None] = Deferred()
+    enter = listener.counters.enter
+
+    async def slowly(address: str) -> Excess | None:
+        await asked
+        return await enter(address)
+
+    listener.counters.enter = slowly  # type: ignore[method-assign]
+    session, said = greeted(listener, "192.0.2.1")
+    assert said == ""
+    session.lose()
+    asked.callback(None)
+    listener.counters.enter = enter  # type: ignore[method-assign]
+    assert session.take() == ""
+    assert greeted(listener, "192.0.2.1")[1] == GREETING
