@@ -23,6 +23,7 @@ COMMAND_LINE_OCTETS = 2048
 AUTH_LINE_OCTETS = 12288
 SASL_MECHANISMS = ("PLAIN", "LOGIN")
 EXTENSIONS: frozenset[str] = frozenset()
+HOLD_SECONDS = 30 * 86400
 
 LogIn = Callable[[str, str], Awaitable[str | None]]
 """Name and password to the account's address, or None.  TemporaryFault where nobody can tell now."""
@@ -119,6 +120,7 @@ class EsmtpFactory(SMTPFactory):
             errors_per_session=settings.errors,
             sasl_mechanisms=SASL_MECHANISMS,
             extensions=EXTENSIONS,
+            hold_seconds=HOLD_SECONDS,
         )
         limits = settings.time_limits
         self.time_limits = {

@@ -7,7 +7,9 @@ import attrs
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType, Role
+from mailgw.mail.parameters import RcptParameters
 from mailgw.mail.reply import Reply
+from mailgw.wire.smtp_parameters import Asked
 
 
 @attrs.frozen
@@ -21,7 +23,7 @@ class DialogSettings:
     is how many bad commands and failed logins are answered before 421.  ``sasl_mechanisms``
     are offered by the submission roles once TLS is on, never otherwise.  ``extensions`` are the ESMTP keywords
     that this listener offers beside those (SMTPUTF8, DSN ...): a word or a parameter whose keyword is not among
-    them is unknown here.
+    them is unknown here.  ``hold_seconds`` is the longest time that FUTURERELEASE announces.
     """
 
     hostname: str
@@ -34,13 +36,14 @@ class DialogSettings:
     errors_per_session: int
     sasl_mechanisms: tuple[str, ...]
     extensions: frozenset[str]
+    hold_seconds: int
 
 
 # --- events: what the client did.  "Owed" ones want exactly one answer before the next event. ------------------
 
 @attrs.frozen
 class Hello:
-    """Owed: ``accept_hello()``, or ``answer`` with a refusal.  A transaction that was open is dropped.
+    """Owed: ``accept_hello(now)``, or ``answer`` with a refusal.  A transaction that was open is dropped.
 
     ``name`` is what the client calls itself: 1 to 255 printable ASCII characters without a space (others came
     as ``?``), not checked further.  ``extended`` for EHLO and LHLO.
@@ -67,11 +70,15 @@ class Credentials:
 
 @attrs.frozen
 class Mail:
-    """Owed: ``answer``.  ``path`` None is ``<>``.  ``size`` is the client's own estimate, None without one."""
+    """Owed: ``answer``.  ``path`` None is ``<>``.  ``size`` is the client's own estimate, None without one.
+
+    ``asked`` is what it wants done, for ``smtp_parameters.mail_parameters`` to date and to judge.
+    """
 
     path: Mailbox | None
     body_type: BodyType
     size: int | None
+    asked: Asked
 
 
 @attrs.frozen
@@ -79,6 +86,7 @@ class Rcpt:
     """Owed: ``answer``.  ``path`` may be the bare ``<Postmaster>``.  A refusal leaves the transaction as it was."""
 
     path: Mailbox
+    parameters: RcptParameters
 
 
 @attrs.frozen
