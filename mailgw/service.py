@@ -289,6 +289,8 @@ class MailGateway(MultiService):
             relay_from=listener.relay_from,
             tls=None if listener.certificate is None else tls[listener.certificate],
             message_octets=config.limits.message_octets,
+            chunk_octets=config.limits.chunk_octets,
+            content=config.limits.content,
             recipients=config.limits.recipients,
             errors=config.limits.errors,
             postmaster=self._postmaster,

@@ -44,6 +44,7 @@ from mailgw.queue.schedule import RetrySettings
 from mailgw.spool.settings import SpoolSettings
 from mailgw.store.journal import JournalSettings
 from mailgw.store.passwd import read_accounts
+from mailgw.wire.content import ContentRules
 
 INLINE_OCTETS = 1 << 16  # DESIGN: larger bodies are files of their own
 NODE = "0"  # one process, one shard
@@ -82,6 +83,12 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         ),
         limits=LimitSettings(
             message_octets=limits.message_octets,
+            chunk_octets=limits.chunk_octets or limits.message_octets,
+            content=ContentRules(
+                line_octets=limits.content_line_octets,
+                header_octets=limits.header_octets,
+                bare_line_ends=document.content.bare_line_ends,
+            ),
             recipients=limits.recipients,
             errors=limits.errors,
             sessions=limits.sessions,

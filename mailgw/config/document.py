@@ -20,6 +20,7 @@ from mailgw.deliver.smtp_settings import TlsMode
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 from mailgw.policy.limits import Rate
+from mailgw.wire.content import BareLineEnds
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 KIB, MIB = 1 << 10, 1 << 20
@@ -123,6 +124,9 @@ class RetryTable(Table):
 @attrs.frozen
 class LimitsTable(Table):
     message_octets: int = key(values.size, 50 * MIB)
+    chunk_octets: int | None = key(values.size, None)
+    header_octets: int = key(values.size, 256 * KIB)
+    content_line_octets: int = key(values.line_size, MIB)
     recipients: int = key(values.count, 1000)
     errors: int = key(values.count, 20)
     sessions: int = key(values.count, 1000)
@@ -138,6 +142,11 @@ class LimitsTable(Table):
     data_timeout: float = key(values.duration, 3 * MINUTE)
     attempt_timeout: float = key(values.duration, HOUR)
     stop_timeout: float = key(values.duration, 20.0)
+
+
+@attrs.frozen
+class ContentTable(Table):
+    bare_line_ends: BareLineEnds = key(values.choice(BareLineEnds), BareLineEnds.REFUSE)
 
 
 @attrs.frozen
@@ -216,6 +225,7 @@ class Document(Table):
     backend: Mapping[str, BackendTable] = part(named(backend), attrs.Factory(dict))
     retry: RetryTable = part(table(RetryTable), attrs.Factory(RetryTable))
     limits: LimitsTable = part(table(LimitsTable), attrs.Factory(LimitsTable))
+    content: ContentTable = part(table(ContentTable), attrs.Factory(ContentTable))
     journal: JournalTable = part(table(JournalTable), attrs.Factory(JournalTable))
     dns: DnsTable = part(table(DnsTable), attrs.Factory(DnsTable))
     api: None = later()

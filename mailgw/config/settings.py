@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.queue.schedule import RetrySettings
     from mailgw.spool.settings import SpoolSettings
     from mailgw.store.journal import JournalSettings
+    from mailgw.wire.content import ContentRules
 
 Network: TypeAlias = IPv4Network | IPv6Network
 Networks: TypeAlias = tuple[Network, ...]
@@ -58,7 +59,8 @@ class ListenSettings:
 
 @attrs.frozen
 class LimitSettings:
-    """``message_octets`` is what EHLO says as SIZE; ``recipients`` per message; ``errors`` per session, then 421;
+    """``message_octets`` is what EHLO says as SIZE; ``chunk_octets`` of one BDAT; ``content``'s own limits and rules;
+    ``recipients`` per message; ``errors`` per session, then 421;
     ``sessions`` at once over all listeners, then 421; ``counters`` for each address, network and login;
     ``reserve_octets`` of free space that mail never touches;
     ``command_seconds`` to wait for a client's next command, ``data_seconds`` for the next octets of content
@@ -66,6 +68,8 @@ class LimitSettings:
     for one delivery."""
 
     message_octets: int
+    chunk_octets: int
+    content: ContentRules
     recipients: int
     errors: int
     sessions: int

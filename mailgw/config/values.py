@@ -106,6 +106,14 @@ def size(value: object) -> int:
     return octets
 
 
+def line_size(value: object) -> int:
+    """Octets of one line of content with its CRLF: RFC 5321 s4.5.3.1.6 lets nobody take less than 1000."""
+    octets = size(value)
+    if octets < 1000:
+        raise ValueError(f"expected at least 1000 octets (RFC 5321 s4.5.3.1.6), not {said(value)}")
+    return octets
+
+
 def choice(kind: type[E]) -> Callable[[object], E]:
     """One of an enum's words."""
     words = [member.value for member in kind]

@@ -19,7 +19,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9.\-_:\[\]]")
 
 
-def header_end(content: bytes, start: int = 0) -> int:
+def header_end(content: bytes | bytearray, start: int = 0) -> int:
     """The index behind the empty line that ends the header, or -1 where ``content`` holds no such line.
 
     ``start`` is where an earlier look ended; it may point into the middle of a line end.

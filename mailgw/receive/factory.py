@@ -22,8 +22,7 @@ COMMAND_LINE_OCTETS = 2048
 # RFC 4954 s4
 AUTH_LINE_OCTETS = 12288
 SASL_MECHANISMS = ("PLAIN", "LOGIN")
-EXTENSIONS: frozenset[str] = frozenset()
-HOLD_SECONDS = 30 * 86400
+EXTENSIONS: frozenset[str] = frozenset({"CHUNKING", "LIMITS"})
 
 LogIn = Callable[[str, str], Awaitable[str | None]]
 """Name and password to the account's address, or None.  TemporaryFault where nobody can tell now."""
@@ -120,7 +119,9 @@ class EsmtpFactory(SMTPFactory):
             errors_per_session=settings.errors,
             sasl_mechanisms=SASL_MECHANISMS,
             extensions=EXTENSIONS,
-            hold_seconds=HOLD_SECONDS,
+            content=settings.content,
+            chunk_octets=settings.chunk_octets,
+            messages=None,
         )
         limits = settings.time_limits
         self.time_limits = {

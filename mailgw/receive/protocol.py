@@ -250,7 +250,7 @@ class EsmtpProtocol(Protocol):
 
     def _give(self, reply: Reply) -> None:
         if reply is HELLO_ACCEPTED:
-            self._dialog.accept_hello(self.factory.wall_clock())
+            self._dialog.accept_hello()
         else:
             self._dialog.answer(reply)
 

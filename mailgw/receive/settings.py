@@ -11,6 +11,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 from mailgw.mail.message import Claim, Destination
 from mailgw.mail.ports import Draft
+from mailgw.wire.content import ContentRules
 
 
 @attrs.frozen
@@ -36,6 +37,8 @@ class ReceiveSettings:
     relay_from: Sequence[IPv4Network | IPv6Network]
     tls: IOpenSSLServerConnectionCreator | None
     message_octets: int
+    chunk_octets: int
+    content: ContentRules
     recipients: int
     errors: int
     postmaster: Mailbox

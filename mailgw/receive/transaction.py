@@ -1,7 +1,7 @@
 """One envelope and one draft: from MAIL to the durable commit (RFC 5321 s3.3, s4.4; RFC 6409 s8).
 
-Content streams into the draft; only the header is gathered, up to ``MAX_HEADER_OCTETS``, because the trace
-goes on top of it, loops are counted in it, and submission completes it.
+Content streams into the draft; only the header is gathered, because the trace goes on top of it, loops are
+counted in it, and submission completes it.  The dialog bounds it (``header_octets``).
 """
 
 import re
@@ -22,9 +22,6 @@ from mailgw.mail.message import Arrival, Claim, Destination
 from mailgw.mail.ports import Draft, WallClock
 from mailgw.receive.settings import Intake
 
-# A header that is longer is not gathered further: what came so far is judged, the rest streams on.
-# 100 Received fields and the longest recipient lists stay far below it.
-MAX_HEADER_OCTETS = 256 * 1024
 # The first line of a message in an mbox file, perhaps quoted once more on its way.
 _MBOX_FROM = re.compile(rb">*From [^\r\n]*\r\n")
 
@@ -55,8 +52,7 @@ class Transaction:
         self._intake = intake
         self._destinations: dict[Mailbox, Destination] = {}
         self._draft: Draft | None = None
-        self._gathered: list[bytes] | None = []
-        self._gathered_octets = 0
+        self._gathered: bytes | bytearray | None = b""
         self._client = client
         self._hostname = ""
         self._now = 0.0
@@ -90,19 +86,21 @@ class Transaction:
         if self._gathered is None:
             self._draft.write(chunk)
             return
-        looked = self._gathered_octets
-        self._gathered.append(chunk)
-        self._gathered_octets += len(chunk)
-        if len(self._gathered) > 1:
-            self._gathered = [b"".join(self._gathered)]
-        end = header_end(self._gathered[0], looked)
-        if end >= 0 or self._gathered_octets > MAX_HEADER_OCTETS:
-            self._begin_body(end if end >= 0 else self._gathered_octets)
+        looked = len(self._gathered)
+        if not looked:
+            self._gathered = chunk  # most messages bring their header in one
+        else:
+            if isinstance(self._gathered, bytes):
+                self._gathered = bytearray(self._gathered)
+            self._gathered += chunk
+        end = header_end(self._gathered, looked)
+        if end >= 0:
+            self._begin_body(end)
 
     def end_content(self) -> None:
         """Content is complete: ``header`` is what it will be."""
         if self._gathered is not None:
-            self._begin_body(self._gathered_octets)
+            self._begin_body(len(self._gathered))
 
     async def drained(self) -> None:
         """Return when the disk has caught up.  TemporaryFault where it refused."""
@@ -137,7 +135,7 @@ class Transaction:
     def _begin_body(self, end: int) -> None:
         assert self._draft is not None
         assert self._gathered is not None
-        content = self._gathered[0] if self._gathered else b""
+        content = bytes(self._gathered)
         self._gathered = None
         if _MBOX_FROM.match(content):
             # An mbox separator that some program sent along: behind our trace it would end the header.

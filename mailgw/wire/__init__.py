@@ -8,11 +8,14 @@ same events.
 A map:
     lines           strict CRLF lines with a limit, in step again after every bad one
     dots            the content after DATA: unstuffed, in chunks, ended by CRLF.CRLF alone
+    content         what content must keep to, by DATA or BDAT: line ends, lengths, sizes
     smtp_grammar    the commands' arguments: paths, parameters, names
     smtp_replies    what the server says of its own accord
     sasl            PLAIN and LOGIN
     smtp_events     what the server's dialog tells its shell
     smtp_auth       AUTH, which the server's dialog drives
+    smtp_content    the server's content part: DATA and BDAT
+    smtp_turns      whose turn it is in a session, what is owed and what is said
     smtp_server     the server's dialog: order, state, and whose turn it is
     stuffing        dots the other way
     reply_reader    replies as the client reads them
@@ -20,5 +23,5 @@ A map:
 
 A dialog never raises for what a peer sends.  ``LocalProtocolError`` out of one is a bug of its caller.
 
-Known faults: no CHUNKING, SMTPUTF8, DSN, BINARYMIME, or SCRAM yet.
+Known faults: no SMTPUTF8, DSN, or SCRAM yet.
 """

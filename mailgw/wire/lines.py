@@ -20,9 +20,13 @@ class LineFault(enum.Enum):
 
 
 class LineReader:
-    """Octets that were received and not yet looked at, taken line by line or all at once."""
+    """Octets that were received and not yet looked at, taken line by line or all at once.
+
+    ``fault_start`` is how the line began that a fault was told of last: its first four octets.
+    """
 
     def __init__(self) -> None:
+        self.fault_start = b""
         self._buffer = b""
         self._at = 0
         self._dropped = 0  # octets of a line that is too long, thrown away so far
@@ -49,10 +53,13 @@ class LineReader:
         self._at = end + 2
         octets = self._dropped + self._at - start
         if octets > limit:
+            if not self._dropped:
+                self.fault_start = self._buffer[start:start + 4]
             self._dropped = 0
             return LineFault.ENDLESS if octets > ENDLESS_FACTOR * limit + 1 else LineFault.TOO_LONG
         line = self._buffer[start:end]
         if b"\n" in line or b"\r" in line or b"\0" in line:
+            self.fault_start = line[:4]
             return LineFault.BARE
         return line
 
@@ -61,6 +68,12 @@ class LineReader:
         octets = self._buffer[self._at:] if self._at else self._buffer
         self._buffer = b""
         self._at = 0
+        return octets
+
+    def take_some(self, limit: int) -> bytes:
+        """The next octets that wait, ``limit`` at most."""
+        octets = self._buffer[self._at:self._at + limit]
+        self._at += len(octets)
         return octets
 
     def clear(self) -> None:
@@ -74,6 +87,8 @@ class LineReader:
             return None
         if self._dropped + waiting > ENDLESS_FACTOR * limit:
             return LineFault.ENDLESS
+        if not self._dropped:
+            self.fault_start = self._buffer[self._at:self._at + 4]
         # A CR at the end may be half of the CRLF that we look for.
         keep = 1 if self._buffer.endswith(b"\r") else 0
         self._dropped += waiting - keep

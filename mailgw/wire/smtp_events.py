@@ -7,9 +7,8 @@ import attrs
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType, Role
-from mailgw.mail.parameters import RcptParameters
 from mailgw.mail.reply import Reply
-from mailgw.wire.smtp_parameters import Asked
+from mailgw.wire.content import ContentRules
 
 
 @attrs.frozen
@@ -23,7 +22,8 @@ class DialogSettings:
     is how many bad commands and failed logins are answered before 421.  ``sasl_mechanisms``
     are offered by the submission roles once TLS is on, never otherwise.  ``extensions`` are the ESMTP keywords
     that this listener offers beside those (SMTPUTF8, DSN ...): a word or a parameter whose keyword is not among
-    them is unknown here.  ``hold_seconds`` is the longest time that FUTURERELEASE announces.
+    them is unknown here.  ``content`` says what content must keep to, and ``chunk_octets`` how much one BDAT may
+    bring.  ``messages`` is how many one session may bring, None for any number: EHLO says so (RFC 9422).
     """
 
     hostname: str
@@ -36,14 +36,16 @@ class DialogSettings:
     errors_per_session: int
     sasl_mechanisms: tuple[str, ...]
     extensions: frozenset[str]
-    hold_seconds: int
+    content: ContentRules
+    chunk_octets: int
+    messages: int | None
 
 
 # --- events: what the client did.  "Owed" ones want exactly one answer before the next event. ------------------
 
 @attrs.frozen
 class Hello:
-    """Owed: ``accept_hello(now)``, or ``answer`` with a refusal.  A transaction that was open is dropped.
+    """Owed: ``accept_hello()``, or ``answer`` with a refusal.  A transaction that was open is dropped.
 
     ``name`` is what the client calls itself: 1 to 255 printable ASCII characters without a space (others came
     as ``?``), not checked further.  ``extended`` for EHLO and LHLO.
@@ -70,15 +72,11 @@ class Credentials:
 
 @attrs.frozen
 class Mail:
-    """Owed: ``answer``.  ``path`` None is ``<>``.  ``size`` is the client's own estimate, None without one.
-
-    ``asked`` is what it wants done, for ``smtp_parameters.mail_parameters`` to date and to judge.
-    """
+    """Owed: ``answer``.  ``path`` None is ``<>``.  ``size`` is the client's own estimate, None without one."""
 
     path: Mailbox | None
     body_type: BodyType
     size: int | None
-    asked: Asked
 
 
 @attrs.frozen
@@ -86,30 +84,31 @@ class Rcpt:
     """Owed: ``answer``.  ``path`` may be the bare ``<Postmaster>``.  A refusal leaves the transaction as it was."""
 
     path: Mailbox
-    parameters: RcptParameters
 
 
 @attrs.frozen
 class Data:
     """Owed: ``answer`` with 354, or a refusal, which leaves the transaction as it was.
 
-    At least one recipient was accepted.
+    At least one recipient was accepted.  It comes for DATA and for the first BDAT, whose client never sees the 354;
+    a refusal it gets behind its chunk.
     """
 
 
 @attrs.frozen
 class Content:
-    """The next octets of the message, unstuffed, with CRLF line ends, never empty.  Nothing is owed."""
+    """The next octets of the message, unstuffed, never empty, with CRLF line ends but for BODY=BINARYMIME.  Nothing
+    is owed."""
 
     octets: bytes
 
 
 @attrs.frozen
 class ContentEnd:
-    """Owed: ``answer``, which LMTP's dialog sends once for each accepted recipient.  The transaction is over.
+    """Owed: ``answer``, which LMTP's dialog sends once for each accepted recipient, or there ``answer_each``.
 
-    With a ``fault`` (too large, bare CR or LF, a NUL) discard what came and answer with it; ``Content`` stopped
-    at the fault.
+    The transaction is over.  With a ``fault`` (too large, bare CR or LF, a NUL ...) discard what came and answer
+    with it; ``Content`` stopped at the fault.
     """
 
     fault: Reply | None
@@ -117,7 +116,8 @@ class ContentEnd:
 
 @attrs.frozen
 class Reset:
-    """RSET came and was answered: the transaction, which was open, is dropped.  Nothing is owed."""
+    """The transaction, which was open, is dropped: RSET came, or the last chunk of a message that was refused before
+    ``Data``.  It was answered.  Nothing is owed."""
 
 
 @attrs.frozen

@@ -29,6 +29,7 @@ NO_ARGUMENT: Final = Reply(501, "5.5.4", ("This command takes no argument",))
 WANTS_ARGUMENT: Final = Reply(501, "5.5.4", ("This command wants an argument",))
 BARE_OCTETS: Final = Reply(500, "5.5.2", ("Only CRLF ends a line; bare CR, LF and NUL are refused",))
 LINE_TOO_LONG: Final = Reply(500, "5.5.2", ("Line too long",))
+BAD_BDAT: Final = Reply(501, "5.5.4", ("Syntax: BDAT size [LAST]",))
 USE_LHLO: Final = Reply(502, "5.5.1", ("This is LMTP: say LHLO",))
 
 # --- faults of order -------------------------------------------------------------------------------
@@ -39,17 +40,22 @@ MAIL_FIRST: Final = Reply(503, "5.5.1", ("MAIL first",))
 NO_RECIPIENTS: Final = Reply(554, "5.5.1", ("No valid recipients",))
 NO_LMTP_RECIPIENTS: Final = Reply(503, "5.5.1", ("No valid recipients",))  # RFC 2033 s4.2: 503, a MUST
 NOT_IN_TRANSACTION: Final = Reply(503, "5.5.1", ("Not while a message is on its way",))
+AFTER_CHUNK: Final = Reply(503, "5.5.1", ("Only BDAT or RSET may follow BDAT",))  # RFC 3030 s2
+CHUNK_REFUSED_BEFORE: Final = Reply(503, "5.5.1", ("A chunk was refused; say RSET",))
+BINARY_WANTS_CHUNKS: Final = Reply(503, "5.5.1", ("BODY=BINARYMIME wants BDAT",))  # RFC 3030 s3
 
 # --- faults of measure -----------------------------------------------------------------------------
 TOO_LARGE: Final = Reply(552, "5.3.4", ("The message is larger than this server takes",))
 TOO_MANY_RECIPIENTS: Final = Reply(452, "4.5.3", ("Too many recipients; send the rest in another message",))
-BARE_CONTENT: Final = Reply(550, "5.6.0", ("The message has a bare CR, a bare LF or a NUL; lines end in CRLF",))
+CHUNK_TOO_LARGE: Final = Reply(552, "5.3.4", ("The chunk is larger than this server takes",))
+LARGE_HEADER: Final = Reply(552, "5.3.4", ("The message's header is larger than this server takes",))
+LONG_CONTENT_LINE: Final = Reply(554, "5.6.0", ("The message has a line that is longer than this server takes",))
+BARE_CONTENT: Final = Reply(550, "5.6.0", ("The message has a bare CR or LF; lines end in CRLF",))
+NUL_CONTENT: Final = Reply(550, "5.6.0", ("The message has a NUL",))
 
 # --- TLS and login ---------------------------------------------------------------------------------
 TLS_IS_ON: Final = Reply(503, "5.5.1", ("TLS is on already",))
 TLS_FIRST: Final = Reply(530, "5.7.0", ("Say STARTTLS first",))
-# RFC 8689 s4.1 lets the parameter stand under TLS alone; 5.7.10 is RFC 5248's "encryption needed"
-REQUIRETLS_IN_CLEAR: Final = Reply(530, "5.7.10", ("REQUIRETLS wants TLS here first: say STARTTLS",))
 ENCRYPTION_REQUIRED: Final = Reply(538, "5.7.11", ("Encryption required: say STARTTLS first",))
 AUTH_REQUIRED: Final = Reply(530, "5.7.0", ("Authentication required",))
 LOGGED_IN_ALREADY: Final = Reply(503, "5.5.1", ("Logged in already",))
@@ -63,4 +69,5 @@ TOO_MANY_ERRORS: Final = Reply(421, "4.7.0", ("Too many errors, closing the conn
 ENDLESS_LINE: Final = Reply(421, "4.7.0", ("A line without an end, closing the connection",))
 NOT_THIS_PROTOCOL: Final = Reply(421, "4.7.0", ("This is a mail server, closing the connection",))
 SENT_BEFORE_TLS: Final = Reply(503, "5.5.1", ("Nothing may follow STARTTLS before its answer",))
+CHUNK_WITHOUT_SIZE: Final = Reply(501, "5.5.4", ("BDAT wants a size of at most 10 digits, closing the connection",))
 SENT_BEFORE_CONTENT: Final = Reply(421, "4.5.0", ("Nothing may follow DATA before its answer",))

@@ -1,25 +1,25 @@
 """The server's side of one SMTP or LMTP session, without a socket (RFC 5321, 2033, 2920, 1870, 6152, 2034, 3207,
-4954, 6409; not done: CHUNKING, source routing, VRFY beyond 252, EXPN).
+3030, 4954, 6409, 9422; not done: SMTPUTF8, DSN, source routing, VRFY beyond 252, EXPN).
 
 Rules:
     Form, order and parameters are judged here and answered here; the shell sees legal events alone.
-    While an answer is owed nothing more is looked at, so pipelined commands are answered in their order.
     Nothing that came in clear counts under TLS, and what came between STARTTLS and TLS ends the session.
     AUTH exists for the submission roles, under TLS, and for nobody else.
     After a refused DATA, octets that were sent before the refusal may be content: the session ends, or a message's
-    text would be taken for commands (RFC 2920 s3.1 forbids them).
+    text would be taken for commands (RFC 2920 s3.1 forbids them).  A refused BDAT is read and dropped instead; one
+    whose size nobody can tell ends the session, too.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, assert_never
 
-from mailgw.mail.envelope import Role
+from mailgw.mail.envelope import BodyType, Role
 from mailgw.mail.errors import LocalProtocolError
 from mailgw.mail.reply import Reply
 from mailgw.wire import smtp_replies as replies
-from mailgw.wire.dots import ContentFault, DotReader
-from mailgw.wire.lines import LineFault, LineReader
+from mailgw.wire.lines import LineFault
 from mailgw.wire.smtp_auth import Login, Step
+from mailgw.wire.smtp_content import Incoming, parse_bdat
 from mailgw.wire.smtp_events import (
     NEED_DATA,
     PAUSED,
@@ -40,8 +40,8 @@ from mailgw.wire.smtp_events import (
     Signal,
     StartTls,
 )
-from mailgw.wire.smtp_grammar import parse_mail, parse_name, parse_rcpt, vrfy_fault
-from mailgw.wire.smtp_parameters import mail_keywords, offers, rcpt_keywords
+from mailgw.wire.smtp_grammar import MAIL_PARAMETERS, SUBMISSION_PARAMETERS, parse_mail, parse_name, parse_rcpt
+from mailgw.wire.smtp_turns import Turns
 
 __all__ = [
     "NEED_DATA", "PAUSED", "Awaiting", "Content", "ContentEnd", "Credentials", "Data", "Dialog", "DialogSettings",
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 
-class Dialog:
+class Dialog(Turns):
     """One session.  Not re-entrant; calls in a forbidden order raise ``LocalProtocolError``.
 
     The loop of a shell::
@@ -62,68 +62,26 @@ class Dialog:
 
     def __init__(self, settings: DialogSettings, tls: bool) -> None:
         """``tls``: the session is under TLS from its first octet (submissions)."""
-        self.awaiting: Awaiting = Awaiting.ANSWER
-        self._settings = settings
-        self._lines = LineReader()
-        self._output: list[bytes] = []
-        self._owed: type[Owed] | None = None
-        self._last: Event | None = None  # how an answer of ours ended the session
-        self._greeted = False
-        self._turned_away = False  # by a 554 greeting
-        self._errors = 0
+        super().__init__(settings)
         self._tls = tls
         self._login_required = settings.role.is_submission
-        self._mail_keywords = mail_keywords(settings.extensions, settings.role.is_submission)
-        self._rcpt_keywords = rcpt_keywords(settings.extensions)
-        self._smtputf8 = False  # the last MAIL said so
-        self._dots: DotReader | None = None
+        self._parameters = SUBMISSION_PARAMETERS if settings.role.is_submission else MAIL_PARAMETERS
+        self._incoming: Incoming | None = None
+        self._recipients = 0
         self._forget()
+
+    def _end(self) -> None:
+        super()._end()
+        self._login.abandon()
+        self._incoming = None
 
     def _forget(self) -> None:
         """All that the client said, but not its errors."""
         self._introduced = False
         self._extended = False
         self._login = Login(self._settings.sasl_mechanisms)
-        self._in_transaction = False
-        self._recipients = 0
+        self._drop_transaction()
         self._line_octets = self._line_limit()
-
-    @property
-    def is_closing(self) -> bool:
-        """The session is over: send ``output()``, then close.  What still comes in is dropped."""
-        return self.awaiting is Awaiting.NOTHING
-
-    @property
-    def awaits_tls(self) -> bool:
-        """A 220 was given to STARTTLS: send ``output()``, start TLS, and call ``tls_started`` when it stands."""
-        return self.awaiting is Awaiting.HANDSHAKE
-
-    @property
-    def backlog_octets(self) -> int:
-        """Octets received, but not yet looked at: pause the transport above a limit."""
-        return len(self._lines)
-
-    def greet(self, reply: Reply) -> None:
-        """Say the greeting, once, first of all: 220; 554, after which only QUIT is served; or 421, which closes."""
-        if self._greeted:
-            raise LocalProtocolError("greeted twice")
-        self._greeted = True
-        if self.awaiting is Awaiting.NOTHING:
-            return
-        self._say(reply)
-        if reply.code == 421:
-            self._end()
-            return
-        # RFC 5321 s3.1: after 554 the server waits for QUIT, and answers 503 to everything else.
-        self._turned_away = not reply.is_positive
-        self.awaiting = Awaiting.COMMAND
-
-    def receive(self, octets: bytes) -> None:
-        """Take what the client sent; ``next_event`` looks at it."""
-        if self.awaiting is Awaiting.HANDSHAKE:
-            raise LocalProtocolError("octets in clear after STARTTLS was accepted")
-        if self.awaiting is not Awaiting.NOTHING:
-            self._lines.receive(octets)
 
     def next_event(self) -> Event | Signal:
         """The next legal thing that the client did.  What is illegal was answered, and is no event."""
@@ -144,11 +102,8 @@ class Dialog:
             if event is not None:
                 return event
 
-    def accept_hello(self, now: float) -> None:
-        """Answer ``Hello`` with our name and, if extended, the extensions.
-
-        ``now`` in seconds since the epoch: FUTURERELEASE names a date.
-        """
+    def accept_hello(self) -> None:
+        """Answer ``Hello`` with our name and, if extended, the extensions."""
         if self.awaiting is Awaiting.NOTHING:
             return
         if self._owed is not Hello:
@@ -158,7 +113,7 @@ class Dialog:
         self._introduced = True
         self._line_octets = self._line_limit()
         hostname = self._settings.hostname
-        self._say(Reply(250, "", (hostname, *self._extensions(now)) if self._extended else (hostname,)))
+        self._say(Reply(250, "", (hostname, *self._extensions()) if self._extended else (hostname,)))
 
     def answer(self, reply: Reply) -> None:
         """Give the owed answer.  A 421 closes, whatever it answers.
@@ -167,12 +122,8 @@ class Dialog:
         """
         if self.awaiting is Awaiting.NOTHING:
             return
-        owed = self._owed
-        if owed is None:
-            raise LocalProtocolError(f"no answer is owed: {reply}")
+        owed = self._fitting(reply)
         positive = reply.is_positive
-        if positive and reply.code not in _POSITIVE[owed]:
-            raise LocalProtocolError(f"{reply} is no answer to {owed.__name__}")
         self._owed = None
         self.awaiting = Awaiting.COMMAND
         if reply.code == 421:
@@ -185,7 +136,7 @@ class Dialog:
             self._in_transaction = positive
             self._say(reply)
         elif owed is ContentEnd:
-            self._answer_content(reply)
+            self._answer_content([reply] * self._answers())
         elif owed is Data:
             self._answer_data(reply)
         elif owed is Credentials:
@@ -195,17 +146,17 @@ class Dialog:
         else:
             self._say(reply)  # a hello refused
 
-    def close(self, reply: Reply) -> None:
-        """Say a last word (421 4.4.2 for silence, 421 4.3.2 for a shutdown) and end the session at any time."""
-        if self.awaiting is not Awaiting.NOTHING:
-            self._say(reply)
-            self._end()
-
-    def output(self) -> bytes:
-        """Take the octets to send, b"" where there are none; what was taken is not given again."""
-        octets = b"".join(self._output)
-        self._output.clear()
-        return octets
+    def answer_each(self, answers: Sequence[Reply]) -> None:
+        """Answer ``ContentEnd`` for each accepted recipient, in their order (LMTP alone, RFC 2033 s4.2)."""
+        if self.awaiting is Awaiting.NOTHING:
+            return
+        for reply in answers:
+            self._fitting(reply)
+        if self._owed is not ContentEnd or len(answers) != self._answers():
+            raise LocalProtocolError(f"{len(answers)} answers are not what is owed")
+        self._owed = None
+        self.awaiting = Awaiting.COMMAND
+        self._answer_content(answers)
 
     def tls_started(self) -> None:
         """TLS stands: all that was learned before is forgotten (RFC 3207 s4.2)."""
@@ -222,16 +173,19 @@ class Dialog:
         if line is None:
             return NEED_DATA
         if isinstance(line, LineFault):
-            return self._refuse_line(line, replies.LINE_TOO_LONG)
+            start = self._lines.fault_start
+            return self._expel_if_chunk(start) or self._refuse_line(line, replies.LINE_TOO_LONG)
         verb, _, argument = line.partition(b" ")
         verb = verb.upper()
         # AUTH alone may be longer than other commands, by its initial response (RFC 4954 s4).
         if len(line) + 2 > self._settings.command_line_octets and verb != b"AUTH":
-            return self._refuse(replies.LINE_TOO_LONG)
-        if self._turned_away and verb != b"QUIT":
+            return self._expel_if_chunk(line) or self._refuse(replies.LINE_TOO_LONG)
+        if self._turned_away and verb not in (b"QUIT", b"BDAT"):
             return self._refuse(replies.NO_SERVICE)
         command = _COMMANDS.get(verb)
         if command is None:
+            if verb.startswith(b"BDAT"):  # BDAT, a tab, a number
+                return self._expel(replies.CHUNK_WITHOUT_SIZE)
             # A browser that was led here would send its whole request as commands.
             if verb in _FOREIGN:
                 return self._expel(replies.NOT_THIS_PROTOCOL)
@@ -240,20 +194,25 @@ class Dialog:
         return command(self, argument.strip(b" \t"))
 
     def _next_content(self) -> Event | Signal | None:
-        dots = self._dots
-        assert dots is not None
-        while not dots.ended:
-            octets = self._lines.take_all()
-            if not octets:
+        incoming = self._incoming
+        assert incoming is not None
+        while not incoming.has_ended:
+            octets = incoming.next(self._lines)
+            if octets is None:
                 return NEED_DATA
             self.awaiting = Awaiting.CONTENT
-            content, rest = dots.feed(octets)
-            if rest:
-                self._lines.receive(rest)
-            if content:
-                return Content(content)
-        self._dots = None
-        return self._owe(ContentEnd(_CONTENT_FAULTS[dots.fault]))
+            if octets:
+                return Content(octets)
+        if incoming.refusal is not None:
+            return self._refuse_chunk(incoming, incoming.refusal)
+        if incoming.is_complete and (octets := incoming.finish()):
+            return Content(octets)
+        if incoming.is_complete or incoming.fault is not None:
+            return self._owe(ContentEnd(incoming.fault))
+        assert incoming.chunk is not None
+        self._say(Reply(250, "2.0.0", (f"{incoming.chunk.size_octets} octets received",)))
+        self.awaiting = Awaiting.COMMAND
+        return None
 
     def _next_credentials(self) -> Event | Signal | None:
         line = self._lines.take_line(self._settings.auth_line_octets)
@@ -321,38 +280,66 @@ class Dialog:
             return self._refuse(replies.AUTH_REQUIRED if self._tls else replies.TLS_FIRST)
         if self._in_transaction:
             return self._refuse(replies.NESTED_MAIL)
-        mail = parse_mail(argument, self._mail_keywords)
+        mail = parse_mail(argument, self._parameters)
         if isinstance(mail, Reply):
             return self._refuse(mail)
-        if mail.asked.require_tls and not self._tls:
-            return self._refuse(replies.REQUIRETLS_IN_CLEAR)
         if mail.size is not None and mail.size > self._settings.message_octets:
             self._say(replies.TOO_LARGE)  # RFC 1870 s6.1
             return None
         self._recipients = 0
-        self._smtputf8 = mail.asked.smtputf8
-        return self._owe(Mail(mail.path, mail.body_type, mail.size, mail.asked))
+        self._is_binary = mail.body_type is BodyType.BINARY
+        return self._owe(Mail(mail.path, mail.body_type, mail.size))
 
     def _rcpt(self, argument: bytes) -> Event | None:
         if not self._in_transaction:
             return self._refuse(self._mail_missing())
-        rcpt = parse_rcpt(argument, self._rcpt_keywords, self._mail_keywords, self._smtputf8)
-        if isinstance(rcpt, Reply):
-            return self._refuse(rcpt)
+        if self._incoming is not None:
+            return self._refuse(replies.AFTER_CHUNK)
+        path = parse_rcpt(argument)
+        if isinstance(path, Reply):
+            return self._refuse(path)
         if self._recipients >= self._settings.recipients:
             self._say(replies.TOO_MANY_RECIPIENTS)  # RFC 5321 s4.5.3.1.10
             return None
-        return self._owe(Rcpt(rcpt.path, rcpt.parameters))
+        return self._owe(Rcpt(path))
 
     def _data(self, argument: bytes) -> Event | None:
         if not self._in_transaction:
             return self._refuse_data(self._mail_missing())
         if argument:
             return self._refuse_data(replies.NO_ARGUMENT)
+        if self._incoming is not None:
+            return self._refuse_data(replies.AFTER_CHUNK)
+        if self._is_binary:
+            return self._refuse_data(replies.BINARY_WANTS_CHUNKS)
         if not self._recipients:
-            lmtp = self._settings.role is Role.LMTP
-            return self._refuse_data(replies.NO_LMTP_RECIPIENTS if lmtp else replies.NO_RECIPIENTS)
+            return self._refuse_data(self._recipients_missing())
         return self._owe(Data())
+
+    def _bdat(self, argument: bytes) -> Event | None:
+        chunk = parse_bdat(argument)
+        if chunk is None:
+            return self._expel(replies.CHUNK_WITHOUT_SIZE)
+        incoming = self._incoming
+        if incoming is None:
+            incoming = self._incoming = Incoming(self._settings, self._is_binary)
+        incoming.begin_chunk(chunk, self._chunk_refusal(incoming))
+        if incoming.refusal is None and not incoming.is_open:
+            return self._owe(Data())
+        self.awaiting = Awaiting.CONTENT_START
+        return None
+
+    def _chunk_refusal(self, incoming: Incoming) -> Reply | None:
+        """Why no chunk may come now."""
+        if self._turned_away:
+            return replies.NO_SERVICE
+        if "CHUNKING" not in self._settings.extensions:
+            return replies.NOT_IMPLEMENTED
+        if not self._in_transaction:
+            return self._mail_missing()
+        if incoming.is_spoiled:
+            return replies.CHUNK_REFUSED_BEFORE
+        return None if self._recipients else self._recipients_missing()
 
     def _rset(self, argument: bytes) -> Event | None:
         if argument:
@@ -379,9 +366,6 @@ class Dialog:
     def _vrfy(self, argument: bytes) -> Event | None:
         if not argument:
             return self._refuse(replies.WANTS_ARGUMENT)
-        fault = vrfy_fault(argument, self._mail_keywords)
-        if fault is not None:
-            return self._refuse(fault)
         self._say(replies.CANNOT_VERIFY)
         return None
 
@@ -390,22 +374,58 @@ class Dialog:
 
     # --- answers ---------------------------------------------------------------------------------------
 
-    def _answer_content(self, reply: Reply) -> None:
-        # RFC 2033 s4.2: one reply for each recipient that was accepted.
-        for _ in range(self._recipients if self._settings.role is Role.LMTP else 1):
+    def _answer_content(self, answers: Sequence[Reply]) -> None:
+        for reply in answers:
             self._say(reply)
-        self._drop_transaction()
-        if reply.is_positive:
-            self._errors = 0  # a long and useful session may err now and then
+        incoming = self._incoming
+        assert incoming is not None
+        if any(reply.code == 421 for reply in answers):
+            self._end()
+        elif not incoming.is_complete:
+            incoming.is_open = False
+            incoming.is_spoiled = True
+        else:
+            self._drop_transaction()
+            if answers[0].is_positive:
+                self._errors = 0  # a long and useful session may err now and then
+
+    def _answers(self) -> int:
+        """How many replies the end of this content, or chunk, wants."""
+        incoming = self._incoming
+        assert incoming is not None
+        # RFC 2033 s4.2: one for each recipient that was accepted; RFC 3030 s2: behind the last chunk.
+        return self._recipients if self._settings.role is Role.LMTP and incoming.is_complete else 1
 
     def _answer_data(self, reply: Reply) -> None:
-        if not reply.is_positive:
+        incoming = self._incoming
+        if incoming is None:
             self._say(reply)
-            self._last = self._expel_if_ahead()
-            return
-        self._say(reply)
-        self._dots = DotReader(self._settings.message_octets)
+            if not reply.is_positive:
+                self._last = self._expel_if_ahead()
+                return
+            incoming = self._incoming = Incoming(self._settings, False)
+            incoming.begin_data()
+        elif reply.is_positive:
+            incoming.is_open = True
+        else:
+            incoming.refusal = reply
         self.awaiting = Awaiting.CONTENT_START
+
+    def _refuse_chunk(self, incoming: Incoming, refusal: Reply) -> Event | None:
+        """A chunk that is not wanted was read to its end (RFC 3030 s2: only then is it answered)."""
+        if incoming.is_open:
+            return self._owe(ContentEnd(refusal))
+        self.awaiting = Awaiting.COMMAND
+        if incoming.is_misuse and (expelled := self._count_error()):
+            return expelled
+        for _ in range(self._answers() or 1):
+            self._say(refusal)
+        was_in_transaction = self._in_transaction
+        if incoming.is_complete or not was_in_transaction:
+            self._drop_transaction()
+            return Reset() if was_in_transaction else None
+        incoming.is_spoiled = True
+        return None
 
     def _answer_starttls(self, reply: Reply) -> None:
         if not reply.is_positive:
@@ -418,44 +438,9 @@ class Dialog:
 
     # --- below -----------------------------------------------------------------------------------------
 
-    def _say(self, reply: Reply) -> None:
-        self._output.append(reply.octets())
-
-    def _owe(self, event: Owed) -> Event:
-        self._owed = type(event)
-        self.awaiting = Awaiting.ANSWER
-        return event
-
-    def _end(self) -> None:
-        self._owed = None
-        self._login.abandon()
-        self._dots = None
-        self._lines.clear()
-        self.awaiting = Awaiting.NOTHING
-
-    def _expel(self, reply: Reply) -> Event:
-        self._say(reply)
-        self._end()
-        return Expelled(reply)
-
-    def _refuse(self, reply: Reply) -> Event | None:
-        """Answer a command that should not have been given; one too many of them ends the session."""
-        self._errors += 1
-        if self._errors > self._settings.errors_per_session:
-            return self._expel(replies.TOO_MANY_ERRORS)
-        self._say(reply)
-        return None
-
-    def _refuse_line(self, fault: LineFault, too_long: Reply) -> Event | None:
-        match fault:
-            case LineFault.BARE:
-                return self._refuse(replies.BARE_OCTETS)
-            case LineFault.TOO_LONG:
-                return self._refuse(too_long)
-            case LineFault.ENDLESS:
-                return self._expel(replies.ENDLESS_LINE)
-            case _:
-                assert_never(fault)
+    def _expel_if_chunk(self, line: bytes) -> Event | None:
+        """A line that was not read cannot be BDAT: its octets would be taken for commands."""
+        return self._expel(replies.CHUNK_WITHOUT_SIZE) if line[:4].upper() == b"BDAT" else None
 
     def _refuse_data(self, reply: Reply) -> Event | None:
         return self._refuse(reply) or self._expel_if_ahead()
@@ -467,6 +452,11 @@ class Dialog:
     def _drop_transaction(self) -> None:
         self._in_transaction = False
         self._recipients = 0
+        self._is_binary = False
+        self._incoming = None
+
+    def _recipients_missing(self) -> Reply:
+        return replies.NO_LMTP_RECIPIENTS if self._settings.role is Role.LMTP else replies.NO_RECIPIENTS
 
     def _mail_missing(self) -> Reply:
         if self._login_required and not self._login.is_done:
@@ -496,33 +486,23 @@ class Dialog:
             return max(settings.command_line_octets, settings.auth_line_octets)
         return settings.command_line_octets
 
-    def _extensions(self, now: float) -> list[str]:
+    def _extensions(self) -> list[str]:
         settings = self._settings
         words = ["PIPELINING", f"SIZE {settings.message_octets}", "8BITMIME", "ENHANCEDSTATUSCODES"]
+        if "CHUNKING" in settings.extensions:
+            words.append("CHUNKING")
+            if "BINARYMIME" in settings.extensions:  # RFC 3030 s3: never without CHUNKING
+                words.append("BINARYMIME")
+        if "LIMITS" in settings.extensions:
+            # RFC 9422 s3
+            messages = [] if settings.messages is None else [f"MAILMAX={settings.messages}"]
+            words.append(" ".join(["LIMITS", *messages, f"RCPTMAX={settings.recipients}"]))
         if settings.offers_starttls and not self._tls:
             words.append("STARTTLS")
         if self._may_log_in() and settings.sasl_mechanisms:
             words.append(" ".join(("AUTH", *settings.sasl_mechanisms)))
-        if settings.extensions:
-            words += offers(settings.extensions, self._tls, now, settings.hold_seconds)
         return words
 
-
-_POSITIVE: Final[Mapping[type, frozenset[int]]] = {
-    Hello: frozenset(),  # that is accept_hello's
-    StartTls: frozenset({220}),
-    Credentials: frozenset({235}),
-    Mail: frozenset({250}),
-    Rcpt: frozenset({250, 251, 252}),
-    Data: frozenset({354}),
-    ContentEnd: frozenset({250}),
-}
-
-_CONTENT_FAULTS: Final[Mapping[ContentFault | None, Reply | None]] = {
-    None: None,
-    ContentFault.BARE: replies.BARE_CONTENT,
-    ContentFault.TOO_LARGE: replies.TOO_LARGE,
-}
 
 _COMMANDS: Final[Mapping[bytes, Callable[[Dialog, bytes], Event | None]]] = {
     b"EHLO": Dialog._ehlo,
@@ -533,13 +513,13 @@ _COMMANDS: Final[Mapping[bytes, Callable[[Dialog, bytes], Event | None]]] = {
     b"MAIL": Dialog._mail,
     b"RCPT": Dialog._rcpt,
     b"DATA": Dialog._data,
+    b"BDAT": Dialog._bdat,
     b"RSET": Dialog._rset,
     b"QUIT": Dialog._quit,
     b"NOOP": Dialog._noop,
     b"HELP": Dialog._help,
     b"VRFY": Dialog._vrfy,
-    # RFC 5321 s4.2.4: known, but not served (BDAT is RFC 3030's; the others the RFC's own and its ancestors').
-    b"BDAT": Dialog._not_implemented,
+    # RFC 5321 s4.2.4: known, but not served.
     b"EXPN": Dialog._not_implemented,
     b"SEND": Dialog._not_implemented,
     b"SOML": Dialog._not_implemented,

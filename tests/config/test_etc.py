@@ -12,6 +12,7 @@ from mailgw.config.document import (
     BACKEND_TYPES,
     AccountsTable,
     CertificateTable,
+    ContentTable,
     DnsTable,
     Document,
     JournalTable,
@@ -57,8 +58,8 @@ def keys(shape: type[Table]) -> set[str]:
 @pytest.mark.parametrize(
     "shape",
     [
-        Document, CertificateTable, ListenTable, AccountsTable, RouteTable, RetryTable, LimitsTable, JournalTable,
-        DnsTable,
+        Document, CertificateTable, ListenTable, AccountsTable, RouteTable, RetryTable, LimitsTable, ContentTable,
+        JournalTable, DnsTable,
     ],
 )
 def test_every_key_is_shown(document: Document, shape: type[Table]) -> None:

@@ -29,6 +29,7 @@ from mailgw.receive.factory import EsmtpFactory, Sessions
 from mailgw.receive.protocol import EsmtpProtocol
 from mailgw.receive.settings import RFC_TIME_LIMITS, ReceiveSettings
 from mailgw.spool.memory import MemorySpool
+from mailgw.wire.content import BareLineEnds, ContentRules
 from tests.driving import result_of
 
 CLIENT = IPv4Address("TCP", "192.0.2.1", 4711)
@@ -87,6 +88,9 @@ class FakeIntake:
         self.claims += claims
 
 
+CONTENT_RULES = ContentRules(line_octets=100_000, header_octets=100_000, bare_line_ends=BareLineEnds.REFUSE)
+
+
 class FakeJournal:
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -107,6 +111,7 @@ class Listener:
         rules: Sequence[Rule] | None = None,
         sessions: int = 100,
         message_octets: int = 10_000_000,
+        content: ContentRules = CONTENT_RULES,
         trusted_clients: Sequence[str] = (),
         **counters: object,
     ) -> None:
@@ -122,6 +127,8 @@ class Listener:
             relay_from=(ip_network("198.51.100.0/24"),),
             tls=None,
             message_octets=message_octets,
+            chunk_octets=message_octets,
+            content=content,
             recipients=10,
             errors=5,
             postmaster=Mailbox("admin", "example.org"),

@@ -4,17 +4,20 @@ A file under ``tests/dialogs`` is lines of:
 
     # a comment, or an empty line
     set role submission         before the first C or S: role, message_octets, recipients, offers_starttls,
-                                command_line_octets, auth_line_octets, errors_per_session, tls;
-                                extensions, with the ESMTP keywords that are offered; hold_seconds
+                                command_line_octets, auth_line_octets, errors_per_session, tls, chunk_octets, messages,
+                                content_line_octets, header_octets, bare_line_ends (refuse, normalise);
+                                extensions, with the ESMTP keywords that are offered
     whole                       run it only in whole blocks: it is about what came in one read
     C: EHLO there               the client sends this line and CRLF; lines in a row are one read
     C~ a\\nb\\x00\\r\\n             the client sends exactly this, with Python's escapes
     C* 3000 x                   the client sends "x" 3000 times, without CRLF
     S: 250 2.0.0 OK             the server says exactly this line; "..." at its end stands for anything
+    skip                        whatever the server has said so far was read
     E: Mail a@example.org 8BITMIME 100   the shell saw this event, at or after the last E line
     answer RCPT 550 5.1.1 No    what the shell says to the next such event instead of yes (GREETING, HELLO,
                                 STARTTLS, AUTH, MAIL, RCPT, DATA, CONTENT)
     hold MAIL                   the shell does not answer the next such event ...
+    answer CONTENT 250 2.0.0 OK | 550 5.1.1 No    one for each recipient (LMTP)
     release 250 2.1.0 OK        ... before this line; C lines between the two are one read more
     tls                         the handshake is done
     close 421 4.4.2 Timeout     the shell ends the session
@@ -30,6 +33,7 @@ from pathlib import Path
 from mailgw.mail.envelope import Role
 from mailgw.mail.reply import Reply
 from mailgw.wire import smtp_replies
+from mailgw.wire.content import BareLineEnds, ContentRules
 from mailgw.wire.smtp_server import (
     NEED_DATA,
     PAUSED,
@@ -56,10 +60,9 @@ FOLDER = Path(__file__).parent.parent / "dialogs"
 DEFAULTS = {
     "hostname": "mx.example.org", "role": "mx", "message_octets": 1000, "recipients": 3, "offers_starttls": True,
     "command_line_octets": 512, "auth_line_octets": 2000, "errors_per_session": 10,
-    "sasl_mechanisms": ("PLAIN", "LOGIN"), "extensions": frozenset(),
-    "hold_seconds": 3600,
+    "sasl_mechanisms": ("PLAIN", "LOGIN"), "extensions": frozenset(), "chunk_octets": 1000, "messages": None,
+    "content_line_octets": 1000, "header_octets": 1000, "bare_line_ends": "refuse",
 }
-NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 WORDS = {
     Hello: "HELLO", StartTls: "STARTTLS", Credentials: "AUTH", Mail: "MAIL", Rcpt: "RCPT", Data: "DATA",
     ContentEnd: "CONTENT",
@@ -76,6 +79,11 @@ YES = {
 def settings_of(**changes: object) -> DialogSettings:
     values = {**DEFAULTS, **changes}
     values["role"] = Role(values["role"])
+    values["content"] = ContentRules(
+        line_octets=values.pop("content_line_octets"),  # type: ignore[arg-type]  # a table of tests
+        header_octets=values.pop("header_octets"),  # type: ignore[arg-type]
+        bare_line_ends=BareLineEnds(values.pop("bare_line_ends")),
+    )
     return DialogSettings(**values)  # type: ignore[arg-type]  # a table of tests
 
 
@@ -95,10 +103,10 @@ def describe(event: Event) -> str:
             return f"Hello {name}{' extended' if extended else ''}"
         case Credentials(mechanism, authzid, login, password):
             return f"Credentials {mechanism} [{authzid}] [{login}] [{password}]"
-        case Mail(path, body_type, size, asked):
-            return f"Mail {'<>' if path is None else path} {body_type.value} {size} {asked}".rstrip()
-        case Rcpt(path, parameters):
-            return f"Rcpt {path} {parameters}".rstrip()
+        case Mail(path, body_type, size):
+            return f"Mail {'<>' if path is None else path} {body_type.value} {size}"
+        case Rcpt(path):
+            return f"Rcpt {path}"
         case Content(octets):
             return f"Content {octets!r}"
         case ContentEnd(fault):
@@ -116,12 +124,13 @@ class Shell:
         self.dialog = Dialog(settings, tls)
         self.seen: list[Event] = []
         self.said = b""
-        self.refusals: dict[str, list[Reply]] = {}
+        self.refusals: dict[str, list[list[Reply]]] = {}
         self.holding = ""
         self.held = False
 
     def greet(self) -> None:
-        self.dialog.greet(self._next("GREETING", Reply(220, "", ("mx.example.org ESMTP",))))
+        [greeting] = self._next("GREETING", [Reply(220, "", ("mx.example.org ESMTP",))])
+        self.dialog.greet(greeting)
         self.pump()
 
     def receive(self, octets: bytes) -> None:
@@ -164,13 +173,15 @@ class Shell:
             yes = smtp_replies.LOGGED_IN if good else smtp_replies.LOGIN_FAILED
         elif isinstance(event, ContentEnd) and event.fault is not None:
             yes = event.fault
-        reply = self._next(word, yes)
-        if reply is None:
-            self.dialog.accept_hello(NOW)
+        answers = self._next(word, [] if yes is None else [yes])
+        if not answers:
+            self.dialog.accept_hello()
+        elif len(answers) == 1:
+            self.dialog.answer(answers[0])
         else:
-            self.dialog.answer(reply)
+            self.dialog.answer_each(answers)
 
-    def _next(self, word: str, yes: Reply | None) -> Reply | None:
+    def _next(self, word: str, yes: list[Reply]) -> list[Reply]:
         scripted = self.refusals.get(word)
         return scripted.pop(0) if scripted else yes
 
@@ -208,7 +219,7 @@ def run(text: str, by_octet: bool) -> Shell | None:
     tls = False
     shell: Shell | None = None
     looked_at = 0
-    refusals: dict[str, list[Reply]] = {}
+    refusals: dict[str, list[list[Reply]]] = {}
 
     def start() -> Shell:
         shell = Shell(settings_of(**changes), tls)
@@ -236,7 +247,7 @@ def run(text: str, by_octet: bool) -> Shell | None:
             continue
         if word == "answer":
             kind, _, reply = rest.partition(" ")
-            refusals.setdefault(kind, []).append(reply_of(reply))
+            refusals.setdefault(kind, []).append([reply_of(one) for one in reply.split(" | ")])
             continue
         if shell is None:
             shell = start()
@@ -271,6 +282,8 @@ def run(text: str, by_octet: bool) -> Shell | None:
                 shell.pump()
             case "closed":
                 assert shell.dialog.is_closing, where
+            case "skip":
+                shell.said = b""
             case "advance":
                 pass
             case _:
