@@ -47,6 +47,7 @@ from mailgw.net.server_tls import ServerTls
 from mailgw.net.tasks import TaskGroup
 from mailgw.policy.chain import Chain, Rule
 from mailgw.policy.limits import Limits
+from mailgw.policy.lockout import Lockout
 from mailgw.policy.rules.loop import LoopRule
 from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule, RoutingRule
 from mailgw.policy.rules.sender import SenderRule
@@ -221,7 +222,9 @@ class MailGateway(MultiService):
             random.random,
         )
         self.sessions = Sessions(config.limits.sessions)
-        self._counters = OwnCounters(Limits(config.limits.counters), reactor.seconds)
+        self._counters = OwnCounters(
+            Limits(config.limits.counters), Lockout(config.limits.lockout), reactor.seconds
+        )
         self._tasks = TaskGroup(self._note_trouble)
         portal = self._portal(accounts)
         for gate, listener in zip(self._gates, config.listeners, strict=True):

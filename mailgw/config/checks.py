@@ -39,6 +39,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import ConfigError
 from mailgw.net.server_tls import CertificateFiles, certificate_faults
 from mailgw.policy.limits import CounterSettings
+from mailgw.policy.lockout import LockoutSettings
 from mailgw.queue.route import RouteSettings
 from mailgw.queue.schedule import RetrySettings
 from mailgw.spool.settings import SpoolSettings
@@ -100,6 +101,13 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
                 messages_per_login=limits.messages_per_login,
                 logins_per_address=limits.logins_per_address,
                 logins_per_login=limits.logins_per_login,
+            ),
+            lockout=LockoutSettings(
+                failures_per_address=limits.login_failures_per_address,
+                failures_per_network=limits.login_failures_per_network,
+                failures_per_login=limits.login_failures_per_login,
+                first_seconds=limits.lockout,
+                longest_seconds=max(limits.lockout, limits.longest_lockout),
             ),
             reserve_octets=limits.reserve_octets,
             command_seconds=limits.command_timeout,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.deliver.smtp_settings import SmtpSettings
     from mailgw.net.server_tls import CertificateFiles
     from mailgw.policy.limits import CounterSettings
+    from mailgw.policy.lockout import LockoutSettings
     from mailgw.queue.route import RouteSettings
     from mailgw.queue.schedule import RetrySettings
     from mailgw.spool.settings import SpoolSettings
@@ -62,6 +63,7 @@ class LimitSettings:
     """``message_octets`` is what EHLO says as SIZE; ``chunk_octets`` of one BDAT; ``content``'s own limits and rules;
     ``recipients`` per message; ``errors`` per session, then 421;
     ``sessions`` at once over all listeners, then 421; ``counters`` for each address, network and login;
+    ``lockout`` against guessing;
     ``reserve_octets`` of free space that mail never touches;
     ``command_seconds`` to wait for a client's next command, ``data_seconds`` for the next octets of content
     (RFC 5321 s4.5.3.2); ``stop_seconds`` for running sessions and attempts after a stop; ``attempt_seconds``
@@ -74,6 +76,7 @@ class LimitSettings:
     errors: int
     sessions: int
     counters: CounterSettings
+    lockout: LockoutSettings
     reserve_octets: int
     command_seconds: float
     data_seconds: float

@@ -76,6 +76,19 @@ class LoginFailed(Event):
 
 
 @attrs.frozen
+class LockedOut(Event):
+    """Too many failed logins: ``by`` is what is locked (address, network, login), ``key`` which one.  A login's name
+    is what was tried; it may be garbage."""
+
+    name: ClassVar[str] = "locked_out"
+    session_id: str
+    peer: str
+    by: str
+    key: str
+    seconds: float
+
+
+@attrs.frozen
 class Rejected(Event):
     """A command that our policy or our trouble refused; ``stage`` CONNECT, HELO, AUTH, MAIL, RCPT, CONTENT."""
 

@@ -144,6 +144,15 @@ class Excess:
     seconds: float
 
 
+@attrs.frozen
+class Lock:
+    """An address, a network or a login (``by``) is locked against guessing; ``key`` is which one."""
+
+    by: str
+    key: str
+    seconds: float
+
+
 class Counters(Protocol):
     """Limits across connections.  They have one owner: the process that holds the tables, of whom others lease.
 
@@ -158,6 +167,12 @@ class Counters(Protocol):
 
     async def message(self, address: str | None, login: str | None) -> Excess | None:
         """A message begins; by whom None stands for is not counted."""
+
+    async def login_begins(self, address: str, login: str | None) -> Excess | None:
+        """A password is offered; ``login`` None where it is not known for whom.  Unless refused it ends, later."""
+
+    async def login_ends(self, address: str, login: str | None, is_right: bool | None) -> Sequence[Lock]:
+        """It was right, or wrong, or could not be judged (None).  The locks that began with this."""
 
 
 # --- facts ---------------------------------------------------------------------------------------

@@ -155,15 +155,12 @@ class Limits:
             wanted.append(("messages_per_login", self._login_messages, login))
         return _count(wanted, now)
 
-    def login(self, address: str, login_key: str, now: float) -> Excess | None:
-        """A name and a password are offered."""
-        return _count(
-            [
-                ("logins_per_address", self._logins, places(address)[0]),
-                ("logins_per_login", self._login_logins, login_key),
-            ],
-            now,
-        )
+    def login(self, address: str, login: str | None, now: float) -> Excess | None:
+        """A password is offered; ``login`` is the key that it is counted by, None for none."""
+        wanted = [("logins_per_address", self._logins, places(address)[0])]
+        if login is not None:
+            wanted.append(("logins_per_login", self._login_logins, login))
+        return _count(wanted, now)
 
 
 def _count(wanted: Iterable[tuple[str, RateTable, str]], now: float) -> Excess | None:

@@ -5,20 +5,23 @@ Rules:
     What is over a limit is told so with a 4yz and a time, since an honest client may be over it too.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 from mailgw.mail.envelope import Client
-from mailgw.mail.ports import Counters, Excess
+from mailgw.mail.ports import Counters, Excess, Lock
 from mailgw.mail.reply import Reply
 from mailgw.policy.limits import Limits
+from mailgw.policy.lockout import Lockout, login_key
 from mailgw.policy.verdict import Verdict
 
 
 class OwnCounters:
     """``mail.ports.Counters`` where one process has all connections: its answers are there at once."""
 
-    def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
+    def __init__(self, limits: Limits, lockout: Lockout, now: Callable[[], float]) -> None:
         self._limits = limits
+        self._lockout = lockout
         self._now = now
 
     async def enter(self, address: str) -> Excess | None:
@@ -29,6 +32,20 @@ class OwnCounters:
 
     async def message(self, address: str | None, login: str | None) -> Excess | None:
         return self._limits.message(address, login, self._now())
+
+    async def login_begins(self, address: str, login: str | None) -> Excess | None:
+        now = self._now()
+        key = None
+        if login is not None:
+            key = login_key(login)
+            # Where it succeeded before it has a rate of its own, which strangers cannot use up.
+            if self._lockout.is_home(address, login):
+                key = f"{key} {address}"
+        # A lock is asked first: who waits for its end shall not find the rate used up by his own impatience.
+        return self._lockout.begin(address, login, now, lambda: self._limits.login(address, key, now))
+
+    async def login_ends(self, address: str, login: str | None, is_right: bool | None) -> Sequence[Lock]:
+        return self._lockout.end(address, login, is_right, self._now())
 
 
 class Standing:
@@ -67,15 +84,29 @@ class Standing:
         excess = await self._counters.message(None if client.is_trusted else client.address, client.login)
         return None if excess is None else objection(excess)
 
+    async def login_begins(self, client: Client, login: str | None) -> Verdict | None:
+        """None where the password may be looked at, and then ``login_ends`` has to follow."""
+        if client.is_trusted:
+            return None
+        excess = await self._counters.login_begins(client.address, login)
+        return None if excess is None else objection(excess)
+
+    async def login_ends(self, client: Client, login: str | None, is_right: bool | None) -> Sequence[Lock]:
+        if client.is_trusted:
+            return ()
+        return await self._counters.login_ends(client.address, login, is_right)
+
 
 def objection(excess: Excess) -> Verdict:
     """The limit's name is for the journal, its words for the client."""
     when = f"try again in {_time_text(excess.seconds)}" if excess.seconds else "close some, or try again later"
-    return Verdict(excess.limit, "", Reply(421, "4.7.0", (f"{_WORDS[excess.limit]}: {when}",)))
+    # RFC 4954 s6: 454 says that the login may be right; the session may go on.
+    code = 454 if excess.limit == "lockout" else 421
+    return Verdict(excess.limit, "", Reply(code, "4.7.0", (f"{_WORDS[excess.limit]}: {when}",)))
 
 
 def _time_text(seconds: float) -> str:
-    whole = max(1, round(seconds + 0.5))
+    whole = max(1, math.ceil(seconds - 0.001))
     return f"{whole} seconds" if whole < 120 else f"{(whole + 59) // 60} minutes"
 
 
@@ -85,4 +116,7 @@ _WORDS = {
     "connections_per_address": "Your address connects too often",
     "messages_per_address": "Too many messages from your address",
     "messages_per_login": "Too many messages from this login",
+    "logins_per_address": "Too many logins from your address",
+    "logins_per_login": "Too many logins under this name",
+    "lockout": "Too many failed logins",
 }

@@ -132,6 +132,22 @@ class Session:
         return HELLO_ACCEPTED if verdict.reply is None else self.reject(Stage.HELO, verdict)
 
     async def _on_credentials(self, offered: Credentials) -> Reply:
+        """The one door for every mechanism: who guesses is stopped here before anything is looked at."""
+        client, login = self.client, offered.login
+        objection = await self.standing.login_begins(client, login)
+        if objection is not None:
+            return self.reject(Stage.AUTH, objection)
+        is_right: bool | None = None
+        try:
+            reply = await self._check_credentials(offered)
+            is_right = True if reply.is_positive else False if reply.is_permanent else None
+        finally:
+            locks = await self.standing.login_ends(client, login, is_right)
+        for lock in locks:
+            self._factory.note(fact.LockedOut(client.session_id, client.address, lock.by, lock.key, lock.seconds))
+        return reply
+
+    async def _check_credentials(self, offered: Credentials) -> Reply:
         """RFC 4954 s6; one answer whether the name or the password was wrong."""
         client = self.client
         login: str | None = None

@@ -20,6 +20,7 @@ from mailgw.mail.reply import Reply
 from mailgw.net.tasks import TaskGroup
 from mailgw.policy.chain import Chain, Rule
 from mailgw.policy.limits import CounterSettings, Limits, Rate
+from mailgw.policy.lockout import Lockout, LockoutSettings
 from mailgw.policy.rules.loop import LoopRule
 from mailgw.policy.rules.relay import Reach, RelayRule
 from mailgw.policy.rules.sender import SenderRule
@@ -45,6 +46,9 @@ COUNTERS = CounterSettings(
     logins_per_address=Rate(1000, 1.0),
     logins_per_login=Rate(1000, 1.0),
 )
+
+
+LOCKOUT = LockoutSettings(1000, 1000, 1000, 60.0, 3600.0)
 
 
 class Transport(StringTransport):
@@ -113,6 +117,7 @@ class Listener:
         message_octets: int = 10_000_000,
         content: ContentRules = CONTENT_RULES,
         trusted_clients: Sequence[str] = (),
+        lockout: LockoutSettings = LOCKOUT,
         **counters: object,
     ) -> None:
         self.clock = Clock()
@@ -135,7 +140,9 @@ class Listener:
             time_limits=RFC_TIME_LIMITS,
             trusted_clients=tuple(map(ip_network, trusted_clients)),
         )
-        self.counters = OwnCounters(Limits(attrs.evolve(COUNTERS, **counters)), self.clock.seconds)
+        self.counters = OwnCounters(
+            Limits(attrs.evolve(COUNTERS, **counters)), Lockout(lockout), self.clock.seconds
+        )
         default: Sequence[Rule] = (SenderRule(), RelayRule(self.reach), LoopRule())
         self.factory = EsmtpFactory(
             settings,

@@ -1,14 +1,22 @@
 """Limits across sessions: what the client sees at n and at n + 1, and who is not counted."""
 
+from collections.abc import Coroutine
+
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 
 from mailgw.mail import event as fact
-from mailgw.mail.envelope import Role
+from mailgw.mail.envelope import Client, Role
+from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import Excess
+from mailgw.mail.reply import Reply
 from mailgw.policy.limits import Rate
+from mailgw.policy.lockout import LockoutSettings
+from mailgw.receive.session import Session as ReceiveSession
+from mailgw.wire.smtp_server import Credentials
+from tests.driving import result_of
 from tests.receive.listening import Listener, Session
 
 GREETING = "220 mx.example.org ESMTP mailgw ready\r\n"
@@ -132,3 +140,84 @@ def test_a_session_lost_while_the_owner_of_the_counters_is_asked_has_left() -> N
     listener.counters.enter = enter  # type: ignore[method-assign]
     assert session.take() == ""
     assert greeted(listener, "192.0.2.1")[1] == GREETING
+
+
+# --- logins -----------------------------------------------------------------------------------------------
+
+def log_in(listener: Listener, address: str, password: str, login: str = "alice@example.org") -> str:
+    """Offer a password in a session of its own; the answer's code, and its last words."""
+    may_relay, is_trusted = listener.factory.known_as(address)
+    client = Client("s1", Role.SUBMISSION, address, 1024, may_relay, is_trusted=is_trusted)
+    reaction = ReceiveSession(listener.factory, client).react(Credentials("PLAIN", "", login, password))
+    assert isinstance(reaction, Coroutine)
+    reply: Reply = result_of(reaction)
+    return str(reply.code) if reply.code in (235, 535) else f"{reply.code} {reply.status} {reply.text}"
+
+
+def test_guessing_from_one_address_is_locked_before_any_password_is_looked_at() -> None:
+    listener = Listener(lockout=LockoutSettings(3, 100, 100, 60.0, 3600.0))
+    said = [log_in(listener, "192.0.2.1", "guess", f"user{number}") for number in range(3)]
+    assert said == ["535", "535", "535"]
+    listener.logins.clear()  # whoever asks now is told no
+    assert log_in(listener, "192.0.2.1", "secret") == "454 4.7.0 Too many failed logins: try again in 60 seconds"
+    rejected = listener.journal.events[-1]
+    assert isinstance(rejected, fact.Rejected)
+    assert (rejected.stage, rejected.rule) == ("AUTH", "lockout")
+    assert fact.LockedOut("s1", "192.0.2.1", "address", "192.0.2.1", 60.0) in listener.journal.events
+    assert log_in(listener, "192.0.2.2", "secret") == "535"
+    listener.clock.advance(60.0)
+    assert log_in(listener, "192.0.2.1", "secret") == "535"
+
+
+def test_a_login_under_attack_stays_open_where_it_is_at_home() -> None:
+    listener = Listener(lockout=LockoutSettings(100, 100, 3, 60.0, 3600.0), logins_per_login=Rate(5, 60.0))
+    assert log_in(listener, "192.0.2.1", "secret") == "235"
+    for number in range(20):
+        log_in(listener, f"198.51.{number}.1", "guess")
+    assert log_in(listener, "203.0.113.1", "secret").startswith("454 4.7.0")
+    assert log_in(listener, "192.0.2.1", "secret") == "235"
+
+
+def test_a_name_without_an_account_is_locked_like_others() -> None:
+    listener = Listener(lockout=LockoutSettings(100, 100, 3, 60.0, 3600.0))
+    for login in ("alice@example.org", "nobody@example.org"):
+        said = [log_in(listener, f"192.0.{number}.1", "guess", login)[:3] for number in range(4)]
+        assert said == ["535", "535", "535", "454"]
+
+
+def test_the_rates_of_logins() -> None:
+    listener = Listener(logins_per_address=Rate(3, 60.0), logins_per_login=Rate(2, 60.0))
+    assert [log_in(listener, "192.0.2.1", "secret")[:3] for _ in range(3)] == ["235", "235", "235"], "at home"
+    assert log_in(listener, "192.0.2.1", "x", "bob") == (
+        "421 4.7.0 Too many logins from your address: try again in 20 seconds"
+    )
+    said = [log_in(listener, f"192.0.2.{number}", "x", "bob") for number in (2, 3, 4)]
+    assert said == ["535", "535", "421 4.7.0 Too many logins under this name: try again in 30 seconds"]
+
+
+def test_trusted_clients_may_fail_to_log_in() -> None:
+    listener = Listener(
+        lockout=LockoutSettings(1, 1, 1, 60.0, 3600.0), logins_per_address=Rate(1, 60.0),
+        trusted_clients=["192.0.2.0/24"],
+    )
+    assert [log_in(listener, "192.0.2.1", "x") for _ in range(3)] == ["535", "535", "535"]
+    assert log_in(listener, "192.0.2.1", "secret") == "235"
+
+
+def test_a_login_that_cannot_be_judged_is_no_failure() -> None:
+    listener = Listener(lockout=LockoutSettings(1, 1, 1, 60.0, 3600.0))
+
+    async def trouble(login: str, password: str) -> str | None:
+        raise TemporaryFault("no thread is free")
+
+    log_in_at_all, listener.factory.log_in = listener.factory.log_in, trouble
+    assert log_in(listener, "192.0.2.1", "secret") == "454 4.7.0 Temporary authentication failure"
+    listener.factory.log_in = log_in_at_all
+    assert log_in(listener, "192.0.2.1", "secret") == "235"
+
+
+def test_the_rate_of_messages_of_a_login_is_for_trusted_clients_too() -> None:
+    listener = Listener(messages_per_login=Rate(1, 60.0), trusted_clients=["192.0.2.0/24"])
+    client = Client("s1", Role.SUBMISSION, "192.0.2.1", 1, False, login="alice@example.org", is_trusted=True)
+    verdicts = [result_of(ReceiveSession(listener.factory, client).standing.message(client)) for _ in range(2)]
+    assert [getattr(verdict, "rule", None) for verdict in verdicts] == [None, "messages_per_login"]
