@@ -276,7 +276,12 @@ class MailGateway(MultiService):
             backend = MaildirBackend(settings, self._maildirs, known, self._reactor, self._maildir_threads)
         else:
             backend = SmtpBackend(
-                settings, self._reactor, resolver, random.shuffle, frozenset({self.config.hostname})
+                settings,
+                self._reactor,
+                resolver,
+                random.shuffle,
+                frozenset({self.config.hostname}),
+                self._wall_clock,
             )
         if IService.providedBy(backend):
             backend.setServiceParent(self)  # type: ignore[no-untyped-call] # Twisted's

@@ -2,15 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 
+import attrs
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox
-from mailgw.mail.message import Message
+from mailgw.mail.message import Claim, Message
 from mailgw.mail.outcome import Outcome, Scope, temporary
+from mailgw.mail.parameters import NO_RCPT_PARAMETERS
 
 log = Logger()
+
+def with_parameters(claim: Claim) -> Message:
+    """The message with what was asked for each recipient; of one who was named twice, the last word counts."""
+    asked = {
+        queued.recipient: queued.parameters
+        for queued in claim.recipients
+        if queued.parameters is not NO_RCPT_PARAMETERS
+    }
+    return attrs.evolve(claim.message, recipient_parameters=asked) if asked else claim.message
+
 
 _NO_ANSWER = temporary("4.3.0", "The delivery backend did not say what became of it", Scope.RECIPIENT, "")
 

@@ -23,14 +23,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from mailgw.deliver.attempt import attempt
+from mailgw.deliver.attempt import attempt, with_parameters
 from mailgw.deliver.bounce import Notices
 from mailgw.deliver.results import Results
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.message import Claim, Notice, Postponed, Settlement
+from mailgw.mail.message import Claim, Message, Notice, Postponed, Settlement
 from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
 from mailgw.mail.ports import Journal, Spool, WallClock
 from mailgw.net.tasks import TaskGroup
@@ -276,14 +276,15 @@ class Dispatcher:
         recipients = [queued.recipient for queued in claim.recipients]
         if len(recipients) > 1:
             recipients = list(dict.fromkeys(recipients))  # who was named twice gets one copy
+        message = with_parameters(claim)
         try:
             try:
                 name = backend_of(claim.lane)
                 backend = self._backends.get(name)
                 if backend is not None:
-                    outcomes = await attempt(name, backend, claim.message, recipients)
+                    outcomes = await attempt(name, backend, message, recipients)
                 else:
-                    outcomes = await self._attempt_rerouted(claim, recipients)
+                    outcomes = await self._attempt_rerouted(claim, message, recipients)
             except CancelledError:
                 outcomes = dict.fromkeys(recipients, self._too_long)
             finally:
@@ -301,7 +302,9 @@ class Dispatcher:
         finally:
             self._take_turns(lane)
 
-    async def _attempt_rerouted(self, claim: Claim, recipients: Sequence[Mailbox]) -> Mapping[Mailbox, Outcome]:
+    async def _attempt_rerouted(
+        self, claim: Claim, message: Message, recipients: Sequence[Mailbox]
+    ) -> Mapping[Mailbox, Outcome]:
         """The lane's backend is no longer configured: each recipient goes where the routes of today say.
 
         One such attempt a lane at a time, beside those of the backend's own lanes: for as long as such rows are
@@ -321,7 +324,7 @@ class Dispatcher:
         for key, group in groups.items():
             name = backend_of(key)
             try:
-                outcomes |= await attempt(name, self._backends[name], claim.message, group)
+                outcomes |= await attempt(name, self._backends[name], message, group)
             except CancelledError:
                 break
             if self._is_over(claim):

@@ -4,6 +4,8 @@ Rules:
     Trouble of a session or a host (``Scope.SESSION``, ``Scope.HOST``) sends what is left to the next host; a
     verdict on the message or a recipient is the attempt's result, also a temporary one.
     A session that was kept is tried first; where it turns out to be dead, the attempt goes on with fresh ones.
+    What a client asked for is ``smtp_transfer``'s; where a host cannot do it, the next one is asked.  Only where none
+    can is the message returned: where one had trouble of another kind, it is tried again.
     A password leaves under TLS alone, or to the loopback.  Only TlsMode.OPPORTUNISTIC ever falls back to clear.
 Not done: one connection for several domains with the same hosts; remembering which host was dead.
 """
@@ -25,15 +27,17 @@ from mailgw.deliver.smtp_hops import Hop, Target, given_targets, hops_of, loops_
 from mailgw.deliver.smtp_pool import SessionPool
 from mailgw.deliver.smtp_session import TOO_LONG, Session, step_limits
 from mailgw.deliver.smtp_settings import Secret, SmtpSettings, TlsMode
+from mailgw.deliver.smtp_transfer import is_plain, transfer
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox
-from mailgw.mail.envelope import BodyType
-from mailgw.mail.message import Content, Message
+from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome, Permanence, Scope, permanent, temporary
-from mailgw.mail.ports import Resolver
+from mailgw.mail.ports import Resolver, WallClock
 from mailgw.mail.reply import Reply
 from mailgw.net.client_tls import ClientTls
-from mailgw.wire.smtp_client import ClientDialog, ClientSettings, Login, StartTlsUse
+from mailgw.wire.client_asked import NO_VERIFIED_TLS
+from mailgw.wire.client_events import ClientSettings, Login, StartTlsUse
+from mailgw.wire.smtp_client import NO_STARTTLS, ClientDialog
 
 log = Logger()
 
@@ -66,6 +70,7 @@ class SmtpBackend(Service):
         resolver: Resolver,
         shuffle: Callable[[list[str]], None],
         own_names: frozenset[str],
+        wall_clock: WallClock,
     ) -> None:
         self.concurrency = settings.concurrency
         self._settings = settings
@@ -73,13 +78,13 @@ class SmtpBackend(Service):
         self._resolver = resolver
         self._shuffle = shuffle
         self._own_names = frozenset(name.lower().rstrip(".") for name in own_names)
+        self._wall_clock = wall_clock
         self._pool = SessionPool(settings.messages_per_session)
         self._limits = step_limits(settings)
         self._given = given_targets(settings.hosts)
         mode = settings.tls
         self._unverified = ClientTls(False, None) if mode is not TlsMode.NEVER else None
-        verifies = mode in (TlsMode.VERIFY, TlsMode.IMPLICIT)
-        self._verified = ClientTls(True, settings.ca_file) if verifies else None
+        self._verified = ClientTls(True, settings.ca_file) if mode is not TlsMode.NEVER else None
         self._login: Login | None = None
         if settings.username is not None and settings.password is not None:
             self._login = Login(settings.username, settings.password.value)
@@ -107,9 +112,15 @@ class SmtpBackend(Service):
         outcomes: dict[Mailbox, Outcome] = {}
         waiting = recipients
         try:
+            if message.parameters.require_tls and not self._settings.lmtp and self._verified is None:
+                return dict.fromkeys(recipients, permanent(*NO_VERIFIED_TLS, Scope.HOST, ""))
             session = self._pool.take(lane)
             if session is not None:
                 waiting = await self._send(session, lane, message, waiting, outcomes)
+                if outcomes and not is_plain(message, waiting):
+                    # A session of another day says nothing of what fresh ones can do.
+                    for recipient in waiting:
+                        del outcomes[recipient]
             if waiting:
                 await self._send_freshly(lane, message, waiting, outcomes)
         except CancelledError:
@@ -133,6 +144,7 @@ class SmtpBackend(Service):
             _set_all(outcomes, waiting, targets)
             return
         connections = 0
+        needs_tls = message.parameters.require_tls and not self._settings.lmtp
         for target in targets:
             hops = await hops_of(target, self._resolver)
             if isinstance(hops, Outcome):
@@ -143,20 +155,29 @@ class SmtpBackend(Service):
                 _set_the_others(outcomes, waiting, loops_back(lane))
                 return
             for hop in hops:
-                connections += 1
-                if connections > CONNECTIONS_PER_ATTEMPT:
-                    return
-                session = await self._open(hop)
-                if isinstance(session, Outcome) and session.permanence is Permanence.PERMANENT:
-                    # It called itself by our name: as above.
-                    _set_the_others(outcomes, waiting, session)
-                    return
-                if isinstance(session, Outcome):
-                    _set_all(outcomes, waiting, session)
-                    continue
-                waiting = await self._send(session, lane, message, waiting, outcomes)
-                if not waiting:
-                    return
+                # As often as this takes some of them: a server may say that it takes no more in one session.
+                more = True
+                while more:
+                    connections += 1
+                    if connections > CONNECTIONS_PER_ATTEMPT:
+                        return
+                    session = await self._open(hop, needs_tls)
+                    if isinstance(session, Outcome) and session.permanence is Permanence.PERMANENT:
+                        if session.reply.status == NO_VERIFIED_TLS[0]:
+                            # RFC 8689 s4.2.1: the next host may do; but trouble that another had may be over later.
+                            _set_the_others(outcomes, waiting, session)
+                            break
+                        # It called itself by our name: as above.
+                        _set_the_others(outcomes, waiting, session)
+                        return
+                    if isinstance(session, Outcome):
+                        _set_all(outcomes, waiting, session)
+                        break
+                    left = await self._send(session, lane, message, waiting, outcomes)
+                    if not left:
+                        return
+                    more = session.is_spent and len(left) < len(waiting)
+                    waiting = left
 
     async def _targets(self, lane: str) -> tuple[Target, ...] | Outcome:
         if self._given:
@@ -173,18 +194,7 @@ class SmtpBackend(Service):
     ) -> Sequence[Mailbox]:
         """Over one session, which goes back to the pool or is closed; who is left for another host."""
         try:
-            if message.body_type is BodyType.EIGHT_BIT and not session.takes_8bit and await _has_8bit(message.content):
-                why = "The content has 8-bit octets, and the next hop takes none (no 8BITMIME)"
-                _set_all(outcomes, recipients, permanent("5.6.3", why, Scope.MESSAGE, session.hop))
-                self._pool.give(lane, session)
-                return ()
-            offered = recipients
-            while True:
-                done = (await session.transact(message, offered)).outcomes
-                outcomes.update(done)
-                offered = _too_many(done) if len(offered) > 1 else ()
-                if not offered or not session.is_ready:
-                    break
+            await transfer(session, message, recipients, outcomes, self._settings.lmtp, self._wall_clock)
         except BaseException:
             outcomes.update(session.abort())
             raise
@@ -193,35 +203,42 @@ class SmtpBackend(Service):
 
     # --- one connection ------------------------------------------------------------------------------------
 
-    async def _open(self, hop: Hop) -> Session | Outcome:
+    async def _open(self, hop: Hop, needs_tls: bool) -> Session | Outcome:
+        """``needs_tls``: with a certificate that names the host, whatever the mode (RFC 8689)."""
         mode = self._settings.tls
-        session, fault = await self._connect(hop, mode is not TlsMode.NEVER)
+        session, fault = await self._connect(hop, mode is not TlsMode.NEVER, needs_tls)
         if fault is None:
             assert session is not None
             return session
+        if needs_tls:
+            has_none = session is not None and (session.tls_failed or fault.reply.status == NO_STARTTLS)
+            return permanent(*NO_VERIFIED_TLS, Scope.HOST, str(hop)) if has_none else fault
         if session is not None and session.tls_failed and mode is TlsMode.OPPORTUNISTIC and (
             self._login is None or hop.is_loopback
         ):
             # RFC 7435 s3: opportunistic security is better than none, and none better than no mail.
-            session, fault_in_clear = await self._connect(hop, False)
+            session, fault_in_clear = await self._connect(hop, False, False)
             if fault_in_clear is None:
                 assert session is not None
                 return session
         return fault
 
-    async def _connect(self, hop: Hop, with_tls: bool) -> tuple[Session | None, Outcome | None]:
+    async def _connect(self, hop: Hop, with_tls: bool, needs_tls: bool) -> tuple[Session | None, Outcome | None]:
         """A session and None where it stands; a session or None, and why it does not."""
         settings = self._settings
         implicit = with_tls and settings.tls is TlsMode.IMPLICIT
         tls = self._unverified
-        if settings.tls is TlsMode.VERIFY or (implicit and not hop.is_loopback):
+        if needs_tls or settings.tls is TlsMode.VERIFY or (implicit and not hop.is_loopback):
             tls = self._verified
+        starttls = _STARTTLS[settings.tls] if with_tls else StartTlsUse.NEVER
+        if needs_tls and not implicit:
+            starttls = StartTlsUse.REQUIRED
         handshake = tls.to(hop.host) if with_tls and tls is not None else None
         dialog = ClientDialog(
             ClientSettings(
                 hello_name=settings.hello_name,
                 lmtp=settings.lmtp,
-                starttls=_STARTTLS[settings.tls] if with_tls else StartTlsUse.NEVER,
+                starttls=starttls,
                 login=self._login,
                 may_show_login=hop.is_loopback,
                 hop=str(hop),
@@ -271,29 +288,6 @@ def _set_all(outcomes: dict[Mailbox, Outcome], recipients: Iterable[Mailbox], ou
 def _set_the_others(outcomes: dict[Mailbox, Outcome], recipients: Iterable[Mailbox], outcome: Outcome) -> None:
     for recipient in recipients:
         outcomes.setdefault(recipient, outcome)
-
-
-def _too_many(outcomes: Mapping[Mailbox, Outcome]) -> tuple[Mailbox, ...]:
-    """Whom the server would have taken in a transaction of their own (RFC 5321 s4.5.3.1.10): to be offered again
-    at once.  Each round delivers at least one, so they end."""
-    if not any(outcome.is_delivered for outcome in outcomes.values()):
-        return ()
-    return tuple(
-        recipient
-        for recipient, outcome in outcomes.items()
-        if outcome.permanence is Permanence.TEMPORARY
-        and outcome.scope is Scope.RECIPIENT
-        and outcome.reply.status in ("4.5.3", "5.5.3")
-    )
-
-
-async def _has_8bit(content: Content) -> bool:
-    if content.octets is not None:
-        return not content.octets.isascii()
-    async for chunk in content.chunks():
-        if not chunk.isascii():
-            return True
-    return False
 
 
 def _connect_text(fault: Exception) -> str:

@@ -29,7 +29,7 @@ class SessionPool:
 
     def give(self, lane: str, session: Session) -> None:
         """Keep a session whose transaction is over, or close it where it is of no more use."""
-        if self._closed or not session.is_ready or session.messages >= self._limit:
+        if self._closed or not session.is_ready or session.is_spent or session.messages >= self._limit:
             session.close()
             return
         sessions = self._idle.setdefault(lane, [])

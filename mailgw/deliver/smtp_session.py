@@ -4,7 +4,7 @@ The conversation runs inside ``dataReceived``; a transaction is one Deferred, so
 than that.  Whatever goes wrong ends as an ``Outcome`` of the dialog's.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -22,17 +22,10 @@ from mailgw.mail.message import Content, Message
 from mailgw.mail.outcome import Outcome, Scope, temporary
 from mailgw.net.client_tls import Handshake, tls_fault_text
 from mailgw.net.sending import send
-from mailgw.wire.smtp_client import (
-    ClientDialog,
-    Done,
-    Event,
-    GoAhead,
-    Ready,
-    Signal,
-    StartTls,
-    Step,
-    Unusable,
-)
+from mailgw.wire.client_asked import Asked
+from mailgw.wire.client_events import Done, Event, GoAhead, Ready, Signal, StartTls, Step, Unusable
+from mailgw.wire.client_offer import Offer
+from mailgw.wire.smtp_client import ClientDialog
 from mailgw.wire.stuffing import DotWriter, stuffed
 
 log = Logger()
@@ -60,6 +53,7 @@ def step_limits(settings: SmtpSettings) -> Mapping[Step, float]:
         Step.RCPT: settings.rcpt_seconds,
         Step.DATA: settings.data_init_seconds,
         Step.CONTENT: settings.data_block_seconds,
+        Step.CHUNK: settings.data_end_seconds,
         Step.END: settings.data_end_seconds,
         Step.OVER: _CLOSE_SECONDS,
     }
@@ -71,7 +65,8 @@ class Session(Protocol):
 
     ``handshake`` is for STARTTLS or, with ``implicit``, for TLS from the first octet; None where there is to be
     no TLS.  ``on_end`` is called when an idle session ends by itself.  ``messages`` counts transactions.
-    ``tls_failed`` says that the handshake is what broke the session.
+    ``tls_failed`` says that the handshake is what broke the session, ``is_verified`` that TLS is on, with a
+    certificate that was checked and names the host.
     """
 
     def __init__(
@@ -88,6 +83,7 @@ class Session(Protocol):
         self.on_end: Callable[[], None] | None = None
         self.messages = 0
         self.tls_failed = False
+        self.is_verified = False
         self._dialog = dialog
         self._handshake = handshake
         self._implicit = implicit
@@ -101,6 +97,7 @@ class Session(Protocol):
         self._stream: Deferred[None] | None = None
         self._writes_wait = False
         self._drained: Deferred[None] | None = None
+        self._go_ahead: Deferred[None] | None = None  # for the next chunk
         self._is_opened = False
         self._lost = False
 
@@ -110,17 +107,26 @@ class Session(Protocol):
         return self._dialog.step is Step.IDLE and not self._lost
 
     @property
-    def takes_8bit(self) -> bool:
-        return self._dialog.takes_8bit
+    def is_spent(self) -> bool:
+        """Whether the server takes no further transaction in this session (RFC 9422 s4)."""
+        offer = self._dialog.offer
+        # Which domains were named before is not kept: where they are limited, each transaction has its own session.
+        return bool(self.messages and (offer.rcpt_domain_limit or 0 < offer.mail_limit <= self.messages))
 
-    def transact(self, message: Message, recipients: Sequence[Mailbox]) -> Deferred[Done]:
+    @property
+    def offer(self) -> Offer:
+        return self._dialog.offer
+
+    def transact(
+        self, message: Message, recipients: Sequence[Mailbox], asked: Asked | None = None
+    ) -> Deferred[Done]:
         """Send one message.  Only while ``is_ready``.
 
         The outcomes are complete, whatever happens.  Whoever is cancelled while waiting for it calls ``abort``.
-        LocalProtocolError where an address cannot be written in a command; the session is as it was.
+        LocalProtocolError where the dialog's ``begin`` raises it; the session is as it was.
         """
         content = message.content
-        refused = self._dialog.begin(message.reverse_path, recipients, content.size_octets, message.body_type)
+        refused = self._dialog.begin(message.reverse_path, recipients, content.size_octets, message.body_type, asked)
         if refused is not None:
             return succeed(refused)
         self.messages += 1
@@ -185,6 +191,7 @@ class Session(Protocol):
             self._take(event)
             self._drop()
             return
+        self.is_verified = self._handshake.verifies
         self._heard = self._clock.seconds()
         if self._dialog.step is Step.HANDSHAKE:
             self._dialog.tls_started()
@@ -224,19 +231,27 @@ class Session(Protocol):
         match event:
             case GoAhead():
                 content, self._content = self._content, None
-                assert content is not None
+                if content is None:
+                    self._next_chunk()
+                    return
                 octets = content.octets
-                if octets is not None:
+                if self._dialog.is_chunked:
+                    self._start_stream(self._send_chunks(content))
+                elif octets is not None:
                     # Marked as sent first: a transport may report its loss from within write.
                     self._dialog.content_sent()
                     send(self.transport, stuffed(octets))
                 else:
-                    self._start_stream(content)
+                    self._start_stream(self._send(content))
             case Done():
                 turn, self._turn = self._turn, None
                 self._content = None
                 if self._dialog.step is Step.OVER:
                     self._hang_up()
+                elif self._stream is not None:  # a chunk was refused: the others are not sent
+                    stream, self._stream = self._stream, None
+                    self._go_ahead = None
+                    stream.cancel()
                 if turn is not None:
                     turn.callback(event)
             case Ready():
@@ -312,8 +327,8 @@ class Session(Protocol):
 
     # --- large content -------------------------------------------------------------------------------
 
-    def _start_stream(self, content: Content) -> None:
-        stream = Deferred.fromCoroutine(self._send(content))
+    def _start_stream(self, sending: Coroutine[Deferred[None], Any, None]) -> None:
+        stream = Deferred.fromCoroutine(sending)
         if not stream.called:
             self._stream = stream
         stream.addErrback(self._stream_failed)  # type: ignore[unused-awaitable] # owned by this session
@@ -338,6 +353,29 @@ class Session(Protocol):
         finally:
             self._drained = None
             transport.unregisterProducer()
+
+    async def _send_chunks(self, content: Content) -> None:
+        """Binary content as it is, a BDAT for each chunk, each once the one before it was taken."""
+        before: bytes | None = None
+        async for chunk in content.chunks():
+            if before is not None:
+                self._go_ahead = Deferred()
+                self._say_chunk(before, False)
+                await self._go_ahead
+            before = chunk
+            self._heard = self._clock.seconds()
+        self._stream = None
+        self._say_chunk(before or b"", True)
+
+    def _say_chunk(self, chunk: bytes, is_last: bool) -> None:
+        self._dialog.chunk(len(chunk), is_last)
+        send(self.transport, self._dialog.output() + chunk)
+        self._flush()
+
+    def _next_chunk(self) -> None:
+        go_ahead, self._go_ahead = self._go_ahead, None
+        assert go_ahead is not None
+        go_ahead.callback(None)
 
     def _stream_failed(self, failure: Failure) -> None:
         """The content cannot be read to its end.  The dot is never sent, so the server never takes a part."""

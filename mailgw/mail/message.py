@@ -1,6 +1,7 @@
 """A queued message as deliverers see it, and the records that the queue keeps of it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 import attrs
@@ -8,6 +9,8 @@ import attrs
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
+
+NOTHING_ASKED: Mapping[Mailbox, RcptParameters] = MappingProxyType({})
 
 
 class Content(Protocol):
@@ -29,7 +32,10 @@ class Content(Protocol):
 
 @attrs.frozen(eq=False)
 class Message:
-    """``arrived`` in seconds since the epoch, UTC, by the spool's clock."""
+    """``arrived`` in seconds since the epoch, UTC, by the spool's clock.
+
+    ``recipient_parameters`` is what was asked for those recipients of the attempt that asked for anything.
+    """
 
     queue_id: str
     reverse_path: Mailbox | None
@@ -37,6 +43,7 @@ class Message:
     arrived: float
     content: Content
     parameters: MailParameters = NO_MAIL_PARAMETERS
+    recipient_parameters: Mapping[Mailbox, RcptParameters] = NOTHING_ASKED
 
 
 @attrs.frozen

@@ -46,12 +46,12 @@ class ClientTls:
 
 @implementer(IOpenSSLClientConnectionCreator)
 class Handshake:
-    """One connection's TLS, for ``startTLS``."""
+    """One connection's TLS, for ``startTLS``.  ``verifies`` says whether the certificate is checked."""
 
     def __init__(self, context: SSL.Context, host: str, verifies: bool) -> None:
         self._context = context
         self._host = host
-        self._verifies = verifies
+        self.verifies = verifies
         self._connection: SSL.Connection | None = None
 
     def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
@@ -67,7 +67,7 @@ class Handshake:
         To be asked before anything is sent.
         """
         connection, self._connection = self._connection, None
-        if not self._verifies:
+        if not self.verifies:
             return None
         assert connection is not None
         try:

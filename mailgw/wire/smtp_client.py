@@ -1,26 +1,28 @@
 """The client's side of one SMTP or LMTP session, without a socket (RFC 5321, 2033, 2920, 1870, 6152, 2034, 3207,
-4954; not done: CHUNKING, SMTPUTF8, DSN, BINARYMIME, AUTH but PLAIN and LOGIN, AUTH= on MAIL).
+4954, 3030; not done: AUTH but PLAIN and LOGIN, AUTH= on MAIL).  What is said with MAIL and RCPT: ``client_asked``.
 
 A map of the steps; a reply leads to the right, trouble to OVER:
 
     GREETING > HELLO > [STARTTLS > HANDSHAKE > HELLO] > [AUTH > [NAME > PASSWORD]] > IDLE
     IDLE > [RESET] > MAIL > RCPT ... > DATA > CONTENT > END ... > IDLE
+    IDLE > [RESET] > MAIL > RCPT ... > CONTENT > [CHUNK > CONTENT ...] > END ... > IDLE   with BDAT
 
 Rules:
+    BDAT is for binary content alone, where it must be (RFC 3030 s3); chunk after chunk, each once the one before it
+    was taken, so that no more than one of them is under way.
     Where PIPELINING is offered, everything up to DATA goes out at once (RFC 2920 s3.1); the steps are the same,
     only nothing is sent between them.
     What became of a recipient is an ``Outcome``.  Only a peer's 5yz to MAIL, RCPT, DATA or the content is final.
     A 5yz to the greeting, EHLO, STARTTLS or AUTH is not: it speaks of us, of the hour or of our configuration,
     not of the message, which its age will end.
     A reply that is not owed, or is no reply, ends the session: it is out of step.
-    Once the final dot left, the server may have taken the message: without an answer, no other host is tried
-    in the same attempt (the outcome's scope is MESSAGE), since that would make a second copy likely.
+    So is one that was there before what it answers: behind the 354 nothing stands until content was sent.
+    Once the final dot or the last chunk left, the server may have taken the message: without an answer, no other
+    host is tried in the same attempt (the outcome's scope is MESSAGE), since that would make a second copy likely.
 """
 
-import enum
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
 
 import attrs
 
@@ -28,100 +30,26 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import LocalProtocolError
 from mailgw.mail.outcome import Outcome, Permanence, Scope, delivered, permanent, refused, temporary
+from mailgw.wire.client_asked import Asked, mail_words, rcpt_words
+from mailgw.wire.client_events import (
+    NEED_DATA,
+    ClientSettings,
+    Done,
+    Event,
+    GoAhead,
+    Ready,
+    Signal,
+    StartTls,
+    StartTlsUse,
+    Step,
+    Unusable,
+)
+from mailgw.wire.client_offer import offer_of
 from mailgw.wire.reply_reader import RawReply, ReplyFault, ReplyReader, made_reply
 
-
-class StartTlsUse(enum.Enum):
-    """What to do about STARTTLS; without effect where TLS is on from the start."""
-
-    NEVER = "never"
-    IF_OFFERED = "if offered"
-    REQUIRED = "required"
-
-
-@attrs.frozen
-class Login:
-    username: str
-    password: str = attrs.field(repr=False)
-
-
-@attrs.frozen
-class ClientSettings:
-    """``hello_name`` is who we say we are; a server that calls itself by one of ``own_names`` (lower case) is this
-    host, and mail for it goes in circles.  ``may_show_login`` lets AUTH pass in clear.  ``hop`` names the
-    peer in outcomes."""
-
-    hello_name: str
-    lmtp: bool
-    starttls: StartTlsUse
-    login: Login | None
-    may_show_login: bool
-    hop: str
-    own_names: frozenset[str]
-
-
-# --- events ---------------------------------------------------------------------------------------------------
-
-@attrs.frozen
-class Ready:
-    """The session stands: ``begin`` may be called."""
-
-
-@attrs.frozen
-class StartTls:
-    """Start TLS on the transport, then call ``tls_started``."""
-
-
-@attrs.frozen
-class GoAhead:
-    """The server wants the content: send it stuffed, with its final dot, then call ``content_sent``."""
-
-
-@attrs.frozen
-class Done:
-    """The transaction is over: one outcome for each recipient."""
-
-    outcomes: dict[Mailbox, Outcome]
-
-
-@attrs.frozen
-class Unusable:
-    """The session came to nothing, or ended between two transactions.  Send the output and close."""
-
-    outcome: Outcome
-
-
-Event = Ready | StartTls | GoAhead | Done | Unusable
-
-
-class Signal(enum.Enum):
-    NEED_DATA = "need data"
-
-
-NEED_DATA: Final = Signal.NEED_DATA
-
-
-class Step(enum.Enum):
-    """Which answer is awaited, and so which time limit runs (RFC 5321 s4.5.3.2)."""
-
-    GREETING = "the greeting"
-    HELLO = "the answer to EHLO"
-    STARTTLS = "the answer to STARTTLS"
-    HANDSHAKE = "the TLS handshake"
-    AUTH = "the answer to AUTH"
-    NAME = "the prompt for a user name"
-    PASSWORD = "the prompt for a password"  # noqa: S105 - no password
-    IDLE = "work"
-    RESET = "the answer to RSET"
-    MAIL = "the answer to MAIL"
-    RCPT = "the answer to RCPT"
-    DATA = "the answer to DATA"
-    CONTENT = "the content to be taken"
-    END = "the answer to the content"
-    OVER = "nothing"
-
-
-_IN_TRANSACTION = frozenset({Step.RESET, Step.MAIL, Step.RCPT, Step.DATA, Step.CONTENT, Step.END})
+_IN_TRANSACTION = frozenset({Step.RESET, Step.MAIL, Step.RCPT, Step.DATA, Step.CONTENT, Step.CHUNK, Step.END})
+NO_STARTTLS = "4.7.4"  # RFC 3463 s3.8, X.7.4: security features not supported
+_TOO_MUCH = "Out of step with the server: it answered more than it was asked"
 
 
 class ClientDialog:
@@ -132,17 +60,14 @@ class ClientDialog:
 
     def __init__(self, settings: ClientSettings, tls: bool) -> None:
         self.step = Step.GREETING
-        self.extensions: dict[str, str] = {}
-        self.takes_8bit = False
+        self.offer = offer_of([])
+        self.is_chunked = False  # the transaction under way sends its content with BDAT
         self._settings = settings
         self._hop = settings.hop
         self._tls = tls
         self._reader = ReplyReader()
         self._out: list[bytes] = []
         self._extended = True
-        self._pipelines = False
-        self._takes_size = False
-        self._size_limit = 0
         self._must_reset = False
         # the transaction
         self._waiting: list[bytes] = []  # without PIPELINING: commands to come, the next one last
@@ -190,48 +115,88 @@ class ClientDialog:
         self._say_hello()
 
     def begin(
-        self, reverse_path: Mailbox | None, recipients: Sequence[Mailbox], size_octets: int, body_type: BodyType
+        self,
+        reverse_path: Mailbox | None,
+        recipients: Sequence[Mailbox],
+        size_octets: int,
+        body_type: BodyType,
+        asked: Asked | None = None,
     ) -> Done | None:
         """Start a transaction with at least one recipient.
 
         None is the rule.  ``Done`` at once where the server has said that it takes no message of that size;
-        nothing is sent then, and the session stays as it is.
+        nothing is sent then, and the session stays as it is.  LocalProtocolError, likewise, where an address cannot
+        stand in a command or the server takes no such content: ``asked.utf8`` and binary content need its offer.
         """
         if self.step is not Step.IDLE:
             raise LocalProtocolError(f"a transaction cannot begin while {self.step.value} is awaited")
-        if self._size_limit and size_octets > self._size_limit:
-            why = f"The message has {size_octets} octets, the server takes at most {self._size_limit}"
+        offer = self.offer
+        if offer.size_limit and size_octets > offer.size_limit:
+            why = f"The message has {size_octets} octets, the server takes at most {offer.size_limit}"
             outcome = permanent("5.3.4", why, Scope.MESSAGE, self._hop)
             return Done(dict.fromkeys(recipients, outcome))
+        is_chunked = body_type is BodyType.BINARY
+        if is_chunked and not offer.chunks_binary:
+            raise LocalProtocolError("binary content for a server that takes none")
         mail = f"MAIL FROM:<{reverse_path if reverse_path is not None else ''}>"
-        if self._takes_size:
+        if offer.size:
             mail += f" SIZE={size_octets}"
-        if self.takes_8bit and body_type is BodyType.EIGHT_BIT:
-            mail += " BODY=8BITMIME"
-        lines = [mail, *[f"RCPT TO:<{recipient}>" for recipient in recipients], "DATA", ""]
+        if is_chunked or (offer.eight_bit and body_type is BodyType.EIGHT_BIT):
+            mail += f" BODY={body_type.value}"
+        if asked is None:
+            lines = [mail, *[f"RCPT TO:<{recipient}>" for recipient in recipients]]
+        else:
+            lines = [mail + mail_words(offer, asked)]
+            lines += [f"RCPT TO:<{recipient}>{rcpt_words(offer, asked, recipient)}" for recipient in recipients]
+        if not is_chunked:
+            lines.append("DATA")
+        lines.append("")
         if self._must_reset:
             lines.insert(0, "RSET")
-        commands = "\r\n".join(lines)
-        # A line end in an address would be a command of its own.
-        if not commands.isascii() or commands.count("\n") != len(lines) - 1 or commands.count("\r") != len(lines) - 1:
-            raise LocalProtocolError("an address that cannot stand in a command")
+        commands = self._encoded(lines, asked is not None and asked.utf8)
         self._recipients = tuple(recipients)
         self._accepted = []
         self._outcomes = {}
         self._mail_refused = False
         self._at = 0
+        self.is_chunked = is_chunked
         self.step = Step.RESET if self._must_reset else Step.MAIL
-        if self._pipelines:
-            self._out.append(commands.encode("ascii"))
+        if offer.pipelining:
+            self._out.append(commands)
         else:
-            self._waiting = [f"{line}\r\n".encode("ascii") for line in lines[:-1]]
+            self._waiting = commands.splitlines(keepends=True)
             self._waiting.reverse()
             self._say_next()
         return None
 
+    def _encoded(self, lines: list[str], utf8: bool) -> bytes:
+        """The commands, each with its line end; ``lines`` has an empty last one."""
+        commands = "\r\n".join(lines)
+        if not commands.isascii() and not (utf8 and self.offer.smtputf8):
+            raise LocalProtocolError("an address that needs SMTPUTF8")
+        # A line end in an address would be a command of its own.
+        if commands.count("\n") != len(lines) - 1 or commands.count("\r") != len(lines) - 1:
+            raise LocalProtocolError("an address that cannot stand in a command")
+        try:
+            return commands.encode("utf-8")
+        except UnicodeEncodeError:
+            raise LocalProtocolError("an address that is no text") from None
+
+    def chunk(self, size_octets: int, is_last: bool) -> None:
+        """The next chunk of the content follows, ``size_octets`` long: send ``output``, then the chunk as it is.
+
+        After ``GoAhead`` in a transaction that ``is_chunked``, once for each.
+        """
+        if self.step is not Step.CONTENT or not self.is_chunked:
+            raise LocalProtocolError("a chunk was sent, but not asked for")
+        # RFC 3030 s2: bdat-cmd ::= "BDAT" SP chunk-size [ SP end-marker ] CR LF
+        self._out.append(b"BDAT %d LAST\r\n" % size_octets if is_last else b"BDAT %d\r\n" % size_octets)
+        self.step = Step.END if is_last else Step.CHUNK
+        self._at = 0
+
     def content_sent(self) -> None:
         """The content and its final dot were given to the transport."""
-        if self.step is not Step.CONTENT:
+        if self.step is not Step.CONTENT or self.is_chunked:
             raise LocalProtocolError("content was sent, but not asked for")
         self.step = Step.END
         self._at = 0
@@ -283,30 +248,15 @@ class ClientDialog:
         if name in settings.own_names:
             self.quit()
             return Unusable(permanent("5.4.6", "Mail loops back to this host", Scope.HOST, self._hop))
-        self._learn(lines if self._extended else [])
+        self.offer = offer_of(lines if self._extended else [])
         if not self._tls and settings.starttls is not StartTlsUse.NEVER:
-            if "STARTTLS" in self.extensions:
+            if "STARTTLS" in self.offer.extensions:
                 self._out.append(b"STARTTLS\r\n")
                 self.step = Step.STARTTLS
                 return None
             if settings.starttls is StartTlsUse.REQUIRED:
-                return self.refuse("4.7.4", "TLS is required, but the server does not offer it")
+                return self.refuse(NO_STARTTLS, "TLS is required, but the server does not offer it")
         return self._log_in()
-
-    def _learn(self, lines: list[bytes]) -> None:
-        # RFC 5321 s4.1.1.1: the first line is the server's name, each further one a keyword with parameters.
-        self.extensions = {}
-        for line in lines[1:]:
-            keyword, _, parameters = line.decode("ascii", "replace").upper().partition(" ")
-            self.extensions[keyword] = parameters
-            if keyword.startswith("AUTH="):  # as servers wrote it before RFC 2554, and some still do
-                self.extensions.setdefault("AUTH", f"{keyword[5:]} {parameters}")
-        self._pipelines = "PIPELINING" in self.extensions
-        self.takes_8bit = "8BITMIME" in self.extensions
-        self._takes_size = "SIZE" in self.extensions
-        # RFC 1870 s3: without a number, or with 0, there is no fixed limit.
-        limit = self.extensions.get("SIZE", "").strip()
-        self._size_limit = int(limit) if limit.isascii() and limit.isdigit() and len(limit) <= 20 else 0
 
     def _on_starttls(self, raw: RawReply) -> Event | None:
         if raw[0] == 220:
@@ -325,7 +275,7 @@ class ClientDialog:
             return self._ready()
         if not self._tls and not self._settings.may_show_login:
             return self.refuse("4.7.11", "A login is configured, and is not sent without TLS")
-        offered = self.extensions.get("AUTH", "").split()
+        offered = self.offer.extensions.get("AUTH", "").split()
         if "PLAIN" in offered:
             # RFC 4616 s2: message = [authzid] UTF8NUL authcid UTF8NUL passwd
             word = _base64(f"\0{login.username}\0{login.password}")
@@ -378,7 +328,7 @@ class ClientDialog:
         if raw[0] // 100 != 2:
             self._mail_refused = True
             self._outcomes = dict.fromkeys(self._recipients, self._refusal(raw))
-            if not self._pipelines:
+            if not self.offer.pipelining:
                 return self._done()
         self._say_next()
         return None
@@ -392,20 +342,24 @@ class ClientDialog:
             else:
                 self._outcomes[recipient] = self._rcpt_refusal(raw)
         if self._at == len(self._recipients):
-            self.step = Step.DATA
-            if not self._pipelines and not self._accepted:
+            if self.is_chunked and self._reader.has_more:
+                return self._out_of_step()
+            if not self._accepted and (self.is_chunked or not self.offer.pipelining):
                 self._must_reset = True
                 return self._done()
+            if self.is_chunked:
+                self.step = Step.CONTENT
+                return GoAhead()
+            self.step = Step.DATA
         self._say_next()
         return None
 
     def _on_data(self, raw: RawReply) -> Event | None:
-        # DATA is the last command that went out: whoever refuses it and answers more, or answers it with a 2yz, was
-        # out of step before, and what was taken for the recipients' answers may have been somebody else's.
-        if raw[0] != 354 and (self._reader.has_more or raw[0] // 100 < 3):
-            self._outcomes.clear()
-            why = "Out of step with the server: it answered more than it was asked"
-            return self._broken(temporary("4.5.0", why, Scope.SESSION, self._hop))
+        # DATA is the last command that went out: whoever answers more, or answers it with a 2yz, was out of step
+        # before, and what was taken for the recipients' answers may have been somebody else's.  Behind a 354 it would
+        # pass for the answer to content that has not been sent.
+        if self._reader.has_more or raw[0] // 100 < 3:
+            return self._out_of_step()
         if raw[0] == 354:
             if self._mail_refused:
                 # The dot that RFC 2920 s3.1 asks for might send an empty message to whom it took meanwhile.
@@ -423,6 +377,23 @@ class ClientDialog:
         if raw[0] // 100 < 4:
             self.step = Step.OVER
             return Done(self._outcomes)
+        return self._done()
+
+    def _out_of_step(self) -> Done | Unusable:
+        self._outcomes.clear()
+        return self._broken(temporary("4.5.0", _TOO_MUCH, Scope.SESSION, self._hop))
+
+    def _on_chunk(self, raw: RawReply) -> Event | None:
+        if raw[0] // 100 == 2:
+            if self._reader.has_more:
+                return self._broken(temporary("4.5.0", _TOO_MUCH, Scope.SESSION, self._hop))
+            self.step = Step.CONTENT
+            return GoAhead()
+        if raw[0] // 100 == 3:
+            return self._broken(self._trouble(raw))
+        # RFC 3030 s2: after a refused chunk the rest is not sent, and RSET makes the server ready again.
+        self._must_reset = True
+        self._decide(self._outcome(raw, Scope.MESSAGE))
         return self._done()
 
     def _on_content(self, raw: RawReply) -> Event | None:
@@ -447,7 +418,7 @@ class ClientDialog:
         return self._broken(self._trouble(raw))
 
     def _say_next(self) -> None:
-        if not self._pipelines:
+        if not self.offer.pipelining:
             self._out.append(self._waiting.pop())
 
     def _done(self) -> Done:
@@ -459,7 +430,7 @@ class ClientDialog:
     def _outcome(self, raw: RawReply, scope: Scope) -> Outcome:
         reply = made_reply(raw)
         if raw[0] // 100 == 2 and self.step is Step.END:
-            return delivered(reply, self._hop, relayed=not self._settings.lmtp)
+            return delivered(reply, self._hop, not self._settings.lmtp, self.offer.dsn)
         return refused(reply, scope, self._hop)
 
     def _trouble(self, raw: RawReply) -> Outcome:
@@ -520,6 +491,7 @@ _ANSWERED: Mapping[Step, Callable[[ClientDialog, RawReply], Event | None]] = {
     Step.RCPT: ClientDialog._on_rcpt,
     Step.DATA: ClientDialog._on_data,
     Step.CONTENT: ClientDialog._on_content,
+    Step.CHUNK: ClientDialog._on_chunk,
     Step.END: ClientDialog._on_end,
 }
 

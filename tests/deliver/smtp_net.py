@@ -22,6 +22,7 @@ ANN = Mailbox("ann", "example.org")
 BOB = Mailbox("bob", "example.org")
 CY = Mailbox("cy", "example.org")
 SENDER = Mailbox("sender", "example.net")
+NOW = 1_700_000_000.0
 EHLO = b"250-mx.example.org\r\n250 PIPELINING\r\n"
 
 
@@ -150,7 +151,7 @@ class Net:
     ) -> None:
         self.reactor = MemoryReactorClock()
         self.resolver = resolver or FakeResolver()
-        self.backend = SmtpBackend(settings(**changes), self.reactor, self.resolver, shuffle, own_names)
+        self.backend = SmtpBackend(settings(**changes), self.reactor, self.resolver, shuffle, own_names, lambda: NOW)
         self.backend.startService()
         self._seen = 0
 

@@ -163,10 +163,10 @@ def test_too_many_recipients_go_in_the_next_transaction_at_once() -> None:
     net = Net()
     delivery = net.deliver(recipients=[ANN, BOB, CY])
     peer = net.accept().greet()
-    peer.say(b"250 ok\r\n250 ok\r\n452 4.5.3 too many\r\n452 4.5.3 too many\r\n354 go\r\n250 ok\r\n")
+    peer.say(b"250 ok\r\n250 ok\r\n452 4.5.3 too many\r\n452 4.5.3 too many\r\n354 go\r\n").say(b"250 ok\r\n")
     assert not delivery.is_over
     peer.heard()
-    peer.say(b"250 ok\r\n250 ok\r\n452 4.5.3 too many\r\n354 go\r\n250 ok\r\n")
+    peer.say(b"250 ok\r\n250 ok\r\n452 4.5.3 too many\r\n354 go\r\n").say(b"250 ok\r\n")
     peer.heard()
     peer.say(b"250 ok\r\n452 4.5.3 too many\r\n503 5.5.1 nobody\r\n")
     assert delivery.texts == {
@@ -338,7 +338,7 @@ def test_a_delivery_that_is_given_up_remembers_whom_it_served() -> None:
     net = Net()
     delivery = net.deliver(recipients=[ANN, BOB, CY])
     peer = net.accept().greet()
-    peer.say(b"250 ok\r\n250 ok\r\n452 4.5.3 too many\r\n452 4.5.3 too many\r\n354 go\r\n250 ok\r\n")
+    peer.say(b"250 ok\r\n250 ok\r\n452 4.5.3 too many\r\n452 4.5.3 too many\r\n354 go\r\n").say(b"250 ok\r\n")
     peer.say(b"250 ok\r\n550 5.1.1 no\r\n")  # the next transaction has begun
     delivery.deferred.cancel()
     assert delivery.texts == {
@@ -387,7 +387,7 @@ def test_a_bug_does_not_forget_who_was_served(logged_failures: LoggedFailures) -
     net = Net(BrokenResolver(), hosts=("192.0.2.1:25", "second.example:25"))
     delivery = net.deliver(recipients=[ANN, BOB])
     peer = net.accept().greet()
-    peer.say(b"250 ok\r\n250 ok\r\n452 4.5.3 too many\r\n354 go\r\n250 ok\r\n")
+    peer.say(b"250 ok\r\n250 ok\r\n452 4.5.3 too many\r\n354 go\r\n").say(b"250 ok\r\n")
     peer.hang_up()
     assert delivery.texts == {
         "ann": "delivered 250 2.0.0 ok",

@@ -1,0 +1,142 @@
+"""What a message's client asked for, said to the next hop: parameters of MAIL and RCPT, and what a hop that lacks an
+extension cannot be given (RFC 3461, 6531, 6533, 8689, 6710, 2852).
+
+Rules:
+    A parameter goes only to a hop that offers its extension.
+    RET, ENVID, NOTIFY, ORCPT and MT-PRIORITY are left out where they are not offered.  SMTPUTF8, REQUIRETLS and
+    BY with mode R are not: without them the message may not go there.
+    FUTURERELEASE is never passed on: the message has been held here.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.outcome import Outcome, Scope, permanent
+from mailgw.mail.parameters import NO_RCPT_PARAMETERS, ByMode, MailParameters, RcptParameters
+from mailgw.mail.xtext import to_xtext
+from mailgw.wire.client_offer import Offer
+
+_MOST_SECONDS = 999_999_999  # RFC 2852 s4: by-time = ["-" / "+"] 1*9digit
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+# RFC 6533 s3: what may stand for itself in utf-8-addr-xtext, QCHAR = %x21-2a / %x2c-3c / %x3e-5b / %x5d-7e
+_NOT_QCHAR = re.compile(r"[^!-*,-<>-\[\]-~]")
+
+
+@attrs.frozen
+class Asked:
+    """What one transaction says beyond the paths, the size and the body's type.
+
+    ``utf8``: say SMTPUTF8.  ``by_seconds`` is what is left of ``mail.deliver_by``, 0 where nobody asked.
+    ``recipients`` may lack some: those asked for nothing.
+    """
+
+    mail: MailParameters
+    recipients: Mapping[Mailbox, RcptParameters]
+    utf8: bool
+    by_seconds: int
+
+
+def mail_words(offer: Offer, asked: Asked) -> str:
+    """The parameters of MAIL, each with a space before it."""
+    mail = asked.mail
+    words = ""
+    if asked.utf8:
+        words += " SMTPUTF8"
+    if offer.dsn:
+        # RFC 3461 s5.2.1: as they came
+        if mail.ret is not None:
+            words += f" RET={mail.ret.value}"
+        if mail.envid:
+            words += f" ENVID={mail.envid}"
+    if mail.require_tls and offer.require_tls:
+        words += " REQUIRETLS"
+    if mail.priority and offer.priorities:
+        words += f" MT-PRIORITY={mail.priority}"
+    if mail.deliver_by is not None and offer.deliver_by:
+        seconds = max(-_MOST_SECONDS, min(asked.by_seconds, _MOST_SECONDS))
+        words += f" BY={seconds};{mail.deliver_by.mode.value}{'T' if mail.deliver_by.trace else ''}"
+    return words
+
+
+def rcpt_words(offer: Offer, asked: Asked, recipient: Mailbox) -> str:
+    """The parameters of one RCPT, each with a space before it."""
+    rcpt = asked.recipients.get(recipient, NO_RCPT_PARAMETERS)
+    if not offer.dsn or rcpt == NO_RCPT_PARAMETERS:
+        return ""
+    # RFC 3461 s5.2.1: NOTIFY and ORCPT as they came; an ORCPT may be added, with the address that we were given.
+    if not rcpt.orcpt:
+        rcpt = attrs.evolve(rcpt, orcpt=_original(recipient, asked.utf8))
+    elif not asked.utf8 and not rcpt.orcpt.isascii():
+        rcpt = attrs.evolve(rcpt, orcpt=_NOT_ASCII.sub(_embedded, rcpt.orcpt))
+    return f" {rcpt}"
+
+
+def _original(recipient: Mailbox, utf8: bool) -> str:
+    if recipient.octets().isascii():
+        return f"rfc822;{to_xtext(recipient.octets())}"
+    # RFC 6533 s3: utf-8-addr-unitext with SMTPUTF8; the form in ASCII says the same to everybody.
+    return f"utf-8;{_NOT_QCHAR.sub(_embedded, str(recipient))}"
+
+
+def _embedded(match: re.Match[str]) -> str:
+    # RFC 6533 s3: EmbeddedUnicodeChar = %x5C.78 "{" HEXPOINT "}", in upper case, at least two digits
+    return f"\\x{{{ord(match[0]):02X}}}"
+
+
+def unmet(
+    offer: Offer,
+    is_verified: bool,
+    is_final: bool,
+    reverse_path: Mailbox | None,
+    recipients: Sequence[Mailbox],
+    asked: Asked,
+    header_is_utf8: bool,
+    hop: str,
+) -> dict[Mailbox, Outcome]:
+    """Who cannot be sent the message in this session, since it would not be treated as its client asked; and why.
+
+    ``is_verified``: TLS is on, with a certificate that names the host.  ``is_final``: this is the end of the
+    message's way (LMTP).  The outcomes are permanent, with the scope HOST: another host may do better.
+    """
+    why = _unmet_by_all(offer, is_verified, is_final, asked)
+    if why is None and not offer.smtputf8:
+        # RFC 6531 s3.2: no message that needs SMTPUTF8 goes to a server that does not offer it.
+        if header_is_utf8:
+            why = ("5.6.7", "The header needs SMTPUTF8, which the next hop does not offer")
+        elif reverse_path is not None and not reverse_path.octets().isascii():
+            why = ("5.6.7", "The sender's address needs SMTPUTF8, which the next hop does not offer")
+        else:
+            outcome = permanent(
+                "5.6.7", "The address needs SMTPUTF8, which the next hop does not offer", Scope.HOST, hop
+            )
+            return {r: outcome for r in recipients if not r.octets().isascii()}
+    if why is None:
+        return {}
+    return dict.fromkeys(recipients, permanent(*why, Scope.HOST, hop))
+
+
+def _unmet_by_all(offer: Offer, is_verified: bool, is_final: bool, asked: Asked) -> tuple[str, str] | None:
+    mail = asked.mail
+    if mail.require_tls and not is_final:
+        # RFC 8689 s4.2.1, the codes for a message that cannot go on
+        if not is_verified:
+            return NO_VERIFIED_TLS
+        if not offer.require_tls:
+            return "5.7.30", "The message needs REQUIRETLS, which the next hop does not offer"
+    by = mail.deliver_by
+    if by is not None and by.mode is ByMode.RETURN and not is_final:
+        # RFC 2852 s4: with the mode R it is returned where the next hop does not promise the same.
+        if asked.by_seconds <= 0:
+            return "5.4.7", "The time for its delivery is over"
+        if not offer.deliver_by:
+            return "5.3.3", "The message is to be delivered by a time, and the next hop does not offer DELIVERBY"
+        if asked.by_seconds < offer.shortest_by_seconds:
+            why = f"It is to be delivered in {asked.by_seconds} seconds, the next hop takes {offer.shortest_by_seconds}"
+            return "5.4.7", why
+    return None
+
+
+NO_VERIFIED_TLS = "5.7.10", "The message needs TLS with a certificate that names the next hop (REQUIRETLS)"
