@@ -80,8 +80,8 @@ def test_smtputf8_is_said_where_the_message_needs_it() -> None:
         (message(), JOSÉ, True),
         (message("Subject: é\r\n\r\n".encode()), ANN, True),
         (message("Subject: e\r\n\r\né".encode()), ANN, False),
-        (large("Subject: e\r\n".encode(), "X: é\r\n\r\n".encode()), ANN, True),
-        (large("Subject: e\r\n".encode(), "\r\né\r\n\r\n".encode()), ANN, False),
+        (large(b"Subject: e\r\n", "X: é\r\n\r\n".encode()), ANN, True),
+        (large(b"Subject: e\r\n", "\r\né\r\n\r\n".encode()), ANN, False),
     ):
         net = Net()
         delivery = net.deliver(asking(UTF8, what=what), [recipient])

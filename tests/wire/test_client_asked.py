@@ -64,7 +64,7 @@ def test_the_time_left(seconds: int, word: str) -> None:
 @pytest.mark.parametrize(
     ("rcpt", "utf8", "words"),
     [
-        (RcptParameters(frozenset(), "rfc822;x+2By@example.net"), False, " NOTIFY=NEVER ORCPT=rfc822;x+2By@example.net"),
+        (RcptParameters(frozenset(), "rfc822;x+2By@a.example"), False, " NOTIFY=NEVER ORCPT=rfc822;x+2By@a.example"),
         (RcptParameters(None, "rfc822;x@example.net"), False, " ORCPT=rfc822;x@example.net"),
         (SUCCESS, False, " NOTIFY=SUCCESS ORCPT=rfc822;ann@example.org"),
         (RcptParameters(None, "utf-8;é@example.net"), True, " ORCPT=utf-8;é@example.net"),
