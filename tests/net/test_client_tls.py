@@ -100,6 +100,7 @@ async def sent(place: Place, port: int, mode: TlsMode, host: str = "mx.example",
     backend = SmtpBackend(
         settings(hosts=(f"{host}:{port}",), tls=mode, ca_file=place.ca_file if ca else None),
         real_reactor, FakeResolver(address_records={"mx.example": ["127.0.0.1"]}), list.reverse, frozenset(),
+        lambda: 0.0,
     )
     backend.startService()
     outcomes = await Deferred.fromCoroutine(backend.deliver(message(), [ANN]))
