@@ -67,6 +67,8 @@ RELOAD_SECONDS = 60.0
 # No RFC has a figure for these two: a slow phone's handshake takes seconds; a peer's last read should not.
 HANDSHAKE_SECONDS = 60.0
 CLOSING_SECONDS = 10.0
+# A proxy's header is in its first segment; a lost one is sent again after 1 s and after 3 s (proxy-protocol.txt s2).
+PROXY_HEADER_SECONDS = 5.0
 MAILDIR_THREADS = 4
 
 
@@ -307,8 +309,10 @@ class MailGateway(MultiService):
                 data_block=config.limits.data_seconds,
                 handshake=HANDSHAKE_SECONDS,
                 closing=CLOSING_SECONDS,
+                proxy_header=PROXY_HEADER_SECONDS,
             ),
             trusted_clients=config.trusted_clients,
+            proxy_protocol_from=listener.proxy_protocol_from,
         )
 
         async def check(login: str, password: str) -> str | None:

@@ -17,6 +17,7 @@ from mailgw.config.document import (
     CertificateTable,
     Document,
     HopTable,
+    ListenTable,
     LmtpTable,
     MaildirTable,
     PythonTable,
@@ -264,8 +265,21 @@ def _listeners(document: Document, raw: Mapping[str, object], folder: str) -> tu
             if values.sockets_collide(values.endpoint_address(other.endpoint), address):
                 table.spot.inner("endpoint").fault(f"cannot be bound beside another listener's {other.endpoint!r}")
                 break
-        listeners.append(ListenSettings(table.role, endpoint, table.relay_from, certificate))
+        _check_fronts(table, address[0])
+        listeners.append(
+            ListenSettings(table.role, endpoint, table.relay_from, certificate, table.proxy_protocol_from)
+        )
     return tuple(listeners)
+
+
+def _check_fronts(table: ListenTable, kind: str) -> None:
+    """Lists that could not hold anybody who comes by that kind of endpoint: somebody thinks that they do."""
+    for key in ("proxy_protocol_from",):
+        for place, member in enumerate(getattr(table, key)):
+            if kind == "unix" and member != "local":
+                table.spot.inner(key, place).fault('who comes by a Unix socket has no address: expected "local"')
+            elif kind == "tcp" and member == "local":
+                table.spot.inner(key, place).fault('"local" is who comes by a Unix socket, and this is a tcp: endpoint')
 
 
 def _socket_fault(path: str) -> str | None:

@@ -13,7 +13,7 @@ import attrs
 # ruff: noqa: RUF009 - key() and part() make fields, they are no shared defaults
 from mailgw.config import values
 from mailgw.config.reader import Reader, Spot, Table, Unusable, each, key, later, named, part, read_table, table, tables
-from mailgw.config.settings import Networks
+from mailgw.config.settings import Fronts, Networks
 from mailgw.config.where import DEFAULT_STATE
 from mailgw.deliver.maildir import Known
 from mailgw.deliver.smtp_settings import TlsMode
@@ -39,7 +39,7 @@ class ListenTable(Table):
     endpoint: str = key(values.endpoint, stand_in="")
     relay_from: Networks = part(each(values.network), ())
     tls: str | None = key(values.text, None)
-    proxy_protocol_from: None = later()
+    proxy_protocol_from: Fronts = part(each(values.front), ())
     xclient_from: None = later()
 
 

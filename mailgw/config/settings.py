@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import TYPE_CHECKING, Literal, TypeAlias, Union
 
 import attrs
 
@@ -31,6 +31,9 @@ Network: TypeAlias = IPv4Network | IPv6Network
 Networks: TypeAlias = tuple[Network, ...]
 """Addresses are compared unmapped: ``::ffff:192.0.2.1`` is in ``192.0.2.0/24``."""
 
+Fronts: TypeAlias = tuple[Network | Literal["local"], ...]
+"""Networks, and ``"local"`` for who comes by a Unix socket."""
+
 DEFAULT_CERTIFICATE = ""
 
 
@@ -49,13 +52,15 @@ class ListenSettings:
     """One listener.  ``endpoint`` is a Twisted server endpoint string (tcp:, unix: or systemd:).
 
     ``certificate`` is the name of its default certificate in ``TlsSettings``, or None where it has none
-    and offers no STARTTLS.  Names of clients select among the others (SNI).
+    and offers no STARTTLS.  Names of clients select among the others (SNI).  ``proxy_protocol_from`` are the fronts
+    whose PROXY header is required.
     """
 
     role: Role
     endpoint: str
     relay_from: Networks
     certificate: str | None
+    proxy_protocol_from: Fronts = ()
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from twisted.internet.endpoints import serverFromString
 
@@ -162,6 +162,11 @@ def network(value: object) -> Network:
         raise ValueError(f"expected {wanted}, not {said(value)}{hint}") from None
 
 
+def front(value: object) -> Network | Literal["local"]:
+    """A network, or ``local`` for who comes by a Unix socket."""
+    return "local" if value == "local" else network(value)
+
+
 def pattern(value: object) -> str:
     """A recipient pattern of a route, its domain in lower case, its local part without quotes."""
     word = text(value)
@@ -209,11 +214,19 @@ def endpoint(value: object) -> str:
     if address[0] == "tcp" and int(address[1]) not in range(65536):
         raise ValueError(f"expected a port from 1 to 65535, not {address[1]}")
     if address[0] == "tcp" and address[2] and not _is_interface(address[2]):
-        hint = "; did you mean 127.0.0.1?" if address[2] == "localhost" else ""
+        hint = _INTERFACE_HINTS.get(address[2].lower(), "; a name is not looked up there")
         raise ValueError(f"expected interface to be an address of this machine, not {said(address[2])}{hint}")
     if address[0] == "unix" and not address[1]:
         raise ValueError('expected a path after "unix:"')
     return word
+
+
+_INTERFACE_HINTS = {
+    "localhost": "; say interface=127.0.0.1",
+    "localhost6": r"; say 'tcp:PORT:interface=\:\:1', in single quotes",
+    "ip6-localhost": r"; say 'tcp:PORT:interface=\:\:1', in single quotes",
+    "*": "; without interface it is all of IPv4",
+}
 
 
 def endpoint_address(word: str) -> tuple[str, str, str]:

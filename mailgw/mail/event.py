@@ -18,11 +18,24 @@ class Event:
 
 @attrs.frozen
 class Connected(Event):
+    """``proxy`` is the address of the proxy that passed the connection on, ``""`` for none."""
+
     name: ClassVar[str] = "connected"
     session_id: str
     role: str
     peer: str
     port: int
+    proxy: str = ""
+
+
+@attrs.frozen
+class ProxyFailed(Event):
+    """A listed proxy connected without a good PROXY header."""
+
+    name: ClassVar[str] = "proxy_failed"
+    session_id: str
+    peer: str
+    why: str
 
 
 @attrs.frozen

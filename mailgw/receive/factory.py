@@ -1,7 +1,7 @@
 """What builds the protocols of one listener, and the sessions of all listeners together."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from collections.abc import Awaitable, Callable
+from typing import Protocol as Shape
 
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
@@ -13,7 +13,9 @@ from mailgw.mail.ports import Counters, Journal, WallClock
 from mailgw.mail.reply import Reply
 from mailgw.net.tasks import TaskGroup
 from mailgw.policy.chain import Chain
+from mailgw.receive.peers import LOCAL, Listed, peer_of
 from mailgw.receive.protocol import ANSWER_SECONDS, EsmtpProtocol
+from mailgw.receive.proxied import ProxiedProtocol
 from mailgw.receive.settings import Intake, ReceiveSettings
 from mailgw.wire.smtp_server import Awaiting, DialogSettings
 
@@ -28,12 +30,22 @@ LogIn = Callable[[str, str], Awaitable[str | None]]
 """Name and password to the account's address, or None.  TemporaryFault where nobody can tell now."""
 
 
+class OpenSession(Shape):
+    """One connection."""
+
+    def finish(self) -> None:
+        """Close as soon as no message is under way."""
+
+    def abort(self) -> None:
+        """Close now."""
+
+
 class Sessions:
     """The open sessions of all listeners, at most ``limit``."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._open: set[EsmtpProtocol] = set()
+        self._open: set[OpenSession] = set()
         self._emptied: list[Deferred[None]] = []
         self._counter = 0
 
@@ -44,13 +56,20 @@ class Sessions:
         self._counter += 1
         return self._counter
 
-    def add(self, session: EsmtpProtocol) -> bool:
-        """Count a session in; False where it is one too many, and then it has to be told so."""
-        admitted = len(self._open) < self._limit
-        self._open.add(session)
-        return admitted
+    def add(self, session: OpenSession) -> bool:
+        """Count a session in; False where it is one too many, and then it has to be told so.
 
-    def discard(self, session: EsmtpProtocol) -> None:
+        One that is counted already is not counted twice.
+        """
+        self._open.add(session)
+        return len(self._open) <= self._limit
+
+    def replace(self, old: OpenSession, new: OpenSession) -> None:
+        """``new`` takes the place of ``old``."""
+        self._open.add(new)
+        self.discard(old)
+
+    def discard(self, session: OpenSession) -> None:
         self._open.discard(session)
         if not self._open:
             waiting, self._emptied = self._emptied, []
@@ -134,31 +153,22 @@ class EsmtpFactory(SMTPFactory):
             Awaiting.NOTHING: limits.closing,
         }
         self._session_prefix = session_prefix
-        self._standings: dict[str, tuple[bool, bool]] = {}
+        self._relaying = Listed(settings.relay_from)
+        self._trusted = Listed((*settings.trusted_clients, LOCAL))
+        self._proxies = Listed(settings.proxy_protocol_from)
 
     def buildProtocol(  # type: ignore[override] # Twisted's bound is a private name
         self, addr: IAddress | None
-    ) -> EsmtpProtocol:
-        return EsmtpProtocol(self, f"{self._session_prefix}{self.sessions.next_number():x}")
+    ) -> EsmtpProtocol | ProxiedProtocol:
+        session_id = f"{self._session_prefix}{self.sessions.next_number():x}"
+        peer = peer_of(addr)
+        if self._proxies.has(peer.address):
+            return ProxiedProtocol(self, session_id, peer)
+        return EsmtpProtocol(self, session_id, peer)
 
     def known_as(self, address: str) -> tuple[bool, bool]:
         """Whether the (unmapped) address may relay, and whether it is trusted: by the networks of the settings."""
-        known = self._standings.get(address)
-        if known is None:
-            settings = self.settings
-            known = _is_in(address, settings.relay_from, False), _is_in(address, settings.trusted_clients, True)
-            if len(self._standings) > 10_000:  # a bound; it is filled again in no time
-                self._standings.clear()
-            self._standings[address] = known
-        return known
-
-
-def _is_in(address: str, networks: Sequence[IPv4Network | IPv6Network], on_unix_socket: bool) -> bool:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return on_unix_socket  # which has no address to be listed by
-    return any(parsed.version == network.version and parsed in network for network in networks)
+        return self._relaying.has(address), self._trusted.has(address)
 
 
 def _service(settings: ReceiveSettings) -> str:

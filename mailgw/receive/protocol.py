@@ -10,7 +10,6 @@ Rules:
 """
 
 from collections.abc import Coroutine
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from typing import Protocol as Shape
 
@@ -19,10 +18,10 @@ from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
-    IAddress,
     IDelayedCall,
     IHandshakeListener,
     IOpenSSLServerConnectionCreator,
+    IProtocol,
     IPushProducer,
 )
 from twisted.internet.protocol import Protocol, connectionDone
@@ -37,6 +36,7 @@ from mailgw.mail.reply import Reply
 from mailgw.net.sending import send
 from mailgw.net.tls_facts import tls_facts
 from mailgw.policy.verdict import Stage, Verdict
+from mailgw.receive.peers import Peer
 from mailgw.receive.session import HELLO_ACCEPTED, Session
 from mailgw.receive.transaction import Transaction
 from mailgw.wire import smtp_replies
@@ -66,10 +66,11 @@ _TOO_MANY = Verdict("sessions", "", Reply(421, "4.7.0", ("Too many connections, 
 class SessionTransport(Shape):
     """What a session uses of Twisted's stream transports."""
 
+    protocol: IProtocol
+
     def write(self, data: bytes) -> None: ...
     def loseConnection(self) -> None: ...
     def abortConnection(self) -> None: ...
-    def getPeer(self) -> IAddress: ...
     def getHandle(self) -> SSL.Connection: ...
     def startTLS(self, contextFactory: IOpenSSLServerConnectionCreator) -> None: ...
     def pauseProducing(self) -> None: ...
@@ -85,8 +86,10 @@ class EsmtpProtocol(Protocol):
     factory: "EsmtpFactory"
     transport: SessionTransport  # type: ignore[assignment] # Twisted: any ITransport or None
 
-    def __init__(self, factory: "EsmtpFactory", session_id: str) -> None:
+    def __init__(self, factory: "EsmtpFactory", session_id: str, peer: Peer) -> None:
+        """``peer`` is the client, which is not always the transport's."""
         self.factory = factory
+        self._peer = peer
         self._session = Session(factory, Client(session_id, factory.settings.role, "", 0, False))
         self._clock = factory.clock
         self._limits = factory.time_limits
@@ -97,13 +100,17 @@ class EsmtpProtocol(Protocol):
         # Why we do not read: any of these.
         self._pumping = self._paused = self._draining = self._unread = False
         self._closed = self._lost = self._in_handshake = False
+        # What came before TLS was started, where it comes first.
+        self._before_tls: bytes | None = b"" if factory.settings.role is Role.SUBMISSIONS else None
 
     # --- the transport's calls ------------------------------------------------------------------
 
     def connectionMade(self) -> None:
-        self._session.client = self._identify()
-        client = self._session.client
-        self.factory.note(fact.Connected(client.session_id, client.role.value, client.address, client.port))
+        """The client is known, by its connection or a proxy's word: from here on it counts, and is judged."""
+        self._session.client = client = self._identify(self._peer)
+        self.factory.note(
+            fact.Connected(client.session_id, client.role.value, client.address, client.port, self._peer.proxy)
+        )
         self._timer = self._clock.callLater(self._limits[Awaiting.COMMAND], self._time_is_up)
         self.transport.registerProducer(self, True)
         if self.factory.sessions.add(self):
@@ -112,7 +119,14 @@ class EsmtpProtocol(Protocol):
             self._turn_away(_TOO_MANY)
 
     def dataReceived(self, octets: bytes) -> None:
+        if self._closed:
+            return
         self._heard = self._clock.seconds()
+        if self._before_tls is not None:
+            self._before_tls += octets  # they wait, with the rest on the network, until there is room for the client
+            self._paused = True
+            self._regulate()
+            return
         self._dialog.receive(octets)
         self._pump()
         if self._dialog.awaiting is Awaiting.ANSWER and self._dialog.backlog_octets:
@@ -139,7 +153,7 @@ class EsmtpProtocol(Protocol):
     def handshakeCompleted(self) -> None:
         tls = tls_facts(self.transport.getHandle(), with_bindings=self.factory.settings.role.is_submission)
         # RFC 3207 s4.2: all that was learned in clear is forgotten.
-        self._session.client = attrs.evolve(self._identify(), tls=tls)
+        self._session.client = attrs.evolve(self._identify(self._peer), tls=tls)
         self._in_handshake = False
         self._heard = self._clock.seconds()
         client = self._session.client
@@ -179,16 +193,13 @@ class EsmtpProtocol(Protocol):
 
     # --- the conversation --------------------------------------------------------------------------
 
-    def _identify(self) -> Client:
-        peer = self.transport.getPeer()
-        address, port = getattr(peer, "host", "local"), getattr(peer, "port", 0)
-        if ":" in address:
-            # A v6 listener shows v4 clients as ::ffff:192.0.2.1; relay_from and the trace mean the v4 address.
-            parsed = ip_address(address.partition("%")[0])
-            address = str(getattr(parsed, "ipv4_mapped", None) or parsed)
+    def _identify(self, peer: Peer) -> Client:
         old = self._session.client
-        may_relay, is_trusted = self.factory.known_as(address)
-        return Client(old.session_id, old.role, address, port, may_relay, is_trusted=is_trusted)
+        may_relay, is_trusted = self.factory.known_as(peer.address)
+        if not peer.is_client:
+            # Where a proxy names nobody, its own address is nothing to judge or limit a client by.
+            may_relay, is_trusted = False, True
+        return Client(old.session_id, old.role, peer.address, peer.port, may_relay, is_trusted=is_trusted)
 
     async def _admit(self) -> None:
         """The client is known: is there room for it?"""
@@ -219,7 +230,13 @@ class EsmtpProtocol(Protocol):
         self._in_handshake = True
         tls = self.factory.settings.tls
         assert tls is not None
+        early, self._before_tls = self._before_tls, None
         self.transport.startTLS(tls)
+        if self._paused:
+            self._paused = False
+            self._regulate()
+        if early:
+            self.transport.protocol.dataReceived(early)
 
     def _pump(self) -> None:
         """Work off the dialog's events until it needs data or an answer."""

@@ -11,6 +11,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 from mailgw.mail.message import Claim, Destination
 from mailgw.mail.ports import Draft
+from mailgw.receive.peers import Fronts
 from mailgw.wire.content import ContentRules
 
 
@@ -22,15 +23,19 @@ class TimeLimits:
     data_block: float   # s4.5.3.2.5: 3 minutes between two blocks of content
     handshake: float    # TLS has no figure in the RFC; a slow phone needs seconds, not minutes
     closing: float      # to take our last reply
+    proxy_header: float  # the whole of it; a proxy sends it in its first segment (proxy-protocol.txt s2: at least 3 s)
 
 
-RFC_TIME_LIMITS = TimeLimits(command=300.0, data_block=180.0, handshake=60.0, closing=10.0)
+RFC_TIME_LIMITS = TimeLimits(command=300.0, data_block=180.0, handshake=60.0, closing=10.0, proxy_header=5.0)
 
 
 @attrs.frozen
 class ReceiveSettings:
     """One listener.  ``hostname`` in lower case; ``postmaster`` is where the bare ``<Postmaster>`` goes;
-    no limit per address is for ``trusted_clients``."""
+    no limit per address is for ``trusted_clients``.
+
+    From ``proxy_protocol_from`` a PROXY header is required, from others it is none.
+    """
 
     role: Role
     hostname: str
@@ -44,6 +49,7 @@ class ReceiveSettings:
     postmaster: Mailbox
     time_limits: TimeLimits
     trusted_clients: Sequence[IPv4Network | IPv6Network]
+    proxy_protocol_from: Fronts = ()
 
 
 class Intake(Protocol):

@@ -17,6 +17,7 @@ A map:
     smtp_content    the server's content part: DATA and BDAT
     smtp_turns      whose turn it is in a session, what is owed and what is said
     smtp_server     the server's dialog: order, state, and whose turn it is
+    proxy           the header of a proxy in front, which says whose connection it is
     stuffing        dots the other way
     reply_reader    replies as the client reads them
     smtp_client     the client's dialog

@@ -88,9 +88,11 @@ client_ca = "fullchain.pem"
 role = "submissions"
 endpoint = "tcp:465"
 tls = "shop"
+proxy_protocol_from = ["10.0.0.5", "2001:db8::/64"]
 [[listen]]
 role = "lmtp"
 endpoint = "unix:lmtp.sock"
+proxy_protocol_from = ["local"]
 [backend.smarthost]
 type = "smtp"
 hosts = ["smtp.example.net:465", "[2001:db8::1]:465"]
@@ -132,8 +134,8 @@ servers = ["127.0.0.1"]
     }
     assert config.listeners == (
         ListenSettings(Role.MX, "tcp:25", (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")), ""),
-        ListenSettings(Role.SUBMISSIONS, "tcp:465", (), "shop"),
-        ListenSettings(Role.LMTP, f"unix:{etc}/lmtp.sock", (), ""),
+        ListenSettings(Role.SUBMISSIONS, "tcp:465", (), "shop", (ip_network("10.0.0.5"), ip_network("2001:db8::/64"))),
+        ListenSettings(Role.LMTP, f"unix:{etc}/lmtp.sock", (), "", ("local",)),
     )
     assert config.passwd_file == f"{etc}/passwd"
     assert config.backends["mailboxes"] == MaildirSettings(
@@ -298,6 +300,18 @@ servers = "127.0.0.1"
         (SMALL + "[journal]\npath = 'none/journal'", "journal.path: none/journal: none does not exist"),
         (SMALL + "[journal]\npath = '/etc'", "journal.path: /etc: is a folder"),
         (SMALL.replace('"state"', '"/proc/state"'), "mailgw.toml:3: state: /proc/state: /proc is on no disk"),
+        (SMALL.replace("tcp:25", "tcp:25:interface=localhost"), "not 'localhost'; say interface=127.0.0.1"),
+        (SMALL.replace("tcp:25", "tcp:25:interface=ip6-localhost"), "say 'tcp:PORT:interface=\\:\\:1'"),
+        (
+            SMALL.replace('tcp:25"', 'unix:lmtp"\nproxy_protocol_from = ["local", "10.0.0.5"]'),
+            'mailgw.toml:7: listen.proxy_protocol_from: who comes by a Unix socket has no address: expected "local"',
+        ),
+        (
+            SMALL.replace('tcp:25"', 'tcp:25"\nproxy_protocol_from = ["10.0.0.5", "local"]'),
+            'listen.proxy_protocol_from: "local" is who comes by a Unix socket, and this is a tcp: endpoint',
+        ),
+        (SMALL.replace('tcp:25"', 'tcp:25"\nproxy_protocol_from = ["lb"]'), "expected a network such as"),
+        (SMALL.replace('tcp:25"', 'tcp:25"\nrelay_from = ["local"]'), "expected a network such as"),
         (SMALL.replace("tcp:25", "unix:none/lmtp"), "mailgw.toml:6: listen.endpoint: none/lmtp: none does not exist"),
         (SMALL.replace("tcp:25", "unix:word/lmtp"), "listen.endpoint: word/lmtp: word is not a folder"),
         (SMALL.replace("tcp:25", "unix:word"), "listen.endpoint: word: is there, and is no socket"),

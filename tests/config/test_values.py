@@ -111,7 +111,7 @@ BAD: list[tuple[Callable[[object], object], object, str]] = [
     (values.endpoint, "tcp:65536", "from 1 to 65535"),
     (values.endpoint, "tcp:25:interface=::", "in single quotes"),
     (values.endpoint, "tcp:25:interface=300.0.0.1", "an address of this machine, not '300.0.0.1'"),
-    (values.endpoint, "tcp:25:interface=localhost", "did you mean 127.0.0.1"),
+    (values.endpoint, "tcp:25:interface=localhost", "say interface=127.0.0.1"),
     (values.endpoint, "tcp:25:colour=red", "unexpected keyword"),
     (values.endpoint, "unix:", "a path"),
     (values.endpoint, "systemd:domain=INET", "not an endpoint that Twisted"),

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 import attrs
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator, IProtocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -27,7 +27,7 @@ from mailgw.policy.rules.sender import SenderRule
 from mailgw.policy.verdict import Facts, Stage, Verdict
 from mailgw.receive.admission import OwnCounters
 from mailgw.receive.factory import EsmtpFactory, Sessions
-from mailgw.receive.protocol import EsmtpProtocol
+from mailgw.receive.peers import Fronts
 from mailgw.receive.settings import RFC_TIME_LIMITS, ReceiveSettings
 from mailgw.spool.memory import MemorySpool
 from mailgw.wire.content import BareLineEnds, ContentRules
@@ -55,6 +55,7 @@ class Transport(StringTransport):
     """StringTransport that knows how a session ends and that it was paused."""
 
     aborting = False
+    protocol: IProtocol
 
     def __init__(self, peer: IAddress) -> None:
         super().__init__(peerAddress=peer)
@@ -118,6 +119,8 @@ class Listener:
         content: ContentRules = CONTENT_RULES,
         trusted_clients: Sequence[str] = (),
         lockout: LockoutSettings = LOCKOUT,
+        tls: IOpenSSLServerConnectionCreator | None = None,
+        proxy_protocol_from: Fronts = (),
         **counters: object,
     ) -> None:
         self.clock = Clock()
@@ -130,7 +133,7 @@ class Listener:
             role=role,
             hostname="mx.example.org",
             relay_from=(ip_network("198.51.100.0/24"),),
-            tls=None,
+            tls=tls,
             message_octets=message_octets,
             chunk_octets=message_octets,
             content=content,
@@ -139,6 +142,7 @@ class Listener:
             postmaster=Mailbox("admin", "example.org"),
             time_limits=RFC_TIME_LIMITS,
             trusted_clients=tuple(map(ip_network, trusted_clients)),
+            proxy_protocol_from=proxy_protocol_from,
         )
         self.counters = OwnCounters(
             Limits(attrs.evolve(COUNTERS, **counters)), Lockout(lockout), self.clock.seconds
@@ -185,8 +189,9 @@ class Session:
     """One connection; ``say`` sends lines and returns what was answered."""
 
     def __init__(self, listener: Listener, peer: IAddress) -> None:
-        self.protocol: EsmtpProtocol = listener.factory.buildProtocol(peer)
+        self.protocol = listener.factory.buildProtocol(peer)
         self.transport = Transport(peer)
+        self.transport.protocol = self.protocol
         self.protocol.makeConnection(self.transport)
 
     def take(self) -> str:
@@ -195,7 +200,7 @@ class Session:
         return said
 
     def send(self, octets: bytes) -> str:
-        self.protocol.dataReceived(octets)
+        self.transport.protocol.dataReceived(octets)  # a PROXY header changes it
         return self.take()
 
     def say(self, *lines: str) -> str:
@@ -206,7 +211,7 @@ class Session:
         return [line[:3] for line in self.say(*lines).splitlines() if line[3:4] != "-"]
 
     def lose(self) -> None:
-        self.protocol.connectionLost(Failure(ConnectionError("lost")))
+        self.transport.protocol.connectionLost(Failure(ConnectionError("lost")))
 
 
 V6_MAPPED = IPv6Address("TCP", "::ffff:198.51.100.7", 25)
