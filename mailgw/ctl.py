@@ -1,4 +1,4 @@
-"""The ``mailgw`` command: check a configuration, set passwords, look into the queue.
+"""The ``mailgw`` command: check a configuration, set passwords, look into the queue, probe a server.
 
 The queue commands talk to a running gateway through its control socket; where none runs they open its
 spool themselves, behind the same lock as a gateway would.  No Twisted reactor here, and whatever is heavy
@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import mailgw
+from mailgw import doctor
 from mailgw.config.where import DEFAULT_FILE, config_faults, own_state, state_of
 from mailgw.mail.address import Mailbox, parse_mailbox
 from mailgw.mail.errors import ConfigError, TemporaryFault
@@ -37,6 +38,7 @@ commands:
   mailgw queue show ID                  one message: its recipients and its header
   mailgw queue retry ID | --domain example.org | --all
   mailgw queue remove ID | --sender spam@example.net
+  mailgw doctor --wire 127.0.0.1:25     can this server be tricked? smuggling, injection, relaying, limits
 
 FILE is {DEFAULT_FILE} where nothing is said; passwd and queue take it as --config FILE.
 The gateway itself is started with: twistd mailgw --help
@@ -455,6 +457,8 @@ def _parser() -> argparse.ArgumentParser:
     one = _queue_action(actions, "remove", "forget, without a bounce", queue_remove, REMOVE_WORDS)
     _add_filters(one)
     one.add_argument("queue_ids", metavar="ID", nargs="*")
+
+    doctor.add_command(commands, say)
     return parser
 
 

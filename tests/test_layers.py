@@ -16,7 +16,7 @@ FLOORS = [
     {"spool", "store"},
     {"receive", "deliver", "access", "web", "app", "control"},
     {"config"},
-    {"service", "daemon", "tap", "ctl", "testing"},
+    {"service", "daemon", "tap", "ctl", "doctor", "testing"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 PURE = {"mail", "interfaces", "wire", "trust", "policy", "queue"}

@@ -25,6 +25,7 @@ COMMAND_LINE_OCTETS = 2048
 AUTH_LINE_OCTETS = 12288
 SASL_MECHANISMS = ("PLAIN", "LOGIN")
 EXTENSIONS: frozenset[str] = frozenset({"CHUNKING", "LIMITS"})
+HOLD_SECONDS = 30 * 86400
 
 LogIn = Callable[[str, str], Awaitable[str | None]]
 """Name and password to the account's address, or None.  TemporaryFault where nobody can tell now."""
@@ -141,6 +142,7 @@ class EsmtpFactory(SMTPFactory):
             content=settings.content,
             chunk_octets=settings.chunk_octets,
             messages=None,
+            hold_seconds=HOLD_SECONDS,
         )
         limits = settings.time_limits
         self.time_limits = {

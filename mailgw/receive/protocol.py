@@ -267,7 +267,7 @@ class EsmtpProtocol(Protocol):
 
     def _give(self, reply: Reply) -> None:
         if reply is HELLO_ACCEPTED:
-            self._dialog.accept_hello()
+            self._dialog.accept_hello(self.factory.wall_clock())
         else:
             self._dialog.answer(reply)
 

@@ -69,7 +69,7 @@ class Session:
                 assert self.transaction is not None
                 self.transaction.write(octets)
                 return None
-            case Rcpt(path):
+            case Rcpt(path, _):
                 return self._on_rcpt(path)
             case Mail():
                 return self._on_mail(event)

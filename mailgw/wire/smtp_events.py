@@ -7,8 +7,10 @@ import attrs
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType, Role
+from mailgw.mail.parameters import RcptParameters
 from mailgw.mail.reply import Reply
 from mailgw.wire.content import ContentRules
+from mailgw.wire.smtp_parameters import Asked
 
 
 @attrs.frozen
@@ -24,6 +26,7 @@ class DialogSettings:
     that this listener offers beside those (SMTPUTF8, DSN ...): a word or a parameter whose keyword is not among
     them is unknown here.  ``content`` says what content must keep to, and ``chunk_octets`` how much one BDAT may
     bring.  ``messages`` is how many one session may bring, None for any number: EHLO says so (RFC 9422).
+    ``hold_seconds`` is the longest time that FUTURERELEASE announces.
     """
 
     hostname: str
@@ -39,13 +42,14 @@ class DialogSettings:
     content: ContentRules
     chunk_octets: int
     messages: int | None
+    hold_seconds: int
 
 
 # --- events: what the client did.  "Owed" ones want exactly one answer before the next event. ------------------
 
 @attrs.frozen
 class Hello:
-    """Owed: ``accept_hello()``, or ``answer`` with a refusal.  A transaction that was open is dropped.
+    """Owed: ``accept_hello(now)``, or ``answer`` with a refusal.  A transaction that was open is dropped.
 
     ``name`` is what the client calls itself: 1 to 255 printable ASCII characters without a space (others came
     as ``?``), not checked further.  ``extended`` for EHLO and LHLO.
@@ -72,11 +76,15 @@ class Credentials:
 
 @attrs.frozen
 class Mail:
-    """Owed: ``answer``.  ``path`` None is ``<>``.  ``size`` is the client's own estimate, None without one."""
+    """Owed: ``answer``.  ``path`` None is ``<>``.  ``size`` is the client's own estimate, None without one.
+
+    ``asked`` is what it wants done, for ``smtp_parameters.mail_parameters`` to date and to judge.
+    """
 
     path: Mailbox | None
     body_type: BodyType
     size: int | None
+    asked: Asked
 
 
 @attrs.frozen
@@ -84,6 +92,7 @@ class Rcpt:
     """Owed: ``answer``.  ``path`` may be the bare ``<Postmaster>``.  A refusal leaves the transaction as it was."""
 
     path: Mailbox
+    parameters: RcptParameters
 
 
 @attrs.frozen

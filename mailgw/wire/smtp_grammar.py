@@ -1,20 +1,22 @@
-"""What stands behind the verbs: paths, parameters, names (RFC 5321 s4.1.1, s4.1.2; RFC 1870, 6152, 4954 s5; not
-done: SMTPUTF8, DSN).
+"""What stands behind the verbs: paths, names (RFC 5321 s4.1.1, s4.1.2; RFC 6531 s3; RFC 4954 s4).
 
 Each function judges one argument and returns what it means, or the ``Reply`` that refuses it.
 Lenient where it costs nothing: a space after ``FROM:`` and ``TO:``, source routes (dropped), spaces at the end.
+An address beyond ASCII wants SMTPUTF8 with its MAIL, and strict UTF-8.
 """
 
 import functools
 import re
-from collections.abc import Container
+from collections.abc import Set
 from typing import Final
 
 import attrs
 
-from mailgw.mail.address import Mailbox, parse_mailbox
+from mailgw.mail.address import Mailbox, is_shapely, parse_mailbox
 from mailgw.mail.envelope import BodyType
+from mailgw.mail.parameters import NO_RCPT_PARAMETERS, RcptParameters
 from mailgw.mail.reply import Reply
+from mailgw.wire.smtp_parameters import NOTHING_ASKED, Asked, parse_mail_words, parse_rcpt_words
 
 MAX_NAME_OCTETS: Final = 255  # RFC 5321 s4.5.3.1.2
 
@@ -22,13 +24,12 @@ BAD_MAIL_SYNTAX: Final = Reply(501, "5.5.4", ("Syntax: MAIL FROM:<address>",))
 BAD_RCPT_SYNTAX: Final = Reply(501, "5.5.4", ("Syntax: RCPT TO:<address>",))
 BAD_SENDER: Final = Reply(553, "5.1.7", ("Bad sender address syntax",))
 BAD_RECIPIENT: Final = Reply(553, "5.1.3", ("Bad recipient address syntax",))
-NOT_ASCII: Final = Reply(553, "5.6.7", ("SMTPUTF8 is not offered here",))  # RFC 6531 s3.5
-BAD_PARAMETER: Final = Reply(501, "5.5.4", ("Malformed parameter",))
-BAD_SIZE: Final = Reply(501, "5.5.4", ("Syntax: SIZE=octets",))
-BAD_BODY: Final = Reply(501, "5.5.4", ("Syntax: BODY=7BIT or BODY=8BITMIME",))
-BAD_AUTH: Final = Reply(501, "5.5.4", ("Syntax: AUTH=mailbox in xtext",))
-REPEATED_PARAMETER: Final = Reply(501, "5.5.4", ("A parameter is given twice",))
-UNKNOWN_PARAMETER: Final = Reply(555, "5.5.4", ("Parameter not recognized",))
+NOT_UTF_8: Final = Reply(501, "5.5.2", ("A command is ASCII or UTF-8",))
+# RFC 6531 s3.5
+NOT_ASCII: Final = Reply(553, "5.6.7", ("SMTPUTF8 is not offered here",))
+SMTPUTF8_MISSING: Final = Reply(553, "5.6.7", ("An address beyond ASCII wants SMTPUTF8 with MAIL",))
+VRFY_SMTPUTF8_MISSING: Final = Reply(553, "5.6.7", ("An address beyond ASCII wants SMTPUTF8 behind it",))
+BAD_VRFY: Final = Reply(501, "5.5.4", ("Syntax: VRFY address",))
 BAD_NAME: Final = Reply(501, "5.5.4", ("Syntax: a host name or address literal, without spaces",))
 BAD_AUTH_SYNTAX: Final = Reply(501, "5.5.4", ("Syntax: AUTH mechanism [initial-response]",))
 
@@ -40,6 +41,15 @@ class MailArgument:
     path: Mailbox | None
     body_type: BodyType
     size: int | None
+    asked: Asked
+
+
+@attrs.frozen
+class RcptArgument:
+    """``path`` may be the bare ``<Postmaster>``."""
+
+    path: Mailbox
+    parameters: RcptParameters
 
 
 @attrs.frozen
@@ -54,17 +64,10 @@ class AuthArgument:
 # A-d-l = At-domain *("," At-domain): dropped, RFC 5321 s4.1.1.3 and appendix C.
 # What is inside is only delimited here, quoted strings in mind; parse_mailbox judges it.
 _PATH: Final = (
-    r' *<(?:@[^:<>"\s]*:)?((?:[^"<>\s]|"(?:[^"\\]|\\.)*+")*+)>(?: +(.*?))? *\Z'
+    r' *<(?:@(?:\[[^\[\]<>"\s]*\]|[^:\[\]<>"\s])*+:)?((?:[^"<>\s]|"(?:[^"\\]|\\.)*+")*+)>(?: +(.*?))? *\Z'
 )
 _FROM: Final = re.compile(r"FROM:" + _PATH, re.IGNORECASE | re.DOTALL | re.ASCII)
 _TO: Final = re.compile(r"TO:" + _PATH, re.IGNORECASE | re.DOTALL | re.ASCII)
-# esmtp-param = esmtp-keyword ["=" esmtp-value]; esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
-# esmtp-value = 1*(%d33-60 / %d62-126)
-_PARAMETER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?\Z")
-# RFC 1870 s4: size-value ::= 1*20DIGIT
-_SIZE: Final = re.compile(r"[0-9]{1,20}\Z")
-# RFC 3461 s4: xtext = *( xchar / hexchar ); xchar = %d33-42 / %d44-60 / %d62-126; hexchar = "+" 2(%x30-39 / %x41-46)
-_XTEXT: Final = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+\Z")
 # RFC 4422 s3.1: sasl-mech = 1*20mech-char; mech-char = UPPER-ALPHA / DIGIT / HYPHEN / UNDERSCORE
 _AUTH: Final = re.compile(rb"([A-Za-z0-9_-]{1,20})(?: +([A-Za-z0-9+/=]+))? *\Z")
 _UNPRINTABLE: Final = re.compile(r"[^!-~]")
@@ -72,42 +75,75 @@ _UNPRINTABLE: Final = re.compile(r"[^!-~]")
 # The same few senders, and the same recipients, come again and again.
 _mailbox: Final = functools.lru_cache(maxsize=1024)(parse_mailbox)
 
-MAIL_PARAMETERS: Final = frozenset({"SIZE", "BODY"})
-SUBMISSION_PARAMETERS: Final = MAIL_PARAMETERS | {"AUTH"}
-
-
-def parse_mail(argument: bytes, known: Container[str]) -> MailArgument | Reply:
-    """What follows ``MAIL ``.  ``known``: the parameters that may stand here, in upper case."""
-    text = argument.decode("latin-1")
+def parse_mail(argument: bytes, known: Set[str]) -> MailArgument | Reply:
+    """What follows ``MAIL ``.  ``known``: the parameters that may stand here (``smtp_parameters.mail_keywords``)."""
+    text = _decoded(argument)
+    if text is None:
+        return NOT_UTF_8
     match = _FROM.match(text)
     if match is None:
         return BAD_MAIL_SYNTAX
     inside, parameters = match.groups()
-    path = None
-    if inside:
-        path = _mailbox(inside) if inside.isascii() else None
-        if path is None:
-            return BAD_SENDER if inside.isascii() else NOT_ASCII
+    path = _mailbox(inside) if inside else None
+    if inside and inside.isascii() and path is None:
+        return BAD_SENDER
     if not parameters:
-        return MailArgument(path, BodyType.SEVEN_BIT, None)
-    return _parse_mail_parameters(path, parameters, known)
+        if not inside.isascii():
+            return _smtputf8_missing(known)
+        return MailArgument(path, BodyType.SEVEN_BIT, None, NOTHING_ASKED)
+    words = parse_mail_words(parameters, known)
+    if isinstance(words, Reply):
+        return words
+    if not inside.isascii():
+        if not words.asked.smtputf8:
+            return _smtputf8_missing(known)
+        if path is None:
+            return BAD_SENDER
+    return MailArgument(path, words.body_type, words.size, words.asked)
 
 
-def parse_rcpt(argument: bytes) -> Mailbox | Reply:
-    """What follows ``RCPT ``; the bare ``<Postmaster>`` has an empty domain (RFC 5321 s4.1.1.3, s4.5.1)."""
-    text = argument.decode("latin-1")
+def parse_rcpt(argument: bytes, known: Set[str], mail_known: Set[str], smtputf8: bool) -> RcptArgument | Reply:
+    """What follows ``RCPT ``; the bare ``<Postmaster>`` has an empty domain (RFC 5321 s4.1.1.3, s4.5.1).
+
+    ``known`` as for MAIL, whose own are ``mail_known``; ``smtputf8``: the transaction's MAIL said so.
+    """
+    text = _decoded(argument)
+    if text is None:
+        return NOT_UTF_8
     match = _TO.match(text)
     if match is None:
         return BAD_RCPT_SYNTAX
-    inside, parameters = match.groups()
-    if parameters:
-        return UNKNOWN_PARAMETER if all(map(_PARAMETER.match, parameters.split())) else BAD_PARAMETER
-    path = _mailbox(inside) if inside.isascii() else None
+    inside, words = match.groups()
+    if not smtputf8 and not inside.isascii():
+        return _smtputf8_missing(mail_known)
+    parameters = parse_rcpt_words(words, known, smtputf8) if words else NO_RCPT_PARAMETERS
+    if isinstance(parameters, Reply):
+        return parameters
+    path = _mailbox(inside)
     if path is None:
-        if inside.lower() == "postmaster":
-            return Mailbox(inside, "")
-        return BAD_RECIPIENT if inside.isascii() else NOT_ASCII
-    return path
+        if inside.lower() != "postmaster":
+            return BAD_RECIPIENT
+        path = Mailbox(inside, "")
+    return RcptArgument(path, parameters)
+
+
+def vrfy_fault(argument: bytes, known: Set[str]) -> Reply | None:
+    """Why what follows ``VRFY `` cannot be asked; ``known`` are the parameters of MAIL.
+
+    RFC 6531 s3.7.4.2: an address beyond ASCII has the word SMTPUTF8 behind it.
+    """
+    text = _decoded(argument)
+    if text is None:
+        return NOT_UTF_8
+    address, _, word = text.rpartition(" ")
+    has_word = bool(address) and word.upper() == "SMTPUTF8"
+    if has_word and "SMTPUTF8" not in known:
+        return NOT_ASCII
+    if text.isascii():
+        return None
+    if not has_word:
+        return VRFY_SMTPUTF8_MISSING if "SMTPUTF8" in known else NOT_ASCII
+    return None if is_shapely(address) else BAD_VRFY
 
 
 def parse_name(argument: bytes) -> str | Reply:
@@ -130,35 +166,12 @@ def parse_auth(argument: bytes) -> AuthArgument | Reply:
     return AuthArgument(match[1].decode("ascii").upper(), match[2])
 
 
-def _parse_mail_parameters(path: Mailbox | None, text: str, known: Container[str]) -> MailArgument | Reply:
-    body_type = BodyType.SEVEN_BIT
-    size: int | None = None
-    seen: set[str] = set()
-    for word in text.split(" "):
-        if not word:
-            continue
-        match = _PARAMETER.match(word)
-        if match is None:
-            return BAD_PARAMETER
-        keyword, value = match[1].upper(), match[2]
-        if keyword in seen:
-            return REPEATED_PARAMETER
-        seen.add(keyword)
-        if keyword not in known:
-            return UNKNOWN_PARAMETER
-        if keyword == "SIZE":
-            if value is None or not _SIZE.match(value):
-                return BAD_SIZE
-            size = int(value)
-        elif keyword == "BODY":
-            match (value or "").upper():
-                case "8BITMIME":
-                    body_type = BodyType.EIGHT_BIT
-                case "7BIT":
-                    body_type = BodyType.SEVEN_BIT
-                case _:
-                    return BAD_BODY
-        elif value is None or not _XTEXT.match(value):
-            # RFC 4954 s5: who first submitted it.  Nothing here trusts that, so it is only checked.
-            return BAD_AUTH
-    return MailArgument(path, body_type, size)
+def _decoded(argument: bytes) -> str | None:
+    try:
+        return argument.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _smtputf8_missing(known: Set[str]) -> Reply:
+    return SMTPUTF8_MISSING if "SMTPUTF8" in known else NOT_ASCII

@@ -56,6 +56,8 @@ NUL_CONTENT: Final = Reply(550, "5.6.0", ("The message has a NUL",))
 # --- TLS and login ---------------------------------------------------------------------------------
 TLS_IS_ON: Final = Reply(503, "5.5.1", ("TLS is on already",))
 TLS_FIRST: Final = Reply(530, "5.7.0", ("Say STARTTLS first",))
+# RFC 8689 s4.1 lets the parameter stand under TLS alone; 5.7.10 is RFC 5248's "encryption needed"
+REQUIRETLS_IN_CLEAR: Final = Reply(530, "5.7.10", ("REQUIRETLS wants TLS here first: say STARTTLS",))
 ENCRYPTION_REQUIRED: Final = Reply(538, "5.7.11", ("Encryption required: say STARTTLS first",))
 AUTH_REQUIRED: Final = Reply(530, "5.7.0", ("Authentication required",))
 LOGGED_IN_ALREADY: Final = Reply(503, "5.5.1", ("Logged in already",))

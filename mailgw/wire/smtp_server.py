@@ -1,5 +1,5 @@
 """The server's side of one SMTP or LMTP session, without a socket (RFC 5321, 2033, 2920, 1870, 6152, 2034, 3207,
-3030, 4954, 6409, 9422; not done: SMTPUTF8, DSN, source routing, VRFY beyond 252, EXPN).
+3030, 4954, 6409, 9422; not done: source routing, VRFY beyond 252, EXPN).
 
 Rules:
     Form, order and parameters are judged here and answered here; the shell sees legal events alone.
@@ -40,7 +40,8 @@ from mailgw.wire.smtp_events import (
     Signal,
     StartTls,
 )
-from mailgw.wire.smtp_grammar import MAIL_PARAMETERS, SUBMISSION_PARAMETERS, parse_mail, parse_name, parse_rcpt
+from mailgw.wire.smtp_grammar import parse_mail, parse_name, parse_rcpt, vrfy_fault
+from mailgw.wire.smtp_parameters import mail_keywords, offers, rcpt_keywords
 from mailgw.wire.smtp_turns import Turns
 
 __all__ = [
@@ -65,7 +66,9 @@ class Dialog(Turns):
         super().__init__(settings)
         self._tls = tls
         self._login_required = settings.role.is_submission
-        self._parameters = SUBMISSION_PARAMETERS if settings.role.is_submission else MAIL_PARAMETERS
+        self._mail_keywords = mail_keywords(settings.extensions, settings.role.is_submission)
+        self._rcpt_keywords = rcpt_keywords(settings.extensions)
+        self._smtputf8 = False  # the last MAIL said so
         self._incoming: Incoming | None = None
         self._recipients = 0
         self._forget()
@@ -102,8 +105,11 @@ class Dialog(Turns):
             if event is not None:
                 return event
 
-    def accept_hello(self) -> None:
-        """Answer ``Hello`` with our name and, if extended, the extensions."""
+    def accept_hello(self, now: float) -> None:
+        """Answer ``Hello`` with our name and, if extended, the extensions.
+
+        ``now`` in seconds since the epoch: FUTURERELEASE names a date.
+        """
         if self.awaiting is Awaiting.NOTHING:
             return
         if self._owed is not Hello:
@@ -113,7 +119,7 @@ class Dialog(Turns):
         self._introduced = True
         self._line_octets = self._line_limit()
         hostname = self._settings.hostname
-        self._say(Reply(250, "", (hostname, *self._extensions()) if self._extended else (hostname,)))
+        self._say(Reply(250, "", (hostname, *self._extensions(now)) if self._extended else (hostname,)))
 
     def answer(self, reply: Reply) -> None:
         """Give the owed answer.  A 421 closes, whatever it answers.
@@ -280,28 +286,31 @@ class Dialog(Turns):
             return self._refuse(replies.AUTH_REQUIRED if self._tls else replies.TLS_FIRST)
         if self._in_transaction:
             return self._refuse(replies.NESTED_MAIL)
-        mail = parse_mail(argument, self._parameters)
+        mail = parse_mail(argument, self._mail_keywords)
         if isinstance(mail, Reply):
             return self._refuse(mail)
+        if mail.asked.require_tls and not self._tls:
+            return self._refuse(replies.REQUIRETLS_IN_CLEAR)
         if mail.size is not None and mail.size > self._settings.message_octets:
             self._say(replies.TOO_LARGE)  # RFC 1870 s6.1
             return None
         self._recipients = 0
+        self._smtputf8 = mail.asked.smtputf8
         self._is_binary = mail.body_type is BodyType.BINARY
-        return self._owe(Mail(mail.path, mail.body_type, mail.size))
+        return self._owe(Mail(mail.path, mail.body_type, mail.size, mail.asked))
 
     def _rcpt(self, argument: bytes) -> Event | None:
         if not self._in_transaction:
             return self._refuse(self._mail_missing())
         if self._incoming is not None:
             return self._refuse(replies.AFTER_CHUNK)
-        path = parse_rcpt(argument)
-        if isinstance(path, Reply):
-            return self._refuse(path)
+        rcpt = parse_rcpt(argument, self._rcpt_keywords, self._mail_keywords, self._smtputf8)
+        if isinstance(rcpt, Reply):
+            return self._refuse(rcpt)
         if self._recipients >= self._settings.recipients:
             self._say(replies.TOO_MANY_RECIPIENTS)  # RFC 5321 s4.5.3.1.10
             return None
-        return self._owe(Rcpt(path))
+        return self._owe(Rcpt(rcpt.path, rcpt.parameters))
 
     def _data(self, argument: bytes) -> Event | None:
         if not self._in_transaction:
@@ -366,6 +375,9 @@ class Dialog(Turns):
     def _vrfy(self, argument: bytes) -> Event | None:
         if not argument:
             return self._refuse(replies.WANTS_ARGUMENT)
+        fault = vrfy_fault(argument, self._mail_keywords)
+        if fault is not None:
+            return self._refuse(fault)
         self._say(replies.CANNOT_VERIFY)
         return None
 
@@ -486,7 +498,7 @@ class Dialog(Turns):
             return max(settings.command_line_octets, settings.auth_line_octets)
         return settings.command_line_octets
 
-    def _extensions(self) -> list[str]:
+    def _extensions(self, now: float) -> list[str]:
         settings = self._settings
         words = ["PIPELINING", f"SIZE {settings.message_octets}", "8BITMIME", "ENHANCEDSTATUSCODES"]
         if "CHUNKING" in settings.extensions:
@@ -501,6 +513,8 @@ class Dialog(Turns):
             words.append("STARTTLS")
         if self._may_log_in() and settings.sasl_mechanisms:
             words.append(" ".join(("AUTH", *settings.sasl_mechanisms)))
+        if settings.extensions:
+            words += offers(settings.extensions, self._tls, now, settings.hold_seconds)
         return words
 
 

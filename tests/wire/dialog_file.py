@@ -5,7 +5,7 @@ A file under ``tests/dialogs`` is lines of:
     # a comment, or an empty line
     set role submission         before the first C or S: role, message_octets, recipients, offers_starttls,
                                 command_line_octets, auth_line_octets, errors_per_session, tls, chunk_octets, messages,
-                                content_line_octets, header_octets, bare_line_ends (refuse, normalise);
+                                content_line_octets, header_octets, bare_line_ends (refuse, normalise), hold_seconds;
                                 extensions, with the ESMTP keywords that are offered
     whole                       run it only in whole blocks: it is about what came in one read
     C: EHLO there               the client sends this line and CRLF; lines in a row are one read
@@ -61,8 +61,9 @@ DEFAULTS = {
     "hostname": "mx.example.org", "role": "mx", "message_octets": 1000, "recipients": 3, "offers_starttls": True,
     "command_line_octets": 512, "auth_line_octets": 2000, "errors_per_session": 10,
     "sasl_mechanisms": ("PLAIN", "LOGIN"), "extensions": frozenset(), "chunk_octets": 1000, "messages": None,
-    "content_line_octets": 1000, "header_octets": 1000, "bare_line_ends": "refuse",
+    "content_line_octets": 1000, "header_octets": 1000, "bare_line_ends": "refuse", "hold_seconds": 3600,
 }
+NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 WORDS = {
     Hello: "HELLO", StartTls: "STARTTLS", Credentials: "AUTH", Mail: "MAIL", Rcpt: "RCPT", Data: "DATA",
     ContentEnd: "CONTENT",
@@ -103,10 +104,10 @@ def describe(event: Event) -> str:
             return f"Hello {name}{' extended' if extended else ''}"
         case Credentials(mechanism, authzid, login, password):
             return f"Credentials {mechanism} [{authzid}] [{login}] [{password}]"
-        case Mail(path, body_type, size):
-            return f"Mail {'<>' if path is None else path} {body_type.value} {size}"
-        case Rcpt(path):
-            return f"Rcpt {path}"
+        case Mail(path, body_type, size, asked):
+            return f"Mail {'<>' if path is None else path} {body_type.value} {size} {asked}".rstrip()
+        case Rcpt(path, parameters):
+            return f"Rcpt {path} {parameters}".rstrip()
         case Content(octets):
             return f"Content {octets!r}"
         case ContentEnd(fault):
@@ -175,7 +176,7 @@ class Shell:
             yes = event.fault
         answers = self._next(word, [] if yes is None else [yes])
         if not answers:
-            self.dialog.accept_hello()
+            self.dialog.accept_hello(NOW)
         elif len(answers) == 1:
             self.dialog.answer(answers[0])
         else:

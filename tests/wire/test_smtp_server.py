@@ -101,7 +101,7 @@ def test_whose_turn_it_is() -> None:
         dialog.next_event()
         turns.append(dialog.awaiting)
         if answer is None:
-            dialog.accept_hello()
+            dialog.accept_hello(0.0)
         else:
             dialog.answer(answer)
     turns.append(dialog.awaiting)
@@ -132,7 +132,7 @@ def test_our_own_bugs_are_told() -> None:
     with pytest.raises(LocalProtocolError):
         dialog.answer(smtp_replies.SENDER_OK)
     with pytest.raises(LocalProtocolError):
-        dialog.accept_hello()
+        dialog.accept_hello(0.0)
     with pytest.raises(LocalProtocolError):
         dialog.tls_started()
     dialog.greet(Reply(220, "", ("hello",)))
@@ -152,7 +152,7 @@ def test_our_own_bugs_are_told() -> None:
 def test_after_the_end_nothing_matters() -> None:
     dialog = after("mx", False, b"EHLO x\r\n")
     dialog.close(smtp_replies.SHUTTING_DOWN)
-    dialog.accept_hello()
+    dialog.accept_hello(0.0)
     dialog.answer(smtp_replies.LOCAL_TROUBLE)
     dialog.close(smtp_replies.TIMED_OUT)
     dialog.receive(b"NOOP\r\n")

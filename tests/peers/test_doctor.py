@@ -1,0 +1,52 @@
+"""The doctor finds the gateway clean: as mx, as submission in clear and under TLS, as submissions, as LMTP."""
+
+import subprocess
+
+import attrs
+import pytest
+
+from tests.peers.harness import MAILGW, Gateway, Lab, free_port, letters, listener, maildirs, route, toml
+
+pytestmark = pytest.mark.peer
+
+ROLES = ("mx", "submission", "submissions", "lmtp")
+
+
+@attrs.frozen
+class Setting:
+    gateway: Gateway
+    ports: dict[str, int]
+
+
+@pytest.fixture
+def setting(lab: Lab) -> Setting:
+    ports = {role: free_port() for role in ROLES}
+    gateway = lab.gateway(
+        toml(
+            *(listener(role, port) for role, port in ports.items()),
+            lab.authority.toml(), '[accounts]\npasswd_file = "@DIR@/passwd"',
+            route("@home.test", "boxes"), maildirs("boxes", "accounts"),
+        ),
+        list(ports.values()),
+    )
+    (gateway.folder / "passwd").write_text("# accounts\n")
+    gateway.command("passwd", "--stdin", "bob@home.test", input="secret\n")
+    return Setting(gateway.start(), ports)
+
+
+@pytest.mark.parametrize(("role", "options", "knows_all"), [
+    ("mx", [], True),
+    ("mx", ["--starttls"], True),
+    ("lmtp", [], True),
+    # Nobody is let in without a login, so what comes after it is unknown.
+    ("submission", [], False),
+    ("submission", ["--starttls"], False),
+    ("submissions", ["--tls"], False),
+])
+def test_it_is_clean(setting: Setting, role: str, options: list[str], knows_all: bool) -> None:
+    where = ["--wire", f"127.0.0.1:{setting.ports[role]}", "--recipient", "bob@home.test"]
+    command = [str(MAILGW), "doctor", *where, *options]
+    done = subprocess.run(command, text=True, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert knows_all <= (" 0 unknown," in done.stdout), done.stdout
+    assert not letters(setting.gateway.folder / "mail/home.test/bob"), "mail was left behind"

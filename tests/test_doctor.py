@@ -1,0 +1,103 @@
+"""``mailgw doctor``: over real sockets, what it prints and how it ends."""
+
+import json
+import ssl
+
+import pytest
+import trustme
+
+from mailgw.ctl import main
+from mailgw.wire.probes.every import PROBES
+from tests.wire.probes.weak_listener import WeakListener
+from tests.wire.probes.weak_server import RECIPIENT
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def context() -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(made)
+    return made
+
+
+def doctor(listener: WeakListener, *words: str) -> int:
+    where = ["--wire", f"127.0.0.1:{listener.port}", "--recipient", RECIPIENT, "--foreign", "user@away.test"]
+    return main(["doctor", *where, "--timeout", "5", *words])
+
+
+def test_a_good_server_is_clean(context: ssl.SSLContext, capsys: Output) -> None:
+    with WeakListener(context=context) as listener:
+        assert doctor(listener) == 0
+    *lines, summary = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(PROBES)
+    assert [line for line in lines if not line.startswith("ok ")] == []
+    assert summary == (
+        f"weak.home.test at 127.0.0.1:{listener.port}: {len(PROBES)} probes: {len(PROBES)} ok, 0 WEAK, 0 unknown,"
+        " 0 skipped"
+    )
+
+
+def test_what_is_found_is_said_with_its_meaning(context: ssl.SSLContext, capsys: Output) -> None:
+    with WeakListener("ends LF.LF", "obeys what came before TLS", "takes AUTH in clear", context=context) as listener:
+        assert doctor(listener, "--only", "smuggling", "--only", "injection") == 1
+    weak = [line for line in capsys.readouterr().out.splitlines() if line.startswith("WEAK")]
+    assert weak[0] == (
+        'WEAK     smuggling LF.LF                a message with "LF.LF" in it, and a command behind that (sends a'
+        " message) => 250, 250, 500, 500, 221: what stands behind a false end is taken for commands: a sender can"
+        " smuggle in a second message with a forged envelope"
+    )
+    assert any("injection ahead-of-TLS" in line for line in weak)
+    assert not any("login-taken" in line for line in weak), "of a group that was not asked for"
+
+
+def test_for_programs(context: ssl.SSLContext, capsys: Output) -> None:
+    with WeakListener("ignores SIZE", context=context) as listener:
+        assert doctor(listener, "--only", "limits", "--starttls", "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["server"] == "weak.home.test"
+    [weak] = [probe for probe in found["probes"] if probe["judgement"] == "WEAK"]
+    assert weak == {
+        "name": "limits size-announced",
+        "judgement": "WEAK",
+        "sent": "MAIL with a SIZE one octet over the limit",
+        "sends_message": False,
+        "answer": "250",
+        "meaning": "RFC 1870 s6.1: refused only after all of it was sent",
+    }
+
+
+def test_tls_from_the_first_octet(context: ssl.SSLContext, capsys: Output) -> None:
+    with WeakListener(context=context, implicit=True) as listener:
+        assert doctor(listener, "--tls", "--only", "injection") == 0
+    assert "skipped  injection ahead-of-TLS" in capsys.readouterr().out
+
+
+def test_tls_with_a_server_that_has_none(capsys: Output) -> None:
+    with WeakListener() as listener:
+        assert doctor(listener, "--tls") == 2
+    assert "mailgw: 127.0.0.1:" in capsys.readouterr().err
+
+
+def test_nobody_there(capsys: Output) -> None:
+    with WeakListener() as listener:
+        pass
+    assert doctor(listener) == 2
+    assert capsys.readouterr().err == f"mailgw: 127.0.0.1:{listener.port}: Connection refused\n"
+
+
+def test_others_servers_are_left_alone(capsys: Output) -> None:
+    assert main(["doctor", "--wire", "192.0.2.1:25"]) == 2
+    assert "--yes-it-is-mine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [
+    [], ["--wire", "x"], ["--wire", "x:"], ["--wire", ":25"], ["--wire", "x:0"], ["--wire", "x:65536"],
+    ["--wire", "x:25", "--recipient", "bob"], ["--wire", "x:25", "--timeout", "0"], ["--wire", "x:25", "--only", "y"],
+    ["--wire", "x:25", "--tls", "--starttls"],
+])
+def test_lines_that_make_no_sense(words: list[str], capsys: Output) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["doctor", *words])
+    assert end.value.code == 2
+    assert "usage: mailgw doctor" in capsys.readouterr().err
