@@ -46,7 +46,8 @@ exit status: 0 done, 1 a fault, 2 the command line makes no sense"""
 
 LIST_WORDS = """\
 A recipient's line has its address, its lane (the backend, with the destination that it waits for), and when it is
-tried: "active" is being tried now, or next in line for its destination; "held" is tried when you say so."""
+tried: "active" is being tried now, or next in line for its destination; "held" is tried when you say so.  What its
+sender wants sent later (FUTURERELEASE) says until when it waits: retry releases it at once, remove cancels it."""
 RETRY_WORDS = """\
 It counts as an attempt of the schedule: what fails again waits as long as after any other attempt.  What is active
 already is left alone.  While the gateway is stopped, "now" is when it starts."""
@@ -243,6 +244,11 @@ def queue_show(options: argparse.Namespace) -> int:
         say(line)
     for row in found["rows"][:1]:
         say(f"\nfrom {harmless(row['peer']) or 'here'} ({harmless(row['helo'])}), {row['protocol'] or 'no protocol'}")
+        if row["parameters"]:
+            say(f"MAIL asked for {harmless(row['parameters'])}")
+    for row in found["rows"]:
+        if row["recipient_parameters"]:
+            say(f"RCPT {harmless(row['recipient'])} asked for {harmless(row['recipient_parameters'])}")
     say("")
     for line in found["header"].split("\n"):
         say(harmless(line))

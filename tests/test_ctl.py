@@ -240,6 +240,8 @@ async def test_a_running_gateway_is_asked(capsys: Output) -> None:
     assert "held" in shown
     assert "internet/example.org  held, 1 attempt" in shown
     assert "Subject: grüße" in shown
+    assert "MAIL asked for RET=HDRS" in shown
+    assert "asked for NOTIFY=NEVER" in shown
     assert "\x1b" not in shown
     assert await run("queue", "show", "Q2", "--state", "state", "--json") == 0
     assert json.loads(capsys.readouterr().out)["header"] == "Subject: grüße\nTo: b"

@@ -13,16 +13,12 @@ from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.header import header_end
 from mailgw.mail.message import Arrival, Content, Destination, Message, Notice
+from mailgw.mail.parameters import MailParameters
 from mailgw.queue import dsn
-from mailgw.queue.dsn import Report
+from mailgw.queue.dsn_fields import Report
 
 # Twice what a notice quotes: the end of a header that is just too long is still recognised.
 READ_OCTETS = 64 * 1024
-
-# dsn keeps every notice 7-bit; nobody brought it, so there is no peer, login or session.
-_ARRIVAL = Arrival(
-    reverse_path=None, body_type=BodyType.SEVEN_BIT, peer="", helo="", login="", protocol="", session_id=""
-)
 
 
 class Notices:
@@ -39,11 +35,15 @@ class Notices:
 
         None where nobody can be told (a null reverse-path, no route to it): hold the recipients then.
         """
-        return await self._notice(dsn.bounce, "b", message.reverse_path, message, row, reports, now)
+        return await self._notice(dsn.BOUNCE, "b", message.reverse_path, message, row, reports, now)
 
     async def warning(self, message: Message, row: int, reports: Sequence[Report], now: float) -> Notice | None:
         """One delay warning for all of ``reports``, or None where nobody can be told."""
-        return await self._notice(dsn.delay_warning, "w", message.reverse_path, message, row, reports, now)
+        return await self._notice(dsn.DELAY, "w", message.reverse_path, message, row, reports, now)
+
+    async def success(self, message: Message, row: int, reports: Sequence[Report], now: float) -> Notice | None:
+        """One delivery report for all of ``reports``, or None where nobody can be told."""
+        return await self._notice(dsn.SUCCESS, "d", message.reverse_path, message, row, reports, now)
 
     async def postmaster_copy(self, message: Message, row: int, reports: Sequence[Report], now: float) -> Notice | None:
         """Word to the postmaster of what is held.
@@ -54,11 +54,11 @@ class Notices:
         postmaster = self._postmaster
         if postmaster is None or any(_same(report.recipient, postmaster) for report in reports):
             return None
-        return await self._notice(dsn.undeliverable_copy, "p", postmaster, message, row, reports, now)
+        return await self._notice(dsn.UNDELIVERABLE, "p", postmaster, message, row, reports, now)
 
     async def _notice(
         self,
-        words: Callable[[str, str, str, Mailbox, float, float, Sequence[Report], bytes], bytes],
+        kind: dsn.Kind,
         letter: str,
         to: Mailbox | None,
         message: Message,
@@ -70,22 +70,46 @@ class Notices:
         if to is None or lane is None:
             return None
         notice_id = f"{message.queue_id}{letter}{row}"
-        header = await _first_octets(message.content)
-        octets = words(self._hostname, notice_id, message.queue_id, to, message.arrived, now, reports, header)
-        return Notice(notice_id, _ARRIVAL, octets, (Destination(to, lane),))
+        whole = dsn.wants_all(kind, message.parameters) and message.content.size_octets <= dsn.MAX_RETURNED_OCTETS
+        octets = await _first_octets(message.content, dsn.MAX_RETURNED_OCTETS if whole else READ_OCTETS)
+        original = dsn.Original(
+            message.queue_id, message.arrived, message.parameters, message.body_type, octets,
+            len(octets) == message.content.size_octets,
+        )
+        written = dsn.notice(kind, self._hostname, notice_id, to, original, now, reports)
+        return Notice(notice_id, _arrival(written, to, message.parameters), written, (Destination(to, lane),))
 
 
-async def _first_octets(content: Content) -> bytes:
-    """Where the header of a message is to be found: at most 64 KiB, b"" where the disk fails."""
+def _arrival(written: bytes, to: Mailbox, parameters: MailParameters) -> Arrival:
+    """Nobody brought it, so there is no peer, login or session."""
+    return Arrival(
+        reverse_path=None,
+        body_type=BodyType.SEVEN_BIT if written.isascii() else BodyType.EIGHT_BIT,
+        peer="",
+        helo="",
+        login="",
+        protocol="",
+        session_id="",
+        parameters=MailParameters(
+            smtputf8=not str(to).isascii(),
+            require_tls=parameters.require_tls,  # RFC 8689 s5
+            priority=parameters.priority,
+        ),
+    )
+
+
+async def _first_octets(content: Content, limit: int) -> bytes:
+    """The first octets of a message, at most ``limit``: all of them for the larger limit, for the smaller one as far as
+    the header is to be found; b"" where the disk fails."""
     octets = content.octets
     if octets is not None:
-        return octets[:READ_OCTETS]
+        return octets[:limit]
     read = bytearray()
     chunks = content.chunks()
     try:
         async for chunk in chunks:
-            read += chunk[:READ_OCTETS - len(read)]
-            if len(read) >= READ_OCTETS or header_end(bytes(read)) >= 0:
+            read += chunk[:limit - len(read)]
+            if len(read) >= limit or (limit == READ_OCTETS and header_end(bytes(read)) >= 0):
                 break
     except TemporaryFault:
         return b""

@@ -9,9 +9,10 @@ Rules:
     Where a destination is dead, one probe speaks for all that waits there: each goes on by its own schedule and is
     warned of in time, whether a thousand others wait or none.  It is returned after an attempt of its own, for
     which it need not wait for the next probe.
+    What must not be delivered after a time (RFC 2852) is returned without an attempt once that has passed.
     Lanes take turns, and what waits in memory is bounded over all of them.
     Wall time decides what is due, the reactor's monotonic clock when we look: a jump delays a look by a minute
-    at most.
+    at most.  When it steps back, what would wait too long comes closer.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +36,7 @@ from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
 from mailgw.mail.ports import Journal, Spool, WallClock
 from mailgw.net.tasks import TaskGroup
 from mailgw.queue.lanes import MAX_WAITING, Lane, is_trouble
-from mailgw.queue.schedule import RetrySettings
+from mailgw.queue.schedule import RetrySettings, longest_wait
 
 log = Logger()
 
@@ -51,6 +52,8 @@ MAX_UNRECORDED = 20
 LOOK_SECONDS = 60.0
 SHORTEST_LOOK_SECONDS = 0.5
 NO_ROOM_SECONDS = 5.0
+# A wall clock that is put back by more than this makes retries late; less is not worth a look at the whole queue.
+STEP_SECONDS = 60.0
 FULL_LANE_SECONDS = 1.0
 # A lane that is unwell is probed at least this often, or after the schedule's first wait where that is shorter.
 LONGEST_PAUSE_SECONDS = 60.0
@@ -124,6 +127,7 @@ class Dispatcher:
         self._tasks = TaskGroup(self._bug)
         self._look_call: IDelayedCall | None = None
         self._is_looking = False
+        self._clock_lead: float | None = None  # of the wall clock over the monotonic one, as far as it is dealt with
         self._is_stopping = False
         self._is_cut_off = False
 
@@ -142,11 +146,13 @@ class Dispatcher:
 
     def accept(self, claims: Sequence[Claim]) -> None:
         """Attempt freshly committed messages, or let them wait for their lane."""
+        if not claims:
+            self._look_in(FULL_LANE_SECONDS)  # none for now: it is held (RFC 4865); see when it is due
         for claim in claims:
             lane = self._lane(claim.lane)
             # Many may have asked for room at once, and notices do not ask: some more are taken than has_room allows.
             if len(lane.waiting) < 2 * MAX_WAITING and self._waiting < 3 * MAX_WAITING_IN_ALL:
-                lane.waiting.append((claim, self._clock.seconds()))
+                lane.waiting.add((claim, self._clock.seconds()), claim.message.parameters.priority)
                 self._waiting += 1
                 self._work(lane)
             else:
@@ -209,9 +215,11 @@ class Dispatcher:
                 if self._unrecorded >= MAX_UNRECORDED or not self._spool.room():
                     self._wake(lane, NO_ROOM_SECONDS)
                     return
-                claim, since = lane.waiting.popleft()
+                claim, since = lane.waiting.take()
                 self._waiting -= 1
-                if now - since <= self._wait_seconds:
+                if claim.message.parameters.deliver_by and self._results.is_overdue(claim.message, self._wall_clock()):
+                    self._tasks.spawn("expire", self._expire(claim))
+                elif now - since <= self._wait_seconds:
                     self._begin(lane, claim, now)
                 else:
                     self._tasks.spawn("release", self._give_back(claim))
@@ -356,11 +364,9 @@ class Dispatcher:
         they end, and at a probe a minute a thousand senders would learn of it a day late.
         """
         now = self._wall_clock()
-        waiting = list(lane.waiting)
-        lane.waiting.clear()
-        for one in waiting:
+        for one in lane.waiting.take_all():
             if self._results.has_expired(one[0].message, now):
-                lane.waiting.append(one)
+                lane.waiting.add(one, one[0].message.parameters.priority)
                 lane.open_at = 0.0
             else:
                 self._waiting -= 1
@@ -368,6 +374,10 @@ class Dispatcher:
 
     async def _postpone(self, claim: Claim, said: Outcome, now: float) -> None:
         settlements, notices = await self._results.postponed(claim, said, now)
+        await self._record(claim, settlements, notices)
+
+    async def _expire(self, claim: Claim) -> None:
+        settlements, notices = await self._results.overdue(claim, self._wall_clock())
         await self._record(claim, settlements, notices)
 
     async def _record(self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice]) -> None:
@@ -438,6 +448,7 @@ class Dispatcher:
         wait = self._look_seconds
         try:
             self._cancel_overdue()
+            await self._mend_dues()
             lanes = await self._spool.due_lanes()
             now = self._wall_clock()
             for key, due in sorted(lanes, key=lambda lane: lane[1]):
@@ -455,6 +466,17 @@ class Dispatcher:
         finally:
             self._is_looking = False
             self._look_in(max(wait, SHORTEST_LOOK_SECONDS))
+
+    async def _mend_dues(self) -> None:
+        """At the start, and when the wall clock has stepped back: let nothing wait longer than the schedule does."""
+        lead = self._wall_clock() - self._clock.seconds()
+        if self._clock_lead is None or lead < self._clock_lead - STEP_SECONDS:
+            count = await self._spool.come_closer(longest_wait(self._settings.retry))
+            if count:
+                log.warn("the clock was put back: {count} recipients are tried earlier than it says", count=count)
+            self._clock_lead = lead
+        elif lead > self._clock_lead:
+            self._clock_lead = lead
 
     def _fetch(self, lane: _Lane) -> None:
         if lane.is_fetching:
@@ -481,7 +503,8 @@ class Dispatcher:
             else:
                 # The look that found it due saw the earliest alone: when is the next one?
                 self._look_in(SHORTEST_LOOK_SECONDS)
-            lane.waiting.extend([(claim, since) for claim in claims])
+            for claim in claims:
+                lane.waiting.add((claim, since), claim.message.parameters.priority)
             self._waiting += len(claims)
         except TemporaryFault as fault:
             log.error("lane {lane} could not be read: {why}", lane=lane.key, why=fault.why)

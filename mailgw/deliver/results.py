@@ -14,11 +14,12 @@ from mailgw.deliver.bounce import Notices
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.message import Claim, Finished, Held, Message, Notice, Postponed, QueuedRecipient, Settlement
-from mailgw.mail.outcome import Outcome
+from mailgw.mail.outcome import Outcome, Permanence, Scope
+from mailgw.mail.parameters import ByMode, DeliverBy, Notify
 from mailgw.mail.ports import Journal
 from mailgw.queue import fate
-from mailgw.queue.dsn import Report
-from mailgw.queue.schedule import RetrySettings, is_expired
+from mailgw.queue.dsn_fields import Report
+from mailgw.queue.schedule import RetrySettings, age_begins, gives_up_at, is_expired, is_overdue
 
 log = Logger()
 
@@ -44,11 +45,15 @@ class Results:
         self._chance = chance
 
     def all_delivered(self, claim: Claim, outcomes: Mapping[Mailbox, Outcome], now: float) -> list[Settlement] | None:
-        """The settlements where every recipient was served, None where ``judged`` has to say; the hot path."""
+        """The settlements where every recipient was served and nobody wants to be told, None where ``judged`` has to
+        say; the hot path."""
         recipients = claim.recipients
+        by = claim.message.parameters.deliver_by
+        if by is not None and by.trace:
+            return None
         for queued in recipients:
             outcome = outcomes.get(queued.recipient)
-            if outcome is None or not outcome.is_delivered:
+            if outcome is None or not outcome.is_delivered or queued.parameters.notify:
                 return None
         return [self._delivered(claim, queued, outcomes[queued.recipient], now) for queued in recipients]
 
@@ -60,8 +65,10 @@ class Results:
         ``now`` is the wall clock's at the attempt's end.
         """
         message, retry = claim.message, self._retry
+        since, by = age_begins(message.arrived, message.parameters), message.parameters.deliver_by
         settlements: list[Settlement] = []
         notices: list[Notice] = []
+        served: list[_Told] = []
         failed: list[_Told] = []
         held: list[_Told] = []
         late: list[_Told] = []
@@ -71,28 +78,90 @@ class Results:
                 continue  # its attempt was cut off: it stays leased, and nothing is counted
             attempts = queued.attempts + 1
             judged = fate.judge(
-                outcome, retry, now, message.arrived, attempts, queued.warned,
-                message.reverse_path is not None, self._chance,
+                outcome, retry, now, since, attempts, queued.warned or not queued.parameters.wants(Notify.DELAY),
+                message.reverse_path is not None, self._chance, by,
             )
             match judged:
                 case fate.Delivered():
                     settlements.append(self._delivered(claim, queued, outcome, now))
+                    if _is_to_be_reported(message, queued, outcome):
+                        served.append(_told(queued, outcome, attempts, None, now))
                 case fate.Retry(due, warn):
                     warned = queued.warned or warn
                     settlements.append(Postponed(queued.row, due, attempts, _reason(outcome), warned))
                     self._note_retry(claim, queued, outcome, attempts, due - now)
                     if warn:
-                        late.append(_told(queued, outcome, attempts, message.arrived + retry.give_up_after, now))
+                        late.append(_told(queued, outcome, attempts, gives_up_at(retry, since, by), now))
                 case fate.Fail(reply):
                     failed.append(_told(queued, attrs.evolve(outcome, reply=reply), attempts, None, now))
+                    self._note_if_overdue(claim, queued, attempts, now)
                 case fate.Hold(reply):
                     held.append(_told(queued, attrs.evolve(outcome, reply=reply), attempts, None, now))
+                    self._note_if_overdue(claim, queued, attempts, now)
+        if served:
+            notices += await self._success(claim, served, now)
         if late:
             notices += await self._warning(claim, late, now)
+        final, more = await self._ended(claim, failed, held, now)
+        return settlements + final, notices + more
+
+    async def postponed(self, claim: Claim, said: Outcome, now: float) -> tuple[list[Settlement], list[Notice]]:
+        """As ``judged``, for what waits for a destination of which an attempt at another message was told ``said``.
+
+        Nothing is final and no attempt is counted.  Not for a message that ``has_expired``.
+        """
+        message, retry = claim.message, self._retry
+        since, by = age_begins(message.arrived, message.parameters), message.parameters.deliver_by
+        settlements: list[Settlement] = []
+        late: list[_Told] = []
+        for queued in claim.recipients:
+            judged = fate.judge_unattempted(
+                retry, now, since, queued.warned or not queued.parameters.wants(Notify.DELAY),
+                message.reverse_path is not None, self._chance, by,
+            )
+            settlements.append(
+                Postponed(queued.row, judged.due, queued.attempts, _reason(said), queued.warned or judged.warn)
+            )
+            self._note_retry(claim, queued, said, queued.attempts, judged.due - now)
+            if judged.warn:
+                late.append(_told(queued, said, queued.attempts, gives_up_at(retry, since, by), now))
+        return settlements, await self._warning(claim, late, now) if late else []
+
+    async def overdue(self, claim: Claim, now: float) -> tuple[list[Settlement], list[Notice]]:
+        """As ``judged``, for a message that ``is_overdue``: it goes back without an attempt."""
+        message = claim.message
+        judged = fate.judge_overdue(message.parameters.deliver_by, message.reverse_path is not None)
+        outcome = Outcome(Permanence.PERMANENT, Scope.MESSAGE, judged.reply, "")
+        told = []
+        for queued in claim.recipients:
+            told.append(_told(queued, outcome, queued.attempts, None, None))
+            self._note_if_overdue(claim, queued, queued.attempts, now)
+        return await self._ended(claim, *((told, []) if isinstance(judged, fate.Fail) else ([], told)), now)
+
+    def has_expired(self, message: Message, now: float) -> bool:
+        """Whether it waits for nothing any more: its next attempt is the last one, or it ``is_overdue``."""
+        since = age_begins(message.arrived, message.parameters)
+        return is_expired(self._retry, now, since) or self.is_overdue(message, now)
+
+    def is_overdue(self, message: Message, now: float) -> bool:
+        """Whether it must not be delivered any more (RFC 2852)."""
+        return is_overdue(message.parameters.deliver_by, now)
+
+    async def _ended(
+        self, claim: Claim, failed: list[_Told], held: list[_Told], now: float
+    ) -> tuple[list[Settlement], list[Notice]]:
+        """What becomes of those that failed for good, and of those that have no sender besides."""
+        settlements: list[Settlement] = []
+        notices: list[Notice] = []
+        silent = [told for told in failed if not told.queued.parameters.wants(Notify.FAILURE)]
+        failed = [told for told in failed if told.queued.parameters.wants(Notify.FAILURE)]
+        for told in silent:  # RFC 3461 s4.1: its sender does not want to know
+            settlements.append(Finished(told.queued.row))
+            self._note_bounce(claim, told, "")
         if failed:
             bounce = await self._notice(claim, self._notices.bounce, failed, now)
             if bounce is None:
-                held += failed  # nobody can be told: it stays, where the operator sees it
+                held = held + failed  # nobody can be told: it stays, where the operator sees it
             else:
                 notices.append(bounce)
                 for told in failed:
@@ -107,29 +176,15 @@ class Results:
                 self._note_held(claim, told)
         return settlements, notices
 
-    async def postponed(self, claim: Claim, said: Outcome, now: float) -> tuple[list[Settlement], list[Notice]]:
-        """As ``judged``, for what waits for a destination of which an attempt at another message was told ``said``.
-
-        Nothing is final and no attempt is counted.  Not for a message that ``has_expired``.
-        """
-        message, retry = claim.message, self._retry
-        settlements: list[Settlement] = []
-        late: list[_Told] = []
-        for queued in claim.recipients:
-            judged = fate.judge_unattempted(
-                retry, now, message.arrived, queued.warned, message.reverse_path is not None, self._chance
-            )
-            settlements.append(
-                Postponed(queued.row, judged.due, queued.attempts, _reason(said), queued.warned or judged.warn)
-            )
-            self._note_retry(claim, queued, said, queued.attempts, judged.due - now)
-            if judged.warn:
-                late.append(_told(queued, said, queued.attempts, message.arrived + retry.give_up_after, now))
-        return settlements, await self._warning(claim, late, now) if late else []
-
-    def has_expired(self, message: Message, now: float) -> bool:
-        """Whether its next attempt is the last one."""
-        return is_expired(self._retry, now, message.arrived)
+    async def _success(self, claim: Claim, served: list[_Told], now: float) -> list[Notice]:
+        """The report for those that were served, if it can be made."""
+        report = await self._notice(claim, self._notices.success, served, now)
+        if report is None:
+            return []
+        for told in served:
+            action = "relayed" if told.report.is_relayed else "delivered"
+            self._note(fact.Reported(claim.message.queue_id, str(told.queued.recipient), action, report.queue_id))
+        return [report]
 
     async def _warning(self, claim: Claim, late: list[_Told], now: float) -> list[Notice]:
         """The notice for those that are late, if it can be made."""
@@ -138,6 +193,9 @@ class Results:
             return []
         for told in late:
             self._note(fact.Warned(claim.message.queue_id, str(told.queued.recipient), warning.queue_id))
+            by = claim.message.parameters.deliver_by
+            if by is not None and by.mode is ByMode.NOTIFY:
+                self._note_expired(claim, told.queued, told.report.attempts, by)
         return [warning]
 
     async def _notice(
@@ -173,6 +231,16 @@ class Results:
             )
         )
 
+    def _note_if_overdue(self, claim: Claim, queued: QueuedRecipient, attempts: int, now: float) -> None:
+        by = claim.message.parameters.deliver_by
+        if by is not None and is_overdue(by, now):
+            self._note_expired(claim, queued, attempts, by)
+
+    def _note_expired(self, claim: Claim, queued: QueuedRecipient, attempts: int, by: DeliverBy) -> None:
+        self._note(
+            fact.Expired(claim.message.queue_id, str(queued.recipient), claim.lane, attempts, by.mode.value)
+        )
+
     def _note_bounce(self, claim: Claim, told: _Told, notice_id: str) -> None:
         reply = told.outcome.reply
         self._note(
@@ -191,8 +259,25 @@ class Results:
         )
 
 
-def _told(queued: QueuedRecipient, outcome: Outcome, attempts: int, until: float | None, now: float) -> _Told:
-    return _Told(queued, outcome, Report(queued.recipient, outcome.reply, outcome.hop, attempts, until, now))
+def _is_to_be_reported(message: Message, queued: QueuedRecipient, outcome: Outcome) -> bool:
+    """Whether the sender of what was delivered wants to be told, and by us."""
+    if message.reverse_path is None:
+        return False  # RFC 3461 s6.1: no notice answers a notice
+    by, wanted = message.parameters.deliver_by, queued.parameters
+    # RFC 2852 s4: "T" asks for a report of each relaying, whoever reports later on.
+    if by is not None and by.trace and outcome.relayed and wanted.notify != frozenset():
+        return True
+    return wanted.wants(Notify.SUCCESS) and not outcome.dsn
+
+
+def _told(
+    queued: QueuedRecipient, outcome: Outcome, attempts: int, until: float | None, attempted: float | None
+) -> _Told:
+    report = Report(
+        queued.recipient, outcome.reply, outcome.hop, attempts, until, attempted, queued.parameters.orcpt,
+        outcome.relayed,
+    )
+    return _Told(queued, outcome, report)
 
 
 def _reason(outcome: Outcome) -> str:

@@ -164,7 +164,7 @@ class Retrying(Event):
 
 @attrs.frozen
 class Bounced(Event):
-    """A recipient failed for good; ``notice_id`` is the bounce's queue id, ``""`` where it is held instead."""
+    """A recipient failed for good; ``notice_id`` is the bounce's queue id, ``""`` where its sender wanted none."""
 
     name: ClassVar[str] = "bounced"
     queue_id: str
@@ -184,6 +184,29 @@ class Warned(Event):
     queue_id: str
     recipient: str
     notice_id: str
+
+
+@attrs.frozen
+class Reported(Event):
+    """The sender was told, as it had asked, that a recipient was ``delivered`` or ``relayed`` (``action``)."""
+
+    name: ClassVar[str] = "reported"
+    queue_id: str
+    recipient: str
+    action: str
+    notice_id: str
+
+
+@attrs.frozen
+class Expired(Event):
+    """The time that its sender gave a message (DELIVERBY) passed: ``mode`` R, it goes back; N, its sender is told."""
+
+    name: ClassVar[str] = "expired"
+    queue_id: str
+    recipient: str
+    lane: str
+    attempts: int
+    mode: str
 
 
 @attrs.frozen

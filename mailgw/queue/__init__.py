@@ -5,9 +5,9 @@ are tested as values.  It must not know the spool, any backend, sockets or the c
 and time are handed in.  ``deliver.dispatcher`` asks it about every attempt, ``service`` asks ``route``
 for every recipient.
 
-    route      which backend serves a recipient     fate    an outcome -> delivered, retry, fail, hold
-    schedule   when to try again                    dsn     bounces, delay warnings, the postmaster's copy
-    lanes      how much one destination bears
+    route      which backend serves a recipient     fate        an outcome -> delivered, retry, fail, hold
+    schedule   when to try again                    dsn         bounces, delay warnings, delivery reports
+    lanes      how much one destination bears       dsn_fields  the part of them that programs read
 
 The rules that everything hangs on:
     The unknown is temporary; only a permanent outcome, or age after an attempt, makes a failure final.

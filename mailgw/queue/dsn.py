@@ -1,12 +1,14 @@
-"""What we tell people about their mail: bounces, delay warnings, copies for the postmaster.
+"""What we tell people about their mail: bounces, delay warnings, delivery reports, copies for the postmaster.
 
-RFC 3464 and 6522 (multipart/report), RFC 3461 s6 (what a report says), RFC 3834 s5 (Auto-Submitted), RFC 2045.
-Not done: the DSN extension itself (NOTIFY, RET, ENVID, ORCPT), a report of success, the returned content.
+RFC 3464 and 6522 (multipart/report), RFC 3461 s6 (what a report says), RFC 6533 (addresses beyond ASCII), RFC 3834 s5
+(Auto-Submitted), RFC 2045.  The fields for programs are in ``queue.dsn_fields``.
 
 Rules:
-    A notice is ASCII with lines of at most 998 octets, so that every next hop takes it.
+    A notice has lines of at most 998 octets and is ASCII, so that every next hop takes it, with two exceptions: its
+    reader's own address, and a returned message that is 8-bit itself (RFC 2046 s5.2.1 lets no encoding hide that).
     Words of a peer and octets of the failed message are data: none of them can begin a header field, a line
     of the report, or a part.
+    The forms of RFC 6533 are used where something is beyond ASCII, and nowhere else: older readers know the others.
 """
 
 import binascii
@@ -17,54 +19,54 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import BodyType
 from mailgw.mail.header import date_text
-from mailgw.mail.reply import Reply
+from mailgw.mail.parameters import MailParameters, Ret
+from mailgw.queue.dsn_fields import HOP, Report, delivery_status, printable, words_of, wrapped
 
 # RFC 5322 s2.1.1: 998 octets without the CRLF is the limit, 78 is good style.
 MAX_LINE_OCTETS = 998
 _WIDTH = 76
 # A failed message's header is quoted up to here: DKIM, ARC and fifty hops fit.
 MAX_HEADER_OCTETS = 32 * 1024
-# A peer's words are quoted up to here: the reply reader takes more, people do not.
-MAX_WORDS = 1000
+# A message is returned whole up to here, and its header alone beyond (RFC 3461 s4.3 leaves it to us).
+MAX_RETURNED_OCTETS = 256 * 1024
 
-# "mx1.example.org [192.0.2.1]:25": a hop that speaks SMTP, its name where one is known
-_HOP = re.compile(r"(?:([A-Za-z0-9_.\-]*[A-Za-z][A-Za-z0-9_.\-]*) )?\[[0-9A-Za-z.:%]+\]:\d+\Z")
-# RFC 3463 s2: status-code = class "." subject "." detail
-_STATUS = re.compile(r"[245](\.\d{1,3}\.\d{1,3})\Z")
-_UNPRINTABLE = re.compile(r"[^ -~]")
-_LONG_WORD = re.compile(r"\S{400}(?=\S)")
 _BARE_LINE_END = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 # RFC 5322 s2.2: fields with their folded lines, from the first one on; what follows is no header.  Possessive,
 # so that whatever stands there is read once.
 _FIELDS = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\r]*+\r\n(?:[ \t][^\r]*+\r\n)*+)*+")
 # What a part of plain 7-bit lines does not hold
 _ODD_OCTET = re.compile(rb"[^\t\r\n -~]")
+# What cannot stand in a message that is sent as 8-bit: NUL, bare line ends, long lines (RFC 6152 s3).
+_NOT_8BIT = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n|[^\r\n]{999}")
 
 
 @attrs.frozen
-class Report:
-    """What became of one recipient.
+class Original:
+    """The message that a notice tells of.
 
-    ``hop`` as in ``Outcome``; ``attempts`` counts the last one, which was at ``last_attempt`` (0: another message's);
-    ``will_retry_until`` is when we will give up, None where we gave up.  Times are epoch seconds.
+    ``octets`` are its first ones, at least as far as its header; all of them where ``is_whole``.
     """
 
-    recipient: Mailbox
-    reply: Reply
-    hop: str
-    attempts: int
-    will_retry_until: float | None
-    last_attempt: float
+    queue_id: str
+    arrived: float
+    parameters: MailParameters
+    body_type: BodyType
+    octets: bytes
+    is_whole: bool
 
 
 @attrs.frozen
-class _Kind:
+class Kind:
     """What tells one kind of notice from another.  ``opening`` and ``closing`` may use hostname, queue_id,
-    arrived, until; ``attached`` stands where there is a header to quote."""
+    arrived, until; ``attached`` stands where there is a header to quote.
+
+    ``action`` is RFC 3464 s2.3.3's word, "" where each report has its own.
+    """
 
     subject: str
-    action: str  # RFC 3464 s2.3.3
+    action: str
     status_class: str
     auto_submitted: str  # RFC 3834 s5
     opening: str
@@ -72,7 +74,7 @@ class _Kind:
     attached: str
 
 
-_BOUNCE = _Kind(
+BOUNCE = Kind(
     "Your message could not be delivered",
     "failed",
     "5",
@@ -85,7 +87,7 @@ _BOUNCE = _Kind(
     "{queue_id}",
     "The header of your message is attached.",
 )
-_DELAY = _Kind(
+DELAY = Kind(
     "Your message is delayed",
     "delayed",
     "4",
@@ -96,7 +98,18 @@ _DELAY = _Kind(
     "If you ask for help, give postmaster@{hostname} this queue id: {queue_id}",
     "The header of your message is attached.",
 )
-_UNDELIVERABLE = _Kind(
+SUCCESS = Kind(
+    "What became of your message",
+    "",
+    "2",
+    "auto-replied",
+    "This is the mail system at {hostname}.\n\n"
+    "You asked to be told what becomes of your message of {arrived}.",
+    "This does not say that anybody has read it. If you ask for help, give postmaster@{hostname} this queue id: "
+    "{queue_id}",
+    "The header of your message is attached.",
+)
+UNDELIVERABLE = Kind(
     "Undeliverable mail is held in the queue",
     "failed",
     "5",
@@ -114,74 +127,47 @@ _UNDELIVERABLE = _Kind(
 )
 
 
-def bounce(
-    hostname: str,
-    notice_id: str,
-    queue_id: str,
-    to: Mailbox,
-    arrived: float,
-    now: float,
-    reports: Sequence[Report],
-    header: bytes,
-) -> bytes:
-    """The message that tells a sender which recipients failed for good; CRLF line ends.
+def wants_all(kind: Kind, parameters: MailParameters) -> bool:
+    """Whether the message itself is to be returned, not its header alone.
 
-    ``queue_id`` is the failed message's, ``notice_id`` this one's; ``header`` the failed message's first
-    octets: its header fields are quoted up to 32 KiB, whatever follows them is not.
+    RFC 3461 s4.3: only in reports of a failure.  RFC 8689 s5: never where it must not leave TLS.
     """
-    return _notice(_BOUNCE, hostname, notice_id, queue_id, to, arrived, now, reports, header)
+    return kind is BOUNCE and parameters.ret is Ret.FULL and not parameters.require_tls
 
 
-def delay_warning(
+def notice(
+    kind: Kind,
     hostname: str,
     notice_id: str,
-    queue_id: str,
     to: Mailbox,
-    arrived: float,
+    original: Original,
     now: float,
     reports: Sequence[Report],
-    header: bytes,
 ) -> bytes:
-    """The message that tells a sender who has not got the message yet; arguments as for ``bounce``."""
-    return _notice(_DELAY, hostname, notice_id, queue_id, to, arrived, now, reports, header)
+    """The message that tells ``to`` what became of ``reports``' recipients; CRLF line ends.
 
-
-def undeliverable_copy(
-    hostname: str,
-    notice_id: str,
-    queue_id: str,
-    to: Mailbox,
-    arrived: float,
-    now: float,
-    reports: Sequence[Report],
-    header: bytes,
-) -> bytes:
-    """The message that tells the postmaster what is held in the queue; arguments as for ``bounce``."""
-    return _notice(_UNDELIVERABLE, hostname, notice_id, queue_id, to, arrived, now, reports, header)
-
-
-def _notice(
-    kind: _Kind,
-    hostname: str,
-    notice_id: str,
-    queue_id: str,
-    to: Mailbox,
-    arrived: float,
-    now: float,
-    reports: Sequence[Report],
-    header: bytes,
-) -> bytes:
-    fields, encoding = _quoted(_fields_of(header))
-    words = _human_part(kind, hostname, queue_id, arrived, reports, kind.attached if fields else "")
-    status = _delivery_status(kind, hostname, queue_id, arrived, reports)
+    Of the original, the header fields are quoted up to 32 KiB, or all of it up to 256 KiB, where its sender asked for
+    that and it can stand in a message of text.
+    """
+    returned = _returned_message(kind, original)
+    attached = "Your message is attached."
+    if returned is None:
+        returned = _quoted_header(original)
+        attached = kind.attached if returned else ""
+    words, words_fields = _text(_human_part(kind, hostname, original, reports, attached))
+    status, status_type = delivery_status(
+        kind.action, kind.status_class, hostname, original.queue_id, original.arrived, original.parameters, reports
+    )
+    content = returned[1] if returned else b""
     # RFC 2046 s5.1.1: the boundary must not stand in a part.  "=_" is in no quoted-printable line.
     count = 0
-    while (boundary := f"=_{count}_{notice_id}").encode() in b"\n".join((words, status, fields)):
+    while (boundary := f"=_{count}_{notice_id}").encode() in b"\n".join((words, status, content)):
         count += 1
     opening = f"--{boundary}\r\n".encode()
+    is_8bit = not content.isascii()
     top = "\r\n".join([
         f"From: Mail Delivery System <MAILER-DAEMON@{hostname}>",
-        f"To: <{_ascii(str(to))}>",
+        f"To: <{printable(str(to))}>",
         f"Subject: {kind.subject}",
         f"Date: {date_text(int(now))}",
         f"Message-ID: <{notice_id}@{hostname}>",
@@ -189,6 +175,7 @@ def _notice(
         "MIME-Version: 1.0",
         "Content-Type: multipart/report; report-type=delivery-status;",
         f'\tboundary="{boundary}"',
+        *(["Content-Transfer-Encoding: 8bit"] if is_8bit else []),  # RFC 2045 s6.4
         "",
         "This is a delivery report in MIME format (RFC 6522).",
         "",
@@ -197,53 +184,54 @@ def _notice(
     parts = [
         top.encode(),
         opening,
-        b"Content-Description: Notification\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n",
+        f"Content-Description: Notification\r\n{words_fields}\r\n".encode(),
         words,
         b"\r\n",
         opening,
-        b"Content-Description: Delivery report\r\nContent-Type: message/delivery-status\r\n\r\n",
-        status,
+        f"Content-Description: Delivery report\r\nContent-Type: {status_type}\r\n".encode(),
+        *_encoded(status),
         b"\r\n",
     ]
-    if fields:
-        parts += [
-            opening,
-            b"Content-Description: Header of the message\r\nContent-Type: text/rfc822-headers\r\n",
-            encoding,
-            b"\r\n",
-            fields,
-            b"\r\n",
-        ]
+    if returned:
+        parts += [opening, returned[0].encode(), b"\r\n", content, b"\r\n"]
     parts.append(f"--{boundary}--\r\n".encode())
     return b"".join(parts)
 
 
 # --- for people -----------------------------------------------------------------------------------
 
-def _human_part(
-    kind: _Kind, hostname: str, queue_id: str, arrived: float, reports: Sequence[Report], attached: str
-) -> bytes:
+def _human_part(kind: Kind, hostname: str, original: Original, reports: Sequence[Report], attached: str) -> str:
     untils = [r.will_retry_until for r in reports if r.will_retry_until is not None]
     facts = {
         "hostname": hostname,
-        "queue_id": queue_id,
-        "arrived": date_text(int(arrived)),
+        "queue_id": original.queue_id,
+        "arrived": date_text(int(original.arrived)),
         "until": f" until {date_text(int(max(untils)))}" if untils else "",
     }
     lines = [*_paragraphs(kind.opening.format_map(facts)), ""]
     for report in reports:
-        attempts = f"{report.attempts} attempts" if report.attempts != 1 else "1 attempt"
-        # A Maildir's path is nobody's business, a host's name helps the postmaster who is asked.
-        where = f", the last at {report.hop}" if _HOP.match(report.hop) else ""
-        lines += _wrapped(f"<{_ascii(str(report.recipient))}>", "    ")
-        tried = f"{attempts}{where}" if report.attempts else "Not attempted yet, since other mail met this there"
-        lines += _wrapped(f"{tried}:", " " * 8)
-        lines += _wrapped(_words(report.reply), " " * 8)
+        lines += wrapped(f"<{printable(str(report.recipient))}>", "    ")
+        lines += wrapped(_tried(kind, report), " " * 8)
+        lines += wrapped(words_of(report.reply), " " * 8)
         lines.append("")
     lines += _paragraphs(kind.closing.format_map(facts))
     if attached:
         lines += ["", attached]
-    return _joined(lines)
+    return "\r\n".join([*lines, ""])
+
+
+def _tried(kind: Kind, report: Report) -> str:
+    """What was done for a recipient, before the words that came of it."""
+    # A Maildir's path is nobody's business, a host's name helps the postmaster who is asked.
+    hop = report.hop if HOP.match(report.hop) else ""
+    if kind is SUCCESS and report.is_relayed:
+        return f"was handed on to the next server{f', {hop}' if hop else ''}; it may be that you hear no more of it:"
+    if kind is SUCCESS:
+        return "was delivered:"
+    attempts = f"{report.attempts} attempts" if report.attempts != 1 else "1 attempt"
+    if report.attempts:
+        return f"{attempts}{f', the last at {hop}' if hop else ''}:"
+    return "Not attempted yet, since other mail met this there:" if kind is DELAY else "Not attempted:"
 
 
 def _paragraphs(text: str) -> Iterator[str]:
@@ -254,65 +242,46 @@ def _paragraphs(text: str) -> Iterator[str]:
             yield from textwrap.wrap(line, _WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
 
 
-# --- for programs -----------------------------------------------------------------------------------
-
-def _delivery_status(kind: _Kind, hostname: str, queue_id: str, arrived: float, reports: Sequence[Report]) -> bytes:
-    """RFC 3464 s2: a group of fields for the message, then one for each recipient, empty lines between."""
-    lines = [
-        f"Reporting-MTA: dns; {hostname}",
-        f"X-Queue-ID: {queue_id}",
-        f"Arrival-Date: {date_text(int(arrived))}",
-    ]
-    for report in reports:
-        hop = _HOP.match(report.hop)
-        lines += [
-            "",
-            f"Final-Recipient: rfc822; {_ascii(str(report.recipient))}",
-            f"Action: {kind.action}",
-            f"Status: {_status(report.reply, kind.status_class)}",
-        ]
-        if hop is not None and hop[1]:
-            lines.append(f"Remote-MTA: dns; {hop[1]}")
-        # RFC 3464 s2.3.6: "smtp" is for the words of an SMTP or LMTP server, ours have a type of our own.
-        diagnostic = "smtp" if hop is not None or report.hop.startswith("unix:") else "x-mailgw"
-        lines += _wrapped(f"Diagnostic-Code: {diagnostic}; {_words(report.reply)}", "", "    ")
-        lines.append(f"Last-Attempt-Date: {date_text(int(report.last_attempt))}")
-        if kind.action == "delayed" and report.will_retry_until is not None:  # RFC 3464 s2.3.9
-            lines.append(f"Will-Retry-Until: {date_text(int(report.will_retry_until))}")
-    return _joined(lines)
-
-
-def _status(reply: Reply, status_class: str) -> str:
-    """RFC 3464 s2.3.4, RFC 3463 s3.1: what the reply says in detail; the class is what came of it."""
-    found = _STATUS.match(reply.status)
-    return status_class + (found[1] if found else ".0.0")
+def _text(text: str) -> tuple[bytes, str]:
+    """The words as a part may hold them, and the fields that say how."""
+    if text.isascii():
+        return text.encode(), "Content-Type: text/plain; charset=us-ascii\r\n"
+    fields = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n"
+    return binascii.b2a_qp(text.encode(), istext=True), fields
 
 
 # --- octets of others ---------------------------------------------------------------------------------
 
-def _words(reply: Reply) -> str:
-    """A reply as one line of printable ASCII that can be folded anywhere 400 characters allow."""
-    text = " ".join(_ascii(str(reply)).split())
-    if len(text) > MAX_WORDS:
-        text = text[:MAX_WORDS] + " ..."
-    return _LONG_WORD.sub(r"\g<0> ", text)
+def _returned_message(kind: Kind, original: Original) -> tuple[str, bytes] | None:
+    """The fields and the content of the part that returns the message; None where its header has to do."""
+    octets = original.octets
+    if not wants_all(kind, original.parameters) or not original.is_whole or len(octets) > MAX_RETURNED_OCTETS:
+        return None
+    description = "Content-Description: Your message\r\nContent-Type: "
+    is_text = _NOT_8BIT.search(octets) is None
+    if is_text and octets.isascii():
+        return f"{description}message/rfc822\r\n", octets
+    if original.parameters.smtputf8:
+        # RFC 6532 s3.7: this type alone may be encoded, so any octets may be in it.
+        encoded = binascii.b2a_base64(octets, newline=False)
+        lines = [encoded[start:start + _WIDTH] for start in range(0, len(encoded), _WIDTH)]
+        return f"{description}message/global\r\nContent-Transfer-Encoding: base64\r\n", b"\r\n".join(lines)
+    if not is_text or original.body_type is BodyType.BINARY:
+        return None
+    return f"{description}message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n", octets
 
 
-def _ascii(text: str) -> str:
-    return _UNPRINTABLE.sub("?", text)
-
-
-def _wrapped(text: str, indent: str, indent_rest: str | None = None) -> list[str]:
-    """Lines of 76 characters where the words allow it; none is empty."""
-    rest = indent if indent_rest is None else indent_rest
-    return textwrap.wrap(
-        text, _WIDTH, initial_indent=indent, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
-    )
-
-
-def _joined(lines: list[str]) -> bytes:
-    lines.append("")
-    return "\r\n".join(lines).encode("ascii")
+def _quoted_header(original: Original) -> tuple[str, bytes] | None:
+    """The fields and the content of the part that quotes the header; None where there is none."""
+    fields = _fields_of(original.octets)
+    if not fields:
+        return None
+    # RFC 6533 s6: with SMTPUTF8 the header may be UTF-8, which text/rfc822-headers cannot say.
+    is_global = original.parameters.smtputf8 and not fields.isascii()
+    description = "Content-Description: Header of the message\r\nContent-Type: "
+    kind = "message/global-headers" if is_global else "text/rfc822-headers"
+    encoding, quoted = _encoded(fields)
+    return f"{description}{kind}\r\n{encoding[:-2].decode()}", quoted
 
 
 def _fields_of(octets: bytes) -> bytes:
@@ -325,12 +294,12 @@ def _fields_of(octets: bytes) -> bytes:
     return found[0]
 
 
-def _quoted(fields: bytes) -> tuple[bytes, bytes]:
-    """The fields as they may stand in a part, and the field that says how.
+def _encoded(text: bytes) -> tuple[bytes, bytes]:
+    """What says how the text is encoded, with the empty line after it; and the text as it may stand in a part.
 
-    RFC 6522 s4 lets a broken header be quoted-printable.  8bit was rejected: a hop without 8BITMIME would
-    refuse the notice, and its sender would never hear of the failure.
+    RFC 6522 s4 lets a broken header be quoted-printable, RFC 6533 all of its types.  8bit was rejected: a hop without
+    8BITMIME would refuse the notice, and its sender would never hear of the failure.
     """
-    if _ODD_OCTET.search(fields) is None and max(map(len, fields.split(b"\r\n"))) <= MAX_LINE_OCTETS:
-        return fields, b""
-    return binascii.b2a_qp(fields, istext=True), b"Content-Transfer-Encoding: quoted-printable\r\n"
+    if _ODD_OCTET.search(text) is None and max(map(len, text.split(b"\r\n"))) <= MAX_LINE_OCTETS:
+        return b"\r\n", text
+    return b"Content-Transfer-Encoding: quoted-printable\r\n\r\n", binascii.b2a_qp(text, istext=True)

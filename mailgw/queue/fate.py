@@ -4,6 +4,8 @@ Rules:
     Only a permanent outcome or the age limit, after an attempt, makes a failure final.
     What others heard of the destination only postpones; it is never an attempt.
     A message with the null reverse-path is never bounced (RFC 5321 s4.5.5, s6.1): it is held.
+    The one failure without an attempt after its time: that of what its sender wants delivered by then or not at all
+    (RFC 2852, mode R).
 """
 
 from collections.abc import Callable
@@ -11,9 +13,11 @@ from typing import TypeAlias
 
 import attrs
 
+from mailgw.mail.header import date_text
 from mailgw.mail.outcome import Outcome, Permanence
+from mailgw.mail.parameters import DeliverBy
 from mailgw.mail.reply import Reply
-from mailgw.queue.schedule import RetrySettings, is_expired, next_due, steps_of_age, wants_warning
+from mailgw.queue.schedule import RetrySettings, is_expired, is_overdue, next_due, steps_of_age, wants_warning
 
 
 @attrs.frozen
@@ -52,31 +56,56 @@ def judge(
     outcome: Outcome,
     settings: RetrySettings,
     now: float,
-    arrived: float,
+    since: float,
     attempts: int,
     warned: bool,
     has_sender: bool,
     chance: Callable[[], float],
+    by: DeliverBy | None = None,
 ) -> Fate:
-    """The fate of one recipient.  ``attempts`` counts this one; ``now`` and ``arrived`` are epoch seconds."""
+    """The fate of one recipient.  ``attempts`` counts this one; ``since`` and ``by`` as ``queue.schedule`` has them.
+
+    ``warned``: the sender knows of the delay, or does not want to.
+    """
     if outcome.permanence is Permanence.DELIVERED:
         return DELIVERED
-    if outcome.permanence is Permanence.TEMPORARY and not is_expired(settings, now, arrived):
-        due = next_due(settings, now, arrived, attempts, chance)
-        return Retry(due, has_sender and wants_warning(settings, now, arrived, warned))
+    overdue = is_overdue(by, now)
+    if outcome.permanence is Permanence.TEMPORARY and not overdue and not is_expired(settings, now, since):
+        due = next_due(settings, now, since, attempts, chance, by)
+        return Retry(due, has_sender and wants_warning(settings, now, since, warned, by))
     reply = outcome.reply
-    if outcome.permanence is Permanence.TEMPORARY:
+    if outcome.permanence is Permanence.TEMPORARY and overdue:
+        reply = Reply(550, "5.4.7", (f"{_too_late(by)}; the last attempt: {outcome.reply}",))
+    elif outcome.permanence is Permanence.TEMPORARY:
         # RFC 3463 s3.5: x.4.7, delivery time expired; the last answer says why it never went.
         reply = Reply(550, "5.4.7", (f"Gave up after {attempts} attempts; the last one: {outcome.reply}",))
     return Fail(reply) if has_sender else Hold(reply)
 
 
 def judge_unattempted(
-    settings: RetrySettings, now: float, arrived: float, warned: bool, has_sender: bool, chance: Callable[[], float]
+    settings: RetrySettings,
+    now: float,
+    since: float,
+    warned: bool,
+    has_sender: bool,
+    chance: Callable[[], float],
+    by: DeliverBy | None = None,
 ) -> Retry:
     """The fate of a recipient whose destination was just found dead by an attempt at another message.
 
-    It waits as long as if its own had failed.  Not for what ``is_expired``: that is owed an attempt.
+    It waits as long as if its own had failed.  Not for what ``is_expired`` (that is owed an attempt) or ``is_overdue``.
     """
-    due = next_due(settings, now, arrived, steps_of_age(settings, now - arrived), chance)
-    return Retry(due, has_sender and wants_warning(settings, now, arrived, warned))
+    due = next_due(settings, now, since, steps_of_age(settings, now - since), chance, by)
+    return Retry(due, has_sender and wants_warning(settings, now, since, warned, by))
+
+
+def judge_overdue(by: DeliverBy | None, has_sender: bool) -> Fail | Hold:
+    """The fate of a recipient whose message ``is_overdue`` before its attempt begins."""
+    reply = Reply(550, "5.4.7", (_too_late(by),))
+    return Fail(reply) if has_sender else Hold(reply)
+
+
+def _too_late(by: DeliverBy | None) -> str:
+    """RFC 2852 s4, RFC 3463 s3.5: x.4.7, delivery time expired."""
+    until = f" until {date_text(int(by.deadline))}" if by is not None else ""
+    return f"Its sender gave it time{until}, and it was not delivered by then"

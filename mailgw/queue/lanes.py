@@ -7,6 +7,8 @@ Rules:
     doubles up to ``pause_seconds``; each success doubles the window again up to the limit.
     Twenty attempts that fail together are one trouble: those that end within a pause change nothing.
     Trouble with one message or recipient says nothing of the destination and changes nothing here.
+    A higher priority (RFC 6710) overtakes, but one attempt in ``OVERTAKEN_AT_MOST`` + 1 is of what came first of all:
+    mail of a low priority is slow while others keep a destination busy, and never stands still.
 Known fault: the window forgets everything when the lane was idle; learning over time is the next step.
 """
 
@@ -23,6 +25,60 @@ FIRST_PAUSE_SECONDS = 1.0
 # Probes in vain, one after the other, before a destination is dead: with doubling pauses that is two minutes, so
 # neither a host that restarts nor a network that is not up yet passes for one.
 DEAD_AFTER = 8
+OVERTAKEN_AT_MOST = 7
+
+
+class Line(Generic[T]):
+    """What waits: the highest priority first, each in the order in which it came."""
+
+    __slots__ = ("_count", "_lines", "_overtaken", "_total")
+
+    def __init__(self) -> None:
+        self._lines: dict[int, deque[tuple[int, T]]] = {}  # none of them empty; each item with its number
+        self._count = 0
+        self._total = 0
+        self._overtaken = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, item: T, priority: int) -> None:
+        line = self._lines.get(priority)
+        if line is None:
+            line = self._lines[priority] = deque()
+        line.append((self._total, item))
+        self._total += 1
+        self._count += 1
+
+    def take(self) -> T:
+        """The next one; IndexError where nothing waits."""
+        if not self._lines:
+            raise IndexError("nothing waits")
+        lines = self._lines
+        priority = next(iter(lines)) if len(lines) == 1 else self._turn()
+        line = lines[priority]
+        item = line.popleft()[1]
+        if not line:
+            del lines[priority]
+        self._count -= 1
+        return item
+
+    def take_all(self) -> list[T]:
+        """All of them, in order of priority; nothing waits then."""
+        items = [item for priority in sorted(self._lines, reverse=True) for _, item in self._lines[priority]]
+        self._lines.clear()
+        self._count = 0
+        return items
+
+    def _turn(self) -> int:
+        """Whose turn it is, of several priorities."""
+        highest = max(self._lines)
+        first_come = min(self._lines, key=lambda priority: self._lines[priority][0][0])
+        if highest == first_come or self._overtaken >= OVERTAKEN_AT_MOST:
+            self._overtaken = 0
+            return first_come
+        self._overtaken += 1
+        return highest
 
 
 class Lane(Generic[T]):
@@ -47,7 +103,7 @@ class Lane(Generic[T]):
     def __init__(self, key: str, limit: int, pause_seconds: float) -> None:
         """``limit`` from 1; ``pause_seconds`` is the longest pause between two probes."""
         self.key = key
-        self.waiting: deque[T] = deque()
+        self.waiting: Line[T] = Line()
         self.active = 0
         self.open_at = 0.0
         self.pause = 0.0

@@ -20,8 +20,8 @@ The order of arrival is the order of queue ids: they begin with the time.  A not
 id of the message that caused it, so it stands beside it.
 
 Known faults:
-    Due times and leases are wall time.  When the clock jumps ahead, retries come early; when it jumps back,
-    they come late by as much, and a lease lives longer by as much.  No mail is lost by either.
+    Due times and leases are wall time.  When the clock jumps ahead, retries come early; when it jumps back, they
+    come late, by the longest wait of the schedule at most (``come_closer``).  No mail is lost by either.
     A commit that its caller cancels may still become durable: the message is then delivered, when its lease
     ends, though nobody was told 250.  This repeats a delivery; the other choice would lose one.
     ``remove`` and ``retry`` are one transaction: on a queue of a million rows, commits wait for seconds.

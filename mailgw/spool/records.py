@@ -8,7 +8,7 @@ from mailgw.mail.message import Claim, Content, Finished, Held, Message, Postpon
 from mailgw.mail.parameters import stored_mail_parameters, stored_rcpt_parameters
 from mailgw.spool.batch import Insertion, forget_messages, insert
 from mailgw.spool.rows import storable_reason, stored_body_type, stored_mailbox, stored_path
-from mailgw.spool.search import is_queued
+from mailgw.spool.search import due_after, is_queued
 
 # RFC 6710 s5: from -9 to 9
 MAX_PRIORITY = 9
@@ -53,16 +53,12 @@ def release(connection: sqlite3.Connection, claim: Claim, now: float) -> None:
 
 
 def come_closer(connection: sqlite3.Connection, latest: float, lease_end: float) -> int:
-    """Let nothing be due after ``latest``, but what waits for its release, and no lease end after ``lease_end``.
-
-    It reads every row that waits: for the start, and for a clock that stepped back.
-    """
+    """Let nothing be due after ``latest``, but what waits for its release, and no lease end after ``lease_end``."""
     connection.execute("UPDATE recipient SET due = ? WHERE token IS NOT NULL AND due > ?", (lease_end, lease_end))
-    return connection.execute(
-        "UPDATE recipient AS r SET due = ? WHERE token IS NULL AND due > ? AND (attempts > 0 OR NOT EXISTS ("
-        "SELECT 1 FROM message m INDEXED BY parametered WHERE m.queue_id = r.queue_id AND m.parameters <> ''"
-        " AND ' ' || m.parameters LIKE '% HOLDUNTIL=%'))", (latest, latest),
-    ).rowcount
+    rows = due_after(connection, latest)
+    connection.executemany(
+        "UPDATE recipient SET due = ? WHERE queue_id = ? AND row = ?", [(latest, *row) for row in rows])
+    return len(rows)
 
 
 def settle(

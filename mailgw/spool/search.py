@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 # Each lane costs two looks into the index for itself and for each priority, however many rows it has (SQLite plans no
 # loose scan by itself).
-_DUE_LANES = """
+_WAITING = """
     WITH RECURSIVE waiting_lane (lane) AS (
         SELECT (SELECT lane FROM recipient INDEXED BY waiting WHERE token IS NULL AND due IS NOT NULL
             ORDER BY lane LIMIT 1)
@@ -34,7 +34,9 @@ _DUE_LANES = """
             AND r.priority < waiting_priority.priority AND token IS NULL AND due IS NOT NULL
             ORDER BY priority DESC LIMIT 1)
         FROM waiting_priority WHERE waiting_priority.priority IS NOT NULL
-    )
+    )"""
+
+_DUE_LANES = _WAITING + """
     SELECT lane, min(due) FROM (
         SELECT lane, (SELECT due FROM recipient r INDEXED BY waiting WHERE r.lane = waiting_priority.lane
             AND r.priority = waiting_priority.priority AND token IS NULL AND due IS NOT NULL
@@ -42,7 +44,14 @@ _DUE_LANES = """
         FROM waiting_priority WHERE priority IS NOT NULL
         UNION ALL
         SELECT lane, due FROM recipient INDEXED BY leased WHERE token IS NOT NULL AND due <= ?
-    ) GROUP BY lane ORDER BY lane"""
+    ) GROUP BY lane ORDER BY lane"""  # noqa: S608  # constants
+
+# What is due after a time, but for what was not attempted yet and waits for its release (RFC 4865).
+_DUE_AFTER = _WAITING + """
+    SELECT r.queue_id, r.row FROM waiting_priority w CROSS JOIN recipient r INDEXED BY waiting
+    WHERE r.lane = w.lane AND r.priority = w.priority AND r.due > ? AND r.token IS NULL AND r.due IS NOT NULL
+    AND (r.attempts > 0 OR NOT EXISTS (SELECT 1 FROM message m INDEXED BY parametered WHERE m.queue_id = r.queue_id
+        AND m.parameters <> '' AND ' ' || m.parameters LIKE '% HOLDUNTIL=%'))"""  # noqa: S608  # constants
 
 # CROSS JOIN: recipients in their order, messages by look-up; so a limit ends the scan, and no body is read.
 _ROWS = """
@@ -62,6 +71,11 @@ def search(connection: sqlite3.Connection, query: Query, limit: int, now: float)
 
 def due_lanes(connection: sqlite3.Connection, now: float) -> list[tuple[str, float]]:
     return [(lane, due) for lane, due in connection.execute(_DUE_LANES, (now,))]
+
+
+def due_after(connection: sqlite3.Connection, latest: float) -> list[tuple[str, int]]:
+    """The rows, as (queue_id, row), that nobody holds and that are due after ``latest``, but for those to be held."""
+    return connection.execute(_DUE_AFTER, (latest,)).fetchall()
 
 
 def find_content(

@@ -13,6 +13,7 @@ from mailgw.mail.envelope import BodyType
 from mailgw.mail.event import Event
 from mailgw.mail.message import Arrival, Destination, Message, Query, QueueRow
 from mailgw.mail.outcome import Outcome, Scope, delivered, permanent, temporary
+from mailgw.mail.parameters import NO_MAIL_PARAMETERS, MailParameters, Notify, RcptParameters
 from mailgw.mail.reply import Reply
 from mailgw.queue.schedule import RetrySettings
 from mailgw.spool.memory import MemorySpool
@@ -79,6 +80,7 @@ class House:
 
     def __init__(self, backend: object, postmaster: Mailbox | None = None, spool: MemorySpool | None = None) -> None:
         self.clock = Clock()
+        self.step = 0.0  # of the wall clock
         self.events: list[Event] = []
         self.spool = spool or MemorySpool(self.now)
         self.backend = backend
@@ -95,7 +97,7 @@ class House:
         )
 
     def now(self) -> float:
-        return START + self.clock.seconds()
+        return START + self.step + self.clock.seconds()
 
     def note(self, event: Event) -> None:
         self.events.append(event)
@@ -104,13 +106,20 @@ class House:
         return self.lanes.get(str(recipient), lane_key("out", recipient.domain))
 
     def put(
-        self, *recipients: Mailbox, sender: Mailbox | None = ALICE, claim: bool = True, lane: str | None = None
+        self,
+        *recipients: Mailbox,
+        sender: Mailbox | None = ALICE,
+        claim: bool = True,
+        lane: str | None = None,
+        asked: MailParameters = NO_MAIL_PARAMETERS,
+        notify: frozenset[Notify] | None = None,
     ) -> str:
         """Commit a message and hand its claims on; its queue id."""
         draft = self.spool.draft()
         draft.write(CONTENT)
-        arrival = Arrival(sender, BodyType.SEVEN_BIT, "192.0.2.1", "x", "", "ESMTP", "s1")
-        destinations = [Destination(r, lane or f"out/{r.domain}") for r in recipients]
+        arrival = Arrival(sender, BodyType.SEVEN_BIT, "192.0.2.1", "x", "", "ESMTP", "s1", asked)
+        of_each = RcptParameters(notify)
+        destinations = [Destination(r, lane or f"out/{r.domain}", of_each) for r in recipients]
         self.dispatcher.accept(result_of(draft.commit(arrival, destinations, claim)))
         return draft.queue_id
 

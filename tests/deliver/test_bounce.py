@@ -11,7 +11,7 @@ from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Arrival, Content, Destination, Message
 from mailgw.mail.reply import Reply
-from mailgw.queue.dsn import Report
+from mailgw.queue.dsn_fields import Report
 from mailgw.spool.content import MemoryContent
 from tests.driving import result_of
 

@@ -702,7 +702,7 @@ def test_a_notice_that_cannot_be_made_costs_nobody_a_recipient(
     def fail(*args: object) -> bytes:
         raise bug
 
-    monkeypatch.setattr(dsn, "bounce", fail)
+    monkeypatch.setattr(dsn, "notice", fail)
     house = House(ScriptedBackend({BOB: OK, EVE: NEVER}))
     house.put(BOB, EVE, lane="out")
     assert [(row.recipient, row.state) for row in house.rows()] == [(str(EVE), RowState.HELD)]

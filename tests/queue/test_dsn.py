@@ -1,9 +1,11 @@
 """Notices as other people's software reads them: through the standard library's parser, and octet by octet."""
 
+import binascii
 import email
+import email.message
 import email.policy
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from email.message import EmailMessage
 from typing import cast
 
@@ -13,10 +15,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailgw.mail.address import Mailbox, parse_mailbox
+from mailgw.mail.envelope import BodyType
+from mailgw.mail.parameters import NO_MAIL_PARAMETERS, ByMode, DeliverBy, MailParameters, Ret
 from mailgw.mail.reply import Reply
-from mailgw.queue.dsn import MAX_HEADER_OCTETS, Report, bounce, delay_warning, undeliverable_copy
-
-Maker = Callable[[str, str, str, Mailbox, float, float, Sequence[Report], bytes], bytes]
+from mailgw.queue.dsn import (
+    BOUNCE,
+    DELAY,
+    MAX_HEADER_OCTETS,
+    MAX_RETURNED_OCTETS,
+    SUCCESS,
+    UNDELIVERABLE,
+    Kind,
+    Original,
+    notice,
+)
+from mailgw.queue.dsn_fields import Report
 
 ALICE, BOB = Mailbox("alice", "example.net"), Mailbox("bob", "example.org")
 ARRIVED, NOW = 1_795_510_000.0, 1_795_514_400.0
@@ -27,8 +40,12 @@ LATE = Report(
 )
 
 
-def made(maker: Maker, reports: Sequence[Report] = (NO_USER,), header: bytes = HEADER, to: Mailbox = ALICE) -> bytes:
-    return maker("mx.example.net", "q1b7", "q1", to, ARRIVED, NOW, reports, header)
+def made(
+    kind: Kind, reports: Sequence[Report] = (NO_USER,), header: bytes = HEADER, to: Mailbox = ALICE,
+    parameters: MailParameters = NO_MAIL_PARAMETERS, body_type: BodyType = BodyType.EIGHT_BIT, is_whole: bool = True,
+) -> bytes:
+    original = Original("q1", ARRIVED, parameters, body_type, header, is_whole)
+    return notice(kind, "mx.example.net", "q1b7", to, original, NOW, reports)
 
 
 def parsed(octets: bytes) -> EmailMessage:
@@ -57,7 +74,7 @@ def header_of(octets: bytes) -> bytes:
 
 
 def test_a_whole_bounce() -> None:
-    assert made(bounce).decode() == "\r\n".join([
+    assert made(BOUNCE).decode() == "\r\n".join([
         "From: Mail Delivery System <MAILER-DAEMON@mx.example.net>",
         "To: <alice@example.net>",
         "Subject: Your message could not be delivered",
@@ -119,24 +136,24 @@ def test_a_whole_bounce() -> None:
 
 
 def test_the_standard_library_reads_the_same() -> None:
-    message = parsed(made(bounce))
+    message = parsed(made(BOUNCE))
     assert message.get_content_type() == "multipart/report"
     assert message.get_param("report-type") == "delivery-status"
-    assert [part.get_content_type() for part in parts_of(made(bounce))] == [
+    assert [part.get_content_type() for part in parts_of(made(BOUNCE))] == [
         "text/plain", "message/delivery-status", "text/rfc822-headers",
     ]
-    of_message, of_bob = status_groups(made(bounce))
+    of_message, of_bob = status_groups(made(BOUNCE))
     assert dict(of_message.items()) == {
         "Reporting-MTA": "dns; mx.example.net",
         "X-Queue-ID": "q1",
         "Arrival-Date": "Tue, 24 Nov 2026 08:46:40 +0000",
     }
     assert of_bob["Diagnostic-Code"] == "smtp; 550 5.1.1 No such user here"
-    assert header_of(made(bounce)) == HEADER
+    assert header_of(made(BOUNCE)) == HEADER
 
 
 def test_a_delay_says_until_when_and_that_nothing_is_lost() -> None:
-    octets = made(delay_warning, [LATE])
+    octets = made(DELAY, [LATE])
     assert parsed(octets)["Auto-Submitted"] == "auto-replied"
     assert "go on trying until Sun, 29 Nov 2026 08:46:40 +0000. YOU NEED NOT SEND IT AGAIN" in words_of(octets)
     assert "7 attempts, the last at mx1.example.org [192.0.2.1]:25: 450 4.2.1 Try later" in words_of(octets)
@@ -152,18 +169,18 @@ def test_a_delay_says_until_when_and_that_nothing_is_lost() -> None:
 
 
 def test_a_delay_of_what_was_not_attempted_says_so() -> None:
-    words = words_of(made(delay_warning, [attrs.evolve(LATE, attempts=0)]))
+    words = words_of(made(DELAY, [attrs.evolve(LATE, attempts=0)]))
     assert "Not attempted yet, since other mail met this there: 450 4.2.1 Try later" in words
 
 
 def test_a_delay_without_an_end_says_nothing_of_one() -> None:
-    octets = made(delay_warning, [attrs.evolve(LATE, will_retry_until=None)])
+    octets = made(DELAY, [attrs.evolve(LATE, will_retry_until=None)])
     assert "We go on trying. YOU" in words_of(octets)
     assert "Will-Retry-Until" not in status_groups(octets)[1]
 
 
 def test_the_postmaster_is_told_how_to_see_what_is_held() -> None:
-    octets = made(undeliverable_copy, to=Mailbox("postmaster", "example.net"))
+    octets = made(UNDELIVERABLE, to=Mailbox("postmaster", "example.net"))
     assert parsed(octets)["Auto-Submitted"] == "auto-generated"
     assert parsed(octets)["To"] == "postmaster@example.net"
     assert b"\r\n    mailgw queue show q1\r\n" in octets
@@ -173,7 +190,7 @@ def test_the_postmaster_is_told_how_to_see_what_is_held() -> None:
 
 def test_each_recipient_has_a_group_of_its_own() -> None:
     eve = attrs.evolve(NO_USER, recipient=Mailbox("e v", "example.org"), reply=Reply(554, "5.7.1", ("No",)))
-    groups = status_groups(made(bounce, [NO_USER, eve]))
+    groups = status_groups(made(BOUNCE, [NO_USER, eve]))
     assert [group["Final-Recipient"] for group in groups[1:]] == [
         "rfc822; bob@example.org", 'rfc822; "e v"@example.org',
     ]
@@ -181,19 +198,19 @@ def test_each_recipient_has_a_group_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("maker", "reply", "status"),
+    ("kind", "reply", "status"),
     [
-        (bounce, Reply(550, "5.1.1", ("x",)), "5.1.1"),
-        (bounce, Reply(550, "", ("x",)), "5.0.0"),
-        (bounce, Reply(550, "5.1.1\r\nX: y", ("x",)), "5.0.0"),
-        (bounce, Reply(451, "4.4.7", ("x",)), "5.4.7"),
-        (delay_warning, Reply(450, "4.2.1", ("x",)), "4.2.1"),
-        (delay_warning, Reply(535, "5.7.8", ("x",)), "4.7.8"),  # a refused login, tried again
-        (delay_warning, Reply(451, "", ("x",)), "4.0.0"),
+        (BOUNCE, Reply(550, "5.1.1", ("x",)), "5.1.1"),
+        (BOUNCE, Reply(550, "", ("x",)), "5.0.0"),
+        (BOUNCE, Reply(550, "5.1.1\r\nX: y", ("x",)), "5.0.0"),
+        (BOUNCE, Reply(451, "4.4.7", ("x",)), "5.4.7"),
+        (DELAY, Reply(450, "4.2.1", ("x",)), "4.2.1"),
+        (DELAY, Reply(535, "5.7.8", ("x",)), "4.7.8"),  # a refused login, tried again
+        (DELAY, Reply(451, "", ("x",)), "4.0.0"),
     ],
 )
-def test_the_class_of_a_status_is_what_came_of_it(maker: Maker, reply: Reply, status: str) -> None:
-    assert status_groups(made(maker, [attrs.evolve(NO_USER, reply=reply)]))[1]["Status"] == status
+def test_the_class_of_a_status_is_what_came_of_it(kind: Kind, reply: Reply, status: str) -> None:
+    assert status_groups(made(kind, [attrs.evolve(NO_USER, reply=reply)]))[1]["Status"] == status
 
 
 @pytest.mark.parametrize(
@@ -212,7 +229,7 @@ def test_the_class_of_a_status_is_what_came_of_it(maker: Maker, reply: Reply, st
 def test_hops_of_the_network_are_named_and_no_paths_of_ours(
     hop: str, remote: str | None, diagnostic: str, shown: bool
 ) -> None:
-    octets = made(bounce, [attrs.evolve(NO_USER, hop=hop)])
+    octets = made(BOUNCE, [attrs.evolve(NO_USER, hop=hop)])
     group = status_groups(octets)[1]
     assert group["Remote-MTA"] == remote
     assert group["Diagnostic-Code"].startswith(diagnostic + "; 550")
@@ -237,7 +254,7 @@ def test_hops_of_the_network_are_named_and_no_paths_of_ours(
     ],
 )
 def test_the_header_is_quoted_as_it_is(octets: bytes, quoted: bytes) -> None:
-    notice = made(bounce, header=octets)
+    notice = made(BOUNCE, header=octets)
     assert header_of(notice) == quoted
     encoding = parts_of(notice)[2].get("Content-Transfer-Encoding")
     plain = re.fullmatch(rb"(?:[ -~\t]{0,998}\r\n)*", quoted) is not None
@@ -246,25 +263,25 @@ def test_the_header_is_quoted_as_it_is(octets: bytes, quoted: bytes) -> None:
 
 @pytest.mark.parametrize("octets", [b"", b"\r\nbody\r\n", b"no field\r\n", b"X: no line end", b"X: " + b"y" * 40_000])
 def test_without_a_header_there_is_no_third_part(octets: bytes) -> None:
-    assert len(parts_of(made(bounce, header=octets))) == 2
-    assert "attached" not in words_of(made(bounce, header=octets))
+    assert len(parts_of(made(BOUNCE, header=octets))) == 2
+    assert "attached" not in words_of(made(BOUNCE, header=octets))
 
 
 def test_a_long_header_is_cut_at_a_lines_end() -> None:
     field = b"X-Field: " + b"y" * 89 + b"\r\n"
-    quoted = header_of(made(bounce, header=field * 1000))
+    quoted = header_of(made(BOUNCE, header=field * 1000))
     assert quoted == field * (MAX_HEADER_OCTETS // 100)
 
 
 def test_a_header_that_holds_the_boundary_gets_another_one() -> None:
     header = b"X: y\r\n --=_0_q1b7--\r\n --=_1_q1b7\r\n"
-    octets = made(bounce, header=header)
+    octets = made(BOUNCE, header=header)
     assert parsed(octets).get_boundary() == "=_2_q1b7"
     assert header_of(octets) == header
 
 
 def test_long_words_of_a_peer_are_cut() -> None:
-    octets = made(bounce, [attrs.evolve(NO_USER, reply=Reply(550, "5.0.0", ("x" * 9000,)))])
+    octets = made(BOUNCE, [attrs.evolve(NO_USER, reply=Reply(550, "5.0.0", ("x" * 9000,)))])
     diagnostic = "".join(status_groups(octets)[1]["Diagnostic-Code"].split()[3:])
     assert set(diagnostic) == {"x", "."}
     assert 900 < len(diagnostic) <= 1003
@@ -288,18 +305,18 @@ LOCAL_PARTS = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_si
 
 
 @given(
-    st.sampled_from([bounce, delay_warning, undeliverable_copy]),
+    st.sampled_from([BOUNCE, DELAY, UNDELIVERABLE]),
     st.lists(st.tuples(REPLIES, ODD, LOCAL_PARTS), min_size=1, max_size=3),
     ODD,
 )
 def test_no_words_and_no_header_break_the_structure(
-    maker: Maker, troubles: list[tuple[Reply, bytes, str]], header: bytes
+    kind: Kind, troubles: list[tuple[Reply, bytes, str]], header: bytes
 ) -> None:
     reports = [
         Report(Mailbox(local, "example.org"), reply, "mx.example [192.0.2.1]:25" + hop.decode("latin-1"), 1, NOW, NOW)
         for reply, hop, local in troubles
     ]
-    octets = made(maker, reports, b"Subject: x" + header)
+    octets = made(kind, reports, b"Subject: x" + header)
     assert octets.isascii()
     lines = octets.split(b"\r\n")
     assert lines.pop() == b""
@@ -318,3 +335,184 @@ def test_no_words_and_no_header_break_the_structure(
         names = [n for n in group.keys() if n not in ("Remote-MTA", "Will-Retry-Until")]  # noqa: SIM118
         assert names == ["Final-Recipient", "Action", "Status", "Diagnostic-Code", "Last-Attempt-Date"]
         assert parse_mailbox(group["Final-Recipient"].removeprefix("rfc822; ")) == report.recipient
+
+
+# --- what the sender asked for (RFC 3461, 2852) ---------------------------------------------------------
+
+def test_the_envelope_id_and_the_original_recipients_come_back_decoded() -> None:
+    by = DeliverBy(NOW, ByMode.RETURN, False)
+    parameters = MailParameters(envid="QQ314159+2Ba+3D", deliver_by=by)
+    report = attrs.evolve(NO_USER, orcpt="rfc822;Bob+2Bnews@list.example.org")
+    of_message, of_bob = status_groups(made(BOUNCE, [report], parameters=parameters))
+    assert dict(of_message.items()) == {
+        "Original-Envelope-Id": "QQ314159+a=",
+        "Reporting-MTA": "dns; mx.example.net",
+        "X-Queue-ID": "q1",
+        "Arrival-Date": "Tue, 24 Nov 2026 08:46:40 +0000",
+        "Deliver-By-Date": "Tue, 24 Nov 2026 10:00:00 +0000",
+    }
+    assert list(of_bob.items())[:2] == [
+        ("Original-Recipient", "rfc822; Bob+news@list.example.org"), ("Final-Recipient", "rfc822; bob@example.org"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("orcpt", "field"),
+    [
+        ("rfc822;a+0D+0AX:+20y@example.org", "rfc822; a??X: y@example.org"),
+        ("rfc822;a+FF@example.org", "rfc822; a?@example.org"),
+        ("X400;/C=no/", "X400; /C=no/"),
+        ("utf-8;j+C3+B6rg@example.org", r"utf-8; j\x{F6}rg@example.org"),
+        (r"utf-8;j\x{F6}rg@example.org", r"utf-8; j\x{F6}rg@example.org"),
+        ("no semicolon", "unknown; no semicolon"),
+        (";x", "unknown; ;x"),
+    ],
+)
+def test_an_original_recipient_is_one_field_whatever_it_was(orcpt: str, field: str) -> None:
+    group = status_groups(made(BOUNCE, [attrs.evolve(NO_USER, orcpt=orcpt)]))[1]
+    assert group["Original-Recipient"] == field
+
+
+def test_a_delivery_report_says_who_has_it() -> None:
+    stored = Report(BOB, Reply(250, "2.0.0", ("Stored",)), "/var/mail/bob", 1, None, NOW)
+    handed_on = attrs.evolve(
+        NO_USER, recipient=ALICE, reply=Reply(250, "2.1.5", ("Queued as 7",)), is_relayed=True)
+    octets = made(SUCCESS, [stored, handed_on])
+    _, of_bob, of_alice = status_groups(octets)
+    assert dict(of_bob.items()) == {
+        "Final-Recipient": "rfc822; bob@example.org",
+        "Action": "delivered",
+        "Status": "2.0.0",
+        "Last-Attempt-Date": "Tue, 24 Nov 2026 10:00:00 +0000",
+    }
+    assert (of_alice["Action"], of_alice["Status"], of_alice["Remote-MTA"]) == (
+        "relayed", "2.1.5", "dns; mx1.example.org")
+    assert "<bob@example.org> was delivered: 250 2.0.0 Stored <alice@example.net> was handed on" in words_of(octets)
+    assert "/var/mail" not in octets.decode()
+
+
+def test_what_was_not_attempted_goes_back_without_a_time_of_an_attempt() -> None:
+    octets = made(BOUNCE, [attrs.evolve(NO_USER, attempts=0, last_attempt=None)])
+    assert "Last-Attempt-Date" not in status_groups(octets)[1]
+    assert "Not attempted: 550" in words_of(octets)
+
+
+# --- the message itself ---------------------------------------------------------------------------------
+
+FULL = MailParameters(ret=Ret.FULL)
+WHOLE = HEADER + b"\r\nDear Bob,\r\n.\r\nsecret\r\n"
+
+
+def returned(octets: bytes) -> tuple[str, str | None, bytes]:
+    """Of the third part its type, its encoding, and what it holds."""
+    part = email.message_from_bytes(octets).get_payload(2)  # type: ignore[arg-type]  # the stub knows str alone
+    assert isinstance(part, email.message.Message)
+    head, _, _ = octets[octets.rindex(b"Content-Description"):].partition(b"\r\n\r\n")
+    body = octets[octets.rindex(b"Content-Description") + len(head) + 4:].rsplit(b"\r\n--=_", 1)[0]
+    encoding = part.get("Content-Transfer-Encoding")
+    if encoding == "base64":
+        body = binascii.a2b_base64(body)
+    elif encoding == "quoted-printable":
+        body = binascii.a2b_qp(body)
+    return part.get_content_type(), encoding, body
+
+
+def test_who_asks_for_the_whole_message_gets_it_back() -> None:
+    octets = made(BOUNCE, header=WHOLE, parameters=FULL)
+    assert returned(octets) == ("message/rfc822", None, WHOLE)
+    assert "Your message is attached." in words_of(octets)
+    assert octets.isascii()
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        (DELAY, FULL), (SUCCESS, FULL), (UNDELIVERABLE, FULL),
+        (BOUNCE, MailParameters(ret=Ret.HDRS)), (BOUNCE, NO_MAIL_PARAMETERS),
+        (BOUNCE, MailParameters(ret=Ret.FULL, require_tls=True)),
+    ],
+)
+def test_in_all_other_cases_its_header_alone(kind: Kind, parameters: MailParameters) -> None:
+    octets = made(kind, header=WHOLE, parameters=parameters)
+    assert returned(octets) == ("text/rfc822-headers", None, HEADER)
+    assert b"secret" not in octets
+
+
+def test_a_message_is_returned_up_to_a_limit() -> None:
+    filling = b"x" * 62 + b"\r\n"
+    whole = HEADER + b"\r\n" + filling * 4096
+    assert returned(made(BOUNCE, header=whole[:MAX_RETURNED_OCTETS], parameters=FULL))[0] == "message/rfc822"
+    for octets, is_whole in ((whole[:MAX_RETURNED_OCTETS + 1], True), (WHOLE, False)):
+        notice_octets = made(BOUNCE, header=octets, parameters=FULL, is_whole=is_whole)
+        assert returned(notice_octets) == ("text/rfc822-headers", None, HEADER)
+
+
+@pytest.mark.parametrize("body_type", [BodyType.EIGHT_BIT, BodyType.SEVEN_BIT])
+def test_an_8_bit_message_makes_an_8_bit_report(body_type: BodyType) -> None:
+    whole = WHOLE + "grün\r\n".encode()
+    octets = made(BOUNCE, header=whole, parameters=FULL, body_type=body_type)
+    assert returned(octets) == ("message/rfc822", "8bit", whole)
+    assert parsed(octets)["Content-Transfer-Encoding"] == "8bit"
+
+
+@pytest.mark.parametrize(
+    ("more", "body_type"),
+    [
+        (b"\0\r\n", BodyType.BINARY), (b"a\rb\r\n", BodyType.BINARY), (b"a\nb\r\n", BodyType.BINARY),
+        (b"\xff\r\n", BodyType.BINARY), (b"y" * 999 + b"\r\n", BodyType.EIGHT_BIT),
+    ],
+)
+def test_what_cannot_stand_in_a_message_of_text_is_not_returned(more: bytes, body_type: BodyType) -> None:
+    octets = made(BOUNCE, header=WHOLE + more, parameters=FULL, body_type=body_type)
+    assert returned(octets) == ("text/rfc822-headers", None, HEADER)
+
+
+def test_a_line_of_998_octets_is_returned() -> None:
+    whole = WHOLE + b"y" * 998 + b"\r\n"
+    assert returned(made(BOUNCE, header=whole, parameters=FULL))[2] == whole
+
+
+# --- beyond ASCII (RFC 6533) ----------------------------------------------------------------------------
+
+JOERG = Mailbox("jörg", "bücher.example")
+UTF8 = MailParameters(smtputf8=True)
+
+
+def test_an_address_beyond_ascii_is_told_in_utf_8() -> None:
+    report = attrs.evolve(NO_USER, recipient=JOERG, orcpt=r"utf-8;j\x{F6}rg@x.example")
+    octets = made(BOUNCE, [report], parameters=UTF8)
+    assert octets.isascii()
+    assert parts_of(octets)[1].get_content_type() == "message/global-delivery-status"
+    start = octets.index(b"Reporting-MTA")
+    fields = binascii.a2b_qp(octets[start:octets.index(b"\r\n--", start)]).decode()
+    assert "\r\nOriginal-Recipient: utf-8; jörg@x.example\r\n" in fields
+    assert "\r\nFinal-Recipient: utf-8; jörg@bücher.example\r\n" in fields
+    assert "<jörg@bücher.example>" in words_of(octets)
+
+
+@pytest.mark.parametrize("point", [r"\x{D800}", r"\x{110000}", r"\x{0A}"])
+def test_no_odd_character_comes_out_of_an_original_recipient(point: str) -> None:
+    octets = made(BOUNCE, [attrs.evolve(NO_USER, recipient=JOERG, orcpt=f"utf-8;a{point}b")])
+    assert b"Original-Recipient: utf-8; a?b" in octets
+
+
+def test_a_reader_beyond_ascii_is_named_in_utf_8() -> None:
+    octets = made(BOUNCE, to=JOERG)
+    assert octets.splitlines()[1].decode() == "To: <jörg@bücher.example>"
+    assert parts_of(octets)[1].get_content_type() == "message/delivery-status"
+
+
+def test_a_header_in_utf_8_is_quoted_as_such() -> None:
+    header = "Subject: grün\r\n".encode()
+    octets = made(BOUNCE, header=header, parameters=UTF8)
+    assert returned(octets) == ("message/global-headers", "quoted-printable", header)
+    assert returned(made(BOUNCE, header=HEADER, parameters=UTF8))[0] == "text/rfc822-headers"
+
+
+@pytest.mark.parametrize("body_type", [BodyType.EIGHT_BIT, BodyType.BINARY])
+def test_a_message_in_utf_8_is_returned_in_ascii(body_type: BodyType) -> None:
+    whole = "Subject: grün\r\n\r\n".encode() + b"\xff\0\r\n" * 50
+    octets = made(BOUNCE, header=whole, parameters=attrs.evolve(UTF8, ret=Ret.FULL), body_type=body_type)
+    assert returned(octets) == ("message/global", "base64", whole)
+    assert octets.isascii()
+    assert max(map(len, octets.split(b"\r\n"))) <= 78

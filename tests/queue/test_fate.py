@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailgw.mail.outcome import Outcome, Permanence, Scope, delivered, permanent, refused, temporary
+from mailgw.mail.parameters import ByMode, DeliverBy
 from mailgw.mail.reply import Reply
-from mailgw.queue.fate import DELIVERED, Delivered, Fail, Fate, Hold, Retry, judge, judge_unattempted
+from mailgw.queue.fate import DELIVERED, Delivered, Fail, Fate, Hold, Retry, judge, judge_overdue, judge_unattempted
 from mailgw.queue.schedule import RetrySettings
 
 HOP = "mx1.example.org [192.0.2.1]:25"
@@ -135,3 +136,39 @@ def test_only_permanence_or_age_is_final_and_nothing_without_a_sender_is_bounced
 )
 def test_what_others_heard_only_postpones(age: float, warned: bool, has_sender: bool, fate: Fate) -> None:
     assert judge_unattempted(SETTINGS, NOW, NOW - age, warned, has_sender, lambda: 0.5) == fate
+
+
+# --- the time that a sender gave ------------------------------------------------------------------------
+
+BY = DeliverBy(NOW, ByMode.RETURN, False)  # Tue, 24 Nov 2026 08:46:40 +0000
+TOO_LATE = "Its sender gave it time until Tue, 24 Nov 2026 08:46:40 +0000, and it was not delivered by then"
+
+
+def fate_by(outcome: Outcome, by: DeliverBy, now: float = NOW, has_sender: bool = True) -> Fate:
+    return judge(outcome, SETTINGS, now, NOW - 600.0, 3, False, has_sender, lambda: 0.5, by)
+
+
+def test_what_is_in_time_is_tried_again_until_the_deadline() -> None:
+    assert fate_by(refused(LATER, Scope.HOST, HOP), BY, NOW - 300.0) == Retry(NOW - 60.0, False)
+    assert fate_by(refused(LATER, Scope.HOST, HOP), BY, NOW - 60.0) == Retry(NOW, False)
+
+
+def test_what_is_late_goes_back_with_the_last_words() -> None:
+    late = Reply(550, "5.4.7", (f"{TOO_LATE}; the last attempt: 450 4.2.1 Try later",))
+    assert fate_by(refused(LATER, Scope.HOST, HOP), BY) == Fail(late)
+    assert fate_by(refused(LATER, Scope.HOST, HOP), BY, has_sender=False) == Hold(late)
+    assert fate_by(refused(NO_USER, Scope.RECIPIENT, HOP), BY) == Fail(NO_USER)
+    assert fate_by(delivered(Reply(250, "2.0.0", ("Ok",)), HOP), BY) is DELIVERED
+
+
+def test_what_is_late_before_its_attempt_goes_back_without_one() -> None:
+    assert judge_overdue(BY, True) == Fail(Reply(550, "5.4.7", (TOO_LATE,)))
+    assert judge_overdue(BY, False) == Hold(Reply(550, "5.4.7", (TOO_LATE,)))
+
+
+def test_a_deadline_of_mode_n_only_tells_the_sender() -> None:
+    by = attrs.evolve(BY, mode=ByMode.NOTIFY)
+    assert fate_by(refused(LATER, Scope.HOST, HOP), by, NOW - 300.0) == Retry(NOW, False)
+    assert fate_by(refused(LATER, Scope.HOST, HOP), by) == Retry(NOW + 600.0, True)
+    assert judge_unattempted(SETTINGS, NOW, NOW - 60.0, False, True, lambda: 0.5, by) == Retry(NOW + 600.0, True)
+    assert judge_unattempted(SETTINGS, NOW - 9.0, NOW - 60.0, False, True, lambda: 0.5, by) == Retry(NOW, False)

@@ -4,7 +4,7 @@ import pytest
 
 from mailgw.mail.outcome import Outcome, Scope, delivered, permanent, temporary
 from mailgw.mail.reply import Reply
-from mailgw.queue.lanes import MAX_WAITING, Lane, is_trouble
+from mailgw.queue.lanes import MAX_WAITING, OVERTAKEN_AT_MOST, Lane, Line, is_trouble
 
 OK = delivered(Reply(250, "2.0.0", ("Ok",)), "mx")
 DEAD = temporary("4.4.1", "no answer", Scope.HOST, "mx")
@@ -79,12 +79,13 @@ def test_whose_trouble_it_is(outcome: Outcome, trouble: bool) -> None:
 def test_room_and_idleness() -> None:
     some = lane()
     assert some.is_idle
-    some.waiting.extend("x" * (MAX_WAITING - 1))
+    for _ in range(MAX_WAITING - 1):
+        some.waiting.add("x", 0)
     assert some.has_room
     assert not some.is_idle
-    some.waiting.append("x")
+    some.waiting.add("x", 3)
     assert not some.has_room
-    some.waiting.clear()
+    assert some.waiting.take_all() == ["x"] * MAX_WAITING
     some.has_more = True
     assert not some.is_idle
 
@@ -109,3 +110,38 @@ def test_a_destination_is_dead_after_probes_in_vain_and_alive_after_one_answer()
     some.active += 1
     some.ended(permanent("5.1.1", "no such user", Scope.RECIPIENT, "mx"), now)
     assert not some.is_dead
+
+
+# --- who is next --------------------------------------------------------------------------------------
+
+def line(*priorities: int) -> "Line[str]":
+    """Items named by their priority and their turn of coming."""
+    some: Line[str] = Line()
+    for number, priority in enumerate(priorities):
+        some.add(f"{priority}:{number}", priority)
+    return some
+
+
+def taken(some: "Line[str]") -> list[str]:
+    return [some.take() for _ in range(len(some))]
+
+
+def test_equal_priorities_are_served_as_they_come() -> None:
+    assert taken(line(0, 0, 0)) == ["0:0", "0:1", "0:2"]
+
+
+def test_a_higher_priority_overtakes() -> None:
+    assert taken(line(0, -4, 9, 0, 2)) == ["9:2", "2:4", "0:0", "0:3", "-4:1"]
+
+
+def test_who_is_overtaken_has_a_turn_of_his_own() -> None:
+    some = line(0, 0, *[1] * (2 * OVERTAKEN_AT_MOST + 1))
+    assert [item[0] for item in taken(some)] == [*"1" * OVERTAKEN_AT_MOST, "0", *"1" * OVERTAKEN_AT_MOST, "0", "1"]
+
+
+def test_all_at_once_and_then_nothing() -> None:
+    some = line(0, 5, 0)
+    assert some.take_all() == ["5:1", "0:0", "0:2"]
+    assert not some
+    with pytest.raises(IndexError):
+        some.take()

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailgw.queue.schedule import RetrySettings, is_expired, next_due, steps_of_age, wants_warning
+from mailgw.mail.parameters import ByMode, DeliverBy, MailParameters
+from mailgw.queue.schedule import (
+    RetrySettings,
+    age_begins,
+    gives_up_at,
+    is_expired,
+    is_overdue,
+    longest_wait,
+    next_due,
+    steps_of_age,
+    wants_warning,
+)
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 ARRIVED = 1_795_510_000.25
@@ -120,3 +131,61 @@ def test_nothing_expires_without_an_attempt_after_its_age(
         now, attempts = due, attempts + 1
         assert attempts < 5000
     assert now == arrived + give_up
+
+
+# --- what the sender asked for ------------------------------------------------------------------------
+
+def test_the_age_of_what_is_held_counts_from_its_release() -> None:
+    assert age_begins(ARRIVED, MailParameters()) == ARRIVED
+    assert age_begins(ARRIVED, MailParameters(hold_until=ARRIVED + 9.0)) == ARRIVED + 9.0
+    assert age_begins(ARRIVED, MailParameters(hold_until=ARRIVED - 9.0)) == ARRIVED
+
+
+def test_what_was_released_before_its_time_is_tried_by_the_schedule() -> None:
+    release = ARRIVED + 3 * DAY
+    assert next_due(USUAL, ARRIVED, release, 1, middle) == ARRIVED + 5 * MINUTE
+    assert not is_expired(USUAL, ARRIVED, release)
+    assert not wants_warning(USUAL, ARRIVED, release, False)
+
+
+def test_the_longest_wait_counts_its_jitter() -> None:
+    assert longest_wait(attrs.evolve(USUAL, jitter=0.25)) == 5 * HOUR
+
+
+def ages_until(by: DeliverBy, settings: RetrySettings = USUAL) -> list[float]:
+    """The age in minutes at each time that is due, until it is overdue or expired."""
+    now, ages = ARRIVED, [0.0]
+    while not is_expired(settings, now, ARRIVED) and not is_overdue(by, now):
+        now = next_due(settings, now, ARRIVED, len(ages), middle, by)
+        ages.append((now - ARRIVED) / MINUTE)
+    return ages
+
+
+@pytest.mark.parametrize(
+    ("mode", "minutes", "ages"),
+    [
+        (ByMode.RETURN, 60, [0, 5, 15, 35, 59, 60]),
+        (ByMode.RETURN, 0.5, [0, 0.5]),
+        (ByMode.RETURN, 9000, [0, 5, 15, 35, 75, 135, 255, 495, 735, 975, 1215, 1440]),
+        (ByMode.NOTIFY, 60, [0, 5, 15, 35, 60, 120, 240, 480, 720, 960, 1200, 1440]),
+        (ByMode.NOTIFY, 0, [0, 5, 15, 35, 75, 135, 255, 495, 735, 975, 1215, 1440]),
+    ],
+)
+def test_no_wait_leads_past_a_deadline(mode: ByMode, minutes: float, ages: list[float]) -> None:
+    assert ages_until(DeliverBy(ARRIVED + minutes * MINUTE, mode, False)) == ages
+
+
+def test_a_deadline_of_mode_n_is_when_the_sender_is_told() -> None:
+    by = DeliverBy(ARRIVED + 5 * HOUR, ByMode.NOTIFY, False)
+    told = [wants_warning(USUAL, ARRIVED + hours * HOUR, ARRIVED, False, by) for hours in (4, 4.99, 5, 23)]
+    assert told == [False, False, True, True]
+    assert not wants_warning(USUAL, ARRIVED + 6 * HOUR, ARRIVED, True, by)
+    in_time = attrs.evolve(by, mode=ByMode.RETURN)
+    assert wants_warning(USUAL, ARRIVED + 4 * HOUR, ARRIVED, False, in_time)
+
+
+def test_when_it_goes_back_at_the_latest() -> None:
+    by = DeliverBy(ARRIVED + HOUR, ByMode.RETURN, False)
+    assert gives_up_at(USUAL, ARRIVED, None) == ARRIVED + DAY
+    assert gives_up_at(USUAL, ARRIVED, by) == ARRIVED + HOUR
+    assert gives_up_at(USUAL, ARRIVED, attrs.evolve(by, mode=ByMode.NOTIFY)) == ARRIVED + DAY

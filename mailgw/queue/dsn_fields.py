@@ -1,0 +1,158 @@
+"""The part of a notice that programs read: message/delivery-status (RFC 3464 s2, RFC 3461 s6.3, RFC 2852, RFC 6533)."""
+
+import re
+import textwrap
+from collections.abc import Sequence
+
+import attrs
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.header import date_text
+from mailgw.mail.parameters import MailParameters
+from mailgw.mail.reply import Reply
+from mailgw.mail.xtext import from_xtext
+
+_WIDTH = 76
+# A peer's words are quoted up to here: the reply reader takes more, people do not.
+MAX_WORDS = 1000
+
+# "mx1.example.org [192.0.2.1]:25": a hop that speaks SMTP, its name where one is known
+HOP = re.compile(r"(?:([A-Za-z0-9_.\-]*[A-Za-z][A-Za-z0-9_.\-]*) )?\[[0-9A-Za-z.:%]+\]:\d+\Z")
+# RFC 3463 s2: status-code = class "." subject "." detail
+_STATUS = re.compile(r"[245](\.\d{1,3}\.\d{1,3})\Z")
+_UNPRINTABLE = re.compile(r"[^ -~]")
+_LONG_WORD = re.compile(r"\S{400}(?=\S)")
+# RFC 6533 s3: EmbeddedUnicodeChar = "\x{" HEXPOINT "}"
+_EMBEDDED = re.compile(r"\\x\{([0-9A-F]{2,6})\}")
+# RFC 3461 s4.2: orcpt-parameter = "ORCPT=" original-recipient-address;
+# original-recipient-address = addr-type ";" xtext; addr-type = atom
+_ORCPT = re.compile(r"([!#-'*+\-/-9=?A-Z^-~]{1,60});(.*)\Z", re.DOTALL)
+
+
+@attrs.frozen
+class Report:
+    """What became of one recipient.
+
+    ``hop`` as in ``Outcome``; ``attempts`` counts the last one, which was at ``last_attempt`` (None where it is not
+    known; with 0 attempts another message's); ``will_retry_until`` is when we will give up, None where we gave up.
+    Times are epoch seconds.  ``orcpt`` as in ``RcptParameters``.  ``is_relayed``, of a success: the hop hands it on.
+    """
+
+    recipient: Mailbox
+    reply: Reply
+    hop: str
+    attempts: int
+    will_retry_until: float | None
+    last_attempt: float | None
+    orcpt: str = ""
+    is_relayed: bool = False
+
+
+def delivery_status(
+    action: str,
+    status_class: str,
+    hostname: str,
+    queue_id: str,
+    arrived: float,
+    parameters: MailParameters,
+    reports: Sequence[Report],
+) -> tuple[bytes, str]:
+    """A group of fields for the message, then one for each recipient, empty lines between; and their media type.
+
+    ``action`` "" stands for a success, "relayed" or "delivered".  Where an address is beyond ASCII they are UTF-8,
+    and the type is that of RFC 6533.
+    """
+    lines = [f"Reporting-MTA: dns; {hostname}"]
+    if parameters.envid:
+        lines.insert(0, f"Original-Envelope-Id: {_decoded(parameters.envid)}")
+    lines += [f"X-Queue-ID: {queue_id}", f"Arrival-Date: {date_text(int(arrived))}"]
+    if parameters.deliver_by is not None:  # RFC 2852 adds it to those of RFC 3464 s2.2
+        lines.append(f"Deliver-By-Date: {date_text(int(parameters.deliver_by.deadline))}")
+    is_global = not all(r.recipient.local_part.isascii() and r.recipient.domain.isascii() for r in reports)
+    for report in reports:
+        lines += ["", *_of_recipient(action, status_class, report, is_global)]
+    text = "\r\n".join([*lines, ""])
+    if text.isascii():
+        return text.encode(), "message/delivery-status"
+    return text.encode(), "message/global-delivery-status"
+
+
+def _of_recipient(action: str, status_class: str, report: Report, is_global: bool) -> list[str]:
+    hop = HOP.match(report.hop)
+    address = str(report.recipient)
+    lines = [_original_recipient(report.orcpt, is_global)] if report.orcpt else []
+    lines += [
+        f"Final-Recipient: {'rfc822' if address.isascii() else 'utf-8'}; {printable(address)}",
+        f"Action: {action or ('relayed' if report.is_relayed else 'delivered')}",
+        f"Status: {_status(report.reply, status_class)}",
+    ]
+    if hop is not None and hop[1]:
+        lines.append(f"Remote-MTA: dns; {hop[1]}")
+    # RFC 3464 s2.3.6: "smtp" is for the words of an SMTP or LMTP server, ours have a type of our own.
+    diagnostic = "smtp" if hop is not None or report.hop.startswith("unix:") else "x-mailgw"
+    if action or diagnostic == "smtp":
+        lines += wrapped(f"Diagnostic-Code: {diagnostic}; {words_of(report.reply)}", "", "    ")
+    if report.last_attempt is not None:
+        lines.append(f"Last-Attempt-Date: {date_text(int(report.last_attempt))}")
+    if action == "delayed" and report.will_retry_until is not None:  # RFC 3464 s2.3.9
+        lines.append(f"Will-Retry-Until: {date_text(int(report.will_retry_until))}")
+    return lines
+
+
+def _original_recipient(orcpt: str, is_global: bool) -> str:
+    """RFC 3461 s6.3 (a): as the sender gave it, decoded."""
+    found = _ORCPT.match(orcpt)
+    if found is None:
+        return f"Original-Recipient: unknown; {_ascii(orcpt)}"
+    kind, address = found[1], _decoded(found[2])
+    if kind.lower() != "utf-8":
+        address = _ascii(address)
+    elif is_global:
+        # RFC 6533 s3: in the report of UTF-8 an address stands as it is; elsewhere in its ASCII form.
+        address = printable(_EMBEDDED.sub(_embedded, address))
+    elif not address.isascii():
+        address = "".join(c if c.isascii() else f"\\x{{{ord(c):X}}}" for c in address)
+    return f"Original-Recipient: {kind}; {address}"
+
+
+def _embedded(match: re.Match[str]) -> str:
+    point = int(match[1], 16)
+    return chr(point) if point < 0x110000 and not 0xD800 <= point < 0xE000 else "?"
+
+
+def _status(reply: Reply, status_class: str) -> str:
+    """RFC 3464 s2.3.4, RFC 3463 s3.1: what the reply says in detail; the class is what came of it."""
+    found = _STATUS.match(reply.status)
+    return status_class + (found[1] if found else ".0.0")
+
+
+# --- octets of others ---------------------------------------------------------------------------------
+
+def words_of(reply: Reply) -> str:
+    """A reply as one line of printable ASCII that can be folded anywhere 400 characters allow."""
+    text = " ".join(_ascii(str(reply)).split())
+    if len(text) > MAX_WORDS:
+        text = text[:MAX_WORDS] + " ..."
+    return _LONG_WORD.sub(r"\g<0> ", text)
+
+
+def printable(text: str) -> str:
+    """``text`` without what is no character, or none that can be seen."""
+    return "".join([c if c.isprintable() else "?" for c in text])
+
+
+def wrapped(text: str, indent: str, indent_rest: str | None = None) -> list[str]:
+    """Lines of 76 characters where the words allow it; none is empty."""
+    rest = indent if indent_rest is None else indent_rest
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=indent, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _decoded(xtext: str) -> str:
+    """What stands in xtext, as far as it can be printed; what is no xtext stands as it is."""
+    return printable(from_xtext(xtext).decode("utf-8", "replace") if xtext.isascii() else xtext)
+
+
+def _ascii(text: str) -> str:
+    return _UNPRINTABLE.sub("?", text)
