@@ -54,7 +54,7 @@ from mailgw.policy.rules.sender import SenderRule
 from mailgw.queue.route import RouteTable
 from mailgw.receive.admission import OwnCounters
 from mailgw.receive.factory import EsmtpFactory, Sessions
-from mailgw.receive.settings import ReceiveSettings, TimeLimits
+from mailgw.receive.settings import ReceiveSettings
 from mailgw.spool.sqlite import SqliteSpool
 from mailgw.store.journal import Journal
 from mailgw.store.maildir import Maildirs, UniqueNames
@@ -64,11 +64,6 @@ log = Logger()
 
 # How often certificates are looked at for a change.
 RELOAD_SECONDS = 60.0
-# No RFC has a figure for these two: a slow phone's handshake takes seconds; a peer's last read should not.
-HANDSHAKE_SECONDS = 60.0
-CLOSING_SECONDS = 10.0
-# A proxy's header is in its first segment; a lost one is sent again after 1 s and after 3 s (proxy-protocol.txt s2).
-PROXY_HEADER_SECONDS = 5.0
 MAILDIR_THREADS = 4
 
 
@@ -304,13 +299,7 @@ class MailGateway(MultiService):
             recipients=config.limits.recipients,
             errors=config.limits.errors,
             postmaster=self._postmaster,
-            time_limits=TimeLimits(
-                command=config.limits.command_seconds,
-                data_block=config.limits.data_seconds,
-                handshake=HANDSHAKE_SECONDS,
-                closing=CLOSING_SECONDS,
-                proxy_header=PROXY_HEADER_SECONDS,
-            ),
+            time_limits=config.limits.time_limits,
             trusted_clients=config.trusted_clients,
             proxy_protocol_from=listener.proxy_protocol_from,
         )

@@ -43,6 +43,7 @@ from mailgw.policy.limits import CounterSettings
 from mailgw.policy.lockout import LockoutSettings
 from mailgw.queue.route import RouteSettings
 from mailgw.queue.schedule import RetrySettings
+from mailgw.receive.settings import TimeLimits
 from mailgw.spool.settings import SpoolSettings
 from mailgw.store.journal import JournalSettings
 from mailgw.store.passwd import read_accounts
@@ -50,6 +51,9 @@ from mailgw.wire.content import ContentRules
 
 INLINE_OCTETS = 1 << 16  # DESIGN: larger bodies are files of their own
 NODE = "0"  # one process, one shard
+CLOSING_SECONDS = 10.0  # for a peer's last read; no RFC has a figure
+# A proxy's header is in its first segment; a lost one is sent again after 1 s and after 3 s (proxy-protocol.txt s2).
+PROXY_HEADER_SECONDS = 5.0
 LONGEST_SOCKET = 107  # sockaddr_un holds 108 octets, its NUL among them (Linux, unix(7))
 IMPLICIT_TLS_PORT = 465  # RFC 8314 s7.3; some relays have used it for SMTP over TLS since 1997
 
@@ -111,8 +115,16 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
                 longest_seconds=max(limits.lockout, limits.longest_lockout),
             ),
             reserve_octets=limits.reserve_octets,
-            command_seconds=limits.command_timeout,
-            data_seconds=limits.data_timeout,
+            time_limits=TimeLimits(
+                command=limits.command_timeout,
+                data_block=limits.data_timeout,
+                handshake=limits.handshake_timeout,
+                closing=CLOSING_SECONDS,
+                proxy_header=PROXY_HEADER_SECONDS,
+                transaction=limits.transaction_timeout,
+                octets_per_second=limits.slowest_octets_per_second,
+                greeting_delay=limits.greeting_delay,
+            ),
             stop_seconds=limits.stop_timeout,
             attempt_seconds=limits.attempt_timeout,
         ),

@@ -143,8 +143,12 @@ class LimitsTable(Table):
     lockout: float = key(values.duration, MINUTE)
     longest_lockout: float = key(values.duration, HOUR)
     reserve_octets: int = key(values.size, 64 * MIB)
+    greeting_delay: float = key(values.wait, 0.3)
     command_timeout: float = key(values.duration, 5 * MINUTE)
     data_timeout: float = key(values.duration, 3 * MINUTE)
+    handshake_timeout: float = key(values.duration, MINUTE)
+    transaction_timeout: float = key(values.duration, 30 * MINUTE)
+    slowest_octets_per_second: int = key(values.size, KIB)
     attempt_timeout: float = key(values.duration, HOUR)
     stop_timeout: float = key(values.duration, 20.0)
 

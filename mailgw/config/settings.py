@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.policy.lockout import LockoutSettings
     from mailgw.queue.route import RouteSettings
     from mailgw.queue.schedule import RetrySettings
+    from mailgw.receive.settings import TimeLimits
     from mailgw.spool.settings import SpoolSettings
     from mailgw.store.journal import JournalSettings
     from mailgw.wire.content import ContentRules
@@ -70,8 +71,7 @@ class LimitSettings:
     ``sessions`` at once over all listeners, then 421; ``counters`` for each address, network and login;
     ``lockout`` against guessing;
     ``reserve_octets`` of free space that mail never touches;
-    ``command_seconds`` to wait for a client's next command, ``data_seconds`` for the next octets of content
-    (RFC 5321 s4.5.3.2); ``stop_seconds`` for running sessions and attempts after a stop; ``attempt_seconds``
+    ``time_limits`` for clients; ``stop_seconds`` for running sessions and attempts after a stop; ``attempt_seconds``
     for one delivery."""
 
     message_octets: int
@@ -83,8 +83,7 @@ class LimitSettings:
     counters: CounterSettings
     lockout: LockoutSettings
     reserve_octets: int
-    command_seconds: float
-    data_seconds: float
+    time_limits: TimeLimits
     stop_seconds: float
     attempt_seconds: float
 

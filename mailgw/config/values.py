@@ -80,6 +80,11 @@ def duration(value: object) -> float:
     return float(found[1]) * _SECONDS[found[2]]
 
 
+def wait(value: object) -> float:
+    """Seconds, from 0."""
+    return 0.0 if value == "0s" else duration(value)
+
+
 _RATE = re.compile(r"([0-9]+)\s*/\s*(.+)\Z", re.ASCII)
 
 

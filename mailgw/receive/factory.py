@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.mail.smtp import SMTPFactory
 
+from mailgw.mail.envelope import Client, Role
 from mailgw.mail.event import Event
 from mailgw.mail.ports import Counters, Journal, WallClock
 from mailgw.mail.reply import Reply
@@ -167,6 +168,11 @@ class EsmtpFactory(SMTPFactory):
         if self._proxies.has(peer.address):
             return ProxiedProtocol(self, session_id, peer)
         return EsmtpProtocol(self, session_id, peer)
+
+    def greeting_delay(self, client: Client) -> float:
+        """How long its greeting waits, that an early talker shows himself: strangers on mx alone."""
+        is_tested = self.settings.role is Role.MX and not client.is_trusted
+        return self.settings.time_limits.greeting_delay if is_tested else 0.0
 
     def known_as(self, address: str) -> tuple[bool, bool]:
         """Whether the (unmapped) address may relay, and whether it is trusted: by the networks of the settings."""

@@ -36,6 +36,7 @@ from mailgw.mail.reply import Reply
 from mailgw.net.sending import send
 from mailgw.net.tls_facts import tls_facts
 from mailgw.policy.verdict import Stage, Verdict
+from mailgw.receive.pace import Pace
 from mailgw.receive.peers import Peer
 from mailgw.receive.session import HELLO_ACCEPTED, Session
 from mailgw.receive.transaction import Transaction
@@ -61,6 +62,10 @@ ANSWER_SECONDS = 240.0
 
 _BROKEN = Reply(421, "4.3.0", ("Local problem, closing the connection",))
 _TOO_MANY = Verdict("sessions", "", Reply(421, "4.7.0", ("Too many connections, please try again later",)))
+
+_EARLY = Verdict(
+    "early_talker", "", Reply(554, "5.5.1", ("You talk before you are greeted; mail servers wait for it",))
+)
 
 
 class SessionTransport(Shape):
@@ -95,9 +100,12 @@ class EsmtpProtocol(Protocol):
         self._limits = factory.time_limits
         self._dialog = Dialog(factory.dialog_settings, tls=factory.settings.role is Role.SUBMISSIONS)
         self._timer: IDelayedCall | None = None
+        self._greeting: IDelayedCall | None = None
         self._began = self._heard = self._clock.seconds()
+        self._pace = Pace(factory.settings.time_limits, self._began)
         self._task: Deferred[Reply] | None = None
         # Why we do not read: any of these.
+        self._counted = 0  # messages, for the pace
         self._pumping = self._paused = self._draining = self._unread = False
         self._closed = self._lost = self._in_handshake = False
         # What came before TLS was started, where it comes first.
@@ -121,22 +129,29 @@ class EsmtpProtocol(Protocol):
     def dataReceived(self, octets: bytes) -> None:
         if self._closed:
             return
-        self._heard = self._clock.seconds()
         if self._before_tls is not None:
             self._before_tls += octets  # they wait, with the rest on the network, until there is room for the client
             self._paused = True
             self._regulate()
             return
+        if self._greeting is not None:
+            self._greeting.cancel()
+            self._greeting = None
+            self._turn_away(_EARLY)
+            return
         self._dialog.receive(octets)
         self._pump()
+        if self._dialog.awaiting is Awaiting.CONTENT:
+            self._heard = self._clock.seconds()
         if self._dialog.awaiting is Awaiting.ANSWER and self._dialog.backlog_octets:
             self._paused = True
             self._regulate()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        for timer in (self._timer, self._greeting):
+            if timer is not None and timer.active():
+                timer.cancel()
         self._session.drop_transaction()
         if self._task is not None and not self._session.is_committing:
             self._task.cancel()
@@ -210,6 +225,8 @@ class EsmtpProtocol(Protocol):
             self._turn_away(verdict)
         elif self._session.client.role is Role.SUBMISSIONS:
             self._start_tls()
+        elif seconds := self.factory.greeting_delay(self._session.client):
+            self._greeting = self._clock.callLater(seconds, self._greet)
         else:
             self._greet()
 
@@ -219,10 +236,11 @@ class EsmtpProtocol(Protocol):
         if self._session.client.role is Role.SUBMISSIONS:
             self._close()  # before TLS there is nothing that it would understand
             return
-        self._dialog.greet(reply)
+        self._dialog.close(reply)
         self._flush()
 
     def _greet(self) -> None:
+        self._greeting = None
         self._dialog.greet(self.factory.greeting)
         self._flush()
 
@@ -259,6 +277,7 @@ class EsmtpProtocol(Protocol):
         reaction = self._session.react(event)
         if reaction is None:
             if isinstance(event, Content):
+                self._pace.content(len(event.octets))
                 self._follow_disk()
         elif isinstance(reaction, Reply):
             self._give(reaction)
@@ -280,6 +299,7 @@ class EsmtpProtocol(Protocol):
 
     def _owe(self, coroutine: Coroutine[Deferred[Any], Any, Reply]) -> None:
         """Answer with what the coroutine returns, now or later."""
+        self._heard = self._clock.seconds()
         task = Deferred.fromCoroutine(coroutine)
         self._task = task
         answered = task.addCallbacks(self._answer, self._fail)
@@ -287,7 +307,12 @@ class EsmtpProtocol(Protocol):
 
     def _answer(self, reply: Reply) -> None:
         self._task = None
-        self._heard = self._clock.seconds()
+        now = self._clock.seconds()
+        self._pace.waited(now - self._heard)
+        if self._session.messages != self._counted:
+            self._counted = self._session.messages
+            self._pace.begin(now)
+        self._heard = now
         if self._lost:
             return
         self._give(reply)
@@ -327,6 +352,8 @@ class EsmtpProtocol(Protocol):
             dialog.close(smtp_replies.SHUTTING_DOWN)
         octets = dialog.output()
         if octets:
+            # What is half of a command or an answer to nobody does not show that somebody is there: our words do.
+            self._heard = self._clock.seconds()
             send(self.transport, octets)
         if dialog.is_closing:
             self._close()
@@ -336,7 +363,7 @@ class EsmtpProtocol(Protocol):
         if self._paused and dialog.awaiting is not Awaiting.ANSWER:
             self._paused = False
             self._regulate()
-        deadline = self._heard + self._limits[dialog.awaiting]
+        deadline = min(self._heard + self._limits[dialog.awaiting], self._pace.deadline)
         if self._timer is not None and deadline < self._timer.getTime():
             self._set_timer(max(0.0, deadline - self._clock.seconds()))
 
@@ -369,7 +396,10 @@ class EsmtpProtocol(Protocol):
             self.transport.abortConnection()
             return
         awaiting = Awaiting.HANDSHAKE if self._in_handshake else self._dialog.awaiting
-        left = self._heard + self._limits[awaiting] - self._clock.seconds()
+        now = self._clock.seconds()
+        left = self._heard + self._limits[awaiting] - now
+        if awaiting is not Awaiting.ANSWER:
+            left = min(left, self._pace.left(now))
         if left > 0.001:
             self._timer = self._clock.callLater(left, self._time_is_up)
             return

@@ -24,9 +24,15 @@ class TimeLimits:
     handshake: float    # TLS has no figure in the RFC; a slow phone needs seconds, not minutes
     closing: float      # to take our last reply
     proxy_header: float  # the whole of it; a proxy sends it in its first segment (proxy-protocol.txt s2: at least 3 s)
+    transaction: float  # from one message to the end of the next, however busy it looks ...
+    octets_per_second: float  # ... and more for content, at this rate
+    greeting_delay: float     # who talks before the greeting of mx is no mail server; 0 for no such test
 
 
-RFC_TIME_LIMITS = TimeLimits(command=300.0, data_block=180.0, handshake=60.0, closing=10.0, proxy_header=5.0)
+RFC_TIME_LIMITS = TimeLimits(
+    command=300.0, data_block=180.0, handshake=60.0, closing=10.0, proxy_header=5.0, transaction=1800.0,
+    octets_per_second=1024.0, greeting_delay=0.0,
+)
 
 
 @attrs.frozen

@@ -26,6 +26,8 @@ GOOD: list[tuple[Callable[[object], object], object, object]] = [
     (values.duration, "1.5h", 5400.0),
     (values.duration, "5d", 432000.0),
     (values.duration, "2 w", 1209600.0),
+    (values.wait, "0s", 0.0),
+    (values.wait, "0.3s", 0.3),
     (values.rate, "30/1m", Rate(30, 60.0)),
     (values.rate, "1000 / 1 h", Rate(1000, 3600.0)),
     (values.size, 52428800, 52428800),

@@ -28,7 +28,7 @@ from mailgw.policy.verdict import Facts, Stage, Verdict
 from mailgw.receive.admission import OwnCounters
 from mailgw.receive.factory import EsmtpFactory, Sessions
 from mailgw.receive.peers import Fronts
-from mailgw.receive.settings import RFC_TIME_LIMITS, ReceiveSettings
+from mailgw.receive.settings import RFC_TIME_LIMITS, ReceiveSettings, TimeLimits
 from mailgw.spool.memory import MemorySpool
 from mailgw.wire.content import BareLineEnds, ContentRules
 from tests.driving import result_of
@@ -121,6 +121,7 @@ class Listener:
         lockout: LockoutSettings = LOCKOUT,
         tls: IOpenSSLServerConnectionCreator | None = None,
         proxy_protocol_from: Fronts = (),
+        time_limits: TimeLimits = RFC_TIME_LIMITS,
         **counters: object,
     ) -> None:
         self.clock = Clock()
@@ -140,7 +141,7 @@ class Listener:
             recipients=10,
             errors=5,
             postmaster=Mailbox("admin", "example.org"),
-            time_limits=RFC_TIME_LIMITS,
+            time_limits=time_limits,
             trusted_clients=tuple(map(ip_network, trusted_clients)),
             proxy_protocol_from=proxy_protocol_from,
         )
