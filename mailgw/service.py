@@ -297,6 +297,7 @@ class MailGateway(MultiService):
             chunk_octets=config.limits.chunk_octets,
             content=config.limits.content,
             recipients=config.limits.recipients,
+            hold_seconds=config.limits.hold_seconds,
             errors=config.limits.errors,
             postmaster=self._postmaster,
             time_limits=config.limits.time_limits,

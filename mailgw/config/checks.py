@@ -96,6 +96,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
                 bare_line_ends=document.content.bare_line_ends,
             ),
             recipients=limits.recipients,
+            hold_seconds=limits.longest_hold,
             errors=limits.errors,
             sessions=limits.sessions,
             counters=CounterSettings(

@@ -128,6 +128,7 @@ class LimitsTable(Table):
     header_octets: int = key(values.size, 256 * KIB)
     content_line_octets: int = key(values.line_size, MIB)
     recipients: int = key(values.count, 1000)
+    longest_hold: int = key(values.hold, int(30 * DAY))
     errors: int = key(values.count, 20)
     sessions: int = key(values.count, 1000)
     sessions_per_address: int = key(values.count, 50)

@@ -67,7 +67,7 @@ class ListenSettings:
 @attrs.frozen
 class LimitSettings:
     """``message_octets`` is what EHLO says as SIZE; ``chunk_octets`` of one BDAT; ``content``'s own limits and rules;
-    ``recipients`` per message; ``errors`` per session, then 421;
+    ``recipients`` per message; ``hold_seconds`` that FUTURERELEASE may hold one; ``errors`` per session, then 421;
     ``sessions`` at once over all listeners, then 421; ``counters`` for each address, network and login;
     ``lockout`` against guessing;
     ``reserve_octets`` of free space that mail never touches;
@@ -78,6 +78,7 @@ class LimitSettings:
     chunk_octets: int
     content: ContentRules
     recipients: int
+    hold_seconds: int
     errors: int
     sessions: int
     counters: CounterSettings

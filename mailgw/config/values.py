@@ -85,6 +85,14 @@ def wait(value: object) -> float:
     return 0.0 if value == "0s" else duration(value)
 
 
+def hold(value: object) -> int:
+    """Whole seconds, as FUTURERELEASE announces them: nine digits (RFC 4865 s3)."""
+    seconds = duration(value)
+    if not 1 <= seconds <= 999_999_999:
+        raise ValueError(f'expected a duration from "1s" to "11574d", not {said(value)}')
+    return int(seconds)
+
+
 _RATE = re.compile(r"([0-9]+)\s*/\s*(.+)\Z", re.ASCII)
 
 

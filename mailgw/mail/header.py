@@ -48,26 +48,33 @@ def has_field(header: bytes, name: bytes) -> bool:
     return re.search(rb"(?:\A|\n)" + re.escape(name) + rb"[ \t]*:", header, re.IGNORECASE) is not None
 
 
-def protocol_word(client: Client) -> str:
-    """RFC 3848 and RFC 5321 s4.4: SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA, LMTP, LMTPS ..."""
-    if not client.extended:
+def protocol_word(client: Client, smtputf8: bool) -> str:
+    """RFC 3848 and RFC 5321 s4.4: SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA, LMTP, LMTPS ...; UTF8SMTPS and the like where
+    MAIL said SMTPUTF8 (RFC 6531 s4.3)."""
+    if smtputf8:
+        word = "UTF8LMTP" if client.role is Role.LMTP else "UTF8SMTP"
+    elif not client.extended:
         return "SMTP"
-    word = "LMTP" if client.role is Role.LMTP else "ESMTP"
+    else:
+        word = "LMTP" if client.role is Role.LMTP else "ESMTP"
     return word + ("S" if client.tls else "") + ("A" if client.login else "")
 
 
-def received_field(client: Client, hostname: str, queue_id: str, recipients: tuple[Mailbox, ...], now: float) -> bytes:
+def received_field(
+    client: Client, hostname: str, queue_id: str, recipients: tuple[Mailbox, ...], smtputf8: bool, now: float
+) -> bytes:
     """The ``Received`` field that this host puts on top, with its line end (RFC 5321 s4.4).
 
     ``FOR`` names the recipient only where there is just one, so that no copy tells of the others
-    (RFC 5321 s7.2).  The login is not shown: the journal has it.
+    (RFC 5321 s7.2), and beyond ASCII only in a message that came with SMTPUTF8 (RFC 6531 s3.7.3).  The login is not
+    shown: the journal has it.
     """
     lines = [
         f"Received: from {_UNSAFE_IN_NAME.sub('?', client.helo) or 'unknown'} ({_tcp_info(client.address)})",
         *([f"\t(using {_tls_text(client.tls)})"] if client.tls else []),
-        f"\tby {hostname} with {protocol_word(client)} id {queue_id}",
+        f"\tby {hostname} with {protocol_word(client, smtputf8)} id {queue_id}",
     ]
-    if len(recipients) == 1:
+    if len(recipients) == 1 and (smtputf8 or recipients[0].is_ascii):
         lines.append(f"\tfor <{recipients[0]}>")
     return ("\r\n".join(lines) + f";\r\n\t{date_text(int(now))}\r\n").encode()
 

@@ -20,13 +20,17 @@ from mailgw.receive.proxied import ProxiedProtocol
 from mailgw.receive.settings import Intake, ReceiveSettings
 from mailgw.wire.smtp_server import Awaiting, DialogSettings
 
-# RFC 5321 s4.5.3.1.4 says 512; SIZE, BODY and AUTH= add to it, and a path with VERP and SRS is long.
+# RFC 5321 s4.5.3.1.4 says 512.  What is offered adds to MAIL 26 (SIZE), 17 (BODY), 500 (AUTH), 8 and 107 (RET, ENVID),
+# 10 (SMTPUTF8), 11 (REQUIRETLS), 15 (MT-PRIORITY), 17 (BY) and 34 (HOLDUNTIL), to RCPT 28 and 507 (NOTIFY, ORCPT).
 COMMAND_LINE_OCTETS = 2048
 # RFC 4954 s4
 AUTH_LINE_OCTETS = 12288
 SASL_MECHANISMS = ("PLAIN", "LOGIN")
-EXTENSIONS: frozenset[str] = frozenset({"CHUNKING", "LIMITS"})
-HOLD_SECONDS = 30 * 86400
+EXTENSIONS: frozenset[str] = frozenset({
+    "CHUNKING", "LIMITS", "SMTPUTF8", "DSN", "REQUIRETLS", "MT-PRIORITY", "DELIVERBY",
+})
+# RFC 4865 s2: for submission alone, and nobody else is to park mail here for weeks.
+SUBMISSION_EXTENSIONS = EXTENSIONS | {"FUTURERELEASE"}
 
 LogIn = Callable[[str, str], Awaitable[str | None]]
 """Name and password to the account's address, or None.  TemporaryFault where nobody can tell now."""
@@ -139,11 +143,11 @@ class EsmtpFactory(SMTPFactory):
             auth_line_octets=AUTH_LINE_OCTETS,
             errors_per_session=settings.errors,
             sasl_mechanisms=SASL_MECHANISMS,
-            extensions=EXTENSIONS,
+            extensions=SUBMISSION_EXTENSIONS if settings.role.is_submission else EXTENSIONS,
             content=settings.content,
             chunk_octets=settings.chunk_octets,
             messages=None,
-            hold_seconds=HOLD_SECONDS,
+            hold_seconds=settings.hold_seconds,
         )
         limits = settings.time_limits
         self.time_limits = {

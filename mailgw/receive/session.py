@@ -16,12 +16,14 @@ from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Client, path_text
 from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.parameters import NO_MAIL_PARAMETERS, MailParameters, RcptParameters
 from mailgw.mail.reply import Reply
 from mailgw.policy.rules.relay import RecipientRule, may_relay
 from mailgw.policy.verdict import Facts, Stage, Verdict
 from mailgw.receive.admission import Standing
 from mailgw.receive.transaction import Transaction
 from mailgw.wire import smtp_replies
+from mailgw.wire.smtp_parameters import NOTHING_ASKED, Asked, mail_parameters
 from mailgw.wire.smtp_server import (
     Content,
     ContentEnd,
@@ -69,8 +71,8 @@ class Session:
                 assert self.transaction is not None
                 self.transaction.write(octets)
                 return None
-            case Rcpt(path, _):
-                return self._on_rcpt(path)
+            case Rcpt(path, parameters):
+                return self._on_rcpt(path, parameters)
             case Mail():
                 return self._on_mail(event)
             case Data():
@@ -170,40 +172,54 @@ class Session:
         if self.is_leaving:
             self.why = "shutdown"
             return smtp_replies.SHUTTING_DOWN
+        parameters = self._parameters_of(mail.asked)
+        if isinstance(parameters, Reply):
+            return self.reject(Stage.MAIL, Verdict("parameters", str(mail.asked), parameters), mail.path)
         if self.standing.is_counted(self.client) or self._factory.chain.has_rules(Stage.MAIL):
-            return self._judge_mail(mail)
-        self._begin(mail)
-        return smtp_replies.SENDER_OK
+            return self._judge_mail(mail, parameters)
+        return self._begin(mail, parameters)
 
-    async def _judge_mail(self, mail: Mail) -> Reply:
+    def _parameters_of(self, asked: Asked) -> MailParameters | Reply:
+        if asked is NOTHING_ASKED:
+            return NO_MAIL_PARAMETERS
+        if asked.priority > 0 and not may_relay(self.client):
+            # RFC 6710 s4.1: a server may lower it.  A stranger's word puts no mail before others'.
+            asked = attrs.evolve(asked, priority=0)
+        return mail_parameters(asked, self._factory.wall_clock(), self._factory.settings.hold_seconds)
+
+    async def _judge_mail(self, mail: Mail, parameters: MailParameters) -> Reply:
         verdict = await self.standing.message(self.client)
         if verdict is None:
             verdict = await self._factory.chain.judge(Stage.MAIL, Facts(self.client, mail.path))
         if verdict.reply is not None:
             return self.reject(Stage.MAIL, verdict, mail.path)
-        self._begin(mail)
-        return smtp_replies.SENDER_OK
+        return self._begin(mail, parameters)
 
-    def _begin(self, mail: Mail) -> None:
+    def _begin(self, mail: Mail, parameters: MailParameters) -> Reply:
+        factory = self._factory
         self.transaction = Transaction(
-            mail.path, mail.body_type, self._factory.intake, self.client, self._factory.clock.seconds()
+            mail.path, mail.body_type, parameters, factory.intake, self.client, factory.clock.seconds()
         )
+        if parameters.priority == mail.asked.priority:
+            return smtp_replies.SENDER_OK
+        # RFC 6710 s9: X.3.6, the new priority in front
+        return Reply(250, "2.3.6", (f"{parameters.priority} requested priority was changed",))
 
-    async def _on_rcpt(self, path: Mailbox) -> Reply:
+    async def _on_rcpt(self, path: Mailbox, parameters: RcptParameters) -> Reply:
         transaction = self.transaction
         assert transaction is not None
         facts = Facts(self.client, transaction.reverse_path, path)
         if self._is_bare_duty(path):
-            return self._take_for_postmaster(transaction, path)
+            return self._take_for_postmaster(transaction, parameters)
         verdict = await self._factory.chain.judge(Stage.RCPT, facts)
         reply = verdict.reply
         is_unknown = verdict.rule == RecipientRule.name and reply is not None and reply.is_permanent
         if is_unknown and path.local_part.lower() == "postmaster":
             # RFC 5321 s4.5.1: every domain that we serve has a postmaster, with a mailbox or without.
-            return self._take_for_postmaster(transaction, path)
+            return self._take_for_postmaster(transaction, parameters)
         if verdict.reply is not None:
             return self.reject(Stage.RCPT, verdict, transaction.reverse_path, path)
-        transaction.add(path, may_relay(self.client))
+        transaction.add(path, parameters, may_relay(self.client))
         return smtp_replies.RECIPIENT_OK
 
     def _is_bare_duty(self, path: Mailbox) -> bool:
@@ -213,12 +229,12 @@ class Session:
         own = path.domain == self._factory.settings.hostname
         return own and path.local_part.lower() in ("postmaster", "mailer-daemon")
 
-    def _take_for_postmaster(self, transaction: Transaction, path: Mailbox) -> Reply:
+    def _take_for_postmaster(self, transaction: Transaction, parameters: RcptParameters) -> Reply:
         """Whoever has that duty takes it, by whatever route: RFC 5321 s4.5.1 leaves no choice.
 
         The configuration's check sees to it that this mailbox is one that some route serves.
         """
-        transaction.add(self._factory.settings.postmaster, True)
+        transaction.add(self._factory.settings.postmaster, parameters, True)
         return smtp_replies.RECIPIENT_OK
 
     def _on_data(self) -> Reply:

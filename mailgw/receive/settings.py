@@ -40,6 +40,7 @@ class ReceiveSettings:
     """One listener.  ``hostname`` in lower case; ``postmaster`` is where the bare ``<Postmaster>`` goes;
     no limit per address is for ``trusted_clients``.
 
+    ``hold_seconds`` is the longest that FUTURERELEASE may hold a message.
     From ``proxy_protocol_from`` a PROXY header is required, from others it is none.
     """
 
@@ -51,6 +52,7 @@ class ReceiveSettings:
     chunk_octets: int
     content: ContentRules
     recipients: int
+    hold_seconds: int
     errors: int
     postmaster: Mailbox
     time_limits: TimeLimits

@@ -19,6 +19,7 @@ from mailgw.mail.header import (
     starts_with_field,
 )
 from mailgw.mail.message import Arrival, Claim, Destination
+from mailgw.mail.parameters import NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 from mailgw.mail.ports import Draft, WallClock
 from mailgw.receive.settings import Intake
 
@@ -43,12 +44,19 @@ class Transaction:
     """
 
     def __init__(
-        self, reverse_path: Mailbox | None, body_type: BodyType, intake: Intake, client: Client, started: float
+        self,
+        reverse_path: Mailbox | None,
+        body_type: BodyType,
+        parameters: MailParameters,
+        intake: Intake,
+        client: Client,
+        started: float,
     ) -> None:
         self.reverse_path = reverse_path
         self.started = started
         self.header = b""
         self._body_type = body_type
+        self._parameters = parameters
         self._intake = intake
         self._destinations: dict[Mailbox, Destination] = {}
         self._draft: Draft | None = None
@@ -66,13 +74,17 @@ class Transaction:
         """What the disk still has to take: pause the transport above a limit."""
         return self._draft.backlog_octets if self._draft is not None else 0
 
-    def add(self, recipient: Mailbox, for_client: bool) -> None:
-        """Take a recipient, by the routes of clients where ``for_client``; one that was named before is not doubled.
+    def add(self, recipient: Mailbox, parameters: RcptParameters, for_client: bool) -> None:
+        """Take a recipient, by the routes of clients where ``for_client``; one that was named before is not doubled,
+        and keeps the parameters that it had.
 
         TemporaryFault where no route serves it.
         """
         if recipient not in self._destinations:
-            self._destinations[recipient] = self._intake.destination(recipient, for_client)
+            destination = self._intake.destination(recipient, for_client)
+            if parameters is not NO_RCPT_PARAMETERS:
+                destination = attrs.evolve(destination, parameters=parameters)
+            self._destinations[recipient] = destination
 
     def open(self, hostname: str, wall_clock: WallClock) -> None:
         """Begin the content.  TemporaryFault where the spool has no room."""
@@ -117,8 +129,9 @@ class Transaction:
             peer=client.address,
             helo=client.helo,
             login=client.login or "",
-            protocol=protocol_word(client),
+            protocol=protocol_word(client, self._parameters.smtputf8),
             session_id=client.session_id,
+            parameters=self._parameters,
         )
         destinations = list(self._destinations.values())
         claim = self._intake.has_room([d.lane for d in destinations])
@@ -150,7 +163,8 @@ class Transaction:
         without a header lacks (its first line would else be read as a broken field)."""
         draft, client = self._draft, self._client
         assert draft is not None
-        top = received_field(client, self._hostname, draft.queue_id, self.recipients, self._now)
+        utf8 = self._parameters.smtputf8
+        top = received_field(client, self._hostname, draft.queue_id, self.recipients, utf8, self._now)
         if client.role.is_submission:
             # RFC 6409 s8.1, s8.3
             if not has_field(self.header, b"Date"):

@@ -76,16 +76,36 @@ def test_a_first_line_is_a_field_or_it_is_not(content: bytes, is_one: bool) -> N
     ],
 )
 def test_the_protocol_word_is_rfc_3848s(facts: dict[str, object], word: str) -> None:
-    assert protocol_word(client(**facts)) == word
+    assert protocol_word(client(**facts), smtputf8=False) == word
 
 
 def test_lmtp_has_words_of_its_own() -> None:
-    assert protocol_word(Client("s", Role.LMTP, "local", 0, False, "x", True)) == "LMTP"
+    assert protocol_word(Client("s", Role.LMTP, "local", 0, False, "x", True), smtputf8=False) == "LMTP"
+
+
+@pytest.mark.parametrize(
+    ("role", "facts", "word"),
+    [
+        (Role.MX, {}, "UTF8SMTP"),
+        (Role.SUBMISSIONS, {"tls": TlsFacts("TLSv1.3", "C", 256), "login": "a@b"}, "UTF8SMTPSA"),
+        (Role.LMTP, {"tls": TlsFacts("TLSv1.3", "C", 256)}, "UTF8LMTPS"),
+    ],
+)
+def test_mail_with_smtputf8_has_rfc_6531s_words(role: Role, facts: dict[str, object], word: str) -> None:
+    who = Client("s", role, "192.0.2.1", 0, False, "x", True, **facts)  # type: ignore[arg-type]
+    assert protocol_word(who, smtputf8=True) == word
+
+
+@pytest.mark.parametrize(("smtputf8", "is_named"), [(True, True), (False, False)])
+def test_the_trace_is_utf_8_only_in_mail_that_may_be(smtputf8: bool, is_named: bool) -> None:
+    field = received_field(client(), "mx", "Q1", (Mailbox("grün", "example.org"),), smtputf8, 0.0)
+    assert ("for <grün@example.org>".encode() in field) is is_named
+    assert is_named or field.isascii()
 
 
 def test_the_trace_says_who_how_and_when() -> None:
     tls = TlsFacts("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256)
-    assert received_field(client(tls=tls), "mx.example.org", "Q1", (BOB,), 1_700_000_000.9) == (
+    assert received_field(client(tls=tls), "mx.example.org", "Q1", (BOB,), False, 1_700_000_000.9) == (
         b"Received: from mail.example.net ([192.0.2.1])\r\n"
         b"\t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256 bits))\r\n"
         b"\tby mx.example.org with ESMTPS id Q1\r\n"
@@ -95,7 +115,7 @@ def test_the_trace_says_who_how_and_when() -> None:
 
 
 def test_the_trace_names_no_recipient_where_there_are_two() -> None:
-    field = received_field(client(), "mx", "Q1", (BOB, Mailbox("eve", "example.org")), 0.0)
+    field = received_field(client(), "mx", "Q1", (BOB, Mailbox("eve", "example.org")), False, 0.0)
     assert b"for <" not in field
 
 
@@ -105,12 +125,12 @@ def test_the_trace_names_no_recipient_where_there_are_two() -> None:
 )
 def test_the_trace_shows_addresses_as_the_rfc_writes_them(address: str, shown: bytes) -> None:
     who = Client("s", Role.MX, address, 1, False, "x", True)
-    assert shown in received_field(who, "mx", "Q1", (BOB,), 0.0)
+    assert shown in received_field(who, "mx", "Q1", (BOB,), False, 0.0)
 
 
 @given(st.text())
 def test_no_name_breaks_out_of_the_trace(name: str) -> None:
-    field = received_field(client(helo=name), "mx", "Q1", (BOB,), 0.0)
+    field = received_field(client(helo=name), "mx", "Q1", (BOB,), False, 0.0)
     first, *rest = field.split(b"\r\n")
     assert len(rest) == 4
     assert first.count(b"(") == 1

@@ -139,6 +139,7 @@ class Listener:
             chunk_octets=message_octets,
             content=content,
             recipients=10,
+            hold_seconds=3600,
             errors=5,
             postmaster=Mailbox("admin", "example.org"),
             time_limits=time_limits,
