@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
 from twisted.application.service import IService, MultiService
-from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
 from twisted.internet.protocol import ServerFactory
@@ -23,8 +22,9 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from mailgw import __version__
-from mailgw.access.portal import LOGIN_LIMITS, AccountsChecker, log_in, make_portal
+from mailgw.access.portal import LOGIN_LIMITS
 from mailgw.access.schemes import fault_of
+from mailgw.accounts import LoginSources, login_sources
 from mailgw.config.plugin import make_plugin
 from mailgw.config.settings import BackendSettings, Config, ListenSettings, PythonSettings
 from mailgw.control import ControlFactory
@@ -223,9 +223,9 @@ class MailGateway(MultiService):
             Limits(config.limits.counters), Lockout(config.limits.lockout), reactor.seconds
         )
         self._tasks = TaskGroup(self._note_trouble)
-        portal = self._portal(accounts)
+        sources = login_sources(config.state, accounts, reactor, self._threads(LOGIN_LIMITS.at_once, "mailgw logins"))
         for gate, listener in zip(self._gates, config.listeners, strict=True):
-            gate.inner = self._factory(listener, tls, intake, portal)
+            gate.inner = self._factory(listener, tls, intake, sources)
         self._listen_for_control()
         self.dispatcher.start()
         self._timer = reactor.callLater(RELOAD_SECONDS, self._look_again, tuple(tls.values()))
@@ -244,13 +244,6 @@ class MailGateway(MultiService):
     def _accounts(self) -> PasswdFile | None:
         path = self.config.passwd_file
         return None if path is None else PasswdFile(path, fault_of, self._reactor, self._wall_clock)
-
-    def _portal(self, accounts: PasswdFile | None) -> Portal | None:
-        if accounts is None:
-            return None
-        reactor = self._reactor
-        pool = self._threads(LOGIN_LIMITS.at_once, "mailgw logins")
-        return make_portal([AccountsChecker(accounts, LOGIN_LIMITS, os.urandom(32), reactor, pool, reactor)])
 
     def _threads(self, most: int, name: str) -> ThreadPool:
         pool = ThreadPool(0, most, name)
@@ -285,7 +278,7 @@ class MailGateway(MultiService):
         return cast(IDeliveryBackend, backend)
 
     def _factory(
-        self, listener: ListenSettings, tls: Mapping[str, ServerTls], intake: Intake, portal: Portal | None
+        self, listener: ListenSettings, tls: Mapping[str, ServerTls], intake: Intake, sources: LoginSources
     ) -> EsmtpFactory:
         config = self.config
         settings = ReceiveSettings(
@@ -305,12 +298,6 @@ class MailGateway(MultiService):
             proxy_protocol_from=listener.proxy_protocol_from,
         )
 
-        async def check(login: str, password: str) -> str | None:
-            if portal is None:
-                return None
-            found = await log_in(portal, login, password)
-            return None if found is None else str(found.address)
-
         return EsmtpFactory(
             settings,
             Chain(self._rules(listener.role, intake)),
@@ -322,8 +309,8 @@ class MailGateway(MultiService):
             self._reactor,
             self._wall_clock,
             f"{int(self._wall_clock()):x}-",
-            portal,
-            check,
+            sources.portal,
+            sources.logins,
         )
 
     def _rules(self, role: Role, intake: Intake) -> Sequence[Rule]:

@@ -1,6 +1,6 @@
 """What builds the protocols of one listener, and the sessions of all listeners together."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol as Shape
 
 from twisted.cred.portal import Portal
@@ -17,7 +17,7 @@ from mailgw.policy.chain import Chain
 from mailgw.receive.peers import LOCAL, Listed, peer_of
 from mailgw.receive.protocol import ANSWER_SECONDS, EsmtpProtocol
 from mailgw.receive.proxied import ProxiedProtocol
-from mailgw.receive.settings import Intake, ReceiveSettings
+from mailgw.receive.settings import Intake, Logins, ReceiveSettings
 from mailgw.wire.smtp_server import Awaiting, DialogSettings
 
 # RFC 5321 s4.5.3.1.4 says 512.  What is offered adds to MAIL 26 (SIZE), 17 (BODY), 500 (AUTH), 8 and 107 (RET, ENVID),
@@ -25,15 +25,11 @@ from mailgw.wire.smtp_server import Awaiting, DialogSettings
 COMMAND_LINE_OCTETS = 2048
 # RFC 4954 s4
 AUTH_LINE_OCTETS = 12288
-SASL_MECHANISMS = ("PLAIN", "LOGIN")
 EXTENSIONS: frozenset[str] = frozenset({
     "CHUNKING", "LIMITS", "SMTPUTF8", "DSN", "REQUIRETLS", "MT-PRIORITY", "DELIVERBY",
 })
 # RFC 4865 s2: for submission alone, and nobody else is to park mail here for weeks.
 SUBMISSION_EXTENSIONS = EXTENSIONS | {"FUTURERELEASE"}
-
-LogIn = Callable[[str, str], Awaitable[str | None]]
-"""Name and password to the account's address, or None.  TemporaryFault where nobody can tell now."""
 
 
 class OpenSession(Shape):
@@ -101,7 +97,7 @@ class Sessions:
 
 
 class EsmtpFactory(SMTPFactory):
-    """A listener's factory.  ``portal`` is for applications that look for it; logins go through ``log_in``."""
+    """A listener's factory.  ``portal`` is for applications that look for it; logins go through ``logins``."""
 
     noisy = False
 
@@ -118,7 +114,7 @@ class EsmtpFactory(SMTPFactory):
         wall_clock: WallClock,
         session_prefix: str,
         portal: Portal | None,
-        log_in: LogIn,
+        logins: Logins,
     ) -> None:
         super().__init__(portal)  # type: ignore[no-untyped-call] # twisted.mail has no types
         self.domain = settings.hostname.encode()
@@ -131,7 +127,7 @@ class EsmtpFactory(SMTPFactory):
         self.tasks = tasks
         self.clock = clock
         self.wall_clock = wall_clock
-        self.log_in = log_in
+        self.logins = logins
         self.greeting = Reply(220, "", (f"{settings.hostname} {_service(settings)} mailgw ready",))
         self.dialog_settings = DialogSettings(
             hostname=settings.hostname,
@@ -142,7 +138,6 @@ class EsmtpFactory(SMTPFactory):
             command_line_octets=COMMAND_LINE_OCTETS,
             auth_line_octets=AUTH_LINE_OCTETS,
             errors_per_session=settings.errors,
-            sasl_mechanisms=SASL_MECHANISMS,
             extensions=SUBMISSION_EXTENSIONS if settings.role.is_submission else EXTENSIONS,
             content=settings.content,
             chunk_octets=settings.chunk_octets,

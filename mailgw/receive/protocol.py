@@ -41,6 +41,8 @@ from mailgw.receive.peers import Peer
 from mailgw.receive.session import HELLO_ACCEPTED, Session
 from mailgw.receive.transaction import Transaction
 from mailgw.wire import smtp_replies
+from mailgw.wire.mechanisms import offer
+from mailgw.wire.sasl import ScramKeys
 from mailgw.wire.smtp_server import (
     NEED_DATA,
     PAUSED,
@@ -103,7 +105,7 @@ class EsmtpProtocol(Protocol):
         self._greeting: IDelayedCall | None = None
         self._began = self._heard = self._clock.seconds()
         self._pace = Pace(factory.settings.time_limits, self._began)
-        self._task: Deferred[Reply] | None = None
+        self._task: Deferred[Reply | ScramKeys] | None = None
         # Why we do not read: any of these.
         self._counted = 0  # messages, for the pace
         self._pumping = self._paused = self._draining = self._unread = False
@@ -172,6 +174,9 @@ class EsmtpProtocol(Protocol):
         self._in_handshake = False
         self._heard = self._clock.seconds()
         client = self._session.client
+        if client.role.is_submission:
+            usable = self.factory.logins.mechanisms()
+            self._dialog.offer_logins(offer(usable, tls.bindings, bool(tls.certificate_names)))
         self.factory.note(
             fact.TlsStarted(client.session_id, client.address, tls.version, tls.cipher, tls.certificate_names)
         )
@@ -279,14 +284,16 @@ class EsmtpProtocol(Protocol):
             if isinstance(event, Content):
                 self._pace.content(len(event.octets))
                 self._follow_disk()
-        elif isinstance(reaction, Reply):
+        elif isinstance(reaction, (Reply, ScramKeys)):
             self._give(reaction)
         else:
             self._owe(reaction)
 
-    def _give(self, reply: Reply) -> None:
+    def _give(self, reply: Reply | ScramKeys) -> None:
         if reply is HELLO_ACCEPTED:
             self._dialog.accept_hello(self.factory.wall_clock())
+        elif isinstance(reply, ScramKeys):
+            self._dialog.supply_keys(reply, self.factory.logins.nonce())
         else:
             self._dialog.answer(reply)
 
@@ -297,7 +304,7 @@ class EsmtpProtocol(Protocol):
             self._draining = True
             self.factory.tasks.spawn("drain", self._drain(transaction))
 
-    def _owe(self, coroutine: Coroutine[Deferred[Any], Any, Reply]) -> None:
+    def _owe(self, coroutine: Coroutine[Deferred[Any], Any, Reply | ScramKeys]) -> None:
         """Answer with what the coroutine returns, now or later."""
         self._heard = self._clock.seconds()
         task = Deferred.fromCoroutine(coroutine)
@@ -305,7 +312,7 @@ class EsmtpProtocol(Protocol):
         answered = task.addCallbacks(self._answer, self._fail)
         answered.addErrback(_log_bug)  # type: ignore[unused-awaitable] # the end of the chain
 
-    def _answer(self, reply: Reply) -> None:
+    def _answer(self, reply: Reply | ScramKeys) -> None:
         self._task = None
         now = self._clock.seconds()
         self._pace.waited(now - self._heard)

@@ -23,6 +23,7 @@ from mailgw.policy.verdict import Facts, Stage, Verdict
 from mailgw.receive.admission import Standing
 from mailgw.receive.transaction import Transaction
 from mailgw.wire import smtp_replies
+from mailgw.wire.sasl import ScramKeys
 from mailgw.wire.smtp_parameters import NOTHING_ASKED, Asked, mail_parameters
 from mailgw.wire.smtp_server import (
     Content,
@@ -32,6 +33,7 @@ from mailgw.wire.smtp_server import (
     Event,
     Expelled,
     Hello,
+    KeysOf,
     Mail,
     Quit,
     Rcpt,
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 # The dialog says hello for us; this stands for its words.
 HELLO_ACCEPTED = Reply(250, "", ("",))
 
-Reaction: TypeAlias = Reply | Coroutine[Deferred[Any], Any, Reply] | None
+Reaction: TypeAlias = Reply | ScramKeys | Coroutine[Deferred[Any], Any, Reply | ScramKeys] | None
 """What an event is answered with: now, later, or not at all (where nothing is owed)."""
 
 
@@ -86,6 +88,8 @@ class Session:
             case StartTls():
                 self.drop_transaction()
                 return smtp_replies.READY_FOR_TLS
+            case KeysOf(_, login):
+                return self._factory.logins.keys(login)
             case Credentials():
                 return self._on_credentials(event)
             case Reset():
@@ -135,7 +139,7 @@ class Session:
 
     async def _on_credentials(self, offered: Credentials) -> Reply:
         """The one door for every mechanism: who guesses is stopped here before anything is looked at."""
-        client, login = self.client, offered.login
+        client, login = self.client, offered.claim.login or None
         objection = await self.standing.login_begins(client, login)
         if objection is not None:
             return self.reject(Stage.AUTH, objection)
@@ -150,18 +154,15 @@ class Session:
         return reply
 
     async def _check_credentials(self, offered: Credentials) -> Reply:
-        """RFC 4954 s6; one answer whether the name or the password was wrong."""
-        client = self.client
-        login: str | None = None
-        # RFC 4616 s2: acting for another identity is not offered.
-        if offered.authzid in ("", offered.login):
-            try:
-                login = await self._factory.log_in(offered.login, offered.password)
-            except TemporaryFault:
-                return Reply(454, "4.7.0", ("Temporary authentication failure",))
+        """RFC 4954 s6; one answer whatever was wrong."""
+        client, claim = self.client, offered.claim
+        try:
+            login = await self._factory.logins.judge(claim, client)
+        except TemporaryFault:
+            return Reply(454, "4.7.0", ("Temporary authentication failure",))
         if login is None:
             self._factory.note(
-                fact.LoginFailed(client.session_id, client.address, offered.login[:256], offered.mechanism)
+                fact.LoginFailed(client.session_id, client.address, claim.login[:256], offered.mechanism)
             )
             return smtp_replies.LOGIN_FAILED
         self.client = attrs.evolve(self.client, login=login)

@@ -1,6 +1,6 @@
 """What a listener is told when it is built, and the ports it calls."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
@@ -8,11 +8,12 @@ import attrs
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 
 from mailgw.mail.address import Mailbox
-from mailgw.mail.envelope import Role
+from mailgw.mail.envelope import Client, Role
 from mailgw.mail.message import Claim, Destination
 from mailgw.mail.ports import Draft
 from mailgw.receive.peers import Fronts
 from mailgw.wire.content import ContentRules
+from mailgw.wire.sasl import LoginClaim, ScramKeys
 
 
 @attrs.frozen
@@ -58,6 +59,26 @@ class ReceiveSettings:
     time_limits: TimeLimits
     trusted_clients: Sequence[IPv4Network | IPv6Network]
     proxy_protocol_from: Fronts = ()
+
+
+class Logins(Protocol):
+    """How clients log in, and whether what they claim is true.
+
+    ``judge`` is the one place that every login passes, of whatever mechanism: a wrong one (None), a good one, and
+    one that nobody can tell of now.  Whoever limits guessing stands around it, and around ``keys``.
+    """
+
+    def mechanisms(self) -> Collection[str]:
+        """Those that some account can use now, by their names; -PLUS is not among them, TLS decides on it."""
+
+    def keys(self, login: str) -> ScramKeys:
+        """For SCRAM; made up where there is no such account, so that nobody can tell."""
+
+    def nonce(self) -> str:
+        """Our part of SCRAM's: printable, without commas, never the same, nobody's guess."""
+
+    async def judge(self, claim: LoginClaim, client: Client) -> str | None:
+        """The account's address, or None where the claim is false.  TemporaryFault where nobody can tell now."""
 
 
 class Intake(Protocol):

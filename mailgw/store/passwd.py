@@ -121,7 +121,7 @@ class PasswdFile:
         if accounts.faults:
             raise ExceptionGroup("accounts", accounts.faults)
         self._stored = accounts.stored
-        self._usable = tuple(filter(None, accounts.stored.values()))
+        self._usable: dict[str, tuple[str, ...]] = {}
 
     def has(self, recipient: Mailbox) -> bool:
         self._look()
@@ -133,13 +133,21 @@ class PasswdFile:
         key = _login_key(login)
         return self._stored.get(key) if key is not None else None
 
-    def another(self, number: int) -> str | None:
+    def another(self, number: int, scheme: str = "") -> str | None:
         """Some account's stored password, the same for the same ``number``; None where nobody can log in.
+
+        With a ``scheme`` (in upper case) one of that; None where no account has one.
 
         To be verified, and its result thrown away, where a login has no account: then the time taken for names
         that do not exist is spread as it is for names that do, whatever mixture of schemes the file holds.
         """
-        return self._usable[number % len(self._usable)] if self._usable else None
+        self._look()
+        usable = self._usable.get(scheme)
+        if usable is None:
+            stored = self._stored.values()
+            usable = tuple(one for one in stored if one and scheme in ("", _scheme_of(one)))
+            self._usable[scheme] = usable
+        return usable[number % len(usable)] if usable else None
 
     def _look(self) -> None:
         now = self._clock.seconds()
@@ -163,7 +171,7 @@ class PasswdFile:
         self._complaint = ""
         self._state = state
         self._stored = {**self._stored, **accounts.stored} if accounts.faults else accounts.stored
-        self._usable = tuple(filter(None, self._stored.values()))
+        self._usable = {}
 
     def _may_believe(self, state: "_State | None") -> bool:
         """Whether the file is a new one in the old one's place, or has rested since it was last written."""
@@ -203,6 +211,11 @@ def _octets_of(path: str) -> bytes:
 def _login_key(login: str) -> str | None:
     mailbox = parse_mailbox(login)
     return account_key(mailbox) if mailbox is not None else None
+
+
+def _scheme_of(stored: str) -> str:
+    """``SSHA256`` of ``{ssha256.hex}...``."""
+    return stored[1:].partition("}")[0].partition(".")[0].upper()
 
 
 def _lines(text: str) -> list[tuple[int, tuple[str, str | None]]]:

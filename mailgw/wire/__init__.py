@@ -11,7 +11,10 @@ A map:
     content         what content must keep to, by DATA or BDAT: line ends, lengths, sizes
     smtp_grammar    the commands' arguments: paths, parameters, names
     smtp_replies    what the server says of its own accord
-    sasl            PLAIN and LOGIN
+    sasl            what SASL exchanges have in common, PLAIN, LOGIN, EXTERNAL
+    scram           SCRAM-SHA-256, bound to the TLS channel or not
+    bearer          OAUTHBEARER and XOAUTH2
+    mechanisms      the table of them, and what one session is offered
     smtp_events     what the server's dialog tells its shell
     smtp_auth       AUTH, which the server's dialog drives
     smtp_content    the server's content part: DATA and BDAT
@@ -24,5 +27,5 @@ A map:
 
 A dialog never raises for what a peer sends.  ``LocalProtocolError`` out of one is a bug of its caller.
 
-Known faults: no SMTPUTF8, DSN, or SCRAM yet.
+Known faults: no SMTPUTF8, DSN yet.
 """

@@ -1,74 +1,164 @@
-"""SASL's server side: PLAIN (RFC 4616) and LOGIN (draft-murchison-sasl-login; as clients do it), inside AUTH's base64
-(RFC 4954 s4; not done: SASLprep, SCRAM, security layers).
+"""SASL's server side: what every exchange has, and PLAIN (RFC 4616), LOGIN (draft-murchison-sasl-login; as clients
+do it) and EXTERNAL (RFC 4422 appendix A), inside AUTH's base64 (RFC 4954 s4; not done: security layers).
 
-An exchange is a pure machine: responses in, challenges or credentials out.  It judges form alone; whether the
-password is right is for the shell to find out.
+An exchange is a pure machine: responses in, challenges or a claim out.  It judges form alone, and the proof where
+there is one; whether the claim is true is for the shell to find out.  ``scram`` and ``bearer`` have the other
+mechanisms, ``mechanisms`` the table.
 """
 
 import binascii
-from typing import Final, Protocol
+import enum
+from collections.abc import Mapping
+from typing import Final, TypeAlias
 
 import attrs
+
+from mailgw.mail.errors import LocalProtocolError
 
 MAX_SECRET_OCTETS: Final = 4096  # of one name or password: hashing more costs more than any real one is worth
 
 
+# --- claims: what an exchange comes to.  ``authzid`` is whom to act for, "" for the login itself. ---------------
+
 @attrs.frozen
-class Secrets:
-    """What the client claims.  ``authzid`` is whom to act for, ``""`` for ``login`` itself."""
+class Password:
+    """A name and a password (PLAIN, LOGIN)."""
 
     authzid: str
     login: str
     password: str = attrs.field(repr=False)
 
 
-class Malformed:
-    """The response is not what the mechanism wants; the exchange is over."""
+@attrs.frozen
+class Proof:
+    """Whether the client knows the password of ``login``, found out from the keys that are stored (SCRAM)."""
+
+    authzid: str
+    login: str
+    is_right: bool
 
 
-MALFORMED: Final = Malformed()
+@attrs.frozen
+class Token:
+    """A bearer token; ``authzid`` is the user that the client names beside it, ``login`` the same (OAUTHBEARER,
+    XOAUTH2)."""
+
+    authzid: str
+    token: str = attrs.field(repr=False)
+
+    @property
+    def login(self) -> str:
+        return self.authzid
 
 
-class Exchange(Protocol):
+@attrs.frozen
+class Certificate:
+    """The client's certificate, which the shell knows of, speaks for it (EXTERNAL)."""
+
+    authzid: str
+
+    @property
+    def login(self) -> str:
+        return self.authzid
+
+
+LoginClaim: TypeAlias = Password | Proof | Token | Certificate
+
+
+# --- exchanges -----------------------------------------------------------------------------------------------
+
+@attrs.frozen
+class ScramKeys:
+    """What is stored of a password (RFC 5802 s3): nothing that one could log in with elsewhere."""
+
+    iterations: int
+    salt: bytes
+    stored_key: bytes = attrs.field(repr=False)
+    server_key: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class KeysWanted:
+    """The exchange needs the keys of ``login`` before it can go on: ``supply`` them, a stranger's made up."""
+
+    login: str
+
+
+class Fault(enum.Enum):
+    """Why an exchange is over."""
+
+    MALFORMED = "malformed"  # the response is not what the mechanism wants
+    NOT_BOUND = "not bound"  # it is bound to no channel of ours, or somebody in between hid what we offer
+
+
+Step: TypeAlias = bytes | KeysWanted | LoginClaim | Fault
+"""The next challenge, a question to the shell, or how it ended."""
+
+
+@attrs.frozen
+class Offer:
+    """By what one session may log in.  ``mechanisms`` by name, as EHLO says them; ``bindings`` are the octets of its
+    TLS channel by the names of their types (RFC 5929, 9266)."""
+
+    mechanisms: tuple[str, ...]
+    bindings: Mapping[str, bytes] = attrs.field(repr=False)
+
+
+NOTHING_OFFERED: Final = Offer((), {})
+
+
+class Exchange:
     """One exchange.  ``challenge`` comes first, unless the client brought an initial response."""
 
-    def challenge(self) -> bytes: ...
-
-    def respond(self, response: bytes) -> bytes | Secrets | Malformed:
-        """The next challenge, or how it ended."""
-
-
-class Plain:
-    """RFC 4616 s2: message = [authzid] UTF8NUL authcid UTF8NUL passwd."""
+    def __init__(self, offer: Offer) -> None:
+        """``offer`` is what the session's client was told."""
 
     def challenge(self) -> bytes:
         return b""
 
-    def respond(self, response: bytes) -> bytes | Secrets | Malformed:
+    def respond(self, response: bytes) -> Step:
+        raise NotImplementedError
+
+    def supply(self, keys: ScramKeys, nonce: str) -> bytes:
+        """The answer to ``KeysWanted``, and our part of the nonce, printable and fresh; returns the next challenge."""
+        raise LocalProtocolError("nobody asked for keys")
+
+    def last_word(self, is_accepted: bool) -> bytes | None:
+        """What is said in a last challenge once the claim was judged, None where nothing is."""
+        return None
+
+
+class Plain(Exchange):
+    """RFC 4616 s2: message = [authzid] UTF8NUL authcid UTF8NUL passwd."""
+
+    def respond(self, response: bytes) -> Step:
         parts = response.split(b"\0")
         if len(parts) != 3:
-            return MALFORMED
-        return _secrets(*parts)
+            return Fault.MALFORMED
+        return _password(*parts)
 
 
-class Login:
+class Login(Exchange):
     """Two questions.  An initial response is the answer to the first."""
 
-    def __init__(self) -> None:
-        self._login: bytes | None = None
+    _login: bytes | None = None
 
     def challenge(self) -> bytes:
         return b"Username:"
 
-    def respond(self, response: bytes) -> bytes | Secrets | Malformed:
+    def respond(self, response: bytes) -> Step:
         if self._login is None:
             self._login = response
             return b"Password:"
-        return _secrets(b"", self._login, response)
+        return _password(b"", self._login, response)
 
 
-MECHANISMS: Final[dict[str, type[Plain] | type[Login]]] = {"PLAIN": Plain, "LOGIN": Login}
-"""By name, in upper case, the better one first."""
+class External(Exchange):
+    """RFC 4422 appendix A.1: extern-initial-resp = external-authz-id."""
+
+    def respond(self, response: bytes) -> Step:
+        authzid = name_of(response)
+        return Fault.MALFORMED if authzid is None else Certificate(authzid)
 
 
 def decode_base64(line: bytes) -> bytes | None:
@@ -85,14 +175,19 @@ def encode_base64(octets: bytes) -> bytes:
     return binascii.b2a_base64(octets, newline=False)
 
 
-def _secrets(authzid: bytes, login: bytes, password: bytes) -> Secrets | Malformed:
-    # RFC 4616 s2: authcid and passwd are at least one character, all of it UTF-8 without NUL.
-    if not login or not password or max(map(len, (authzid, login, password))) > MAX_SECRET_OCTETS:
-        return MALFORMED
+def name_of(octets: bytes) -> str | None:
+    """A name or password as text, None where it is too long, no UTF-8, or has a NUL."""
+    if len(octets) > MAX_SECRET_OCTETS or b"\0" in octets:
+        return None
     try:
-        texts = [part.decode("utf-8") for part in (authzid, login, password)]
+        return octets.decode("utf-8")
     except UnicodeDecodeError:
-        return MALFORMED
-    if any("\0" in text for text in texts):
-        return MALFORMED
-    return Secrets(*texts)
+        return None
+
+
+def _password(*parts: bytes) -> Password | Fault:
+    authzid, login, password = map(name_of, parts)
+    # RFC 4616 s2: authcid and passwd are at least one character, all of it UTF-8 without NUL.
+    if authzid is None or not login or not password:
+        return Fault.MALFORMED
+    return Password(authzid, login, password)

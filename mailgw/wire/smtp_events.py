@@ -10,6 +10,7 @@ from mailgw.mail.envelope import BodyType, Role
 from mailgw.mail.parameters import RcptParameters
 from mailgw.mail.reply import Reply
 from mailgw.wire.content import ContentRules
+from mailgw.wire.sasl import LoginClaim
 from mailgw.wire.smtp_parameters import Asked
 
 
@@ -21,8 +22,7 @@ class DialogSettings:
     ``recipients`` bounds one message's.  ``offers_starttls`` says that there is a certificate; it has no
     effect while TLS is on.  ``command_line_octets`` and ``auth_line_octets`` count the CRLF (RFC 5321
     s4.5.3.1.4: at least 512 and what the extensions add; RFC 4954 s4: 12288).  ``errors_per_session``
-    is how many bad commands and failed logins are answered before 421.  ``sasl_mechanisms``
-    are offered by the submission roles once TLS is on, never otherwise.  ``extensions`` are the ESMTP keywords
+    is how many bad commands and failed logins are answered before 421.  ``extensions`` are the ESMTP keywords
     that this listener offers beside those (SMTPUTF8, DSN ...): a word or a parameter whose keyword is not among
     them is unknown here.  ``content`` says what content must keep to, and ``chunk_octets`` how much one BDAT may
     bring.  ``messages`` is how many one session may bring, None for any number: EHLO says so (RFC 9422).
@@ -37,7 +37,6 @@ class DialogSettings:
     command_line_octets: int
     auth_line_octets: int
     errors_per_session: int
-    sasl_mechanisms: tuple[str, ...]
     extensions: frozenset[str]
     content: ContentRules
     chunk_octets: int
@@ -65,13 +64,21 @@ class StartTls:
 
 
 @attrs.frozen
-class Credentials:
-    """Owed: ``answer`` with 235 (then the client counts as logged in), or 535 or a 4yz."""
+class KeysOf:
+    """Owed: ``supply_keys`` with those of ``login``, made up where there is no such account, or ``answer`` with a
+    refusal.  The name is only claimed, yet."""
 
     mechanism: str
-    authzid: str
     login: str
-    password: str = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Credentials:
+    """Owed: ``answer`` with 235, or 535 or a 4yz.  After a 235 the client counts as logged in once it was told so,
+    which takes one more line of it where the mechanism has a last word."""
+
+    mechanism: str
+    claim: LoginClaim
 
 
 @attrs.frozen
@@ -141,10 +148,10 @@ class Expelled:
     reply: Reply
 
 
-Owed = Hello | StartTls | Credentials | Mail | Rcpt | Data | ContentEnd
+Owed = Hello | StartTls | KeysOf | Credentials | Mail | Rcpt | Data | ContentEnd
 """The events that want an answer."""
 
-Event = Hello | StartTls | Credentials | Mail | Rcpt | Data | Content | ContentEnd | Reset | Quit | Expelled
+Event = Owed | Content | Reset | Quit | Expelled
 
 
 class Signal(enum.Enum):

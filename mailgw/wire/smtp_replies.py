@@ -64,6 +64,7 @@ LOGGED_IN_ALREADY: Final = Reply(503, "5.5.1", ("Logged in already",))
 UNKNOWN_MECHANISM: Final = Reply(504, "5.5.4", ("Authentication mechanism not offered",))
 AUTH_CANCELLED: Final = Reply(501, "5.7.0", ("Authentication cancelled",))
 AUTH_MALFORMED: Final = Reply(501, "5.5.2", ("Malformed authentication response",))
+AUTH_NOT_BOUND: Final = Reply(535, "5.7.8", ("This login is not bound to this connection",))
 AUTH_LINE_TOO_LONG: Final = Reply(500, "5.5.6", ("Authentication exchange line is too long",))
 
 # --- last words ------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from mailgw.mail.errors import LocalProtocolError
 from mailgw.mail.reply import Reply
 from mailgw.wire import smtp_replies as replies
 from mailgw.wire.lines import LineFault
+from mailgw.wire.sasl import NOTHING_OFFERED, Offer, ScramKeys
 from mailgw.wire.smtp_auth import Login, Step
 from mailgw.wire.smtp_content import Incoming, parse_bdat
 from mailgw.wire.smtp_events import (
@@ -32,6 +33,7 @@ from mailgw.wire.smtp_events import (
     Event,
     Expelled,
     Hello,
+    KeysOf,
     Mail,
     Owed,
     Quit,
@@ -46,7 +48,7 @@ from mailgw.wire.smtp_turns import Turns
 
 __all__ = [
     "NEED_DATA", "PAUSED", "Awaiting", "Content", "ContentEnd", "Credentials", "Data", "Dialog", "DialogSettings",
-    "Event", "Expelled", "Hello", "Mail", "Owed", "Quit", "Rcpt", "Reset", "Signal", "StartTls",
+    "Event", "Expelled", "Hello", "KeysOf", "Mail", "Owed", "Quit", "Rcpt", "Reset", "Signal", "StartTls",
 ]
 
 
@@ -69,6 +71,7 @@ class Dialog(Turns):
         self._mail_keywords = mail_keywords(settings.extensions, settings.role.is_submission)
         self._rcpt_keywords = rcpt_keywords(settings.extensions)
         self._smtputf8 = False  # the last MAIL said so
+        self._offer = NOTHING_OFFERED
         self._incoming: Incoming | None = None
         self._recipients = 0
         self._forget()
@@ -82,9 +85,15 @@ class Dialog(Turns):
         """All that the client said, but not its errors."""
         self._introduced = False
         self._extended = False
-        self._login = Login(self._settings.sasl_mechanisms)
+        self._login = Login(self._offer)
         self._drop_transaction()
         self._line_octets = self._line_limit()
+
+    def offer_logins(self, offer: Offer) -> None:
+        """Say by what one may log in, when TLS stands: before ``tls_started``, or before the greeting of a session
+        that began with TLS.  The submission roles alone make use of it."""
+        self._offer = offer
+        self._login = Login(offer)
 
     def next_event(self) -> Event | Signal:
         """The next legal thing that the client did.  What is illegal was answered, and is no event."""
@@ -145,7 +154,7 @@ class Dialog(Turns):
             self._answer_content([reply] * self._answers())
         elif owed is Data:
             self._answer_data(reply)
-        elif owed is Credentials:
+        elif owed is Credentials or owed is KeysOf:
             self._last = self._log_in(self._login.answered(reply))
         elif owed is StartTls:
             self._answer_starttls(reply)
@@ -163,6 +172,19 @@ class Dialog(Turns):
         self._owed = None
         self.awaiting = Awaiting.COMMAND
         self._answer_content(answers)
+
+    def supply_keys(self, keys: ScramKeys, nonce: str) -> None:
+        """Answer ``KeysOf``; ``nonce`` is printable without commas, fresh, and hard to guess.
+
+        After the end of the session it does nothing.
+        """
+        if self.awaiting is Awaiting.NOTHING:
+            return
+        if self._owed is not KeysOf:
+            raise LocalProtocolError("no keys are wanted")
+        self._owed = None
+        self.awaiting = Awaiting.COMMAND
+        self._last = self._log_in(self._login.supply(keys, nonce))
 
     def tls_started(self) -> None:
         """TLS stands: all that was learned before is forgotten (RFC 3207 s4.2)."""
@@ -511,8 +533,8 @@ class Dialog(Turns):
             words.append(" ".join(["LIMITS", *messages, f"RCPTMAX={settings.recipients}"]))
         if settings.offers_starttls and not self._tls:
             words.append("STARTTLS")
-        if self._may_log_in() and settings.sasl_mechanisms:
-            words.append(" ".join(("AUTH", *settings.sasl_mechanisms)))
+        if self._may_log_in() and self._login.mechanisms:
+            words.append(" ".join(("AUTH", *self._login.mechanisms)))
         if settings.extensions:
             words += offers(settings.extensions, self._tls, now, settings.hold_seconds)
         return words

@@ -21,6 +21,7 @@ from mailgw.wire.smtp_events import (
     Event,
     Expelled,
     Hello,
+    KeysOf,
     Mail,
     Owed,
     Rcpt,
@@ -148,6 +149,7 @@ class Turns:
 _POSITIVE: Final[Mapping[type, frozenset[int]]] = {
     Hello: frozenset(),  # that is accept_hello's
     StartTls: frozenset({220}),
+    KeysOf: frozenset(),  # that is supply_keys's
     Credentials: frozenset({235}),
     Mail: frozenset({250}),
     Rcpt: frozenset({250, 251, 252}),

@@ -21,6 +21,8 @@ OF_DOVECOT = [
     "{BLF-CRYPT}$2y$05$tv4.1FSY6Tnj8OZa5133ye6W3tkb9aB/307NEctc01yhPHCmZSmuu",
     "{SSHA512}bu3WPknLJFkRmSnIfcdIlKqcZtmf4o+aEUlqKd2EWtnaC4lFds7s1IiZSsqUr+W5nFxr69cmLg94dIim7+gIiEOAlfE=",
     "{SSHA256}IA1kqlcOC290/QGDSksjqhnW6NZMqH8VOBCLXsndisek1q8U",
+    "{SCRAM-SHA-256}4096,QfshNB06JWw3pr1Rh9Hi5w==,Dl1NuiH5DDJpW1m0VjdXchw0ahMDiEsP6d3sbtGWsf8=,xTGTZGR402"
+    "kavlifnWABf5lUinKUkdKAB/5XMPN++E4=",
     "{PLAIN}Grüße, 1:2",
     "{SSHA512.HEX}5bb843f56a5088a325cf9603512b189a0aa0630d09a1b0793d9c657b57893c3f472405b38ece2a4feaf404310e0f678633"
     "30b0f21aa9ec8f8f1949ae6e2f6bbe9604acb9",
@@ -128,3 +130,61 @@ def test_garbage_raises_nothing(octets: bytes, start: str) -> None:
     stored = start + octets.decode("utf-8", "surrogateescape")
     schemes.fault_of(stored)
     schemes.verify(b"secret", stored)
+
+
+# --- SCRAM -------------------------------------------------------------------------------------------------
+
+def test_stored_keys_are_read() -> None:
+    stored = next(one for one in OF_DOVECOT if one.startswith("{SCRAM"))
+    keys = schemes.scram_keys(stored)
+    assert keys is not None
+    assert (keys.iterations, len(keys.salt), len(keys.stored_key), len(keys.server_key)) == (4096, 16, 32, 32)
+    assert schemes.scram_keys(stored.replace("{SCRAM-SHA-256}", "{scram-sha-256}")) == keys
+    assert schemes.scram_keys("{PLAIN}x") is None
+    assert schemes.scram_keys("") is None
+    assert schemes.scram_keys("{SCRAM-SHA-256.B64}!") is None
+    assert schemes.scram_keys("{SCRAM-SHA-256.X}!") is None
+
+
+KEY = "rfhdbSqD1iOY6IiPaqBZQ8yQ4y4N/keGfiLoinjqyio="
+
+
+@pytest.mark.parametrize(("iterations", "is_good"), [
+    (4095, False), (4096, True), (10_000_000, True), (10_000_001, False),
+])
+def test_iterations_have_bounds(iterations: int, is_good: bool) -> None:
+    assert (schemes.fault_of(f"{{SCRAM-SHA-256}}{iterations},c2FsdA==,{KEY},{KEY}") is None) is is_good
+
+
+@pytest.mark.parametrize("words", [
+    "", "4096", f"4096,c2FsdA==,{KEY}", f"4096,c2FsdA=,{KEY},{KEY}", f"4096,,{KEY},{KEY}",
+    f"4096,c2FsdA==,{KEY},{KEY},",
+    f"04096,c2FsdA==,{KEY},{KEY}", f"4096,c2FsdA==,{KEY[:-1]},{KEY}", f"4096,c2FsdA==,{KEY},{KEY[4:]}",
+    f"4096,c2Fsd===,{KEY},{KEY}",
+])
+def test_keys_that_are_none(words: str) -> None:
+    assert schemes.fault_of("{SCRAM-SHA-256}" + words) == "what follows {SCRAM-SHA-256} is no such hash"
+
+
+def test_a_password_is_prepared_as_clients_do_it() -> None:
+    # RFC 4013 s3: a soft hyphen is nothing, the feminine ordinal is an a.
+    stored = schemes.make_hash("I\u00adX\u00aa".encode(), b"s" * schemes.SALT_OCTETS, schemes.SCRAM)
+    assert schemes.fault_of(stored) is None
+    assert schemes.verify(b"IXa", stored)
+    assert schemes.verify("I\u00adX\u00aa".encode(), stored)
+    assert not schemes.verify(b"IX", stored)
+
+
+def test_who_did_not_prepare_it_gets_in_as_well() -> None:
+    # doveadm pw -s SCRAM-SHA-256 -p 'ªa'
+    stored = (
+        "{SCRAM-SHA-256}4096,sdJstTgu9kQlZHJQd2FTRA==,aw0MFaKcheq5hZ6ZA3c3LYdcjnwVF3xBKIF"
+        "lmghAzlM=,F7ukwC+j9pUdCO8rZDEu2V/Keuh8GQiks8uQJCfn+X0="
+    )
+    assert schemes.verify("ªa".encode(), stored)
+    assert not schemes.verify(b"aa", stored)
+
+
+def test_what_cannot_be_prepared_stays_as_it_is() -> None:
+    for password in (b"\xff\xfe", b"bell\x07"):
+        assert schemes.verify(password, schemes.make_hash(password, b"s" * schemes.SALT_OCTETS, schemes.SCRAM))

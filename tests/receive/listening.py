@@ -1,6 +1,6 @@
 """A listener without a network: the real factory and dialog on a fake transport, clock and spool."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import ip_network
 
 import attrs
@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from mailgw.mail.address import Mailbox
-from mailgw.mail.envelope import Role
+from mailgw.mail.envelope import Client, Role
 from mailgw.mail.event import Event
 from mailgw.mail.message import Claim, Destination, Query
 from mailgw.mail.ports import Draft
@@ -31,6 +31,8 @@ from mailgw.receive.peers import Fronts
 from mailgw.receive.settings import RFC_TIME_LIMITS, ReceiveSettings, TimeLimits
 from mailgw.spool.memory import MemorySpool
 from mailgw.wire.content import BareLineEnds, ContentRules
+from mailgw.wire.sasl import LoginClaim, Password, Proof, ScramKeys
+from mailgw.wire.scram import derive_keys
 from tests.driving import result_of
 
 CLIENT = IPv4Address("TCP", "192.0.2.1", 4711)
@@ -162,7 +164,7 @@ class Listener:
             lambda: NOW,
             "s",
             None,
-            self.log_in,
+            self,
         )
 
     def failed(self, what: str, failure: Failure) -> None:
@@ -171,8 +173,25 @@ class Listener:
     def reach(self, recipient: Mailbox) -> Reach:
         return Reach.ANYONE if recipient.domain == "example.org" else Reach.CLIENTS
 
-    async def log_in(self, login: str, password: str) -> str | None:
-        return login if self.logins.get(login) == password else None
+    # --- receive.settings.Logins --------------------------------------------------------------------------
+
+    def mechanisms(self) -> Collection[str]:
+        return ("PLAIN", "LOGIN", "SCRAM-SHA-256")
+
+    def keys(self, login: str) -> ScramKeys:
+        return derive_keys(self.logins.get(login, "\0").encode(), b"salt", 4096)
+
+    def nonce(self) -> str:
+        return "ours"
+
+    async def judge(self, claim: LoginClaim, client: Client) -> str | None:
+        match claim:
+            case Password(_, login, password):
+                return login if self.logins.get(login) == password else None
+            case Proof(_, login, is_right):
+                return login if is_right else None
+            case _:
+                return None
 
     def connect(self, peer: IAddress = CLIENT) -> "Session":
         return Session(self, peer)

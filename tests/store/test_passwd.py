@@ -18,7 +18,7 @@ BOB = Mailbox("bob", "example.org")
 
 
 def fault_of(stored: str) -> str | None:
-    return None if stored.startswith("{PLAIN}") else "unknown password scheme"
+    return None if stored.startswith(("{PLAIN}", "{scram")) else "unknown password scheme"
 
 
 def parse(text: str | bytes) -> tuple[dict[str, str], list[str]]:
@@ -232,3 +232,14 @@ def test_another_ones_password_is_steady_and_usable(tmp_path: Path) -> None:
     live.advance(1)
     assert live.accounts.password_of("list@example.org") == ""
     assert live.accounts.another(7) is None
+
+
+def test_another_one_of_a_scheme(tmp_path: Path) -> None:
+    scram = "{scram-sha-256.b64}x"  # not looked into, here
+    live = Live(tmp_path / "p", f"alice@example.org:{{PLAIN}}a\nbob@example.org:{scram}\n")
+    assert [live.accounts.another(number, "SCRAM-SHA-256") for number in range(3)] == [scram] * 3
+    assert live.accounts.another(1, "PLAIN") == "{PLAIN}a"
+    assert live.accounts.another(0, "SSHA256") is None
+    live.replace("alice@example.org:{PLAIN}a\n")
+    live.advance(1)
+    assert live.accounts.another(0, "SCRAM-SHA-256") is None

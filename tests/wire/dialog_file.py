@@ -6,16 +6,19 @@ A file under ``tests/dialogs`` is lines of:
     set role submission         before the first C or S: role, message_octets, recipients, offers_starttls,
                                 command_line_octets, auth_line_octets, errors_per_session, tls, chunk_octets, messages,
                                 content_line_octets, header_octets, bare_line_ends (refuse, normalise), hold_seconds;
-                                extensions, with the ESMTP keywords that are offered
+                                extensions, with the ESMTP keywords that are offered;
+                                mechanisms of AUTH (default: PLAIN LOGIN); bindings, types of channel binding whose
+                                octets are "octets of TYPE" (default: tls-exporter)
     whole                       run it only in whole blocks: it is about what came in one read
     C: EHLO there               the client sends this line and CRLF; lines in a row are one read
     C~ a\\nb\\x00\\r\\n             the client sends exactly this, with Python's escapes
+    C64: n,,n=user\\x01          the client sends this in base64 and CRLF, with Python's escapes
     C* 3000 x                   the client sends "x" 3000 times, without CRLF
     S: 250 2.0.0 OK             the server says exactly this line; "..." at its end stands for anything
     skip                        whatever the server has said so far was read
     E: Mail a@example.org 8BITMIME 100   the shell saw this event, at or after the last E line
     answer RCPT 550 5.1.1 No    what the shell says to the next such event instead of yes (GREETING, HELLO,
-                                STARTTLS, AUTH, MAIL, RCPT, DATA, CONTENT)
+                                STARTTLS, KEYS, AUTH, MAIL, RCPT, DATA, CONTENT)
     hold MAIL                   the shell does not answer the next such event ...
     answer CONTENT 250 2.0.0 OK | 550 5.1.1 No    one for each recipient (LMTP)
     release 250 2.1.0 OK        ... before this line; C lines between the two are one read more
@@ -27,6 +30,7 @@ A file under ``tests/dialogs`` is lines of:
 Every octet that the server says must be expected by an S line before the next C line.
 """
 
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +38,8 @@ from mailgw.mail.envelope import Role
 from mailgw.mail.reply import Reply
 from mailgw.wire import smtp_replies
 from mailgw.wire.content import BareLineEnds, ContentRules
+from mailgw.wire.sasl import Certificate, LoginClaim, Offer, Password, Proof, ScramKeys, Token
+from mailgw.wire.scram import derive_keys
 from mailgw.wire.smtp_server import (
     NEED_DATA,
     PAUSED,
@@ -47,6 +53,7 @@ from mailgw.wire.smtp_server import (
     Event,
     Expelled,
     Hello,
+    KeysOf,
     Mail,
     Quit,
     Rcpt,
@@ -60,13 +67,18 @@ FOLDER = Path(__file__).parent.parent / "dialogs"
 DEFAULTS = {
     "hostname": "mx.example.org", "role": "mx", "message_octets": 1000, "recipients": 3, "offers_starttls": True,
     "command_line_octets": 512, "auth_line_octets": 2000, "errors_per_session": 10,
-    "sasl_mechanisms": ("PLAIN", "LOGIN"), "extensions": frozenset(), "chunk_octets": 1000, "messages": None,
+    "extensions": frozenset(), "chunk_octets": 1000, "messages": None,
     "content_line_octets": 1000, "header_octets": 1000, "bare_line_ends": "refuse", "hold_seconds": 3600,
 }
+DEFAULT_OFFER = Offer(("PLAIN", "LOGIN"), {})
+# RFC 7677 s3, whose user is "user" and password "pencil"; a stranger's keys prove nothing.
+NONCE = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+KEYS = derive_keys(b"pencil", b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096)
+STRANGER = ScramKeys(4096, KEYS.salt, bytes(32), bytes(32))
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 WORDS = {
-    Hello: "HELLO", StartTls: "STARTTLS", Credentials: "AUTH", Mail: "MAIL", Rcpt: "RCPT", Data: "DATA",
-    ContentEnd: "CONTENT",
+    Hello: "HELLO", StartTls: "STARTTLS", KeysOf: "KEYS", Credentials: "AUTH", Mail: "MAIL",
+    Rcpt: "RCPT", Data: "DATA", ContentEnd: "CONTENT",
 }
 YES = {
     "STARTTLS": smtp_replies.READY_FOR_TLS,
@@ -102,8 +114,10 @@ def describe(event: Event) -> str:
     match event:
         case Hello(name, extended):
             return f"Hello {name}{' extended' if extended else ''}"
-        case Credentials(mechanism, authzid, login, password):
-            return f"Credentials {mechanism} [{authzid}] [{login}] [{password}]"
+        case KeysOf(mechanism, login):
+            return f"KeysOf {mechanism} [{login}]"
+        case Credentials(mechanism, claim):
+            return f"Credentials {mechanism} {describe_claim(claim)}"
         case Mail(path, body_type, size, asked):
             return f"Mail {'<>' if path is None else path} {body_type.value} {size} {asked}".rstrip()
         case Rcpt(path, parameters):
@@ -118,11 +132,36 @@ def describe(event: Event) -> str:
             return type(event).__name__
 
 
+def describe_claim(claim: LoginClaim) -> str:
+    match claim:
+        case Password(authzid, login, password):
+            return f"[{authzid}] [{login}] [{password}]"
+        case Proof(authzid, login, is_right):
+            return f"[{authzid}] [{login}] {'right' if is_right else 'wrong'}"
+        case Token(authzid, token):
+            return f"[{authzid}] [{token}]"
+        case Certificate(authzid):
+            return f"[{authzid}]"
+
+
+def is_good(claim: LoginClaim) -> bool:
+    match claim:
+        case Password(_, login, password):
+            return (login, password) == ("alice", "secret")
+        case Proof(_, _, is_right):
+            return is_right
+        case Token(_, token):
+            return token == "good"
+        case Certificate(authzid):
+            return authzid in ("", "alice@example.org")
+
+
 class Shell:
     """Says yes to everything, except what it was told; records what it saw, contents joined."""
 
-    def __init__(self, settings: DialogSettings, tls: bool) -> None:
+    def __init__(self, settings: DialogSettings, tls: bool, offer: Offer = DEFAULT_OFFER) -> None:
         self.dialog = Dialog(settings, tls)
+        self.dialog.offer_logins(offer)
         self.seen: list[Event] = []
         self.said = b""
         self.refusals: dict[str, list[list[Reply]]] = {}
@@ -170,12 +209,13 @@ class Shell:
     def _answer(self, word: str, event: Event) -> None:
         yes = YES.get(word)
         if isinstance(event, Credentials):
-            good = (event.login, event.password) == ("alice", "secret")
-            yes = smtp_replies.LOGGED_IN if good else smtp_replies.LOGIN_FAILED
+            yes = smtp_replies.LOGGED_IN if is_good(event.claim) else smtp_replies.LOGIN_FAILED
         elif isinstance(event, ContentEnd) and event.fault is not None:
             yes = event.fault
         answers = self._next(word, [] if yes is None else [yes])
-        if not answers:
+        if not answers and isinstance(event, KeysOf):
+            self.dialog.supply_keys(KEYS if event.login == "user" else STRANGER, NONCE)
+        elif not answers:
             self.dialog.accept_hello(NOW)
         elif len(answers) == 1:
             self.dialog.answer(answers[0])
@@ -192,7 +232,7 @@ def steps_of(text: str) -> Iterator[tuple[int, str, str]]:
     block = b""
     for number, line in enumerate(text.splitlines(), 1):
         word, _, rest = line.partition(" ")
-        if word in ("C:", "C~", "C*"):
+        if word in ("C:", "C~", "C*", "C64:"):
             block += client_octets(word, rest)
             continue
         if not line or line.startswith("#"):
@@ -208,6 +248,8 @@ def steps_of(text: str) -> Iterator[tuple[int, str, str]]:
 def client_octets(word: str, rest: str) -> bytes:
     if word == "C:":
         return rest.encode("utf-8") + b"\r\n"
+    if word == "C64:":
+        return b64encode(rest.encode("ascii").decode("unicode_escape").encode("latin-1")) + b"\r\n"
     if word == "C~":
         return rest.encode("ascii").decode("unicode_escape").encode("latin-1")
     count, _, what = rest.partition(" ")
@@ -218,12 +260,14 @@ def run(text: str, by_octet: bool) -> Shell | None:
     """Run a dialog; AssertionError names the line.  None where the file does not want to run by octets."""
     changes: dict[str, object] = {}
     tls = False
+    mechanisms, bindings = [*DEFAULT_OFFER.mechanisms], ["tls-exporter"]
     shell: Shell | None = None
     looked_at = 0
     refusals: dict[str, list[list[Reply]]] = {}
 
     def start() -> Shell:
-        shell = Shell(settings_of(**changes), tls)
+        offer = Offer(tuple(mechanisms), {name: f"octets of {name}".encode() for name in bindings})
+        shell = Shell(settings_of(**changes), tls, offer)
         shell.refusals = refusals
         shell.greet()
         return shell
@@ -239,6 +283,10 @@ def run(text: str, by_octet: bool) -> Shell | None:
             key, _, value = rest.partition(" ")
             if key == "tls":
                 tls = value == "yes"
+            elif key == "mechanisms":
+                mechanisms = value.split()
+            elif key == "bindings":
+                bindings = value.split()
             elif key == "offers_starttls":
                 changes[key] = value == "yes"
             elif key == "extensions":
@@ -266,6 +314,10 @@ def run(text: str, by_octet: bool) -> Shell | None:
                     assert said.startswith(rest[:-3]), f"{where}: the server said {said!r}"
                 else:
                     assert said == rest, f"{where}: the server said {said!r}"
+            case "S64:":
+                expected = b"334 " + b64encode(rest.encode()) + b"\r\n"
+                assert shell.said.startswith(expected), f"{where}: the server said {shell.said!r}"
+                shell.said = shell.said.removeprefix(expected)
             case "E:":
                 descriptions = [describe(event) for event in shell.seen[looked_at:]]
                 assert rest in descriptions, f"{where}: the shell saw {descriptions}"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mailgw.mail.errors import LocalProtocolError
 from mailgw.mail.reply import Reply
 from mailgw.wire import smtp_replies
+from mailgw.wire.sasl import Offer, Password
 from mailgw.wire.smtp_server import (
     NEED_DATA,
     PAUSED,
@@ -166,11 +167,11 @@ def test_after_the_end_nothing_matters() -> None:
 
 
 def test_events_do_not_show_passwords() -> None:
-    assert "secret" not in repr(Credentials("PLAIN", "", "alice", "secret"))
+    assert "secret" not in repr(Credentials("PLAIN", Password("", "alice", "secret")))
 
 
 def test_a_mechanism_that_is_not_configured() -> None:
-    peer = Shell(settings_of(role="submissions", sasl_mechanisms=("PLAIN",)), tls=True)
+    peer = Shell(settings_of(role="submissions"), True, Offer(("PLAIN",), {}))
     peer.greet()
     peer.receive(b"EHLO x\r\nAUTH LOGIN\r\n")
     assert b"250 AUTH PLAIN\r\n" in peer.said

@@ -1,0 +1,83 @@
+"""Whether a claim is true, whatever mechanism it came by: ``receive.settings.Logins`` made of the sources of accounts.
+
+RFC 4422 s3.6, RFC 4616 s2, RFC 5802, RFC 7628.  Not done: acting for another identity; an authorization identity
+is empty or the login itself.
+"""
+
+import base64
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+from twisted.cred.portal import Portal
+
+from mailgw.access.portal import log_in
+from mailgw.access.scram_accounts import ScramAccounts
+from mailgw.mail.address import Mailbox, folded, parse_mailbox
+from mailgw.mail.envelope import Client
+from mailgw.wire.sasl import Certificate, LoginClaim, Password, Proof, ScramKeys, Token
+
+_NONCE_OCTETS = 18  # RFC 5802 s5.1 has no figure: 144 bits are nobody's guess, and need no padding in base64
+
+
+class Logins:
+    """``portal`` judges passwords; ``scram`` has keys.  What is None is not offered.
+
+    ``chance(n)`` gives n octets that nobody can guess.
+    """
+
+    def __init__(
+        self, portal: Portal | None, scram: ScramAccounts | None, chance: Callable[[int], bytes]
+    ) -> None:
+        self._portal = portal
+        self._scram = scram
+        self._chance = chance
+
+    def mechanisms(self) -> Sequence[str]:
+        """What some account can use now, whatever TLS has to say to it."""
+        found: list[str] = []
+        if self._portal is not None:
+            found += ["PLAIN", "LOGIN"]
+        if self._scram is not None and self._scram.has_any:
+            found.append("SCRAM-SHA-256")
+        return found
+
+    def keys(self, login: str) -> ScramKeys:
+        assert self._scram is not None, "SCRAM was not offered"
+        return self._scram.keys(login)
+
+    def nonce(self) -> str:
+        return base64.b64encode(self._chance(_NONCE_OCTETS)).decode("ascii")
+
+    async def judge(self, claim: LoginClaim, client: Client) -> str | None:
+        """The account's address, None where the claim is false; TemporaryFault where nobody can tell now."""
+        match claim:
+            case Password():
+                found = await self._judge_password(claim)
+            case Proof():
+                found = parse_mailbox(claim.login) if claim.is_right else None
+            case Token() | Certificate():
+                found = None
+            case _:
+                assert_never(claim)
+        if found is None:
+            return None
+        address = _account(found)
+        return str(address) if _is_for(claim, address) else None
+
+    async def _judge_password(self, claim: Password) -> Mailbox | None:
+        if self._portal is None:
+            return None
+        login = await log_in(self._portal, claim.login, claim.password)
+        return None if login is None else login.address
+
+
+def _account(mailbox: Mailbox) -> Mailbox:
+    return Mailbox(folded(mailbox.local_part), mailbox.domain)
+
+
+def _is_for(claim: LoginClaim, address: Mailbox) -> bool:
+    """Whether it acts for the account itself."""
+    if claim.authzid == "" or (isinstance(claim, (Password, Proof)) and claim.authzid == claim.login):
+        return True
+    wanted = parse_mailbox(claim.authzid)
+    return wanted is not None and _account(wanted) == address
