@@ -160,6 +160,9 @@ def _become(name: str) -> None:
 
 # --- passwd -----------------------------------------------------------------------------------------------
 
+SCHEMES = ("ARGON2ID", "SCRAM-SHA-256")  # access.schemes.MADE, which takes its time to be imported
+
+
 def passwd(options: argparse.Namespace) -> int:
     """Set one account's password; the file's other lines, its owner and its mode stay."""
     mailbox: Mailbox = options.address
@@ -169,7 +172,7 @@ def passwd(options: argparse.Namespace) -> int:
     from mailgw.config.files import change
     from mailgw.store.passwd import with_password
 
-    stored = make_hash(password, os.urandom(SALT_OCTETS))
+    stored = make_hash(password, os.urandom(SALT_OCTETS), options.scheme)
     is_new = not os.path.lexists(path)
     try:
         change(path, lambda octets: with_password(octets, mailbox, stored))
@@ -442,6 +445,10 @@ def _parser() -> argparse.ArgumentParser:
     place.add_argument("-c", "--config", metavar="FILE", help=f"whose [accounts] to change; default: {DEFAULT_FILE}")
     place.add_argument("--file", metavar="PASSWD", help="the passwd-file itself; made where it does not exist")
     one.add_argument("--stdin", action="store_true", help="read the password from standard input, one line")
+    one.add_argument(
+        "--scheme", type=str.upper, choices=SCHEMES, default=SCHEMES[0],
+        help=f"{SCHEMES[1]} serves programs that do not send their password, too; default: {SCHEMES[0]}",
+    )
     one.add_argument("address", type=_address, metavar="user@domain")
     one.set_defaults(run=passwd, usage_fault=one.error)
 

@@ -19,7 +19,7 @@ from mailgw import ctl
 from mailgw.access import schemes
 from mailgw.config import where
 from mailgw.control import ControlFactory
-from mailgw.ctl import harmless, main, table
+from mailgw.ctl import SCHEMES, harmless, main, table
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.message import Arrival, Destination
@@ -113,7 +113,7 @@ def test_check_as_a_user_that_does_not_exist(capsys: Output) -> None:
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("s3cret\nmore\n"))
-    monkeypatch.setattr(schemes, "make_hash", lambda password, salt: "{PLAIN}" + password.decode())
+    monkeypatch.setattr(schemes, "make_hash", lambda password, salt, scheme: "{PLAIN}" + password.decode())
 
 
 @pytest.mark.usefixtures("typed")
@@ -122,6 +122,17 @@ def test_a_new_file_is_its_owner_s_alone(elsewhere: Path) -> None:
     assert (elsewhere / "passwd").read_text() == "user@example.org:{PLAIN}s3cret\n"
     assert stat.S_IMODE((elsewhere / "passwd").stat().st_mode) == 0o600
     assert sorted(os.listdir(elsewhere)) == ["a.toml", "passwd"]
+
+
+@pytest.mark.usefixtures("typed")
+def test_the_scheme_is_chosen(monkeypatch: pytest.MonkeyPatch, elsewhere: Path, capsys: Output) -> None:
+    monkeypatch.setattr(schemes, "make_hash", lambda password, salt, scheme: f"{{{scheme}}}x")
+    words = ["passwd", "--stdin", "--file", "passwd", "user@example.org"]
+    assert main([*words, "--scheme", "scram-sha-256"]) == 0
+    assert (elsewhere / "passwd").read_text() == "user@example.org:{SCRAM-SHA-256}x\n"
+    with pytest.raises(SystemExit):
+        main([*words, "--scheme", "MD5"])
+    assert schemes.MADE == SCHEMES
 
 
 @pytest.mark.usefixtures("typed")
