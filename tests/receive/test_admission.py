@@ -15,6 +15,7 @@ from mailgw.mail.reply import Reply
 from mailgw.policy.limits import Rate
 from mailgw.policy.lockout import LockoutSettings
 from mailgw.receive.session import Session as ReceiveSession
+from mailgw.wire.sasl import LoginClaim, Password
 from mailgw.wire.smtp_server import Credentials
 from tests.driving import result_of
 from tests.receive.listening import Listener, Session
@@ -148,7 +149,7 @@ def log_in(listener: Listener, address: str, password: str, login: str = "alice@
     """Offer a password in a session of its own; the answer's code, and its last words."""
     may_relay, is_trusted = listener.factory.known_as(address)
     client = Client("s1", Role.SUBMISSION, address, 1024, may_relay, is_trusted=is_trusted)
-    reaction = ReceiveSession(listener.factory, client).react(Credentials("PLAIN", "", login, password))
+    reaction = ReceiveSession(listener.factory, client).react(Credentials("PLAIN", Password("", login, password)))
     assert isinstance(reaction, Coroutine)
     reply: Reply = result_of(reaction)
     return str(reply.code) if reply.code in (235, 535) else f"{reply.code} {reply.status} {reply.text}"
@@ -207,12 +208,12 @@ def test_trusted_clients_may_fail_to_log_in() -> None:
 def test_a_login_that_cannot_be_judged_is_no_failure() -> None:
     listener = Listener(lockout=LockoutSettings(1, 1, 1, 60.0, 3600.0))
 
-    async def trouble(login: str, password: str) -> str | None:
+    async def trouble(claim: LoginClaim, client: Client) -> str | None:
         raise TemporaryFault("no thread is free")
 
-    log_in_at_all, listener.factory.log_in = listener.factory.log_in, trouble
+    judge, listener.judge = listener.judge, trouble  # type: ignore[method-assign]
     assert log_in(listener, "192.0.2.1", "secret") == "454 4.7.0 Temporary authentication failure"
-    listener.factory.log_in = log_in_at_all
+    listener.judge = judge  # type: ignore[method-assign]
     assert log_in(listener, "192.0.2.1", "secret") == "235"
 
 
