@@ -94,10 +94,10 @@ class Results:
                         late.append(_told(queued, outcome, attempts, gives_up_at(retry, since, by), now))
                 case fate.Fail(reply):
                     failed.append(_told(queued, attrs.evolve(outcome, reply=reply), attempts, None, now))
-                    self._note_if_overdue(claim, queued, attempts, now)
+                    self._note_if_overdue(claim, failed[-1], outcome, now)
                 case fate.Hold(reply):
                     held.append(_told(queued, attrs.evolve(outcome, reply=reply), attempts, None, now))
-                    self._note_if_overdue(claim, queued, attempts, now)
+                    self._note_if_overdue(claim, held[-1], outcome, now)
         if served:
             notices += await self._success(claim, served, now)
         if late:
@@ -131,11 +131,10 @@ class Results:
         """As ``judged``, for a message that ``is_overdue``: it goes back without an attempt."""
         message = claim.message
         judged = fate.judge_overdue(message.parameters.deliver_by, message.reverse_path is not None)
-        outcome = Outcome(Permanence.PERMANENT, Scope.MESSAGE, judged.reply, "")
-        told = []
-        for queued in claim.recipients:
-            told.append(_told(queued, outcome, queued.attempts, None, None))
-            self._note_if_overdue(claim, queued, queued.attempts, now)
+        outcome = Outcome(Permanence.TEMPORARY, Scope.MESSAGE, judged.reply, "")
+        told = [_told(queued, outcome, queued.attempts, None, None) for queued in claim.recipients]
+        for one in told:
+            self._note_if_overdue(claim, one, outcome, now)
         return await self._ended(claim, *((told, []) if isinstance(judged, fate.Fail) else ([], told)), now)
 
     def has_expired(self, message: Message, now: float) -> bool:
@@ -195,7 +194,7 @@ class Results:
             self._note(fact.Warned(claim.message.queue_id, str(told.queued.recipient), warning.queue_id))
             by = claim.message.parameters.deliver_by
             if by is not None and by.mode is ByMode.NOTIFY:
-                self._note_expired(claim, told.queued, told.report.attempts, by)
+                self._note_expired(claim, told, by)
         return [warning]
 
     async def _notice(
@@ -231,15 +230,15 @@ class Results:
             )
         )
 
-    def _note_if_overdue(self, claim: Claim, queued: QueuedRecipient, attempts: int, now: float) -> None:
+    def _note_if_overdue(self, claim: Claim, told: _Told, outcome: Outcome, now: float) -> None:
+        """Say so where it failed because its time is over, not because a peer said so."""
         by = claim.message.parameters.deliver_by
-        if by is not None and is_overdue(by, now):
-            self._note_expired(claim, queued, attempts, by)
+        if by is not None and is_overdue(by, now) and outcome.permanence is Permanence.TEMPORARY:
+            self._note_expired(claim, told, by)
 
-    def _note_expired(self, claim: Claim, queued: QueuedRecipient, attempts: int, by: DeliverBy) -> None:
-        self._note(
-            fact.Expired(claim.message.queue_id, str(queued.recipient), claim.lane, attempts, by.mode.value)
-        )
+    def _note_expired(self, claim: Claim, told: _Told, by: DeliverBy) -> None:
+        recipient, attempts = told.queued.recipient, told.report.attempts
+        self._note(fact.Expired(claim.message.queue_id, str(recipient), claim.lane, attempts, by.mode.value))
 
     def _note_bounce(self, claim: Claim, told: _Told, notice_id: str) -> None:
         reply = told.outcome.reply

@@ -23,7 +23,7 @@ _STATUS = re.compile(r"[245](\.\d{1,3}\.\d{1,3})\Z")
 _UNPRINTABLE = re.compile(r"[^ -~]")
 _LONG_WORD = re.compile(r"\S{400}(?=\S)")
 # RFC 6533 s3: EmbeddedUnicodeChar = "\x{" HEXPOINT "}"
-_EMBEDDED = re.compile(r"\\x\{([0-9A-F]{2,6})\}")
+_EMBEDDED = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
 # RFC 3461 s4.2: orcpt-parameter = "ORCPT=" original-recipient-address;
 # original-recipient-address = addr-type ";" xtext; addr-type = atom
 _ORCPT = re.compile(r"([!#-'*+\-/-9=?A-Z^-~]{1,60});(.*)\Z", re.DOTALL)

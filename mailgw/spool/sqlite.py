@@ -197,7 +197,8 @@ class SqliteSpool:
             return ()
         noticed = self._noticed.setdefault(claim, set())
         new = [notice for notice in notices if notice.queue_id not in noticed]
-        prepared = [self._notice_insertion(notice) for notice in new]
+        places = [await self._kept(notice) for notice in new]
+        prepared = [self._notice_insertion(*one) for one in zip(new, places, strict=True)]
         insertions = [insertion for _, insertion in prepared]
         inserted: list[bool] = await self._writer.submit(Call(lambda connection, removed_files: records.settle(
             connection, claim, settlements, insertions, removed_files)))
@@ -261,10 +262,27 @@ class SqliteSpool:
         lease_end = now + self.settings.lease_seconds
         return claims, leased_insertion(queue_id, arrival, now, size, octets, place, claims, lease_end)
 
-    def _notice_insertion(self, notice: Notice) -> tuple[tuple[Claim, ...], Insertion]:
-        content = MemoryContent(notice.octets)
+    async def _kept(self, notice: Notice) -> str | None:
+        """The place of the notice's file, or None where it is small enough for its row."""
+        if len(notice.octets) <= self.settings.inline_octets:
+            return None
+        body = self.bodies.begin(notice.queue_id)
+        body.write(notice.octets)
+        try:
+            place = await body.keep()
+        except BaseException:
+            body.discard()
+            raise
+        # Where no row comes of it, since somebody else recorded first, the next start sweeps it: it must not go now,
+        # because it may be the file of the same notice that is queued already.
+        body.committed()
+        return place
+
+    def _notice_insertion(self, notice: Notice, place: str | None) -> tuple[tuple[Claim, ...], Insertion]:
+        octets = None if place is not None else notice.octets
+        content = self._content_of(octets, place, len(notice.octets))
         return self._insertion(
-            notice.queue_id, notice.arrival, notice.destinations, True, content, notice.octets, None)
+            notice.queue_id, notice.arrival, notice.destinations, True, content, octets, place)
 
     def _content_of(self, octets: bytes | None, place: str | None, size_octets: int) -> Content:
         return self.bodies.content(place, size_octets) if place is not None else MemoryContent(octets or b"")

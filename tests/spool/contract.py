@@ -368,28 +368,32 @@ class SpoolContract:
 
     # --- notices ----------------------------------------------------------------------------------
 
-    def notice(self, claim: Claim) -> Notice:
-        return Notice(claim.message.queue_id + "B1", BOUNCE, b"sorry\r\n", (Destination(ANN, "home"),))
+    def notice(self, claim: Claim, octets: bytes = b"sorry\r\n") -> Notice:
+        return Notice(claim.message.queue_id + "B1", BOUNCE, octets, (Destination(ANN, "home"),))
 
-    def test_a_notice_is_committed_and_leased_with_its_cause(self, world: World) -> None:
+    @pytest.mark.parametrize("octets", [b"sorry\r\n", LARGE], ids=["small", "large"])
+    def test_a_notice_is_committed_and_leased_with_its_cause(self, world: World, octets: bytes) -> None:
         (claim,) = commit(world, b"x")
-        (bounce,) = world.run(world.spool.record(claim, [Finished(1)], [self.notice(claim)]))
+        (bounce,) = world.run(world.spool.record(claim, [Finished(1)], [self.notice(claim, octets)]))
         assert bounce.message.queue_id == claim.message.queue_id + "B1"
         assert bounce.message.reverse_path is None
-        assert octets_of(world, bounce) == b"sorry\r\n"
+        assert octets_of(world, bounce) == octets
         assert [r.recipient for r in bounce.recipients] == [ANN]
         assert queued(world) == [str(ANN)]
         assert queued(world, Query(sender="")) == [str(ANN)]
         world.run(world.spool.record(bounce, finished(bounce)))
         assert queued(world) == []
 
-    def test_a_notice_is_committed_once(self, world: World) -> None:
+    @pytest.mark.parametrize("octets", [b"sorry\r\n", LARGE], ids=["small", "large"])
+    def test_a_notice_is_committed_once(self, world: World, octets: bytes) -> None:
         (claim,) = commit(world, b"x", (*TO_BOB, Destination(CAT, "out/example.net")))
-        (bounce,) = world.run(world.spool.record(claim, [Finished(1)], [self.notice(claim)]))
-        assert world.run(world.spool.record(claim, [Finished(1)], [self.notice(claim)])) == ()  # while it is queued
+        notice = self.notice(claim, octets)
+        (bounce,) = world.run(world.spool.record(claim, [Finished(1)], [notice]))
+        assert world.run(world.spool.record(claim, [Finished(1)], [notice])) == ()  # while it is queued
+        assert octets_of(world, bounce) == octets
         world.run(world.spool.record(bounce, finished(bounce)))
         # ... and when it is gone, with a settlement that still holds
-        assert world.run(world.spool.record(claim, [Finished(2)], [self.notice(claim)])) == ()
+        assert world.run(world.spool.record(claim, [Finished(2)], [notice])) == ()
         assert queued(world) == []
 
     def test_a_stale_claim_commits_no_notice(self, world: World) -> None:

@@ -176,9 +176,11 @@ def test_nothing_acknowledged_is_lost_wherever_the_power_fails(tmp_path: Path) -
     story.finish(out)
     notice = Notice(large.message.queue_id + "B1", BOUNCE, b"sorry", (Destination(ANN, "home"),))
     (bounce,) = story.finish(large, [notice])
-    story.finish(home)
+    large_notice = Notice(home.message.queue_id + "B2", BOUNCE, LARGE, (Destination(ANN, "home"),))
+    (large_bounce,) = story.finish(home, [large_notice])
     story.commit(LARGE, TO_ALL)
     story.finish(bounce)
+    story.finish(large_bounce)
     story.reactor.wait_for(story.spool.close())
     assert len(story.crashes) > 30
 

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from mailgw.disk import Disk
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import ConfigError, LocalProtocolError, TemporaryFault
-from mailgw.mail.message import Destination, Finished, Postponed, Query, QueuedRecipient, RowState
+from mailgw.mail.message import Destination, Finished, Notice, Postponed, Query, QueuedRecipient, RowState
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS
 from mailgw.mail.ports import Spool
 from mailgw.spool.batch import Call
@@ -29,6 +29,7 @@ from tests.spool.contract import (
     ARRIVAL,
     ASKED,
     BOB,
+    BOUNCE,
     LEASE_SECONDS,
     TO_ALL,
     TO_BOB,
@@ -213,6 +214,31 @@ def test_large_bodies_are_files_for_as_long_as_their_message_is_queued(world: Sq
     assert world.files() == [f"bodies/{queue_id[11:13]}/{queue_id}"]
     (claim,) = world.run(world.spool.claim("out/example.net", 1))
     world.run(world.spool.record(claim, finished(claim)))
+    assert world.files() == []
+
+
+def test_a_large_notice_is_a_file_for_as_long_as_it_is_queued(world: SqliteWorld) -> None:
+    (claim,) = commit(world, b"x")
+    notice = Notice(claim.message.queue_id + "b1", BOUNCE, SpoolContract.LARGE, (Destination(ANN, "home"),))
+    world.disk.refuse("sync", errno.EIO)
+    with pytest.raises(TemporaryFault):
+        world.run(world.spool.record(claim, [Finished(1)], [notice]))
+    assert queued(world) == [str(BOB)]
+    world.disk.refusal = None
+    (bounce,) = world.run(world.spool.record(claim, [Finished(1)], [notice]))
+    assert bounce.message.content.octets is None
+    assert len(world.files()) == 1
+    (bounce,) = world.run(world.spool.claim("home", 1))
+    assert octets_of(world, bounce) == SpoolContract.LARGE
+    world.run(world.spool.record(bounce, finished(bounce)))
+    assert world.files() == []
+
+
+def test_a_large_notice_that_comes_to_nothing_is_swept(world: SqliteWorld) -> None:
+    (claim,) = commit(world, b"x")
+    notice = Notice(claim.message.queue_id + "b1", BOUNCE, SpoolContract.LARGE, (Destination(ANN, "home"),))
+    world.run(world.spool.remove(ANYTHING))
+    assert world.run(world.spool.record(claim, [Finished(1)], [notice])) == ()
     assert world.files() == []
 
 
