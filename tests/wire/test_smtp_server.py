@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mailgw.mail.errors import LocalProtocolError
 from mailgw.mail.reply import Reply
 from mailgw.wire import smtp_replies
+from mailgw.wire.content import ContentCheck
 from mailgw.wire.sasl import Offer, Password
 from mailgw.wire.smtp_server import (
     NEED_DATA,
@@ -34,14 +35,24 @@ COMMANDS = [
 ]
 # DATA refused with octets behind it, and STARTTLS, are about what came in one read: they are in files marked "whole".
 MESSAGE = b"MAIL FROM:<a@example.net>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n"
+CHUNKS = [
+    b"BDAT 4\r\na\r\n.", b"BDAT 3\r\n\r\nb", b"BDAT 1\r\n\r", b"BDAT 0\r\n", b"BDAT 2 LAST\r\n\r\n", b"BDAT 0 LAST\r\n",
+    b"BDAT 12 LAST\r\nRSET\r\nQUIT\r\n", b"BDAT 6 X\r\nQUIT\r\n", b"BDAT 2000\r\n" + b"z" * 2000, b"bdat 1\r\n\n",
+    b"BDAT 7\r\n", b"BDAT x\r\n", b"BDAT\t7\r\n", b"BDAT 7\n\r\n",
+]
+BEGINNING = MESSAGE.removesuffix(b"DATA\r\n")
 TALK = st.lists(
-    st.sampled_from([*(c + b"\r\n" for c in COMMANDS), b"EHLO b.example\r\n", b"EHLO a.example\r\n" + MESSAGE]),
+    st.sampled_from([*(c + b"\r\n" for c in COMMANDS), b"EHLO b.example\r\n", b"EHLO a.example\r\n" + MESSAGE,
+                     *CHUNKS, *(BEGINNING + chunk for chunk in CHUNKS)]),
     max_size=12,
 ).map(b"".join)
 
 
+EXTENSIONS = frozenset({"CHUNKING", "BINARYMIME", "LIMITS"})
+
+
 def shell(role: str = "mx", tls: bool = False, **changes: object) -> Shell:
-    shell = Shell(settings_of(role=role, command_line_octets=80, **changes), tls)
+    shell = Shell(settings_of(**{"role": role, "command_line_octets": 80, "extensions": EXTENSIONS, **changes}), tls)
     shell.greet()
     return shell
 
@@ -75,6 +86,62 @@ def test_garbage_never_raises(pieces: list[bytes], kind: tuple[str, bool]) -> No
         assert line[:3].isdigit()
         assert line[3:4] in b" -"
         assert line.isascii()
+
+
+PIECES = st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"\r\n.\r\n", b"a", b"QUIT\r\n", b"BDAT 9 LAST\r\n"])
+
+
+@given(st.lists(st.lists(PIECES, max_size=4).map(b"".join), min_size=1, max_size=6),
+       st.sampled_from(["refuse", "normalise"]))
+def test_chunks_are_one_message_however_it_is_cut(chunks: list[bytes], bare_line_ends: str) -> None:
+    peer = shell(bare_line_ends=bare_line_ends)
+    peer.receive(b"EHLO a.example\r\n" + BEGINNING)
+    octets = b"".join(b"BDAT %d\r\n%b" % (len(chunk), chunk) for chunk in chunks) + b"BDAT 0 LAST\r\nNOOP\r\n"
+    peer.said = b""
+    peer.receive(octets)
+    codes = [line[:3] for line in peer.said.splitlines()]
+    assert len(codes) == len(chunks) + 2  # in step to the last command
+    assert codes[-1] == b"250"
+    checked = ContentCheck(1000, settings_of(bare_line_ends=bare_line_ends).content, False)
+    content = checked.take(b"".join(chunks)) + checked.finish()
+    if checked.fault is None:
+        assert codes == [b"250"] * len(codes)
+        assert b"".join(e.octets for e in peer.seen if isinstance(e, Content)) == content
+        assert peer.seen[-1] == ContentEnd(None)
+    else:
+        assert b"550" in codes
+        assert set(codes[codes.index(b"550") + 1:-1]) <= {b"503"}  # half of a message is none
+        assert [e for e in peer.seen if isinstance(e, ContentEnd)] == [ContentEnd(smtp_replies.BARE_CONTENT)]
+
+
+@pytest.mark.parametrize("size", [999, 1000, 1001])
+@pytest.mark.parametrize("limit", ["chunk_octets", "message_octets"])
+def test_a_chunk_of_the_limit_and_of_one_octet_more(size: int, limit: str) -> None:
+    peer = shell(**{"chunk_octets": 5000, "message_octets": 5000, "content_line_octets": 5000, limit: 1000})
+    peer.receive(b"EHLO a.example\r\n" + BEGINNING)
+    peer.said = b""
+    peer.receive(b"BDAT %d LAST\r\n%b" % (size, b"\r\n" + b"x" * (size - 2)) + b"NOOP\r\n")
+    codes = [line[:3] for line in peer.said.splitlines()]
+    assert codes == [b"250" if size <= 1000 else b"552", b"250"]
+
+
+def test_chunks_together_of_the_limit_and_of_one_octet_more() -> None:
+    for last, code in [(500, b"250"), (501, b"552")]:
+        peer = shell(content_line_octets=5000)
+        peer.receive(b"EHLO a.example\r\n" + BEGINNING + b"BDAT 500\r\n" + b"x" * 500)
+        peer.said = b""
+        peer.receive(b"BDAT %d LAST\r\n" % last + b"y" * last)
+        assert peer.said[:3] == code
+
+
+def test_a_size_of_ten_digits_is_read_and_of_eleven_ends_the_session() -> None:
+    peer = shell()
+    peer.receive(b"BDAT 9999999999\r\n" + b"x" * 5000)
+    assert peer.dialog.awaiting is Awaiting.CONTENT
+    assert peer.dialog.backlog_octets == 0  # dropped as it comes
+    peer = shell()
+    peer.receive(b"BDAT 10000000000\r\n")
+    assert peer.dialog.is_closing
 
 
 def test_nothing_is_read_before_the_greeting() -> None:
@@ -119,6 +186,19 @@ def test_whose_turn_it_is() -> None:
     ]
 
 
+def test_whose_turn_it_is_in_a_chunk() -> None:
+    dialog = after("mx", False, b"EHLO x\r\n", BEGINNING, b"BDAT 3\r\n")
+    turns = [dialog.awaiting]
+    dialog.answer(smtp_replies.START_CONTENT)
+    for octets in (b"", b"a", b"\r", b"\n", b"BDAT 2 LAST\r\n", b"\r\n"):
+        dialog.receive(octets)
+        while dialog.next_event() not in (NEED_DATA, PAUSED):
+            pass
+        turns.append(dialog.awaiting)
+    answer, command, start, content = Awaiting.ANSWER, Awaiting.COMMAND, Awaiting.CONTENT_START, Awaiting.CONTENT
+    assert turns == [answer, start, content, content, command, start, answer]
+
+
 def after(role: str, tls: bool, *lines: bytes) -> Dialog:
     peer = shell(role, tls)
     for line in lines[:-1]:
@@ -141,6 +221,11 @@ def test_our_own_bugs_are_told() -> None:
         dialog.greet(Reply(220, "", ("hello",)))
     with pytest.raises(LocalProtocolError):
         after("mx", False, b"EHLO x\r\n").answer(Reply(250, "", ("accept_hello makes this one",)))
+    content = after("mx", False, b"EHLO x\r\n", BEGINNING, b"BDAT 0 LAST\r\n")
+    content.answer(smtp_replies.START_CONTENT)
+    assert content.next_event() == ContentEnd(None)
+    with pytest.raises(LocalProtocolError):
+        content.answer_each([smtp_replies.OK, smtp_replies.OK])
     with pytest.raises(LocalProtocolError):
         after("mx", False, b"EHLO x\r\n", MESSAGE).answer(Reply(354, "", ("to MAIL",)))
     tls = after("mx", False, b"EHLO x\r\n", b"STARTTLS\r\n")
@@ -155,6 +240,7 @@ def test_after_the_end_nothing_matters() -> None:
     dialog.close(smtp_replies.SHUTTING_DOWN)
     dialog.accept_hello(0.0)
     dialog.answer(smtp_replies.LOCAL_TROUBLE)
+    dialog.answer_each([smtp_replies.LOCAL_TROUBLE])
     dialog.close(smtp_replies.TIMED_OUT)
     dialog.receive(b"NOOP\r\n")
     assert dialog.output() == smtp_replies.SHUTTING_DOWN.octets()
