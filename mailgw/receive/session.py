@@ -259,6 +259,10 @@ class Session:
         """Where responsibility passes (RFC 5321 s6.1): the 250 is returned after the durable commit alone."""
         try:
             transaction.end_content()
+            if transaction.fault is not None:
+                return self.reject(
+                    Stage.CONTENT, Verdict("content", "", transaction.fault), transaction.reverse_path
+                )
             facts = Facts(self.client, transaction.reverse_path, None, transaction.header)
             verdict = await self._factory.chain.judge(Stage.CONTENT, facts)
             if verdict.reply is not None:

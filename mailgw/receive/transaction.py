@@ -21,7 +21,10 @@ from mailgw.mail.header import (
 from mailgw.mail.message import Arrival, Claim, Destination
 from mailgw.mail.parameters import NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 from mailgw.mail.ports import Draft, WallClock
+from mailgw.mail.reply import Reply
 from mailgw.receive.settings import Intake
+from mailgw.wire import smtp_replies
+from mailgw.wire.content import is_lines
 
 # The first line of a message in an mbox file, perhaps quoted once more on its way.
 _MBOX_FROM = re.compile(rb">*From [^\r\n]*\r\n")
@@ -39,6 +42,9 @@ class Accepted:
 class Transaction:
     """Mutable; lives from MAIL to the answer after content, RSET, or the connection's end.
 
+    ``fault`` says what is wrong with the header, once the content is complete.  The dialog passes BINARYMIME as it
+    comes (RFC 3030 s3), but fields are lines everywhere: a bare LF in one is another field to somebody.
+
     ``discard`` may be called at any time; a commit under way then still ends, and its message stays queued
     (the client may not have seen the 250 and may repeat it: RFC 5321 s6.1).
     """
@@ -55,6 +61,7 @@ class Transaction:
         self.reverse_path = reverse_path
         self.started = started
         self.header = b""
+        self.fault: Reply | None = None
         self._body_type = body_type
         self._parameters = parameters
         self._intake = intake
@@ -156,6 +163,8 @@ class Transaction:
             end += len(b"X-Mailbox-Line: ")
         has_header = starts_with_field(content)
         self.header = content[:end] if has_header else b""
+        if self._body_type is BodyType.BINARY and not is_lines(self.header):
+            self.fault = smtp_replies.BARE_CONTENT
         self._draft.write(self._top(has_header or content.startswith(b"\r\n")) + content)
 
     def _top(self, has_header: bool) -> bytes:

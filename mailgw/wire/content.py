@@ -32,6 +32,12 @@ class ContentFault(enum.Enum):
 _ORDER = {fault: place for place, fault in enumerate(ContentFault)}
 
 
+def is_lines(octets: bytes) -> bool:
+    """Whether there is no NUL, and no CR or LF that is not the one half of a CRLF."""
+    pairs = octets.count(b"\r\n")
+    return octets.count(b"\n") == pairs and octets.count(b"\r") == pairs and b"\0" not in octets
+
+
 class BareLineEnds(enum.Enum):
     """What becomes of a lone CR or LF in content."""
 

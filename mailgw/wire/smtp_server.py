@@ -524,9 +524,7 @@ class Dialog(Turns):
         settings = self._settings
         words = ["PIPELINING", f"SIZE {settings.message_octets}", "8BITMIME", "ENHANCEDSTATUSCODES"]
         if "CHUNKING" in settings.extensions:
-            words.append("CHUNKING")
-            if "BINARYMIME" in settings.extensions:  # RFC 3030 s3: never without CHUNKING
-                words.append("BINARYMIME")
+            words += ["CHUNKING", "BINARYMIME"] if "BINARYMIME" in settings.extensions else ["CHUNKING"]
         if "LIMITS" in settings.extensions:
             # RFC 9422 s3
             messages = [] if settings.messages is None else [f"MAILMAX={settings.messages}"]

@@ -84,8 +84,14 @@ class Bench:
         threads: Any = self.threads
         self.backend = MaildirBackend(settings, maildirs, accounts, threads, threads)
 
-    def deliver(self, content: Octets, recipients: Sequence[Mailbox], sender: Mailbox | None = BOB) -> "Attempt":
-        message = Message("Q1", sender, BodyType.EIGHT_BIT, 1.0, content)
+    def deliver(
+        self,
+        content: Octets,
+        recipients: Sequence[Mailbox],
+        sender: Mailbox | None = BOB,
+        body_type: BodyType = BodyType.EIGHT_BIT,
+    ) -> "Attempt":
+        message = Message("Q1", sender, body_type, 1.0, content)
         return Attempt(Deferred.fromCoroutine(self.backend.deliver(message, recipients)))
 
     def refusal(self, recipient: Mailbox) -> str:
@@ -155,6 +161,14 @@ def test_a_large_message_is_stored_the_same(bench: Bench, chunk: int) -> None:
     assert all(outcome.is_delivered for outcome in outcomes.values())
     assert bench.new("alice") == [FIELDS + STORED]
     assert bench.new("bob") == [FIELDS.replace(b"To: alice", b"To: bob") + STORED]
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_binary_content_is_stored_octet_by_octet(bench: Bench, in_memory: bool) -> None:
+    octets = b"Subject: x\r\n\r\n\0\n\r\r\n"
+    content = Octets(octets[:13], octets[13:], in_memory=in_memory)
+    assert bench.deliver(content, [ALICE], body_type=BodyType.BINARY).outcomes[ALICE].is_delivered
+    assert bench.new("alice") == [FIELDS + octets]
 
 
 def test_each_recipient_gets_a_copy_of_their_own(bench: Bench) -> None:

@@ -1,20 +1,22 @@
 """The session on a fake transport: order, responsibility, trouble, time limits."""
 
+import attrs
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
-from mailgw.mail.envelope import Role
+from mailgw.mail.envelope import BodyType, Role
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Query
 from mailgw.mail.reply import Reply
 from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule
 from mailgw.policy.verdict import Stage
+from mailgw.wire.content import BareLineEnds
 from tests.conftest import LoggedFailures
 from tests.driving import result_of
-from tests.receive.listening import Listener, Objects, Session
+from tests.receive.listening import CONTENT_RULES, Listener, Objects, Session
 
 RELAYING = IPv4Address("TCP", "198.51.100.7", 4711)
 ENVELOPE = ("EHLO client.test", "MAIL FROM:<a@client.test>", "RCPT TO:<bob@example.org>")
@@ -352,6 +354,100 @@ def test_a_stop_has_a_limit() -> None:
     Deferred.fromCoroutine(listener.sessions.end(listener.clock, 30.0))
     listener.clock.advance(31)
     assert session.transport.aborting
+
+
+def test_a_message_may_come_in_chunks() -> None:
+    listener, session = start()
+    session.say(*ENVELOPE)
+    assert session.send(b"BDAT 13\r\nSubject: hi\r\n") == "250 2.0.0 13 octets received\r\n"
+    said = session.send(b"BDAT 4\r\n\r\n.xBDAT 2 LAST\r\n\r\n")
+    assert [line[:9] for line in said.splitlines()] == ["250 2.0.0", "250 2.0.0"]
+    [content] = listener.stored()
+    assert content.endswith(b"Subject: hi\r\n\r\n.x\r\n")
+    assert listener.journal.names() == ["connected", "queued"]
+
+
+@pytest.mark.parametrize("end", [b"RSET\r\n", b"EHLO x\r\n", b"QUIT\r\n", b""])
+def test_half_of_a_message_in_chunks_leaves_nothing(end: bytes) -> None:
+    listener, session = start()
+    session.say(*ENVELOPE)
+    session.send(b"BDAT 13\r\nSubject: hi\r\n" + end)
+    session.lose()
+    assert listener.stored() == []
+    assert "queued" not in listener.journal.names()
+
+
+def test_a_refused_chunk_is_in_the_journal_and_its_transaction_over() -> None:
+    listener, session = start()
+    session.say(*ENVELOPE)
+    assert session.send(b"BDAT 4\r\nhi\n!")[:9] == "550 5.6.0"
+    assert session.send(b"BDAT 2 LAST\r\n\r\n")[:9] == "503 5.5.1"
+    assert listener.journal.names() == ["connected", "rejected"]
+    assert session.codes(*ENVELOPE[1:], "DATA") == ["250", "250", "354"]
+    assert session.codes("hi", ".") == ["250"]
+    assert len(listener.stored()) == 1
+
+
+def test_a_spool_without_room_refuses_the_first_chunk_behind_its_octets() -> None:
+    listener, session = start()
+    session.say(*ENVELOPE)
+
+    def draft() -> None:
+        raise TemporaryFault("full", Reply(452, "4.3.1", ("No room",)))
+
+    listener.intake.draft = draft  # type: ignore[assignment, method-assign] # as a full disk would have it
+    assert session.send(b"BDAT 6\r\nQUI") == ""
+    assert session.send(b"T\r\nNOOP\r\n") == "452 4.3.1 No room\r\n250 2.0.0 OK\r\n"
+
+
+def test_silence_in_a_chunk_is_ended_sooner() -> None:
+    listener, session = start()
+    session.say(*ENVELOPE)
+    session.send(b"BDAT 13\r\nSubject")
+    listener.clock.advance(179)
+    assert session.take() == ""
+    listener.clock.advance(2)
+    assert session.take().startswith("421 4.4.2")
+    assert session.transport.disconnecting
+
+
+@pytest.mark.parametrize(("octets", "code"), [
+    (b"Subject: x\r\n\r\n\0\n\r\xff", "250"),
+    (b"\0\n\r\xff", "250"),  # no header at all
+    (b"Subject: x\nBcc: y\r\n\r\nz", "550"),
+    (b"Subject: \0\r\n\r\nz", "550"),
+    (b"Subject: x\ry", "550"),
+])
+def test_binary_content_has_a_header_of_lines(octets: bytes, code: str) -> None:
+    listener, session = start()
+    session.say(ENVELOPE[0], "MAIL FROM:<a@client.test> BODY=BINARYMIME", ENVELOPE[2])
+    assert session.send(b"BDAT %d LAST\r\n%b" % (len(octets), octets))[:3] == code
+    assert [content.endswith(octets) for content in listener.stored()] == [True] * (code == "250")
+    if code == "250":
+        [claim] = listener.intake.claims
+        assert claim.message.body_type is BodyType.BINARY
+
+
+@pytest.mark.parametrize("split", [1, 3, 100])
+def test_bare_line_ends_are_stored_as_line_ends_where_that_is_wanted(split: int) -> None:
+    listener = Listener(content=attrs.evolve(CONTENT_RULES, bare_line_ends=BareLineEnds.NORMALISE))
+    _, session = start(listener)
+    session.say(*ENVELOPE, "DATA")
+    octets = b"Subject: hi\n\none\n.\nMAIL FROM:<smuggled@client.test>\r\n.\r\n"
+    said = "".join(session.send(octets[i:i + split]) for i in range(0, len(octets), split))
+    assert said.count("\r\n") == 1
+    assert said.startswith("250")
+    [content] = listener.stored()
+    assert content.endswith(b"Subject: hi\r\n\r\none\r\n.\r\nMAIL FROM:<smuggled@client.test>\r\n")
+
+
+@pytest.mark.parametrize(("limit", "code"), [(15, "250"), (14, "552")])
+def test_the_header_has_a_limit(limit: int, code: str) -> None:
+    listener = Listener(content=attrs.evolve(CONTENT_RULES, header_octets=limit))
+    _, session = start(listener)
+    session.say(*ENVELOPE, "DATA")
+    assert session.codes("Subject: hi", "", "a long, long body", ".") == [code]
+    assert len(listener.stored()) == (code == "250")
 
 
 def test_lmtp_answers_for_each_recipient() -> None:
