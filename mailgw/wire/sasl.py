@@ -163,7 +163,7 @@ class External(Exchange):
 
 def decode_base64(line: bytes) -> bytes | None:
     """A response as it stands on the wire, decoded strictly, or None where it is no base64 (RFC 4954 s4)."""
-    if len(line) % 4:
+    if len(line) % 4 or line.endswith(b"==="):
         return None  # strict_mode lets padding pass that follows a whole group
     try:
         return binascii.a2b_base64(line, strict_mode=True)

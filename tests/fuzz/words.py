@@ -1,0 +1,27 @@
+"""Words of the protocols, which no fuzzer finds by chance; the engine puts them into inputs."""
+
+WORDS = (
+    "EHLO ", "HELO ", "LHLO ", "MAIL FROM:<", "RCPT TO:<", "FROM:<", "TO:<", "DATA\r\n", "BDAT ", " LAST\r\n",
+    "RSET\r\n", "QUIT\r\n",
+    "NOOP\r\n", "VRFY ", "STARTTLS\r\n", "AUTH ", "XCLIENT ", "\r\n", "\r\n.\r\n", "\n.\n", "\r.\r", "\r\n..", "\0",
+    "a@b.test>", "<>", "postmaster", "@a.test:", "[192.0.2.1]", "[IPv6:2001:db8::1]", '"a b"@c.test', "xn--",
+    "ü", "\u200d", " SIZE=", " BODY=8BITMIME", " BODY=BINARYMIME", " BODY=7BIT", " SMTPUTF8", " AUTH=<>", " RET=FULL",
+    " RET=HDRS", " ENVID=", " REQUIRETLS", " MT-PRIORITY=", " BY=", ";R", ";N", ";NT", " HOLDFOR=", " HOLDUNTIL=",
+    "2027-01-15T08:30:00Z", "2027-01-15T09:30:00+01:00", " NOTIFY=", "NEVER", "SUCCESS", "FAILURE", "DELAY",
+    " ORCPT=rfc822;", "utf-8;", "\\x{", "+2B", "+0D+0A", "999999999", "18446744073709551616",
+    "PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "OAUTHBEARER", "XOAUTH2", "EXTERNAL", "n,,n=", "y,,n=",
+    "p=tls-exporter,,", ",r=", ",p=", ",c=", "biws", "auth=Bearer ", "\1", "user=", "alice", "secret",
+    "220 ", "221 ", "250 ", "250-", "334 ", "354 ", "421 ", "450 4.2.0 ", "451 ", "452 4.5.3 ", "501 ", "503 ", "535 ",
+    "550 5.1.1 ", "552 5.5.3 ", "554 ", "PIPELINING\r\n", "SIZE 1000\r\n", "8BITMIME\r\n", "CHUNKING\r\n", "DSN\r\n",
+    "AUTH PLAIN LOGIN\r\n", "AUTH=PLAIN\r\n", "STARTTLS\r\n", "SMTPUTF8\r\n", "REQUIRETLS\r\n", "LIMITS RCPTMAX=1\r\n",
+    "BINARYMIME\r\n", "PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN", "\r\n\r\n\0\r\nQUIT\n",
+)
+
+
+def dictionary() -> str:
+    """In libFuzzer's format."""
+    lines = []
+    for word in WORDS:
+        escaped = "".join(chr(o) if 32 < o < 127 and chr(o) not in '"\\' else f"\\x{o:02X}" for o in word.encode())
+        lines.append(f'"{escaped}"\n')
+    return "".join(lines)
