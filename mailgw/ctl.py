@@ -23,7 +23,7 @@ from typing import Any
 import mailgw
 from mailgw import doctor
 from mailgw.config.where import DEFAULT_FILE, config_faults, own_state, state_of
-from mailgw.mail.address import Mailbox, parse_mailbox
+from mailgw.mail.address import Mailbox, parse_domain, parse_mailbox
 from mailgw.mail.errors import ConfigError, TemporaryFault
 
 ANSWER_SECONDS = 60.0
@@ -493,9 +493,13 @@ def _queue_action(
 
 def _add_filters(action: argparse.ArgumentParser) -> None:
     filters = action.add_argument_group("which; all that is given must match")
-    filters.add_argument("--sender", metavar="ADDRESS", dest="where_sender", help='"" is the null path of bounces')
-    filters.add_argument("--recipient", metavar="ADDRESS", dest="where_recipient")
-    filters.add_argument("--domain", metavar="NAME", dest="where_domain", help="the recipient's")
+    filters.add_argument(
+        "--sender", type=_as_queued, metavar="ADDRESS", dest="where_sender", help='"" is the null path of bounces'
+    )
+    filters.add_argument("--recipient", type=_as_queued, metavar="ADDRESS", dest="where_recipient")
+    filters.add_argument(
+        "--domain", type=_domain_as_queued, metavar="NAME", dest="where_domain", help="the recipient's"
+    )
     filters.add_argument("--lane", metavar="LANE", dest="where_lane", help="backend, or backend/domain")
     for state, words in (
         ("held", "undeliverable, kept for you"),
@@ -503,6 +507,16 @@ def _add_filters(action: argparse.ArgumentParser) -> None:
         ("active", "being tried now, or next in line for its destination"),
     ):
         filters.add_argument(f"--{state}", dest="where_state", action="store_const", const=state, help=words)
+
+
+def _as_queued(word: str) -> str:
+    """An address as the queue has it: its domain as A-labels.  What is none finds what a newer version may have."""
+    mailbox = parse_mailbox(word)
+    return word if mailbox is None else str(mailbox)
+
+
+def _domain_as_queued(word: str) -> str:
+    return parse_domain(word) or word
 
 
 def _address(word: str) -> Mailbox:

@@ -266,6 +266,10 @@ async def test_a_running_gateway_is_told(running: Running, capsys: Output) -> No
     assert capsys.readouterr().out == "2 recipients will be tried now\n"
     last = running.spool.retried[-1]
     assert (last.domain, last.state, last.sender, last.lane) == ("example.org", "held", "", None)
+    await run("queue", "retry", "--state", "state", "--domain", "Müller.example", "--recipient", "grün@müller.example")
+    last = running.spool.retried[-1]
+    assert (last.domain, last.recipient) == ("xn--mller-kva.example", "grün@xn--mller-kva.example")
+    capsys.readouterr()
     assert await run("queue", "remove", "Q1", "Q9", "--state", "state") == 1
     said = capsys.readouterr()
     assert (said.out, said.err) == ("1 recipient removed\n", "mailgw: not in the queue: Q9\n")
