@@ -67,7 +67,9 @@ class ListenSettings:
 @attrs.frozen
 class LimitSettings:
     """``message_octets`` is what EHLO says as SIZE; ``chunk_octets`` of one BDAT; ``content``'s own limits and rules;
-    ``recipients`` per message; ``hold_seconds`` that FUTURERELEASE may hold one; ``errors`` per session, then 421;
+    ``recipients`` per message; ``hold_seconds`` that FUTURERELEASE may hold one; ``messages_per_session``;
+    ``command_line_octets`` with CRLF;
+    ``errors`` per session, then 421, ``quick_errors`` of them without a delay; ``idle_commands`` between two messages;
     ``sessions`` at once over all listeners, then 421; ``counters`` for each address, network and login;
     ``lockout`` against guessing;
     ``reserve_octets`` of free space that mail never touches;
@@ -79,7 +81,11 @@ class LimitSettings:
     content: ContentRules
     recipients: int
     hold_seconds: int
+    command_line_octets: int
+    messages_per_session: int
     errors: int
+    quick_errors: int
+    idle_commands: int
     sessions: int
     counters: CounterSettings
     lockout: LockoutSettings

@@ -127,6 +127,14 @@ def line_size(value: object) -> int:
     return octets
 
 
+def command_line(value: object) -> int:
+    """Octets, from RFC 5321 s4.5.3.1.4's 512."""
+    octets = size(value)
+    if octets < 512:
+        raise ValueError(f"expected 512 octets or more (RFC 5321 s4.5.3.1.4), not {said(value)}")
+    return octets
+
+
 def choice(kind: type[E]) -> Callable[[object], E]:
     """One of an enum's words."""
     words = [member.value for member in kind]

@@ -20,9 +20,6 @@ from mailgw.receive.proxied import ProxiedProtocol
 from mailgw.receive.settings import Intake, Logins, ReceiveSettings
 from mailgw.wire.smtp_server import Awaiting, DialogSettings
 
-# RFC 5321 s4.5.3.1.4 says 512.  What is offered adds to MAIL 26 (SIZE), 17 (BODY), 500 (AUTH), 8 and 107 (RET, ENVID),
-# 10 (SMTPUTF8), 11 (REQUIRETLS), 15 (MT-PRIORITY), 17 (BY) and 34 (HOLDUNTIL), to RCPT 28 and 507 (NOTIFY, ORCPT).
-COMMAND_LINE_OCTETS = 2048
 # RFC 4954 s4
 AUTH_LINE_OCTETS = 12288
 EXTENSIONS: frozenset[str] = frozenset({
@@ -135,18 +132,21 @@ class EsmtpFactory(SMTPFactory):
             message_octets=settings.message_octets,
             recipients=settings.recipients,
             offers_starttls=settings.tls is not None,
-            command_line_octets=COMMAND_LINE_OCTETS,
+            command_line_octets=settings.command_line_octets,
             auth_line_octets=AUTH_LINE_OCTETS,
             errors_per_session=settings.errors,
             extensions=SUBMISSION_EXTENSIONS if settings.role.is_submission else EXTENSIONS,
             content=settings.content,
             chunk_octets=settings.chunk_octets,
-            messages=None,
+            messages=settings.messages_per_session,
+            quick_errors=settings.quick_errors,
+            idle_commands=settings.idle_commands,
             hold_seconds=settings.hold_seconds,
         )
         limits = settings.time_limits
         self.time_limits = {
             Awaiting.ANSWER: ANSWER_SECONDS,
+            Awaiting.PENALTY: limits.command,  # ours is much shorter
             Awaiting.COMMAND: limits.command,
             Awaiting.CREDENTIALS: limits.command,
             Awaiting.CONTENT_START: limits.data_block,

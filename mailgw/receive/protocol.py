@@ -103,6 +103,7 @@ class EsmtpProtocol(Protocol):
         self._dialog = Dialog(factory.dialog_settings, tls=factory.settings.role is Role.SUBMISSIONS)
         self._timer: IDelayedCall | None = None
         self._greeting: IDelayedCall | None = None
+        self._penalty: IDelayedCall | None = None
         self._began = self._heard = self._clock.seconds()
         self._pace = Pace(factory.settings.time_limits, self._began)
         self._task: Deferred[Reply | ScramKeys] | None = None
@@ -151,7 +152,7 @@ class EsmtpProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
-        for timer in (self._timer, self._greeting):
+        for timer in (self._timer, self._greeting, self._penalty):
             if timer is not None and timer.active():
                 timer.cancel()
         self._session.drop_transaction()
@@ -195,6 +196,7 @@ class EsmtpProtocol(Protocol):
     def resumeProducing(self) -> None:
         self._unread = False
         self._regulate()
+        self._pump()
 
     def stopProducing(self) -> None:
         """The connection is going; ``connectionLost`` follows."""
@@ -269,6 +271,10 @@ class EsmtpProtocol(Protocol):
         try:
             while True:
                 event = self._dialog.next_event()
+                if event is PAUSED and self._dialog.has_much_to_say:
+                    self._send()
+                    if not self._unread:
+                        continue  # else when the client has read it
                 if event is NEED_DATA or event is PAUSED:
                     break
                 self._take(event)
@@ -353,15 +359,13 @@ class EsmtpProtocol(Protocol):
         dialog = self._dialog
         if self._lost or self._pumping:
             return
+        if dialog.awaiting is Awaiting.PENALTY and self._serve_penalty():
+            return
         if self._session.is_leaving and self._session.transaction is None and dialog.awaiting is Awaiting.COMMAND:
             if self._session.why == "lost":
                 self._session.why = "shutdown"
             dialog.close(smtp_replies.SHUTTING_DOWN)
-        octets = dialog.output()
-        if octets:
-            # What is half of a command or an answer to nobody does not show that somebody is there: our words do.
-            self._heard = self._clock.seconds()
-            send(self.transport, octets)
+        self._send()
         if dialog.is_closing:
             self._close()
             return
@@ -373,6 +377,27 @@ class EsmtpProtocol(Protocol):
         deadline = min(self._heard + self._limits[dialog.awaiting], self._pace.deadline)
         if self._timer is not None and deadline < self._timer.getTime():
             self._set_timer(max(0.0, deadline - self._clock.seconds()))
+
+    def _send(self) -> None:
+        octets = self._dialog.output()
+        if octets:
+            # What is half of a command or an answer to nobody does not show that somebody is there: our words do.
+            self._heard = self._clock.seconds()
+            send(self.transport, octets)
+
+    def _serve_penalty(self) -> bool:
+        """Who errs often waits for our words, and is not read meanwhile; whether he has to wait."""
+        if self._penalty is None:
+            self._penalty = self._clock.callLater(self.factory.settings.time_limits.error_delay, self._go_on)
+            self._paused = True
+            self._regulate()
+        return self._penalty.active()
+
+    def _go_on(self) -> None:
+        self._penalty = None
+        self._dialog.go_on()
+        self._send()
+        self._pump()
 
     def _close(self) -> None:
         if self._closed:
@@ -405,13 +430,13 @@ class EsmtpProtocol(Protocol):
         awaiting = Awaiting.HANDSHAKE if self._in_handshake else self._dialog.awaiting
         now = self._clock.seconds()
         left = self._heard + self._limits[awaiting] - now
-        if awaiting is not Awaiting.ANSWER:
+        if awaiting is not Awaiting.ANSWER and awaiting is not Awaiting.PENALTY:
             left = min(left, self._pace.left(now))
         if left > 0.001:
             self._timer = self._clock.callLater(left, self._time_is_up)
             return
         self._timer = self._clock.callLater(self._limits[Awaiting.NOTHING], self._time_is_up)
-        if awaiting is Awaiting.ANSWER:
+        if awaiting is Awaiting.ANSWER or awaiting is Awaiting.PENALTY:
             if self._task is not None and not self._session.is_committing:
                 self._task.cancel()
             self._heard = self._clock.seconds()

@@ -27,12 +27,13 @@ class TimeLimits:
     proxy_header: float  # the whole of it; a proxy sends it in its first segment (proxy-protocol.txt s2: at least 3 s)
     transaction: float  # from one message to the end of the next, however busy it looks ...
     octets_per_second: float  # ... and more for content, at this rate
+    error_delay: float        # before the answer to each error beyond the quick ones
     greeting_delay: float     # who talks before the greeting of mx is no mail server; 0 for no such test
 
 
 RFC_TIME_LIMITS = TimeLimits(
     command=300.0, data_block=180.0, handshake=60.0, closing=10.0, proxy_header=5.0, transaction=1800.0,
-    octets_per_second=1024.0, greeting_delay=0.0,
+    octets_per_second=1024.0, error_delay=1.0, greeting_delay=0.0,
 )
 
 
@@ -54,7 +55,11 @@ class ReceiveSettings:
     content: ContentRules
     recipients: int
     hold_seconds: int
+    messages_per_session: int
+    command_line_octets: int
     errors: int
+    quick_errors: int
+    idle_commands: int
     postmaster: Mailbox
     time_limits: TimeLimits
     trusted_clients: Sequence[IPv4Network | IPv6Network]

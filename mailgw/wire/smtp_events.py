@@ -26,6 +26,8 @@ class DialogSettings:
     that this listener offers beside those (SMTPUTF8, DSN ...): a word or a parameter whose keyword is not among
     them is unknown here.  ``content`` says what content must keep to, and ``chunk_octets`` how much one BDAT may
     bring.  ``messages`` is how many one session may bring, None for any number: EHLO says so (RFC 9422).
+    The first ``quick_errors`` are answered at once, others after a penalty.  ``idle_commands`` that bring no message
+    forward may come between two messages; more of them are errors.
     ``hold_seconds`` is the longest time that FUTURERELEASE announces.
     """
 
@@ -41,6 +43,8 @@ class DialogSettings:
     content: ContentRules
     chunk_octets: int
     messages: int | None
+    quick_errors: int
+    idle_commands: int
     hold_seconds: int
 
 
@@ -158,7 +162,7 @@ class Signal(enum.Enum):
     """Why there is no event now."""
 
     NEED_DATA = "need data"  # the client's turn: ``receive`` more
-    PAUSED = "paused"        # our turn: an answer is owed, or TLS is to start
+    PAUSED = "paused"        # our turn: an answer is owed, TLS is to start, a penalty runs, or output waits
 
 
 NEED_DATA: Final = Signal.NEED_DATA
@@ -173,5 +177,6 @@ class Awaiting(enum.Enum):
     CREDENTIALS = "credentials"      # an AUTH exchange's next line; as for a command
     CONTENT_START = "content start"  # 354 was said, nothing came yet; 2 minutes
     CONTENT = "content"              # 3 minutes between two reads
+    PENALTY = "penalty"              # ours: the client erred too often; ``go_on`` when it has waited
     HANDSHAKE = "handshake"          # 220 was said to STARTTLS
     NOTHING = "nothing"              # over: send the output and close

@@ -69,6 +69,7 @@ AUTH_LINE_TOO_LONG: Final = Reply(500, "5.5.6", ("Authentication exchange line i
 
 # --- last words ------------------------------------------------------------------------------------
 TOO_MANY_ERRORS: Final = Reply(421, "4.7.0", ("Too many errors, closing the connection",))
+TOO_MANY_MESSAGES: Final = Reply(421, "4.7.0", ("Too many messages in one session; send the rest in another",))
 ENDLESS_LINE: Final = Reply(421, "4.7.0", ("A line without an end, closing the connection",))
 NOT_THIS_PROTOCOL: Final = Reply(421, "4.7.0", ("This is a mail server, closing the connection",))
 SENT_BEFORE_TLS: Final = Reply(503, "5.5.1", ("Nothing may follow STARTTLS before its answer",))

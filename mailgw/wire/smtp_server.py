@@ -98,6 +98,8 @@ class Dialog(Turns):
     def next_event(self) -> Event | Signal:
         """The next legal thing that the client did.  What is illegal was answered, and is no event."""
         while True:
+            if self.has_much_to_say and self.awaiting is not Awaiting.NOTHING:
+                return PAUSED
             match self.awaiting:
                 case Awaiting.COMMAND:
                     event = self._next_command()
@@ -105,7 +107,7 @@ class Dialog(Turns):
                     event = self._next_content()
                 case Awaiting.CREDENTIALS:
                     event = self._next_credentials()
-                case Awaiting.ANSWER | Awaiting.HANDSHAKE:
+                case Awaiting.ANSWER | Awaiting.HANDSHAKE | Awaiting.PENALTY:
                     return PAUSED
                 case Awaiting.NOTHING:
                     event, self._last = self._last or NEED_DATA, None
@@ -145,8 +147,7 @@ class Dialog(Turns):
             self._say(reply)
             self._end()
         elif owed is Rcpt:
-            self._recipients += positive
-            self._say(reply)
+            self._answer_rcpt(reply)
         elif owed is Mail:
             self._in_transaction = positive
             self._say(reply)
@@ -218,6 +219,8 @@ class Dialog(Turns):
             if verb in _FOREIGN:
                 return self._expel(replies.NOT_THIS_PROTOCOL)
             return self._refuse(replies.UNKNOWN_COMMAND)
+        if verb in _IDLE and self._conduct.idle() and (expelled := self._count_error()):
+            return expelled
         # RFC 5321 s4.1.1: white space at the end is tolerated.
         return command(self, argument.strip(b" \t"))
 
@@ -302,6 +305,8 @@ class Dialog(Turns):
         return self._log_in(self._login.begin(argument))
 
     def _mail(self, argument: bytes) -> Event | None:
+        if not self._conduct.begin_mail():
+            return self._expel(replies.TOO_MANY_MESSAGES)
         if not self._introduced:
             return self._refuse(replies.HELLO_FIRST)
         if self._login_required and not self._login.is_done:
@@ -419,9 +424,9 @@ class Dialog(Turns):
             incoming.is_open = False
             incoming.is_spoiled = True
         else:
-            self._drop_transaction()
             if answers[0].is_positive:
-                self._errors = 0  # a long and useful session may err now and then
+                self._conduct.deliver(self._recipients)
+            self._drop_transaction()
 
     def _answers(self) -> int:
         """How many replies the end of this content, or chunk, wants."""
@@ -429,6 +434,16 @@ class Dialog(Turns):
         assert incoming is not None
         # RFC 2033 s4.2: one for each recipient that was accepted; RFC 3030 s2: behind the last chunk.
         return self._recipients if self._settings.role is Role.LMTP and incoming.is_complete else 1
+
+    def _answer_rcpt(self, reply: Reply) -> None:
+        if reply.is_positive:
+            self._recipients += 1
+        elif reply.is_permanent and self._settings.role is not Role.LMTP:
+            self._conduct.be_refused()
+            self._last = self._bear()
+            if self._last is not None:
+                return
+        self._say(reply)
 
     def _answer_data(self, reply: Reply) -> None:
         incoming = self._incoming
@@ -560,5 +575,8 @@ _COMMANDS: Final[Mapping[bytes, Callable[[Dialog, bytes], Event | None]]] = {
     b"SAML": Dialog._not_implemented,
     b"TURN": Dialog._not_implemented,
 }
+
+# They may come as often as they like, and bring no message forward.
+_IDLE: Final = frozenset({b"EHLO", b"HELO", b"LHLO", b"RSET", b"NOOP", b"HELP", b"VRFY"})
 
 _FOREIGN: Final = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT"})

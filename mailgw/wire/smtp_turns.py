@@ -3,6 +3,8 @@
 Rules:
     While an answer is owed nothing more is looked at, so pipelined commands are answered in their order.
     After the end of a session nothing is said and nothing is taken.
+    While much that was said waits for ``output``, nothing more is looked at: short commands have long answers.
+    After an error of one who errs often nothing is looked at before ``go_on``.
 """
 
 from collections.abc import Mapping
@@ -12,6 +14,7 @@ from mailgw.mail.errors import LocalProtocolError
 from mailgw.mail.reply import Reply
 from mailgw.wire import smtp_replies as replies
 from mailgw.wire.lines import LineFault, LineReader
+from mailgw.wire.smtp_conduct import Conduct
 from mailgw.wire.smtp_events import (
     Awaiting,
     ContentEnd,
@@ -28,6 +31,9 @@ from mailgw.wire.smtp_events import (
     StartTls,
 )
 
+# As much as one read may be.
+OUTPUT_OCTETS: Final = 65536
+
 
 class Turns:
     """Not re-entrant; calls in a forbidden order raise ``LocalProtocolError``."""
@@ -37,11 +43,12 @@ class Turns:
         self._settings = settings
         self._lines = LineReader()
         self._output: list[bytes] = []
+        self._output_octets = 0
         self._owed: type[Owed] | None = None
         self._last: Event | None = None  # how an answer of ours ended the session
         self._greeted = False
         self._turned_away = False  # by a 554 greeting
-        self._errors = 0
+        self._conduct = Conduct(settings)
 
     @property
     def is_closing(self) -> bool:
@@ -90,7 +97,18 @@ class Turns:
         """Take the octets to send, b"" where there are none; what was taken is not given again."""
         octets = b"".join(self._output)
         self._output.clear()
+        self._output_octets = 0
         return octets
+
+    @property
+    def has_much_to_say(self) -> bool:
+        """Take ``output`` before anything more is looked at."""
+        return self._output_octets > OUTPUT_OCTETS
+
+    def go_on(self) -> None:
+        """The penalty was served (``Awaiting.PENALTY``): send ``output`` and ask for events again."""
+        if self.awaiting is Awaiting.PENALTY:
+            self.awaiting = Awaiting.COMMAND
 
     # --- below -----------------------------------------------------------------------------------------
 
@@ -104,7 +122,9 @@ class Turns:
         return owed
 
     def _say(self, reply: Reply) -> None:
-        self._output.append(reply.octets())
+        octets = reply.octets()
+        self._output_octets += len(octets)
+        self._output.append(octets)
 
     def _owe(self, event: Owed) -> Event:
         self._owed = type(event)
@@ -129,9 +149,15 @@ class Turns:
         return expelled
 
     def _count_error(self) -> Event | None:
-        self._errors += 1
-        if self._errors > self._settings.errors_per_session:
+        self._conduct.err()
+        return self._bear()
+
+    def _bear(self) -> Event | None:
+        """After an error: the end, a penalty, or nothing."""
+        if self._conduct.is_unbearable:
             return self._expel(replies.TOO_MANY_ERRORS)
+        if self._conduct.is_slowed:
+            self.awaiting = Awaiting.PENALTY
         return None
 
     def _refuse_line(self, fault: LineFault, too_long: Reply) -> Event | None:

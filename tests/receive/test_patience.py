@@ -136,3 +136,90 @@ def test_a_connection_lost_before_the_greeting_leaves_nothing() -> None:
     listener.connect().lose()
     assert listener.clock.getDelayedCalls() == []
     assert len(listener.sessions) == 0
+
+
+# --- penalties --------------------------------------------------------------------------------------------
+
+UNKNOWN = "500 5.5.2 Command not recognized\r\n"
+
+
+def test_an_error_too_many_is_answered_later_and_nothing_is_read_meanwhile() -> None:
+    listener = Listener(quick_errors=1)
+    session = listener.connect()
+    session.take()
+    assert session.say("WAT") == UNKNOWN
+    assert session.say("WAT", "NOOP") == ""
+    assert session.transport.paused
+    assert session.say("NOOP") == "", "one read more may come"
+    listener.clock.advance(0.99)
+    assert session.take() == ""
+    listener.clock.advance(0.01)
+    assert session.take() == UNKNOWN + 2 * "250 2.0.0 OK\r\n"
+    assert not session.transport.paused
+    assert session.say("NOOP") == "250 2.0.0 OK\r\n"
+
+
+def test_each_error_has_a_penalty_of_its_own() -> None:
+    listener = Listener(quick_errors=1)
+    session = listener.connect()
+    session.say(*["WAT"] * 4)
+    said = []
+    for _ in range(3):
+        listener.clock.advance(1.0)
+        said.append(session.take())
+    assert said == [2 * UNKNOWN, UNKNOWN, UNKNOWN]
+
+
+def test_the_last_error_ends_the_session_whatever_waits() -> None:
+    listener = Listener(quick_errors=4)
+    session = listener.connect()
+    session.take()
+    assert session.say(*["WAT"] * 8) == ""
+    listener.clock.advance(1.0)
+    assert session.take() == 5 * UNKNOWN + "421 4.7.0 Too many errors, closing the connection\r\n"
+    assert session.transport.disconnecting
+
+
+def test_a_connection_lost_in_a_penalty_leaves_nothing() -> None:
+    listener = Listener(quick_errors=1)
+    session = listener.connect()
+    session.say("WAT", "WAT")
+    session.lose()
+    assert listener.clock.getDelayedCalls() == []
+    assert len(listener.sessions) == 0
+
+
+def test_a_long_penalty_is_no_silence_of_the_client() -> None:
+    listener = Listener(quick_errors=1, time_limits=attrs.evolve(RFC_TIME_LIMITS, error_delay=400.0))
+    session = listener.connect()
+    session.take()
+    session.say("WAT", "WAT")
+    listener.clock.advance(301.0)
+    assert session.take() == ""
+    listener.clock.advance(99.0)
+    assert session.take() == 2 * UNKNOWN
+
+
+def test_who_does_not_read_his_answers_is_not_answered_further() -> None:
+    listener = Listener()
+    session = listener.connect()
+    session.take()
+    session.say("EHLO c.test", ENVELOPE[1])
+
+    def fill(octets: bytes) -> None:
+        write(octets)
+        session.protocol.pauseProducing()  # what a transport does whose buffer is full
+
+    write = session.transport.write
+    session.transport.write = fill  # type: ignore[method-assign]
+    many = 10_000
+    said = session.say(*["RCPT TO:<x@example.org>"] * many)
+    assert 65536 < len(said) < 65536 + 200
+    assert session.transport.paused
+    answers = 0
+    while said:
+        answers += said.count("\r\n")
+        session.protocol.resumeProducing()
+        said = session.take()
+    assert answers == many
+    assert not session.transport.paused

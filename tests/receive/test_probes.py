@@ -39,7 +39,7 @@ class Wire:
 
 @pytest.mark.parametrize("role", [Role.MX, Role.LMTP, Role.SUBMISSION])
 def test_nothing_is_found(role: Role) -> None:
-    listener = Listener(role)
+    listener = Listener(role, errors=20)
     target = Target(BOB, Mailbox("user", "away.test"), starttls=False, tls=False)
     findings = {probe.name: examine(probe, target, lambda: Wire(listener)) for probe in PROBES}
     weak = {name: f for name, f in findings.items() if f.judgement is Judgement.WEAK}

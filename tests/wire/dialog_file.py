@@ -5,6 +5,7 @@ A file under ``tests/dialogs`` is lines of:
     # a comment, or an empty line
     set role submission         before the first C or S: role, message_octets, recipients, offers_starttls,
                                 command_line_octets, auth_line_octets, errors_per_session, tls, chunk_octets, messages,
+                                quick_errors, idle_commands,
                                 content_line_octets, header_octets, bare_line_ends (refuse, normalise), hold_seconds;
                                 extensions, with the ESMTP keywords that are offered;
                                 mechanisms of AUTH (default: PLAIN LOGIN); bindings, types of channel binding whose
@@ -22,6 +23,7 @@ A file under ``tests/dialogs`` is lines of:
     hold MAIL                   the shell does not answer the next such event ...
     answer CONTENT 250 2.0.0 OK | 550 5.1.1 No    one for each recipient (LMTP)
     release 250 2.1.0 OK        ... before this line; C lines between the two are one read more
+    penalty                     the client was made to wait for what the server just said, and has waited
     tls                         the handshake is done
     close 421 4.4.2 Timeout     the shell ends the session
     closed                      the session is over
@@ -68,6 +70,7 @@ DEFAULTS = {
     "hostname": "mx.example.org", "role": "mx", "message_octets": 1000, "recipients": 3, "offers_starttls": True,
     "command_line_octets": 512, "auth_line_octets": 2000, "errors_per_session": 10,
     "extensions": frozenset(), "chunk_octets": 1000, "messages": None,
+    "quick_errors": 1000, "idle_commands": 1000,
     "content_line_octets": 1000, "header_octets": 1000, "bare_line_ends": "refuse", "hold_seconds": 3600,
 }
 DEFAULT_OFFER = Offer(("PLAIN", "LOGIN"), {})
@@ -76,6 +79,7 @@ NONCE = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
 KEYS = derive_keys(b"pencil", b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096)
 STRANGER = ScramKeys(4096, KEYS.salt, bytes(32), bytes(32))
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
+PAUSES = (Awaiting.ANSWER, Awaiting.HANDSHAKE, Awaiting.PENALTY)
 WORDS = {
     Hello: "HELLO", StartTls: "STARTTLS", KeysOf: "KEYS", Credentials: "AUTH", Mail: "MAIL",
     Rcpt: "RCPT", Data: "DATA", ContentEnd: "CONTENT",
@@ -180,9 +184,12 @@ class Shell:
     def pump(self) -> Signal:
         while True:
             event = self.dialog.next_event()
+            if event is PAUSED and self.dialog.has_much_to_say:
+                self.said += self.dialog.output()
+                continue
             if event is NEED_DATA or event is PAUSED:
                 self.said += self.dialog.output()
-                assert (event is PAUSED) == (self.dialog.awaiting in (Awaiting.ANSWER, Awaiting.HANDSHAKE))
+                assert (event is PAUSED) == (self.dialog.awaiting in PAUSES)
                 return event
             self._see(event)
             word = WORDS.get(type(event), "")
@@ -326,6 +333,10 @@ def run(text: str, by_octet: bool) -> Shell | None:
                 shell.holding = rest
             case "release":
                 shell.release(reply_of(rest))
+            case "penalty":
+                assert shell.dialog.awaiting is Awaiting.PENALTY, where
+                shell.dialog.go_on()
+                shell.pump()
             case "tls":
                 assert shell.dialog.awaits_tls, where
                 shell.dialog.tls_started()
