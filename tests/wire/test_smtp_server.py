@@ -30,6 +30,9 @@ from tests.wire.dialog_file import Shell, describe, settings_of
 COMMANDS = [
     b"EHLO a.example", b"HELO a.example", b"EHLO", b"LHLO b.example", b"MAIL FROM:<a@example.net>",
     b"MAIL FROM:<> SIZE=5 BODY=8BITMIME", b"MAIL FROM:<a> X", b"RCPT TO:<b@example.org>", b"RCPT TO:<Postmaster>",
+    "MAIL FROM:<grün@example.net> SMTPUTF8 RET=HDRS BY=60;R".encode(), b"MAIL FROM:<> REQUIRETLS ENVID=+FF",
+    "RCPT TO:<用户@例子.广告> NOTIFY=NEVER".encode(), b"RCPT TO:<gr\xfcn@example.org>", b"VRFY x SMTPUTF8",
+    b"MAIL FROM:<> HOLDFOR=60 MT-PRIORITY=3", b"RCPT TO:<b@example.org> ORCPT=rfc822;b@example.org",
     b"RCPT TO:<nobody>", b"RSET", b"NOOP", b"HELP", b"VRFY x", b"QUIT", b"AUTH PLAIN AGFsaWNlAHNlY3JldA==",
     b"AUTH LOGIN", b"YWxpY2U=", b"*", b"", b".", b"..", b"x" * 90, b"y" * 1500, b"a\nb", b"a\rb", b"\xff\0", b"text",
 ]
@@ -48,7 +51,9 @@ TALK = st.lists(
 ).map(b"".join)
 
 
-EXTENSIONS = frozenset({"CHUNKING", "BINARYMIME", "LIMITS"})
+EXTENSIONS = frozenset({
+    "CHUNKING", "BINARYMIME", "LIMITS", "SMTPUTF8", "DSN", "REQUIRETLS", "MT-PRIORITY", "DELIVERBY", "FUTURERELEASE",
+})
 
 
 def shell(role: str = "mx", tls: bool = False, **changes: object) -> Shell:
