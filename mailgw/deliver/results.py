@@ -48,8 +48,7 @@ class Results:
         """The settlements where every recipient was served and nobody wants to be told, None where ``judged`` has to
         say; the hot path."""
         recipients = claim.recipients
-        by = claim.message.parameters.deliver_by
-        if by is not None and by.trace:
+        if claim.message.parameters.deliver_by is not None:
             return None
         for queued in recipients:
             outcome = outcomes.get(queued.recipient)
@@ -263,8 +262,10 @@ def _is_to_be_reported(message: Message, queued: QueuedRecipient, outcome: Outco
     if message.reverse_path is None:
         return False  # RFC 3461 s6.1: no notice answers a notice
     by, wanted = message.parameters.deliver_by, queued.parameters
-    # RFC 2852 s4: "T" asks for a report of each relaying, whoever reports later on.
-    if by is not None and by.trace and outcome.relayed and wanted.notify != frozenset():
+    # RFC 2852 s4.1.4: "T" asks for a report of each relaying, whoever reports later on; with mode N one is owed where
+    # the hop does not keep the time.
+    is_traced = by is not None and (by.trace or (by.mode is ByMode.NOTIFY and not outcome.deliver_by))
+    if is_traced and outcome.relayed and wanted.notify != frozenset():
         return True
     return wanted.wants(Notify.SUCCESS) and not outcome.dsn
 

@@ -31,7 +31,8 @@ class Outcome:
     (``"mx1.example.org [192.0.2.1]:25"``, a Maildir's path), ``""`` where nobody did.
 
     Of what was delivered: ``relayed`` says that the hop will hand it on (an SMTP server), not that this is the end of
-    its way (a mailbox, LMTP); ``dsn`` that the hop took the DSN parameters over, and so the reports (RFC 3461 s5.2).
+    its way (a mailbox, LMTP); ``dsn`` that the hop took the DSN parameters over, and so the reports (RFC 3461 s5.2);
+    ``deliver_by`` that it took the time over that a sender may have given (RFC 2852).
     """
 
     permanence: Permanence
@@ -40,15 +41,18 @@ class Outcome:
     hop: str
     relayed: bool = False
     dsn: bool = False
+    deliver_by: bool = False
 
     @property
     def is_delivered(self) -> bool:
         return self.permanence is Permanence.DELIVERED
 
 
-def delivered(reply: Reply, hop: str, relayed: bool = False, dsn: bool = False) -> Outcome:
+def delivered(
+    reply: Reply, hop: str, relayed: bool = False, dsn: bool = False, deliver_by: bool = False
+) -> Outcome:
     """The next hop took responsibility for this recipient."""
-    return Outcome(Permanence.DELIVERED, Scope.RECIPIENT, reply, hop, relayed, dsn)
+    return Outcome(Permanence.DELIVERED, Scope.RECIPIENT, reply, hop, relayed, dsn, deliver_by)
 
 
 def refused(reply: Reply, scope: Scope, hop: str) -> Outcome:

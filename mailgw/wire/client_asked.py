@@ -15,7 +15,7 @@ import attrs
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.outcome import Outcome, Scope, permanent
-from mailgw.mail.parameters import NO_RCPT_PARAMETERS, ByMode, MailParameters, RcptParameters
+from mailgw.mail.parameters import NO_RCPT_PARAMETERS, ByMode, MailParameters, Notify, RcptParameters
 from mailgw.mail.xtext import to_xtext
 from mailgw.wire.client_offer import Offer
 
@@ -64,6 +64,11 @@ def mail_words(offer: Offer, asked: Asked) -> str:
 def rcpt_words(offer: Offer, asked: Asked, recipient: Mailbox) -> str:
     """The parameters of one RCPT, each with a space before it."""
     rcpt = asked.recipients.get(recipient, NO_RCPT_PARAMETERS)
+    by = asked.mail.deliver_by
+    if by is not None and by.mode is ByMode.NOTIFY and not offer.deliver_by and rcpt.notify != frozenset():
+        # RFC 2852 s4.1.4.2: who cannot be told of the time that passes is told of a delay
+        told = frozenset([Notify.FAILURE]) if rcpt.notify is None else rcpt.notify
+        rcpt = attrs.evolve(rcpt, notify=told | {Notify.DELAY})
     if not offer.dsn or rcpt == NO_RCPT_PARAMETERS:
         return ""
     # RFC 3461 s5.2.1: NOTIFY and ORCPT as they came; an ORCPT may be added, with the address that we were given.

@@ -430,7 +430,7 @@ class ClientDialog:
     def _outcome(self, raw: RawReply, scope: Scope) -> Outcome:
         reply = made_reply(raw)
         if raw[0] // 100 == 2 and self.step is Step.END:
-            return delivered(reply, self._hop, not self._settings.lmtp, self.offer.dsn)
+            return delivered(reply, self._hop, not self._settings.lmtp, self.offer.dsn, self.offer.deliver_by)
         return refused(reply, scope, self._hop)
 
     def _trouble(self, raw: RawReply) -> Outcome:

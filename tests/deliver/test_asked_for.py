@@ -245,6 +245,15 @@ def test_trace_tells_of_each_relaying(mode: ByMode) -> None:
     assert [actions(notice) for notice in notices(house).values()] == [["relayed"]]
 
 
+@pytest.mark.parametrize(("keeps_time", "told"), [(False, ["relayed"]), (True, [])])
+def test_mode_n_tells_of_a_hop_that_does_not_keep_the_time(keeps_time: bool, told: list[str]) -> None:
+    relayed = attrs.evolve(RELAYED, dsn=True, deliver_by=keeps_time)
+    house, _ = house_of(relayed, relayed)
+    house.put(BOB, asked=by(1000, ByMode.NOTIFY))
+    house.put(BOB, asked=by(1000, ByMode.NOTIFY), notify=NOBODY)
+    assert [action for notice in notices(house).values() for action in actions(notice)] == told
+
+
 def test_trace_tells_nothing_of_a_mailbox_and_nothing_to_who_wants_nothing() -> None:
     house, _ = house_of(STORED, RELAYED)
     house.put(BOB, asked=by(1000, ByMode.RETURN, trace=True))

@@ -79,6 +79,24 @@ def test_what_rcpt_says(rcpt: RcptParameters, utf8: bool, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("notify", "words", "kept"),
+    [
+        (None, " NOTIFY=FAILURE,DELAY", ""),
+        (frozenset([Notify.SUCCESS]), " NOTIFY=SUCCESS,DELAY", " NOTIFY=SUCCESS"),
+        (frozenset(), " NOTIFY=NEVER", " NOTIFY=NEVER"),
+    ],
+)
+def test_a_hop_that_does_not_keep_the_time_of_mode_n_tells_of_a_delay(
+    notify: frozenset[Notify] | None, words: str, kept: str
+) -> None:
+    mail = MailParameters(deliver_by=DeliverBy(1.0, ByMode.NOTIFY, False))
+    this = asked(mail, {ANN: RcptParameters(notify)})
+    assert rcpt_words(offering(b"DSN"), this, ANN) == f"{words} ORCPT=rfc822;ann@example.org"
+    assert rcpt_words(offering(), this, ANN) == ""
+    assert rcpt_words(offering(b"DSN", b"DELIVERBY"), this, ANN).partition(" ORCPT")[0] == kept
+
+
+@pytest.mark.parametrize(
     ("recipient", "original"),
     [
         (Mailbox("a+b", "example.org"), "rfc822;a+2Bb@example.org"),
