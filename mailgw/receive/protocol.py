@@ -334,7 +334,6 @@ class EsmtpProtocol(Protocol):
     def _fail(self, failure: Failure) -> None:
         """The catch-all: nothing that went wrong with us is ever the client's fault."""
         self._task = None
-        self._session.drop_transaction()
         fault = failure.value
         reply, is_bug = smtp_replies.LOCAL_TROUBLE, False
         if isinstance(fault, TemporaryFault):
@@ -345,11 +344,13 @@ class EsmtpProtocol(Protocol):
             self._session.why = "error"
             log.failure("session {session_id} failed", failure=failure, session_id=self._session.client.session_id)
             self.factory.note(fact.Trouble("session", type(fault).__name__, self._session.client.session_id, ""))
+        is_owed = self._dialog.awaiting is Awaiting.ANSWER
+        if self._lost or is_bug or not is_owed:
+            self._session.drop_transaction()
         if self._lost:
             return
-        is_owed = self._dialog.awaiting is Awaiting.ANSWER
         if is_owed:
-            self._dialog.answer(reply)
+            self._dialog.answer(reply)  # a transaction that was open stays so: one recipient's trouble is no other's
         if is_bug or not is_owed:
             self._dialog.close(_BROKEN)
         self._pump()

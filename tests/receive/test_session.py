@@ -9,7 +9,7 @@ from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType, Role
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.message import Query
+from mailgw.mail.message import Destination, Query
 from mailgw.mail.reply import Reply
 from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule
 from mailgw.policy.verdict import Stage
@@ -386,6 +386,22 @@ def test_a_refused_chunk_is_in_the_journal_and_its_transaction_over() -> None:
     assert session.codes(*ENVELOPE[1:], "DATA") == ["250", "250", "354"]
     assert session.codes("hi", ".") == ["250"]
     assert len(listener.stored()) == 1
+
+
+def test_trouble_with_one_recipient_leaves_the_others() -> None:
+    listener = Listener()
+    destination = listener.intake.destination
+
+    def trouble(recipient: Mailbox, for_client: bool) -> Destination:
+        if recipient.local_part == "carol":
+            raise TemporaryFault("no route")
+        return destination(recipient, for_client)
+
+    listener.intake.destination = trouble  # type: ignore[method-assign] # as a route that is being changed would do
+    _, session = start(listener)
+    assert session.codes(*ENVELOPE, "RCPT TO:<carol@example.org>") == ["250", "250", "250", "451"]
+    assert session.codes("RCPT TO:<carol@example.org>", "DATA") == ["451", "354"]
+    assert session.codes("hi", ".") == ["250"]
 
 
 def test_a_spool_without_room_refuses_the_first_chunk_behind_its_octets() -> None:
