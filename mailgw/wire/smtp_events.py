@@ -86,6 +86,24 @@ class Credentials:
 
 
 @attrs.frozen
+class Xclient:
+    """A front names its client.  Owed: ``answer`` with a 220, after which the session starts over (but for TLS), under
+    that login where there is one; or with a refusal, which leaves it as it was.
+
+    None is what was not told, ``""`` and 0 what the front does not know.  ``login`` on submission alone, in lower case.
+    """
+
+    name: str | None = None
+    addr: str | None = None
+    port: int | None = None
+    proto: str | None = None
+    helo: str | None = None
+    login: str | None = None
+    destaddr: str | None = None
+    destport: int | None = None
+
+
+@attrs.frozen
 class Mail:
     """Owed: ``answer``.  ``path`` None is ``<>``.  ``size`` is the client's own estimate, None without one.
 
@@ -152,7 +170,7 @@ class Expelled:
     reply: Reply
 
 
-Owed = Hello | StartTls | KeysOf | Credentials | Mail | Rcpt | Data | ContentEnd
+Owed = Hello | StartTls | KeysOf | Credentials | Xclient | Mail | Rcpt | Data | ContentEnd
 """The events that want an answer."""
 
 Event = Owed | Content | Reset | Quit | Expelled

@@ -17,6 +17,7 @@ from mailgw.mail.envelope import BodyType, Role
 from mailgw.mail.errors import LocalProtocolError
 from mailgw.mail.reply import Reply
 from mailgw.wire import smtp_replies as replies
+from mailgw.wire import xclient
 from mailgw.wire.lines import LineFault
 from mailgw.wire.sasl import NOTHING_OFFERED, Offer, ScramKeys
 from mailgw.wire.smtp_auth import Login, Step
@@ -41,6 +42,7 @@ from mailgw.wire.smtp_events import (
     Reset,
     Signal,
     StartTls,
+    Xclient,
 )
 from mailgw.wire.smtp_grammar import parse_mail, parse_name, parse_rcpt, vrfy_fault
 from mailgw.wire.smtp_parameters import mail_keywords, offers, rcpt_keywords
@@ -48,7 +50,7 @@ from mailgw.wire.smtp_turns import Turns
 
 __all__ = [
     "NEED_DATA", "PAUSED", "Awaiting", "Content", "ContentEnd", "Credentials", "Data", "Dialog", "DialogSettings",
-    "Event", "Expelled", "Hello", "KeysOf", "Mail", "Owed", "Quit", "Rcpt", "Reset", "Signal", "StartTls",
+    "Event", "Expelled", "Hello", "KeysOf", "Mail", "Owed", "Quit", "Rcpt", "Reset", "Signal", "StartTls", "Xclient",
 ]
 
 
@@ -63,9 +65,11 @@ class Dialog(Turns):
         transport.write(dialog.output())
     """
 
-    def __init__(self, settings: DialogSettings, tls: bool) -> None:
-        """``tls``: the session is under TLS from its first octet (submissions)."""
+    def __init__(self, settings: DialogSettings, tls: bool, is_front: bool = False) -> None:
+        """``tls``: the session is under TLS from its first octet (submissions); ``is_front``: XCLIENT is offered."""
         super().__init__(settings)
+        self._is_front = is_front
+        self._named: Xclient | None = None  # what a front said of its client, once
         self._tls = tls
         self._login_required = settings.role.is_submission
         self._mail_keywords = mail_keywords(settings.extensions, settings.role.is_submission)
@@ -159,6 +163,8 @@ class Dialog(Turns):
             self._last = self._log_in(self._login.answered(reply))
         elif owed is StartTls:
             self._answer_starttls(reply)
+        elif owed is Xclient:
+            self._answer_xclient(reply)
         else:
             self._say(reply)  # a hello refused
 
@@ -303,6 +309,21 @@ class Dialog(Turns):
         if self._login.is_done:
             return self._refuse(replies.LOGGED_IN_ALREADY)
         return self._log_in(self._login.begin(argument))
+
+    def _xclient(self, argument: bytes) -> Event | None:
+        if not self._is_front:
+            return self._refuse(xclient.NOT_OFFERED)
+        if self._named is not None:
+            return self._refuse(xclient.NAMED_ALREADY)
+        if not self._introduced:
+            return self._refuse(replies.HELLO_FIRST)
+        if self._in_transaction:
+            return self._refuse(replies.NOT_IN_TRANSACTION)
+        named = xclient.parse_xclient(argument, self._settings.role)
+        if isinstance(named, Reply):
+            return self._refuse(named)
+        self._named = named
+        return self._owe(named)
 
     def _mail(self, argument: bytes) -> Event | None:
         if not self._conduct.begin_mail():
@@ -487,6 +508,16 @@ class Dialog(Turns):
 
     # --- below -----------------------------------------------------------------------------------------
 
+    def _answer_xclient(self, reply: Reply) -> None:
+        self._say(reply)
+        named = self._named
+        assert named is not None
+        if reply.is_positive:
+            self._forget()
+            self._login.is_done = bool(named.login)
+        else:
+            self._named = None
+
     def _expel_if_chunk(self, line: bytes) -> Event | None:
         """A line that was not read cannot be BDAT: its octets would be taken for commands."""
         return self._expel(replies.CHUNK_WITHOUT_SIZE) if line[:4].upper() == b"BDAT" else None
@@ -546,6 +577,8 @@ class Dialog(Turns):
             words.append(" ".join(["LIMITS", *messages, f"RCPTMAX={settings.recipients}"]))
         if settings.offers_starttls and not self._tls:
             words.append("STARTTLS")
+        if self._is_front and self._named is None:
+            words.append(xclient.offer(settings.role))
         if self._may_log_in() and self._login.mechanisms:
             words.append(" ".join(("AUTH", *self._login.mechanisms)))
         if settings.extensions:
@@ -559,6 +592,7 @@ _COMMANDS: Final[Mapping[bytes, Callable[[Dialog, bytes], Event | None]]] = {
     b"LHLO": Dialog._lhlo,
     b"STARTTLS": Dialog._starttls,
     b"AUTH": Dialog._auth,
+    b"XCLIENT": Dialog._xclient,
     b"MAIL": Dialog._mail,
     b"RCPT": Dialog._rcpt,
     b"DATA": Dialog._data,

@@ -29,6 +29,7 @@ from mailgw.wire.smtp_events import (
     Owed,
     Rcpt,
     StartTls,
+    Xclient,
 )
 
 # As much as one read may be.
@@ -177,6 +178,7 @@ _POSITIVE: Final[Mapping[type, frozenset[int]]] = {
     StartTls: frozenset({220}),
     KeysOf: frozenset(),  # that is supply_keys's
     Credentials: frozenset({235}),
+    Xclient: frozenset({220}),
     Mail: frozenset({250}),
     Rcpt: frozenset({250, 251, 252}),
     Data: frozenset({354}),

@@ -7,7 +7,7 @@ A file under ``tests/dialogs`` is lines of:
                                 command_line_octets, auth_line_octets, errors_per_session, tls, chunk_octets, messages,
                                 quick_errors, idle_commands,
                                 content_line_octets, header_octets, bare_line_ends (refuse, normalise), hold_seconds;
-                                extensions, with the ESMTP keywords that are offered;
+                                is_front (XCLIENT is offered), extensions, with the ESMTP keywords that are offered;
                                 mechanisms of AUTH (default: PLAIN LOGIN); bindings, types of channel binding whose
                                 octets are "octets of TYPE" (default: tls-exporter)
     whole                       run it only in whole blocks: it is about what came in one read
@@ -19,7 +19,7 @@ A file under ``tests/dialogs`` is lines of:
     skip                        whatever the server has said so far was read
     E: Mail a@example.org 8BITMIME 100   the shell saw this event, at or after the last E line
     answer RCPT 550 5.1.1 No    what the shell says to the next such event instead of yes (GREETING, HELLO,
-                                STARTTLS, KEYS, AUTH, MAIL, RCPT, DATA, CONTENT)
+                                STARTTLS, KEYS, AUTH, XCLIENT, MAIL, RCPT, DATA, CONTENT)
     hold MAIL                   the shell does not answer the next such event ...
     answer CONTENT 250 2.0.0 OK | 550 5.1.1 No    one for each recipient (LMTP)
     release 250 2.1.0 OK        ... before this line; C lines between the two are one read more
@@ -35,6 +35,8 @@ Every octet that the server says must be expected by an S line before the next C
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from pathlib import Path
+
+import attrs
 
 from mailgw.mail.envelope import Role
 from mailgw.mail.reply import Reply
@@ -62,6 +64,7 @@ from mailgw.wire.smtp_server import (
     Reset,
     Signal,
     StartTls,
+    Xclient,
 )
 
 FOLDER = Path(__file__).parent.parent / "dialogs"
@@ -81,7 +84,7 @@ STRANGER = ScramKeys(4096, KEYS.salt, bytes(32), bytes(32))
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 PAUSES = (Awaiting.ANSWER, Awaiting.HANDSHAKE, Awaiting.PENALTY)
 WORDS = {
-    Hello: "HELLO", StartTls: "STARTTLS", KeysOf: "KEYS", Credentials: "AUTH", Mail: "MAIL",
+    Hello: "HELLO", StartTls: "STARTTLS", KeysOf: "KEYS", Credentials: "AUTH", Xclient: "XCLIENT", Mail: "MAIL",
     Rcpt: "RCPT", Data: "DATA", ContentEnd: "CONTENT",
 }
 YES = {
@@ -90,6 +93,7 @@ YES = {
     "RCPT": smtp_replies.RECIPIENT_OK,
     "DATA": smtp_replies.START_CONTENT,
     "CONTENT": Reply(250, "2.0.0", ("Queued",)),
+    "XCLIENT": Reply(220, "", ("mx.example.org ESMTP",)),
 }
 
 
@@ -122,6 +126,9 @@ def describe(event: Event) -> str:
             return f"KeysOf {mechanism} [{login}]"
         case Credentials(mechanism, claim):
             return f"Credentials {mechanism} {describe_claim(claim)}"
+        case Xclient():
+            told = attrs.asdict(event)
+            return " ".join(["Xclient", *(f"{key}={value}" for key, value in told.items() if value is not None)])
         case Mail(path, body_type, size, asked):
             return f"Mail {'<>' if path is None else path} {body_type.value} {size} {asked}".rstrip()
         case Rcpt(path, parameters):
@@ -163,8 +170,10 @@ def is_good(claim: LoginClaim) -> bool:
 class Shell:
     """Says yes to everything, except what it was told; records what it saw, contents joined."""
 
-    def __init__(self, settings: DialogSettings, tls: bool, offer: Offer = DEFAULT_OFFER) -> None:
-        self.dialog = Dialog(settings, tls)
+    def __init__(
+        self, settings: DialogSettings, tls: bool, offer: Offer = DEFAULT_OFFER, is_front: bool = False
+    ) -> None:
+        self.dialog = Dialog(settings, tls, is_front)
         self.dialog.offer_logins(offer)
         self.seen: list[Event] = []
         self.said = b""
@@ -266,7 +275,7 @@ def client_octets(word: str, rest: str) -> bytes:
 def run(text: str, by_octet: bool) -> Shell | None:
     """Run a dialog; AssertionError names the line.  None where the file does not want to run by octets."""
     changes: dict[str, object] = {}
-    tls = False
+    tls = is_front = False
     mechanisms, bindings = [*DEFAULT_OFFER.mechanisms], ["tls-exporter"]
     shell: Shell | None = None
     looked_at = 0
@@ -274,7 +283,7 @@ def run(text: str, by_octet: bool) -> Shell | None:
 
     def start() -> Shell:
         offer = Offer(tuple(mechanisms), {name: f"octets of {name}".encode() for name in bindings})
-        shell = Shell(settings_of(**changes), tls, offer)
+        shell = Shell(settings_of(**changes), tls, offer, is_front)
         shell.refusals = refusals
         shell.greet()
         return shell
@@ -294,6 +303,8 @@ def run(text: str, by_octet: bool) -> Shell | None:
                 mechanisms = value.split()
             elif key == "bindings":
                 bindings = value.split()
+            elif key == "is_front":
+                is_front = value == "yes"
             elif key == "offers_starttls":
                 changes[key] = value == "yes"
             elif key == "extensions":
