@@ -300,6 +300,7 @@ class MailGateway(MultiService):
             time_limits=config.limits.time_limits,
             trusted_clients=config.trusted_clients,
             proxy_protocol_from=listener.proxy_protocol_from,
+            xclient_from=listener.xclient_from,
         )
 
         return EsmtpFactory(

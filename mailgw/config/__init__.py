@@ -17,7 +17,7 @@ configuration names, binds nothing, and starts nothing.  Called by ``service``, 
     where      default places; the one part that is cheap to import
 
 Known faults: a reload is a restart; only certificates and accounts are read again while
-the gateway runs.  The keys ``xclient_from``, ``[api]`` and more than one worker are
+the gateway runs.  The keys ``[api]`` and more than one worker are
 refused until they do something; ``trusted_clients`` and ``dns.validating`` are taken, though nothing asks for
 them yet.
 """

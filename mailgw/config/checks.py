@@ -285,14 +285,16 @@ def _listeners(document: Document, raw: Mapping[str, object], folder: str) -> tu
                 break
         _check_fronts(table, address[0])
         listeners.append(
-            ListenSettings(table.role, endpoint, table.relay_from, certificate, table.proxy_protocol_from)
+            ListenSettings(
+                table.role, endpoint, table.relay_from, certificate, table.proxy_protocol_from, table.xclient_from
+            )
         )
     return tuple(listeners)
 
 
 def _check_fronts(table: ListenTable, kind: str) -> None:
     """Lists that could not hold anybody who comes by that kind of endpoint: somebody thinks that they do."""
-    for key in ("proxy_protocol_from",):
+    for key in ("proxy_protocol_from", "xclient_from"):
         for place, member in enumerate(getattr(table, key)):
             if kind == "unix" and member != "local":
                 table.spot.inner(key, place).fault('who comes by a Unix socket has no address: expected "local"')

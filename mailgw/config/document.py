@@ -40,7 +40,7 @@ class ListenTable(Table):
     relay_from: Networks = part(each(values.network), ())
     tls: str | None = key(values.text, None)
     proxy_protocol_from: Fronts = part(each(values.front), ())
-    xclient_from: None = later()
+    xclient_from: Fronts = part(each(values.front), ())
 
 
 @attrs.frozen

@@ -54,7 +54,7 @@ class ListenSettings:
 
     ``certificate`` is the name of its default certificate in ``TlsSettings``, or None where it has none
     and offers no STARTTLS.  Names of clients select among the others (SNI).  ``proxy_protocol_from`` are the fronts
-    whose PROXY header is required.
+    whose PROXY header is required, ``xclient_from`` those to whom XCLIENT is offered.
     """
 
     role: Role
@@ -62,6 +62,7 @@ class ListenSettings:
     relay_from: Networks
     certificate: str | None
     proxy_protocol_from: Fronts = ()
+    xclient_from: Fronts = ()
 
 
 @attrs.frozen

@@ -63,9 +63,9 @@ class TlsFacts:
 class Client:
     """Who is at the other end of a session, at one moment of it.
 
-    ``address`` is an IPv4 or IPv6 address as text (an IPv4-mapped one unmapped), or ``"local"`` on a
-    Unix socket; ``port`` 0 there.  ``helo`` is the name as given, ``""`` before HELO.  ``login`` is the
-    account's address after AUTH.  ``may_relay`` says that the address is in the listener's ``relay_from``,
+    ``address`` is an IPv4 or IPv6 address as text (an IPv4-mapped one unmapped), ``"local"`` on a Unix socket, or
+    ``"unknown"`` where a front said so; ``port`` 0 then.  ``helo`` is the name as given, ``""`` before HELO.  ``login``
+    is the account's address after AUTH.  ``may_relay`` says that the address is in the listener's ``relay_from``,
     ``is_trusted`` that it is in ``trusted_clients`` or on a Unix socket.  Where a proxy names no client, ``address`` is
     the proxy's own, which then may not relay, and is no measure of anybody.
     """

@@ -39,6 +39,19 @@ class ProxyFailed(Event):
 
 
 @attrs.frozen
+class Fronted(Event):
+    """A front named its client by XCLIENT; ``peer`` is the client from here on."""
+
+    name: ClassVar[str] = "fronted"
+    session_id: str
+    peer: str
+    port: int
+    front: str
+    client_name: str
+    helo: str
+
+
+@attrs.frozen
 class Disconnected(Event):
     """``why``: quit, lost, timeout, refused, error, shutdown."""
 

@@ -14,7 +14,7 @@ from mailgw.mail.ports import Counters, Journal, WallClock
 from mailgw.mail.reply import Reply
 from mailgw.net.tasks import TaskGroup
 from mailgw.policy.chain import Chain
-from mailgw.receive.peers import LOCAL, Listed, peer_of
+from mailgw.receive.peers import LOCAL, Listed, Peer, peer_of
 from mailgw.receive.protocol import ANSWER_SECONDS, EsmtpProtocol
 from mailgw.receive.proxied import ProxiedProtocol
 from mailgw.receive.settings import Intake, Logins, ReceiveSettings
@@ -157,6 +157,7 @@ class EsmtpFactory(SMTPFactory):
         self._session_prefix = session_prefix
         self._relaying = Listed(settings.relay_from)
         self._trusted = Listed((*settings.trusted_clients, LOCAL))
+        self._fronts = Listed(settings.xclient_from)
         self._proxies = Listed(settings.proxy_protocol_from)
 
     def buildProtocol(  # type: ignore[override] # Twisted's bound is a private name
@@ -172,6 +173,10 @@ class EsmtpFactory(SMTPFactory):
         """How long its greeting waits, that an early talker shows himself: strangers on mx alone."""
         is_tested = self.settings.role is Role.MX and not client.is_trusted
         return self.settings.time_limits.greeting_delay if is_tested else 0.0
+
+    def is_front(self, peer: Peer) -> bool:
+        """Whether XCLIENT is offered to it: not to clients whom a proxy cannot name."""
+        return peer.is_client and self._fronts.has(peer.address)
 
     def known_as(self, address: str) -> tuple[bool, bool]:
         """Whether the (unmapped) address may relay, and whether it is trusted: by the networks of the settings."""

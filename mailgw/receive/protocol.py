@@ -36,6 +36,7 @@ from mailgw.mail.reply import Reply
 from mailgw.net.sending import send
 from mailgw.net.tls_facts import tls_facts
 from mailgw.policy.verdict import Stage, Verdict
+from mailgw.receive.fronts import nobody_s
 from mailgw.receive.pace import Pace
 from mailgw.receive.peers import Peer
 from mailgw.receive.session import HELLO_ACCEPTED, Session
@@ -100,7 +101,9 @@ class EsmtpProtocol(Protocol):
         self._session = Session(factory, Client(session_id, factory.settings.role, "", 0, False))
         self._clock = factory.clock
         self._limits = factory.time_limits
-        self._dialog = Dialog(factory.dialog_settings, tls=factory.settings.role is Role.SUBMISSIONS)
+        self._dialog = Dialog(
+            factory.dialog_settings, tls=factory.settings.role is Role.SUBMISSIONS, is_front=factory.is_front(peer)
+        )
         self._timer: IDelayedCall | None = None
         self._greeting: IDelayedCall | None = None
         self._penalty: IDelayedCall | None = None
@@ -118,7 +121,7 @@ class EsmtpProtocol(Protocol):
 
     def connectionMade(self) -> None:
         """The client is known, by its connection or a proxy's word: from here on it counts, and is judged."""
-        self._session.client = client = self._identify(self._peer)
+        self._session.client = self._session.origin = client = self._identify(self._peer)
         self.factory.note(
             fact.Connected(client.session_id, client.role.value, client.address, client.port, self._peer.proxy)
         )
@@ -170,8 +173,10 @@ class EsmtpProtocol(Protocol):
 
     def handshakeCompleted(self) -> None:
         tls = tls_facts(self.transport.getHandle(), with_bindings=self.factory.settings.role.is_submission)
+        if self._session.is_fronted:
+            tls = nobody_s(tls)
         # RFC 3207 s4.2: all that was learned in clear is forgotten.
-        self._session.client = attrs.evolve(self._identify(self._peer), tls=tls)
+        self._session.client = attrs.evolve(self._session.origin, tls=tls)
         self._in_handshake = False
         self._heard = self._clock.seconds()
         client = self._session.client

@@ -21,6 +21,7 @@ from mailgw.mail.reply import Reply
 from mailgw.policy.rules.relay import RecipientRule, may_relay
 from mailgw.policy.verdict import Facts, Stage, Verdict
 from mailgw.receive.admission import Standing
+from mailgw.receive.fronts import take_over
 from mailgw.receive.transaction import Transaction
 from mailgw.wire import smtp_replies
 from mailgw.wire.sasl import ScramKeys
@@ -39,6 +40,7 @@ from mailgw.wire.smtp_server import (
     Rcpt,
     Reset,
     StartTls,
+    Xclient,
 )
 
 if TYPE_CHECKING:
@@ -52,12 +54,13 @@ Reaction: TypeAlias = Reply | ScramKeys | Coroutine[Deferred[Any], Any, Reply | 
 
 
 class Session:
-    """One client's session.  ``client`` is what is known of it; ``why`` how the session came to its end;
-    ``is_committing`` while a message is on its way into the spool, which nothing may cancel;
+    """One client's session.  ``client`` is what is known of it, ``origin`` what of that STARTTLS leaves; ``why`` is how
+    it came to its end; ``is_committing`` while a message is on its way into the spool, which nothing may cancel;
     ``is_leaving`` is set when the gateway stops: nothing new is begun."""
 
     def __init__(self, factory: "EsmtpFactory", client: Client) -> None:
-        self.client = client
+        self.client = self.origin = client
+        self.is_fronted = False  # ``client`` is another one than who connected
         self.transaction: Transaction | None = None
         self.messages = 0
         self.why = "lost"
@@ -92,6 +95,8 @@ class Session:
                 return self._factory.logins.keys(login)
             case Credentials():
                 return self._on_credentials(event)
+            case Xclient():
+                return take_over(self, self._factory, event)
             case Reset():
                 self.drop_transaction()
                 return None

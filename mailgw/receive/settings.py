@@ -43,7 +43,8 @@ class ReceiveSettings:
     no limit per address is for ``trusted_clients``.
 
     ``hold_seconds`` is the longest that FUTURERELEASE may hold a message.
-    From ``proxy_protocol_from`` a PROXY header is required, from others it is none.
+    From ``proxy_protocol_from`` a PROXY header is required, from others it is none; to ``xclient_from`` XCLIENT is
+    offered.
     """
 
     role: Role
@@ -64,6 +65,7 @@ class ReceiveSettings:
     time_limits: TimeLimits
     trusted_clients: Sequence[IPv4Network | IPv6Network]
     proxy_protocol_from: Fronts = ()
+    xclient_from: Fronts = ()
 
 
 class Logins(Protocol):

@@ -21,6 +21,7 @@ A map:
     smtp_turns      whose turn it is in a session, what is owed and what is said
     smtp_server     the server's dialog: order, state, and whose turn it is
     proxy           the header of a proxy in front, which says whose connection it is
+    xclient         a front that says whose session it is
     stuffing        dots the other way
     reply_reader    replies as the client reads them
     smtp_client     the client's dialog

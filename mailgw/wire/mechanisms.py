@@ -33,3 +33,10 @@ def offer(usable: Collection[str], bindings: ChannelBindings, has_certificate: b
     if "SCRAM-SHA-256" in names and channels:
         names.add("SCRAM-SHA-256-PLUS")
     return Offer(tuple(name for name in MECHANISMS if name in names), channels)
+
+
+def behind_a_front(offer: Offer) -> Offer:
+    """What is left of an offer when the session becomes that of a front's client: channel and certificate are the
+    front's."""
+    own = ("EXTERNAL", "SCRAM-SHA-256-PLUS")
+    return Offer(tuple(name for name in offer.mechanisms if name not in own), {})

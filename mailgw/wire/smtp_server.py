@@ -17,8 +17,8 @@ from mailgw.mail.envelope import BodyType, Role
 from mailgw.mail.errors import LocalProtocolError
 from mailgw.mail.reply import Reply
 from mailgw.wire import smtp_replies as replies
-from mailgw.wire import xclient
 from mailgw.wire.lines import LineFault
+from mailgw.wire.mechanisms import behind_a_front
 from mailgw.wire.sasl import NOTHING_OFFERED, Offer, ScramKeys
 from mailgw.wire.smtp_auth import Login, Step
 from mailgw.wire.smtp_content import Incoming, parse_bdat
@@ -47,6 +47,7 @@ from mailgw.wire.smtp_events import (
 from mailgw.wire.smtp_grammar import parse_mail, parse_name, parse_rcpt, vrfy_fault
 from mailgw.wire.smtp_parameters import mail_keywords, offers, rcpt_keywords
 from mailgw.wire.smtp_turns import Turns
+from mailgw.wire.xclient import Front
 
 __all__ = [
     "NEED_DATA", "PAUSED", "Awaiting", "Content", "ContentEnd", "Credentials", "Data", "Dialog", "DialogSettings",
@@ -68,8 +69,7 @@ class Dialog(Turns):
     def __init__(self, settings: DialogSettings, tls: bool, is_front: bool = False) -> None:
         """``tls``: the session is under TLS from its first octet (submissions); ``is_front``: XCLIENT is offered."""
         super().__init__(settings)
-        self._is_front = is_front
-        self._named: Xclient | None = None  # what a front said of its client, once
+        self._front = Front(settings.role, is_front)
         self._tls = tls
         self._login_required = settings.role.is_submission
         self._mail_keywords = mail_keywords(settings.extensions, settings.role.is_submission)
@@ -311,19 +311,8 @@ class Dialog(Turns):
         return self._log_in(self._login.begin(argument))
 
     def _xclient(self, argument: bytes) -> Event | None:
-        if not self._is_front:
-            return self._refuse(xclient.NOT_OFFERED)
-        if self._named is not None:
-            return self._refuse(xclient.NAMED_ALREADY)
-        if not self._introduced:
-            return self._refuse(replies.HELLO_FIRST)
-        if self._in_transaction:
-            return self._refuse(replies.NOT_IN_TRANSACTION)
-        named = xclient.parse_xclient(argument, self._settings.role)
-        if isinstance(named, Reply):
-            return self._refuse(named)
-        self._named = named
-        return self._owe(named)
+        named = self._front.name(argument, self._introduced, self._in_transaction)
+        return self._refuse(named) if isinstance(named, Reply) else self._owe(named)
 
     def _mail(self, argument: bytes) -> Event | None:
         if not self._conduct.begin_mail():
@@ -510,13 +499,10 @@ class Dialog(Turns):
 
     def _answer_xclient(self, reply: Reply) -> None:
         self._say(reply)
-        named = self._named
-        assert named is not None
-        if reply.is_positive:
+        if self._front.answered(reply):
+            self._offer = behind_a_front(self._offer)
             self._forget()
-            self._login.is_done = bool(named.login)
-        else:
-            self._named = None
+            self._login.is_done = self._front.vouches
 
     def _expel_if_chunk(self, line: bytes) -> Event | None:
         """A line that was not read cannot be BDAT: its octets would be taken for commands."""
@@ -577,8 +563,7 @@ class Dialog(Turns):
             words.append(" ".join(["LIMITS", *messages, f"RCPTMAX={settings.recipients}"]))
         if settings.offers_starttls and not self._tls:
             words.append("STARTTLS")
-        if self._is_front and self._named is None:
-            words.append(xclient.offer(settings.role))
+        words += self._front.offers()
         if self._may_log_in() and self._login.mechanisms:
             words.append(" ".join(("AUTH", *self._login.mechanisms)))
         if settings.extensions:

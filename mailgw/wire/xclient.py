@@ -14,6 +14,7 @@ from mailgw.mail.reply import Reply
 from mailgw.mail.xtext import from_xtext, is_xtext
 from mailgw.wire.smtp_events import Xclient
 from mailgw.wire.smtp_grammar import MAX_NAME_OCTETS
+from mailgw.wire.smtp_replies import HELLO_FIRST, NOT_IN_TRANSACTION
 
 _ATTRIBUTES: Final = ("NAME", "ADDR", "PORT", "PROTO", "HELO", "LOGIN", "DESTADDR", "DESTPORT")
 # What a front cannot tell, for now or for good; it is the same to us.
@@ -33,9 +34,42 @@ _PORT: Final = re.compile(r"[0-9]{1,5}\Z")
 Value: TypeAlias = str | int | None
 
 
-def offer(role: Role) -> str:
-    """The line of EHLO."""
-    return " ".join(("XCLIENT", *(a for a in _ATTRIBUTES if a != "LOGIN" or role.is_submission)))
+class Front:
+    """One session's: whether it may name a client, and has.  ``vouches``: for a login of the client that it named."""
+
+    def __init__(self, role: Role, is_front: bool) -> None:
+        self.vouches = False
+        self._role = role
+        self._is_front = is_front
+        self._named: Xclient | None = None
+
+    def offers(self) -> list[str]:
+        """The line of EHLO, while it may be said."""
+        if not self._is_front or self._named is not None:
+            return []
+        return [" ".join(("XCLIENT", *(a for a in _ATTRIBUTES if a != "LOGIN" or self._role.is_submission)))]
+
+    def name(self, argument: bytes, is_introduced: bool, in_transaction: bool) -> Xclient | Reply:
+        """XCLIENT came; what is no refusal wants an answer, to be told to ``answered``."""
+        if not self._is_front:
+            return NOT_OFFERED
+        if self._named is not None:
+            return NAMED_ALREADY
+        if not is_introduced:
+            return HELLO_FIRST
+        if in_transaction:
+            return NOT_IN_TRANSACTION
+        named = parse_xclient(argument, self._role)
+        if isinstance(named, Xclient):
+            self._named = named
+        return named
+
+    def answered(self, reply: Reply) -> bool:
+        """Whether the session is the client's now."""
+        if not reply.is_positive:
+            self._named = None
+        self.vouches = self._named is not None and bool(self._named.login)
+        return reply.is_positive
 
 
 def parse_xclient(argument: bytes, role: Role) -> Xclient | Reply:

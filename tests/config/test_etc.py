@@ -27,7 +27,7 @@ from tests.config.making import loaded, make_certificate
 
 ETC = Path(__file__).parent.parent.parent / "etc"
 TEXT = (ETC / "mailgw.toml").read_text()
-FAULTS = {"xclient_from", "api"}  # of later versions: named, but not shown as keys
+FAULTS = {"api"}  # of later versions: named, but not shown as keys
 
 
 @pytest.fixture(scope="module")

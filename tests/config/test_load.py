@@ -93,6 +93,7 @@ proxy_protocol_from = ["10.0.0.5", "2001:db8::/64"]
 role = "lmtp"
 endpoint = "unix:lmtp.sock"
 proxy_protocol_from = ["local"]
+xclient_from = ["local"]
 [backend.smarthost]
 type = "smtp"
 hosts = ["smtp.example.net:465", "[2001:db8::1]:465"]
@@ -135,7 +136,7 @@ servers = ["127.0.0.1"]
     assert config.listeners == (
         ListenSettings(Role.MX, "tcp:25", (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")), ""),
         ListenSettings(Role.SUBMISSIONS, "tcp:465", (), "shop", (ip_network("10.0.0.5"), ip_network("2001:db8::/64"))),
-        ListenSettings(Role.LMTP, f"unix:{etc}/lmtp.sock", (), "", ("local",)),
+        ListenSettings(Role.LMTP, f"unix:{etc}/lmtp.sock", (), "", ("local",), ("local",)),
     )
     assert config.passwd_file == f"{etc}/passwd"
     assert config.backends["mailboxes"] == MaildirSettings(
@@ -185,7 +186,7 @@ tls = "shoop"
 [[listen]]
 role = "mx"
 endpoint = "tcp:25"
-xclient_from = ["10.0.0.6"]
+xclient_from = ["10.0.0.6/8"]
 [[listen]]
 role = "mx"
 [tls.shop]
@@ -232,7 +233,8 @@ servers = "127.0.0.1"
         "mailgw.toml:9: listen.relay_fro: unknown key; did you mean 'relay_from'?",
         "mailgw.toml:11: listen.tls: there is no [tls.shoop]; did you mean 'shop'?",
         "mailgw.toml:14: listen.endpoint: cannot be bound beside another listener's 'tcp:25:interface=127.0.0.1'",
-        "mailgw.toml:15: listen.xclient_from: not in this version of mailgw: remove it",
+        'mailgw.toml:15: listen.xclient_from: expected a network such as "10.0.0.0/8" or "2001:db8::/32", not '
+        "'10.0.0.6/8': bits are set right of the prefix",
         "mailgw.toml:16: listen.endpoint: is missing",
         "mailgw.toml:20: tls.shop.private_key: other-privkey.pem: does not belong to fullchain.pem",
         'mailgw.toml:22: route.recipients: expected "user@example.org", "@example.org", "@.example.org" '

@@ -126,6 +126,7 @@ class Listener:
         tls: IOpenSSLServerConnectionCreator | None = None,
         proxy_protocol_from: Fronts = (),
         time_limits: TimeLimits = RFC_TIME_LIMITS,
+        xclient_from: Fronts = (),
         **counters: object,
     ) -> None:
         self.clock = Clock()
@@ -153,6 +154,7 @@ class Listener:
             time_limits=time_limits,
             trusted_clients=tuple(map(ip_network, trusted_clients)),
             proxy_protocol_from=proxy_protocol_from,
+            xclient_from=xclient_from,
         )
         self.counters = OwnCounters(
             Limits(attrs.evolve(COUNTERS, **counters)), Lockout(lockout), self.clock.seconds

@@ -1,0 +1,56 @@
+"""XCLIENT: from here on the session is that of the client that a front names.
+
+Rules:
+    What the front says replaces what its own connection tells; what it does not know is not made up from that.  So
+    who has no address may not relay, and the front's certificate is nobody's login.
+    The client it names is admitted as if it had connected itself.
+    A login that it vouches for (submission alone) is the session's until STARTTLS, as one by AUTH would be.
+"""
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from mailgw.mail import event as fact
+from mailgw.mail.envelope import Client, TlsFacts
+from mailgw.mail.reply import Reply
+from mailgw.policy.verdict import Stage
+from mailgw.receive.admission import Standing
+from mailgw.receive.peers import UNKNOWN
+from mailgw.wire.smtp_server import Xclient
+
+if TYPE_CHECKING:
+    from mailgw.receive.factory import EsmtpFactory
+    from mailgw.receive.session import Session
+
+
+async def take_over(session: "Session", factory: "EsmtpFactory", told: Xclient) -> Reply:
+    """The greeting, or why the client cannot be served."""
+    front = session.client
+    address, port = front.address, front.port
+    if told.addr is not None:
+        address, port = told.addr or UNKNOWN, told.port or 0
+    may_relay, is_trusted = factory.known_as(address)
+    session.is_fronted = True
+    session.origin = Client(
+        front.session_id, front.role, address, port, may_relay and bool(told.addr), is_trusted=is_trusted
+    )
+    tls = front.tls and nobody_s(front.tls)
+    session.client = client = attrs.evolve(session.origin, tls=tls, login=told.login or None)
+    factory.note(
+        fact.Fronted(client.session_id, address, port, front.address, told.name or "", told.helo or "")
+    )
+    if client.login is not None:
+        factory.note(fact.LoggedIn(client.session_id, address, client.login, "XCLIENT"))
+    standing, session.standing = session.standing, Standing(factory.counters)
+    await standing.leave()
+    objection = await session.standing.enter(client)
+    if objection is not None:
+        session.why = "refused"
+        return session.reject(Stage.CONNECT, objection)
+    return factory.greeting
+
+
+def nobody_s(tls: TlsFacts) -> TlsFacts:
+    """TLS without what it tells of who is at its other end."""
+    return attrs.evolve(tls, certificate_names=())
