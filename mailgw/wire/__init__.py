@@ -16,6 +16,7 @@ A map:
     bearer          OAUTHBEARER and XOAUTH2
     mechanisms      the table of them, and what one session is offered
     smtp_events     what the server's dialog tells its shell
+    smtp_offers     what EHLO says
     smtp_auth       AUTH, which the server's dialog drives
     smtp_content    the server's content part: DATA and BDAT
     smtp_turns      whose turn it is in a session, what is owed and what is said

@@ -45,7 +45,8 @@ from mailgw.wire.smtp_events import (
     Xclient,
 )
 from mailgw.wire.smtp_grammar import parse_mail, parse_name, parse_rcpt, vrfy_fault
-from mailgw.wire.smtp_parameters import mail_keywords, offers, rcpt_keywords
+from mailgw.wire.smtp_offers import extension_lines
+from mailgw.wire.smtp_parameters import mail_keywords, rcpt_keywords
 from mailgw.wire.smtp_turns import Turns
 from mailgw.wire.xclient import Front
 
@@ -553,22 +554,10 @@ class Dialog(Turns):
         return settings.command_line_octets
 
     def _extensions(self, now: float) -> list[str]:
-        settings = self._settings
-        words = ["PIPELINING", f"SIZE {settings.message_octets}", "8BITMIME", "ENHANCEDSTATUSCODES"]
-        if "CHUNKING" in settings.extensions:
-            words += ["CHUNKING", "BINARYMIME"] if "BINARYMIME" in settings.extensions else ["CHUNKING"]
-        if "LIMITS" in settings.extensions:
-            # RFC 9422 s3
-            messages = [] if settings.messages is None else [f"MAILMAX={settings.messages}"]
-            words.append(" ".join(["LIMITS", *messages, f"RCPTMAX={settings.recipients}"]))
-        if settings.offers_starttls and not self._tls:
-            words.append("STARTTLS")
-        words += self._front.offers()
+        lines = self._front.offers()
         if self._may_log_in() and self._login.mechanisms:
-            words.append(" ".join(("AUTH", *self._login.mechanisms)))
-        if settings.extensions:
-            words += offers(settings.extensions, self._tls, now, settings.hold_seconds)
-        return words
+            lines.append(" ".join(("AUTH", *self._login.mechanisms)))
+        return extension_lines(self._settings, self._tls, now, lines)
 
 
 _COMMANDS: Final[Mapping[bytes, Callable[[Dialog, bytes], Event | None]]] = {
