@@ -1,6 +1,6 @@
 """The Maildir backend: who exists, and delivery into their folders, in threads and in groups.
 
-RFC 5321 s4.4 (Return-Path), RFC 5233 (sub-addresses).  Not done: quotas of our own, filters.
+RFC 5321 s4.4 (Return-Path), RFC 5233 (sub-addresses), RFC 3030 (binary content is re-encoded).  Not done: quotas of our own, filters.
 
 How it is quick: a message costs the reactor one look at the accounts and its share of a group.  At most
 ``_WRITERS`` groups are being written at once; what is offered meanwhile goes into the next one, as in the spool.
@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
+from mailgw.deliver.reencoding import fitted, unfit_outcome
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
@@ -45,6 +46,7 @@ from mailgw.store.maildir import (
     with_line_feeds,
     without_tag,
 )
+from mailgw.wire.reencode import Unfit
 
 T = TypeVar("T")
 
@@ -145,6 +147,12 @@ class MaildirBackend:
             _Copy(recipient, self._folders(recipient), top_fields(message.reverse_path, recipient))
             for recipient in recipients
         ]
+        if message.body_type is BodyType.BINARY:
+            # Its bare LFs would be line ends in the file, where CRLFs are.
+            fitting = await fitted(message, BodyType.EIGHT_BIT)
+            if isinstance(fitting, Unfit):
+                return dict.fromkeys(recipients, unfit_outcome(fitting, ""))
+            message = fitting
         octets = message.content.octets
         if octets is None:
             return await self._stream(message, copies)

@@ -5,6 +5,7 @@ RFC 3461 s5.2.2 (a hop without DSN), RFC 9422 (LIMITS), RFC 5321 s4.5.3.1.10 (to
 
 Rules:
     A message that asks for nothing out of the ordinary goes in one transaction, without a look at its content.
+    Content is re-encoded only where the hop does not take it (``wire.reencode``); what cannot be is returned, 5.6.3.
     What a hop cannot do for a message, another may: such an outcome has the scope HOST.  It takes no other's place:
     trouble that an earlier host had may be over at the next attempt.
 """
@@ -13,16 +14,19 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from mailgw.deliver.reencoding import fitted, unfit_outcome
 from mailgw.deliver.smtp_session import Session
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
+from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.header import header_end
 from mailgw.mail.message import Content, Message
-from mailgw.mail.outcome import Outcome, Permanence, Scope, permanent, temporary
+from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS
 from mailgw.mail.ports import WallClock
 from mailgw.wire.client_asked import Asked, unmet
 from mailgw.wire.client_offer import Offer
+from mailgw.wire.reencode import Unfit
 
 # What a header may have; beyond it, the rest is not looked at for UTF-8.
 _HEADER_OCTETS = 1 << 20
@@ -51,9 +55,14 @@ async def transfer(
     When it raises or is cancelled, ``session.abort`` has what it does not say.  ``is_final``: the hop is the end of
     the way.
     """
-    fitting = await _fitting(message, session.offer)
-    if isinstance(fitting, str):
-        outcomes.update(dict.fromkeys(recipients, permanent("5.6.3", fitting, Scope.MESSAGE, session.hop)))
+    try:
+        fitting = await _fitting(message, session.offer)
+        header_is_utf8 = message.parameters.smtputf8 and await _has_utf8_header(message.content)
+    except TemporaryFault as fault:
+        outcomes.update(dict.fromkeys(recipients, temporary("4.3.0", fault.why, Scope.MESSAGE, session.hop)))
+        return
+    if isinstance(fitting, Unfit):
+        outcomes.update(dict.fromkeys(recipients, unfit_outcome(fitting, session.hop)))
         return
     if is_plain(message, recipients):
         await _in_batches(session, fitting, recipients, None, outcomes)
@@ -61,7 +70,6 @@ async def transfer(
     mail = message.parameters
     by_seconds = int(mail.deliver_by.deadline - wall_clock()) if mail.deliver_by is not None else 0
     asked = Asked(mail, message.recipient_parameters, False, by_seconds)
-    header_is_utf8 = mail.smtputf8 and await _has_utf8_header(message.content)
     refused = unmet(
         session.offer, session.is_verified, is_final, message.reverse_path, recipients, asked, header_is_utf8,
         session.hop,
@@ -148,13 +156,15 @@ def _too_many(outcomes: Mapping[Mailbox, Outcome]) -> tuple[Mailbox, ...]:
 
 # --- content --------------------------------------------------------------------------------------------
 
-async def _fitting(message: Message, offer: Offer) -> Message | str:
-    """The message with content that the hop takes, or why there is none."""
-    if message.body_type is BodyType.EIGHT_BIT and not offer.eight_bit and await _has_8bit(message.content):
-        return "The content has 8-bit octets, and the next hop takes none (no 8BITMIME)"
-    if message.body_type is BodyType.BINARY and not offer.chunks_binary:
-        return "The content is binary, and the next hop takes none (no BINARYMIME)"
-    return message
+async def _fitting(message: Message, offer: Offer) -> Message | Unfit:
+    """The message with content that the hop takes."""
+    match message.body_type:
+        case BodyType.EIGHT_BIT if not offer.eight_bit and await _has_8bit(message.content):
+            return await fitted(message, BodyType.SEVEN_BIT)
+        case BodyType.BINARY if not offer.chunks_binary:
+            return await fitted(message, BodyType.EIGHT_BIT if offer.eight_bit else BodyType.SEVEN_BIT)
+        case _:
+            return message
 
 
 async def _has_8bit(content: Content) -> bool:

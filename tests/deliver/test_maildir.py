@@ -459,3 +459,22 @@ def test_a_large_one_cut_off_tells_of_the_slices_that_are_done(bench: Bench) -> 
             assert counted(attempt.outcomes) == (done, 150 - done)
         assert bench.disk.open == {}
     assert len(bench.new("alice")) == 64
+
+
+# --- binary content ------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_binary_content_is_stored_in_lines(bench: Bench, in_memory: bool) -> None:
+    header = b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: %s\r\n\r\n"
+    content = Octets(header % b"binary", b"a\r\nb\nc", in_memory=in_memory)
+    outcomes = bench.deliver(content, [ALICE], body_type=BodyType.BINARY).outcomes
+    assert outcomes[ALICE].is_delivered
+    (stored,) = bench.new("alice")
+    assert stored.endswith((header % b"base64" + b"YQ0KYgpj\r\n").replace(b"\r\n", b"\n"))
+
+
+def test_binary_content_that_cannot_be_stored_is_returned(bench: Bench) -> None:
+    content = Octets(b"Subject: a\nb\r\n\r\nc\r\n")
+    outcomes = bench.deliver(content, [ALICE, BOB], body_type=BodyType.BINARY).outcomes
+    assert [words(outcome)[:19] for outcome in outcomes.values()] == ["permanent 550 5.6.3"] * 2
+    assert bench.new("alice") == []

@@ -186,7 +186,7 @@ def test_a_verdict_on_the_message_asks_no_other_host() -> None:
         assert len(net.calls()) == 1
 
 
-def test_8bit_content_for_a_7bit_hop_fails_for_good() -> None:
+def test_8bit_content_that_cannot_be_converted_for_a_7bit_hop_fails_for_good() -> None:
     for what in (message("Subject: ä\r\n".encode(), BodyType.EIGHT_BIT), large(b"a", b"\xe4", body=BodyType.EIGHT_BIT)):
         net = Net()
         delivery = net.deliver(what)

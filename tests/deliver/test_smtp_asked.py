@@ -5,12 +5,16 @@ from typing import Any
 
 import attrs
 
+from mailgw.deliver.reencoding import fitted
 from mailgw.deliver.smtp import TlsMode
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
+from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Message
 from mailgw.mail.outcome import Permanence
 from mailgw.mail.parameters import ByMode, DeliverBy, MailParameters, Notify, RcptParameters, Ret
+from mailgw.spool.content import CHUNK_OCTETS
+from mailgw.wire.reencode import reencoded
 from tests.deliver.smtp_net import ANN, BOB, CY, NOW, Net, Peer, large, message
 
 JOSÉ = Mailbox("josé", "example.org")
@@ -350,3 +354,68 @@ def test_a_given_up_delivery_of_chunks() -> None:
     delivery.deferred.cancel()
     assert delivery.outcomes[ANN].permanence is Permanence.TEMPORARY
     assert peer.wire.aborted
+
+
+# --- content that the hop does not take -----------------------------------------------------------------------
+
+LETTER = b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: %s\r\n\r\n%s\r\n"
+
+
+def delivered(what: Message, *words: bytes) -> bytes:
+    """What a hop that offers ``words`` is told."""
+    net = Net()
+    delivery = net.deliver(what)
+    heard = net.accept().greet(ehlo(*words)).accept_all()
+    assert delivery.outcomes[ANN].is_delivered
+    return heard
+
+
+def test_8bit_content_is_re_encoded_for_a_hop_that_takes_none() -> None:
+    octets = LETTER % (b"8bit", b".\xe9t\xe9 it was")
+    quoted = LETTER % (b"quoted-printable", b"..=E9t=E9 it was") + b".\r\n"
+    for what in (message(octets, BodyType.EIGHT_BIT), large(octets[:-9], octets[-9:], body=BodyType.EIGHT_BIT)):
+        heard = delivered(what, b"SIZE")
+        assert heard.startswith(b"MAIL FROM:<sender@example.net> SIZE=%d\r\n" % (len(quoted) - 4))
+        assert heard.endswith(b"DATA\r\n" + quoted)
+    heard = delivered(message(octets, BodyType.EIGHT_BIT), b"8BITMIME")
+    assert b" BODY=8BITMIME\r\n" in heard
+    assert b"\xe9" in heard
+
+
+def test_binary_content_is_re_encoded_as_far_as_needed() -> None:
+    binary = message(LETTER % (b"binary", b"a\nb"), BodyType.BINARY)
+    high = message(LETTER % (b"binary", b"\xe9t\xe9 it was"), BodyType.BINARY)
+    assert delivered(binary).endswith(LETTER % (b"base64", b"YQpiDQo=") + b".\r\n")
+    heard = delivered(high, b"8BITMIME", b"CHUNKING")
+    assert b" BODY=8BITMIME\r\n" in heard
+    assert heard.endswith(LETTER % (b"8bit", b"\xe9t\xe9 it was") + b".\r\n")
+    assert delivered(high).endswith(LETTER % (b"quoted-printable", b"=E9t=E9 it was") + b".\r\n")
+
+
+def test_what_cannot_be_converted_is_returned_and_the_session_is_kept() -> None:
+    net = Net()
+    delivery = net.deliver(message(b"Subject: a\nb\r\n\r\n", BodyType.BINARY))
+    net.accept().greet()
+    outcome = delivery.outcomes[ANN]
+    assert (outcome.permanence, outcome.reply.status) == (Permanence.PERMANENT, "5.6.3")
+    assert net.idle() == 1
+
+
+def test_content_that_cannot_be_read_is_tried_again() -> None:
+    for body, mail in ((BodyType.EIGHT_BIT, MailParameters()), (BodyType.SEVEN_BIT, UTF8)):
+        net = Net()
+        delivery = net.deliver(asking(mail, what=large(b"A: b\r\n", TemporaryFault("the disk is sick"), body=body)))
+        net.accept().greet()
+        assert delivery.texts == {"ann": "temporary 451 4.3.0 the disk is sick"}
+        assert net.idle() == 1
+
+
+async def test_a_converted_content_may_be_read_again() -> None:
+    octets = LETTER % (b"binary", bytes(range(256)) * 2000)
+    what = await fitted(large(octets[:300_000], octets[300_000:], body=BodyType.BINARY), BodyType.EIGHT_BIT)
+    assert isinstance(what, Message)
+    for _ in range(2):
+        chunks = [chunk async for chunk in what.content.chunks()]
+        assert b"".join(chunks) == reencoded(octets, BodyType.EIGHT_BIT)
+        assert what.content.size_octets == sum(map(len, chunks))
+        assert max(map(len, chunks)) <= CHUNK_OCTETS
