@@ -1,6 +1,7 @@
 """The Maildir backend: who exists, and delivery into their folders, in threads and in groups.
 
-RFC 5321 s4.4 (Return-Path), RFC 5233 (sub-addresses), RFC 3030 (binary content is re-encoded).  Not done: quotas of our own, filters.
+RFC 5321 s4.4 (Return-Path), RFC 5233 (sub-addresses), RFC 3030 (binary content is re-encoded).  Not done: quotas of
+our own, filters.
 
 How it is quick: a message costs the reactor one look at the accounts and its share of a group.  At most
 ``_WRITERS`` groups are being written at once; what is offered meanwhile goes into the next one, as in the spool.
