@@ -9,8 +9,6 @@ Contents that are not in memory are streamed, each by itself.
 
 How it stays small: many recipients are served in slices, each finished before the next is begun, so that about
 ``_OPEN_FILES`` copies are open in all.  A stream's content is read once a slice.
-
-Lines end in LF, as other Maildir software has it, but binary content (RFC 3030) is stored octet by octet.
 """
 
 import enum
@@ -157,8 +155,7 @@ class MaildirBackend:
         octets = message.content.octets
         if octets is None:
             return await self._stream(message, copies)
-        is_binary = message.body_type is BodyType.BINARY
-        job = _Job(octets, is_binary, copies, {}, Deferred(lambda _: self._withdraw(job)))
+        job = _Job(octets, copies, {}, Deferred(lambda _: self._withdraw(job)))
         self._waiting.append(job)
         self._write()
         return await job.outcomes
@@ -225,7 +222,7 @@ class MaildirBackend:
         begun = _Begun()
         try:
             for job in group:
-                body = job.octets if job.is_binary else with_line_feeds(job.octets)
+                body = with_line_feeds(job.octets)
                 for copy in job.copies:
                     if len(begun.files) == _GROUP_FILES:
                         full, begun = begun, _Begun()
@@ -261,7 +258,7 @@ class MaildirBackend:
         return known
 
     async def _stream_slice(self, message: Message, copies: "list[_Copy]") -> dict[Mailbox, Outcome]:
-        stream = _Stream(self, copies, message.body_type is BodyType.BINARY)
+        stream = _Stream(self, copies)
         self._stream_files += len(copies)
         try:
             await self._in_thread(stream.begin)
@@ -342,7 +339,6 @@ class _Job:
     """A message in memory; ``known`` is filled by a thread, a slice at a time."""
 
     octets: bytes
-    is_binary: bool
     copies: list[_Copy]
     known: dict[Mailbox, Outcome]
     outcomes: "Deferred[dict[Mailbox, Outcome]]"
@@ -362,12 +358,12 @@ class _Stream:
     Each call is in some thread, one at a time; after ``abandon`` none does anything.
     """
 
-    def __init__(self, backend: MaildirBackend, copies: list[_Copy], is_binary: bool) -> None:
+    def __init__(self, backend: MaildirBackend, copies: list[_Copy]) -> None:
         self._backend = backend
         self._copies = copies
         self._begun = _Begun()
         self._outcomes: dict[Mailbox, Outcome] = {}
-        self._line_feeds = None if is_binary else LineFeeds()
+        self._line_feeds = LineFeeds()
         self._abandoned = False
         self._turn = threading.Lock()
 
@@ -379,12 +375,11 @@ class _Stream:
 
     def write(self, chunk: bytes) -> None:
         with self._turn:
-            self._append(chunk if self._line_feeds is None else self._line_feeds.feed(chunk))
+            self._append(self._line_feeds.feed(chunk))
 
     def finish(self) -> dict[Mailbox, Outcome]:
         with self._turn:
-            if self._line_feeds is not None:
-                self._append(self._line_feeds.end())
+            self._append(self._line_feeds.end())
             begun, self._begun = self._begun, _Begun()
             self._backend._finish(begun)
             return self._outcomes

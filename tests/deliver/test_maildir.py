@@ -163,14 +163,6 @@ def test_a_large_message_is_stored_the_same(bench: Bench, chunk: int) -> None:
     assert bench.new("bob") == [FIELDS.replace(b"To: alice", b"To: bob") + STORED]
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_binary_content_is_stored_octet_by_octet(bench: Bench, in_memory: bool) -> None:
-    octets = b"Subject: x\r\n\r\n\0\n\r\r\n"
-    content = Octets(octets[:13], octets[13:], in_memory=in_memory)
-    assert bench.deliver(content, [ALICE], body_type=BodyType.BINARY).outcomes[ALICE].is_delivered
-    assert bench.new("alice") == [FIELDS + octets]
-
-
 def test_each_recipient_gets_a_copy_of_their_own(bench: Bench) -> None:
     outcomes = bench.deliver(Octets(TEXT), [ALICE, TAGGED, BOB], sender=None).outcomes
     assert set(outcomes) == {ALICE, TAGGED, BOB}
