@@ -3,7 +3,7 @@
 import pytest
 
 from tests.fuzz.corpus import FOLDER, MOST_INPUTS, MOST_OCTETS, dialogs, line_of, lines_of, octets_of, seeds_of
-from tests.fuzz.targets import ROLES, TARGETS, run
+from tests.fuzz.targets import TARGETS, run
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -15,9 +15,8 @@ def test_the_corpus_passes(name: str) -> None:
 
 
 def test_the_dialogs_pass_in_every_role_and_in_pieces() -> None:
-    for said in dialogs():
-        for choice in range(len(ROLES) * 4):
-            run(TARGETS["dialog"], bytes([choice, 0]) + said)
+    for number, said in enumerate(dialogs()):
+        run(TARGETS["dialog"], bytes([number % 16, 0]) + said)
 
 
 def test_the_corpus_is_small_and_of_known_targets() -> None:
