@@ -23,7 +23,7 @@ from typing import Any
 import mailgw
 from mailgw import doctor
 from mailgw.config.where import DEFAULT_FILE, config_faults, own_state, state_of
-from mailgw.mail.address import Mailbox, parse_domain, parse_mailbox
+from mailgw.mail.address import MAX_CREATED_LOCAL_PART_OCTETS, Mailbox, parse_domain, parse_mailbox
 from mailgw.mail.errors import ConfigError, TemporaryFault
 
 ANSWER_SECONDS = 60.0
@@ -523,6 +523,12 @@ def _address(word: str) -> Mailbox:
     mailbox = parse_mailbox(word)
     if mailbox is None:
         raise argparse.ArgumentTypeError(f"expected an address such as user@example.org, not {word!r}")
+    if len(mailbox.local_part.encode()) > MAX_CREATED_LOCAL_PART_OCTETS:
+        raise argparse.ArgumentTypeError(
+            f"before the @ stand at most {MAX_CREATED_LOCAL_PART_OCTETS} octets, or others could not write to it"
+        )
+    if ":" in str(mailbox) or str(mailbox).startswith("#"):
+        raise argparse.ArgumentTypeError("a passwd-file has no place for a colon in an address, or a # before it")
     return mailbox
 
 

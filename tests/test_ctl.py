@@ -278,6 +278,22 @@ async def test_a_running_gateway_is_told(running: Running, capsys: Output) -> No
     assert capsys.readouterr().err == "mailgw: no message Q1 in the queue\n"
 
 
+@pytest.mark.usefixtures("typed")
+@pytest.mark.parametrize("local_part", ["x" * 64, "ü" * 32])
+def test_an_account_that_is_made_has_64_octets_before_the_at_sign(elsewhere: Path, local_part: str) -> None:
+    assert main(["passwd", "--stdin", "--file", "passwd", f"{local_part}@müller.example"]) == 0
+    assert (elsewhere / "passwd").read_text().startswith(f"{local_part}@xn--mller-kva.example:")
+    with pytest.raises(SystemExit):
+        main(["passwd", "--stdin", "--file", "passwd", f"{local_part}x@example.org"])
+
+
+@pytest.mark.parametrize("address", ["#a@example.org", '"#a"@example.org', '"a:b"@example.org', "a@[IPv6:::1]"])
+def test_an_account_that_the_file_could_not_hold(capsys: Output, address: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["passwd", "--stdin", "--file", "passwd", address])
+    assert "no place for a colon" in capsys.readouterr().err
+
+
 def test_a_command_line_that_makes_no_sense(capsys: Output) -> None:
     for words in (
         [], ["queue"], ["queue", "remove"], ["queue", "retry"], ["queue", "list", "--limit", "0"], ["passwd", "user"],

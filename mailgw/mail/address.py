@@ -22,6 +22,7 @@ import idna
 # RFC 5321 s4.5.3.1.3: a path has at most 256 octets, with its brackets.  The 64 octets for a local part
 # (s4.5.3.1.1) hold for what we create; VERP and SRS make longer ones, which we take.
 MAX_PATH_OCTETS: Final = 256
+MAX_CREATED_LOCAL_PART_OCTETS: Final = 64
 MAX_DOMAIN_OCTETS: Final = 255
 
 # RFC 5321 s4.1.2: Dot-string = Atom *("."  Atom); Atom = 1*atext (RFC 5322 s3.2.3)

@@ -8,7 +8,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, TypeAlias
 
-from mailgw.mail.address import Mailbox, parse_mailbox
+from mailgw.mail.address import Mailbox, folded, parse_mailbox
 from mailgw.mail.envelope import Role
 from mailgw.mail.reply import Reply
 from mailgw.mail.xtext import from_xtext, is_xtext
@@ -109,7 +109,7 @@ def _value(attribute: str, text: str) -> str | int | None:
             return text.upper() if text.upper() in ("SMTP", "ESMTP") else None
         case "LOGIN":
             login = parse_mailbox(text)
-            return None if login is None else str(Mailbox(login.local_part.lower(), login.domain))
+            return None if login is None else str(Mailbox(folded(login.local_part), login.domain))
         case _:  # a name goes into headers and logs: one word
             return text if len(text) <= MAX_NAME_OCTETS and _NAME.match(text) else None
 
