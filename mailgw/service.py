@@ -54,6 +54,7 @@ from mailgw.policy.rules.sender import SenderRule
 from mailgw.queue.route import RouteTable
 from mailgw.receive.admission import OwnCounters
 from mailgw.receive.factory import EsmtpFactory, Sessions
+from mailgw.receive.reverse import ReverseNames
 from mailgw.receive.settings import ReceiveSettings
 from mailgw.spool.sqlite import SqliteSpool
 from mailgw.store.journal import Journal
@@ -219,6 +220,7 @@ class MailGateway(MultiService):
             random.random,
         )
         self.sessions = Sessions(config.limits.sessions)
+        self._reverse_names = ReverseNames(resolver, reactor, config.limits.reverse_name_seconds)
         self._counters = OwnCounters(
             Limits(config.limits.counters), Lockout(config.limits.lockout), reactor.seconds
         )
@@ -310,6 +312,7 @@ class MailGateway(MultiService):
             self.journal,
             self.sessions,
             self._counters,
+            self._reverse_names,
             self._tasks,
             self._reactor,
             self._wall_clock,

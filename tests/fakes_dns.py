@@ -10,10 +10,12 @@ from mailgw.mail.ports import MxRecord
 
 @attrs.define
 class FakeResolver:
-    """``mx`` and ``addresses`` by name; names in ``failing`` get no answer; every name in neither does not exist."""
+    """``mx`` and ``addresses`` by name, ``names`` by address;
+    names in ``failing`` get no answer; every name in neither does not exist."""
 
     mx_records: Mapping[str, Sequence[tuple[int, str]]] = attrs.field(factory=dict)
     address_records: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
+    name_records: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
     failing: frozenset[str] = frozenset()
     empty: frozenset[str] = frozenset()
     asked: list[str] = attrs.field(factory=list)
@@ -27,6 +29,10 @@ class FakeResolver:
         if host[0].isdigit() or ":" in host:
             return [host]
         return self.address_records.get(host, ())
+
+    async def names(self, address: str) -> Sequence[str]:
+        self._ask(f"PTR {address}", address)
+        return self.name_records.get(address, ())
 
     async def exists(self, domain: str) -> bool:
         self._ask(f"? {domain}", domain)

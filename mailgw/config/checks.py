@@ -120,6 +120,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
                 longest_seconds=max(limits.lockout, limits.longest_lockout),
             ),
             reserve_octets=limits.reserve_octets,
+            reverse_name_seconds=limits.reverse_name_timeout,
             time_limits=TimeLimits(
                 command=limits.command_timeout,
                 data_block=limits.data_timeout,

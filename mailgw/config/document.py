@@ -149,6 +149,7 @@ class LimitsTable(Table):
     lockout: float = key(values.duration, MINUTE)
     longest_lockout: float = key(values.duration, HOUR)
     reserve_octets: int = key(values.size, 64 * MIB)
+    reverse_name_timeout: float = key(values.wait, 5.0)
     greeting_delay: float = key(values.wait, 0.3)
     command_timeout: float = key(values.duration, 5 * MINUTE)
     data_timeout: float = key(values.duration, 3 * MINUTE)

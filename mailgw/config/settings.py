@@ -74,8 +74,8 @@ class LimitSettings:
     ``sessions`` at once over all listeners, then 421; ``counters`` for each address, network and login;
     ``lockout`` against guessing;
     ``reserve_octets`` of free space that mail never touches;
-    ``time_limits`` for clients; ``stop_seconds`` for running sessions and attempts after a stop; ``attempt_seconds``
-    for one delivery."""
+    ``time_limits`` for clients; ``reverse_name_seconds`` for their names; ``stop_seconds`` for running sessions and
+    attempts after a stop; ``attempt_seconds`` for one delivery."""
 
     message_octets: int
     chunk_octets: int
@@ -92,6 +92,7 @@ class LimitSettings:
     lockout: LockoutSettings
     reserve_octets: int
     time_limits: TimeLimits
+    reverse_name_seconds: float
     stop_seconds: float
     attempt_seconds: float
 

@@ -60,6 +60,19 @@ class TlsFacts:
 
 
 @attrs.frozen
+class ReverseName:
+    """What DNS says of an address: ``name`` is a host name, None where there is none or none in time;
+    ``is_confirmed`` says that the name has this address in turn.  Anybody can give his address any name: only a
+    confirmed one says who he is."""
+
+    name: str | None
+    is_confirmed: bool
+
+
+UNKNOWN_NAME = ReverseName(None, False)
+
+
+@attrs.frozen
 class Client:
     """Who is at the other end of a session, at one moment of it.
 
@@ -67,7 +80,8 @@ class Client:
     ``"unknown"`` where a front said so; ``port`` 0 then.  ``helo`` is the name as given, ``""`` before HELO.  ``login``
     is the account's address after AUTH.  ``may_relay`` says that the address is in the listener's ``relay_from``,
     ``is_trusted`` that it is in ``trusted_clients`` or on a Unix socket.  Where a proxy names no client, ``address`` is
-    the proxy's own, which then may not relay, and is no measure of anybody.
+    the proxy's own, which then may not relay, and is no measure of anybody.  ``reverse`` is the name of the address as
+    far as it is known yet, None where it is not looked up at all.
     """
 
     session_id: str
@@ -80,6 +94,11 @@ class Client:
     tls: TlsFacts | None = None
     login: str | None = None
     is_trusted: bool = False
+    reverse: ReverseName | None = None
+
+    @property
+    def reverse_name(self) -> str | None:
+        return None if self.reverse is None else self.reverse.name
 
 
 @attrs.frozen

@@ -82,6 +82,18 @@ class TlsFailed(Event):
 
 
 @attrs.frozen
+class ReverseNameFound(Event):
+    """The name of a stranger's address was looked up; ``reverse_name`` is ``""`` where there is none, or none in time;
+    ``is_confirmed`` says that it has this address in turn."""
+
+    name: ClassVar[str] = "reverse_name"
+    session_id: str
+    peer: str
+    reverse_name: str
+    is_confirmed: bool
+
+
+@attrs.frozen
 class LoggedIn(Event):
     name: ClassVar[str] = "login"
     session_id: str

@@ -70,7 +70,7 @@ def received_field(
     shown: the journal has it.
     """
     lines = [
-        f"Received: from {_UNSAFE_IN_NAME.sub('?', client.helo) or 'unknown'} ({_tcp_info(client.address)})",
+        f"Received: from {_UNSAFE_IN_NAME.sub('?', client.helo) or 'unknown'} ({_tcp_info(client)})",
         *([f"\t(using {_tls_text(client.tls)})"] if client.tls else []),
         f"\tby {hostname} with {protocol_word(client, smtputf8)} id {queue_id}",
     ]
@@ -102,10 +102,14 @@ def _civil_date(days: int) -> tuple[int, int, int]:
     return year, month, day_of_year - (153 * shifted + 2) // 5 + 1
 
 
-def _tcp_info(address: str) -> str:
-    if ":" in address:
-        return f"[IPv6:{address}]"
-    return f"[{address}]" if address[:1].isdigit() else address
+def _tcp_info(client: Client) -> str:
+    """RFC 5321 s4.4 TCP-info: the name of the address, where it was looked up and leads back to it."""
+    address = client.address
+    is_v6 = ":" in address
+    literal = f"[IPv6:{address}]" if is_v6 else f"[{address}]" if address[:1].isdigit() else address
+    if client.reverse is None:
+        return literal
+    return f"{client.reverse.name if client.reverse.is_confirmed else 'unknown'} {literal}"
 
 
 def _tls_text(tls: TlsFacts) -> str:

@@ -121,6 +121,10 @@ class Resolver(Protocol):
     async def addresses(self, host: str) -> Sequence[str]:
         """IPv6 and IPv4 addresses, as text, CNAMEs followed.  TemporaryFault only where neither was learned."""
 
+    async def names(self, address: str) -> Sequence[str]:
+        """The host names that an IPv4 or IPv6 address claims (PTR), in lower case; names that are none are left out.
+        What they are worth ``addresses`` tells."""
+
     async def exists(self, domain: str) -> bool:
         """False only for NXDOMAIN."""
 

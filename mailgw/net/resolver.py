@@ -11,6 +11,7 @@ Rules:
 
 import ipaddress
 import os
+import re
 import secrets
 import struct
 from collections.abc import Sequence
@@ -40,7 +41,11 @@ FILES_SECONDS = 30.0  # how often resolv.conf and hosts are looked at
 
 # RFC 6891 s6.2.5, and DNS Flag Day 2020: 1232 octets pass everywhere unfragmented.
 _OPT = b"\0" + struct.pack("!HHIH", 41, 1232, 0, 0)
-_NAMES = {dns.MX: "MX", dns.A: "A", dns.AAAA: "AAAA"}
+_NAMES = {dns.MX: "MX", dns.A: "A", dns.AAAA: "AAAA", dns.PTR: "PTR"}
+# RFC 1123 s2.1, and underscores, which are about; not an address in disguise.  What somebody writes into his reverse
+# zone comes into headers and logs.
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*(?=[a-z0-9-]*[a-z])"
+                        r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 
 
 @attrs.frozen
@@ -109,6 +114,12 @@ class StubResolver:
         if trouble is not None and not found:
             raise trouble  # "no address" would be a fact, and half of it is not known
         return found
+
+    async def names(self, address: str) -> Sequence[str]:
+        # RFC 1035 s3.5, RFC 3596 s2.5
+        answer = await self._answer(ipaddress.ip_address(address.partition("%")[0]).reverse_pointer, dns.PTR)
+        found = (_text(record.name.name) for record in answer.records)
+        return [name for name in found if name is not None and _HOST_NAME.match(name)]
 
     async def exists(self, domain: str) -> bool:
         return (await self._answer(_normal(domain), dns.MX)).exists

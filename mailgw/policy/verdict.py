@@ -4,11 +4,12 @@ Not done yet: discard and quarantine; the rules of today only pass, reject or de
 """
 
 import enum
+from collections.abc import Awaitable, Callable
 
 import attrs
 
 from mailgw.mail.address import Mailbox
-from mailgw.mail.envelope import Client
+from mailgw.mail.envelope import UNKNOWN_NAME, Client, ReverseName
 from mailgw.mail.reply import Reply
 
 
@@ -21,18 +22,26 @@ class Stage(enum.Enum):
     CONTENT = "CONTENT"
 
 
+async def nobody_asks() -> ReverseName:
+    """Where no name is looked up."""
+    return UNKNOWN_NAME
+
+
 @attrs.frozen
 class Facts:
     """What is known when a stage is judged.
 
     ``reverse_path`` counts from MAIL on (None is the null path); ``recipient`` is the one of this RCPT;
     ``header`` is the message's header at CONTENT, as received, at most as long as the receiver gathers.
+    ``client.reverse`` is the name of the client's address as far as it is known; ``await reverse_name()`` waits until
+    it is, at most as long as a look-up may take.
     """
 
     client: Client
     reverse_path: Mailbox | None = None
     recipient: Mailbox | None = None
     header: bytes = b""
+    reverse_name: Callable[[], Awaitable[ReverseName]] = nobody_asks
 
 
 @attrs.frozen

@@ -17,6 +17,7 @@ from mailgw.policy.chain import Chain
 from mailgw.receive.peers import LOCAL, Listed, Peer, peer_of
 from mailgw.receive.protocol import ANSWER_SECONDS, EsmtpProtocol
 from mailgw.receive.proxied import ProxiedProtocol
+from mailgw.receive.reverse import ReverseNames
 from mailgw.receive.settings import Intake, Logins, ReceiveSettings
 from mailgw.wire.smtp_server import Awaiting, DialogSettings
 
@@ -106,6 +107,7 @@ class EsmtpFactory(SMTPFactory):
         journal: Journal,
         sessions: Sessions,
         counters: Counters,
+        reverse_names: ReverseNames,
         tasks: TaskGroup,
         clock: IReactorTime,
         wall_clock: WallClock,
@@ -121,6 +123,7 @@ class EsmtpFactory(SMTPFactory):
         self.note: Callable[[Event], None] = journal.note
         self.sessions = sessions
         self.counters = counters
+        self.reverse_names = reverse_names
         self.tasks = tasks
         self.clock = clock
         self.wall_clock = wall_clock

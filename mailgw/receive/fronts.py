@@ -48,6 +48,7 @@ async def take_over(session: "Session", factory: "EsmtpFactory", told: Xclient) 
     if objection is not None:
         session.why = "refused"
         return session.reject(Stage.CONNECT, objection)
+    session.look_up_name()
     return factory.greeting
 
 

@@ -158,11 +158,10 @@ class EsmtpProtocol(Protocol):
         for timer in (self._timer, self._greeting, self._penalty):
             if timer is not None and timer.active():
                 timer.cancel()
-        self._session.drop_transaction()
+        self._session.leave()
         if self._task is not None and not self._session.is_committing:
             self._task.cancel()
         self.factory.sessions.discard(self)
-        self.factory.tasks.spawn("admission", self._session.standing.leave())
         client = self._session.client
         if self._in_handshake:
             self.factory.note(fact.TlsFailed(client.session_id, client.address, _reason_text(reason)))
@@ -235,7 +234,9 @@ class EsmtpProtocol(Protocol):
             return
         if verdict is not None:
             self._turn_away(verdict)
-        elif self._session.client.role is Role.SUBMISSIONS:
+            return
+        self._session.look_up_name()
+        if self._session.client.role is Role.SUBMISSIONS:
             self._start_tls()
         elif seconds := self.factory.greeting_delay(self._session.client):
             self._greeting = self._clock.callLater(seconds, self._greet)

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
-from mailgw.mail.envelope import Client, path_text
+from mailgw.mail.envelope import Client, ReverseName, Role, path_text
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS, MailParameters, RcptParameters
 from mailgw.mail.reply import Reply
@@ -22,6 +22,7 @@ from mailgw.policy.rules.relay import RecipientRule, may_relay
 from mailgw.policy.verdict import Facts, Stage, Verdict
 from mailgw.receive.admission import Standing
 from mailgw.receive.fronts import take_over
+from mailgw.receive.reverse import LookUp
 from mailgw.receive.transaction import Transaction
 from mailgw.wire import smtp_replies
 from mailgw.wire.sasl import ScramKeys
@@ -67,6 +68,7 @@ class Session:
         self.is_committing = False
         self.is_leaving = False
         self.standing = Standing(factory.counters)
+        self._look_up = LookUp(factory.reverse_names, factory.tasks)
         self._factory = factory
 
     def react(self, event: Event) -> Reaction:
@@ -110,6 +112,25 @@ class Session:
             case _:
                 assert_never(event)
 
+    def look_up_name(self) -> None:
+        """The client is known, and let in: ask DNS for its name, where it is a stranger.  Nothing waits for it."""
+        if not self.client.is_trusted and self.client.role is not Role.LMTP:
+            self._look_up.begin(self.client.address, self._learn)
+
+    def _learn(self, name: ReverseName) -> None:
+        self.client = client = attrs.evolve(self.client, reverse=name)
+        self.origin = attrs.evolve(self.origin, reverse=name)
+        if self._look_up.is_done:
+            self._factory.note(
+                fact.ReverseNameFound(client.session_id, client.address, name.name or "", name.is_confirmed)
+            )
+
+    def leave(self) -> None:
+        """The connection is gone."""
+        self.drop_transaction()
+        self._look_up.stop()
+        self._factory.tasks.spawn("admission", self.standing.leave())
+
     def drop_transaction(self) -> None:
         transaction, self.transaction = self.transaction, None
         if transaction is not None:
@@ -136,10 +157,13 @@ class Session:
         )
         return reply
 
+    def _facts(self, path: Mailbox | None = None, recipient: Mailbox | None = None, header: bytes = b"") -> Facts:
+        return Facts(self.client, path, recipient, header, self._look_up.name)
+
     # --- stage by stage ---------------------------------------------------------------------------------
 
     async def _on_hello(self) -> Reply:
-        verdict = await self._factory.chain.judge(Stage.HELO, Facts(self.client))
+        verdict = await self._factory.chain.judge(Stage.HELO, self._facts())
         return HELLO_ACCEPTED if verdict.reply is None else self.reject(Stage.HELO, verdict)
 
     async def _on_credentials(self, offered: Credentials) -> Reply:
@@ -196,7 +220,7 @@ class Session:
     async def _judge_mail(self, mail: Mail, parameters: MailParameters) -> Reply:
         verdict = await self.standing.message(self.client)
         if verdict is None:
-            verdict = await self._factory.chain.judge(Stage.MAIL, Facts(self.client, mail.path))
+            verdict = await self._factory.chain.judge(Stage.MAIL, self._facts(mail.path))
         if verdict.reply is not None:
             return self.reject(Stage.MAIL, verdict, mail.path)
         return self._begin(mail, parameters)
@@ -214,7 +238,7 @@ class Session:
     async def _on_rcpt(self, path: Mailbox, parameters: RcptParameters) -> Reply:
         transaction = self.transaction
         assert transaction is not None
-        facts = Facts(self.client, transaction.reverse_path, path)
+        facts = self._facts(transaction.reverse_path, path)
         if self._is_bare_duty(path):
             return self._take_for_postmaster(transaction, parameters)
         verdict = await self._factory.chain.judge(Stage.RCPT, facts)
@@ -246,7 +270,7 @@ class Session:
     def _on_data(self) -> Reply:
         assert self.transaction is not None
         try:
-            self.transaction.open(self._factory.settings.hostname, self._factory.wall_clock)
+            self.transaction.open(self.client, self._factory.settings.hostname, self._factory.wall_clock)
         except TemporaryFault as fault:
             return self.reject(Stage.CONTENT, Verdict("room", fault.why, fault.reply))
         return smtp_replies.START_CONTENT
@@ -268,7 +292,7 @@ class Session:
                 return self.reject(
                     Stage.CONTENT, Verdict("content", "", transaction.fault), transaction.reverse_path
                 )
-            facts = Facts(self.client, transaction.reverse_path, None, transaction.header)
+            facts = self._facts(transaction.reverse_path, None, transaction.header)
             verdict = await self._factory.chain.judge(Stage.CONTENT, facts)
             if verdict.reply is not None:
                 return self.reject(Stage.CONTENT, verdict, transaction.reverse_path)

@@ -93,9 +93,10 @@ class Transaction:
                 destination = attrs.evolve(destination, parameters=parameters)
             self._destinations[recipient] = destination
 
-    def open(self, hostname: str, wall_clock: WallClock) -> None:
-        """Begin the content.  TemporaryFault where the spool has no room."""
+    def open(self, client: Client, hostname: str, wall_clock: WallClock) -> None:
+        """Begin the content; ``client`` is what is known of it by now.  TemporaryFault where the spool has no room."""
         self._draft = self._intake.draft()
+        self._client = client
         self._hostname = hostname
         self._now = wall_clock()
 

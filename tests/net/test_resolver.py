@@ -141,6 +141,46 @@ def test_addresses_of_both_kinds(net: DnsNet) -> None:
     assert asked.result == ["2001:db8::1", "192.0.2.1"]
 
 
+def ptr(owner: str, name: str | bytes) -> Record:
+    return owner, dns.Record_PTR(name), 60
+
+
+@pytest.mark.parametrize(
+    ("address", "question"),
+    [
+        ("192.0.2.7", "7.2.0.192.in-addr.arpa"),
+        ("2001:db8::7", "7." + "0." * 23 + "8.b.d.0.1.0.0.2.ip6.arpa"),
+    ],
+)
+def test_names_of_an_address(net: DnsNet, address: str, question: str) -> None:
+    asked = Asked(resolver(net, ONE).names(address))
+    assert net.asked == [(ONE, question, dns.PTR)]
+    net.answer(ptr(question, "Mail.Client.example"), ptr(question, "b.example"))
+    assert asked.result == ["mail.client.example", "b.example"]
+
+
+def test_names_may_be_delegated(net: DnsNet) -> None:
+    asked = Asked(resolver(net, ONE).names("192.0.2.7"))
+    delegated = "7.0-63.2.0.192.in-addr.arpa"  # RFC 2317
+    net.answer(cname("7.2.0.192.in-addr.arpa", delegated, 60), ptr(delegated, "a.example"))
+    assert asked.result == ["a.example"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"a b.example", b"a\r\nX-Evil:.example", b"<script>.example", b"m\xe4.example", b"", b"192.0.2.7",
+        b"-a.example", b"a-.example", b"a..example", b"a@b.example", b"a)(.example",
+        ".".join(["a" * 62] * 4).encode() + b".aa", b"\0",
+    ],
+)
+def test_names_that_are_no_host_names_are_left_out(net: DnsNet, name: bytes) -> None:
+    asked = Asked(resolver(net, ONE).names("192.0.2.7"))
+    owner = "7.2.0.192.in-addr.arpa"
+    net.answer(ptr(owner, name), ptr(owner, "good_one.x-1.example"))
+    assert asked.result == ["good_one.x-1.example"]
+
+
 def test_addresses_that_need_no_question(net: DnsNet, tmp_path: Path) -> None:
     hosts = tmp_path / "hosts"
     hosts.write_text(

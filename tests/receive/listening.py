@@ -15,7 +15,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Client, Role
 from mailgw.mail.event import Event
 from mailgw.mail.message import Claim, Destination, Query
-from mailgw.mail.ports import Draft
+from mailgw.mail.ports import Draft, Resolver
 from mailgw.mail.reply import Reply
 from mailgw.net.tasks import TaskGroup
 from mailgw.policy.chain import Chain, Rule
@@ -28,12 +28,14 @@ from mailgw.policy.verdict import Facts, Stage, Verdict
 from mailgw.receive.admission import OwnCounters
 from mailgw.receive.factory import EsmtpFactory, Sessions
 from mailgw.receive.peers import Fronts
+from mailgw.receive.reverse import ReverseNames
 from mailgw.receive.settings import RFC_TIME_LIMITS, ReceiveSettings, TimeLimits
 from mailgw.spool.memory import MemorySpool
 from mailgw.wire.content import BareLineEnds, ContentRules
 from mailgw.wire.sasl import LoginClaim, Password, Proof, ScramKeys
 from mailgw.wire.scram import derive_keys
 from tests.driving import result_of
+from tests.fakes_dns import FakeResolver
 
 CLIENT = IPv4Address("TCP", "192.0.2.1", 4711)
 NOW = 1_700_000_000.0
@@ -123,6 +125,7 @@ class Listener:
         lockout: LockoutSettings = LOCKOUT,
         errors: int = 5,
         quick_errors: int = 100,
+        resolver: Resolver | None = None,
         tls: IOpenSSLServerConnectionCreator | None = None,
         proxy_protocol_from: Fronts = (),
         time_limits: TimeLimits = RFC_TIME_LIMITS,
@@ -156,6 +159,7 @@ class Listener:
             proxy_protocol_from=proxy_protocol_from,
             xclient_from=xclient_from,
         )
+        self.resolver = resolver or FakeResolver()
         self.counters = OwnCounters(
             Limits(attrs.evolve(COUNTERS, **counters)), Lockout(lockout), self.clock.seconds
         )
@@ -167,6 +171,7 @@ class Listener:
             self.journal,
             self.sessions,
             self.counters,
+            ReverseNames(self.resolver, self.clock, 5.0 if resolver is not None else 0.0),
             TaskGroup(self.failed),
             self.clock,
             lambda: NOW,
