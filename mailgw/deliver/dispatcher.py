@@ -9,12 +9,14 @@ Rules:
     Where a destination is dead, one probe speaks for all that waits there: each goes on by its own schedule and is
     warned of in time, whether a thousand others wait or none.  It is returned after an attempt of its own, for
     which it need not wait for the next probe.
-    What must not be delivered after a time (RFC 2852) is returned without an attempt once that has passed.
+    What must not be delivered after a time (RFC 2852) is returned without an attempt once that has passed, however
+    long its destination would have it wait.
     Lanes take turns, and what waits in memory is bounded over all of them.
     Wall time decides what is due, the reactor's monotonic clock when we look: a jump delays a look by a minute
     at most.  When it steps back, what would wait too long comes closer.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -33,6 +35,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Claim, Message, Notice, Postponed, Settlement
 from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
+from mailgw.mail.parameters import ByMode
 from mailgw.mail.ports import Journal, Spool, WallClock
 from mailgw.net.tasks import TaskGroup
 from mailgw.queue.lanes import MAX_WAITING, Lane, is_trouble
@@ -128,6 +131,7 @@ class Dispatcher:
         self._look_call: IDelayedCall | None = None
         self._is_looking = False
         self._clock_lead: float | None = None  # of the wall clock over the monotonic one, as far as it is dealt with
+        self._deadline = math.inf  # the first one of what waits in memory, by the wall clock
         self._is_stopping = False
         self._is_cut_off = False
 
@@ -152,8 +156,7 @@ class Dispatcher:
             lane = self._lane(claim.lane)
             # Many may have asked for room at once, and notices do not ask: some more are taken than has_room allows.
             if len(lane.waiting) < 2 * MAX_WAITING and self._waiting < 3 * MAX_WAITING_IN_ALL:
-                lane.waiting.add((claim, self._clock.seconds()), claim.message.parameters.priority)
-                self._waiting += 1
+                self._add(lane, claim, self._clock.seconds())
                 self._work(lane)
             else:
                 self._tasks.spawn("release", self._give_back(claim))
@@ -201,6 +204,15 @@ class Dispatcher:
             return in_all < 2 * MAX_WAITING_IN_ALL
         return lane.has_room and in_all < MAX_WAITING_IN_ALL
 
+    def _add(self, lane: _Lane, claim: Claim, since: float) -> None:
+        """Let it wait for its lane."""
+        lane.waiting.add((claim, since), claim.message.parameters.priority)
+        self._waiting += 1
+        if claim.message.parameters.deliver_by is not None:
+            deadline = _deadline_of(claim)
+            self._deadline = min(self._deadline, deadline)
+            self._look_in(deadline - self._wall_clock())
+
     def _work(self, lane: _Lane) -> None:
         """Begin as much as the lane bears."""
         if self._is_stopping or lane.is_working:
@@ -217,7 +229,7 @@ class Dispatcher:
                     return
                 claim, since = lane.waiting.take()
                 self._waiting -= 1
-                if claim.message.parameters.deliver_by and self._results.is_overdue(claim.message, self._wall_clock()):
+                if claim.message.parameters.deliver_by is not None and self._wall_clock() >= _deadline_of(claim):
                     self._tasks.spawn("expire", self._expire(claim))
                 elif now - since <= self._wait_seconds:
                     self._begin(lane, claim, now)
@@ -364,17 +376,31 @@ class Dispatcher:
         they end, and at a probe a minute a thousand senders would learn of it a day late.
         """
         now = self._wall_clock()
-        for one in lane.waiting.take_all():
+        waiting = lane.waiting.take_all()
+        self._waiting -= len(waiting)
+        for one in waiting:
             if self._results.has_expired(one[0].message, now):
-                lane.waiting.add(one, one[0].message.parameters.priority)
+                self._add(lane, *one)
                 lane.open_at = 0.0
             else:
-                self._waiting -= 1
                 self._tasks.spawn("postpone", self._postpone(one[0], said, now))
 
     async def _postpone(self, claim: Claim, said: Outcome, now: float) -> None:
         settlements, notices = await self._results.postponed(claim, said, now)
         await self._record(claim, settlements, notices)
+
+    def _expire_overdue(self) -> None:
+        """What waits in memory for a destination that is busy or unwell, and must not be delivered any more."""
+        now = self._wall_clock()
+        if now < self._deadline:
+            return
+        self._deadline = math.inf
+        for lane in list(self._lanes.values()):
+            overdue = lane.waiting.take_where(lambda one: now >= _deadline_of(one[0]))
+            self._waiting -= len(overdue)
+            for claim, _ in overdue:
+                self._tasks.spawn("expire", self._expire(claim))
+            self._deadline = min([self._deadline, *(_deadline_of(claim) for claim, _ in lane.waiting)])
 
     async def _expire(self, claim: Claim) -> None:
         settlements, notices = await self._results.overdue(claim, self._wall_clock())
@@ -449,8 +475,10 @@ class Dispatcher:
         try:
             self._cancel_overdue()
             await self._mend_dues()
+            self._expire_overdue()
             lanes = await self._spool.due_lanes()
             now = self._wall_clock()
+            wait = min(wait, self._deadline - now)
             for key, due in sorted(lanes, key=lambda lane: lane[1]):
                 if due > now:
                     wait = min(wait, due - now)
@@ -504,8 +532,8 @@ class Dispatcher:
                 # The look that found it due saw the earliest alone: when is the next one?
                 self._look_in(SHORTEST_LOOK_SECONDS)
             for claim in claims:
-                lane.waiting.add((claim, since), claim.message.parameters.priority)
-            self._waiting += len(claims)
+                self._add(lane, claim, since)
+            self._expire_overdue()
         except TemporaryFault as fault:
             log.error("lane {lane} could not be read: {why}", lane=lane.key, why=fault.why)
             self._look_in(NO_ROOM_SECONDS)
@@ -524,6 +552,12 @@ class Dispatcher:
         # The recipients stay leased, and are due again when the lease or this process ends.
         log.failure("dispatcher: {what} failed", failure=failure, what=what)
         self._note(fact.Trouble(f"dispatcher: {what}", type(failure.value).__name__, "", ""))
+
+
+def _deadline_of(claim: Claim) -> float:
+    """When it must not be delivered any more (RFC 2852, mode R), by the wall clock."""
+    by = claim.message.parameters.deliver_by
+    return by.deadline if by is not None and by.mode is ByMode.RETURN else math.inf
 
 
 def _of_the_destination(outcomes: Mapping[Mailbox, Outcome] | None) -> Outcome | None:

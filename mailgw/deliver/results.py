@@ -127,7 +127,7 @@ class Results:
         return settlements, await self._warning(claim, late, now) if late else []
 
     async def overdue(self, claim: Claim, now: float) -> tuple[list[Settlement], list[Notice]]:
-        """As ``judged``, for a message that ``is_overdue``: it goes back without an attempt."""
+        """As ``judged``, for a message whose time is over (RFC 2852): it goes back without an attempt."""
         message = claim.message
         judged = fate.judge_overdue(message.parameters.deliver_by, message.reverse_path is not None)
         outcome = Outcome(Permanence.TEMPORARY, Scope.MESSAGE, judged.reply, "")
@@ -137,13 +137,9 @@ class Results:
         return await self._ended(claim, *((told, []) if isinstance(judged, fate.Fail) else ([], told)), now)
 
     def has_expired(self, message: Message, now: float) -> bool:
-        """Whether it waits for nothing any more: its next attempt is the last one, or it ``is_overdue``."""
+        """Whether it waits for nothing any more: its next attempt is the last one, or its time is over."""
         since = age_begins(message.arrived, message.parameters)
-        return is_expired(self._retry, now, since) or self.is_overdue(message, now)
-
-    def is_overdue(self, message: Message, now: float) -> bool:
-        """Whether it must not be delivered any more (RFC 2852)."""
-        return is_overdue(message.parameters.deliver_by, now)
+        return is_expired(self._retry, now, since) or is_overdue(message.parameters.deliver_by, now)
 
     async def _ended(
         self, claim: Claim, failed: list[_Told], held: list[_Told], now: float

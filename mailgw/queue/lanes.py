@@ -13,6 +13,7 @@ Known fault: the window forgets everything when the lane was idle; learning over
 """
 
 from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from mailgw.mail.outcome import Outcome, Permanence, Scope
@@ -42,6 +43,10 @@ class Line(Generic[T]):
     def __len__(self) -> int:
         return self._count
 
+    def __iter__(self) -> Iterator[T]:
+        """In no order; nothing may be added or taken meanwhile."""
+        return (item for line in self._lines.values() for _, item in line)
+
     def add(self, item: T, priority: int) -> None:
         line = self._lines.get(priority)
         if line is None:
@@ -62,6 +67,21 @@ class Line(Generic[T]):
             del lines[priority]
         self._count -= 1
         return item
+
+    def take_where(self, is_meant: Callable[[T], bool]) -> list[T]:
+        """Those that are meant, in order of priority; the others go on waiting in their order."""
+        taken = []
+        for priority in sorted(self._lines, reverse=True):
+            line = self._lines[priority]
+            found = [entry for entry in line if is_meant(entry[1])]
+            if found:
+                taken += [item for _, item in found]
+                numbers = {number for number, _ in found}
+                self._lines[priority] = deque(entry for entry in line if entry[0] not in numbers)
+                if not self._lines[priority]:
+                    del self._lines[priority]
+        self._count -= len(taken)
+        return taken
 
     def take_all(self) -> list[T]:
         """All of them, in order of priority; nothing waits then."""

@@ -225,6 +225,38 @@ def test_at_a_dead_destination_the_deadline_is_kept() -> None:
     assert house.names().count("bounced") == house.names().count("expired") == 5
 
 
+def test_a_busy_destination_keeps_nothing_beyond_its_time() -> None:
+    backend = ScriptedBackend(concurrency=1)
+    backend.always[ALICE] = LATER
+    house = House(backend)
+    house.dispatcher.start()
+    house.put(BOB)  # its attempt does not end
+    in_memory = house.put(BOB, asked=by(20, ByMode.RETURN))
+    in_time = house.put(BOB, asked=by(500, ByMode.RETURN))
+    never_late = house.put(BOB, asked=by(15, ByMode.NOTIFY))
+    on_disk = house.put(BOB, claim=False, asked=by(10, ByMode.RETURN))
+    house.pass_time(12, 1)
+    assert list(notices(house)) == [f"{on_disk}b1"]
+    house.pass_time(10, 1)
+    assert set(notices(house)) == {f"{on_disk}b1", f"{in_memory}b1"}
+    for _ in range(3):
+        backend.let_go()
+    assert [queue_id for queue_id, (to,) in backend.seen if to == BOB][1:] == [in_time, never_late]
+    assert house.dispatcher._waiting == 0
+
+
+def test_what_is_fetched_too_late_does_not_wait_for_its_turn() -> None:
+    backend = ScriptedBackend(concurrency=1)
+    backend.always[ALICE] = LATER
+    house = House(backend)
+    house.put(BOB)
+    late = house.put(BOB, claim=False, asked=by(10, ByMode.RETURN))
+    house.step = 50.0
+    house.dispatcher.start()
+    house.clock.advance(1)
+    assert list(notices(house)) == [f"{late}b1"]
+
+
 def test_mode_n_tells_the_sender_once_and_goes_on() -> None:
     house, _ = house_of(*[LATER] * 9, OK)
     house.put(BOB, asked=by(1000, ByMode.NOTIFY))

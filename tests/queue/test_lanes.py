@@ -139,6 +139,15 @@ def test_who_is_overtaken_has_a_turn_of_his_own() -> None:
     assert [item[0] for item in taken(some)] == [*"1" * OVERTAKEN_AT_MOST, "0", *"1" * OVERTAKEN_AT_MOST, "0", "1"]
 
 
+def test_some_may_be_taken_from_among_the_others() -> None:
+    some = line(0, 5, 0, 5, 0, 7)
+    assert some.take_where(lambda item: item in ("5:1", "0:2", "7:5")) == ["7:5", "5:1", "0:2"]
+    assert len(some) == 3
+    assert some.take_where(lambda item: False) == []
+    assert taken(some) == ["5:3", "0:0", "0:4"]
+    assert not some
+
+
 def test_all_at_once_and_then_nothing() -> None:
     some = line(0, 5, 0)
     assert some.take_all() == ["5:1", "0:0", "0:2"]
