@@ -20,6 +20,7 @@ A map:
     smtp_auth       AUTH, which the server's dialog drives
     smtp_content    the server's content part: DATA and BDAT
     smtp_turns      whose turn it is in a session, what is owed and what is said
+    smtp_transactions  MAIL, RCPT, DATA, BDAT, RSET and their answers
     smtp_server     the server's dialog: order, state, and whose turn it is
     proxy           the header of a proxy in front, which says whose connection it is
     xclient         a front that says whose session it is
@@ -28,6 +29,4 @@ A map:
     smtp_client     the client's dialog
 
 A dialog never raises for what a peer sends.  ``LocalProtocolError`` out of one is a bug of its caller.
-
-Known faults: no SMTPUTF8, DSN yet.
 """

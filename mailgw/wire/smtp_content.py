@@ -7,6 +7,7 @@ said is the dialog's to know.
 Rules:
     A chunk is read to its end, whatever is wrong with it, and its octets are never taken for commands.
     After a refused chunk no other one of the same transaction is taken: half of a message is none.
+    A message in very many very small chunks is refused; a client that goes on with them errs each time.
 """
 
 import re
@@ -25,6 +26,10 @@ from mailgw.wire.smtp_events import DialogSettings
 # RFC 3030 s2: bdat-cmd = "BDAT" SP chunk-size [ SP end-marker ] CR LF; chunk-size = 1*DIGIT; end-marker = "LAST"
 # Ten digits are read to the end if they must be; nobody waits for more than 9 GiB that nobody wants.
 _BDAT: Final = re.compile(rb"([0-9]{1,10})(?:[ \t]+(.+))?\Z", re.DOTALL)
+
+# So many chunks of a message may be as small as they like; beyond, they must have this size on the average.
+FREE_CHUNKS: Final = 1000
+MEAN_CHUNK_OCTETS: Final = 512
 
 FAULTS: Final[Mapping[ContentFault | None, Reply | None]] = {
     None: None,
@@ -73,6 +78,8 @@ class Incoming:
         self._check = ContentCheck(settings.message_octets, settings.content, is_binary)
         self._dots: DotReader | None = None
         self._left = 0
+        self._chunks = 0
+        self._chunk_octets = 0
 
     @property
     def fault(self) -> Reply | None:
@@ -99,6 +106,12 @@ class Incoming:
         self._left = chunk.size_octets
         refusal = refusal or chunk.fault
         self.is_misuse = refusal is not None and not self.is_spoiled
+        self._chunks += 1
+        self._chunk_octets += chunk.size_octets
+        if self._chunks > FREE_CHUNKS + self._chunk_octets // MEAN_CHUNK_OCTETS:
+            # Each costs us a command's work, however small it is.
+            self.is_misuse = True
+            refusal = refusal or replies.TOO_MANY_CHUNKS
         self.refusal = refusal or self._size_refusal(chunk.size_octets)
 
     def next(self, lines: LineReader) -> bytes | None:

@@ -5,15 +5,12 @@ Rules:
     Form, order and parameters are judged here and answered here; the shell sees legal events alone.
     Nothing that came in clear counts under TLS, and what came between STARTTLS and TLS ends the session.
     AUTH exists for the submission roles, under TLS, and for nobody else.
-    After a refused DATA, octets that were sent before the refusal may be content: the session ends, or a message's
-    text would be taken for commands (RFC 2920 s3.1 forbids them).  A refused BDAT is read and dropped instead; one
-    whose size nobody can tell ends the session, too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final, assert_never
 
-from mailgw.mail.envelope import BodyType, Role
+from mailgw.mail.envelope import Role
 from mailgw.mail.errors import LocalProtocolError
 from mailgw.mail.reply import Reply
 from mailgw.wire import smtp_replies as replies
@@ -21,7 +18,6 @@ from mailgw.wire.lines import LineFault
 from mailgw.wire.mechanisms import behind_a_front
 from mailgw.wire.sasl import NOTHING_OFFERED, Offer, ScramKeys
 from mailgw.wire.smtp_auth import Login, Step
-from mailgw.wire.smtp_content import Incoming, parse_bdat
 from mailgw.wire.smtp_events import (
     NEED_DATA,
     PAUSED,
@@ -44,10 +40,9 @@ from mailgw.wire.smtp_events import (
     StartTls,
     Xclient,
 )
-from mailgw.wire.smtp_grammar import parse_mail, parse_name, parse_rcpt, vrfy_fault
+from mailgw.wire.smtp_grammar import parse_name, vrfy_fault
 from mailgw.wire.smtp_offers import extension_lines
-from mailgw.wire.smtp_parameters import mail_keywords, rcpt_keywords
-from mailgw.wire.smtp_turns import Turns
+from mailgw.wire.smtp_transactions import Transactions
 from mailgw.wire.xclient import Front
 
 __all__ = [
@@ -56,7 +51,7 @@ __all__ = [
 ]
 
 
-class Dialog(Turns):
+class Dialog(Transactions):
     """One session.  Not re-entrant; calls in a forbidden order raise ``LocalProtocolError``.
 
     The loop of a shell::
@@ -69,22 +64,15 @@ class Dialog(Turns):
 
     def __init__(self, settings: DialogSettings, tls: bool, is_front: bool = False) -> None:
         """``tls``: the session is under TLS from its first octet (submissions); ``is_front``: XCLIENT is offered."""
-        super().__init__(settings)
+        super().__init__(settings, tls)
         self._front = Front(settings.role, is_front)
-        self._tls = tls
         self._login_required = settings.role.is_submission
-        self._mail_keywords = mail_keywords(settings.extensions, settings.role.is_submission)
-        self._rcpt_keywords = rcpt_keywords(settings.extensions)
-        self._smtputf8 = False  # the last MAIL said so
         self._offer = NOTHING_OFFERED
-        self._incoming: Incoming | None = None
-        self._recipients = 0
         self._forget()
 
     def _end(self) -> None:
         super()._end()
         self._login.abandon()
-        self._incoming = None
 
     def _forget(self) -> None:
         """All that the client said, but not its errors."""
@@ -169,18 +157,6 @@ class Dialog(Turns):
         else:
             self._say(reply)  # a hello refused
 
-    def answer_each(self, answers: Sequence[Reply]) -> None:
-        """Answer ``ContentEnd`` for each accepted recipient, in their order (LMTP alone, RFC 2033 s4.2)."""
-        if self.awaiting is Awaiting.NOTHING:
-            return
-        for reply in answers:
-            self._fitting(reply)
-        if self._owed is not ContentEnd or len(answers) != self._answers():
-            raise LocalProtocolError(f"{len(answers)} answers are not what is owed")
-        self._owed = None
-        self.awaiting = Awaiting.COMMAND
-        self._answer_content(answers)
-
     def supply_keys(self, keys: ScramKeys, nonce: str) -> None:
         """Answer ``KeysOf``; ``nonce`` is printable without commas, fresh, and hard to guess.
 
@@ -230,27 +206,6 @@ class Dialog(Turns):
             return expelled
         # RFC 5321 s4.1.1: white space at the end is tolerated.
         return command(self, argument.strip(b" \t"))
-
-    def _next_content(self) -> Event | Signal | None:
-        incoming = self._incoming
-        assert incoming is not None
-        while not incoming.has_ended:
-            octets = incoming.next(self._lines)
-            if octets is None:
-                return NEED_DATA
-            self.awaiting = Awaiting.CONTENT
-            if octets:
-                return Content(octets)
-        if incoming.refusal is not None:
-            return self._refuse_chunk(incoming, incoming.refusal)
-        if incoming.is_complete and (octets := incoming.finish()):
-            return Content(octets)
-        if incoming.is_complete or incoming.fault is not None:
-            return self._owe(ContentEnd(incoming.fault))
-        assert incoming.chunk is not None
-        self._say(Reply(250, "2.0.0", (f"{incoming.chunk.size_octets} octets received",)))
-        self.awaiting = Awaiting.COMMAND
-        return None
 
     def _next_credentials(self) -> Event | Signal | None:
         line = self._lines.take_line(self._settings.auth_line_octets)
@@ -315,88 +270,6 @@ class Dialog(Turns):
         named = self._front.name(argument, self._introduced, self._in_transaction)
         return self._refuse(named) if isinstance(named, Reply) else self._owe(named)
 
-    def _mail(self, argument: bytes) -> Event | None:
-        if not self._conduct.begin_mail():
-            return self._expel(replies.TOO_MANY_MESSAGES)
-        if not self._introduced:
-            return self._refuse(replies.HELLO_FIRST)
-        if self._login_required and not self._login.is_done:
-            return self._refuse(replies.AUTH_REQUIRED if self._tls else replies.TLS_FIRST)
-        if self._in_transaction:
-            return self._refuse(replies.NESTED_MAIL)
-        mail = parse_mail(argument, self._mail_keywords)
-        if isinstance(mail, Reply):
-            return self._refuse(mail)
-        if mail.asked.require_tls and not self._tls:
-            return self._refuse(replies.REQUIRETLS_IN_CLEAR)
-        if mail.size is not None and mail.size > self._settings.message_octets:
-            self._say(replies.TOO_LARGE)  # RFC 1870 s6.1
-            return None
-        self._recipients = 0
-        self._smtputf8 = mail.asked.smtputf8
-        self._is_binary = mail.body_type is BodyType.BINARY
-        return self._owe(Mail(mail.path, mail.body_type, mail.size, mail.asked))
-
-    def _rcpt(self, argument: bytes) -> Event | None:
-        if not self._in_transaction:
-            return self._refuse(self._mail_missing())
-        if self._incoming is not None:
-            return self._refuse(replies.AFTER_CHUNK)
-        rcpt = parse_rcpt(argument, self._rcpt_keywords, self._mail_keywords, self._smtputf8)
-        if isinstance(rcpt, Reply):
-            return self._refuse(rcpt)
-        if self._recipients >= self._settings.recipients:
-            self._say(replies.TOO_MANY_RECIPIENTS)  # RFC 5321 s4.5.3.1.10
-            return None
-        return self._owe(Rcpt(rcpt.path, rcpt.parameters))
-
-    def _data(self, argument: bytes) -> Event | None:
-        if not self._in_transaction:
-            return self._refuse_data(self._mail_missing())
-        if argument:
-            return self._refuse_data(replies.NO_ARGUMENT)
-        if self._incoming is not None:
-            return self._refuse_data(replies.AFTER_CHUNK)
-        if self._is_binary:
-            return self._refuse_data(replies.BINARY_WANTS_CHUNKS)
-        if not self._recipients:
-            return self._refuse_data(self._recipients_missing())
-        return self._owe(Data())
-
-    def _bdat(self, argument: bytes) -> Event | None:
-        chunk = parse_bdat(argument)
-        if chunk is None:
-            return self._expel(replies.CHUNK_WITHOUT_SIZE)
-        incoming = self._incoming
-        if incoming is None:
-            incoming = self._incoming = Incoming(self._settings, self._is_binary)
-        incoming.begin_chunk(chunk, self._chunk_refusal(incoming))
-        if incoming.refusal is None and not incoming.is_open:
-            return self._owe(Data())
-        self.awaiting = Awaiting.CONTENT_START
-        return None
-
-    def _chunk_refusal(self, incoming: Incoming) -> Reply | None:
-        """Why no chunk may come now."""
-        if self._turned_away:
-            return replies.NO_SERVICE
-        if "CHUNKING" not in self._settings.extensions:
-            return replies.NOT_IMPLEMENTED
-        if not self._in_transaction:
-            return self._mail_missing()
-        if incoming.is_spoiled:
-            return replies.CHUNK_REFUSED_BEFORE
-        return None if self._recipients else self._recipients_missing()
-
-    def _rset(self, argument: bytes) -> Event | None:
-        if argument:
-            return self._refuse(replies.NO_ARGUMENT)
-        self._say(replies.OK)
-        if not self._in_transaction:
-            return None
-        self._drop_transaction()
-        return Reset()
-
     def _quit(self, _argument: bytes) -> Event | None:
         self._say(replies.BYE)
         self._end()
@@ -424,69 +297,6 @@ class Dialog(Turns):
 
     # --- answers ---------------------------------------------------------------------------------------
 
-    def _answer_content(self, answers: Sequence[Reply]) -> None:
-        for reply in answers:
-            self._say(reply)
-        incoming = self._incoming
-        assert incoming is not None
-        if any(reply.code == 421 for reply in answers):
-            self._end()
-        elif not incoming.is_complete:
-            incoming.is_open = False
-            incoming.is_spoiled = True
-        else:
-            if answers[0].is_positive:
-                self._conduct.deliver(self._recipients)
-            self._drop_transaction()
-
-    def _answers(self) -> int:
-        """How many replies the end of this content, or chunk, wants."""
-        incoming = self._incoming
-        assert incoming is not None
-        # RFC 2033 s4.2: one for each recipient that was accepted; RFC 3030 s2: behind the last chunk.
-        return self._recipients if self._settings.role is Role.LMTP and incoming.is_complete else 1
-
-    def _answer_rcpt(self, reply: Reply) -> None:
-        if reply.is_positive:
-            self._recipients += 1
-        elif reply.is_permanent and self._settings.role is not Role.LMTP:
-            self._conduct.be_refused()
-            self._last = self._bear()
-            if self._last is not None:
-                return
-        self._say(reply)
-
-    def _answer_data(self, reply: Reply) -> None:
-        incoming = self._incoming
-        if incoming is None:
-            self._say(reply)
-            if not reply.is_positive:
-                self._last = self._expel_if_ahead()
-                return
-            incoming = self._incoming = Incoming(self._settings, False)
-            incoming.begin_data()
-        elif reply.is_positive:
-            incoming.is_open = True
-        else:
-            incoming.refusal = reply
-        self.awaiting = Awaiting.CONTENT_START
-
-    def _refuse_chunk(self, incoming: Incoming, refusal: Reply) -> Event | None:
-        """A chunk that is not wanted was read to its end (RFC 3030 s2: only then is it answered)."""
-        if incoming.is_open:
-            return self._owe(ContentEnd(refusal))
-        self.awaiting = Awaiting.COMMAND
-        if incoming.is_misuse and (expelled := self._count_error()):
-            return expelled
-        for _ in range(self._answers() or 1):
-            self._say(refusal)
-        was_in_transaction = self._in_transaction
-        if incoming.is_complete or not was_in_transaction:
-            self._drop_transaction()
-            return Reset() if was_in_transaction else None
-        incoming.is_spoiled = True
-        return None
-
     def _answer_starttls(self, reply: Reply) -> None:
         if not reply.is_positive:
             self._say(reply)
@@ -496,8 +306,6 @@ class Dialog(Turns):
             self._say(reply)
             self.awaiting = Awaiting.HANDSHAKE
 
-    # --- below -----------------------------------------------------------------------------------------
-
     def _answer_xclient(self, reply: Reply) -> None:
         self._say(reply)
         if self._front.answered(reply):
@@ -505,30 +313,18 @@ class Dialog(Turns):
             self._forget()
             self._login.is_done = self._front.vouches
 
+    # --- below -----------------------------------------------------------------------------------------
+
     def _expel_if_chunk(self, line: bytes) -> Event | None:
         """A line that was not read cannot be BDAT: its octets would be taken for commands."""
         return self._expel(replies.CHUNK_WITHOUT_SIZE) if line[:4].upper() == b"BDAT" else None
 
-    def _refuse_data(self, reply: Reply) -> Event | None:
-        return self._refuse(reply) or self._expel_if_ahead()
-
-    def _expel_if_ahead(self) -> Event | None:
-        """After DATA was refused: the client must not have gone on before it knew."""
-        return self._expel(replies.SENT_BEFORE_CONTENT) if len(self._lines) else None
-
-    def _drop_transaction(self) -> None:
-        self._in_transaction = False
-        self._recipients = 0
-        self._is_binary = False
-        self._incoming = None
-
-    def _recipients_missing(self) -> Reply:
-        return replies.NO_LMTP_RECIPIENTS if self._settings.role is Role.LMTP else replies.NO_RECIPIENTS
-
-    def _mail_missing(self) -> Reply:
+    def _lacking(self) -> Reply | None:
+        if not self._introduced:
+            return replies.HELLO_FIRST
         if self._login_required and not self._login.is_done:
             return replies.AUTH_REQUIRED if self._tls else replies.TLS_FIRST
-        return replies.MAIL_FIRST
+        return None
 
     def _log_in(self, step: Step) -> Event | None:
         """What an exchange came to."""

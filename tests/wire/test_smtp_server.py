@@ -11,6 +11,7 @@ from mailgw.mail.reply import Reply
 from mailgw.wire import smtp_replies
 from mailgw.wire.content import ContentCheck
 from mailgw.wire.sasl import Offer, Password
+from mailgw.wire.smtp_content import FREE_CHUNKS, MEAN_CHUNK_OCTETS
 from mailgw.wire.smtp_server import (
     NEED_DATA,
     PAUSED,
@@ -137,6 +138,25 @@ def test_chunks_together_of_the_limit_and_of_one_octet_more() -> None:
         peer.said = b""
         peer.receive(b"BDAT %d LAST\r\n" % last + b"y" * last)
         assert peer.said[:3] == code
+
+
+def test_many_small_chunks_are_one_too_many_at_last() -> None:
+    peer = shell(errors_per_session=2)
+    peer.receive(b"EHLO a.example\r\n" + BEGINNING + b"BDAT 0\r\n" * FREE_CHUNKS)
+    assert peer.dialog.awaiting is Awaiting.COMMAND
+    peer.said = b""
+    peer.receive(b"BDAT 0\r\nNOOP\r\n")
+    assert peer.said == smtp_replies.TOO_MANY_CHUNKS.octets() + smtp_replies.OK.octets()
+    assert peer.seen[-1] == ContentEnd(smtp_replies.TOO_MANY_CHUNKS)
+    peer.receive(b"BDAT 0\r\n" * 3)
+    assert peer.dialog.is_closing
+
+
+def test_chunks_of_some_size_may_be_as_many_as_they_like() -> None:
+    peer = shell(message_octets=10**7, chunk_octets=10**7, header_octets=10**7)
+    chunk = b"BDAT %d\r\n%b" % (MEAN_CHUNK_OCTETS, b"x" * (MEAN_CHUNK_OCTETS - 2) + b"\r\n")
+    peer.receive(b"EHLO a.example\r\n" + BEGINNING + chunk * (2 * FREE_CHUNKS) + b"BDAT 0 LAST\r\n")
+    assert peer.seen[-1] == ContentEnd(None)
 
 
 def test_a_size_of_ten_digits_is_read_and_of_eleven_ends_the_session() -> None:
