@@ -44,6 +44,11 @@ class IDeliveryBackend(Interface):
 
         A recipient without an outcome, an exception or a result of another shape counts as temporary trouble.
 
+        What the client asked for is in ``message.parameters`` and ``message.recipient_parameters``; a backend that
+        is the end of a message's way owes nothing of it (the gateway sends the reports), one that hands it on says
+        so in its outcomes (``relayed``, ``dsn``, ``deliver_by``).  Content is handed over as it came:
+        ``message.body_type`` BINARY has bare CR, LF and NUL in it; ``deliver.reencoding.fitted`` makes lines of it.
+
         It is cancelled when it takes too long, and when the gateway stops.  A backend that knows by then what
         became of some recipients ends at once and returns it, with something temporary for the others: those
         it delivered are not offered again.  One that lets the ``CancelledError`` pass gets all of them again.

@@ -155,12 +155,12 @@ class SmtpBackend(Service):
                 _set_the_others(outcomes, waiting, loops_back(lane))
                 return
             for hop in hops:
-                # As often as this takes some of them: a server may say that it takes no more in one session.
+                connections += 1
+                if connections > CONNECTIONS_PER_ATTEMPT:
+                    return
+                # As often as this serves some of them: a server may say that it takes no more in one session.
                 more = True
                 while more:
-                    connections += 1
-                    if connections > CONNECTIONS_PER_ATTEMPT:
-                        return
                     session = await self._open(hop, needs_tls)
                     if isinstance(session, Outcome) and session.permanence is Permanence.PERMANENT:
                         if session.reply.status == NO_VERIFIED_TLS[0]:

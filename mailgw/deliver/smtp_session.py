@@ -22,7 +22,7 @@ from mailgw.mail.message import Content, Message
 from mailgw.mail.outcome import Outcome, Scope, temporary
 from mailgw.net.client_tls import Handshake, tls_fault_text
 from mailgw.net.sending import send
-from mailgw.wire.client_asked import Asked
+from mailgw.wire.client_asked import Onward
 from mailgw.wire.client_events import Done, Event, GoAhead, Ready, Signal, StartTls, Step, Unusable
 from mailgw.wire.client_offer import Offer
 from mailgw.wire.smtp_client import ClientDialog
@@ -118,7 +118,7 @@ class Session(Protocol):
         return self._dialog.offer
 
     def transact(
-        self, message: Message, recipients: Sequence[Mailbox], asked: Asked | None = None
+        self, message: Message, recipients: Sequence[Mailbox], asked: Onward | None = None
     ) -> Deferred[Done]:
         """Send one message.  Only while ``is_ready``.
 

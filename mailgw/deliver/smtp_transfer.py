@@ -24,7 +24,7 @@ from mailgw.mail.message import Content, Message
 from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS
 from mailgw.mail.ports import WallClock
-from mailgw.wire.client_asked import Asked, unmet
+from mailgw.wire.client_asked import Onward, unmet
 from mailgw.wire.client_offer import Offer
 from mailgw.wire.reencode import Unfit
 
@@ -69,7 +69,7 @@ async def transfer(
         return
     mail = message.parameters
     by_seconds = int(mail.deliver_by.deadline - wall_clock()) if mail.deliver_by is not None else 0
-    asked = Asked(mail, message.recipient_parameters, False, by_seconds)
+    asked = Onward(mail, message.recipient_parameters, False, by_seconds)
     refused = unmet(
         session.offer, session.is_verified, is_final, message.reverse_path, recipients, asked, header_is_utf8,
         session.hop,
@@ -81,14 +81,14 @@ async def transfer(
         # RFC 6531 s3.6: said where the message needs it
         paths = [*group, transaction.reverse_path]
         utf8 = header_is_utf8 or not all(path is None or path.octets().isascii() for path in paths)
-        await _in_batches(session, transaction, group, Asked(mail, asked.recipients, utf8, by_seconds), outcomes)
+        await _in_batches(session, transaction, group, Onward(mail, asked.recipients, utf8, by_seconds), outcomes)
 
 
 async def _in_batches(
     session: Session,
     message: Message,
     recipients: Sequence[Mailbox],
-    asked: Asked | None,
+    asked: Onward | None,
     outcomes: dict[Mailbox, Outcome],
 ) -> None:
     """As many transactions as the server's limits ask for; whoever has no place in this session is left for another."""

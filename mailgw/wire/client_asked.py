@@ -18,6 +18,7 @@ from mailgw.mail.outcome import Outcome, Scope, permanent
 from mailgw.mail.parameters import NO_RCPT_PARAMETERS, ByMode, MailParameters, Notify, RcptParameters
 from mailgw.mail.xtext import to_xtext
 from mailgw.wire.client_offer import Offer
+from mailgw.wire.smtp_parameters import MAX_ORCPT_OCTETS
 
 _MOST_SECONDS = 999_999_999  # RFC 2852 s4: by-time = ["-" / "+"] 1*9digit
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
@@ -26,7 +27,7 @@ _NOT_QCHAR = re.compile(r"[^!-*,-<>-\[\]-~]")
 
 
 @attrs.frozen
-class Asked:
+class Onward:
     """What one transaction says beyond the paths, the size and the body's type.
 
     ``utf8``: say SMTPUTF8.  ``by_seconds`` is what is left of ``mail.deliver_by``, 0 where nobody asked.
@@ -39,7 +40,7 @@ class Asked:
     by_seconds: int
 
 
-def mail_words(offer: Offer, asked: Asked) -> str:
+def mail_words(offer: Offer, asked: Onward) -> str:
     """The parameters of MAIL, each with a space before it."""
     mail = asked.mail
     words = ""
@@ -61,7 +62,7 @@ def mail_words(offer: Offer, asked: Asked) -> str:
     return words
 
 
-def rcpt_words(offer: Offer, asked: Asked, recipient: Mailbox) -> str:
+def rcpt_words(offer: Offer, asked: Onward, recipient: Mailbox) -> str:
     """The parameters of one RCPT, each with a space before it."""
     rcpt = asked.recipients.get(recipient, NO_RCPT_PARAMETERS)
     by = asked.mail.deliver_by
@@ -76,7 +77,10 @@ def rcpt_words(offer: Offer, asked: Asked, recipient: Mailbox) -> str:
         rcpt = attrs.evolve(rcpt, orcpt=_original(recipient, asked.utf8))
     elif not asked.utf8 and not rcpt.orcpt.isascii():
         rcpt = attrs.evolve(rcpt, orcpt=_NOT_ASCII.sub(_embedded, rcpt.orcpt))
-    return f" {rcpt}"
+    if len(rcpt.orcpt.encode()) > MAX_ORCPT_OCTETS:
+        # It grew here.  Without it, reports name the recipient alone.
+        rcpt = attrs.evolve(rcpt, orcpt="")
+    return f" {rcpt}" if rcpt != NO_RCPT_PARAMETERS else ""
 
 
 def _original(recipient: Mailbox, utf8: bool) -> str:
@@ -97,7 +101,7 @@ def unmet(
     is_final: bool,
     reverse_path: Mailbox | None,
     recipients: Sequence[Mailbox],
-    asked: Asked,
+    asked: Onward,
     header_is_utf8: bool,
     hop: str,
 ) -> dict[Mailbox, Outcome]:
@@ -123,7 +127,7 @@ def unmet(
     return dict.fromkeys(recipients, permanent(*why, Scope.HOST, hop))
 
 
-def _unmet_by_all(offer: Offer, is_verified: bool, is_final: bool, asked: Asked) -> tuple[str, str] | None:
+def _unmet_by_all(offer: Offer, is_verified: bool, is_final: bool, asked: Onward) -> tuple[str, str] | None:
     mail = asked.mail
     if mail.require_tls and not is_final:
         # RFC 8689 s4.2.1, the codes for a message that cannot go on

@@ -30,7 +30,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import LocalProtocolError
 from mailgw.mail.outcome import Outcome, Permanence, Scope, delivered, permanent, refused, temporary
-from mailgw.wire.client_asked import Asked, mail_words, rcpt_words
+from mailgw.wire.client_asked import Onward, mail_words, rcpt_words
 from mailgw.wire.client_events import (
     NEED_DATA,
     ClientSettings,
@@ -120,7 +120,7 @@ class ClientDialog:
         recipients: Sequence[Mailbox],
         size_octets: int,
         body_type: BodyType,
-        asked: Asked | None = None,
+        asked: Onward | None = None,
     ) -> Done | None:
         """Start a transaction with at least one recipient.
 

@@ -262,6 +262,24 @@ def test_a_session_carries_no_more_than_the_server_says() -> None:
     assert net.calls() == [("192.0.2.1", 2525)] * 2
 
 
+def test_it_takes_as_many_sessions_as_it_takes() -> None:
+    net = Net()
+    recipients = [Mailbox(f"user{i}", "example.org") for i in range(12)]
+    delivery = net.deliver(recipients=recipients)
+    for _ in recipients:
+        net.accept().greet(ehlo(b"LIMITS RCPTMAX=1 MAILMAX=1")).accept_all()
+    assert {outcome.is_delivered for outcome in delivery.outcomes.values()} == {True}
+
+
+def test_a_session_that_serves_nobody_is_not_repeated() -> None:
+    net = Net()
+    delivery = net.deliver(recipients=[ANN, BOB])
+    peer = net.accept().greet(ehlo(b"LIMITS RCPTMAX=1 MAILMAX=1"))
+    peer.say(b"421 4.3.2 busy\r\n")
+    assert [outcome.permanence for outcome in delivery.outcomes.values()] == [Permanence.TEMPORARY] * 2
+    assert len(net.calls()) == 1
+
+
 def test_few_domains_a_session() -> None:
     net = Net()
     other = Mailbox("ann", "example.net")

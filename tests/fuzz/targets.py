@@ -26,7 +26,7 @@ from mailgw.mail.parameters import (
 from mailgw.mail.reply import Reply
 from mailgw.mail.xtext import from_xtext, is_xtext, to_xtext
 from mailgw.wire import client_events, sasl
-from mailgw.wire.client_asked import Asked
+from mailgw.wire.client_asked import Onward
 from mailgw.wire.client_events import ClientSettings, StartTlsUse, Step
 from mailgw.wire.content import BareLineEnds, ContentCheck, ContentRules
 from mailgw.wire.dots import DotReader
@@ -379,7 +379,7 @@ class _Conversation:
         if choice & 4:
             mail = MailParameters(Ret.HDRS, "x+3D7", True, True, 5, DeliverBy(NOW, ByMode.RETURN, True))
             each = {RECIPIENTS[0]: RcptParameters(frozenset({Notify.SUCCESS}), "utf-8;b\xfc@away.test")}
-            asked = Asked(mail, each, utf8=offer.smtputf8, by_seconds=60)
+            asked = Onward(mail, each, utf8=offer.smtputf8, by_seconds=60)
         self._chunks = 0
         done = self.dialog.begin(SENDER, RECIPIENTS, 1000, body_type, asked)
         if done is None:

@@ -15,7 +15,7 @@ from mailgw.mail.parameters import (
     RcptParameters,
     Ret,
 )
-from mailgw.wire.client_asked import Asked, mail_words, rcpt_words, unmet
+from mailgw.wire.client_asked import Onward, mail_words, rcpt_words, unmet
 from mailgw.wire.client_offer import Offer, offer_of
 
 ANN = Mailbox("ann", "example.org")
@@ -34,8 +34,8 @@ def asked(
     recipients: Mapping[Mailbox, RcptParameters] | None = None,
     utf8: bool = False,
     by_seconds: int = 0,
-) -> Asked:
-    return Asked(mail, recipients or {}, utf8, by_seconds)
+) -> Onward:
+    return Onward(mail, recipients or {}, utf8, by_seconds)
 
 
 ALL = MailParameters(Ret.HDRS, "x+2B7", True, True, -3, RETURN, 99.0)
@@ -108,6 +108,17 @@ def test_a_hop_that_does_not_keep_the_time_of_mode_n_tells_of_a_delay(
 def test_an_original_recipient_of_ours(recipient: Mailbox, original: str) -> None:
     words = rcpt_words(offering(b"DSN"), asked(recipients={recipient: SUCCESS}, utf8=True), recipient)
     assert words == f" NOTIFY=SUCCESS ORCPT={original}"
+
+
+@pytest.mark.parametrize(("length", "is_said"), [(79, True), (80, False)])
+def test_an_original_recipient_that_grew_too_long_is_left_out(length: int, is_said: bool) -> None:
+    # 6 characters each in ASCII, behind "utf-8;" and before "@example.org"
+    recipient = Mailbox("é" * length + "x" * 8, "example.org")
+    words = rcpt_words(offering(b"DSN"), asked(recipients={recipient: SUCCESS}), recipient)
+    assert words.startswith(" NOTIFY=SUCCESS")
+    assert ("ORCPT=" in words) is is_said
+    given = RcptParameters(None, "utf-8;" + "é" * length + "x" * 20)
+    assert ("ORCPT=" in rcpt_words(offering(b"DSN"), asked(recipients={ANN: given}), ANN)) is is_said
 
 
 def unmet_by(

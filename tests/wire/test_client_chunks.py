@@ -7,7 +7,7 @@ from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import LocalProtocolError
 from mailgw.mail.outcome import Permanence, Scope
 from mailgw.mail.parameters import MailParameters
-from mailgw.wire.client_asked import Asked
+from mailgw.wire.client_asked import Onward
 from mailgw.wire.client_events import GoAhead, Step
 from mailgw.wire.smtp_client import ClientDialog
 from tests.wire.test_smtp_client import ANN, BOB, SENDER, done, fed, judged, ready, say
@@ -141,7 +141,7 @@ def test_our_own_mistakes_are_ours() -> None:
 
 def test_utf8_in_commands() -> None:
     josé = Mailbox("josé", "example.org")
-    utf8 = Asked(MailParameters(smtputf8=True), {}, True, 0)
+    utf8 = Onward(MailParameters(smtputf8=True), {}, True, 0)
     dialog = ready(b"250-mx\r\n250-PIPELINING\r\n250 SMTPUTF8\r\n")
     for local in ("a\r\nRSET", "a\n", "\ud800"):
         with pytest.raises(LocalProtocolError):
