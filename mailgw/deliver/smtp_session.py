@@ -118,7 +118,7 @@ class Session(Protocol):
         return self._dialog.offer
 
     def transact(
-        self, message: Message, recipients: Sequence[Mailbox], asked: Onward | None = None
+        self, message: Message, recipients: Sequence[Mailbox], onward: Onward | None = None
     ) -> Deferred[Done]:
         """Send one message.  Only while ``is_ready``.
 
@@ -126,7 +126,7 @@ class Session(Protocol):
         LocalProtocolError where the dialog's ``begin`` raises it; the session is as it was.
         """
         content = message.content
-        refused = self._dialog.begin(message.reverse_path, recipients, content.size_octets, message.body_type, asked)
+        refused = self._dialog.begin(message.reverse_path, recipients, content.size_octets, message.body_type, onward)
         if refused is not None:
             return succeed(refused)
         self.messages += 1

@@ -37,8 +37,8 @@ def is_plain(message: Message, recipients: Sequence[Mailbox]) -> bool:
     return (
         message.parameters == NO_MAIL_PARAMETERS
         and not message.recipient_parameters
-        and all(recipient.local_part.isascii() for recipient in recipients)
-        and (message.reverse_path is None or message.reverse_path.local_part.isascii())
+        and all(recipient.is_ascii for recipient in recipients)
+        and (message.reverse_path is None or message.reverse_path.is_ascii)
     )
 
 
@@ -55,60 +55,73 @@ async def transfer(
     When it raises or is cancelled, ``session.abort`` has what it does not say.  ``is_final``: the hop is the end of
     the way.
     """
-    try:
-        fitting = await _fitting(message, session.offer)
-        header_is_utf8 = message.parameters.smtputf8 and await _has_utf8_header(message.content)
-    except TemporaryFault as fault:
-        outcomes.update(dict.fromkeys(recipients, temporary("4.3.0", fault.why, Scope.MESSAGE, session.hop)))
-        return
-    if isinstance(fitting, Unfit):
-        outcomes.update(dict.fromkeys(recipients, unfit_outcome(fitting, session.hop)))
-        return
+    offer = session.offer
     if is_plain(message, recipients):
-        await _in_batches(session, fitting, recipients, None, outcomes)
+        fitting = message if _fits(message, offer) else await _fitting(session, message, recipients, outcomes)
+        if fitting is not None:
+            await _in_batches(session, fitting, recipients, None, outcomes)
         return
     mail = message.parameters
     by_seconds = int(mail.deliver_by.deadline - wall_clock()) if mail.deliver_by is not None else 0
-    asked = Onward(mail, message.recipient_parameters, False, by_seconds)
+    onward = Onward(mail, message.recipient_parameters, False, by_seconds)
+    try:
+        header_is_utf8 = mail.smtputf8 and await _has_utf8_header(message.content)
+    except TemporaryFault as fault:
+        _set_all(outcomes, recipients, _unreadable(fault, session.hop))
+        return
     refused = unmet(
-        session.offer, session.is_verified, is_final, message.reverse_path, recipients, asked, header_is_utf8,
-        session.hop,
+        offer, session.is_verified, is_final, message.reverse_path, recipients, onward, header_is_utf8, session.hop
     )
     for recipient, outcome in refused.items():
         outcomes.setdefault(recipient, outcome)
     served = [recipient for recipient in recipients if recipient not in refused]
-    for transaction, group in _by_reverse_path(fitting, served, session.offer):
+    if not served:
+        return
+    fitting = message if _fits(message, offer) else await _fitting(session, message, served, outcomes)
+    if fitting is None:
+        return
+    for transaction, group in _by_reverse_path(fitting, served, offer):
         # RFC 6531 s3.6: said where the message needs it
         paths = [*group, transaction.reverse_path]
-        utf8 = header_is_utf8 or not all(path is None or path.octets().isascii() for path in paths)
-        await _in_batches(session, transaction, group, Onward(mail, asked.recipients, utf8, by_seconds), outcomes)
+        utf8 = header_is_utf8 or not all(path is None or path.is_ascii for path in paths)
+        await _in_batches(session, transaction, group, attrs.evolve(onward, utf8=utf8), outcomes)
 
 
 async def _in_batches(
     session: Session,
     message: Message,
     recipients: Sequence[Mailbox],
-    asked: Onward | None,
+    onward: Onward | None,
     outcomes: dict[Mailbox, Outcome],
 ) -> None:
     """As many transactions as the server's limits ask for; whoever has no place in this session is left for another."""
+    if not session.offer.has_limits:
+        await _in_turns(session, message, recipients, onward, outcomes)
+        return
     for batch in _batches(recipients, session.offer):
-        offered: Sequence[Mailbox] = batch
-        while offered:
-            if session.is_spent or not session.is_ready:
-                # RFC 3463 s3.6: X.5.3, too many recipients; another session may take them
-                why = "The session ended before the turn of this recipient"
-                outcomes.update(dict.fromkeys(offered, temporary("4.5.3", why, Scope.SESSION, session.hop)))
-                break
-            done = (await session.transact(message, offered, asked)).outcomes
-            outcomes.update(done)
-            offered = _too_many(done) if len(offered) > 1 and session.is_ready else ()
+        await _in_turns(session, message, batch, onward, outcomes)
+
+
+async def _in_turns(
+    session: Session,
+    message: Message,
+    recipients: Sequence[Mailbox],
+    onward: Onward | None,
+    outcomes: dict[Mailbox, Outcome],
+) -> None:
+    """Offered again as long as the server says that they are too many at once."""
+    while recipients:
+        if session.is_spent or not session.is_ready:
+            # RFC 3463 s3.6: X.5.3, too many recipients; another session may take them
+            why = "The session ended before the turn of this recipient"
+            _set_all(outcomes, recipients, temporary("4.5.3", why, Scope.SESSION, session.hop))
+            return
+        done = (await session.transact(message, recipients, onward)).outcomes
+        outcomes.update(done)
+        recipients = _too_many(done) if len(recipients) > 1 and session.is_ready else ()
 
 
 def _batches(recipients: Sequence[Mailbox], offer: Offer) -> Iterator[Sequence[Mailbox]]:
-    if not offer.has_limits:
-        yield recipients
-        return
     # RFC 9422 s4.2, s4.3: RCPTMAX a transaction, RCPTDOMAINMAX a session, of which such a server gets one a transaction
     batch: list[Mailbox] = []
     domains: set[str] = set()
@@ -156,15 +169,42 @@ def _too_many(outcomes: Mapping[Mailbox, Outcome]) -> tuple[Mailbox, ...]:
 
 # --- content --------------------------------------------------------------------------------------------
 
-async def _fitting(message: Message, offer: Offer) -> Message | Unfit:
-    """The message with content that the hop takes."""
+def _fits(message: Message, offer: Offer) -> bool:
+    """Whether the hop takes whatever octets the content may have."""
     match message.body_type:
-        case BodyType.EIGHT_BIT if not offer.eight_bit and await _has_8bit(message.content):
-            return await fitted(message, BodyType.SEVEN_BIT)
-        case BodyType.BINARY if not offer.chunks_binary:
-            return await fitted(message, BodyType.EIGHT_BIT if offer.eight_bit else BodyType.SEVEN_BIT)
-        case _:
+        case BodyType.SEVEN_BIT:
+            return True
+        case BodyType.EIGHT_BIT:
+            return offer.eight_bit
+        case BodyType.BINARY:
+            return offer.chunks_binary
+
+
+async def _fitting(
+    session: Session, message: Message, recipients: Sequence[Mailbox], outcomes: dict[Mailbox, Outcome]
+) -> Message | None:
+    """The message, which does not fit as it is, with content that does; None where there is none, with outcomes."""
+    is_binary = message.body_type is BodyType.BINARY
+    try:
+        if not is_binary and not await _has_8bit(message.content):
             return message
+        to = BodyType.EIGHT_BIT if is_binary and session.offer.eight_bit else BodyType.SEVEN_BIT
+        result = await fitted(message, to)
+    except TemporaryFault as fault:
+        _set_all(outcomes, recipients, _unreadable(fault, session.hop))
+        return None
+    if isinstance(result, Unfit):
+        _set_all(outcomes, recipients, unfit_outcome(result, session.hop))
+        return None
+    return result
+
+
+def _unreadable(fault: TemporaryFault, hop: str) -> Outcome:
+    return temporary("4.3.0", fault.why, Scope.MESSAGE, hop)
+
+
+def _set_all(outcomes: dict[Mailbox, Outcome], recipients: Sequence[Mailbox], outcome: Outcome) -> None:
+    outcomes.update(dict.fromkeys(recipients, outcome))
 
 
 async def _has_8bit(content: Content) -> bool:

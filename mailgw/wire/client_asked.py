@@ -84,7 +84,7 @@ def rcpt_words(offer: Offer, asked: Onward, recipient: Mailbox) -> str:
 
 
 def _original(recipient: Mailbox, utf8: bool) -> str:
-    if recipient.octets().isascii():
+    if recipient.is_ascii:
         return f"rfc822;{to_xtext(recipient.octets())}"
     # RFC 6533 s3: utf-8-addr-unitext with SMTPUTF8; the form in ASCII says the same to everybody.
     return f"utf-8;{_NOT_QCHAR.sub(_embedded, str(recipient))}"
@@ -115,13 +115,13 @@ def unmet(
         # RFC 6531 s3.2: no message that needs SMTPUTF8 goes to a server that does not offer it.
         if header_is_utf8:
             why = ("5.6.7", "The header needs SMTPUTF8, which the next hop does not offer")
-        elif reverse_path is not None and not reverse_path.octets().isascii():
+        elif reverse_path is not None and not reverse_path.is_ascii:
             why = ("5.6.7", "The sender's address needs SMTPUTF8, which the next hop does not offer")
         else:
             outcome = permanent(
                 "5.6.7", "The address needs SMTPUTF8, which the next hop does not offer", Scope.HOST, hop
             )
-            return {r: outcome for r in recipients if not r.octets().isascii()}
+            return {r: outcome for r in recipients if not r.is_ascii}
     if why is None:
         return {}
     return dict.fromkeys(recipients, permanent(*why, Scope.HOST, hop))

@@ -112,6 +112,14 @@ def test_another_host_may_offer_it() -> None:
     assert delivery.outcomes[JOSÉ].is_delivered
 
 
+def test_another_host_may_offer_it_where_one_takes_not_even_8_bits() -> None:
+    net = Net(hosts=("192.0.2.1:25", "192.0.2.2:25"))
+    delivery = net.deliver(asking(UTF8, what=message("Subject: é\r\n\r\n".encode(), BodyType.EIGHT_BIT)))
+    net.accept().greet()
+    net.accept().greet(ehlo(b"SMTPUTF8", b"8BITMIME")).accept_all()
+    assert delivery.outcomes[ANN].is_delivered
+
+
 def test_a_host_with_trouble_leaves_hope() -> None:
     for greet_first in (True, False):
         net = Net(hosts=("192.0.2.1:25", "192.0.2.2:25"))

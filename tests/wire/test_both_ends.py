@@ -16,7 +16,9 @@ from mailgw.wire.smtp_parameters import mail_parameters
 from mailgw.wire.stuffing import stuffed
 from tests.wire.dialog_file import NOW, Shell, settings_of
 
-EXTENSIONS = frozenset({"CHUNKING", "BINARYMIME", "SMTPUTF8", "DSN", "REQUIRETLS", "MT-PRIORITY", "DELIVERBY", "LIMITS"})
+EXTENSIONS = frozenset(
+    {"CHUNKING", "BINARYMIME", "SMTPUTF8", "DSN", "REQUIRETLS", "MT-PRIORITY", "DELIVERBY", "LIMITS"}
+)
 CLIENT = ClientSettings(
     hello_name="us.example.net", lmtp=False, starttls=StartTlsUse.NEVER, login=None, may_show_login=False, hop="mx",
     own_names=frozenset(),
@@ -96,7 +98,7 @@ def test_what_is_asked_for_arrives(
     ) is None
     done = talk(client, server, content, chunks)
     assert all(outcome.is_delivered for outcome in done.outcomes.values())
-    hello, said, *rcpts, data, octets, end = server.seen
+    _hello, said, *rcpts, _data, octets, end = server.seen
     assert isinstance(said, Mail)
     assert (said.path, said.body_type, said.size) == (sender, body_type, len(content))
     assert mail_parameters(said.asked, NOW, 0) == mail
