@@ -113,6 +113,7 @@ def check(options: argparse.Namespace) -> int:
     file = options.config or options.file or DEFAULT_FILE
     # Before the rights go: the user need not reach root's own Python.
     from mailgw.config.load import load
+    from mailgw.net.files import open_files_at_most, too_few_files
     from mailgw.net.server_tls import is_exposed
 
     if options.user is not None:
@@ -136,6 +137,8 @@ def check(options: argparse.Namespace) -> int:
     for key in sorted({files.private_key for files in config.tls.certificates.values()}):
         if is_exposed(key):
             print(f"{file}: warning: the TLS key {key} is open to every user here: chmod o= it", file=sys.stderr)
+    if why := too_few_files(config.limits.sessions, open_files_at_most()):
+        print(f"{file}: warning: {why}", file=sys.stderr)
     if os.geteuid() == 0:
         say(
             "checked as root, who may read everything; where the gateway gives up root's rights (twistd --uid), "

@@ -41,6 +41,7 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Claim, Destination
 from mailgw.mail.ports import Draft, Spool, WallClock
 from mailgw.mail.reply import Reply
+from mailgw.net.files import open_files_now, too_few_files
 from mailgw.net.listen import bind
 from mailgw.net.resolver import StubResolver
 from mailgw.net.server_tls import ServerTls
@@ -220,6 +221,8 @@ class MailGateway(MultiService):
             random.random,
         )
         self.sessions = Sessions(config.limits.sessions)
+        if why := too_few_files(config.limits.sessions, open_files_now()):
+            log.warn("{why}", why=why)
         self._reverse_names = ReverseNames(resolver, reactor, config.limits.reverse_name_seconds)
         self._counters = OwnCounters(
             Limits(config.limits.counters), Lockout(config.limits.lockout), reactor.seconds

@@ -40,6 +40,10 @@ class OpenSession(Shape):
         """Close now."""
 
 
+# Sessions over the limit that are still told so; beyond them connections are closed without a word.
+TURNED_AWAY_AT_ONCE = 100
+
+
 class Sessions:
     """The open sessions of all listeners, at most ``limit``."""
 
@@ -55,6 +59,11 @@ class Sessions:
     def next_number(self) -> int:
         self._counter += 1
         return self._counter
+
+    @property
+    def is_overrun(self) -> bool:
+        """So many are over the limit and still being told so that no more can be told anything."""
+        return len(self._open) >= self._limit + TURNED_AWAY_AT_ONCE
 
     def add(self, session: OpenSession) -> bool:
         """Count a session in; False where it is one too many, and then it has to be told so.
@@ -165,7 +174,10 @@ class EsmtpFactory(SMTPFactory):
 
     def buildProtocol(  # type: ignore[override] # Twisted's bound is a private name
         self, addr: IAddress | None
-    ) -> EsmtpProtocol | ProxiedProtocol:
+    ) -> EsmtpProtocol | ProxiedProtocol | None:
+        """None closes the connection at once."""
+        if self.sessions.is_overrun:
+            return None
         session_id = f"{self._session_prefix}{self.sessions.next_number():x}"
         peer = peer_of(addr)
         if self._proxies.has(peer.address):

@@ -14,6 +14,7 @@ from mailgw.mail.ports import Excess
 from mailgw.mail.reply import Reply
 from mailgw.policy.limits import Rate
 from mailgw.policy.lockout import LockoutSettings
+from mailgw.receive.factory import TURNED_AWAY_AT_ONCE
 from mailgw.receive.session import Session as ReceiveSession
 from mailgw.wire.sasl import LoginClaim, Password
 from mailgw.wire.smtp_server import Credentials
@@ -222,3 +223,11 @@ def test_the_rate_of_messages_of_a_login_is_for_trusted_clients_too() -> None:
     client = Client("s1", Role.SUBMISSION, "192.0.2.1", 1, False, login="alice@example.org", is_trusted=True)
     verdicts = [result_of(ReceiveSession(listener.factory, client).standing.message(client)) for _ in range(2)]
     assert [getattr(verdict, "rule", None) for verdict in verdicts] == [None, "messages_per_login"]
+
+
+def test_sessions_in_all_and_who_is_not_even_told() -> None:
+    listener = Listener(sessions=3)
+    assert [greeted(listener, f"192.0.{n}.1")[1][:3] for n in range(4)] == ["220", "220", "220", "421"]
+    for _ in range(TURNED_AWAY_AT_ONCE - 1):
+        assert greeted(listener, "192.0.9.1")[1] == "421 4.7.0 Too many connections, please try again later\r\n"
+    assert listener.factory.buildProtocol(at("192.0.9.1")) is None

@@ -1,0 +1,17 @@
+import resource
+
+import pytest
+
+from mailgw.net.files import OTHER_FILES, open_files_at_most, open_files_now, too_few_files
+
+
+@pytest.mark.parametrize(("most", "fits"), [(1000 + OTHER_FILES, True), (999 + OTHER_FILES, False), (-1, True)])
+def test_the_sessions_fit_into_the_open_files(most: int, fits: bool) -> None:
+    why = too_few_files(1000, most)
+    assert (why is None) is fits
+    assert fits or "lower limits.sessions" in str(why)
+
+
+def test_what_is_allowed_here() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert (open_files_now(), open_files_at_most()) == (soft, hard)
