@@ -6,7 +6,7 @@ is empty or the login itself.
 
 import base64
 from collections.abc import Callable, Sequence
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from twisted.cred.portal import Portal
 
@@ -19,17 +19,38 @@ from mailgw.wire.sasl import Certificate, LoginClaim, Password, Proof, ScramKeys
 _NONCE_OCTETS = 18  # RFC 5802 s5.1 has no figure: 144 bits are nobody's guess, and need no padding in base64
 
 
+class Tokens(Protocol):
+    """Who issued bearer tokens (``introspection.Introspection``)."""
+
+    async def login_of(self, token: str) -> Mailbox | None:
+        """Whose token it is; None where it is worth nothing.  TemporaryFault where nobody can tell now."""
+
+
+class Accounts(Protocol):
+    """Who exists (``store.passwd.PasswdFile``)."""
+
+    def has(self, recipient: Mailbox) -> bool: ...
+
+
 class Logins:
-    """``portal`` judges passwords; ``scram`` has keys.  What is None is not offered.
+    """``portal`` judges passwords, ``scram`` has keys, ``tokens`` asks the issuer, ``accounts`` knows who exists, for
+    whom a certificate may speak.  What is None is not offered.
 
     ``chance(n)`` gives n octets that nobody can guess.
     """
 
     def __init__(
-        self, portal: Portal | None, scram: ScramAccounts | None, chance: Callable[[int], bytes]
+        self,
+        portal: Portal | None,
+        scram: ScramAccounts | None,
+        tokens: Tokens | None,
+        accounts: Accounts | None,
+        chance: Callable[[int], bytes],
     ) -> None:
         self._portal = portal
         self._scram = scram
+        self._tokens = tokens
+        self._accounts = accounts
         self._chance = chance
 
     def mechanisms(self) -> Sequence[str]:
@@ -39,6 +60,10 @@ class Logins:
             found += ["PLAIN", "LOGIN"]
         if self._scram is not None and self._scram.has_any:
             found.append("SCRAM-SHA-256")
+        if self._tokens is not None:
+            found += ["OAUTHBEARER", "XOAUTH2"]
+        if self._accounts is not None:
+            found.append("EXTERNAL")
         return found
 
     def keys(self, login: str) -> ScramKeys:
@@ -52,11 +77,13 @@ class Logins:
         """The account's address, None where the claim is false; TemporaryFault where nobody can tell now."""
         match claim:
             case Password():
-                found = await self._judge_password(claim)
+                found = await self._judge_password(claim, client)
             case Proof():
                 found = parse_mailbox(claim.login) if claim.is_right else None
-            case Token() | Certificate():
-                found = None
+            case Token():
+                found = None if self._tokens is None else await self._tokens.login_of(claim.token)
+            case Certificate():
+                found = self._judge_certificate(claim, client)
             case _:
                 assert_never(claim)
         if found is None:
@@ -64,11 +91,22 @@ class Logins:
         address = _account(found)
         return str(address) if _is_for(claim, address) else None
 
-    async def _judge_password(self, claim: Password) -> Mailbox | None:
+    async def _judge_password(self, claim: Password, client: Client) -> Mailbox | None:
         if self._portal is None:
             return None
-        login = await log_in(self._portal, claim.login, claim.password)
+        address = client.address if client.port else ""  # a Unix socket has none
+        login = await log_in(self._portal, claim.login, claim.password, address)
         return None if login is None else login.address
+
+    def _judge_certificate(self, claim: Certificate, client: Client) -> Mailbox | None:
+        """Of the addresses in the certificate the first that is an account: the one that is asked for, if one is."""
+        if self._accounts is None or client.tls is None:
+            return None
+        for name in client.tls.certificate_names:
+            mailbox = parse_mailbox(name)
+            if mailbox is not None and _is_for(claim, _account(mailbox)) and self._accounts.has(mailbox):
+                return mailbox
+        return None
 
 
 def _account(mailbox: Mailbox) -> Mailbox:

@@ -71,21 +71,29 @@ class LoginLimits:
 LOGIN_LIMITS = LoginLimits(at_once=2, waiting=100, remember_seconds=300.0, remembered=10_000)
 
 
-async def log_in(portal: Portal, login: str, password: str) -> Login | None:
+class ClientPassword(UsernamePassword):
+    """A name and password, and the ``address`` they came from, ``""`` where it is none that others know."""
+
+    def __init__(self, username: bytes, password: bytes, address: str) -> None:
+        super().__init__(username, password)
+        self.address = address
+
+
+async def log_in(portal: Portal, login: str, password: str, address: str = "") -> Login | None:
     """The login, or None where name or password is wrong.
 
     TemporaryFault, with a 454 4.7.0, where that cannot be judged now: too many at once, or a checker in trouble
     (the trouble is its ``__cause__``).
     """
     try:
-        credentials = UsernamePassword(_octets(login), _octets(password))
+        credentials = ClientPassword(octets_of(login), octets_of(password), address)
         _, avatar, log_out = await portal.login(credentials, None, ILogin)
     except LoginFailed:
         return None
     except (TemporaryFault, CancelledError):
         raise
     except Exception as error:  # a checker may be anybody's code
-        raise _unsure(f"the login could not be checked: {type(error).__name__}") from error
+        raise unsure(f"the login could not be checked: {type(error).__name__}") from error
     log_out()  # a session keeps nothing in the realm
     return Login(ILogin(avatar).address)
 
@@ -106,7 +114,7 @@ class LoginRealm:
             raise NotImplementedError("this realm has logins alone (ILogin)")
         if isinstance(avatarId, tuple):  # twisted.cred's ANONYMOUS
             raise UnauthorizedLogin("nobody logs in anonymously")
-        address = parse_mailbox(_text(avatarId))
+        address = parse_mailbox(text_of(avatarId))
         if address is None:
             raise UnauthorizedLogin("the login is not an address")
         return ILogin, Login(Mailbox(folded(address.local_part), address.domain)), _log_out
@@ -143,22 +151,22 @@ class AccountsChecker:
         return Deferred.fromCoroutine(self._avatar_id(credentials))
 
     async def _avatar_id(self, credentials: IUsernamePassword) -> bytes | tuple[()]:
-        login, password = _text(credentials.username), _octets(credentials.password)
+        login, password = text_of(credentials.username), octets_of(credentials.password)
         stored = self._accounts.password_of(login)
         if stored and self._remembered.holds(login, password, stored):
-            return _octets(folded(login))
+            return octets_of(folded(login))
         verified = stored or self._accounts.another(self._number(login))
         if verified is None:
             raise UnauthorizedLogin("nobody can log in")
         if len(self._turns.waiting) >= self._limits.waiting:
-            raise _unsure("too many logins wait to be checked")
+            raise unsure("too many logins wait to be checked")
         await self._turns.acquire()
         # Of several sessions that came with one login, those that had to wait find it verified.
         if self._remembered.holds(login, password, verified):
             self._turns.release()
         elif not await self._hashed(login, password, verified, is_account=bool(stored)):
             raise UnauthorizedLogin("wrong name or password")
-        return _octets(folded(login))
+        return octets_of(folded(login))
 
     def _hashed(self, login: str, password: bytes, stored: str, is_account: bool) -> "Deferred[bool]":
         """Whether an account's password is right; the turn ends when the thread does, not when a session goes."""
@@ -175,7 +183,7 @@ class AccountsChecker:
 
     def _number(self, login: str) -> int:
         """The same for the same name, and nobody's guess: whose hash stands in for a name without an account."""
-        digest = hashlib.blake2b(_octets(login), digest_size=8, key=self._secret).digest()
+        digest = hashlib.blake2b(octets_of(login), digest_size=8, key=self._secret).digest()
         return int.from_bytes(digest, "big")
 
 
@@ -183,14 +191,15 @@ def _log_out() -> None:
     """Nothing is kept."""
 
 
-def _unsure(why: str) -> TemporaryFault:
+def unsure(why: str) -> TemporaryFault:
+    """Nobody can tell now."""
     # RFC 4954 s6: 454 4.7.0 Temporary authentication failure
     return TemporaryFault(why, Reply(454, "4.7.0", ("Temporary authentication failure",)))
 
 
-def _octets(text: str | bytes) -> bytes:
+def octets_of(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
 
 
-def _text(octets: str | bytes) -> str:
+def text_of(octets: str | bytes) -> str:
     return octets if isinstance(octets, str) else octets.decode("utf-8", "surrogateescape")

@@ -2,15 +2,20 @@
 
 from typing import Any
 
+import attrs
 import pytest
-from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.checkers import ICredentialsChecker, InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.credentials import IUsernamePassword
 from twisted.internet.defer import Deferred
+from zope.interface import implementer
 
 from mailgw.access.logins import Logins
-from mailgw.access.portal import make_portal
+from mailgw.access.portal import ClientPassword, make_portal
 from mailgw.access.scram_accounts import ScramAccounts
-from mailgw.mail.envelope import Client, Role
-from mailgw.wire.sasl import LoginClaim, Password, Proof
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import Client, Role, TlsFacts
+from mailgw.mail.errors import TemporaryFault
+from mailgw.wire.sasl import Certificate, LoginClaim, Password, Proof, Token
 from tests.access.test_scram_accounts import ACCOUNTS, FakeAccounts
 
 CLIENT = Client("s1", Role.SUBMISSIONS, "192.0.2.1", 4711, False)
@@ -20,7 +25,7 @@ ALICE = "alice@example.org"
 def logins(accounts: FakeAccounts = ACCOUNTS) -> Logins:
     checker = InMemoryUsernamePasswordDatabaseDontUse()  # type: ignore[no-untyped-call] # Twisted's
     checker.addUser(ALICE.encode(), b"secret")
-    return Logins(make_portal([checker]), ScramAccounts(accounts, b"s" * 16), lambda n: b"\0" * n)
+    return Logins(make_portal([checker]), ScramAccounts(accounts, b"s" * 16), None, None, lambda n: b"\0" * n)
 
 
 def judged(claim: LoginClaim, client: Client = CLIENT, by: Logins | None = None) -> Any:
@@ -32,7 +37,7 @@ def judged(claim: LoginClaim, client: Client = CLIENT, by: Logins | None = None)
 def test_what_some_account_can_use() -> None:
     assert logins().mechanisms() == ["PLAIN", "LOGIN", "SCRAM-SHA-256"]
     assert logins(FakeAccounts(bob="{PLAIN}x")).mechanisms() == ["PLAIN", "LOGIN"]
-    nothing = Logins(None, None, lambda n: b"")
+    nothing = Logins(None, None, None, None, lambda n: b"")
     assert nothing.mechanisms() == []
     assert judged(Password("", ALICE, "secret"), by=nothing) is None
 
@@ -59,3 +64,79 @@ def test_a_claim(claim: LoginClaim, login: str | None) -> None:
 
 def test_keys() -> None:
     assert logins().keys(ALICE).iterations == 4096
+
+
+# --- tokens and certificates -------------------------------------------------------------------------------
+
+class Tokens:
+    async def login_of(self, token: str) -> Mailbox | None:
+        if token == "down":
+            raise TemporaryFault("the issuer is down")
+        return Mailbox("Alice", "example.org") if token == "good" else None
+
+
+class Existing:
+    def has(self, recipient: Mailbox) -> bool:
+        return str(recipient).lower() in (ALICE, "bob@example.org")
+
+
+OTHERS = Logins(None, None, Tokens(), Existing(), lambda n: b"")
+
+
+def shown(*names: str) -> Client:
+    return attrs.evolve(CLIENT, tls=TlsFacts("TLSv1.3", "x", 256, names))
+
+
+def test_others_are_offered_without_passwords() -> None:
+    assert OTHERS.mechanisms() == ["OAUTHBEARER", "XOAUTH2", "EXTERNAL"]
+    assert judged(Password("", ALICE, "secret"), by=OTHERS) is None
+
+
+@pytest.mark.parametrize(("claim", "login"), [
+    (Token("", "good"), ALICE),
+    (Token("ALICE@example.org", "good"), ALICE),
+    (Token("bob@example.org", "good"), None),
+    (Token("alice", "good"), None),
+    (Token("", "bad"), None),
+])
+def test_a_token(claim: LoginClaim, login: str | None) -> None:
+    assert judged(claim, by=OTHERS) == login
+    assert judged(claim) is None, "nobody issues any"
+
+
+def test_an_issuer_that_is_down() -> None:
+    assert judged(Token("", "down"), by=OTHERS).check(TemporaryFault)
+
+
+@pytest.mark.parametrize(("authzid", "names", "login"), [
+    ("", (ALICE,), ALICE),
+    (ALICE, (ALICE,), ALICE),
+    ("Alice@Example.ORG", (ALICE,), ALICE),
+    ("", ("nobody@example.org", "Bob@example.org", ALICE), "bob@example.org"),
+    (ALICE, ("bob@example.org", ALICE), ALICE),
+    ("bob@example.org", (ALICE,), None),
+    ("nobody@example.org", ("nobody@example.org",), None),
+    ("", (), None),
+    ("alice", (ALICE,), None),
+])
+def test_a_certificate(authzid: str, names: tuple[str, ...], login: str | None) -> None:
+    assert judged(Certificate(authzid), shown(*names), OTHERS) == login
+    assert judged(Certificate(authzid), shown(*names)) is None, "nobody knows who exists"
+    assert judged(Certificate(authzid), CLIENT, OTHERS) is None, "not under TLS"
+
+
+def test_the_client_s_address_is_told_with_the_password() -> None:
+    seen: list[str] = []
+
+    @implementer(ICredentialsChecker)
+    class Checker:
+        credentialInterfaces = (IUsernamePassword,)
+
+        def requestAvatarId(self, credentials: ClientPassword) -> bytes:
+            seen.append(credentials.address)
+            return ALICE.encode()
+
+    by = Logins(make_portal([Checker()]), None, None, None, lambda n: b"")
+    judged(Password("", ALICE, "x"), by=by)
+    judged(Password("", ALICE, "x"), Client("s", Role.SUBMISSION, "local", 0, False), by)
+    assert seen == ["192.0.2.1", ""]

@@ -1,0 +1,166 @@
+"""HTTPS to a server that is named in the configuration: certificates are verified, answers and time are bounded.
+
+RFC 9110 as Twisted's Agent does it.  Redirects are not followed: they would take our credentials elsewhere.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from cryptography import x509
+from OpenSSL.crypto import X509
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import Certificate, TLSVersion, optionsForClientTLS, platformTrust, trustRootFromCertificates
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
+from zope.interface import implementer
+
+from mailgw.mail.errors import TemporaryFault
+
+USER_AGENT = "mailgw"
+
+
+@attrs.frozen
+class HttpAnswer:
+    status: int
+    body: bytes
+
+
+@implementer(IPolicyForHTTPS)
+class VerifiedHttps:
+    """Names and chains are verified, against the PEM file ``ca_file`` or the system's authorities; TLS 1.2 or later.
+
+    Raises ``ValueError`` with one line where ``ca_file`` cannot be used.
+    """
+
+    def __init__(self, ca_file: str | None) -> None:
+        if ca_file is None:
+            self._roots: Any = platformTrust()  # type: ignore[no-untyped-call] # Twisted has no types there
+        else:
+            self._roots = trustRootFromCertificates(authorities(ca_file))  # type: ignore[no-untyped-call]
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
+        return optionsForClientTLS(
+            hostname.decode("ascii"), self._roots, extraCertificateOptions={"raiseMinimumTo": TLSVersion.TLSv1_2}
+        )
+
+
+def authorities(ca_file: str) -> list[Certificate]:
+    """The certificates of a PEM file; ``ValueError`` with one line where there are none."""
+    try:
+        with open(ca_file, "rb") as opened:
+            found = x509.load_pem_x509_certificates(opened.read())
+    except (OSError, ValueError):
+        raise ValueError(f"{ca_file}: not a readable PEM file of certificates") from None
+    return [Certificate(X509.from_cryptography(one)) for one in found]  # type: ignore[no-untyped-call]
+
+
+class Https:
+    """Posts forms over kept connections.  ``agent`` is to speak to the servers, ``reactor`` their clock."""
+
+    def __init__(self, agent: IAgent, reactor: IReactorTime, limit_seconds: float, limit_octets: int) -> None:
+        self._agent = agent
+        self._clock = reactor
+        self._limit_seconds = limit_seconds
+        self._limit_octets = limit_octets
+
+    async def post(self, url: str, form: bytes, headers: Mapping[str, str]) -> HttpAnswer:
+        """The answer to a form.  TemporaryFault where there is none in time, or one that is too long."""
+        task = Deferred.fromCoroutine(self._post(url, form, headers))
+        timer = self._clock.callLater(self._limit_seconds, task.cancel)
+        try:
+            return await task
+        except CancelledError:
+            if timer.active():
+                raise
+            raise TemporaryFault(f"{url}: no answer within {self._limit_seconds:.0f} s") from None
+        except TemporaryFault:
+            raise
+        except Exception as fault:  # DNS, TCP, TLS, HTTP: Twisted has dozens of names for it
+            raise TemporaryFault(f"{url}: {_words(fault)}") from fault
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    async def _post(self, url: str, form: bytes, headers: Mapping[str, str]) -> HttpAnswer:
+        fields = Headers({"User-Agent": [USER_AGENT], "Content-Type": ["application/x-www-form-urlencoded"]})
+        for name, value in headers.items():
+            fields.setRawHeaders(name, [value])
+        response: IResponse = await self._agent.request(b"POST", url.encode("ascii"), fields, _Form(form))
+        body = _Body(self._limit_octets)
+        response.deliverBody(body)  # type: ignore[no-untyped-call]
+        return HttpAnswer(response.code, await body.whole)
+
+
+def kept_connections(reactor: Any, ca_file: str | None, limit_seconds: float) -> tuple[Agent, HTTPConnectionPool]:
+    """An agent, and its pool, whose ``closeCachedConnections`` is to be called at the end.  ``ValueError`` where
+    ``ca_file`` cannot be used."""
+    pool = HTTPConnectionPool(reactor)  # type: ignore[no-untyped-call]
+    pool.retryAutomatically = True  # of idempotent requests alone, which a POST is not
+    https = VerifiedHttps(ca_file)
+    agent = Agent(reactor, https, connectTimeout=limit_seconds, pool=pool)  # type: ignore[no-untyped-call]
+    return agent, pool
+
+
+@implementer(IBodyProducer)
+class _Form:
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+        self.length = len(octets)
+
+    def startProducing(self, consumer: Any) -> Deferred[None]:
+        consumer.write(self._octets)
+        done: Deferred[None] = Deferred()
+        done.callback(None)
+        return done
+
+    def pauseProducing(self) -> None:
+        """All of it was written at once."""
+
+    def resumeProducing(self) -> None:
+        """All of it was written at once."""
+
+    def stopProducing(self) -> None:
+        """All of it was written at once."""
+
+
+class _Body(Protocol):
+    def __init__(self, limit_octets: int) -> None:
+        self.whole: Deferred[bytes] = Deferred(lambda _: self._abort())
+        self._limit = limit_octets
+        self._found: list[bytes] = []
+        self._octets = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        self._octets += len(data)
+        self._found.append(data)
+        if self._octets > self._limit and not self.whole.called:
+            self.whole.errback(TemporaryFault(f"an answer of more than {self._limit} octets"))
+            self._abort()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.whole.called:
+            return
+        if isinstance(reason.value, ResponseDone):
+            self.whole.callback(b"".join(self._found))
+        else:
+            self.whole.errback(reason)
+
+    def _abort(self) -> None:
+        self._found = []
+        abort = getattr(self.transport, "abortConnection", None) or getattr(self.transport, "loseConnection", None)
+        if abort is not None:
+            abort()
+
+
+def _words(fault: Exception) -> str:
+    reasons = getattr(fault, "reasons", None)  # of twisted.web's ResponseFailed and its like
+    inner = reasons[0].value if reasons else fault
+    details = inner.args[0] if inner.args else ""
+    if isinstance(details, list) and details:  # OpenSSL's
+        return str(details[0][-1])[:200]
+    return (str(inner) or type(inner).__name__)[:200]
