@@ -6,17 +6,27 @@ Rules:
 """
 
 import os
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
 
 import attrs
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.portal import Portal
+from twisted.internet.defer import maybeDeferred
 from twisted.python.threadpool import ThreadPool
 
+from mailgw.access.dovecot import DOVECOT_LIMITS, DovecotChecker
+from mailgw.access.introspection import ANSWER_OCTETS, ANSWER_SECONDS, Introspection
 from mailgw.access.logins import Logins
+from mailgw.access.oauth_settings import OAuthSettings
 from mailgw.access.portal import LOGIN_LIMITS, AccountsChecker, make_portal
 from mailgw.access.scram_accounts import ScramAccounts
+from mailgw.config.plugin import make_python
+from mailgw.config.settings import Config
 from mailgw.disk import Disk
 from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.ports import WallClock
 from mailgw.store.passwd import PasswdFile
 
 SECRET_OCTETS = 32
@@ -24,20 +34,64 @@ SECRET_OCTETS = 32
 
 @attrs.frozen
 class LoginSources:
-    """``portal`` for applications that look for one, None where nobody logs in by a password."""
+    """``portal`` for applications that look for one, None where nobody logs in by a password.  ``close`` is to be
+    called at the end."""
 
     portal: Portal | None
     logins: Logins
+    closers: Sequence[Callable[[], Awaitable[object]]] = ()
+
+    async def close(self) -> None:
+        for close in self.closers:
+            await close()
 
 
-def login_sources(state: str, accounts: PasswdFile | None, reactor: Any, pool: ThreadPool) -> LoginSources:
-    """All that is configured.  ``pool`` is running, and its owner's to stop.  TemporaryFault where the state folder
-    cannot be used."""
-    if accounts is None:
-        return LoginSources(None, Logins(None, None, os.urandom))
-    checker = AccountsChecker(accounts, LOGIN_LIMITS, os.urandom(SECRET_OCTETS), reactor, pool, reactor)
-    portal = make_portal([checker])
-    return LoginSources(portal, Logins(portal, ScramAccounts(accounts, lasting_secret(state)), os.urandom))
+def login_sources(
+    config: Config, accounts: PasswdFile | None, reactor: Any, pool: ThreadPool, wall_clock: WallClock
+) -> LoginSources:
+    """All that is configured.  ``pool`` is running, and its owner's to stop.
+
+    ConfigError, or TemporaryFault, where some of it cannot be used.
+    """
+    closers: list[Callable[[], Awaitable[object]]] = []
+    settings = config.logins
+    checker: ICredentialsChecker | None = None
+    if settings.dovecot_auth is not None:
+        checker = dovecot = DovecotChecker(settings.dovecot_auth, DOVECOT_LIMITS, os.getpid(), reactor, reactor)
+        closers.append(dovecot.close)
+    elif settings.checker is not None:
+        checker = cast(ICredentialsChecker, make_python(settings.checker, _checker_fault))
+    elif accounts is not None:
+        checker = AccountsChecker(accounts, LOGIN_LIMITS, os.urandom(SECRET_OCTETS), reactor, pool, reactor)
+    portal = None if checker is None else make_portal([checker])
+    scram = None if accounts is None else ScramAccounts(accounts, lasting_secret(config.state))
+    tokens = None if settings.oauth is None else _introspection(settings.oauth, reactor, wall_clock, closers)
+    return LoginSources(portal, Logins(portal, scram, tokens, accounts, os.urandom), closers)
+
+
+def _introspection(
+    settings: OAuthSettings, reactor: Any, wall_clock: WallClock, closers: list[Callable[[], Awaitable[object]]]
+) -> Introspection:
+    # Twisted's HTTP takes its time to be imported, and most have no issuer of tokens.
+    from mailgw.net.https import Https, kept_connections
+
+    try:
+        agent, pool = kept_connections(reactor, settings.ca_file, ANSWER_SECONDS)
+    except ValueError as fault:
+        raise TemporaryFault(str(fault)) from fault
+    closers.append(lambda: maybeDeferred(pool.closeCachedConnections))
+    https = Https(agent, reactor, ANSWER_SECONDS, ANSWER_OCTETS)
+    return Introspection(settings, https, os.urandom(SECRET_OCTETS), reactor, wall_clock)
+
+
+def _checker_fault(target: str, made: object) -> str | None:
+    """A checker need not say that it is one; it has to take a name and a password."""
+    for name in ("credentialInterfaces", "requestAvatarId"):
+        if not hasattr(made, name):
+            return f"{target} lacks {name} of twisted.cred.checkers.ICredentialsChecker"
+    if IUsernamePassword not in made.credentialInterfaces:  # type: ignore[attr-defined] # it has it
+        return f"{target}: expected IUsernamePassword among its credentialInterfaces"
+    return None
 
 
 def lasting_secret(state: str) -> bytes:

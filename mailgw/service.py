@@ -228,7 +228,9 @@ class MailGateway(MultiService):
             Limits(config.limits.counters), Lockout(config.limits.lockout), reactor.seconds
         )
         self._tasks = TaskGroup(self._note_trouble)
-        sources = login_sources(config.state, accounts, reactor, self._threads(LOGIN_LIMITS.at_once, "mailgw logins"))
+        threads = self._threads(LOGIN_LIMITS.at_once, "mailgw logins")
+        sources = login_sources(config, accounts, reactor, threads, self._wall_clock)
+        self._closers.append(sources.close)
         for gate, listener in zip(self._gates, config.listeners, strict=True):
             gate.inner = self._factory(listener, tls, intake, sources)
         self._listen_for_control()

@@ -10,8 +10,7 @@ import stat
 from collections.abc import Mapping
 from typing import assert_never
 
-from mailgw.access.schemes import fault_of
-from mailgw.config import plugin, values
+from mailgw.config import accounts, plugin, values
 from mailgw.config.document import (
     BackendTable,
     CertificateTable,
@@ -31,7 +30,6 @@ from mailgw.config.settings import (
     DnsSettings,
     LimitSettings,
     ListenSettings,
-    PythonSettings,
     TlsSettings,
 )
 from mailgw.deliver.maildir import Known, MaildirSettings
@@ -46,7 +44,6 @@ from mailgw.queue.schedule import RetrySettings
 from mailgw.receive.settings import TimeLimits
 from mailgw.spool.settings import SpoolSettings
 from mailgw.store.journal import JournalSettings
-from mailgw.store.passwd import read_accounts
 from mailgw.wire.content import ContentRules
 
 INLINE_OCTETS = 1 << 16  # DESIGN: larger bodies are files of their own
@@ -64,7 +61,8 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
     _check_state(document, state)
     tls = _certificates(document, folder)
     listeners = _listeners(document, raw, folder)
-    passwd_file = _passwd_file(document, folder)
+    passwd_file = accounts.passwd_file(document, folder)
+    logins = accounts.logins(document, folder)
     backends = {name: _backend(document, table, raw, folder, hostname) for name, table in document.backend.items()}
     routes = _routes(document, raw)
     _check_retry(document.retry)
@@ -79,6 +77,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         tls=tls,
         listeners=listeners,
         passwd_file=passwd_file,
+        logins=logins,
         routes=routes,
         backends=backends,
         retry=RetrySettings(
@@ -223,6 +222,8 @@ def owner_faults(config: Config, owner: Owner) -> list[ConfigError]:
                 for path in (files.certificate, files.private_key, files.client_ca) if path is not None]
     if config.passwd_file is not None:
         readable.append(("accounts.passwd_file", config.passwd_file))
+    if config.logins.oauth is not None and config.logins.oauth.ca_file is not None:
+        readable.append(("accounts.oauth.ca_file", config.logins.oauth.ca_file))
     with acting_as(owner):
         faults = [
             ConfigError(config.file, 0, key, f"{path}: user {owner[0]}, as whom mailgw will run, may not read it")
@@ -315,22 +316,6 @@ def _socket_fault(path: str) -> str | None:
     return None
 
 
-def _passwd_file(document: Document, folder: str) -> str | None:
-    if document.accounts is None:
-        return None
-    path = os.path.join(folder, document.accounts.passwd_file)
-    if not os.path.lexists(path):
-        how = f"mailgw passwd --file {path} user@domain"
-        document.accounts.spot.inner("passwd_file").fault(f"{path} does not exist; make it with: {how}")
-    else:
-        for fault in read_accounts(path, fault_of).faults:
-            if fault.line:
-                document.spot.faults.found.append(fault)
-            else:  # of the file as a whole: the line that names it is to blame
-                document.accounts.spot.inner("passwd_file").fault(f"{path}: {fault.why}")
-    return path
-
-
 # --- routes and backends ----------------------------------------------------------------------------------
 
 def _routes(document: Document, raw: Mapping[str, object]) -> tuple[RouteSettings, ...]:
@@ -358,9 +343,10 @@ def _backend(
 ) -> BackendSettings:
     match table:
         case MaildirTable():
-            if table.recipients is Known.ACCOUNTS and "accounts" not in raw:
+            if table.recipients is Known.ACCOUNTS and not accounts.knows_who_exists(raw):
+                needs = "passwd_file in [accounts], which alone says who exists" if "accounts" in raw else "[accounts]"
                 table.spot.inner("recipients").fault(
-                    '"accounts" (the default) needs [accounts]; else expected "existing" or "any"'
+                    f'"accounts" (the default) needs {needs}; else expected "existing" or "any"'
                 )
             return MaildirSettings(
                 path=os.path.join(folder, table.path),
@@ -376,11 +362,7 @@ def _backend(
                 why = plugin.argument_fault(make, table.arguments) or plugin.member_fault(table.target, make)
             except ValueError as fault:
                 why = str(fault)
-            spot = table.spot.inner("type")
-            if why:
-                spot.fault(why)
-            line = spot.faults.lines.get(spot.path, 0)
-            return PythonSettings(table.target, table.arguments, spot.faults.file, line, spot.faults.key(spot.path))
+            return accounts.python_settings(table, why)
         case _:
             assert_never(table)
 

@@ -44,11 +44,6 @@ class ListenTable(Table):
 
 
 @attrs.frozen
-class AccountsTable(Table):
-    passwd_file: str = key(values.text)
-
-
-@attrs.frozen
 class RouteTable(Table):
     recipients: tuple[str, ...] = part(each(values.pattern, '"@example.org"'), stand_in=())
     backend: str = key(values.text, stand_in="")
@@ -100,6 +95,49 @@ class PythonTable(Table):
 
     target: str = attrs.field(kw_only=True)
     arguments: Mapping[str, object] = attrs.field(kw_only=True)
+
+
+@attrs.frozen
+class OAuthTable(Table):
+    endpoint: str = key(values.https_url, stand_in="")
+    client_id: str = key(values.text, stand_in="")
+    client_secret_file: str = key(values.text, stand_in="")
+    login_claims: tuple[str, ...] = part(each(values.text, '"email"'), ("username", "email", "sub"))
+    scope: tuple[str, ...] = part(each(values.text), ())
+    audience: str | None = key(values.text, None)
+    ca_file: str | None = key(values.text, None)
+
+
+def checker(value: object, spot: Spot) -> PythonTable:
+    """``[accounts.checker]``."""
+    if not isinstance(value, Mapping):
+        spot.fault(f"expected a table, [accounts.checker], not {values.said(value)}")
+        raise Unusable
+    kind = value.get("type")
+    if not isinstance(kind, str) or not kind.startswith("python:"):
+        why = f"not {values.said(kind)}" if "type" in value else "is missing"
+        spot.inner("type").fault(f'{why}: expected "python:package.module:Name"')
+        raise Unusable
+    return _python(value, spot)
+
+
+def _python(value: Mapping[str, object], spot: Spot) -> PythonTable:
+    """``type = "python:module:Name"``, every other key an argument."""
+    rest = {k: v for k, v in value.items() if k != "type"}
+    try:
+        target = values.target(str(value["type"]).removeprefix("python:"))
+    except ValueError as fault:
+        spot.inner("type").fault(str(fault))
+        raise Unusable from None
+    return PythonTable(target=target, arguments=rest, spot=spot, given=frozenset(rest))
+
+
+@attrs.frozen
+class AccountsTable(Table):
+    passwd_file: str | None = key(values.text, None)
+    dovecot_auth: str | None = key(values.unix_socket, None)
+    checker: PythonTable | None = part(checker, None)
+    oauth: OAuthTable | None = part(table(OAuthTable), None)
 
 
 BackendTable: TypeAlias = MaildirTable | SmtpTable | LmtpTable | PythonTable
@@ -189,16 +227,7 @@ def backend(value: object, spot: Spot) -> BackendTable:
     if isinstance(kind, str) and kind in BACKEND_TYPES:
         return read_table(BACKEND_TYPES[kind], rest, spot)
     if isinstance(kind, str) and kind.startswith("python:"):
-        try:
-            return PythonTable(
-                target=values.target(kind.removeprefix("python:")),
-                arguments=rest,
-                spot=spot,
-                given=frozenset(rest),
-            )
-        except ValueError as fault:
-            spot.inner("type").fault(str(fault))
-            raise Unusable from None
+        return _python(value, spot)
     if "type" not in value:
         why = "is missing"
     else:

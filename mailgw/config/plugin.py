@@ -52,13 +52,19 @@ def member_fault(target: str, make: Callable[..., object]) -> str | None:
 
 def make_plugin(settings: PythonSettings) -> object:
     """The user's backend.  ConfigError, with its place in the file, where it cannot be made or is none."""
+    return make_python(settings, _backend_fault)
+
+
+def make_python(settings: PythonSettings, fault_of: Callable[[str, object], str | None]) -> object:
+    """What the user's constructor makes.  ConfigError, with its place in the file, where it cannot be made, or where
+    ``fault_of(target, made)`` has anything against it."""
     try:
         make = constructor(settings.target)
     except ValueError as fault:
         raise ConfigError(settings.file, settings.line, settings.key, str(fault)) from fault
     try:
         made = make(**settings.arguments)
-        why = _backend_fault(settings.target, made)
+        why = fault_of(settings.target, made)
     except Exception as fault:
         why = f"{settings.target} raised {_words(fault)}"
         raise ConfigError(settings.file, settings.line, settings.key, why) from fault

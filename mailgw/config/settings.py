@@ -16,6 +16,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 
 if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts quickly
+    from mailgw.access.oauth_settings import OAuthSettings
     from mailgw.deliver.maildir import MaildirSettings
     from mailgw.deliver.smtp_settings import SmtpSettings
     from mailgw.net.server_tls import CertificateFiles
@@ -110,7 +111,8 @@ class DnsSettings:
 
 @attrs.frozen
 class PythonSettings:
-    """A backend of the user's own: ``target`` is ``"package.module:Name"``, called with ``arguments``.
+    """Something of the user's own, a backend or a checker of logins: ``target`` is ``"package.module:Name"``, called
+    with ``arguments``.
 
     ``file``, ``line`` and ``key`` say where it is configured, for the fault where it cannot be made.
     """
@@ -120,6 +122,16 @@ class PythonSettings:
     file: str
     line: int
     key: str
+
+
+@attrs.frozen
+class LoginSettings:
+    """Who judges passwords where the passwd-file does not: ``dovecot_auth``, the path of Dovecot's socket, or a
+    ``checker`` of the user's own, never both; and ``oauth``, the issuer of bearer tokens."""
+
+    dovecot_auth: str | None
+    checker: PythonSettings | None
+    oauth: OAuthSettings | None
 
 
 BackendSettings: TypeAlias = Union["MaildirSettings", "SmtpSettings", PythonSettings]
@@ -145,6 +157,7 @@ class Config:
     tls: TlsSettings
     listeners: tuple[ListenSettings, ...]
     passwd_file: str | None
+    logins: LoginSettings
     routes: tuple[RouteSettings, ...]
     backends: Mapping[str, BackendSettings]
     retry: RetrySettings

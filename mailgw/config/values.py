@@ -26,6 +26,9 @@ _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\Z")
 _PORTS = range(1, 65536)
 DEFAULT_PORTS = {"smtp": 25, "lmtp": 24}
 
+# RFC 3986 s3, as much as an HTTP client needs; a name in the URL would be a credential
+_HTTPS_URL = re.compile(r"https://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:/[!-\"$-~]*)?\Z")
+
 
 def said(value: object) -> str:
     """A value as a fault quotes it."""
@@ -326,6 +329,22 @@ def hop(kind: str) -> Callable[[object], str]:
         return host_and_port(word, DEFAULT_PORTS[kind])
 
     return read
+
+
+def unix_socket(value: object) -> str:
+    """``unix:/path``."""
+    word = text(value)
+    if not word.startswith("unix:") or len(word) == 5:
+        raise ValueError(f'expected a socket such as "unix:/run/dovecot/auth-client", not {said(value)}')
+    return word
+
+
+def https_url(value: object) -> str:
+    """``https://host[:port]/path``."""
+    word = text(value)
+    if not _HTTPS_URL.match(word):
+        raise ValueError(f'expected a URL such as "https://login.example.org/introspect", not {said(value)}')
+    return word
 
 
 def name_server(value: object) -> str:

@@ -18,6 +18,7 @@ from mailgw.config.document import (
     JournalTable,
     LimitsTable,
     ListenTable,
+    OAuthTable,
     PythonTable,
     RetryTable,
     RouteTable,
@@ -58,7 +59,8 @@ def keys(shape: type[Table]) -> set[str]:
 @pytest.mark.parametrize(
     "shape",
     [
-        Document, CertificateTable, ListenTable, AccountsTable, RouteTable, RetryTable, LimitsTable, ContentTable,
+        Document, CertificateTable, ListenTable, AccountsTable, OAuthTable, RouteTable, RetryTable, LimitsTable,
+        ContentTable,
         JournalTable, DnsTable,
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from mailgw.access.oauth_settings import OAuthSettings
 from mailgw.config import load as loading
 from mailgw.config.plugin import make_plugin, member_fault
 from mailgw.config.settings import ListenSettings, PythonSettings
@@ -269,7 +270,7 @@ servers = "127.0.0.1"
         (SMALL.replace("[[listen]]", "[listen]"), "mailgw.toml:4: listen: expected [[listen]], once for each"),
         (SMALL + "[limits]\n[accounts]\npasswd_file = 'none'\n", "mailgw.toml:16: accounts.passwd_file: none does not"),
         (SMALL + "[accounts]\npasswd_file = 'word'\n", "word:1: expected user@domain:{SCHEME}hash"),
-        (SMALL + "[accounts]\n", "mailgw.toml:14: accounts.passwd_file: is missing"),
+        (SMALL + "[accounts]\n", "mailgw.toml:14: accounts: expected passwd_file, dovecot_auth, [accounts.checker]"),
         (SMALL + TLS.replace("privkey", "none"), "tls.private_key: none.pem: No such file"),
         (SMALL + TLS.replace("fullchain", "none"), "tls.certificate: none.pem: No such file"),
         (SMALL + TLS.replace("fullchain.pem", "word"), "tls.certificate: word: not a PEM"),
@@ -380,6 +381,74 @@ private_key = "none"
         "mailgw.toml:32: tls.certificate:",
         "mailgw.toml:33: tls.private_key: none: No such file or directory",
     ]
+
+
+class Checker:
+    """The least that is one, but that it lets nobody in."""
+
+    credentialInterfaces = ()
+
+    def __init__(self, url: str) -> None: ...
+
+    def requestAvatarId(self, credentials: object) -> None: ...
+
+
+LOGINS = '''
+[accounts]
+dovecot_auth = "unix:run/auth"
+[accounts.oauth]
+endpoint = "https://login.example.org/introspect"
+client_id = "mailgw"
+client_secret_file = "word"
+scope = ["mail smtp", "x"]
+ca_file = "fullchain.pem"
+'''
+
+
+def test_sources_of_logins(file: Path) -> None:
+    file.write_text(SMALL + LOGINS)
+    config = loaded(file)
+    assert config.passwd_file is None
+    assert config.logins.dovecot_auth == f"{file.parent}/run/auth"
+    assert config.logins.checker is None
+    oauth = config.logins.oauth
+    assert oauth == OAuthSettings(
+        "https://login.example.org/introspect", "mailgw", "s3cret", ("username", "email", "sub"),
+        frozenset({"mail", "smtp", "x"}), "", f"{file.parent}/fullchain.pem",
+    )
+    file.write_text(SMALL + '[accounts.checker]\ntype = "python:tests.config.test_load:Checker"\nurl = "x"\n')
+    config = loaded(file)
+    assert config.logins.checker is not None
+    assert (config.logins.checker.target, config.logins.checker.arguments) == (
+        "tests.config.test_load:Checker", {"url": "x"},
+    )
+
+
+@pytest.mark.parametrize(("text", "fault"), [
+    ("[accounts]\n", "accounts: expected passwd_file, dovecot_auth, [accounts.checker] or [accounts.oauth]"),
+    ('[accounts]\ndovecot_auth = "/run/x"\n', "accounts.dovecot_auth: expected a socket such as"),
+    ('[accounts]\nchecker = "python:a:B"\n', "accounts.checker: expected a table, [accounts.checker]"),
+    ("[accounts.checker]\nx = 1\n", 'accounts.checker.type: is missing: expected "python:package.module:Name"'),
+    ("[accounts.checker]\ntype = 'maildir'\n", "accounts.checker.type: not 'maildir': expected"),
+    ("[accounts.checker]\ntype = 'python:x'\n", "accounts.checker.type: expected"),
+    ("[accounts.checker]\ntype = 'python:no.such:X'\n", "accounts.checker.type: no.such cannot be imported"),
+    ("[accounts.checker]\ntype = 'python:tests.config.test_load:Checker'\n", "accounts.checker.type: missing a req"),
+    ("[accounts.checker]\ntype = 'python:builtins:dict'\n", "accounts.checker.type: builtins:dict lacks credentialInt"),
+    ("[accounts]\ndovecot_auth = 'unix:x'\nchecker = {type = 'python:builtins:print'}\n",
+     "accounts.checker: one judge of passwords is enough"),
+    (LOGINS.replace('client_id = "mailgw"', ""), "accounts.oauth.client_id: is missing"),
+    (LOGINS.replace("https:", "http:"), "accounts.oauth.endpoint: expected a URL such as"),
+    (LOGINS.replace('"word"', '"nothing"'), "accounts.oauth.client_secret_file: nothing: cannot be read: No such file"),
+    (LOGINS.replace('"word"', '"empty"'), "accounts.oauth.client_secret_file: empty: expected the secret in its first"),
+    (LOGINS.replace("fullchain", "privkey"), "accounts.oauth.ca_file: privkey.pem: not a readable PEM file of certif"),
+    (LOGINS + "[backend.m]\ntype = 'maildir'\npath = '/m/{local_part}'\n",
+     'backend.m.recipients: "accounts" (the default) needs passwd_file in [accounts], which alone says who exists'),
+])
+def test_faults_of_sources_of_logins(file: Path, text: str, fault: str) -> None:
+    file.write_text(SMALL + text)
+    faults = faults_of(file)
+    assert len(faults) == 1
+    assert fault in faults[0]
 
 
 def test_keys_of_later_versions_are_not_called_keys(file: Path) -> None:

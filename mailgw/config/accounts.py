@@ -1,0 +1,112 @@
+"""``[accounts]``: who exists, and who judges a login; what is wrong with the files, sockets and classes it names."""
+
+import os
+from collections.abc import Mapping
+
+from mailgw.access.oauth_settings import OAuthSettings
+from mailgw.access.schemes import fault_of
+from mailgw.config import plugin
+from mailgw.config.document import AccountsTable, Document, OAuthTable, PythonTable
+from mailgw.config.settings import LoginSettings, PythonSettings
+from mailgw.store.passwd import read_accounts
+
+_SOURCES = ("passwd_file", "dovecot_auth", "checker", "oauth")
+_CHECKER_MEMBERS = ("credentialInterfaces", "requestAvatarId")
+
+
+def passwd_file(document: Document, folder: str) -> str | None:
+    """Its path; faults of the file itself are told by its lines."""
+    table = document.accounts
+    if table is None or table.passwd_file is None:
+        return None
+    path = os.path.join(folder, table.passwd_file)
+    if not os.path.lexists(path):
+        how = f"mailgw passwd --file {path} user@domain"
+        table.spot.inner("passwd_file").fault(f"{path} does not exist; make it with: {how}")
+    else:
+        for fault in read_accounts(path, fault_of).faults:
+            if fault.line:
+                document.spot.faults.found.append(fault)
+            else:  # of the file as a whole: the line that names it is to blame
+                table.spot.inner("passwd_file").fault(f"{path}: {fault.why}")
+    return path
+
+
+def logins(document: Document, folder: str) -> LoginSettings:
+    table = document.accounts
+    if table is None:
+        return LoginSettings(None, None, None)
+    if table.given.isdisjoint(_SOURCES):
+        table.spot.fault("expected passwd_file, dovecot_auth, [accounts.checker] or [accounts.oauth]")
+    if table.given.issuperset(("dovecot_auth", "checker")):
+        table.spot.inner("checker").fault("one judge of passwords is enough: dovecot_auth is there, too")
+    return LoginSettings(
+        dovecot_auth=_socket(table, folder),
+        checker=None if table.checker is None else _checker(table.checker),
+        oauth=None if table.oauth is None else _oauth(table.oauth, folder),
+    )
+
+
+def knows_who_exists(raw: Mapping[str, object]) -> bool:
+    """Whether ``recipients = "accounts"`` means something: a passwd-file is named, usable or not."""
+    written = raw.get("accounts")
+    return "accounts" in raw and (not isinstance(written, dict) or "passwd_file" in written)
+
+
+def python_settings(table: PythonTable, why: str | None) -> PythonSettings:
+    """``why`` it cannot be used is a fault of its ``type``."""
+    spot = table.spot.inner("type")
+    if why:
+        spot.fault(why)
+    line = spot.faults.lines.get(spot.path, 0)
+    return PythonSettings(table.target, table.arguments, spot.faults.file, line, spot.faults.key(spot.path))
+
+
+def _socket(table: AccountsTable, folder: str) -> str | None:
+    return None if table.dovecot_auth is None else os.path.join(folder, table.dovecot_auth.removeprefix("unix:"))
+
+
+def _checker(table: PythonTable) -> PythonSettings:
+    try:
+        make = plugin.constructor(table.target)
+        why = plugin.argument_fault(make, table.arguments)
+        if why is None and isinstance(make, type):
+            lacking = [name for name in _CHECKER_MEMBERS if not hasattr(make, name)]
+            if "requestAvatarId" in lacking:  # the other one may be an instance's
+                why = f"{table.target} lacks {', '.join(lacking)} of twisted.cred.checkers.ICredentialsChecker"
+    except ValueError as fault:
+        why = str(fault)
+    return python_settings(table, why)
+
+
+def _oauth(table: OAuthTable, folder: str) -> OAuthSettings:
+    secret = ""
+    if table.client_secret_file:
+        path = os.path.join(folder, table.client_secret_file)
+        spot = table.spot.inner("client_secret_file")
+        try:
+            with open(path, "rb") as opened:
+                lines = opened.read(1 << 16).splitlines()
+            secret = lines[0].decode("utf-8", "replace") if lines else ""
+            if not secret:
+                spot.fault(f"{path}: expected the secret in its first line")
+        except OSError as fault:
+            spot.fault(f"{path}: cannot be read: {fault.strerror}")
+    ca_file = None
+    if table.ca_file is not None:
+        from mailgw.net.https import authorities  # takes its time, and most have no issuer of tokens
+
+        ca_file = os.path.join(folder, table.ca_file)
+        try:
+            authorities(ca_file)
+        except ValueError as fault:
+            table.spot.inner("ca_file").fault(str(fault))
+    return OAuthSettings(
+        endpoint=table.endpoint,
+        client_id=table.client_id,
+        client_secret=secret,
+        login_claims=table.login_claims,
+        scope=frozenset(word for one in table.scope for word in one.split()),
+        audience=table.audience or "",
+        ca_file=ca_file,
+    )
