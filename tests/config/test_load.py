@@ -17,6 +17,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 from mailgw.mail.errors import ConfigError
 from mailgw.net.server_tls import CertificateFiles
+from mailgw.wire.content import BareLineEnds, ContentRules
 from tests.config.making import Backend, faults_of, loaded, make_certificate, make_encrypted_key
 
 SMALL = """
@@ -70,7 +71,8 @@ def test_the_smallest(file: Path) -> None:
     assert config.listeners == (ListenSettings(Role.MX, "tcp:25", (), None),)
     assert (config.tls.certificates, config.passwd_file) == ({}, None)
     assert config.trusted_clients == (ip_network("127.0.0.0/8"), ip_network("::1"))
-    assert config.limits.message_octets == 52428800
+    assert config.limits.message_octets == config.limits.chunk_octets == 52428800
+    assert config.limits.content == ContentRules(1 << 20, 256 << 10, BareLineEnds.REFUSE)
     assert config.retry.schedule == (300, 900, 1800, 3600, 7200, 14400)
     assert (config.retry.warn_after, config.retry.give_up_after) == (14400, 432000)
     assert not os.path.exists(config.state), "loading writes nothing"
@@ -114,9 +116,14 @@ type = "python:tests.config.making:Backend"
 colour = "red"
 [limits]
 message_octets = "1KiB"
+chunk_octets = 1000
+header_octets = 500
+content_line_octets = 1000
 reserve_octets = "2KiB"
 stop_timeout = "1s"
 attempt_timeout = "2s"
+[content]
+bare_line_ends = "normalise"
 [retry]
 schedule = ["1s", "2s"]
 jitter = 0
@@ -165,6 +172,8 @@ servers = ["127.0.0.1"]
     assert isinstance(own, PythonSettings)
     assert vars(make_plugin(own)) == {"colour": "red", "concurrency": 4}
     assert (config.limits.message_octets, config.limits.stop_seconds, config.spool.lease_seconds) == (1024, 1, 4)
+    assert config.limits.chunk_octets == 1000
+    assert config.limits.content == ContentRules(1000, 500, BareLineEnds.NORMALISE)
     assert config.spool.reserve_octets == config.limits.reserve_octets == 2048
     assert (config.retry.schedule, config.retry.jitter) == ((1, 2), 0)
     assert config.journal.path == "-"
@@ -268,6 +277,8 @@ servers = "127.0.0.1"
         ('[[listen]]\nendpoint = "tcp:25:interface=\\:\\:"\n', "between single quotes a backslash is itself"),
         ("", "no [[listen]]: expected at least one listener"),
         (SMALL.replace("[[listen]]", "[listen]"), "mailgw.toml:4: listen: expected [[listen]], once for each"),
+        (SMALL + "[limits]\ncontent_line_octets = 999\n", "content_line_octets: expected at least 1000 octets"),
+        (SMALL + "[content]\nbare_line_ends = 'normalize'\n", "'refuse', 'normalise', not"),
         (SMALL + "[limits]\n[accounts]\npasswd_file = 'none'\n", "mailgw.toml:16: accounts.passwd_file: none does not"),
         (SMALL + "[accounts]\npasswd_file = 'word'\n", "word:1: expected user@domain:{SCHEME}hash"),
         (SMALL + "[accounts]\n", "mailgw.toml:14: accounts: expected passwd_file, dovecot_auth, [accounts.checker]"),
