@@ -20,7 +20,8 @@ A map:
     smtp_hops       where a lane leads: hosts as given, or by MX
     smtp_session    one connection: the dialog, its time limits, the content with back-pressure
     smtp_pool       sessions between two messages
+    smtp_transfer   one message over one session: what was asked for, what the hop takes, its limits
+    reencoding      content that was made for a hop which takes less
 
-Known faults: no DANE, MTA-STS, SMTPUTF8, DSN or CHUNKING; 8-bit content is never re-encoded for a hop
-without 8BITMIME, it fails with 5.6.3.
+Known faults: no DANE, no MTA-STS.
 """

@@ -64,9 +64,9 @@ class Session(Protocol):
     """``opened`` fires once, with None when the session stands, or with why it does not.
 
     ``handshake`` is for STARTTLS or, with ``implicit``, for TLS from the first octet; None where there is to be
-    no TLS.  ``on_end`` is called when an idle session ends by itself.  ``messages`` counts transactions.
-    ``tls_failed`` says that the handshake is what broke the session, ``is_verified`` that TLS is on, with a
-    certificate that was checked and names the host.
+    no TLS.  ``on_end`` is called when an idle session ends by itself; only one that is kept, and so has it, does.
+    ``messages`` counts transactions.  ``tls_failed`` says that the handshake is what broke the session,
+    ``is_verified`` that TLS is on, with a certificate that was checked and names the host.
     """
 
     def __init__(
@@ -318,7 +318,11 @@ class Session(Protocol):
             self._timer = self._clock.callLater(left, self._time_is_up)
             return
         self._timer = None
-        if step is Step.IDLE:
+        if step is Step.IDLE and self.on_end is None:
+            # It is in somebody's hands, who looks at content before it is sent; there is always a next call.
+            self._heard = self._clock.seconds()
+            self._timer = self._clock.callLater(self._limits[step], self._time_is_up)
+        elif step is Step.IDLE:
             self._timer = self._clock.callLater(_CLOSE_SECONDS, self._time_is_up)
             self.close()
         else:

@@ -19,17 +19,14 @@ from mailgw.deliver.smtp_session import Session
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.header import header_end
 from mailgw.mail.message import Content, Message
 from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS
 from mailgw.mail.ports import WallClock
 from mailgw.wire.client_asked import Onward, unmet
 from mailgw.wire.client_offer import Offer
+from mailgw.wire.mime import MimeReader, Part, Piece
 from mailgw.wire.reencode import Unfit
-
-# What a header may have; beyond it, the rest is not looked at for UTF-8.
-_HEADER_OCTETS = 1 << 20
 
 
 def is_plain(message: Message, recipients: Sequence[Mailbox]) -> bool:
@@ -217,13 +214,15 @@ async def _has_8bit(content: Content) -> bool:
 
 
 async def _has_utf8_header(content: Content) -> bool:
-    """Whether the message's header has octets beyond ASCII (RFC 6532)."""
-    octets = content.octets
-    if octets is None:
-        octets = b""
-        async for chunk in content.chunks():
-            octets += chunk
-            if header_end(octets) >= 0 or len(octets) > _HEADER_OCTETS:
-                break
-    end = header_end(octets)
-    return not (octets[:end] if end >= 0 else octets).isascii()
+    """Whether a header of the message, or of a part of it, has octets beyond ASCII (RFC 6532 s3)."""
+    if content.octets is not None and content.octets.isascii():
+        return False
+    reader = MimeReader()
+    async for chunk in content.chunks():
+        if _is_in_header(reader.feed(chunk)):
+            return True
+    return _is_in_header(reader.end())
+
+
+def _is_in_header(pieces: Sequence[Piece]) -> bool:
+    return any(isinstance(piece, Part) and not piece.header.isascii() for piece in pieces)

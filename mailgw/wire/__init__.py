@@ -26,7 +26,12 @@ A map:
     xclient         a front that says whose session it is
     stuffing        dots the other way
     reply_reader    replies as the client reads them
+    client_events   what the client's dialog is told and tells
+    client_offer    what a server's EHLO offers
+    client_asked    what was asked for with MAIL and RCPT, said to the next hop, or why it cannot be
     smtp_client     the client's dialog
+    mime            the structure of MIME content, in a stream
+    reencode        8-bit and binary content for hops that take less
 
 A dialog never raises for what a peer sends.  ``LocalProtocolError`` out of one is a bug of its caller.
 """

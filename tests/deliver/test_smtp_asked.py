@@ -1,9 +1,10 @@
 """What clients asked for, over the network in memory: kept by the next hop, or the message does not go there."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from mailgw.deliver.reencoding import fitted
 from mailgw.deliver.smtp import TlsMode
@@ -84,6 +85,7 @@ def test_smtputf8_is_said_where_the_message_needs_it() -> None:
         (message(), JOSÉ, True),
         (message("Subject: é\r\n\r\n".encode()), ANN, True),
         (message("Subject: e\r\n\r\né".encode()), ANN, False),
+        (message("Content-Type: message/rfc822\r\n\r\nSubject: é\r\n\r\n".encode()), ANN, True),
         (large(b"Subject: e\r\n", "X: é\r\n\r\n".encode()), ANN, True),
         (large(b"Subject: e\r\n", "\r\né\r\n\r\n".encode()), ANN, False),
     ):
@@ -434,6 +436,37 @@ def test_content_that_cannot_be_read_is_tried_again() -> None:
         net.accept().greet()
         assert delivery.texts == {"ann": "temporary 451 4.3.0 the disk is sick"}
         assert net.idle() == 1
+
+
+@attrs.frozen(eq=False)
+class SlowContent:
+    """It is read when ``turn`` comes."""
+
+    whole: bytes
+    turn: "Deferred[None]"
+    octets: None = None
+
+    @property
+    def size_octets(self) -> int:
+        return len(self.whole)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        await self.turn
+        yield self.whole
+
+
+def test_a_session_does_not_time_out_while_content_is_looked_at() -> None:
+    net = Net()
+    turn: Deferred[None] = Deferred()
+    content = SlowContent(LETTER % (b"8bit", b".\xe9t\xe9 it was"), turn)
+    delivery = net.deliver(attrs.evolve(message(body=BodyType.EIGHT_BIT), content=content))
+    peer = net.accept().greet()
+    for _ in range(9):
+        net.reactor.advance(4)
+    assert not peer.is_closed
+    turn.callback(None)
+    peer.accept_all()
+    assert delivery.outcomes[ANN].is_delivered
 
 
 async def test_a_converted_content_may_be_read_again() -> None:
