@@ -18,4 +18,4 @@ def test_a_dialog(file) -> None:
 
 
 def test_there_are_dialogs() -> None:
-    assert len(FILES) >= 40
+    assert len(FILES) >= 150
