@@ -211,7 +211,7 @@ class SmtpBackend(Service):
             assert session is not None
             return session
         if needs_tls:
-            has_none = session is not None and (session.tls_failed or fault.reply.status == NO_STARTTLS)
+            has_none = session is not None and (session.tls_is_wrong or fault.reply.status == NO_STARTTLS)
             return permanent(*NO_VERIFIED_TLS, Scope.HOST, str(hop)) if has_none else fault
         if session is not None and session.tls_failed and mode is TlsMode.OPPORTUNISTIC and (
             self._login is None or hop.is_loopback

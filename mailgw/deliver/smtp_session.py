@@ -20,7 +20,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Content, Message
 from mailgw.mail.outcome import Outcome, Scope, temporary
-from mailgw.net.client_tls import Handshake, tls_fault_text
+from mailgw.net.client_tls import Handshake, is_tls_fault, tls_fault_text
 from mailgw.net.sending import send
 from mailgw.wire.client_asked import Onward
 from mailgw.wire.client_events import Done, Event, GoAhead, Ready, Signal, StartTls, Step, Unusable
@@ -66,7 +66,8 @@ class Session(Protocol):
     ``handshake`` is for STARTTLS or, with ``implicit``, for TLS from the first octet; None where there is to be
     no TLS.  ``on_end`` is called when an idle session ends by itself; only one that is kept, and so has it, does.
     ``messages`` counts transactions.  ``tls_failed`` says that the handshake is what broke the session,
-    ``is_verified`` that TLS is on, with a certificate that was checked and names the host.
+    ``tls_is_wrong`` that this was no lost connection but TLS itself, the certificate for one; ``is_verified`` that TLS
+    is on, with a certificate that was checked and names the host.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Session(Protocol):
         self.on_end: Callable[[], None] | None = None
         self.messages = 0
         self.tls_failed = False
+        self.tls_is_wrong = False
         self.is_verified = False
         self._dialog = dialog
         self._handshake = handshake
@@ -184,7 +186,7 @@ class Session(Protocol):
         assert self._handshake is not None
         fault = self._handshake.name_fault()
         if fault is not None:
-            self.tls_failed = True
+            self.tls_failed = self.tls_is_wrong = True
             # RFC 3463 X.7.5: cryptographic failure.  Nothing more is said to this peer.
             event = self._dialog.refuse("4.7.5", fault)
             self._dialog.output()
@@ -204,6 +206,7 @@ class Session(Protocol):
         self._timer = None
         if self._in_handshake:
             self.tls_failed = True
+            self.tls_is_wrong = is_tls_fault(reason.value)
             self._fail("4.7.5", f"The TLS handshake failed: {tls_fault_text(reason.value)}")
         elif isinstance(reason.value, ConnectionDone | ConnectionLost):
             self._fail("4.4.2", f"The connection was lost while waiting for {self._dialog.step.value}")

@@ -88,6 +88,11 @@ def tls_fault_text(fault: BaseException | None) -> str:
     return str(fault)[:200]
 
 
+def is_tls_fault(fault: BaseException | None) -> bool:
+    """Whether it is TLS that went wrong (a certificate, a version, an alert), not the connection under it."""
+    return isinstance(fault, SSL.Error)
+
+
 def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)

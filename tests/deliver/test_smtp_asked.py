@@ -5,6 +5,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 
 from mailgw.deliver.reencoding import fitted
 from mailgw.deliver.smtp import TlsMode
@@ -219,6 +220,13 @@ def test_tls_that_is_out_of_order_today_is_tried_again() -> None:
     delivery = net.deliver(asking(SECRET))
     net.accept().greet(ehlo(b"STARTTLS")).say(b"454 4.7.0 not now\r\n")
     assert delivery.texts == {"ann": "temporary 454 4.7.0 not now"}
+
+
+def test_a_connection_lost_in_the_handshake_is_no_verdict() -> None:
+    net = secure_net(hosts=("192.0.2.1:25",))
+    delivery = net.deliver(asking(SECRET))
+    net.accept().greet(ehlo(b"STARTTLS")).say(b"220 go\r\n").hang_up(ConnectionLost())
+    assert delivery.outcomes[ANN].permanence is Permanence.TEMPORARY
 
 
 def test_a_kept_session_without_it_is_not_used() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import pytest_twisted
 import trustme
@@ -17,6 +18,7 @@ from zope.interface import implementer
 
 from mailgw.deliver.smtp import SmtpBackend, TlsMode
 from mailgw.deliver.smtp_hops import Hop
+from mailgw.mail.parameters import MailParameters
 from mailgw.net.client_tls import ClientTls, tls_fault_text
 from tests.deliver.smtp_net import ANN, message, settings
 from tests.fakes_dns import FakeResolver
@@ -40,7 +42,7 @@ class Server(LineReceiver):
                 self.in_content = False
                 self.sendLine(b"250 2.0.0 secure" if self.secure else b"250 2.0.0 clear")
         elif line.startswith(b"EHLO"):
-            self.sendLine(b"250 mx" if self.secure else b"250-mx\r\n250 STARTTLS")
+            self.sendLine(b"250-mx\r\n250 REQUIRETLS" if self.secure else b"250-mx\r\n250 STARTTLS")
         elif line == b"STARTTLS":
             self.sendLine(b"220 go")
             self.transport.startTLS(self.factory.tls)
@@ -95,7 +97,9 @@ def place(tmp_path: Path) -> Iterator[Place]:
         pytest_twisted.blockon(port.stopListening())
 
 
-async def sent(place: Place, port: int, mode: TlsMode, host: str = "mx.example", ca: bool = True) -> str:
+async def sent(
+    place: Place, port: int, mode: TlsMode, host: str = "mx.example", ca: bool = True, needs_tls: bool = False
+) -> str:
     """What became of a message to ``host``, which is the loopback in truth."""
     backend = SmtpBackend(
         settings(hosts=(f"{host}:{port}",), tls=mode, ca_file=place.ca_file if ca else None),
@@ -103,7 +107,8 @@ async def sent(place: Place, port: int, mode: TlsMode, host: str = "mx.example",
         lambda: 0.0,
     )
     backend.startService()
-    outcomes = await Deferred.fromCoroutine(backend.deliver(message(), [ANN]))
+    what = attrs.evolve(message(), parameters=MailParameters(require_tls=needs_tls))
+    outcomes = await Deferred.fromCoroutine(backend.deliver(what, [ANN]))
     backend.stopService()
     return str(outcomes[ANN].reply)
 
@@ -130,6 +135,18 @@ async def test_verify_wants_chain_and_name(place: Place) -> None:
     port, lines = place.serve("other.example")
     assert await sent(place, port, TlsMode.VERIFY) == "451 4.7.5 The certificate does not name mx.example"
     assert [line for line, secure in lines if secure] == []
+
+
+@pytest.mark.parametrize("mode", [TlsMode.OPPORTUNISTIC, TlsMode.ENCRYPT, TlsMode.IMPLICIT])
+@pytest_twisted.ensureDeferred
+async def test_tls_that_a_message_requires_is_verified_in_any_mode(place: Place, mode: TlsMode) -> None:
+    port, lines = place.serve("mx.example", implicit=mode is TlsMode.IMPLICIT)
+    assert await sent(place, port, mode, needs_tls=True) == "250 2.0.0 secure"
+    assert (b"MAIL FROM:<sender@example.net> REQUIRETLS", True) in lines
+    for name, ca in (("mx.example", False), ("other.example", True)):
+        port, lines = place.serve(name, implicit=mode is TlsMode.IMPLICIT)
+        assert (await sent(place, port, mode, ca=ca, needs_tls=True)).startswith("550 5.7.10 ")
+        assert not [line for line, _ in lines if line.startswith(b"MAIL")]
 
 
 @pytest_twisted.ensureDeferred
