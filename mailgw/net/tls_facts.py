@@ -7,6 +7,8 @@ Rules:
     One that does not verify is as good as none, and breaks nothing: mail servers show self-signed ones to each other.
 """
 
+from weakref import WeakKeyDictionary
+
 import attrs
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -23,15 +25,19 @@ _EXPORTER_OCTETS = 32
 
 @attrs.define
 class Presented:
-    """How the verification of a client's certificate goes; the application data of its connection."""
+    """How the verification of a client's certificate goes."""
 
     is_trusted: bool = False
     has_fault: bool = False
 
 
+# By the connection, as long as it lives.  (Its application data are Twisted's, who puts the protocol there.)
+_PRESENTED: WeakKeyDictionary[SSL.Connection, Presented] = WeakKeyDictionary()
+
+
 def watch(connection: SSL.Connection) -> None:
     """Call before the handshake: what ``judge`` sees is kept for ``tls_facts``."""
-    connection.set_app_data(Presented())
+    _PRESENTED[connection] = Presented()
 
 
 def judge(connection: SSL.Connection, certificate: X509, error: int, depth: int, is_good: int) -> bool:
@@ -39,7 +45,9 @@ def judge(connection: SSL.Connection, certificate: X509, error: int, depth: int,
 
     pyOpenSSL makes OpenSSL forget the error where this returns true; so it is kept here.
     """
-    presented = connection.get_app_data()
+    presented = _PRESENTED.get(connection)
+    if presented is None:
+        return True  # nobody will ask
     if not is_good:
         presented.has_fault = True
     elif depth == 0:
@@ -50,9 +58,9 @@ def judge(connection: SSL.Connection, certificate: X509, error: int, depth: int,
 def tls_facts(connection: SSL.Connection, with_bindings: bool) -> TlsFacts:
     """The facts of a session whose handshake is complete; ``with_bindings`` where somebody may log in."""
     version = connection.get_protocol_version_name()
-    presented = connection.get_app_data()
+    presented = _PRESENTED.get(connection)
     names: tuple[str, ...] = ()
-    if isinstance(presented, Presented) and presented.is_trusted and not presented.has_fault:
+    if presented is not None and presented.is_trusted and not presented.has_fault:
         leaf = connection.get_peer_certificate(as_cryptography=True)
         names = () if leaf is None else addresses(leaf)
     bindings = ChannelBindings()

@@ -54,6 +54,7 @@ def shake_hands(
     tls: ServerTls, client: ssl.SSLContext, name: str = "mx1.example.org", session: ssl.SSLSession | None = None
 ) -> tuple[TlsFacts, ssl.SSLObject]:
     server = tls.serverConnectionForTLS(None)  # type: ignore[arg-type]  # it is not looked at
+    server.set_app_data(object())  # as Twisted does
     server.set_accept_state()
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     other = client.wrap_bio(incoming, outgoing, server_hostname=name, session=session)
