@@ -272,7 +272,7 @@ class Authority:
     """One certificate for every server of the tests, and whom to believe.  EC keys: they are made quickly."""
 
     def __init__(self, folder: Path) -> None:
-        made = trustme.CA()
+        self._made = made = trustme.CA()
         self.folder = folder
         self.ca, self.certificate, self.private_key = folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
         made.cert_pem.write_to_path(str(self.ca))
@@ -281,6 +281,14 @@ class Authority:
         for pem in server.cert_chain_pems:
             pem.write_to_path(str(self.certificate), append=True)
         self.private_key.chmod(0o600)
+
+    def person(self, address: str) -> tuple[Path, Path]:
+        """Certificate and key of a client whose address that is."""
+        made = self._made.issue_cert(address)
+        certificate, private_key = self.folder / f"{address}.pem", self.folder / f"{address}.key"
+        made.cert_chain_pems[0].write_to_path(str(certificate))
+        made.private_key_pem.write_to_path(str(private_key))
+        return certificate, private_key
 
     def toml(self) -> str:
         return f'[tls]\ncertificate = "{self.certificate}"\nprivate_key = "{self.private_key}"\n'

@@ -80,6 +80,11 @@ service lmtp {{
     mode = 0666
   }}
 }}
+service auth {{
+  unix_listener auth-client {{
+    mode = 0666
+  }}
+}}
 passdb {{
   driver = passwd-file
   args = {folder}/users
@@ -92,12 +97,15 @@ userdb {{
 
 
 class Dovecot(Running):
-    """Its LMTP server alone, at ``port`` and at the Unix socket ``path``; Maildirs are below ``folder``/mail."""
+    """Its LMTP server alone, at ``port`` and at the Unix socket ``path``, and who may log in, at ``auth_path``.
+
+    Maildirs are below ``folder``/mail; every user's password is "x".
+    """
 
     def __init__(self, logs: Path, folder: Path, users: Sequence[str]) -> None:
         super().__init__("dovecot", logs)
         self.folder, self.port = folder, free_port()
-        self.path = folder / "run/lmtp"
+        self.path, self.auth_path = folder / "run/lmtp", folder / "run/auth-client"
         _, _, uid, gid = runtime_user()
         for part in ("run", "state", "mail"):
             (folder / part).mkdir()
