@@ -14,6 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
+from mailgw.config.files import Owner
 from mailgw.config.settings import Config
 from mailgw.config.where import config_faults
 from mailgw.mail.errors import ConfigError, TemporaryFault
@@ -25,8 +26,10 @@ log = Logger()
 class Daemon(MailGateway):
     """A ``MailGateway`` that owns its process."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, owner: Owner | None = None) -> None:
+        """``owner`` is whom twistd will run as, where it is told."""
         super().__init__(config, reactor)
+        self.socket_owner = owner
 
     def privilegedStartService(self) -> None:
         _or_exit(super().privilegedStartService, self.config.port_hint)

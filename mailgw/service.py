@@ -139,6 +139,7 @@ class MailGateway(MultiService):
         if reactor is None:
             from twisted.internet import reactor
         self.config = config
+        self.socket_owner: tuple[int, int] | None = None  # whom root is to give Unix sockets to
         self._reactor = reactor
         self._wall_clock = wall_clock
         self._ports: list[IListeningPort] = []
@@ -171,7 +172,7 @@ class MailGateway(MultiService):
         try:
             for listener in self.config.listeners:
                 gate = _Gate(listener.role)
-                self._ports.append(bind(self._reactor, listener.endpoint, gate))
+                self._ports.append(bind(self._reactor, listener.endpoint, gate, self.socket_owner))
                 self._gates.append(gate)
         except TemporaryFault:
             self._abandon()

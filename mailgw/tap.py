@@ -120,7 +120,7 @@ the ports are bound, --pidfile, --logfile. Commands for the queue and passwords:
 def makeService(options: Options) -> IService:
     """The gateway.  Faults of the configuration: one line each on standard error, and exit status 1."""
     try:
-        return gateway(options.config())
+        return gateway(options.config(), options.owner)
     except (ConfigError, ExceptionGroup) as fault:
         faults = config_faults(fault)
         if not faults:
@@ -130,8 +130,8 @@ def makeService(options: Options) -> IService:
     raise SystemExit(1)
 
 
-def gateway(config: Config) -> IService:
+def gateway(config: Config, owner: Owner | None = None) -> IService:
     """The service for ``twistd``: the gateway, whose start either succeeds or ends the process with one line."""
     from mailgw.daemon import Daemon  # the heavy part: neither --help nor a faulty file need wait for it
 
-    return Daemon(config)
+    return Daemon(config, owner)

@@ -2,6 +2,7 @@
 
 import json
 import smtplib
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -234,3 +235,43 @@ async def test_the_postmaster_gets_his_mail_without_an_account(running: MailGate
 
     await deferToThread(send)
     await until(lambda: len(mails(folder, "postmaster")) == 3)
+
+
+# --- LMTP on a Unix socket ----------------------------------------------------------------------------------
+
+def by_lmtp(path: Path, recipients: Sequence[str]) -> list[str]:
+    """The codes of all answers (smtplib's LMTP reads but one for a message)."""
+    commands = ["LHLO front.example", "MAIL FROM:<carol@example.net>", *(f"RCPT TO:<{r}>" for r in recipients), "DATA"]
+    content = "Subject: over a socket\r\n\r\nhello\r\n.\r\nQUIT\r\n"
+    with socket.socket(socket.AF_UNIX) as client, client.makefile("r", newline="\r\n") as said:
+        client.settimeout(20)
+        client.connect(str(path))
+        codes = []
+        client.sendall("".join(f"{command}\r\n" for command in commands).encode())
+        for line in said:
+            if line[3] == " ":
+                codes.append(line[:3])
+            if line.startswith("354"):
+                client.sendall(content.encode())
+    return codes
+
+
+@pytest_twisted.ensureDeferred
+async def test_lmtp_over_a_unix_socket(folder: Path) -> None:
+    socket_file = folder / "lmtp.sock"
+    (folder / "mailgw.toml").write_text(
+        CONFIGURATION + '[[listen]]\nrole = "lmtp"\nendpoint = "unix:lmtp.sock:mode=600"\n'
+    )
+    gateway = start(load(str(folder / "mailgw.toml")))
+    try:
+        assert socket_file.stat().st_mode & 0o777 == 0o600
+        everybody = ["alice@example.org", "nobody@example.org", "bob@example.org", "dave@elsewhere.example"]
+        codes = await deferToThread(by_lmtp, socket_file, everybody)
+        await until(lambda: mails(folder, "alice") and mails(folder, "bob"))
+    finally:
+        await gateway.stopService()
+    # Who comes by a Unix socket hands in mail for what is routed, and relays nothing.
+    assert codes == ["220", "250", "250", "250", "550", "250", "550", "354", "250", "250", "221"]
+    [mail] = mails(folder, "alice")
+    assert b"Received: from front.example (local)\n\tby mx.example.org with LMTP id " in mail
+    assert not socket_file.exists()

@@ -30,7 +30,7 @@ recipients = "any"
 
 
 class FakeGateway(Service):
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, owner: tuple[int, int] | None = None) -> None:
         self.config = config
 
 
@@ -104,7 +104,7 @@ def test_faults_are_lines_and_a_status(
 def test_a_fault_of_the_gateway_s_making_is_a_line_too(
     elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(config: Config) -> Service:
+    def failing(config: Config, owner: object) -> Service:
         raise ConfigError("a.toml", 5, "type", "raised")
 
     monkeypatch.setattr(tap, "gateway", failing)
@@ -114,7 +114,7 @@ def test_a_fault_of_the_gateway_s_making_is_a_line_too(
 
 
 def test_a_bug_is_no_fault_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(config: Config) -> Service:
+    def failing(config: Config, owner: object) -> Service:
         raise ExceptionGroup("bugs", [ConfigError("a", 0, "", ""), RuntimeError()])
 
     monkeypatch.setattr(tap, "gateway", failing)

@@ -15,6 +15,7 @@ from twisted.internet.endpoints import serverFromString
 
 from mailgw.config.settings import Network
 from mailgw.mail.address import Mailbox, parse_domain, parse_mailbox
+from mailgw.net.listen import endpoint_parts
 from mailgw.policy.limits import Rate
 from mailgw.store.maildir import template_fault
 
@@ -256,7 +257,7 @@ _INTERFACE_HINTS = {
 def endpoint_address(word: str) -> tuple[str, str, str]:
     """What two endpoints cannot share: ``("tcp", port, interface)``, ``("unix", path, "")``, or
     ``("systemd", word, "")``."""
-    kind, plain, named = _endpoint_parts(word)
+    kind, plain, named = endpoint_parts(word)
     if kind == "tcp":
         port = named.get("port", plain[0] if plain else "")
         interface = named.get("interface", plain[1] if len(plain) > 1 else "")
@@ -264,13 +265,6 @@ def endpoint_address(word: str) -> tuple[str, str, str]:
     if kind == "unix":
         return kind, named.get("address", plain[0] if plain else ""), ""
     return kind, word, ""
-
-
-def _endpoint_parts(word: str) -> tuple[str, list[str], dict[str, str]]:
-    # Twisted's own words: ":" separates, "\" takes the next character as it is, "name=" names an argument.
-    pieces = [re.sub(r"\\(.)", r"\1", p) for p in re.findall(r"(?:^|:)((?:\\.|[^:\\])*)", word)]
-    named = [p.partition("=") for p in pieces[1:] if "=" in p]
-    return pieces[0], [p for p in pieces[1:] if "=" not in p], {n: v for n, _, v in named}
 
 
 def sockets_collide(one: tuple[str, str, str], other: tuple[str, str, str]) -> bool:

@@ -89,3 +89,19 @@ def test_check_as_the_user(gateway: Gateway) -> None:
     faults = gateway.command("check", "--user", user, status=1)
     assert "key.pem" in faults
     assert "Traceback" not in faults
+
+
+def test_a_unix_socket_belongs_to_the_user(lab: Lab, gateway: Gateway) -> None:
+    user, group, uid, gid = runtime_user()
+    path = gateway.folder / "lmtp"  # in root's folder, where the user may remove nothing
+    with (gateway.folder / "mailgw.toml").open("a") as file:
+        file.write(f'\n[[listen]]\nrole = "lmtp"\nendpoint = "unix:{path}"\n')
+    for _ in range(2):  # the second start finds the socket of the first one
+        gateway.start("--uid", user, "--gid", group)
+        status = path.stat()
+        assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (uid, gid, 0o660)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(30)
+            client.connect(str(path))
+            assert client.recv(100).startswith(b"220 ")
+        gateway.stop()
