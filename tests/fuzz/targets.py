@@ -31,7 +31,9 @@ from mailgw.wire.client_events import ClientSettings, StartTlsUse, Step
 from mailgw.wire.content import BareLineEnds, ContentCheck, ContentRules
 from mailgw.wire.dots import DotReader
 from mailgw.wire.lines import LineFault, LineReader
+from mailgw.wire.mime import MimeReader, Part
 from mailgw.wire.proxy import V2_OCTETS, Proxied, ProxyReader
+from mailgw.wire.reencode import Rewriter, Survey, Unfit, reencoded
 from mailgw.wire.reply_reader import ReplyFault, ReplyReader, made_reply
 from mailgw.wire.smtp_client import ClientDialog
 from mailgw.wire.smtp_events import Content
@@ -388,6 +390,31 @@ class _Conversation:
             self.dialog.quit()
 
 
+# --- content that is converted ------------------------------------------------------------------------------
+
+def reencode(octets: bytes) -> None:
+    """The first octet chooses for whom, and the split; the rest is a message."""
+    choice, original = (octets[:1] or b"\0")[0], octets[1:]
+    to = BodyType.EIGHT_BIT if choice & 1 else BodyType.SEVEN_BIT
+    size = (0, 1, 7, 64)[choice >> 1 & 3]
+    reader = MimeReader()
+    found = [piece for chunk in pieces(original, size) for piece in reader.feed(chunk)] + reader.end()
+    assert b"".join(piece.header if isinstance(piece, Part) else piece.octets for piece in found) == original
+    whole = reencoded(original, to)
+    survey = Survey(to)
+    for chunk in pieces(original, size):
+        survey.feed(chunk)
+    plan = survey.end()
+    assert isinstance(plan, Unfit) == isinstance(whole, Unfit)
+    if isinstance(plan, Unfit) or isinstance(whole, Unfit):
+        return
+    rewriter = Rewriter(plan)
+    assert b"".join(map(rewriter.feed, pieces(original, size))) + rewriter.end() == whole
+    assert not BARE.search(whole), whole
+    assert to is BodyType.EIGHT_BIT or whole.isascii(), whole
+    assert reencoded(whole, to) == whole
+
+
 TARGETS: dict[str, Target] = {
     "dialog": dialog,
     "login": login,
@@ -401,6 +428,7 @@ TARGETS: dict[str, Target] = {
     "proxy": proxy,
     "replies": replies,
     "client": client,
+    "reencode": reencode,
 }
 
 

@@ -14,6 +14,9 @@ WORDS = (
     "220 ", "221 ", "250 ", "250-", "334 ", "354 ", "421 ", "450 4.2.0 ", "451 ", "452 4.5.3 ", "501 ", "503 ", "535 ",
     "550 5.1.1 ", "552 5.5.3 ", "554 ", "PIPELINING\r\n", "SIZE 1000\r\n", "8BITMIME\r\n", "CHUNKING\r\n", "DSN\r\n",
     "AUTH PLAIN LOGIN\r\n", "AUTH=PLAIN\r\n", "STARTTLS\r\n", "SMTPUTF8\r\n", "REQUIRETLS\r\n", "LIMITS RCPTMAX=1\r\n",
+    "MIME-Version: 1.0\r\n", "Content-Type: multipart/mixed; boundary=b\r\n\r\n", "--b\r\n", "--b--\r\n", "--c\r\n",
+    "Content-Type: message/rfc822\r\n\r\n", "Content-Type: multipart/signed; boundary=c\r\n\r\n", "8bit\r\n",
+    "Content-Transfer-Encoding: binary\r\n", "\r\n\r\n",
     "BINARYMIME\r\n", "PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN", "\r\n\r\n\0\r\nQUIT\n",
 )
 
