@@ -1,18 +1,23 @@
 """The whole gateway in this process, on the loopback: from a socket to a Maildir, and its faults at the start."""
 
+import hashlib
 import json
 import smtplib
 import socket
 import ssl
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
 import pytest_twisted
+import scramp
+import trustme
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
+from mailgw.access.schemes import SALT_OCTETS, make_hash
 from mailgw.config.load import load
 from mailgw.config.settings import Config
 from mailgw.config.trial import self_signed
@@ -148,6 +153,66 @@ async def test_a_login_submits_over_tls(running: MailGateway, folder: Path, impl
     assert b"(using TLSv1." in mail
     assert b"\nMessage-ID: <" in mail
     assert b"\nDate: " in mail
+
+
+def scram_plus(client: smtplib.SMTP_SSL, shown: bytes) -> tuple[int, bytes]:
+    """Log in bound to the certificate that was shown; the last answer."""
+    bound = ("tls-server-end-point", hashlib.sha256(shown).digest())
+    scram = scramp.ScramClient(["SCRAM-SHA-256-PLUS"], "carol@example.org", "pencil", channel_binding=bound)
+    _, told = client.docmd("AUTH SCRAM-SHA-256-PLUS", b64encode(scram.get_client_first().encode()).decode())
+    scram.set_server_first(b64decode(told).decode())
+    code, told = client.docmd(b64encode(scram.get_client_final().encode()).decode())
+    if code != 334:
+        return code, told
+    scram.set_server_final(b64decode(told).decode())
+    return client.docmd("")
+
+
+@pytest_twisted.ensureDeferred
+async def test_scram_and_certificates_over_a_socket(folder: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    authority.issue_cert("bob@example.org").private_key_and_cert_chain_pem.write_to_path(str(folder / "bob.pem"))
+    carol = f"carol@example.org:{make_hash(b'pencil', b's' * SALT_OCTETS, 'SCRAM-SHA-256')}\n"
+    (folder / "passwd").write_text((folder / "passwd").read_text() + carol)
+    text = CONFIGURATION.replace('private_key = "key.pem"\n', 'private_key = "key.pem"\nclient_ca = "ca.pem"\n')
+    (folder / "mailgw.toml").write_text(text)
+    gateway = start(load(str(folder / "mailgw.toml")))
+    port = ports(gateway)[2]
+
+    def log_in() -> tuple[list[str], list[int]]:
+        context = ssl._create_unverified_context()
+        with smtplib.SMTP_SSL("127.0.0.1", port, timeout=10, context=context) as client:
+            client.ehlo("client.example")
+            offers = [client.esmtp_features["auth"].strip()]
+            shown = client.sock.getpeercert(True)  # type: ignore[union-attr]
+            codes = [scram_plus(client, shown + b"of another")[0], scram_plus(client, shown)[0]]
+        context.load_cert_chain(folder / "bob.pem")
+        with smtplib.SMTP_SSL("127.0.0.1", port, timeout=10, context=context) as client:
+            client.ehlo("client.example")
+            offers.append(client.esmtp_features["auth"].strip())
+            codes.append(client.docmd("AUTH EXTERNAL", "=")[0])
+            client.sendmail("bob@example.org", ["carol@example.org"], b"Subject: hi\r\n\r\nbody\r\n")
+        return offers, codes
+
+    offers, codes = await deferToThread(log_in)
+    assert offers == [
+        "SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN", "EXTERNAL SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN",
+    ]
+    assert codes == [535, 235, 235]
+    await until(lambda: mails(folder, "carol"))
+    await gateway.stopService()
+
+
+def test_a_passwd_file_that_went_bad_after_the_check_is_said_line_by_line(folder: Path) -> None:
+    config = load(str(folder / "mailgw.toml"))
+    (folder / "passwd").write_text("alice\nbob@example.org:{MD5}x\n")
+    with pytest.raises(ExceptionGroup) as caught:
+        start(config)
+    lines = [str(fault).replace(f"{folder}/", "") for fault in caught.value.exceptions]
+    assert lines[0] == "passwd:1: expected user@domain:{SCHEME}hash, found no colon"
+    assert lines[1].startswith("passwd:2: bob@example.org: unknown password scheme {MD5}; known schemes: ")
+    assert len(lines) == 2
 
 
 @pytest_twisted.ensureDeferred
