@@ -206,6 +206,8 @@ class SmtpBackend(Service):
     async def _open(self, hop: Hop, needs_tls: bool) -> Session | Outcome:
         """``needs_tls``: with a certificate that names the host, whatever the mode (RFC 8689)."""
         mode = self._settings.tls
+        if needs_tls and not hop.port:
+            return permanent(*NO_VERIFIED_TLS, Scope.HOST, str(hop))  # a Unix socket has no name to verify
         session, fault = await self._connect(hop, mode is not TlsMode.NEVER, needs_tls)
         if fault is None:
             assert session is not None

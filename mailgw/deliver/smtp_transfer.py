@@ -77,7 +77,7 @@ async def transfer(
     fitting = message if _fits(message, offer) else await _fitting(session, message, served, outcomes)
     if fitting is None:
         return
-    for transaction, group in _by_reverse_path(fitting, served, offer):
+    for transaction, group in _by_reverse_path(fitting, served, offer.dsn or is_final):
         # RFC 6531 s3.6: said where the message needs it
         paths = [*group, transaction.reverse_path]
         utf8 = header_is_utf8 or not all(path is None or path.is_ascii for path in paths)
@@ -135,19 +135,19 @@ def _batches(recipients: Sequence[Mailbox], offer: Offer) -> Iterator[Sequence[M
 
 
 def _by_reverse_path(
-    message: Message, recipients: Sequence[Mailbox], offer: Offer
+    message: Message, recipients: Sequence[Mailbox], minds_notify: bool
 ) -> Iterator[tuple[Message, Sequence[Mailbox]]]:
-    """RFC 3461 s5.2.2: a hop without DSN gets a null reverse-path with those whose sender wants no report, so that
+    """RFC 3461 s5.2.2: a server without DSN gets a null reverse-path with those whose sender wants no report, so that
     none is made there."""
-    silent = [] if offer.dsn or message.reverse_path is None else [
-        recipient for recipient in recipients
+    silent = {} if minds_notify or message.reverse_path is None else {
+        recipient: None for recipient in recipients
         if (asked := message.recipient_parameters.get(recipient)) is not None and asked.notify == frozenset()
-    ]
+    }
     others = [recipient for recipient in recipients if recipient not in silent] if silent else recipients
     if others:
         yield message, others
     if silent:
-        yield attrs.evolve(message, reverse_path=None), silent
+        yield attrs.evolve(message, reverse_path=None), [*silent]
 
 
 def _too_many(outcomes: Mapping[Mailbox, Outcome]) -> tuple[Mailbox, ...]:

@@ -75,7 +75,7 @@ class Handshake:
                 verify_ip_address(connection, self._host)
             else:
                 verify_hostname(connection, self._host)
-        except (VerificationError, CertificateError):
+        except (VerificationError, CertificateError, ValueError):  # the last of a name that no certificate can have
             return f"The certificate does not name {self._host}"
         return None
 

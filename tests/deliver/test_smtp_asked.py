@@ -67,6 +67,13 @@ def test_who_wants_no_report_is_hidden_from_a_hop_without_dsn() -> None:
     assert not any(outcome.dsn for outcome in delivery.outcomes.values())
 
 
+def test_a_mailbox_by_lmtp_is_told_the_sender_all_the_same() -> None:
+    net = Net(hosts=("unix:/run/lmtp",), lmtp=True)
+    net.deliver(asking(recipients={ANN: NEVER}))
+    peer = net.accept_unix()
+    assert peer.say(b"220 hi\r\n").say(ehlo()).accept_all().find(b"MAIL FROM:<sender@example.net>\r\n") > 0
+
+
 def test_priority_and_what_is_left_of_the_time() -> None:
     net = Net()
     by = DeliverBy(NOW + 90.9, ByMode.NOTIFY, True)
@@ -238,6 +245,12 @@ def test_a_kept_session_without_it_is_not_used() -> None:
     assert clear.heard() == b""
     start_tls(net.accept()).accept_all()
     assert delivery.outcomes[ANN].is_delivered
+
+
+def test_a_unix_socket_has_no_name_to_verify() -> None:
+    net = secure_net(hosts=("unix:/run/smtp",))
+    delivery = net.deliver(asking(SECRET))
+    assert delivery.outcomes[ANN].reply.status == "5.7.10"
 
 
 def test_a_backend_without_tls_returns_it() -> None:

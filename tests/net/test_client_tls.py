@@ -103,7 +103,7 @@ async def sent(
     """What became of a message to ``host``, which is the loopback in truth."""
     backend = SmtpBackend(
         settings(hosts=(f"{host}:{port}",), tls=mode, ca_file=place.ca_file if ca else None),
-        real_reactor, FakeResolver(address_records={"mx.example": ["127.0.0.1"]}), list.reverse, frozenset(),
+        real_reactor, FakeResolver(address_records={host: ["127.0.0.1"]}), list.reverse, frozenset(),
         lambda: 0.0,
     )
     backend.startService()
@@ -155,6 +155,12 @@ async def test_addresses_are_verified_as_addresses(place: Place) -> None:
     assert await sent(place, port, TlsMode.VERIFY, "127.0.0.1") == "250 2.0.0 secure"
     port, _ = place.serve("localhost")
     assert await sent(place, port, TlsMode.VERIFY, "127.0.0.1") == "451 4.7.5 The certificate does not name 127.0.0.1"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_name_that_no_certificate_can_have(place: Place) -> None:
+    port, _ = place.serve("mx.example")
+    assert await sent(place, port, TlsMode.VERIFY, "mx!.test") == "451 4.7.5 The certificate does not name mx!.test"
 
 
 @pytest_twisted.ensureDeferred
