@@ -55,6 +55,7 @@ from mailgw.policy.rules.sender import SenderRule
 from mailgw.queue.route import RouteTable
 from mailgw.receive.admission import OwnCounters
 from mailgw.receive.factory import EsmtpFactory, Sessions
+from mailgw.receive.line import Line
 from mailgw.receive.reverse import ReverseNames
 from mailgw.receive.settings import ReceiveSettings
 from mailgw.spool.sqlite import SqliteSpool
@@ -225,6 +226,7 @@ class MailGateway(MultiService):
         if why := too_few_files(config.limits.sessions, open_files_now()):
             log.warn("{why}", why=why)
         self._reverse_names = ReverseNames(resolver, reactor, config.limits.reverse_name_seconds)
+        self._line = Line(reactor)
         self._counters = OwnCounters(
             Limits(config.limits.counters), Lockout(config.limits.lockout), reactor.seconds
         )
@@ -317,6 +319,7 @@ class MailGateway(MultiService):
             intake,
             self.journal,
             self.sessions,
+            self._line,
             self._counters,
             self._reverse_names,
             self._tasks,

@@ -14,6 +14,7 @@ from mailgw.mail.ports import Counters, Journal, WallClock
 from mailgw.mail.reply import Reply
 from mailgw.net.tasks import TaskGroup
 from mailgw.policy.chain import Chain
+from mailgw.receive.line import Line
 from mailgw.receive.peers import LOCAL, Listed, Peer, peer_of
 from mailgw.receive.protocol import ANSWER_SECONDS, EsmtpProtocol
 from mailgw.receive.proxied import ProxiedProtocol
@@ -115,6 +116,7 @@ class EsmtpFactory(SMTPFactory):
         intake: Intake,
         journal: Journal,
         sessions: Sessions,
+        line: Line,
         counters: Counters,
         reverse_names: ReverseNames,
         tasks: TaskGroup,
@@ -132,6 +134,7 @@ class EsmtpFactory(SMTPFactory):
         self.note: Callable[[Event], None] = journal.note
         self.sessions = sessions
         self.counters = counters
+        self.line = line
         self.reverse_names = reverse_names
         self.tasks = tasks
         self.clock = clock

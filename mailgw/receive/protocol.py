@@ -37,6 +37,7 @@ from mailgw.net.sending import send
 from mailgw.net.tls_facts import tls_facts
 from mailgw.policy.verdict import Stage, Verdict
 from mailgw.receive.fronts import nobody_s
+from mailgw.receive.line import EVENTS_A_TURN, LONG_READ_OCTETS
 from mailgw.receive.pace import Pace
 from mailgw.receive.peers import Peer
 from mailgw.receive.session import HELLO_ACCEPTED, Session
@@ -112,6 +113,7 @@ class EsmtpProtocol(Protocol):
         self._task: Deferred[Reply | ScramKeys] | None = None
         # Why we do not read: any of these.
         self._counted = 0  # messages, for the pace
+        self._is_in_line = False
         self._pumping = self._paused = self._draining = self._unread = False
         self._closed = self._lost = self._in_handshake = False
         # What came before TLS was started, where it comes first.
@@ -146,6 +148,8 @@ class EsmtpProtocol(Protocol):
             self._turn_away(_EARLY)
             return
         self._dialog.receive(octets)
+        if len(octets) > LONG_READ_OCTETS and self.factory.line and self._dialog.awaiting is Awaiting.COMMAND:
+            self._wait_in_line()
         self._pump()
         if self._dialog.awaiting is Awaiting.CONTENT:
             self._heard = self._clock.seconds()
@@ -271,9 +275,10 @@ class EsmtpProtocol(Protocol):
 
     def _pump(self) -> None:
         """Work off the dialog's events until it needs data or an answer."""
-        if self._pumping or self._lost:
+        if self._pumping or self._lost or self._is_in_line:
             return
         self._pumping = True
+        left = EVENTS_A_TURN
         try:
             while True:
                 event = self._dialog.next_event()
@@ -284,11 +289,29 @@ class EsmtpProtocol(Protocol):
                 if event is NEED_DATA or event is PAUSED:
                     break
                 self._take(event)
+                left -= 1
+                if left <= 0 and not self._dialog.awaits_tls:
+                    self._wait_in_line()
+                    break
         except Exception:  # noqa: BLE001 - the one catch-all of this conversation
             self._fail(Failure())  # type: ignore[no-untyped-call] # Twisted has no types there
         finally:
             self._pumping = False
         self._flush()
+
+    def _wait_in_line(self) -> None:
+        """It has more to do than a turn: the others first."""
+        if self._is_in_line:
+            return
+        self._is_in_line = True
+        self._regulate()
+        self.factory.line.join(self._go_on_in_turn)
+
+    def _go_on_in_turn(self) -> None:
+        self._is_in_line = False
+        if not self._lost:
+            self._regulate()
+            self._pump()
 
     def _take(self, event: Event) -> None:
         reaction = self._session.react(event)
@@ -418,7 +441,7 @@ class EsmtpProtocol(Protocol):
     def _regulate(self) -> None:
         if self._closed or self._lost:
             return
-        if self._paused or self._draining or self._unread:
+        if self._paused or self._draining or self._unread or self._is_in_line:
             self.transport.pauseProducing()
         else:
             self.transport.resumeProducing()

@@ -5,6 +5,7 @@ Rules:
     out until one exists; but not over LMTP, whose clients have their recipients from elsewhere.
     A message that was taken forgives the bad commands, and as many refused recipients as it had recipients: a long
     and useful session, and a list with dead addresses, may err now and then.
+    Recipients beyond the limit are errors from twice the limit on.
     Commands that bring no message forward (NOOP, RSET, another EHLO ...) are errors, too, when they are many.
 """
 
@@ -20,6 +21,7 @@ class Conduct:
         self._refused = 0
         self._idle = 0
         self._mails = 0
+        self._excess = 0
 
     @property
     def is_unbearable(self) -> bool:
@@ -45,7 +47,16 @@ class Conduct:
     def begin_mail(self) -> bool:
         """MAIL was said, and counts whatever comes of it (RFC 9422: MAILMAX); whether the session may have one more."""
         self._mails += 1
+        self._excess = 0
         return self._settings.messages is None or self._mails <= self._settings.messages
+
+    def exceed(self) -> bool:
+        """A recipient beyond the limit of one message; whether there are as many of them again, and it is an error.
+
+        RFC 5321 s4.5.3.1.10 lets a client send more than we take, and come again with the rest.
+        """
+        self._excess += 1
+        return self._excess > self._settings.recipients
 
     def deliver(self, recipients: int) -> None:
         """A message was taken."""

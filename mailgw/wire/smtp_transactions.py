@@ -97,6 +97,8 @@ class Transactions(Turns):
         if isinstance(rcpt, Reply):
             return self._refuse(rcpt)
         if self._recipients >= self._settings.recipients:
+            if self._conduct.exceed() and (expelled := self._count_error()):
+                return expelled
             self._say(replies.TOO_MANY_RECIPIENTS)  # RFC 5321 s4.5.3.1.10
             return None
         return self._owe(Rcpt(rcpt.path, rcpt.parameters))

@@ -27,6 +27,7 @@ from mailgw.policy.rules.sender import SenderRule
 from mailgw.policy.verdict import Facts, Stage, Verdict
 from mailgw.receive.admission import OwnCounters
 from mailgw.receive.factory import EsmtpFactory, Sessions
+from mailgw.receive.line import Line
 from mailgw.receive.peers import Fronts
 from mailgw.receive.reverse import ReverseNames
 from mailgw.receive.settings import RFC_TIME_LIMITS, ReceiveSettings, TimeLimits
@@ -170,6 +171,7 @@ class Listener:
             self.intake,
             self.journal,
             self.sessions,
+            Line(self.clock),
             self.counters,
             ReverseNames(self.resolver, self.clock, 5.0 if resolver is not None else 0.0),
             TaskGroup(self.failed),

@@ -201,7 +201,7 @@ def test_a_long_penalty_is_no_silence_of_the_client() -> None:
 
 
 def test_who_does_not_read_his_answers_is_not_answered_further() -> None:
-    listener = Listener()
+    listener = Listener(errors=1_000_000, quick_errors=1_000_000)
     session = listener.connect()
     session.take()
     session.say("EHLO c.test", ENVELOPE[1])
