@@ -15,7 +15,7 @@ from typing import Any
 from mailgw.mail.address import Mailbox, parse_mailbox
 from mailgw.wire.probes.conversing import Connection, examine, survey
 from mailgw.wire.probes.every import GROUPS
-from mailgw.wire.probes.script import Finding, Judgement, Probe, Server, Target
+from mailgw.wire.probes.script import Finding, Judgement, Login, Probe, Server, Target
 
 FOREIGN = Mailbox("mailgw-doctor", "example.com")
 """At a domain that takes no mail at all (RFC 7505: its MX is null), and to which nothing is sent."""
@@ -39,6 +39,7 @@ limits      lines, recipients, errors, sizes, chunks; passwords in clear
 Most tricks stop before a message would be taken.  Those that need one ("sends a message") want --recipient, an
 address that this server serves: expect a handful of empty messages there where it takes what it should refuse.  What
 is probed is what a client at this machine's address sees: where that address may relay, the relay probes say WEAK.
+They never log in; the others do with --login, as one who was given an account and smuggles.
 """
 
 EPILOG = """\
@@ -47,6 +48,7 @@ examples:
   mailgw doctor --wire 127.0.0.1:25 --recipient me@example.org
   mailgw doctor --wire 127.0.0.1:25 --recipient me@example.org --starttls
   mailgw doctor --wire 127.0.0.1:465 --tls --json
+  mailgw doctor --wire 127.0.0.1:587 --starttls --login me@example.org --password-file secret --recipient me@example.org
 exit status: 0 no weakness found, 1 a weakness found, 2 it could not run"""
 
 
@@ -70,6 +72,8 @@ def add_command(
     how = one.add_mutually_exclusive_group()
     how.add_argument("--starttls", action="store_true", help="say STARTTLS before every probe that is not about it")
     how.add_argument("--tls", action="store_true", help="TLS from the first octet, as on port 465")
+    one.add_argument("--login", metavar="NAME", help="log in (AUTH PLAIN), so that a submission port lets us in")
+    one.add_argument("--password-file", metavar="FILE", help="the login's password: the first line")
     one.add_argument(
         "--timeout", metavar="SECONDS", type=_seconds, default=TIMEOUT_SECONDS,
         help=f"of silence, then nothing more is waited for; default: {TIMEOUT_SECONDS:g}",
@@ -87,7 +91,16 @@ def add_command(
 def doctor(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Run the probes; the exit status."""
     host, port = options.wire
-    target = Target(options.recipient, options.foreign, options.starttls, options.tls)
+    if (options.login is None) is not (options.password_file is None):
+        options.usage_fault("--login and --password-file go together")
+    if options.login is not None and not (options.tls or options.starttls):
+        options.usage_fault("--login wants --tls or --starttls: a password is not sent in clear")
+    try:
+        login = _login(options.login, options.password_file)
+    except (OSError, ValueError) as fault:
+        print(f"mailgw: {options.password_file}: {getattr(fault, 'strerror', None) or fault}", file=sys.stderr)
+        return 2
+    target = Target(options.recipient, options.foreign, options.starttls, options.tls, login)
     address = ""
 
     def connect() -> Connection:
@@ -120,6 +133,14 @@ def doctor(options: argparse.Namespace, say: Callable[[str], None]) -> int:
         print(f"mailgw: {host}:{port}: none of the probes came to anything", file=sys.stderr)
         return 2
     return 0
+
+
+def _login(name: str | None, password_file: str | None) -> Login | None:
+    """OSError, or ValueError, where the password cannot be read."""
+    if name is None or password_file is None:
+        return None
+    with open(password_file, encoding="utf-8") as opened:
+        return Login(name, opened.readline().rstrip("\r\n"))
 
 
 def line_of(probe: Probe, finding: Finding) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import ssl
+from pathlib import Path
 
 import pytest
 import trustme
@@ -79,6 +80,20 @@ def test_tls_with_a_server_that_has_none(capsys: Output) -> None:
     assert "mailgw: 127.0.0.1:" in capsys.readouterr().err
 
 
+def test_with_a_login(context: ssl.SSLContext, capsys: Output, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret\n")
+    with WeakListener("wants a login", context=context) as listener:
+        words = ["--starttls", "--login", "bob", "--only", "smuggling"]
+        assert doctor(listener, *words, "--password-file", str(secret)) == 0
+        assert ", 0 unknown," in capsys.readouterr().out
+        assert doctor(listener, *words, "--password-file", str(tmp_path / "none")) == 2
+        assert capsys.readouterr().err == f"mailgw: {tmp_path}/none: No such file or directory\n"
+        secret.write_text("wrong\n")
+        assert doctor(listener, *words, "--password-file", str(secret)) == 2
+        assert "AUTH PLAIN: 334" in capsys.readouterr().err
+
+
 def test_nobody_there(capsys: Output) -> None:
     with WeakListener() as listener:
         pass
@@ -94,7 +109,8 @@ def test_others_servers_are_left_alone(capsys: Output) -> None:
 @pytest.mark.parametrize("words", [
     [], ["--wire", "x"], ["--wire", "x:"], ["--wire", ":25"], ["--wire", "x:0"], ["--wire", "x:65536"],
     ["--wire", "x:25", "--recipient", "bob"], ["--wire", "x:25", "--timeout", "0"], ["--wire", "x:25", "--only", "y"],
-    ["--wire", "x:25", "--tls", "--starttls"],
+    ["--wire", "x:25", "--tls", "--starttls"], ["--wire", "x:25", "--tls", "--login", "bob"],
+    ["--wire", "x:25", "--tls", "--password-file", "x"], ["--wire", "x:25", "--login", "bob", "--password-file", "x"],
 ])
 def test_lines_that_make_no_sense(words: list[str], capsys: Output) -> None:
     with pytest.raises(SystemExit) as end:

@@ -1,5 +1,6 @@
 """Runs a probe on a connection: opens the session, takes its steps, hands it the answers."""
 
+from binascii import b2a_base64
 from collections.abc import Callable, Generator
 from typing import Protocol, TypeVar, assert_never
 
@@ -9,6 +10,7 @@ from mailgw.wire.probes.script import (
     Ended,
     Finding,
     Heard,
+    Login,
     Probe,
     Reconnect,
     Say,
@@ -50,7 +52,7 @@ Connect = Callable[[], Connection]
 def survey(target: Target, connect: Connect) -> Server | str:
     """Who is there; or why nobody can be asked.  OSError where there is no connection at all."""
     with _Conversation(connect) as conversation:
-        return conversation.run(opening(target.starttls))
+        return conversation.run(opening(target.starttls, target.login))
 
 
 def examine(probe: Probe, target: Target, connect: Connect) -> Finding:
@@ -61,7 +63,8 @@ def examine(probe: Probe, target: Target, connect: Connect) -> Finding:
         return skipped("TLS is on from the first octet")
     try:
         with _Conversation(connect) as conversation:
-            opened = conversation.run(opening(target.starttls and not probe.in_clear))
+            login = None if probe.in_clear or probe.as_stranger else target.login
+            opened = conversation.run(opening(target.starttls and not probe.in_clear, login))
             if isinstance(opened, str):
                 return nobody_knows(opened, "no session, so nothing was asked")
             if probe.extension and probe.extension not in opened.extensions:
@@ -74,21 +77,30 @@ def examine(probe: Probe, target: Target, connect: Connect) -> Finding:
     return attrs.evolve(finding, meaning=probe.weak)
 
 
-def opening(starttls: bool) -> Steps[Server | str]:
-    """From the greeting to the answer to EHLO (or LHLO, where it is wanted), under TLS where that is asked for."""
+def opening(starttls: bool, login: Login | None) -> Steps[Server | str]:
+    """From the greeting to the answer to EHLO (or LHLO, where it is wanted), under TLS and logged in as asked for."""
     greeting = yield Say(b"")
     if greeting.code != 220:
         return f"greeted with {greeting}"
     server = yield from hello()
-    if isinstance(server, str) or not starttls:
+    if isinstance(server, str):
         return server
-    heard = yield say("STARTTLS")
-    if heard.code != 220:
-        return f"STARTTLS: {heard}"
-    heard = yield StartTls()
-    if heard.ended is not Ended.NOT:
-        return "the TLS handshake failed"
-    return (yield from hello())
+    if starttls:
+        heard = yield say("STARTTLS")
+        if heard.code != 220:
+            return f"STARTTLS: {heard}"
+        heard = yield StartTls()
+        if heard.ended is not Ended.NOT:
+            return "the TLS handshake failed"
+        server = yield from hello()
+    if login is None or isinstance(server, str):
+        return server
+    if "PLAIN" not in server.extensions.get("AUTH", "").split():
+        return "AUTH PLAIN is not offered"
+    # RFC 4616 s2: message = [authzid] UTF8NUL authcid UTF8NUL passwd
+    word = b2a_base64(f"\0{login.name}\0{login.password}".encode(), newline=False).decode("ascii")
+    heard = yield say(f"AUTH PLAIN {word}")
+    return server if heard.code == 235 else f"AUTH PLAIN: {heard}"
 
 
 def hello() -> Steps[Server | str]:

@@ -131,6 +131,7 @@ PROBES: Final = (
             f"RCPT TO:<{spelling(Names('user', 'foreign', 'ours'))}> as a stranger",
             RELAYS,
             partial(_relays, _stranger, spelling),
+            as_stranger=True,
         )
         for name, spelling in FOREIGN.items()
     ),
@@ -140,6 +141,7 @@ PROBES: Final = (
             f"RCPT TO:<user@foreign> from <{spelling(Names('user', 'foreign', 'ours'))}>",
             RELAYS,
             partial(_relays, spelling, _plain),
+            as_stranger=True,
         )
         for name, spelling in SENDERS.items()
     ),
@@ -149,6 +151,7 @@ PROBES: Final = (
             f"RCPT TO:<{spelling(Names('user', 'foreign', 'ours'))}> as a stranger",
             ROUTES,
             partial(_routes, spelling),
+            as_stranger=True,
         )
         for name, spelling in ROUTED.items()
     ),

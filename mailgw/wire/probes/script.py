@@ -109,6 +109,12 @@ Script = Generator[Step, Heard, Finding]
 # --- probes ---------------------------------------------------------------------------------------------------
 
 @attrs.frozen
+class Login:
+    name: str
+    password: str = attrs.field(repr=False)
+
+
+@attrs.frozen
 class Target:
     """What the operator gave.  ``recipient`` is one that the server serves; ``foreign`` one that it must not."""
 
@@ -116,6 +122,7 @@ class Target:
     foreign: Mailbox
     starttls: bool
     tls: bool  # from the first octet
+    login: Login | None = None
 
 
 @attrs.frozen
@@ -136,7 +143,7 @@ class Probe:
     """``sent``: in words; ``weak``: what it means where the server fell for it.
 
     ``leaves_mail``: a message may stay behind.  ``extension``: what the server must offer, else there is nothing to
-    ask.  ``in_clear``: it is about the time before TLS.  ``bare``: it wants a connection where no hello was said.
+    ask.  ``in_clear``: it is about the time before TLS.  ``as_stranger``: it is about who has not logged in.
     """
 
     name: str
@@ -147,6 +154,7 @@ class Probe:
     leaves_mail: bool = False
     extension: str = ""
     in_clear: bool = False
+    as_stranger: bool = False
 
 
 # --- words for scripts ----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.wire.probes.conversing import Connection, examine, survey
 from mailgw.wire.probes.every import PROBES
 from mailgw.wire.probes.relaying import RELAYS, SENDERS
-from mailgw.wire.probes.script import Finding, Judgement, Target
+from mailgw.wire.probes.script import Finding, Judgement, Login, Target
 from mailgw.wire.probes.smuggling import FALSE_ENDS
 from tests.wire.probes.weak_server import ENDS, WeakServer
 
@@ -62,6 +62,22 @@ def test_a_good_server_is_clean() -> None:
 def test_a_good_server_is_clean_under_tls() -> None:
     findings = examined(target=Target(TARGET.recipient, FOREIGN, starttls=True, tls=False))
     assert {name: f for name, f in findings.items() if f.judgement is not Judgement.OK} == {}
+
+
+def test_with_a_login_the_content_of_a_submission_can_be_probed() -> None:
+    target = Target(TARGET.recipient, FOREIGN, starttls=True, tls=False, login=Login("bob", "secret"))
+    found = examined("wants a login", "ends LF.LF", target=target)
+    assert set(of(found, Judgement.WEAK)) == WEAKNESSES["ends LF.LF"]
+    assert found["relay plain"] == Finding(Judgement.OK, "530 to MAIL"), "said as a stranger"
+    assert set(of(found, Judgement.UNKNOWN)) == {"injection MAIL-before-TLS"}
+
+
+@pytest.mark.parametrize(("password", "starttls", "why"), [
+    ("wrong", True, "AUTH PLAIN: 334"), ("secret", False, "AUTH PLAIN is not offered"),
+])
+def test_a_login_that_fails_is_told(password: str, starttls: bool, why: str) -> None:
+    target = Target(TARGET.recipient, FOREIGN, starttls, tls=False, login=Login("bob", password))
+    assert survey(target, connect_to()) == why
 
 
 WEAKNESSES: dict[str, set[str]] = {

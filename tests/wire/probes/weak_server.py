@@ -1,6 +1,7 @@
 """A mail server in memory with weaknesses to switch on; without any it is a good one.
 
 It knows one recipient, ``bob@home.test``, and the postmaster.  A weakness's name says what it does wrong.
+"wants a login" is none: bob's password is "secret".
 """
 
 import re
@@ -43,7 +44,7 @@ class WeakServer:
         self._chunk = 0
         self._swallows_line = False
         self._errors = 0
-        self._hello = self._sender = False
+        self._hello = self._sender = self._logged_in = False
         self._recipients = 0
 
     def receive(self, octets: bytes) -> None:
@@ -186,7 +187,10 @@ class WeakServer:
         self.starts_tls = True
 
     def _auth(self, argument: str) -> None:
-        if self._tls or self._is("takes AUTH in clear"):
+        if self._tls and argument == "PLAIN AGJvYgBzZWNyZXQ=":
+            self._logged_in = True
+            self._say("235 2.7.0 bob")
+        elif self._tls or self._is("takes AUTH in clear"):
             self._hang_up("334 ")
         else:
             self._say("538 5.7.11 not in clear")
@@ -196,6 +200,8 @@ class WeakServer:
         wrong = [word for word in parameters.split() if not self._knows(word)]
         if not self._hello:
             self._say("503 5.5.1 hello first")
+        elif self._is("wants a login") and not self._logged_in:
+            self._say("530 5.7.0 log in")
         elif self._sender:
             self._say("503 5.5.1 nested")
         elif wrong:
