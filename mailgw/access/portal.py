@@ -183,12 +183,19 @@ class AccountsChecker:
 
     def _number(self, login: str) -> int:
         """The same for the same name, and nobody's guess: whose hash stands in for a name without an account."""
-        digest = hashlib.blake2b(octets_of(login), digest_size=8, key=self._secret).digest()
+        digest = hashlib.blake2b(octets_of(one_spelling(login)), digest_size=8, key=self._secret).digest()
         return int.from_bytes(digest, "big")
 
 
 def _log_out() -> None:
     """Nothing is kept."""
+
+
+def one_spelling(login: str) -> str:
+    """An account is found under every spelling of its address; what stands for a stranger must be the same for every
+    spelling as well, or he is known by that."""
+    mailbox = parse_mailbox(login)
+    return folded(login) if mailbox is None else str(Mailbox(folded(mailbox.local_part), mailbox.domain))
 
 
 def unsure(why: str) -> TemporaryFault:

@@ -9,8 +9,8 @@ Rules:
 import hmac
 from typing import Protocol
 
+from mailgw.access.portal import one_spelling
 from mailgw.access.schemes import SCRAM, scram_keys
-from mailgw.mail.address import folded
 from mailgw.wire.sasl import ScramKeys
 
 
@@ -38,13 +38,15 @@ class ScramAccounts:
 
     def keys(self, login: str) -> ScramKeys:
         """Those of the account, or made-up ones where it has none or does not exist."""
-        # Both are done for both: a look-up and four digests.
+        # The same is done for both: two look-ups, two readings, four digests.
+        name = one_spelling(login)
+        like = self._accounts.another(int.from_bytes(self._digest(b"like", name)), SCRAM) or ""
+        made_up = self._made_up(name, scram_keys(like))
         stored = self._accounts.password_of(login)
-        made_up = self._made_up(folded(login))
-        return (scram_keys(stored) if stored else None) or made_up
+        found = scram_keys(stored or like)
+        return found if stored and found is not None else made_up
 
-    def _made_up(self, login: str) -> ScramKeys:
-        like = scram_keys(self._accounts.another(int.from_bytes(self._digest(b"like", login)), SCRAM) or "")
+    def _made_up(self, login: str, like: ScramKeys | None) -> ScramKeys:
         iterations, salt_octets = (like.iterations, len(like.salt)) if like is not None else (4096, 16)
         salt = (self._digest(b"salt", login) * (1 + salt_octets // 32))[:salt_octets]
         return ScramKeys(iterations, salt, self._digest(b"stored key", login), self._digest(b"server key", login))

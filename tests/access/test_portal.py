@@ -123,6 +123,12 @@ def test_names_without_an_account_are_spread_over_the_hashes(bench: Bench) -> No
     assert {number % 2 for number in bench.accounts.stood_in} == {0, 1}
 
 
+def test_a_name_without_an_account_is_the_same_however_it_is_spelled(bench: Bench) -> None:
+    for login in ("nobody@example.org", "NoBody@EXAMPLE.org", '"no\\body"@example.org'):
+        bench.log_in(login)
+    assert len(set(bench.accounts.stood_in)) == 1
+
+
 def test_without_any_password_nobody_logs_in() -> None:
     assert Bench(FakeAccounts(list="")).log_in("nobody@example.org") == (None, 0)
 

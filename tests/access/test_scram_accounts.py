@@ -45,6 +45,7 @@ def test_a_stranger_s_look_like_some_account_s_always_the_same() -> None:
         assert shape(keys) == shape(real)
         assert keys != real
         assert keys == accounts.keys(name.upper() if name.isascii() else name) == after_a_restart.keys(name)
+    assert accounts.keys('"no\\body"@Example.ORG') == accounts.keys("nobody@example.org"), "however it is spelled"
     assert len({accounts.keys(f"{n}@example.org").salt for n in range(10)}) == 10
     assert ScramAccounts(ACCOUNTS, b"t" * 16).keys("nobody") != accounts.keys("nobody")
 
