@@ -112,6 +112,7 @@ def check(options: argparse.Namespace) -> int:
     """Load the file and all it names, as a start does; nothing is bound."""
     file = options.config or options.file or DEFAULT_FILE
     # Before the rights go: the user need not reach root's own Python.
+    from mailgw.config.accounts import passwd_warnings
     from mailgw.config.load import load
     from mailgw.net.files import open_files_at_most, too_few_files
     from mailgw.net.server_tls import is_exposed
@@ -137,6 +138,8 @@ def check(options: argparse.Namespace) -> int:
     for key in sorted({files.private_key for files in config.tls.certificates.values()}):
         if is_exposed(key):
             print(f"{file}: warning: the TLS key {key} is open to every user here: chmod o= it", file=sys.stderr)
+    for warning in passwd_warnings(config.passwd_file) if config.passwd_file is not None else ():
+        print(f"{file}: warning: {warning}", file=sys.stderr)
     if why := too_few_files(config.limits.sessions, open_files_at_most()):
         print(f"{file}: warning: {why}", file=sys.stderr)
     if os.geteuid() == 0:

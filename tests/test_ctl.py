@@ -84,6 +84,23 @@ def test_a_key_that_everybody_may_read_is_warned_of(elsewhere: Path, capsys: Out
         assert "a.toml: good: " in said.out
 
 
+def test_passwords_that_will_be_regretted(elsewhere: Path, capsys: Output) -> None:
+    passwd, keys = elsewhere / "passwd", "A" * 43 + "="
+    scram = f"{{SCRAM-SHA-256}}4096,c2FsdA==,{keys},{keys}"
+    for mode, text, words in (
+        (0o640, f"a@x.example:{scram}\nb@x.example:*\n", []),
+        (0o640, "a@x.example:{PLAIN}x\nb@x.example:{PLAIN}y\n", []),
+        (0o644, f"a@x.example:{scram}\n", ["are open to every user here"]),
+        (0o640, f"a@x.example:{scram}\nb@x.example:{{PLAIN}}x\nc@x.example:*\n", ["1 of 2 passwords in "]),
+    ):
+        passwd.write_text(text)
+        passwd.chmod(mode)
+        assert main(["check", "a.toml"]) == 0
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == len(words)
+        assert all(word in line for word, line in zip(words, lines, strict=True))
+
+
 def test_a_bad_one(elsewhere: Path, capsys: Output) -> None:
     (elsewhere / "a.toml").write_text(GATEWAY.replace("hostname", "hostnam").replace('"mx"', '"mxx"'))
     assert main(["check", "-c", "a.toml"]) == 1

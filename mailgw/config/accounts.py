@@ -1,13 +1,14 @@
 """``[accounts]``: who exists, and who judges a login; what is wrong with the files, sockets and classes it names."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from mailgw.access.oauth_settings import OAuthSettings
-from mailgw.access.schemes import fault_of
+from mailgw.access.schemes import fault_of, scram_keys
 from mailgw.config import plugin
 from mailgw.config.document import AccountsTable, Document, OAuthTable, PythonTable
 from mailgw.config.settings import LoginSettings, PythonSettings
+from mailgw.net.server_tls import is_exposed
 from mailgw.store.passwd import read_accounts
 
 _SOURCES = ("passwd_file", "dovecot_auth", "checker", "oauth")
@@ -30,6 +31,20 @@ def passwd_file(document: Document, folder: str) -> str | None:
             else:  # of the file as a whole: the line that names it is to blame
                 table.spot.inner("passwd_file").fault(f"{path}: {fault.why}")
     return path
+
+
+def passwd_warnings(path: str) -> Iterator[str]:
+    """What is no fault of a passwd-file, and will be regretted."""
+    stored = [one for one in read_accounts(path, fault_of).stored.values() if one]
+    if stored and is_exposed(path):
+        yield f"the passwords in {path} are open to every user here: chmod o= it"
+    lacking = sum(scram_keys(one) is None for one in stored)
+    if 0 < lacking < len(stored):
+        # SCRAM is offered for the sake of one, and programs take what they like best.
+        yield (
+            f"{lacking} of {len(stored)} passwords in {path} are not stored as SCRAM-SHA-256, which is offered to all: "
+            "programs that prefer it cannot log in by those"
+        )
 
 
 def logins(document: Document, folder: str) -> LoginSettings:
