@@ -9,6 +9,7 @@ from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
+import attrs
 import pytest
 import pytest_twisted
 import scramp
@@ -23,6 +24,7 @@ from mailgw.config.settings import Config
 from mailgw.config.trial import self_signed
 from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.mail.message import Query, QueueRow
+from mailgw.policy.limits import Rate
 from mailgw.service import MailGateway
 
 CONFIGURATION = """
@@ -340,3 +342,64 @@ async def test_lmtp_over_a_unix_socket(folder: Path) -> None:
     [mail] = mails(folder, "alice")
     assert b"Received: from front.example (local)\n\tby mx.example.org with LMTP id " in mail
     assert not socket_file.exists()
+
+
+LIMITS = """
+[limits]
+message_octets = 1001
+command_line_octets = 1002
+recipients = 103
+messages_per_session = 104
+errors = 105
+quick_errors = 6
+idle_commands = 107
+sessions = 108
+sessions_per_address = 9
+sessions_per_network = 10
+connections_per_address = "11/1m"
+messages_per_address = "12/1m"
+messages_per_login = "13/1m"
+logins_per_address = "14/1m"
+logins_per_login = "15/1m"
+login_failures_per_address = 16
+login_failures_per_network = 17
+login_failures_per_login = 18
+lockout = "19s"
+longest_lockout = "20s"
+command_timeout = "21s"
+data_timeout = "22s"
+handshake_timeout = "23s"
+transaction_timeout = "24s"
+slowest_octets_per_second = 25
+error_delay = "26s"
+greeting_delay = "27s"
+reverse_name_timeout = "28s"
+"""
+
+
+@pytest_twisted.ensureDeferred
+async def test_each_limit_gets_to_its_place(folder: Path) -> None:
+    (folder / "mailgw.toml").write_text(CONFIGURATION + LIMITS)
+    config = load(str(folder / "mailgw.toml"))
+    gateway = start(config)
+    try:
+        factory = gateway._gates[0].inner
+        assert factory is not None
+        dialog = factory.dialog_settings
+        assert [
+            dialog.message_octets, dialog.command_line_octets, dialog.recipients, dialog.messages,
+            dialog.errors_per_session, dialog.quick_errors, dialog.idle_commands,
+        ] == [1001, 1002, 103, 104, 105, 6, 107]
+        assert attrs.astuple(config.limits.counters, recurse=False) == (
+            9, 10, Rate(11, 60.0), Rate(12, 60.0), Rate(13, 60.0), Rate(14, 60.0), Rate(15, 60.0)
+        )
+        assert attrs.astuple(config.limits.lockout) == (16, 17, 18, 19.0, 20.0)
+        limits = factory.settings.time_limits
+        assert [
+            limits.command, limits.data_block, limits.handshake, limits.transaction, limits.octets_per_second,
+            limits.error_delay, limits.greeting_delay, config.limits.reverse_name_seconds,
+        ] == [21.0, 22.0, 23.0, 24.0, 25, 26.0, 27.0, 28.0]
+        assert config.limits.sessions == 108
+        assert factory.settings.trusted_clients == config.trusted_clients
+    finally:
+        await gateway.stopService()

@@ -8,6 +8,7 @@ Rules:
     the table holds, each of them more in debt than he is.
 """
 
+import functools
 from collections.abc import Iterable
 from ipaddress import IPv6Address, ip_network
 from typing import Final
@@ -41,6 +42,7 @@ class CounterSettings:
     logins_per_login: Rate
 
 
+@functools.lru_cache(maxsize=4096)
 def places(address: str) -> tuple[str, str]:
     """The keys by which an address (as ``Client`` has it) and its network are counted."""
     if ":" not in address:

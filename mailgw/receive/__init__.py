@@ -4,4 +4,8 @@ Floor 5.  It knows transports, time limits and back-pressure; what a command mea
 whether a message may pass the policy's, and where it goes the intake's.  The rule of the room: the 250 after
 content leaves only when ``Draft.commit`` has returned; every fault of ours before that is a 4yz.
 ``service`` builds one ``EsmtpFactory`` a listener.
+
+Who means ill: ``admission`` asks what counts across sessions, behind ``mail.ports.Counters``; ``pace`` limits a whole
+transaction; ``line`` shares the reactor's time; ``reverse`` asks for the client's name.  What one session may do is the
+dialog's to count (``wire.smtp_conduct``).
 """
