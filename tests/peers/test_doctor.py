@@ -1,5 +1,6 @@
 """The doctor finds the gateway clean: as mx, as submission in clear and under TLS, as submissions, as LMTP."""
 
+import json
 import subprocess
 
 import attrs
@@ -55,3 +56,21 @@ def test_it_is_clean(setting: Setting, role: str, options: list[str], knows_all:
     assert done.returncode == 0, done.stdout + done.stderr
     assert knows_all <= (" 0 unknown," in done.stdout), done.stdout
     assert not letters(setting.gateway.folder / "mail/home.test/bob"), "mail was left behind"
+
+
+def test_it_finds_what_a_real_server_is_told_to_do(lab: Lab) -> None:
+    postfix = lab.postfix("""smtpd_forbid_bare_newline = no
+smtpd_relay_restrictions = reject_unauth_destination
+virtual_mailbox_domains = home.test
+virtual_mailbox_maps = static:box
+virtual_transport = discard
+""")
+    where = ["--wire", f"127.0.0.1:{postfix.port}", "--recipient", "bob@home.test"]
+    command = [str(MAILGW), "doctor", *where, "--only", "smuggling", "--only", "relay", "--json"]
+    done = subprocess.run(command, text=True, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    found = {probe["name"]: probe["judgement"] for probe in json.loads(done.stdout)["probes"]}
+    assert found["smuggling LF.LF"] == found["smuggling command-LF"] == "WEAK"
+    # Content with a bare CR is taken, and not for an end.
+    assert found["smuggling CR.CR"] == "unknown"
+    assert {found[name] for name in found if name.startswith("relay")} <= {"ok", "unknown"}

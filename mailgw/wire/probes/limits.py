@@ -51,7 +51,7 @@ def _long_line(target: Target, server: Server) -> Script:
     """One line, of words that are commands wherever it is cut: one answer, or the end."""
     heard = yield Say((b"NOOP " * (LONG_LINE_OCTETS // 5)) + b"\r\n")
     if heard.is_yes:
-        return weakness(heard, "a command line has no limit")
+        return weakness(heard, "a line far over any limit is obeyed, whole or cut off")
     return _one_answer(heard, (yield GOOD_BYE))
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from mailgw.wire.probes.script import (
     ALL,
+    Ended,
     Probe,
     Say,
     Script,
@@ -44,8 +45,9 @@ def _order(piece_octets: int, target: Target, server: Server) -> Script:
     heard = yield Say(lines(*commands, "QUIT"), ALL, piece_octets)
     if heard.codes[:len(commands)] == tuple(one_by_one) and len(heard.codes) <= len(commands) + 1:
         return all_is_well(heard)
-    if heard.codes[-1:] == (421,) and heard.codes[:-1] == tuple(one_by_one[:len(heard.codes) - 1]):
-        return nobody_knows(heard, "it had enough of us")
+    known = tuple(code for code in heard.codes if code != 421)
+    if 221 not in known and heard.ended is Ended.CLOSED and known == tuple(one_by_one[:len(known)]):
+        return nobody_knows(heard, "it had enough of our errors")
     expected = ", ".join(map(str, one_by_one))
     return weakness(f"{heard} for {expected}")
 

@@ -162,6 +162,11 @@ def test_a_chunk_s_size_that_is_misread_is_found() -> None:
     assert set(found) == {f"limits chunk-{name}" for name in ("wrapped", "negative", "hexadecimal", "signed")}
 
 
+def test_a_server_that_has_enough_of_errors_does_not_lose_answers() -> None:
+    found = of(examined("bears one error"), Judgement.UNKNOWN)
+    assert set(found) == {"pipelining order", "pipelining torn"}
+
+
 def test_content_that_is_kept_as_it_was_is_said_to_be_unknown() -> None:
     findings = of(examined("keeps bare octets"), Judgement.UNKNOWN)
     assert set(findings) == {f"smuggling {name}" for name in (*FALSE_ENDS, "first-LF")}
