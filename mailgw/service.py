@@ -51,7 +51,7 @@ from mailgw.policy.limits import Limits
 from mailgw.policy.lockout import Lockout
 from mailgw.policy.rules.loop import LoopRule
 from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule, RoutingRule
-from mailgw.policy.rules.sender import SenderRule
+from mailgw.policy.rules.sender import AuthorRule, SenderRule, Senders
 from mailgw.queue.route import RouteTable
 from mailgw.receive.admission import OwnCounters
 from mailgw.receive.factory import EsmtpFactory, Sessions
@@ -197,7 +197,7 @@ class MailGateway(MultiService):
         self._closers.append(self.journal.close)
         self.spool = SqliteSpool.open(config.spool, reactor, self._wall_clock)
         self._closers.append(self.spool.close)
-        accounts = self._accounts()
+        self._known = accounts = self._accounts()
         resolver = StubResolver(config.dns.servers, reactor)
         names = UniqueNames(config.hostname, os.getpid(), os.urandom(4).hex(), self._wall_clock)
         self._maildirs = Maildirs(Disk(), names)
@@ -340,7 +340,21 @@ class MailGateway(MultiService):
             return name is not None and isinstance(self._backends[name], SmtpBackend)
 
         rules: list[Rule] = [RelayRule(intake.reach), RoutingRule(passes_on), RecipientRule(asked), LoopRule()]
-        return [SenderRule(), *rules] if role.is_submission else rules
+        if role.is_submission:
+            senders = self._senders(intake)
+            rules = [SenderRule(senders), *rules, *([AuthorRule(senders)] if self.config.check_from else [])]
+        return rules
+
+    def _senders(self, intake: Intake) -> Senders:
+        def delimiter(account: Mailbox) -> str:
+            name = intake.backend(account, for_client=True)
+            settings = None if name is None else self.config.backends[name]
+            return settings.delimiter if isinstance(settings, MaildirSettings) else ""
+
+        accounts = self._known
+        return Senders(
+            self.config.senders, delimiter, lambda address: accounts is not None and accounts.has(address)
+        )
 
     def _listen_for_control(self) -> None:
         path = self.config.control

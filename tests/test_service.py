@@ -224,6 +224,22 @@ async def test_a_login_sends_under_no_other_name(running: MailGateway) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_login_sends_under_what_else_is_its_own(folder: Path) -> None:
+    (folder / "mailgw.toml").write_text(
+        CONFIGURATION + '[[sender]]\nlogin = "alice@example.org"\nmay_send_as = ["@shop.example.org"]\n'
+    )
+    gateway = start(load(str(folder / "mailgw.toml")))
+    try:
+        for sender in ("alice+tag@example.org", "sales@shop.example.org"):
+            await deferToThread(submit, ports(gateway)[1], sender, "bob@example.org", False)
+        with pytest.raises(smtplib.SMTPSenderRefused, match=r"5\.7\.1"):
+            await deferToThread(submit, ports(gateway)[1], "bob+tag@example.org", "bob@example.org", False)
+        await until(lambda: len(mails(folder, "bob")) == 2)
+    finally:
+        await gateway.stopService()
+
+
+@pytest_twisted.ensureDeferred
 async def test_the_journal_tells_the_way_of_a_message(running: MailGateway, folder: Path) -> None:
     await deferToThread(submit, ports(running)[1], "alice@example.org", "bob@example.org", False)
     await until(lambda: mails(folder, "bob"))

@@ -8,8 +8,10 @@ from mailgw.access.schemes import fault_of, scram_keys
 from mailgw.config import plugin
 from mailgw.config.document import AccountsTable, Document, OAuthTable, PythonTable
 from mailgw.config.settings import LoginSettings, PythonSettings
+from mailgw.config.values import nearest
 from mailgw.net.server_tls import is_exposed
-from mailgw.store.passwd import read_accounts
+from mailgw.policy.rules.sender import SenderSettings
+from mailgw.store.passwd import account_key, read_accounts
 
 _SOURCES = ("passwd_file", "dovecot_auth", "checker", "oauth")
 _CHECKER_MEMBERS = ("credentialInterfaces", "requestAvatarId")
@@ -60,6 +62,27 @@ def logins(document: Document, folder: str) -> LoginSettings:
         checker=None if table.checker is None else _checker(table.checker),
         oauth=None if table.oauth is None else _oauth(table.oauth, folder),
     )
+
+
+def senders(document: Document, passwd_file: str | None) -> tuple[SenderSettings, ...]:
+    """``[[sender]]``; a login that cannot be one is a fault."""
+    table = document.accounts
+    # Other judges of logins know accounts that nobody can ask them for.
+    is_complete = table is not None and table.given.isdisjoint(("dovecot_auth", "checker", "oauth"))
+    known = read_accounts(passwd_file, fault_of).stored if passwd_file is not None and is_complete else None
+    found: dict[str, SenderSettings] = {}
+    for entry in document.sender:
+        if entry.login is None:
+            continue
+        spot, key = entry.spot.inner("login"), account_key(entry.login)
+        if "accounts" not in document.given:
+            spot.fault("nobody can log in without [accounts]")
+        elif known is not None and key not in known:
+            spot.fault(f"{entry.login} has no account in {passwd_file}{nearest(key, known)}")
+        elif key in found:
+            spot.fault(f"{entry.login} has a [[sender]] already")
+        found[key] = SenderSettings(str(entry.login), entry.may_send_as)
+    return tuple(found.values())
 
 
 def knows_who_exists(raw: Mapping[str, object]) -> bool:

@@ -63,6 +63,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
     listeners = _listeners(document, raw, folder)
     passwd_file = accounts.passwd_file(document, folder)
     logins = accounts.logins(document, folder)
+    senders = accounts.senders(document, passwd_file)
     backends = {name: _backend(document, table, raw, folder, hostname) for name, table in document.backend.items()}
     routes = _routes(document, raw)
     _check_retry(document.retry)
@@ -78,6 +79,8 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         listeners=listeners,
         passwd_file=passwd_file,
         logins=logins,
+        senders=senders,
+        check_from=document.accounts is not None and document.accounts.check_from,
         routes=routes,
         backends=backends,
         retry=RetrySettings(

@@ -44,6 +44,12 @@ class ListenTable(Table):
 
 
 @attrs.frozen
+class SenderTable(Table):
+    login: Mailbox | None = key(values.mailbox, stand_in=None)
+    may_send_as: tuple[str, ...] = part(each(values.pattern, '"sales@example.org"'), stand_in=())
+
+
+@attrs.frozen
 class RouteTable(Table):
     recipients: tuple[str, ...] = part(each(values.pattern, '"@example.org"'), stand_in=())
     backend: str = key(values.text, stand_in="")
@@ -138,6 +144,7 @@ class AccountsTable(Table):
     dovecot_auth: str | None = key(values.unix_socket, None)
     checker: PythonTable | None = part(checker, None)
     oauth: OAuthTable | None = part(table(OAuthTable), None)
+    check_from: bool = key(values.truth, False)
 
 
 BackendTable: TypeAlias = MaildirTable | SmtpTable | LmtpTable | PythonTable
@@ -266,6 +273,7 @@ class Document(Table):
     tls: Mapping[str, CertificateTable] = part(_CERTIFICATES, attrs.Factory(dict))
     listen: tuple[ListenTable, ...] = part(tables(ListenTable), ())
     accounts: AccountsTable | None = part(table(AccountsTable), None)
+    sender: tuple[SenderTable, ...] = part(tables(SenderTable), ())
     route: tuple[RouteTable, ...] = part(tables(RouteTable), ())
     backend: Mapping[str, BackendTable] = part(named(backend), attrs.Factory(dict))
     retry: RetryTable = part(table(RetryTable), attrs.Factory(RetryTable))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.net.server_tls import CertificateFiles
     from mailgw.policy.limits import CounterSettings
     from mailgw.policy.lockout import LockoutSettings
+    from mailgw.policy.rules.sender import SenderSettings
     from mailgw.queue.route import RouteSettings
     from mailgw.queue.schedule import RetrySettings
     from mailgw.receive.settings import TimeLimits
@@ -158,6 +159,8 @@ class Config:
     listeners: tuple[ListenSettings, ...]
     passwd_file: str | None
     logins: LoginSettings
+    senders: tuple[SenderSettings, ...]
+    check_from: bool
     routes: tuple[RouteSettings, ...]
     backends: Mapping[str, BackendSettings]
     retry: RetrySettings

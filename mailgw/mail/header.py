@@ -13,6 +13,10 @@ from mailgw.mail.envelope import Client, Role, TlsFacts
 # RFC 5322 s2.2: field-name = 1*ftext, ftext = %d33-57 / %d59-126; s4.5 lets white space stand before the colon
 _FIELD_START = re.compile(rb"[!-9;-~]+[ \t]*:")
 _RECEIVED = re.compile(rb"\nreceived[ \t]*:")
+# A field with its continuation lines.
+_PRIVATE = re.compile(
+    rb"(?:\A|(?<=\n))(?:bcc|resent-bcc|return-path)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", re.IGNORECASE
+)
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # What may stand in a name that a client gave of itself, so that it cannot end a comment or a field.
@@ -46,6 +50,15 @@ def count_received(header: bytes) -> int:
 def has_field(header: bytes, name: bytes) -> bool:
     """Whether a field of that name (no colon) stands in ``header``."""
     return re.search(rb"(?:\A|\n)" + re.escape(name) + rb"[ \t]*:", header, re.IGNORECASE) is not None
+
+
+def without_private_fields(header: bytes) -> bytes:
+    """``header`` without the fields that are its author's own, and none of any recipient's: ``Bcc`` (RFC 5322 s3.6.3),
+    ``Resent-Bcc``, and a ``Return-Path``, which only a final delivery may write (RFC 5321 s4.4)."""
+    words = header.lower()
+    if b"bcc" not in words and b"return-path" not in words:
+        return header
+    return _PRIVATE.sub(b"", header)
 
 
 def protocol_word(client: Client, smtputf8: bool) -> str:

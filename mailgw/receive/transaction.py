@@ -17,6 +17,7 @@ from mailgw.mail.header import (
     protocol_word,
     received_field,
     starts_with_field,
+    without_private_fields,
 )
 from mailgw.mail.message import Arrival, Claim, Destination
 from mailgw.mail.parameters import NO_RCPT_PARAMETERS, MailParameters, RcptParameters
@@ -166,6 +167,9 @@ class Transaction:
         self.header = content[:end] if has_header else b""
         if self._body_type is BodyType.BINARY and not is_lines(self.header):
             self.fault = smtp_replies.BARE_CONTENT
+        if self._client.role.is_submission and self.header:
+            self.header = without_private_fields(self.header)
+            content = self.header + content[end:]
         self._draft.write(self._top(has_header or content.startswith(b"\r\n")) + content)
 
     def _top(self, has_header: bool) -> bytes:
@@ -176,7 +180,10 @@ class Transaction:
         utf8 = self._parameters.smtputf8
         top = received_field(client, self._hostname, draft.queue_id, self.recipients, utf8, self._now)
         if client.role.is_submission:
-            # RFC 6409 s8.1, s8.3
+            # RFC 6409 s8: what a message lacks of what RFC 5322 s3.6 wants
+            author = str(self.reverse_path or client.login or "")
+            if author and not has_field(self.header, b"From") and (utf8 or author.isascii()):
+                top += f"From: {author}\r\n".encode()
             if not has_field(self.header, b"Date"):
                 top += f"Date: {date_text(int(self._now))}\r\n".encode()
             if not has_field(self.header, b"Message-ID"):

@@ -22,6 +22,7 @@ from mailgw.config.document import (
     PythonTable,
     RetryTable,
     RouteTable,
+    SenderTable,
 )
 from mailgw.config.reader import Faults, Spot, Table, read_table
 from tests.config.making import loaded, make_certificate
@@ -59,8 +60,8 @@ def keys(shape: type[Table]) -> set[str]:
 @pytest.mark.parametrize(
     "shape",
     [
-        Document, CertificateTable, ListenTable, AccountsTable, OAuthTable, RouteTable, RetryTable, LimitsTable,
-        ContentTable,
+        Document, CertificateTable, ListenTable, AccountsTable, OAuthTable, SenderTable, RouteTable, RetryTable,
+        LimitsTable, ContentTable,
         JournalTable, DnsTable,
     ],
 )

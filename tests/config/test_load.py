@@ -314,6 +314,17 @@ servers = "127.0.0.1"
         (SMALL + "[journal]\npath = 'none/journal'", "journal.path: none/journal: none does not exist"),
         (SMALL + "[journal]\npath = '/etc'", "journal.path: /etc: is a folder"),
         (SMALL.replace('"state"', '"/proc/state"'), "mailgw.toml:3: state: /proc/state: /proc is on no disk"),
+        (
+            SMALL + ACCOUNTS + '[[sender]]\nlogin = "usr@example.org"\nmay_send_as = ["@example.org"]',
+            "sender.login: usr@example.org has no account in passwd; did you mean 'user@example.org'?",
+        ),
+        (
+            SMALL + ACCOUNTS + 2 * '[[sender]]\nlogin = "User@example.org"\nmay_send_as = ["*"]\n',
+            "sender.login: User@example.org has a [[sender]] already",
+        ),
+        (SMALL + '[[sender]]\nlogin = "a@example.org"\nmay_send_as = ["*"]', "nobody can log in without [accounts]"),
+        (SMALL + ACCOUNTS + '[[sender]]\nlogin = "*"\nmay_send_as = ["*"]', "sender.login: expected an address"),
+        (SMALL + ACCOUNTS + '[[sender]]\nlogin = "user@example.org"\nmay_send_as = ["sales"]', 'expected "user@'),
         (SMALL.replace("tcp:25", "tcp:25:interface=localhost"), "not 'localhost'; say interface=127.0.0.1"),
         (SMALL.replace("tcp:25", "tcp:25:interface=ip6-localhost"), "say 'tcp:PORT:interface=\\:\\:1'"),
         (

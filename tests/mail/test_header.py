@@ -14,6 +14,7 @@ from mailgw.mail.header import (
     protocol_word,
     received_field,
     starts_with_field,
+    without_private_fields,
 )
 
 BOB = Mailbox("bob", "example.org")
@@ -140,3 +141,14 @@ def test_no_name_breaks_out_of_the_trace(name: str) -> None:
 @given(st.integers(0, 4_102_444_800))
 def test_dates_are_those_of_the_standard_library(now: int) -> None:
     assert date_text(now) == email.utils.formatdate(now).replace("-0000", "+0000")
+
+
+@pytest.mark.parametrize(("header", "left"), [
+    (b"Subject: x\r\nBcc: secret@example.org\r\nTo: y\r\n\r\n", b"Subject: x\r\nTo: y\r\n\r\n"),
+    (b"bcc : a@example.org,\r\n\tb@example.org\r\n c@example.org\r\n\r\n", b"\r\n"),
+    (b"Return-Path: <eve@example.org>\r\nResent-BCC: x\r\nSubject: bcc: x\r\n\r\n", b"Subject: bcc: x\r\n\r\n"),
+    (b"X-Bcc: kept\r\nSubject: x\r\n Bcc: kept, too\r\n\r\n", b"X-Bcc: kept\r\nSubject: x\r\n Bcc: kept, too\r\n\r\n"),
+    (b"Subject: x\r\nBcc: cut off", b"Subject: x\r\n"),
+])
+def test_fields_that_are_nobody_s_business_go(header: bytes, left: bytes) -> None:
+    assert without_private_fields(header) == left

@@ -1,12 +1,12 @@
 import pytest
 
-from mailgw.mail.address import Mailbox
+from mailgw.mail.address import Mailbox, parse_mailbox
 from mailgw.mail.envelope import Client, Role
 from mailgw.mail.reply import Reply
 from mailgw.policy.chain import Chain
 from mailgw.policy.rules.loop import MAX_RECEIVED, LoopRule
 from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule, RoutingRule
-from mailgw.policy.rules.sender import SenderRule
+from mailgw.policy.rules.sender import OWN_ADDRESS, AuthorRule, SenderRule, Senders, SenderSettings
 from mailgw.policy.verdict import PASS, Facts, Stage, Verdict
 from tests.driving import result_of
 
@@ -87,7 +87,7 @@ def test_the_backends_word_on_a_recipient_is_final(reply: Reply | None) -> None:
 )
 def test_a_login_sends_under_its_own_address(role: Role, sender: Mailbox | None, status: str | None) -> None:
     facts = Facts(client(role, login="alice@example.org"), sender)
-    verdict = result_of(SenderRule().judge(Stage.MAIL, facts))
+    verdict = result_of(SenderRule(OWN_ADDRESS).judge(Stage.MAIL, facts))
     assert (verdict.reply.status if verdict and verdict.reply else None) == status
 
 
@@ -124,3 +124,60 @@ def test_nobody_objects() -> None:
     assert result_of(chain.judge(Stage.MAIL, Facts(client()))).passes
     assert chain.has_rules(Stage.MAIL)
     assert not chain.has_rules(Stage.RCPT)
+
+
+# --- what a login may send as -------------------------------------------------------------------------------
+
+SENDERS = Senders(
+    [
+        SenderSettings("Alice@example.org", ("Sales@example.org", "@shop.example.org", "@.lists.example.org")),
+        SenderSettings("robot@example.org", ("*",)),
+    ],
+    lambda account: "+" if account.domain == "example.org" else "",
+    lambda address: address == Mailbox("alice+boss", "example.org"),
+)
+
+
+@pytest.mark.parametrize(("login", "sender", "may"), [
+    ("alice@example.org", "ALICE@example.org", True),
+    ("alice@example.org", "alice+tag@example.org", True),
+    ("alice@example.org", "Alice+a+b@example.org", True),
+    ("alice@example.org", "alice+@example.org", True),
+    ("alice@example.org", "alice+boss@example.org", False),      # an account of its own
+    ("alice@example.org", "alicex@example.org", False),
+    ("alice@example.org", "alice-tag@example.org", False),
+    ("alice@example.org", "alice+tag@other.example", False),
+    ("alice@example.org", "sales@EXAMPLE.org", True),
+    ("alice@example.org", "sales+tag@example.org", False),
+    ("alice@example.org", "anybody@shop.example.org", True),
+    ("alice@example.org", "anybody@x.shop.example.org", False),
+    ("alice@example.org", "x@a.b.lists.example.org", True),
+    ("alice@example.org", "x@lists.example.org", False),
+    ("bob@example.org", "sales@example.org", False),
+    ("bob@elsewhere.example", "bob+tag@elsewhere.example", False),  # nothing divides there
+    ("robot@example.org", "anybody@anywhere.example", True),
+    ("", "alice@example.org", False),
+    ("user", "user@example.org", False),
+])
+def test_what_a_login_may_send_as(login: str, sender: str, may: bool) -> None:
+    address = parse_mailbox(sender)
+    assert address is not None
+    assert SENDERS.may_send(login, address) is may
+
+
+@pytest.mark.parametrize(("header", "status"), [
+    (b"Subject: no author yet\r\n\r\n", None),
+    (b"From: Alice <alice+tag@example.org>\r\n\r\n", None),
+    (b"From: sales@example.org, alice@example.org\r\nSender: alice@example.org\r\n\r\n", None),
+    (b"From: eve@example.org\r\n\r\n", "5.7.1"),
+    (b"From: alice@example.org, eve@example.org\r\n\r\n", "5.7.1"),
+    (b"From: alice@example.org\r\nSender: eve@example.org\r\n\r\n", "5.7.1"),
+    (b"From: alice@example.org\r\nFrom: alice@example.org\r\n\r\n", "5.6.0"),
+    (b"From: Alice\r\n\r\n", "5.6.0"),
+])
+def test_the_author_is_the_login_as_well(header: bytes, status: str | None) -> None:
+    facts = Facts(client(Role.SUBMISSION, login="alice@example.org"), None, None, header)
+    verdict = result_of(AuthorRule(SENDERS).judge(Stage.CONTENT, facts))
+    assert (verdict.reply.status if verdict and verdict.reply else None) == status
+    facts = Facts(client(Role.MX), None, None, header)
+    assert result_of(AuthorRule(SENDERS).judge(Stage.CONTENT, facts)) is None

@@ -23,7 +23,7 @@ from mailgw.policy.limits import CounterSettings, Limits, Rate
 from mailgw.policy.lockout import Lockout, LockoutSettings
 from mailgw.policy.rules.loop import LoopRule
 from mailgw.policy.rules.relay import Reach, RelayRule
-from mailgw.policy.rules.sender import SenderRule
+from mailgw.policy.rules.sender import OWN_ADDRESS, SenderRule
 from mailgw.policy.verdict import Facts, Stage, Verdict
 from mailgw.receive.admission import OwnCounters
 from mailgw.receive.factory import EsmtpFactory, Sessions
@@ -164,7 +164,7 @@ class Listener:
         self.counters = OwnCounters(
             Limits(attrs.evolve(COUNTERS, **counters)), Lockout(lockout), self.clock.seconds
         )
-        default: Sequence[Rule] = (SenderRule(), RelayRule(self.reach), LoopRule())
+        default: Sequence[Rule] = (SenderRule(OWN_ADDRESS), RelayRule(self.reach), LoopRule())
         self.factory = EsmtpFactory(
             settings,
             Chain(default if rules is None else rules),

@@ -1,21 +1,78 @@
-"""On a submission port, mail leaves under the login's own address (RFC 6409 s6.1)."""
+"""On a submission port, mail leaves under an address of the login's (RFC 6409 s6.1)."""
 
-from mailgw.mail.address import folded
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import attrs
+
+from mailgw.mail.address import Mailbox, folded, parse_mailbox
+from mailgw.mail.from_field import author_addresses
 from mailgw.mail.reply import Reply
 from mailgw.policy.verdict import Facts, Stage, Verdict
 
 
+@attrs.frozen
+class SenderSettings:
+    """What a login may send as besides its own address: patterns as routes have them, ``*`` for anybody."""
+
+    login: str
+    patterns: tuple[str, ...]
+
+
+class Senders:
+    """The addresses of each login: its own, that one's sub-addresses, and what its patterns match.
+
+    ``delimiter`` is what divides a sub-address of an account, ``""`` for nothing (RFC 5233); one that is an account
+    itself is that account's alone.  Addresses compare without regard to the case of ASCII letters.
+    """
+
+    def __init__(
+        self,
+        settings: Sequence[SenderSettings],
+        delimiter: Callable[[Mailbox], str],
+        has_account: Callable[[Mailbox], bool],
+    ) -> None:
+        self._patterns = {folded(s.login): frozenset(map(folded, s.patterns)) for s in settings}
+        self._delimiter = delimiter
+        self._has_account = has_account
+
+    def may_send(self, login: str, sender: Mailbox) -> bool:
+        own = folded(login)
+        if folded(str(sender)) == own:
+            return True
+        patterns = self._patterns.get(own)
+        if patterns is not None and any(key in patterns for key in _keys(sender)):
+            return True
+        return self._is_sub_address(login, sender)
+
+    def _is_sub_address(self, login: str, sender: Mailbox) -> bool:
+        account = parse_mailbox(login)
+        if account is None or account.domain != sender.domain:
+            return False
+        delimiter = self._delimiter(account)
+        if not delimiter or not folded(sender.local_part).startswith(folded(account.local_part) + delimiter):
+            return False
+        return not self._has_account(sender)
+
+
+OWN_ADDRESS: Final = Senders((), lambda account: "", lambda address: False)
+"""A login sends as itself and nobody else."""
+
+
 class SenderRule:
-    """The reverse-path is the login's address, or null: disposition notices are sent with ``<>`` (RFC 8098 s3)."""
+    """The reverse-path is an address of the login's, or null: disposition notices come with ``<>`` (RFC 8098 s3)."""
 
     name = "sender"
     stages = frozenset({Stage.MAIL})
+
+    def __init__(self, senders: Senders) -> None:
+        self._senders = senders
 
     async def judge(self, stage: Stage, facts: Facts) -> Verdict | None:
         client, sender = facts.client, facts.reverse_path
         if not client.role.is_submission or sender is None:
             return None
-        if folded(str(sender)) == folded(client.login or ""):
+        if self._senders.may_send(client.login or "", sender):
             return None
         # RFC 6409 s6.2: a sender that no reply could reach is refused, with a reason of its own.
         if "." not in sender.domain or sender.domain.startswith("["):
@@ -26,6 +83,45 @@ class SenderRule:
             )
         return Verdict(
             self.name,
-            "the sender is not the login's own address",
+            "the sender is no address of the login's",
             Reply(553, "5.7.1", (f"<{sender}>: this login may not send under that address",)),
         )
+
+
+class AuthorRule:
+    """The header's From, and Sender where it is there, are addresses of the login's as well.
+
+    A field that cannot be read for sure, or stands twice, is refused: others would read something else in it.  One that
+    is not there is added later (RFC 6409 s8.1).
+    """
+
+    name = "author"
+    stages = frozenset({Stage.CONTENT})
+
+    def __init__(self, senders: Senders) -> None:
+        self._senders = senders
+
+    async def judge(self, stage: Stage, facts: Facts) -> Verdict | None:
+        client = facts.client
+        if not client.role.is_submission:
+            return None
+        for field in ("From", "Sender"):
+            found = author_addresses(facts.header, field.encode())
+            if found is None:
+                reply = Reply(550, "5.6.0", (f"{field}: expected one such field, with plain addresses",))
+                return Verdict(self.name, f"{field} cannot be read", reply)
+            for address in found:
+                if not self._senders.may_send(client.login or "", address):
+                    reply = Reply(550, "5.7.1", (f"{field}: this login may not send as <{address}>",))
+                    return Verdict(self.name, f"{field} is no address of the login's", reply)
+        return None
+
+
+def _keys(sender: Mailbox) -> list[str]:
+    """Every pattern that matches it."""
+    keys = ["*", folded(str(sender)), folded(f"{sender.local_part}@{sender.domain}"), f"@{sender.domain}"]
+    rest = sender.domain.partition(".")[2]
+    while rest:
+        keys.append(f"@.{rest}")
+        rest = rest.partition(".")[2]
+    return keys

@@ -1,0 +1,76 @@
+"""The addresses of ``From`` and ``Sender`` (RFC 5322 s3.4, s3.6.2), read strictly: what could be read in two ways is
+not read at all.
+
+Not done: obsolete forms (s4.4: routes, comments and spaces within an address, lists with holes).
+"""
+
+import re
+
+from mailgw.mail.address import Mailbox, parse_mailbox
+
+# One piece at a time: a quoted string, a comment's start, a bracket or separator, anything else.
+_TOKEN = re.compile(r'"(?:[^"\\\r\n]|\\.)*"|\(|<[^<>"]*(?:"(?:[^"\\]|\\.)*"[^<>"]*)*>|[,:;]|[^"(<>,:;]+')
+_COMMENT = re.compile(r"\((?:[^()\\]|\\.)*\)")
+
+
+def author_addresses(header: bytes, name: bytes) -> tuple[Mailbox, ...] | None:
+    """Those in the one field of that name; () where there is none; None where it stands twice or is malformed."""
+    pattern = rb"(?:\A|(?<=\n))" + re.escape(name) + rb"[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)"
+    bodies = re.findall(pattern, header, re.IGNORECASE)
+    if not bodies:
+        return ()
+    if len(bodies) > 1:
+        return None
+    return addresses_in(re.sub(rb"\r?\n(?=[ \t])", b"", bodies[0]).strip(b"\r\n").decode("utf-8", "replace"))
+
+
+def addresses_in(text: str) -> tuple[Mailbox, ...] | None:
+    """The addresses of an unfolded list of mailboxes and groups, at least one; None where it is malformed."""
+    text = _without_comments(text)
+    found: list[Mailbox] = []
+    words: list[str] = []
+    at = 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            return None
+        piece, at = match[0], match.end()
+        if piece == ":":  # what came before is a group's name
+            if not words or any(word.startswith("<") for word in words):
+                return None
+            words = []
+        elif piece in (",", ";"):
+            if words and not _take(words, found):
+                return None
+            words = []
+        elif piece[0] != '"' and ("(" in piece or ")" in piece):
+            return None  # half a comment
+        elif piece.strip():
+            words.append(piece.strip())
+    if words and not _take(words, found):
+        return None
+    return tuple(found) or None
+
+
+def _take(words: list[str], found: list[Mailbox]) -> bool:
+    """One mailbox: a bare address, or a name and an address in brackets, which comes last."""
+    bracketed = [word for word in words if word.startswith("<")]
+    if bracketed:
+        text = words[-1][1:-1] if len(bracketed) == 1 and words[-1] is bracketed[0] else ""
+    else:
+        text = "".join(words)  # a quoted local part is a piece of its own
+    address = None if len(text.split()) != 1 and '"' not in text else parse_mailbox(text)
+    if address is not None:
+        found.append(address)
+    return address is not None
+
+
+def _without_comments(text: str) -> str:
+    """``text`` without its comments, the inner ones first; quoted strings keep their brackets."""
+    pieces = re.split(r'("(?:[^"\\]|\\.)*")', text)
+    if any("(" in piece for piece in pieces[::2]):
+        if len(pieces) > 1:
+            return text  # quotes and comments together can be told apart in more than one way
+        while (stripped := _COMMENT.sub(" ", text)) != text:
+            text = stripped
+    return text

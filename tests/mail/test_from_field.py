@@ -1,0 +1,60 @@
+"""Who a message says wrote it: what is sure, and what others could read in another way."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.from_field import addresses_in, author_addresses
+
+ALICE, BOB = Mailbox("alice", "example.org"), Mailbox("bob", "example.org")
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("alice@example.org", [ALICE]),
+    (" <alice@example.org> ", [ALICE]),
+    ("Alice <alice@Example.org>", [ALICE]),
+    ('"Smith, Alice <eve@evil.example>" <alice@example.org>', [ALICE]),
+    ("Alice Ann Smith <alice@example.org>, bob@example.org", [ALICE, BOB]),
+    ("=?utf-8?Q?Al=C3=AFce?= <alice@example.org>", [ALICE]),
+    ("Ålice <alice@example.org>", [ALICE]),
+    ("Alice <alice@example.org> (at home)", [ALICE]),
+    ("alice@example.org (Alice (the first) <eve@evil.example>)", [ALICE]),
+    ("The team: alice@example.org, Bob <bob@example.org>;", [ALICE, BOB]),
+    ('"a b"@example.org', [Mailbox("a b", "example.org")]),
+    ('<"a\\"b"@example.org>', [Mailbox('a"b', "example.org")]),
+    ("<alice@[192.0.2.1]>", [Mailbox("alice", "[192.0.2.1]")]),
+])
+def test_addresses(text: str, found: list[Mailbox]) -> None:
+    assert addresses_in(text) == tuple(found)
+
+
+@pytest.mark.parametrize("text", [
+    "", " ", "alice", "Alice", "undisclosed:;", "<>", "<alice>", "alice@", "@example.org",
+    "alice@example.org bob@example.org", "<alice@example.org> <bob@example.org>", "<alice@example.org> bob@example.org",
+    "a lice@example.org", "alice @ example.org", "<alice @example.org>", "<alice@example.org", "alice@example.org>",
+    '"alice@example.org', "(alice@example.org", "alice@example.org)", "Alice (<eve@evil.example> <alice@example.org>",
+    '"a" (b) <alice@example.org>', "<@evil.example:alice@example.org>", "<alice@example.org> x: bob@example.org",
+    "alice@example.org\0", "al\\ice@example.org", "<alice@example.org><", ": alice@example.org",
+])
+def test_what_is_not_sure_is_none(text: str) -> None:
+    assert addresses_in(text) is None
+
+
+@pytest.mark.parametrize(("header", "found"), [
+    (b"Subject: x\r\n\r\n", ()),
+    (b"from : alice@example.org\r\n\r\n", (ALICE,)),
+    (b"Subject: x\r\nFROM:\r\n Alice\r\n\t<alice@example.org>\r\nTo: bob@example.org\r\n\r\n", (ALICE,)),
+    (b"From: alice@example.org\r\nSubject: x\r\nFrom: eve@evil.example\r\n\r\n", None),
+    (b"X-From: eve@evil.example\r\nFrom: alice@example.org\r\n\r\n", (ALICE,)),
+    (b"Subject: x\r\n From: eve@evil.example\r\n\r\n", ()),
+    (b"From: \xff\xfe\r\n\r\n", None),
+    (b"From:\r\n\r\n", None),
+])
+def test_the_one_field(header: bytes, found: tuple[Mailbox, ...] | None) -> None:
+    assert author_addresses(header, b"From") == found
+
+
+@given(some.text(alphabet='ab@.<>()",:;\\ \t', max_size=30))
+def test_junk(text: str) -> None:
+    addresses_in(text)
