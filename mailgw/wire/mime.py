@@ -19,7 +19,7 @@ from typing import Final
 import attrs
 
 MAX_NESTING: Final = 100  # multiparts and messages in each other; Postfix looks as deep
-MAX_PARTS: Final = 10_000  # more is nobody's letter, and each costs memory
+MAX_PARTS: Final = 2_000  # more is nobody's letter, and each costs time and memory
 MAX_HEADER_OCTETS: Final = 1 << 20  # of one part; what receives mail sets a narrower limit for whole messages
 # RFC 2046 s5.1.1: boundary := 0*69<bchars> bcharsnospace; longer ones are in use (Postfix reads 2048).
 _MAX_BOUNDARY: Final = 900
@@ -87,7 +87,7 @@ class MimeReader:
     def __init__(self) -> None:
         self.fault: str | None = None
         self._buffer = b""
-        self._searched = 0  # of the buffer: no header's end is before it
+        self._at = 0  # in the buffer: what is before was handed on
         self._open: list[_Multipart] = []
         self._levels: dict[bytes, int] = {}  # by boundary, the innermost of each
         self._depth = 0
@@ -101,14 +101,17 @@ class MimeReader:
         self._pieces: list[Piece] = []
 
     def feed(self, octets: bytes) -> list[Piece]:
-        self._buffer = self._buffer + octets if self._buffer else octets
+        self._buffer = self._buffer[self._at:] + octets
+        self._at = 0
         return self._read(False)
 
     def end(self) -> list[Piece]:
         return self._read(True)
 
     def _read(self, is_end: bool) -> list[Piece]:
-        while self._buffer and (self._read_header(is_end) if self._in_header else self._read_body(is_end)):
+        while self._at < len(self._buffer) and (
+            self._read_header(is_end) if self._in_header else self._read_body(is_end)
+        ):
             pass
         pieces, self._pieces = self._pieces, []
         return pieces
@@ -117,39 +120,39 @@ class MimeReader:
 
     def _read_header(self, is_end: bool) -> bool:
         """Whether a header was taken; else more octets are needed."""
-        buffer = self._buffer
-        if buffer.startswith(b"\r\n"):
-            end = 2
-        else:
-            found = buffer.find(b"\r\n\r\n", max(0, self._searched - 3))
-            end = found + 4 if found >= 0 else len(buffer) if is_end else 0
-        # A boundary ends a header, too; what comes behind it is looked at again.
-        edge = self._boundary_in_header(buffer[:end] if end else buffer, is_end or bool(end))
-        if edge is not None:
-            end = edge
-        elif not end:
-            if len(buffer) <= MAX_HEADER_OCTETS:
-                self._searched = len(buffer)
-                return False
+        end = self._header_end(is_end)
+        if end is not None:
+            header, self._at = self._buffer[self._at:end], end
+            self._begin(header)
+            return True
+        if len(self._buffer) - self._at > MAX_HEADER_OCTETS:
             self._give_up(f"A header in it has more than {MAX_HEADER_OCTETS} octets")
             return True
-        self._buffer = buffer[end:]
-        self._searched = 0
-        self._begin(buffer[:end])
-        return True
+        return False
 
-    def _boundary_in_header(self, header: bytes, is_whole: bool) -> int | None:
-        if not self._open:
-            return None
-        at = 0 if header.startswith(b"--") else header.find(b"\r\n--") + 2
-        while at != 1:
-            line_end = header.find(b"\r\n", at)
-            if line_end < 0 and not is_whole:
-                return None
-            if self._is_boundary(header[at:line_end if line_end >= 0 else len(header)]) is not None:
-                return at
-            at = header.find(b"\r\n--", at) + 2
-        return None
+    def _header_end(self, is_end: bool) -> int | None:
+        """Behind its empty line, or before a boundary that ends it, too; None where that did not come yet.
+
+        From one line that may be a boundary to the next: no octet is looked at again for each part that follows.
+        """
+        buffer, line = self._buffer, self._at
+        if buffer.startswith(b"\r\n", line):
+            return line + 2
+        while True:
+            if self._open and buffer.startswith(b"--", line):
+                line_end = buffer.find(b"\r\n", line)
+                if line_end < 0 and not is_end:
+                    return None
+                if self._is_boundary(buffer[line:line_end if line_end >= 0 else len(buffer)]) is not None:
+                    return line
+            edge = buffer.find(b"\r\n--", line) if self._open else -1
+            # An empty line right before the dashes ends in their CRLF.
+            empty = buffer.find(b"\r\n\r\n", line, edge + 2 if edge >= 0 else len(buffer))
+            if empty >= 0:
+                return empty + 4
+            if edge < 0:
+                return len(buffer) if is_end else None
+            line = edge + 2
 
     def _begin(self, header: bytes) -> None:
         self._parts += 1
@@ -200,16 +203,16 @@ class MimeReader:
 
     def _read_body(self, is_end: bool) -> bool:
         """Whether a boundary was taken; else all that is certain was handed on."""
-        buffer = self._buffer
+        buffer, at = self._buffer, self._at
         if not self._open:
             self._hand_on(len(buffer) - (not is_end and buffer.endswith(b"\r")))
             return False
-        if self._at_line_start and buffer.startswith(b"--"):
-            edge, line_start = 0, 0
-        elif self._at_line_start and not is_end and len(buffer) < 2:
+        if self._at_line_start and buffer.startswith(b"--", at):
+            edge, line_start = at, at
+        elif self._at_line_start and not is_end and len(buffer) - at < 2:
             return False
         else:
-            edge = buffer.find(b"\r\n--")
+            edge = buffer.find(b"\r\n--", at)
             line_start = edge + 2
         while edge >= 0:
             line_end = buffer.find(b"\r\n", line_start)
@@ -220,24 +223,23 @@ class MimeReader:
             level = self._is_boundary(line)
             if level is not None:
                 self._hand_on(edge)
-                size = (line_end + 2 if line_end >= 0 else len(buffer)) - edge
-                self._pieces.append(Between(self._buffer[:size]))
-                self._buffer = self._buffer[size:]
+                self._at = line_end + 2 if line_end >= 0 else len(buffer)
+                self._pieces.append(Between(buffer[edge:self._at]))
                 self._at_boundary(level, line)
                 return True
             edge = buffer.find(b"\r\n--", line_start)
             line_start = edge + 2
         # The last octets may be the first of CRLF and two dashes.
-        kept = 0 if is_end else next((n for n in (3, 2, 1) if buffer.endswith(b"\r\n-"[:n])), 0)
+        kept = 0 if is_end else next((n for n in (3, 2, 1) if buffer.endswith(b"\r\n-"[:n], at)), 0)
         self._hand_on(len(buffer) - kept)
         return False
 
-    def _hand_on(self, size: int) -> None:
-        """The first ``size`` octets of the buffer belong to what is being read."""
-        if size > 0:
-            octets = self._buffer[:size]
+    def _hand_on(self, end: int) -> None:
+        """What is up to ``end`` in the buffer belongs to what is being read."""
+        if end > self._at:
+            octets = self._buffer[self._at:end]
             self._pieces.append(Body(octets) if self._in_leaf else Between(octets))
-            self._buffer = self._buffer[size:]
+            self._at = end
             self._at_line_start = False
 
     def _is_boundary(self, line: bytes) -> int | None:

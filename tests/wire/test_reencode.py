@@ -126,6 +126,16 @@ def test_long_lines_of_binary_parts(length: int, is_kept: bool) -> None:
     assert reencoded(other, SEVEN) == other
 
 
+def test_a_line_that_is_endless_is_quoted_in_pieces() -> None:
+    for n in range(4):
+        body = (b"a" * (32766 + n) + b" b \xe9") * 3
+        result = reencoded(b"MIME-Version: 1.0\r\n\r\n" + body, SEVEN)
+        assert isinstance(result, bytes)
+        assert b"quoted-printable" in result
+        assert email.message_from_bytes(result).get_payload(decode=True) == body
+        assert max(map(len, result.split(b"\r\n"))) <= 76
+
+
 SIGNED = (
     b"MIME-Version: 1.0\r\nContent-Type: multipart/signed; boundary=o\r\n\r\n"
     b"--o\r\nContent-Transfer-Encoding: 8bit\r\n\r\n%s\r\n--o--\r\n"
@@ -186,6 +196,7 @@ BODIES = st.one_of(
     st.binary(max_size=300),
     st.lists(st.sampled_from(OCTETS), max_size=20).map(b"".join),
     st.integers(0, 3).map(lambda n: b"\xe9" * (32767 + n)),
+    st.integers(0, 3).map(lambda n: b"a" * (32766 + n) + b"  \xe9"),
 ).map(lambda body: body.replace(b"--o", b"").replace(b"--i", b""))  # fmt: skip
 LABELS = st.sampled_from([b"", b"Content-Transfer-Encoding: binary\r\n", b"Content-Transfer-Encoding: 8bit\r\n"])
 TYPES = st.sampled_from([b"", b"Content-Type: text/html\r\n", b"Content-Type: application/pdf; name=\"a; b\"\r\n"])
