@@ -11,8 +11,9 @@ Rules:
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote_plus, urlencode
 
 import attrs
@@ -119,13 +120,12 @@ class Introspection:
         if said["active"] is not True:
             return None
         # RFC 7662 s2.2: the issuer has looked at these; whose clock is right is not ours to say, so we look, too.
-        ends, begins = said.get("exp"), said.get("nbf")
-        if ends is not None and not (_is_number(ends) and ends > now):
+        if said.get("exp") is not None and not _number(said["exp"], 0.0) > now:
             return None
-        if begins is not None and not (_is_number(begins) and begins <= now):
+        if said.get("nbf") is not None and not _number(said["nbf"], math.inf) <= now:
             return None
-        scope = said.get("scope", "")
-        if not isinstance(scope, str) or not settings.scope <= set(scope.split()):
+        scope = said.get("scope")
+        if settings.scope and not (isinstance(scope, str) and settings.scope <= set(scope.split())):
             return None
         if settings.audience and settings.audience not in _list(said.get("aud")):
             return None
@@ -136,15 +136,18 @@ class Introspection:
         return None
 
     def _remember(self, digest: bytes, login: Mailbox, said: Mapping[str, object]) -> None:
-        ends = said.get("exp")
-        left = ends - self._now() if _is_number(ends) else REMEMBER_SECONDS
+        left = _number(said.get("exp"), math.inf) - self._now()
         while len(self._known) >= REMEMBERED:
             del self._known[next(iter(self._known))]
         self._known[digest] = _Known(login, self._clock.seconds() + min(left, REMEMBER_SECONDS))
 
 
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _number(value: object, otherwise: float) -> float:
+    """A number, ``otherwise`` where it is none or too large to be one."""
+    try:
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else otherwise
+    except OverflowError:
+        return otherwise
 
 
 def _list(value: object) -> list[object]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
@@ -81,6 +83,10 @@ def test_how_it_is_asked() -> None:
     ({"active": True, "username": "alice", "sub": "alice@example.org"}, ALICE),
     ({"active": True, "username": ["alice@example.org"]}, None),
     ({"active": True, "username": "Postmaster"}, None),
+    ({"active": True, "username": "alice@example.org", "scope": None}, ALICE),
+    ({"active": True, "username": "alice@example.org", "exp": None, "nbf": None}, ALICE),
+    ({"active": True, "username": "alice@example.org", "exp": 10**400}, None),
+    ({"active": True, "username": "alice@example.org", "nbf": 10**400}, None),
     ({"active": True, "username": "alice@example.org", "exp": NOW + 1}, ALICE),
     ({"active": True, "username": "alice@example.org", "exp": NOW}, None),
     ({"active": True, "username": "alice@example.org", "exp": "tomorrow"}, None),
@@ -94,12 +100,25 @@ def test_what_it_says(says: dict[str, object], login: Mailbox | None) -> None:
     assert issuer.login_of() == login
 
 
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.just(10**400) | st.text(max_size=5)
+    | st.sampled_from(["alice@example.org", "mail"]), st.lists, max_leaves=3,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["username", "sub", "exp", "nbf", "scope", "aud", "iat"]), VALUES))
+def test_whatever_it_says_is_judged(says: dict[str, object]) -> None:
+    issuer = Issuer(scope=frozenset({"mail"}), audience="mail")
+    issuer.says = HttpAnswer(200, json.dumps({"active": True, **says}).encode())
+    assert issuer.login_of() in (ALICE, None)
+
+
 def test_the_scope_and_the_audience() -> None:
     issuer = Issuer(scope=frozenset({"mail", "smtp"}), audience="mx.example.org")
     good = {"active": True, "username": "alice@example.org", "scope": "smtp openid mail", "aud": "mx.example.org"}
     for change, login in [
         ({}, ALICE), ({"aud": ["x", "mx.example.org"]}, ALICE), ({"scope": "mail"}, None),
-        ({"scope": ["mail", "smtp"]}, None),
+        ({"scope": ["mail", "smtp"]}, None), ({"scope": None}, None),
         ({"aud": "x"}, None), ({"aud": None}, None), ({"aud": {}}, None),
     ]:
         issuer.says = {**good, **change}
