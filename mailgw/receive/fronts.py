@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from mailgw.mail import event as fact
-from mailgw.mail.envelope import Client, TlsFacts
+from mailgw.mail.address import parse_domain
+from mailgw.mail.envelope import UNKNOWN_NAME, Client, ReverseName, TlsFacts
 from mailgw.mail.reply import Reply
 from mailgw.policy.verdict import Stage
 from mailgw.receive.admission import Standing
@@ -32,8 +33,15 @@ async def take_over(session: "Session", factory: "EsmtpFactory", told: Xclient) 
         address, port = told.addr or UNKNOWN, told.port or 0
     may_relay, is_trusted = factory.known_as(address)
     session.is_fronted = True
+    session.forget_name()
     session.origin = Client(
-        front.session_id, front.role, address, port, may_relay and bool(told.addr), is_trusted=is_trusted
+        front.session_id,
+        front.role,
+        address,
+        port,
+        may_relay and bool(told.addr),
+        is_trusted=is_trusted,
+        reverse=None if told.name is None else reverse_name(told.name),
     )
     tls = front.tls and nobody_s(front.tls)
     session.client = client = attrs.evolve(session.origin, tls=tls, login=told.login or None)
@@ -48,8 +56,15 @@ async def take_over(session: "Session", factory: "EsmtpFactory", told: Xclient) 
     if objection is not None:
         session.why = "refused"
         return session.reject(Stage.CONNECT, objection)
-    session.look_up_name()
+    if told.name is None:
+        session.look_up_name()
     return factory.greeting
+
+
+def reverse_name(told: str) -> ReverseName:
+    """A front has looked it up, and both ways; what is no host name goes into no header."""
+    name = parse_domain(told)
+    return UNKNOWN_NAME if name is None or name.startswith("[") else ReverseName(name, True)
 
 
 def nobody_s(tls: TlsFacts) -> TlsFacts:

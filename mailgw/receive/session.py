@@ -117,6 +117,10 @@ class Session:
         if not self.client.is_trusted and self.client.role is not Role.LMTP:
             self._look_up.begin(self.client.address, self._learn)
 
+    def forget_name(self) -> None:
+        """The client is another one: what is being asked is nobody's name any more."""
+        self._look_up.stop()
+
     def _learn(self, name: ReverseName) -> None:
         self.client = client = attrs.evolve(self.client, reverse=name)
         self.origin = attrs.evolve(self.origin, reverse=name)

@@ -7,8 +7,9 @@ import pytest
 from twisted.internet.address import IPv4Address, UNIXAddress
 
 from mailgw.mail import event as fact
-from mailgw.mail.envelope import Role, TlsFacts
+from mailgw.mail.envelope import UNKNOWN_NAME, ReverseName, Role, TlsFacts
 from tests.receive.listening import Listener, Session
+from tests.receive.test_reverse import SlowResolver
 
 # relay_from of these listeners is 198.51.100.0/24.
 FRONT = IPv4Address("TCP", "198.51.100.6", 999)
@@ -39,7 +40,7 @@ def test_the_trace_and_the_journal_name_the_client() -> None:
     session = named(it, "ADDR=192.0.2.7 PORT=4711 NAME=spike.example.net HELO=spike PROTO=ESMTP")
     session.codes("EHLO c", "MAIL FROM:<a@example.net>", "RCPT TO:<b@example.org>", "DATA")
     assert session.codes("Subject: x", "", ".", "QUIT") == ["250", "221"]
-    assert b"Received: from c ([192.0.2.7])\r\n" in it.stored()[0]
+    assert b"Received: from c (spike.example.net [192.0.2.7])\r\n" in it.stored()[0]
     session.lose()
     assert facts(it, fact.Fronted) == [
         fact.Fronted("s1", "192.0.2.7", 4711, "198.51.100.6", "spike.example.net", "spike")]
@@ -133,3 +134,27 @@ def test_the_front_s_own_login_and_certificate_are_nobody_s() -> None:
     assert (inner.client.login, inner.client.tls.certificate_names) == (None, ())
     assert inner.client.tls.version == "TLSv1.3"
     assert inner.origin == attrs.evolve(inner.client, tls=None)
+
+
+@pytest.mark.parametrize(("attributes", "reverse"), [
+    ("ADDR=192.0.2.7", UNKNOWN_NAME),                      # being asked
+    ("ADDR=192.0.2.7 NAME=spike.example.net", ReverseName("spike.example.net", True)),
+    ("ADDR=192.0.2.7 NAME=[UNAVAILABLE]", UNKNOWN_NAME),
+    ("ADDR=192.0.2.7 NAME=(x)", UNKNOWN_NAME),             # no host name: it would stand in the trace
+    ("ADDR=203.0.113.1", None),                            # trusted
+    ("ADDR=[UNAVAILABLE]", None),
+])
+def test_the_front_s_own_name_is_not_the_client_s(attributes: str, reverse: ReverseName | None) -> None:
+    resolver = SlowResolver(name_records={"198.51.100.6": ["front.example"]},
+                            address_records={"front.example": ["198.51.100.6"]})
+    it = listener(resolver=resolver, trusted_clients=["203.0.113.0/24"])
+    session = named(it, attributes)
+    inner = session.transport.protocol._session
+    for gate in resolver.gates[:1]:  # the question for the front
+        if not gate.called:
+            gate.callback(None)
+    assert inner.client.reverse == reverse
+    assert inner.origin.reverse == reverse
+    asked = 2 if attributes == "ADDR=192.0.2.7" else 1
+    assert len(resolver.gates) == asked
+    session.lose()
