@@ -222,7 +222,7 @@ class MailGateway(MultiService):
             self._wall_clock,
             random.random,
         )
-        self.sessions = Sessions(config.limits.sessions)
+        self.sessions = Sessions(config.limits.sessions, config.limits.crowded_seconds)
         if why := too_few_files(config.limits.sessions, open_files_now()):
             log.warn("{why}", why=why)
         self._reverse_names = ReverseNames(resolver, reactor, config.limits.reverse_name_seconds)

@@ -370,6 +370,7 @@ errors = 105
 quick_errors = 6
 idle_commands = 107
 sessions = 108
+crowded_timeout = "29s"
 sessions_per_address = 9
 sessions_per_network = 10
 connections_per_address = "11/1m"
@@ -415,7 +416,7 @@ async def test_each_limit_gets_to_its_place(folder: Path) -> None:
             limits.command, limits.data_block, limits.handshake, limits.transaction, limits.octets_per_second,
             limits.error_delay, limits.greeting_delay, config.limits.reverse_name_seconds,
         ] == [21.0, 22.0, 23.0, 24.0, 25, 26.0, 27.0, 28.0]
-        assert config.limits.sessions == 108
+        assert (config.limits.sessions, config.limits.crowded_seconds) == (108, 29.0)
         assert factory.settings.trusted_clients == config.trusted_clients
     finally:
         await gateway.stopService()

@@ -105,6 +105,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
             quick_errors=limits.quick_errors,
             idle_commands=limits.idle_commands,
             sessions=limits.sessions,
+            crowded_seconds=limits.crowded_timeout,
             counters=CounterSettings(
                 sessions_per_address=limits.sessions_per_address,
                 sessions_per_network=limits.sessions_per_network,

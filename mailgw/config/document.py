@@ -181,6 +181,7 @@ class LimitsTable(Table):
     error_delay: float = key(values.wait, 1.0)
     idle_commands: int = key(values.count, 100)
     sessions: int = key(values.count, 1000)
+    crowded_timeout: float = key(values.duration, 15.0)
     sessions_per_address: int = key(values.count, 50)
     sessions_per_network: int = key(values.count, 200)
     connections_per_address: Rate = key(values.rate, Rate(120, MINUTE))

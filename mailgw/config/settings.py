@@ -73,7 +73,8 @@ class LimitSettings:
     ``recipients`` per message; ``hold_seconds`` that FUTURERELEASE may hold one; ``messages_per_session``;
     ``command_line_octets`` with CRLF;
     ``errors`` per session, then 421, ``quick_errors`` of them without a delay; ``idle_commands`` between two messages;
-    ``sessions`` at once over all listeners, then 421; ``counters`` for each address, network and login;
+    ``sessions`` at once over all listeners, then 421, or one that was idle for ``crowded_seconds`` gives way;
+    ``counters`` for each address, network and login;
     ``lockout`` against guessing;
     ``reserve_octets`` of free space that mail never touches;
     ``time_limits`` for clients; ``reverse_name_seconds`` for their names; ``stop_seconds`` for running sessions and
@@ -90,6 +91,7 @@ class LimitSettings:
     quick_errors: int
     idle_commands: int
     sessions: int
+    crowded_seconds: float
     counters: CounterSettings
     lockout: LockoutSettings
     reserve_octets: int

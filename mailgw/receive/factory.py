@@ -41,16 +41,32 @@ class OpenSession(Shape):
         """Close now."""
 
 
+class Guest(OpenSession, Shape):
+    """One that was let in."""
+
+    def idle_seconds(self, now: float) -> float:
+        """For how long it has been of no use to anybody; 0 for one that nobody is to be preferred to."""
+
+    def give_way(self) -> None:
+        """Close now, with a word: somebody else wants the place."""
+
+
 # Sessions over the limit that are still told so; beyond them connections are closed without a word.
 TURNED_AWAY_AT_ONCE = 100
 
 
 class Sessions:
-    """The open sessions of all listeners, at most ``limit``."""
+    """The open sessions of all listeners; at most ``limit`` are let in.
 
-    def __init__(self, limit: int) -> None:
+    When all places are taken, the longest idle session gives way to a new one, if it was idle for ``idle_seconds``:
+    else who opens sessions and says nothing would keep everybody out.
+    """
+
+    def __init__(self, limit: int, idle_seconds: float) -> None:
         self._limit = limit
+        self._idle_seconds = idle_seconds
         self._open: set[OpenSession] = set()
+        self._guests: set[Guest] = set()
         self._emptied: list[Deferred[None]] = []
         self._counter = 0
 
@@ -66,13 +82,20 @@ class Sessions:
         """So many are over the limit and still being told so that no more can be told anything."""
         return len(self._open) >= self._limit + TURNED_AWAY_AT_ONCE
 
-    def add(self, session: OpenSession) -> bool:
-        """Count a session in; False where it is one too many, and then it has to be told so.
-
-        One that is counted already is not counted twice.
-        """
+    def add(self, session: OpenSession) -> None:
+        """It is open, and ends with the others when the gateway stops."""
         self._open.add(session)
-        return len(self._open) <= self._limit
+
+    def let_in(self, session: Guest, now: float) -> bool:
+        """Whether there is a place for an open session; False where it has to be told that there is none."""
+        if len(self._guests) >= self._limit:
+            longest = max(self._guests, key=lambda guest: guest.idle_seconds(now))
+            if longest.idle_seconds(now) < self._idle_seconds:
+                return False
+            self._guests.discard(longest)
+            longest.give_way()
+        self._guests.add(session)
+        return True
 
     def replace(self, old: OpenSession, new: OpenSession) -> None:
         """``new`` takes the place of ``old``."""
@@ -81,6 +104,7 @@ class Sessions:
 
     def discard(self, session: OpenSession) -> None:
         self._open.discard(session)
+        self._guests.discard(session)
         if not self._open:
             waiting, self._emptied = self._emptied, []
             for one in waiting:

@@ -15,17 +15,25 @@ class Pace:
         self._seconds = limits.transaction
         self._seconds_per_octet = 1.0 / limits.octets_per_second
         self.deadline = now + limits.transaction
+        self._earned = 0.0
 
     def left(self, now: float) -> float:
         """Seconds until the transaction has taken too long."""
         return self.deadline - now
 
+    def behind(self, started: float, now: float) -> float:
+        """Seconds that content, whose MAIL came at ``started``, is behind the slowest rate."""
+        return now - started - self._earned
+
     def begin(self, now: float) -> None:
         """A message was taken: the time of the next one begins."""
         self.deadline = now + self._seconds
+        self._earned = 0.0
 
     def content(self, octets: int) -> None:
-        self.deadline += octets * self._seconds_per_octet
+        earned = octets * self._seconds_per_octet
+        self._earned += earned
+        self.deadline += earned
 
     def waited(self, seconds: float) -> None:
         """The client waited for us."""

@@ -67,6 +67,7 @@ ANSWER_SECONDS = 240.0
 _BROKEN = Reply(421, "4.3.0", ("Local problem, closing the connection",))
 _TOO_MANY = Verdict("sessions", "", Reply(421, "4.7.0", ("Too many connections, please try again later",)))
 
+_CROWDED = Reply(421, "4.3.2", ("All connections are in use and this one is idle; please come again",))
 _EARLY = Verdict(
     "early_talker", "", Reply(554, "5.5.1", ("You talk before you are greeted; mail servers wait for it",))
 )
@@ -129,10 +130,8 @@ class EsmtpProtocol(Protocol):
         )
         self._timer = self._clock.callLater(self._limits[Awaiting.COMMAND], self._time_is_up)
         self.transport.registerProducer(self, True)
-        if self.factory.sessions.add(self):
-            self.factory.tasks.spawn("admission", self._admit())
-        else:
-            self._turn_away(_TOO_MANY)
+        self.factory.sessions.add(self)
+        self.factory.tasks.spawn("admission", self._admit())
 
     def dataReceived(self, octets: bytes) -> None:
         if self._closed:
@@ -221,6 +220,23 @@ class EsmtpProtocol(Protocol):
         self._session.why = "shutdown"
         self.transport.abortConnection()
 
+    # --- where places are few ----------------------------------------------------------------------
+
+    def idle_seconds(self, now: float) -> float:
+        """How long it was silent, or how far its content stays behind the slowest rate; 0 where it is not to go."""
+        client, awaiting = self._session.client, self._dialog.awaiting
+        if self._closed or client.is_trusted or client.login is not None:
+            return 0.0
+        transaction = self._session.transaction
+        if awaiting is Awaiting.CONTENT and transaction is not None:
+            return self._pace.behind(transaction.started, now)
+        if awaiting is Awaiting.ANSWER or awaiting is Awaiting.PENALTY:
+            return 0.0
+        return now - self._heard
+
+    def give_way(self) -> None:
+        self._give_up(_CROWDED)
+
     # --- the conversation --------------------------------------------------------------------------
 
     def _identify(self, peer: Peer) -> Client:
@@ -236,6 +252,9 @@ class EsmtpProtocol(Protocol):
         verdict = await self._session.standing.enter(self._session.client)
         if self._lost:
             return
+        # Who has too many already takes nobody else's place.
+        if verdict is None and not self.factory.sessions.let_in(self, self._clock.seconds()):
+            verdict = _TOO_MANY
         if verdict is not None:
             self._turn_away(verdict)
             return
@@ -471,13 +490,16 @@ class EsmtpProtocol(Protocol):
                 self._task.cancel()
             self._heard = self._clock.seconds()
             return
+        self._give_up(smtp_replies.TIMED_OUT)
+
+    def _give_up(self, reply: Reply) -> None:
         self._session.why = "timeout"
         self._session.drop_transaction()
         if self._in_handshake:
             self._closed = True
             self.transport.abortConnection()
             return
-        self._dialog.close(smtp_replies.TIMED_OUT)
+        self._dialog.close(reply)
         self._flush()
 
     async def _drain(self, transaction: Transaction) -> None:

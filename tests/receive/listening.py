@@ -137,7 +137,7 @@ class Listener:
         self.spool = MemorySpool(lambda: NOW)
         self.intake = FakeIntake(self.spool)
         self.journal = FakeJournal()
-        self.sessions = Sessions(sessions)
+        self.sessions = Sessions(sessions, 15.0)
         self.logins: dict[str, str] = {"alice@example.org": "secret"}
         settings = ReceiveSettings(
             role=role,

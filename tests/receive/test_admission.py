@@ -231,3 +231,64 @@ def test_sessions_in_all_and_who_is_not_even_told() -> None:
     for _ in range(TURNED_AWAY_AT_ONCE - 1):
         assert greeted(listener, "192.0.9.1")[1] == "421 4.7.0 Too many connections, please try again later\r\n"
     assert listener.factory.buildProtocol(at("192.0.9.1")) is None
+
+
+# --- when all places are taken ------------------------------------------------------------------------------
+
+CROWDED = "421 4.3.2 All connections are in use and this one is idle; please come again\r\n"
+
+
+@pytest.mark.parametrize(("idle", "said"), [(14.9, "421"), (15.0, "220")])
+def test_the_longest_idle_gives_way_to_a_new_one(idle: float, said: str) -> None:
+    listener = Listener(sessions=2)
+    silent, busy = greeted(listener, "192.0.2.1")[0], greeted(listener, "192.0.3.1")[0]
+    listener.clock.advance(idle)
+    busy.say("NOOP")
+    assert greeted(listener, "192.0.4.1")[1][:3] == said
+    assert silent.take() == (CROWDED if said == "220" else "")
+    assert silent.transport.disconnecting == (said == "220")
+    assert busy.codes("NOOP") == ["250"]
+
+
+def test_half_a_command_is_idle_too() -> None:
+    listener = Listener(sessions=1)
+    dripping = greeted(listener, "192.0.2.1")[0]
+    for _ in range(15):
+        listener.clock.advance(1.0)
+        dripping.send(b"x")
+    assert greeted(listener, "192.0.4.1")[1] == GREETING
+    assert dripping.take() == CROWDED
+
+
+def test_content_that_comes_too_slowly_gives_way_and_other_content_does_not() -> None:
+    listener = Listener(sessions=1)
+    sending = greeted(listener, "192.0.2.1")[0]
+    listener.clock.advance(100.0)
+    assert sending.codes("EHLO c.test", MAIL, "RCPT TO:<b@example.org>", "DATA")[-1] == "354"
+    sending.send(b"Subject: x\r\n\r\n")
+    for _ in range(20):
+        listener.clock.advance(1.0)
+        sending.send(b"y" * 1022 + b"\r\n")
+    assert greeted(listener, "192.0.4.1")[1][:3] == "421"
+    for _ in range(115):
+        listener.clock.advance(1.0)
+        sending.send(b"y")
+    assert greeted(listener, "192.0.4.1")[1] == GREETING
+    assert sending.take() == CROWDED
+    assert listener.stored() == []
+
+
+def test_trusted_clients_do_not_give_way() -> None:
+    listener = Listener(sessions=1, trusted_clients=["192.0.2.0/24"])
+    greeted(listener, "192.0.2.1")
+    listener.clock.advance(200.0)
+    assert greeted(listener, "192.0.4.1")[1][:3] == "421"
+
+
+def test_who_has_too_many_takes_nobody_s_place() -> None:
+    listener = Listener(sessions=2, sessions_per_address=1)
+    silent = greeted(listener, "192.0.2.1")[0]
+    greeted(listener, "192.0.3.1")
+    listener.clock.advance(100.0)
+    assert greeted(listener, "192.0.3.1")[1].startswith("421 4.7.0")
+    assert silent.take() == ""
