@@ -191,8 +191,9 @@ class Session:
         client, claim = self.client, offered.claim
         try:
             login = await self._factory.logins.judge(claim, client)
-        except TemporaryFault:
-            return Reply(454, "4.7.0", ("Temporary authentication failure",))
+        except TemporaryFault as fault:
+            reply = Reply(454, "4.7.0", ("Temporary authentication failure",))
+            return self.reject(Stage.AUTH, Verdict("trouble", fault.why, reply))
         if login is None:
             self._factory.note(
                 fact.LoginFailed(client.session_id, client.address, claim.login[:256], offered.mechanism)

@@ -214,6 +214,9 @@ def test_a_login_that_cannot_be_judged_is_no_failure() -> None:
 
     judge, listener.judge = listener.judge, trouble  # type: ignore[method-assign]
     assert log_in(listener, "192.0.2.1", "secret") == "454 4.7.0 Temporary authentication failure"
+    rejected = listener.journal.events[-1]
+    assert isinstance(rejected, fact.Rejected)
+    assert (rejected.stage, rejected.rule, rejected.code) == ("AUTH", "trouble", 454)
     listener.judge = judge  # type: ignore[method-assign]
     assert log_in(listener, "192.0.2.1", "secret") == "235"
 
