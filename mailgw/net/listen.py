@@ -5,10 +5,11 @@ import re
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.unix import Port
 from twisted.python.failure import Failure
 
 from mailgw.mail.errors import TemporaryFault
-from mailgw.net.socket_file import DEFAULT_MODE, listen_unix
+from mailgw.net.socket_file import DEFAULT_MODE, keep_file, listen_unix
 
 # Twisted's default of 50 is one burst of a busy neighbour; the kernel caps it at its own limit.
 BACKLOG = 1024
@@ -37,6 +38,8 @@ def bind(
     bound = outcome[0]
     if isinstance(bound, Failure):
         raise _fault(endpoint, bound.value)
+    if isinstance(bound, Port):
+        keep_file(bound)
     return bound
 
 

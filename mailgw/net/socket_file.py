@@ -59,6 +59,13 @@ def listen_unix(
     return port
 
 
+def keep_file(port: unix.Port) -> None:
+    """A socket that somebody else made, as systemd does, stays where it is, and listens, when we close ours."""
+    port._shouldShutdown = False  # as Twisted has it for TCP: it would end for systemd, too
+    # Twisted removes the file of every port but an abstract one, whose name begins with a NUL; no other use is left.
+    port._bindPath = b"\0" + port._bindPath
+
+
 def remove_stale(path: str) -> None:
     """Remove a socket at ``path`` that nobody listens on; CannotListenError where somebody does."""
     try:

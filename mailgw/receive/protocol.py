@@ -166,7 +166,7 @@ class EsmtpProtocol(Protocol):
             self._task.cancel()
         self.factory.sessions.discard(self)
         client = self._session.client
-        if self._in_handshake:
+        if self._in_handshake and self._peer.is_client:  # a proxy's look whether we are alive begins no TLS
             self.factory.note(fact.TlsFailed(client.session_id, client.address, _reason_text(reason)))
         seconds = round(self._clock.seconds() - self._began, 3)
         self.factory.note(

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import maybeDeferred, succeed
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import capturedLogs
 
 from mailgw.mail.errors import TemporaryFault
+from mailgw.net import listen
 from mailgw.net.listen import bind
 
 
@@ -125,3 +126,26 @@ def test_root_gives_it_to_whom_it_will_run_as(ports: Ports, tmp_path: Path) -> N
     ports.bind(f"unix:{tmp_path}/lmtp", owner=(65534, 65534))
     status = (tmp_path / "lmtp").stat()
     assert (status.st_uid, status.st_gid) == (65534, 65534)
+
+
+class Adopting:
+    """An endpoint of systemd's: the socket is there already."""
+
+    def __init__(self, bound: socket.socket) -> None:
+        self._bound = bound
+
+    def listen(self, factory: Factory) -> Any:
+        return succeed(reactor.adoptStreamPort(self._bound.fileno(), socket.AF_UNIX, factory))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stop_leaves_systemd_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lmtp"
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+        bound.listen(5)
+        bound.setblocking(False)
+        monkeypatch.setattr(listen, "serverFromString", lambda reactor, words: Adopting(bound))
+        port = bind(reactor, "systemd:domain=UNIX:index=0", Factory.forProtocol(Protocol))
+        await maybeDeferred(port.stopListening)
+        assert answers(path)

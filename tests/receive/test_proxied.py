@@ -272,3 +272,16 @@ class Taking(Protocol):
 
     def dataReceived(self, octets: bytes) -> None:
         self.taken.append(octets)
+
+
+@pytest.mark.parametrize(("header", "names"), [
+    (LOCAL_V2, ["connected", "disconnected"]),
+    (HEADER, ["connected", "tls_failed", "disconnected"]),
+])
+def test_a_look_before_tls_is_no_fault(header: bytes, names: list[str]) -> None:
+    it = listener(role=Role.SUBMISSIONS, tls=object())
+    session = it.connect(PROXY)
+    session.transport.startTLS = lambda tls: None
+    session.send(header)
+    session.lose()
+    assert it.journal.names() == names
