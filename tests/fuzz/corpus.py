@@ -57,4 +57,6 @@ def seeds_of(target: str) -> list[bytes]:
         return [line[5:] for line in lines if line.upper().startswith(b"MAIL ")]
     if target == "rcpt":
         return [b"\xff" + line[5:] for line in lines if line.upper().startswith(b"RCPT ")]
+    if target == "xclient":
+        return [line[8:] for line in lines if line.upper().startswith(b"XCLIENT ")]
     return []

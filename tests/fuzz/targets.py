@@ -5,12 +5,16 @@ the same result however the octets are split, texts that parse back to what they
 """
 
 import base64
+import hashlib
+import hmac
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
 
+import attrs
+
 from mailgw.mail.address import Mailbox, is_shapely, parse_domain, parse_mailbox
-from mailgw.mail.envelope import BodyType
+from mailgw.mail.envelope import BodyType, Role
 from mailgw.mail.errors import ConfigError, RemoteProtocolError, TemporaryFault
 from mailgw.mail.outcome import Scope
 from mailgw.mail.parameters import (
@@ -30,17 +34,20 @@ from mailgw.wire.client_asked import Onward
 from mailgw.wire.client_events import ClientSettings, StartTlsUse, Step
 from mailgw.wire.content import BareLineEnds, ContentCheck, ContentRules
 from mailgw.wire.dots import DotReader
+from mailgw.wire.dovecot_auth import AuthClient, Broken
 from mailgw.wire.lines import LineFault, LineReader
 from mailgw.wire.mime import MimeReader, Part
 from mailgw.wire.proxy import V2_OCTETS, Proxied, ProxyReader
 from mailgw.wire.reencode import Rewriter, Survey, Unfit, reencoded
 from mailgw.wire.reply_reader import ReplyFault, ReplyReader, made_reply
+from mailgw.wire.sasl import Offer
 from mailgw.wire.smtp_client import ClientDialog
-from mailgw.wire.smtp_events import Content
+from mailgw.wire.smtp_events import Awaiting, Content
 from mailgw.wire.smtp_grammar import parse_auth, parse_mail, parse_name, parse_rcpt
 from mailgw.wire.smtp_parameters import mail_keywords, mail_parameters, rcpt_keywords
 from mailgw.wire.stuffing import DotWriter, stuffed
-from tests.wire.dialog_file import NOW, Shell, reply_of, settings_of
+from mailgw.wire.xclient import parse_xclient
+from tests.wire.dialog_file import KEYS, NOW, Shell, reply_of, settings_of
 
 ALLOWED = (RemoteProtocolError, TemporaryFault, ConfigError)
 """The four of STYLE.md but ``LocalProtocolError``: the targets keep the order that a core wants, so that is a bug."""
@@ -75,15 +82,20 @@ def replies_of(octets: bytes) -> int:
 
 # --- the server's dialog ----------------------------------------------------------------------------------
 
+MECHANISMS = ("PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "OAUTHBEARER", "XOAUTH2", "EXTERNAL")
+BINDINGS = {"tls-exporter": b"octets of tls-exporter"}
+
+
 def dialog(octets: bytes) -> None:
     """The first two octets choose the listener and what its shell refuses, the rest is the client's."""
-    choice, refusals, said = octets[:1] or b"\0", octets[1:2] or b"\0", octets[2:]
-    role, size = ROLES[choice[0] & 3], (0, 1, 7, 64)[choice[0] >> 2 & 3]
-    how = "normalise" if choice[0] & 32 else "refuse"
-    shell = Shell(settings_of(role=role, extensions=EXTENSIONS, bare_line_ends=how), tls=role == "submissions")
+    choice, refusals, said = (octets[:1] or b"\0")[0], (octets[1:2] or b"\0")[0], octets[2:]
+    role, size = ROLES[choice & 3], (0, 1, 7, 64)[choice >> 2 & 3]
+    how = "normalise" if choice & 32 else "refuse"
+    settings = settings_of(role=role, extensions=EXTENSIONS, bare_line_ends=how)
+    shell = Shell(settings, role == "submissions", Offer(MECHANISMS, BINDINGS), is_front=bool(choice & 64))
     for bit, word in enumerate(("GREETING", "HELLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "CONTENT")):
-        if refusals[0] >> bit & 1:
-            shell.refusals[word] = [[reply_of("451 4.3.0 Not now" if choice[0] & 16 else "550 5.7.1 Never")]]
+        if refusals >> bit & 1:
+            shell.refusals[word] = [[reply_of("451 4.3.0 Not now" if choice & 16 else "550 5.7.1 Never")]]
     shell.greet()
     said_so_far = shell.said
     for piece in pieces(said, size):
@@ -92,6 +104,7 @@ def dialog(octets: bytes) -> None:
             shell.dialog.tls_started()
             shell.pump()
         shell.receive(piece)
+        _serve_penalties(shell)
         said_so_far += shell.said
         shell.said = b""
         if shell.dialog.is_closing:
@@ -106,19 +119,52 @@ def dialog(octets: bytes) -> None:
             assert not BARE.search(event.octets.removesuffix(b"\r")), event
 
 
+def _serve_penalties(shell: Shell) -> None:
+    while shell.dialog.awaiting is Awaiting.PENALTY:
+        shell.dialog.go_on()
+        shell.pump()
+
+
 def login(octets: bytes) -> None:
-    """AUTH: the lines are the mechanism and its responses, which are put into base64 for the fuzzer."""
+    replies_of(login_said(octets))
+
+
+def login_said(octets: bytes) -> bytes:
+    """AUTH: the lines are the mechanism and its responses, which are put into base64 for the fuzzer.
+
+    ``raw:`` before a response leaves it as it is; ``!`` stands for SCRAM's right proof by the password of "user".
+    """
     mechanism, *responses = octets.split(b"\n")
-    words = [b"EHLO there", b"AUTH " + mechanism.strip()[:20]]
-    words += [base64.b64encode(response) if not response.startswith(b"raw:") else response[4:]
-              for response in responses]
-    shell = Shell(settings_of(role="submissions", extensions=EXTENSIONS), tls=True)
+    shell = Shell(settings_of(role="submissions", extensions=EXTENSIONS), True, Offer(MECHANISMS, BINDINGS))
     shell.greet()
-    for word in words:
-        shell.receive(word.replace(b"\r", b"").replace(b"\n", b"") + b"\r\n")
+    shell.receive(b"EHLO there\r\nAUTH " + mechanism.replace(b"\r", b"")[:20] + b"\r\n")
+    before = b""
+    said = shell.said
+    for response in responses:
+        _serve_penalties(shell)
         if shell.dialog.is_closing:
             break
-    replies_of(shell.said)
+        if response == b"!":
+            response = _right_proof(before, shell.said)
+        before = response
+        said += shell.said
+        shell.said = b""
+        line = response[4:].replace(b"\r", b"") if response.startswith(b"raw:") else base64.b64encode(response)
+        shell.receive(line + b"\r\n")
+    return said + shell.said
+
+
+def _right_proof(first: bytes, said: bytes) -> bytes:
+    """RFC 5802 s3: the client's last message, after its ``first`` and what the server ``said`` to it."""
+    flag, authzid, bare = [*first.split(b",", 2), b"", b""][:3]
+    told = sasl.decode_base64(said.strip().rpartition(b" ")[2]) or b""
+    channel = flag + b"," + authzid + b"," + (BINDINGS["tls-exporter"] if flag.startswith(b"p=") else b"")
+    unproved = b"c=" + base64.b64encode(channel) + b"," + told.partition(b",")[0]
+    salted = hashlib.pbkdf2_hmac("sha256", b"pencil", KEYS.salt, KEYS.iterations)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    signature = hmac.digest(KEYS.stored_key, b",".join((bare, told, unproved)), "sha256")
+    proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
+    return unproved + b",p=" + base64.b64encode(proof)
 
 
 def base64_line(octets: bytes) -> None:
@@ -156,6 +202,16 @@ def rcpt(octets: bytes) -> None:
         _same_again(found.path)
     assert isinstance(found.parameters, RcptParameters)
     assert stored_rcpt_parameters(str(found.parameters)) == found.parameters
+
+
+def xclient(octets: bytes) -> None:
+    """XCLIENT's argument; what it names can stand in a header and in the journal."""
+    found = parse_xclient(octets, Role(ROLES[(octets[:1] or b"\0")[0] & 3]))
+    if isinstance(found, Reply):
+        replies_of(found.octets())
+        return
+    for value in attrs.astuple(found):
+        assert not isinstance(value, str) or is_shapely(value), found
 
 
 def address(octets: bytes) -> None:
@@ -307,6 +363,21 @@ def replies(octets: bytes) -> None:
     assert found[0] == found[1]
 
 
+def dovecot(octets: bytes) -> None:
+    """What Dovecot's auth socket says, in one piece and by octets."""
+    found = []
+    for size in (0, 1):
+        auth = AuthClient(1)
+        auth.request("ann", "secret", "192.0.2.1")
+        taken: list[object] = []
+        for piece in pieces(octets, size):
+            taken += auth.receive(piece)
+            if taken and isinstance(taken[-1], Broken):
+                break
+        found.append(taken)
+    assert found[0] == found[1]
+
+
 # --- the client's dialog ----------------------------------------------------------------------------------
 
 SENDER, RECIPIENTS = Mailbox("ann", "home.test"), (Mailbox("bob", "away.test"), Mailbox("cy", "away.test"))
@@ -422,12 +493,14 @@ TARGETS: dict[str, Target] = {
     "mail": mail,
     "rcpt": rcpt,
     "address": address,
+    "xclient": xclient,
     "lines": lines,
     "dots": dots,
     "content": content,
     "proxy": proxy,
     "replies": replies,
     "client": client,
+    "dovecot": dovecot,
     "reencode": reencode,
 }
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.fuzz.corpus import FOLDER, MOST_INPUTS, MOST_OCTETS, dialogs, line_of, lines_of, octets_of, seeds_of
-from tests.fuzz.targets import TARGETS, run
+from tests.fuzz.targets import TARGETS, login_said, run
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -33,3 +33,12 @@ def test_all_octets_can_stand_in_a_line() -> None:
     line = line_of(octets)
     assert line.isprintable()
     assert octets_of(line) == octets
+
+
+FIRSTS = [b"SCRAM-SHA-256\nn,,n=user,r=abc", b"SCRAM-SHA-256-PLUS\np=tls-exporter,,n=user,r=abc"]
+
+
+@pytest.mark.parametrize("first", FIRSTS)
+def test_the_fuzzer_s_proof_is_right(first: bytes) -> None:
+    """Else what comes after a good login would be out of its reach."""
+    assert b"\r\n235 " in login_said(first + b"\n!\n")

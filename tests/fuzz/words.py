@@ -17,6 +17,10 @@ WORDS = (
     "MIME-Version: 1.0\r\n", "Content-Type: multipart/mixed; boundary=b\r\n\r\n", "--b\r\n", "--b--\r\n", "--c\r\n",
     "Content-Type: message/rfc822\r\n\r\n", "Content-Type: multipart/signed; boundary=c\r\n\r\n", "8bit\r\n",
     "Content-Transfer-Encoding: binary\r\n", "\r\n\r\n",
+    "VERSION\t1\t2\n", "MECH\tPLAIN\tplaintext\n", "CUID\t1\n", "SPID\t1\n", "DONE\n", "OK\t1\tuser=ann\n",
+    "FAIL\t1\ttemp\n",
+    "ADDR=", "NAME=", "HELO=", "LOGIN=", "PORT=", "DESTADDR=", "PROTO=ESMTP", "[UNAVAILABLE]", "[TEMPUNAVAIL]", "IPV6:",
+    "n,,n=user,r=abc\n!", "p=tls-exporter,,n=user,r=abc\n!",
     "BINARYMIME\r\n", "PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN", "\r\n\r\n\0\r\nQUIT\n",
 )
 
