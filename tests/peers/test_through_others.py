@@ -16,7 +16,19 @@ import attrs
 import pytest
 
 from tests.peers.exim import Exim
-from tests.peers.harness import SOON, Gateway, Lab, free_port, listener, maildirs, route, smart_host, toml, wait_until
+from tests.peers.harness import (
+    SOON,
+    Gateway,
+    Lab,
+    free_port,
+    listener,
+    maildirs,
+    route,
+    smart_host,
+    toml,
+    wait_for_letters,
+    wait_until,
+)
 from tests.peers.load import message, name_if_whole
 
 pytestmark = pytest.mark.peer
@@ -97,12 +109,8 @@ def exim(lab: Lab, next_port: int) -> tuple[int, Callable[[], str]]:
     return made.start().port, made.words
 
 
-def files(folder: Path) -> list[Path]:
-    return [file for new in folder.glob("*/new") for file in new.iterdir()]
-
-
-@pytest.mark.parametrize("peer", [postfix, exim], ids=lambda peer: peer.__name__)
-def test_all_arrive_as_they_were(lab: Lab, peer: Start, report: list[str]) -> None:
+def chain(lab: Lab, peer: Start) -> tuple[Gateway, Gateway, Callable[[], str]]:
+    """A gateway that relays for the loopback, one behind the peer that has the mailboxes, and what the peer logs."""
     near_port, far_port = free_port(), free_port()
     far = lab.gateway(
         toml(
@@ -119,6 +127,17 @@ def test_all_arrive_as_they_were(lab: Lab, peer: Start, report: list[str]) -> No
         ),
         [near_port],
     ).start()
+    return near, far, log
+
+
+def files(folder: Path) -> list[Path]:
+    return [file for new in folder.glob("*/new") for file in new.iterdir()]
+
+
+@pytest.mark.parametrize("peer", [postfix, exim], ids=lambda peer: peer.__name__)
+def test_all_arrive_as_they_were(lab: Lab, peer: Start, report: list[str]) -> None:
+    near, far, log = chain(lab, peer)
+    [near_port] = near.ports
     chance = random.Random(3)
     letters = [
         Letter(f"{number}-{peer.__name__}", number % 4 == 0, number % 3 == 0, number % 2 == 0)
@@ -169,3 +188,21 @@ def judge_reports(letters: Sequence[Letter], far: Gateway) -> None:
         assert re.search(r"^Action: delivered$", text, re.MULTILINE), text
         assert re.search(r"^Original-Recipient: rfc822; ?first\+name@far\.test$", text, re.MULTILINE), text
     assert sorted(told) == sorted(wanted)
+
+
+@pytest.mark.parametrize("peer", [postfix, exim], ids=lambda peer: peer.__name__)
+def test_binary_content_gets_through_a_server_that_takes_none(lab: Lab, peer: Start) -> None:
+    near, far, _ = chain(lab, peer)
+    body = bytes(range(256)) * 40 + b"\r\n.\r\n\n.\n\r.\r\0"
+    header = b"From: <ann@home.test>\r\nSubject: binary\r\nMIME-Version: 1.0\r\n"
+    header += b"Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+    [port] = near.ports
+    with smtplib.SMTP("127.0.0.1", port, local_hostname="client.test", timeout=60) as client:
+        client.ehlo()
+        assert client.mail(SENDER, ["BODY=BINARYMIME"])[0] == 250
+        assert client.rcpt("bob@far.test")[0] == 250
+        assert bdat(client, header + body)[0] == 250
+    arrived, = wait_for_letters(far.folder / "mail/far.test/bob", seconds=60)
+    made = message_from_bytes(arrived)
+    assert made.get_content_type() == "application/octet-stream"
+    assert made.get_payload(decode=True) == body
