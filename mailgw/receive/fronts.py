@@ -32,6 +32,10 @@ async def take_over(session: "Session", factory: "EsmtpFactory", told: Xclient) 
     if told.addr is not None:
         address, port = told.addr or UNKNOWN, told.port or 0
     may_relay, is_trusted = factory.known_as(address)
+    if not told.addr:
+        # The front's own rights are not its client's.  Those without an address share one's limits: else who guesses
+        # passwords would come without.
+        may_relay, is_trusted = False, False
     session.is_fronted = True
     session.forget_name()
     session.origin = Client(
@@ -39,7 +43,7 @@ async def take_over(session: "Session", factory: "EsmtpFactory", told: Xclient) 
         front.role,
         address,
         port,
-        may_relay and bool(told.addr),
+        may_relay,
         is_trusted=is_trusted,
         reverse=None if told.name is None else reverse_name(told.name),
     )

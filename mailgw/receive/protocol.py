@@ -245,6 +245,8 @@ class EsmtpProtocol(Protocol):
         if not peer.is_client:
             # Where a proxy names nobody, its own address is nothing to judge or limit a client by.
             may_relay, is_trusted = False, True
+        elif self.factory.is_front(peer):
+            is_trusted = True  # many clients come from its address, and each counts for himself once he is named
         return Client(old.session_id, old.role, peer.address, peer.port, may_relay, is_trusted=is_trusted)
 
     async def _admit(self) -> None:

@@ -8,6 +8,7 @@ from twisted.internet.address import IPv4Address, UNIXAddress
 
 from mailgw.mail import event as fact
 from mailgw.mail.envelope import UNKNOWN_NAME, ReverseName, Role, TlsFacts
+from mailgw.policy.limits import Rate
 from tests.receive.listening import Listener, Session
 from tests.receive.test_reverse import SlowResolver
 
@@ -97,7 +98,7 @@ def test_behind_a_proxy_the_header_s_address_is_the_front() -> None:
 
 
 def test_limits_count_the_client_not_the_front() -> None:
-    it = listener(sessions_per_address=1)
+    it = listener(sessions_per_address=1, connections_per_address=Rate(2, 60))
     first = named(it, "ADDR=192.0.2.7")
     named(it, "ADDR=192.0.2.8").lose()
     third = it.connect(FRONT)
@@ -108,6 +109,8 @@ def test_limits_count_the_client_not_the_front() -> None:
     assert facts(it, fact.Disconnected)[-1].why == "refused"  # type: ignore[attr-defined]
     first.lose()
     named(it, "ADDR=192.0.2.7").lose()
+    for number in range(4):  # the front itself may come as often as it has clients
+        named(it, f"ADDR=192.0.2.{number + 10}").lose()
     assert not len(it.sessions)
 
 
@@ -150,11 +153,18 @@ def test_the_front_s_own_name_is_not_the_client_s(attributes: str, reverse: Reve
     it = listener(resolver=resolver, trusted_clients=["203.0.113.0/24"])
     session = named(it, attributes)
     inner = session.transport.protocol._session
-    for gate in resolver.gates[:1]:  # the question for the front
-        if not gate.called:
-            gate.callback(None)
     assert inner.client.reverse == reverse
     assert inner.origin.reverse == reverse
-    asked = 2 if attributes == "ADDR=192.0.2.7" else 1
-    assert len(resolver.gates) == asked
+    assert len(resolver.gates) == (attributes == "ADDR=192.0.2.7"), "nobody asks for the front's"
     session.lose()
+
+
+def test_clients_without_an_address_count_as_one() -> None:
+    it = listener(sessions_per_address=1)
+    first = named(it, "ADDR=[UNAVAILABLE]")
+    second = it.connect(FRONT)
+    second.take()
+    second.say("EHLO front")
+    assert second.say("XCLIENT ADDR=[UNAVAILABLE]").startswith("421 4.7.0 ")
+    first.lose()
+    second.lose()
