@@ -131,7 +131,10 @@ class EsmtpProtocol(Protocol):
         self._timer = self._clock.callLater(self._limits[Awaiting.COMMAND], self._time_is_up)
         self.transport.registerProducer(self, True)
         self.factory.sessions.add(self)
-        self.factory.tasks.spawn("admission", self._admit())
+        if client.is_trusted:
+            self._welcome(None)  # a coroutine for nothing would be a tenth of what a connection costs
+        else:
+            self.factory.tasks.spawn("admission", self._admit())
 
     def dataReceived(self, octets: bytes) -> None:
         if self._closed:
@@ -252,8 +255,11 @@ class EsmtpProtocol(Protocol):
     async def _admit(self) -> None:
         """The client is known: is there room for it?"""
         verdict = await self._session.standing.enter(self._session.client)
-        if self._lost:
-            return
+        if not self._lost:
+            self._welcome(verdict)
+
+    def _welcome(self, verdict: Verdict | None) -> None:
+        """Greet, or say why not: ``verdict`` is the counters' objection."""
         # Who has too many already takes nobody else's place.
         if verdict is None and not self.factory.sessions.let_in(self, self._clock.seconds()):
             verdict = _TOO_MANY

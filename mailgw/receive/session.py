@@ -133,7 +133,8 @@ class Session:
         """The connection is gone."""
         self.drop_transaction()
         self._look_up.stop()
-        self._factory.tasks.spawn("admission", self.standing.leave())
+        if not self.client.is_trusted or self.is_fronted:
+            self._factory.tasks.spawn("admission", self.standing.leave())
 
     def drop_transaction(self) -> None:
         transaction, self.transaction = self.transaction, None
