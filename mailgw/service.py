@@ -50,6 +50,7 @@ from mailgw.policy.chain import Chain, Rule
 from mailgw.policy.limits import Limits
 from mailgw.policy.lockout import Lockout
 from mailgw.policy.rules.loop import LoopRule
+from mailgw.policy.rules.qualified import QualifiedRule
 from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule, RoutingRule
 from mailgw.policy.rules.sender import AuthorRule, SenderRule, Senders
 from mailgw.queue.route import RouteTable
@@ -342,7 +343,15 @@ class MailGateway(MultiService):
         rules: list[Rule] = [RelayRule(intake.reach), RoutingRule(passes_on), RecipientRule(asked), LoopRule()]
         if role.is_submission:
             senders = self._senders(intake)
-            rules = [SenderRule(senders), *rules, *([AuthorRule(senders)] if self.config.check_from else [])]
+
+            def leaves(recipient: Mailbox) -> bool:
+                name = intake.backend(recipient, for_client=True)
+                is_ours = intake.reach(recipient) is Reach.ANYONE
+                return name is not None and not is_ours and isinstance(self._backends[name], SmtpBackend)
+
+            rules = [SenderRule(senders), QualifiedRule(leaves), *rules]
+            if self.config.check_from:
+                rules.append(AuthorRule(senders))
         return rules
 
     def _senders(self, intake: Intake) -> Senders:

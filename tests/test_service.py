@@ -218,6 +218,20 @@ def test_a_passwd_file_that_went_bad_after_the_check_is_said_line_by_line(folder
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_login_writes_to_whole_domains(folder: Path) -> None:
+    named = '[[route]]\nrecipients = ["@intranet"]\nbackend = "out"\n[[route]]\nrecipients = ["*"]'
+    text = CONFIGURATION.replace('[[route]]\nrecipients = ["*"]', named).replace('"nowhere"', '"out"')
+    (folder / "mailgw.toml").write_text(text + '[backend.out]\ntype = "smtp"\nhosts = ["127.0.0.1:9"]\n')
+    gateway = start(load(str(folder / "mailgw.toml")))
+    try:
+        with pytest.raises(smtplib.SMTPRecipientsRefused, match=r"553, b'5\.1\.2"):
+            await deferToThread(submit, ports(gateway)[1], "alice@example.org", "bob@mail", False)
+        await deferToThread(submit, ports(gateway)[1], "alice@example.org", "bob@intranet", False)
+    finally:
+        await gateway.stopService()
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_login_sends_under_no_other_name(running: MailGateway) -> None:
     with pytest.raises(smtplib.SMTPSenderRefused, match=r"5\.7\.1"):
         await deferToThread(submit, ports(running)[1], "bob@example.org", "bob@example.org", False)

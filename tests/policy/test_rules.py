@@ -5,6 +5,7 @@ from mailgw.mail.envelope import Client, Role
 from mailgw.mail.reply import Reply
 from mailgw.policy.chain import Chain
 from mailgw.policy.rules.loop import MAX_RECEIVED, LoopRule
+from mailgw.policy.rules.qualified import QualifiedRule
 from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule, RoutingRule
 from mailgw.policy.rules.sender import OWN_ADDRESS, AuthorRule, SenderRule, Senders, SenderSettings
 from mailgw.policy.verdict import PASS, Facts, Stage, Verdict
@@ -181,3 +182,17 @@ def test_the_author_is_the_login_as_well(header: bytes, status: str | None) -> N
     assert (verdict.reply.status if verdict and verdict.reply else None) == status
     facts = Facts(client(Role.MX), None, None, header)
     assert result_of(AuthorRule(SENDERS).judge(Stage.CONTENT, facts)) is None
+
+
+@pytest.mark.parametrize(("role", "domain", "passes_on", "status"), [
+    (Role.SUBMISSION, "mail", True, "5.1.2"),
+    (Role.SUBMISSIONS, "localhost", True, "5.1.2"),
+    (Role.SUBMISSION, "mail", False, None),
+    (Role.SUBMISSION, "example.org", True, None),
+    (Role.SUBMISSION, "[IPv6:2001:db8::1]", True, None),
+    (Role.MX, "mail", True, None),
+])
+def test_who_submits_names_whole_domains(role: Role, domain: str, passes_on: bool, status: str | None) -> None:
+    facts = Facts(client(role, login="alice@example.org"), None, Mailbox("bob", domain))
+    verdict = result_of(QualifiedRule(lambda recipient: passes_on).judge(Stage.RCPT, facts))
+    assert (verdict.reply.status if verdict and verdict.reply else None) == status
