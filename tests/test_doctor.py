@@ -1,6 +1,7 @@
 """``mailgw doctor``: over real sockets, what it prints and how it ends."""
 
 import json
+import re
 import ssl
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import trustme
 
 from mailgw.ctl import main
-from mailgw.wire.probes.every import PROBES
+from mailgw.wire.probes.every import GROUPS, PROBES
 from tests.wire.probes.weak_listener import WeakListener
 from tests.wire.probes.weak_server import RECIPIENT
 
@@ -117,3 +118,14 @@ def test_lines_that_make_no_sense(words: list[str], capsys: Output) -> None:
         main(["doctor", *words])
     assert end.value.code == 2
     assert "usage: mailgw doctor" in capsys.readouterr().err
+
+
+def test_the_page_tells_every_probe_and_no_other() -> None:
+    page = (Path(__file__).parent.parent / "docs/doctor.rst").read_text()
+    names = {" ".join(name.split()) for name in re.findall(r"``([^`]+)``", page)}
+    assert {name for name in names if name.partition(" ")[0] in GROUPS and " " in name} == {p.name for p in PROBES}
+    options = set(re.findall(r"``(--[a-z-]+)``", page))
+    assert options == {
+        "--recipient", "--foreign", "--starttls", "--tls", "--login", "--password-file", "--source", "--only", "--json",
+        "--yes-it-is-mine",
+    }
