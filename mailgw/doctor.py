@@ -9,7 +9,7 @@ import json
 import socket
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mailgw.mail.address import Mailbox, parse_mailbox
@@ -101,13 +101,13 @@ def doctor(options: argparse.Namespace, say: Callable[[str], None]) -> int:
         print(f"mailgw: {options.password_file}: {getattr(fault, 'strerror', None) or fault}", file=sys.stderr)
         return 2
     target = Target(options.recipient, options.foreign, options.starttls, options.tls, login)
-    address = ""
+    addresses: list[str] = []
 
     def connect() -> Connection:
-        return SocketConnection(address, host, port, options.timeout, options.source, options.tls)
+        return SocketConnection(addresses, host, port, options.timeout, options.source, options.tls)
 
     try:
-        address = _own_address(host, port, options.is_mine)
+        addresses += _own_addresses(host, port, options.is_mine)
         server = survey(target, connect)
     except OSError as fault:
         server = fault.strerror or str(fault)
@@ -175,11 +175,11 @@ class SocketConnection:
     """``probes.conversing.Connection`` on a blocking socket."""
 
     def __init__(
-        self, address: str, host: str, port: int, timeout: float, source: str, tls: bool
+        self, addresses: Sequence[str], host: str, port: int, timeout: float, source: str, tls: bool
     ) -> None:
+        """To the first of ``addresses`` that answers."""
         self._host = host
-        source_address = (source, 0) if source else None
-        self._socket = socket.create_connection((address, port), timeout, source_address)
+        self._socket = _connected(addresses, port, timeout, (source, 0) if source else None)
         # Else the pieces of a torn command would travel together.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls:
@@ -208,14 +208,25 @@ class SocketConnection:
         self._socket.close()
 
 
-def _own_address(host: str, port: int, is_mine: bool) -> str:
-    """The address to connect to; OSError where it is not on this machine and nobody said that it is one's own."""
+def _connected(
+    addresses: Sequence[str], port: int, timeout: float, source_address: tuple[str, int] | None
+) -> socket.socket:
+    for address in addresses[:-1]:
+        try:
+            return socket.create_connection((address, port), timeout, source_address)
+        except OSError:
+            continue
+    return socket.create_connection((addresses[-1], port), timeout, source_address)
+
+
+def _own_addresses(host: str, port: int, is_mine: bool) -> list[str]:
+    """What to connect to; OSError where one is not on this machine and nobody said that it is one's own."""
     addresses = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     if not is_mine and not all(map(_is_here, addresses)):
         raise OSError(
             "not on this machine: probing others' servers is an attack; if it is yours, say --yes-it-is-mine"
         )
-    return addresses[0]
+    return list(dict.fromkeys(addresses))
 
 
 def _is_here(address: str) -> bool:

@@ -95,6 +95,14 @@ def test_with_a_login(context: ssl.SSLContext, capsys: Output, tmp_path: Path) -
         assert "AUTH PLAIN: 334" in capsys.readouterr().err
 
 
+def test_a_name_with_more_than_one_address(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    """As localhost is ::1 and 127.0.0.1, and the server listens on one of them."""
+    monkeypatch.setattr("mailgw.doctor._own_addresses", lambda *_: ["127.0.0.99", "127.0.0.1"])
+    with WeakListener() as listener:
+        assert main(["doctor", "--wire", f"two.test:{listener.port}", "--only", "relay", "--timeout", "5"]) == 0
+    assert "weak.home.test at two.test:" in capsys.readouterr().out
+
+
 def test_nobody_there(capsys: Output) -> None:
     with WeakListener() as listener:
         pass
