@@ -11,7 +11,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 # Few examples each time, many in .ci/full: what they find becomes a case of its own.
 hypothesis.settings.register_profile(
-    "mailgw", max_examples=int(os.environ.get("MAILGW_EXAMPLES", "20")), deadline=None, print_blob=True
+    "mailgw", max_examples=int(os.environ.get("MAILGW_EXAMPLES", "10")), deadline=None, print_blob=True
 )
 hypothesis.settings.load_profile("mailgw")
 
@@ -64,9 +64,12 @@ def logged_failures() -> Iterator[LoggedFailures]:
     assert not observer.events, [event["log_failure"].getTraceback() for event in observer.events]
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope=os.environ.get("MAILGW_COLLECT", "session"), autouse=True)
 def no_dropped_deferreds() -> Iterator[None]:
-    """Deferreds in reference cycles speak up when they are collected; once a module, since it takes time."""
+    """Deferreds in reference cycles speak up when they are collected: at the end, since it takes time.
+
+    ``MAILGW_COLLECT=module`` (or function) tells whose they are.
+    """
     observer = LoggedFailures()
     globalLogPublisher.addObserver(observer)
     try:
