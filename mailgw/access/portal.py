@@ -27,7 +27,7 @@ from zope.interface import Attribute, Interface, implementer
 
 from mailgw.access import schemes
 from mailgw.access.remembered import Remembered
-from mailgw.mail.address import Mailbox, folded, parse_mailbox
+from mailgw.mail.address import Mailbox, folded, one_spelling, parse_mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.reply import Reply
 
@@ -182,20 +182,14 @@ class AccountsChecker:
         return answer
 
     def _number(self, login: str) -> int:
-        """The same for the same name, and nobody's guess: whose hash stands in for a name without an account."""
+        """The same for every spelling of a name (an account is found under all of them), and nobody's guess: whose hash
+        stands in for a name without an account."""
         digest = hashlib.blake2b(octets_of(one_spelling(login)), digest_size=8, key=self._secret).digest()
         return int.from_bytes(digest, "big")
 
 
 def _log_out() -> None:
     """Nothing is kept."""
-
-
-def one_spelling(login: str) -> str:
-    """An account is found under every spelling of its address; what stands for a stranger must be the same for every
-    spelling as well, or he is known by that."""
-    mailbox = parse_mailbox(login)
-    return folded(login) if mailbox is None else str(Mailbox(folded(mailbox.local_part), mailbox.domain))
 
 
 def unsure(why: str) -> TemporaryFault:

@@ -9,8 +9,8 @@ Rules:
 import hmac
 from typing import Protocol
 
-from mailgw.access.portal import one_spelling
 from mailgw.access.schemes import SCRAM, scram_keys
+from mailgw.mail.address import one_spelling
 from mailgw.wire.sasl import ScramKeys
 
 

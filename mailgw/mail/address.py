@@ -118,6 +118,16 @@ def folded(text: str) -> str:
     return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
 
 
+def one_spelling(login: str) -> str:
+    """The same text for all spellings of one account's address (quotes and backslashes, case, both forms of a domain);
+    what is no address stays as it is, but for its case.
+
+    Whatever is counted, kept or made up by the name that somebody claims goes by this.
+    """
+    mailbox = parse_mailbox(login)
+    return folded(login) if mailbox is None else str(Mailbox(folded(mailbox.local_part), mailbox.domain))
+
+
 def _parse(text: str) -> Mailbox | None:
     local, at, domain = text.rpartition("@")
     if not at:

@@ -81,7 +81,8 @@ class Client:
     is the account's address after AUTH.  ``may_relay`` says that the address is in the listener's ``relay_from``,
     ``is_trusted`` that it is in ``trusted_clients`` or on a Unix socket.  Where a proxy names no client, ``address`` is
     the proxy's own, which then may not relay, and is no measure of anybody.  ``reverse`` is the name of the address as
-    far as it is known yet, None where it is not looked up at all.
+    far as it is known yet, None where it is not looked up at all.  ``is_address_shared`` says that a front or proxy
+    told no address of the client: many have this one.
     """
 
     session_id: str
@@ -95,6 +96,7 @@ class Client:
     login: str | None = None
     is_trusted: bool = False
     reverse: ReverseName | None = None
+    is_address_shared: bool = False
 
     @property
     def reverse_name(self) -> str | None:

@@ -175,8 +175,14 @@ class Counters(Protocol):
     async def login_begins(self, address: str, login: str | None) -> Excess | None:
         """A password is offered; ``login`` None where it is not known for whom.  Unless refused it ends, later."""
 
-    async def login_ends(self, address: str, login: str | None, is_right: bool | None) -> Sequence[Lock]:
-        """It was right, or wrong, or could not be judged (None).  The locks that began with this."""
+    async def login_ends(
+        self, address: str, login: str | None, is_right: bool | None, account: str | None
+    ) -> Sequence[Lock]:
+        """It was right, or wrong, or could not be judged (None).  The locks that began with this.
+
+        ``account`` is whose login it was, who is at home at this address from now on; None where there is nobody, or
+        the address is not the client's own.
+        """
 
 
 # --- facts ---------------------------------------------------------------------------------------

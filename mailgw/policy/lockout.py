@@ -4,11 +4,14 @@ Rules:
     Failures are counted by address, network and login.  At its limit a key is locked, for twice as long after each
     failure more.  They are forgiven slowly: as many a day as the limit.
     A login is never locked where it succeeded before, nor is its address or network for it: so nobody can lock a
-    user out of the place that he comes from.  What fails there is counted by the rate of logins alone.
+    user out of the place that he comes from.  What fails there is counted by the rate of logins alone.  The same
+    holds for logins without a name (tokens) where one of them succeeded.
+    All spellings of an address are one login.
     What is begun counts as a failure until it ended, or many sessions could guess at the same moment.
     Whether a login exists makes no difference to anything here.
     Tables have a fixed size; a full one forgets who failed least.
-Known fault: who guesses from the user's own address has no lock against him, only rates and the errors of a session.
+Known faults: who guesses from the user's own address has no lock against him, only rates and the errors of a session.
+    Names that a source of accounts takes beside the address ("alice" for Dovecot) are logins of their own.
 """
 
 from collections.abc import Callable
@@ -16,6 +19,7 @@ from typing import Final
 
 import attrs
 
+from mailgw.mail.address import one_spelling
 from mailgw.mail.ports import Excess, Lock
 from mailgw.policy.limits import TABLE_KEYS, places
 
@@ -156,12 +160,15 @@ class Lockout:
         self._networks = _Table("network", settings.failures_per_network, settings, most_keys)
         self._logins = _Table("login", settings.failures_per_login, settings, most_keys)
         self._homes = _Homes(most_keys)
+        # Addresses where a login without a name succeeded, each its own and only key.
+        self._nameless = _Homes(most_keys)
         # What was begun and counted, by place and login: it may be at home when it ends.
         self._begun: dict[tuple[str, str | None], int] = {}
 
     def is_home(self, address: str, login: str | None) -> bool:
-        """Whether this login succeeded from this address before."""
-        return login is not None and self._homes.has(login_key(login), places(address)[0])
+        """Whether this login succeeded from this address before; None is any that gave no name."""
+        place = places(address)[0]
+        return self._nameless.has(place, place) if login is None else self._homes.has(login_key(login), place)
 
     def begin(
         self, address: str, login: str | None, now: float, rate: Callable[[], Excess | None] = _no_rate
@@ -190,8 +197,13 @@ class Lockout:
         self._begun[attempt] = self._begun.get(attempt, 0) + 1
         return None
 
-    def end(self, address: str, login: str | None, is_right: bool | None, now: float) -> tuple[Lock, ...]:
-        """It was right, wrong, or could not be judged (None).  Returns the locks that this began."""
+    def end(
+        self, address: str, login: str | None, is_right: bool | None, now: float, account: str | None = None
+    ) -> tuple[Lock, ...]:
+        """It was right, wrong, or could not be judged (None).  Returns the locks that this began.
+
+        ``account`` is whose login it turned out to be, who is at home there from now on; None makes no home.
+        """
         locks: tuple[Lock, ...] = ()
         attempt = _attempt(address, login)
         begun = self._begun.pop(attempt, 0)
@@ -200,8 +212,13 @@ class Lockout:
                 self._begun[attempt] = begun - 1
             ended = [table.end(key, is_right is False, now) for table, key in self._tables(address, login)]
             locks = tuple(lock for lock in ended if lock is not None)
-        if is_right and login is not None:
-            self._homes.add(login_key(login), places(address)[1], places(address)[0])
+        if is_right and account is not None:
+            place, network = places(address)
+            if login is None:
+                self._nameless.add(place, place)
+            # Under both names where the source of accounts has another one for it than its client.
+            for name in {login_key(account), login_key(login or account)}:
+                self._homes.add(name, network, place)
         return locks
 
     def _tables(self, address: str, login: str | None) -> list[tuple[_Table, str]]:
@@ -215,5 +232,5 @@ def _attempt(address: str, login: str | None) -> tuple[str, str | None]:
 
 
 def login_key(login: str) -> str:
-    """Names that differ in case are one account; what is longer than an address can be is nobody's."""
-    return login[:LOGIN_LENGTH].lower()
+    """Whom the name claims to be, however he is spelled; what is longer than an address can be is nobody's."""
+    return one_spelling(login)[:LOGIN_LENGTH]

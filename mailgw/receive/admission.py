@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from mailgw.mail.envelope import Client
 from mailgw.mail.ports import Counters, Excess, Lock
 from mailgw.mail.reply import Reply
-from mailgw.policy.limits import Limits
+from mailgw.policy.limits import Limits, places
 from mailgw.policy.lockout import Lockout, login_key
 from mailgw.policy.verdict import Verdict
 
@@ -40,12 +40,14 @@ class OwnCounters:
             key = login_key(login)
             # Where it succeeded before it has a rate of its own, which strangers cannot use up.
             if self._lockout.is_home(address, login):
-                key = f"{key} {address}"
+                key = f"{key} {places(address)[0]}"
         # A lock is asked first: who waits for its end shall not find the rate used up by his own impatience.
         return self._lockout.begin(address, login, now, lambda: self._limits.login(address, key, now))
 
-    async def login_ends(self, address: str, login: str | None, is_right: bool | None) -> Sequence[Lock]:
-        return self._lockout.end(address, login, is_right, self._now())
+    async def login_ends(
+        self, address: str, login: str | None, is_right: bool | None, account: str | None
+    ) -> Sequence[Lock]:
+        return self._lockout.end(address, login, is_right, self._now(), account)
 
 
 class Standing:
@@ -91,10 +93,15 @@ class Standing:
         excess = await self._counters.login_begins(client.address, login)
         return None if excess is None else objection(excess)
 
-    async def login_ends(self, client: Client, login: str | None, is_right: bool | None) -> Sequence[Lock]:
+    async def login_ends(
+        self, client: Client, login: str | None, is_right: bool | None, account: str | None
+    ) -> Sequence[Lock]:
+        """``account`` is whose login it was, if it was right."""
         if client.is_trusted:
             return ()
-        return await self._counters.login_ends(client.address, login, is_right)
+        # Nobody is at home at an address that many share: who guesses there would have no lock against him.
+        home = None if client.is_address_shared else account
+        return await self._counters.login_ends(client.address, login, is_right, home)
 
 
 def objection(excess: Excess) -> Verdict:

@@ -46,6 +46,7 @@ async def take_over(session: "Session", factory: "EsmtpFactory", told: Xclient) 
         may_relay,
         is_trusted=is_trusted,
         reverse=None if told.name is None else reverse_name(told.name),
+        is_address_shared=not told.addr,
     )
     tls = front.tls and nobody_s(front.tls)
     session.client = client = attrs.evolve(session.origin, tls=tls, login=told.login or None)

@@ -250,7 +250,10 @@ class EsmtpProtocol(Protocol):
             may_relay, is_trusted = False, True
         elif self.factory.is_front(peer):
             is_trusted = True  # many clients come from its address, and each counts for himself once he is named
-        return Client(old.session_id, old.role, peer.address, peer.port, may_relay, is_trusted=is_trusted)
+        return Client(
+            old.session_id, old.role, peer.address, peer.port, may_relay, is_trusted=is_trusted,
+            is_address_shared=not peer.is_client,
+        )
 
     async def _admit(self) -> None:
         """The client is known: is there room for it?"""

@@ -25,7 +25,7 @@ from mailgw.receive.fronts import take_over
 from mailgw.receive.reverse import LookUp
 from mailgw.receive.transaction import Transaction
 from mailgw.wire import smtp_replies
-from mailgw.wire.sasl import ScramKeys
+from mailgw.wire.sasl import Certificate, ScramKeys
 from mailgw.wire.smtp_parameters import NOTHING_ASKED, Asked, mail_parameters
 from mailgw.wire.smtp_server import (
     Content,
@@ -173,6 +173,8 @@ class Session:
 
     async def _on_credentials(self, offered: Credentials) -> Reply:
         """The one door for every mechanism: who guesses is stopped here before anything is looked at."""
+        if isinstance(offered.claim, Certificate):
+            return await self._check_credentials(offered)  # TLS has proved it: there is nothing to guess
         client, login = self.client, offered.claim.login or None
         objection = await self.standing.login_begins(client, login)
         if objection is not None:
@@ -182,7 +184,7 @@ class Session:
             reply = await self._check_credentials(offered)
             is_right = True if reply.is_positive else False if reply.is_permanent else None
         finally:
-            locks = await self.standing.login_ends(client, login, is_right)
+            locks = await self.standing.login_ends(client, login, is_right, self.client.login)
         for lock in locks:
             self._factory.note(fact.LockedOut(client.session_id, client.address, lock.by, lock.key, lock.seconds))
         return reply

@@ -20,9 +20,10 @@ def lockout(most_keys: int = 100, **changes: float) -> Lockout:
 def tried(
     locks: Lockout, address: str, login: str | None, is_right: bool | None, now: float = 0.0
 ) -> float | tuple[Lock, ...]:
-    """The seconds to wait, or the locks that the attempt began."""
+    """The seconds to wait, or the locks that the attempt began.  Who gives no name is Alice."""
     excess = locks.begin(address, login, now)
-    return excess.seconds if excess is not None else locks.end(address, login, is_right, now)
+    account = (login or ALICE) if is_right else None
+    return excess.seconds if excess is not None else locks.end(address, login, is_right, now, account)
 
 
 def fail(locks: Lockout, address: str, login: str, times: int, now: float = 0.0) -> None:
@@ -122,8 +123,8 @@ def test_one_who_is_at_home_when_it_ends_was_counted_when_it_began() -> None:
     locks = lockout()
     assert locks.begin(A, ALICE, 0.0) is None
     assert locks.begin(A, ALICE, 0.0) is None
-    locks.end(A, ALICE, True, 0.0)
-    locks.end(A, ALICE, True, 0.0)
+    locks.end(A, ALICE, True, 0.0, ALICE)
+    locks.end(A, ALICE, True, 0.0, ALICE)
     assert len(locks._addresses) == 0
     assert not locks._begun
 
@@ -195,6 +196,60 @@ def test_homes_stay_few() -> None:
     assert not locks.is_home("203.0.99.1", ALICE)
 
 
-@pytest.mark.parametrize(("one", "other"), [("Alice@Example.org", ALICE), ("x" * 256, "x" * 300)])
+@pytest.mark.parametrize(("one", "other"), [
+    ("Alice@Example.org", ALICE),
+    (r'"\a\lice"@example.org', ALICE),
+    ("alice@\uff45xample.org", ALICE),
+    ("x@M\u00fcller.example", "X@xn--mller-kva.example"),
+    ("BOB", "bob"),
+    ("x" * 256, "x" * 300),
+])
 def test_names_that_are_one_key(one: str, other: str) -> None:
     assert login_key(one) == login_key(other)
+
+
+def test_names_of_two_accounts_are_two_keys() -> None:
+    assert login_key("\u212aate@example.org") != login_key("kate@example.org")  # the Kelvin sign's lower case is a k
+
+
+def test_a_guesser_gains_nothing_by_spelling_the_address() -> None:
+    locks = lockout(failures_per_address=100, failures_per_login=3)
+    spellings = (ALICE, '"alice"@example.org', r'"\alice"@example.org', "alice@\uff45xample.org")
+    said = [tried(locks, f"203.0.{n}.1", spelling, False) for n, spelling in enumerate(spellings)]
+    assert said == [(), (), (Lock("login", ALICE, 60.0),), 60.0]
+
+
+def test_a_login_without_a_name_makes_its_account_s_home() -> None:
+    locks = lockout()
+    assert tried(locks, A, None, True) == ()
+    fail(locks, A, "x", 2)
+    assert tried(locks, A, "x", False) == (Lock("address", A, 60.0),)
+    assert tried(locks, A, "x", False) == 60.0
+    assert tried(locks, A, ALICE, True) == ()
+    assert tried(locks, A, None, True) == (), "nobody locks tokens out of where one succeeded"
+    assert locks.begin(NEAR_A, None, 0.0) is None
+    assert not locks.is_home(NEAR_A, None)
+
+
+def test_homes_of_logins_without_a_name_stay_few() -> None:
+    locks = lockout(most_keys=4)
+    for number in range(10):
+        tried(locks, f"203.0.{number}.1", None, True)
+    assert len(locks._nameless) <= 4
+    assert locks.is_home("203.0.9.1", None)
+
+
+def test_a_home_is_under_the_name_that_was_given_and_under_the_account_s() -> None:
+    locks = lockout()
+    assert locks.begin(A, "alice", 0.0) is None
+    locks.end(A, "alice", True, 0.0, ALICE)
+    assert locks.is_home(A, "Alice")
+    assert locks.is_home(A, ALICE)
+
+
+def test_no_home_where_the_address_is_nobody_s_own() -> None:
+    locks = lockout()
+    for login in (ALICE, None):
+        assert locks.begin(A, login, 0.0) is None
+        locks.end(A, login, True, 0.0, None)
+        assert not locks.is_home(A, login)

@@ -16,7 +16,7 @@ from mailgw.policy.limits import Rate
 from mailgw.policy.lockout import LockoutSettings
 from mailgw.receive.factory import TURNED_AWAY_AT_ONCE
 from mailgw.receive.session import Session as ReceiveSession
-from mailgw.wire.sasl import LoginClaim, Password
+from mailgw.wire.sasl import Certificate, LoginClaim, Password, Token
 from mailgw.wire.smtp_server import Credentials
 from tests.driving import result_of
 from tests.receive.listening import Listener, Session
@@ -146,11 +146,19 @@ def test_a_session_lost_while_the_owner_of_the_counters_is_asked_has_left() -> N
 
 # --- logins -----------------------------------------------------------------------------------------------
 
-def log_in(listener: Listener, address: str, password: str, login: str = "alice@example.org") -> str:
+def log_in(
+    listener: Listener, address: str, password: str, login: str = "alice@example.org", is_shared: bool = False
+) -> str:
     """Offer a password in a session of its own; the answer's code, and its last words."""
+    return claim(listener, address, Password("", login, password), is_shared)
+
+
+def claim(listener: Listener, address: str, claimed: LoginClaim, is_shared: bool = False) -> str:
     may_relay, is_trusted = listener.factory.known_as(address)
-    client = Client("s1", Role.SUBMISSION, address, 1024, may_relay, is_trusted=is_trusted)
-    reaction = ReceiveSession(listener.factory, client).react(Credentials("PLAIN", Password("", login, password)))
+    client = Client(
+        "s1", Role.SUBMISSION, address, 1024, may_relay, is_trusted=is_trusted, is_address_shared=is_shared
+    )
+    reaction = ReceiveSession(listener.factory, client).react(Credentials("PLAIN", claimed))
     assert isinstance(reaction, Coroutine)
     reply: Reply = result_of(reaction)
     return str(reply.code) if reply.code in (235, 535) else f"{reply.code} {reply.status} {reply.text}"
@@ -195,6 +203,40 @@ def test_the_rates_of_logins() -> None:
     )
     said = [log_in(listener, f"192.0.2.{number}", "x", "bob") for number in (2, 3, 4)]
     assert said == ["535", "535", "421 4.7.0 Too many logins under this name: try again in 30 seconds"]
+
+
+def test_the_rate_at_home_is_that_of_all_the_addresses_of_a_host() -> None:
+    listener = Listener(logins_per_login=Rate(2, 60.0))
+    said = [log_in(listener, f"2001:db8::{number}", "secret")[:3] for number in range(5)]
+    assert said == ["235", "235", "235", "421", "421"], "the first one was not at home yet"
+
+
+def test_a_token_without_a_name_finds_its_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = Listener(lockout=LockoutSettings(3, 100, 100, 60.0, 3600.0))
+
+    async def judge(claim: LoginClaim, client: Client) -> str | None:
+        alice = "alice@example.org"
+        return alice if claim in (Token("", "good"), Password("", alice, "secret")) else None
+
+    monkeypatch.setattr(listener, "judge", judge)
+    assert claim(listener, "192.0.2.1", Token("", "good")) == "235"
+    for number in range(4):
+        log_in(listener, "192.0.2.1", "guess", f"user{number}")
+    assert log_in(listener, "192.0.2.1", "guess", "bob")[:3] == "454"
+    assert claim(listener, "192.0.2.1", Token("", "good")) == "235"
+    assert log_in(listener, "192.0.2.1", "secret") == "235"
+
+
+def test_a_certificate_is_not_locked_out() -> None:
+    listener = Listener(lockout=LockoutSettings(1, 1, 1, 60.0, 3600.0), logins_per_address=Rate(1, 60.0))
+    assert [claim(listener, "192.0.2.1", Certificate("")) for _ in range(3)] == ["535", "535", "535"]
+    assert log_in(listener, "192.0.2.1", "secret") == "235"
+
+
+def test_nobody_is_at_home_at_an_address_that_many_share() -> None:
+    listener = Listener(lockout=LockoutSettings(2, 100, 100, 60.0, 3600.0))
+    said = [log_in(listener, "unknown", word, is_shared=True)[:3] for word in ("secret", "x", "x", "x", "secret")]
+    assert said == ["235", "535", "535", "454", "454"]
 
 
 def test_trusted_clients_may_fail_to_log_in() -> None:

@@ -60,6 +60,14 @@ def test_who_may_relay(attributes: str, code: str) -> None:
     assert named(listener(), attributes).codes(*TO_ELSEWHERE)[-1] == code
 
 
+@pytest.mark.parametrize(("attributes", "is_shared"), [
+    ("ADDR=192.0.2.7", False), ("ADDR=[UNAVAILABLE]", True), ("NAME=spike.example.net", True),
+])
+def test_whether_the_address_is_the_client_s_own(attributes: str, is_shared: bool) -> None:
+    session = named(listener(), attributes)
+    assert session.protocol._session.client.is_address_shared == is_shared
+
+
 def test_the_front_itself_may_as_before() -> None:
     assert listener().connect(FRONT).codes(*TO_ELSEWHERE)[-1] == "250"
 
