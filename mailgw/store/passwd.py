@@ -133,21 +133,24 @@ class PasswdFile:
         key = _login_key(login)
         return self._stored.get(key) if key is not None else None
 
-    def another(self, number: int, scheme: str = "") -> str | None:
+    def another(self, number: int) -> str | None:
         """Some account's stored password, the same for the same ``number``; None where nobody can log in.
-
-        With a ``scheme`` (in upper case) one of that; None where no account has one.
 
         To be verified, and its result thrown away, where a login has no account: then the time taken for names
         that do not exist is spread as it is for names that do, whatever mixture of schemes the file holds.
         """
+        usable = self.of_scheme("")
+        return usable[number % len(usable)] if usable else None
+
+    def of_scheme(self, scheme: str) -> tuple[str, ...]:
+        """The stored passwords of a scheme (in upper case; ``""`` for all); the same object until the file changes."""
         self._look()
         usable = self._usable.get(scheme)
         if usable is None:
             stored = self._stored.values()
             usable = tuple(one for one in stored if one and scheme in ("", _scheme_of(one)))
             self._usable[scheme] = usable
-        return usable[number % len(usable)] if usable else None
+        return usable
 
     def _look(self) -> None:
         now = self._clock.seconds()

@@ -1,6 +1,7 @@
 """Keys for SCRAM: an account's, and a stranger's, which look alike."""
 
 from base64 import b64encode
+from collections.abc import Sequence
 
 from mailgw.access.scram_accounts import ScramAccounts
 from mailgw.wire.sasl import ScramKeys
@@ -20,9 +21,8 @@ class FakeAccounts:
     def password_of(self, login: str) -> str | None:
         return self.stored.get(login.lower())
 
-    def another(self, number: int, scheme: str = "") -> str | None:
-        usable = [one for one in self.stored.values() if one.startswith(f"{{{scheme}")]
-        return usable[number % len(usable)] if usable else None
+    def of_scheme(self, scheme: str) -> Sequence[str]:
+        return tuple(one for one in self.stored.values() if one.startswith(f"{{{scheme}"))
 
 
 ACCOUNTS = FakeAccounts(alice=stored("secret"), bob="{PLAIN}x", list="")
@@ -54,6 +54,27 @@ def test_salts_of_any_length() -> None:
     for octets in (1, 32, 33, 100):
         accounts = ScramAccounts(FakeAccounts(alice=stored("x", b"s" * octets, 5000)), b"s" * 16)
         assert shape(accounts.keys("nobody")) == (5000, octets, 32, 32)
+
+
+def test_a_long_salt_of_a_stranger_repeats_nothing() -> None:
+    salt = ScramAccounts(FakeAccounts(alice=stored("x", b"s" * 96)), b"s" * 16).keys("nobody").salt
+    assert len({salt[place:place + 32] for place in (0, 32, 64)}) == 3
+
+
+def test_accounts_that_come_and_go_change_no_stranger() -> None:
+    kinds = (stored("a"), stored("b", iterations=10_000), stored("c", b"s" * 24, 4096))
+    accounts = FakeAccounts(**{f"user{number}": kinds[number % 3] for number in range(9)})
+    live = ScramAccounts(accounts, b"s" * 16)
+    strangers = [f"nobody{number}@example.org" for number in range(60)]
+    before = {name: live.keys(name) for name in strangers}
+    assert {shape(keys)[:2] for keys in before.values()} == {(4096, 16), (10_000, 16), (4096, 24)}
+    del accounts.stored["user0@example.org"], accounts.stored["user4@example.org"]
+    accounts.stored["new@example.org"] = kinds[2]
+    assert {name: live.keys(name) for name in strangers} == before
+    # Those of a shape that goes alone find another one.
+    accounts.stored = {name: one for name, one in accounts.stored.items() if one != kinds[1]}
+    moved = {name for name in strangers if live.keys(name) != before[name]}
+    assert moved == {name for name, keys in before.items() if keys.iterations == 10_000}
 
 
 def test_whether_anybody_can() -> None:

@@ -234,12 +234,15 @@ def test_another_ones_password_is_steady_and_usable(tmp_path: Path) -> None:
     assert live.accounts.another(7) is None
 
 
-def test_another_one_of_a_scheme(tmp_path: Path) -> None:
+def test_those_of_a_scheme(tmp_path: Path) -> None:
     scram = "{scram-sha-256.b64}x"  # not looked into, here
     live = Live(tmp_path / "p", f"alice@example.org:{{PLAIN}}a\nbob@example.org:{scram}\n")
-    assert [live.accounts.another(number, "SCRAM-SHA-256") for number in range(3)] == [scram] * 3
-    assert live.accounts.another(1, "PLAIN") == "{PLAIN}a"
-    assert live.accounts.another(0, "SSHA256") is None
+    found = live.accounts.of_scheme("SCRAM-SHA-256")
+    assert found == (scram,)
+    assert live.accounts.of_scheme("PLAIN") == ("{PLAIN}a",)
+    assert live.accounts.of_scheme("SSHA256") == ()
+    live.advance(1)
+    assert live.accounts.of_scheme("SCRAM-SHA-256") is found
     live.replace("alice@example.org:{PLAIN}a\n")
     live.advance(1)
-    assert live.accounts.another(0, "SCRAM-SHA-256") is None
+    assert live.accounts.of_scheme("SCRAM-SHA-256") == ()
