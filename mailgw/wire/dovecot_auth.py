@@ -13,6 +13,7 @@ import attrs
 MAX_REQUEST_OCTETS: Final = 8192
 MAX_LINE_OCTETS: Final = 65536
 _MAJOR: Final = "1"
+_NUMBER_DIGITS: Final = 10
 
 
 @attrs.frozen
@@ -101,7 +102,9 @@ class AuthClient:
         return None
 
     def _answer(self, word: str, number: str, rest: list[str]) -> Answer | Broken:
-        if not self._is_ready or not (number.isascii() and number.isdigit()):
+        # Ours have 32 bits, as Dovecot wants them; Python reads no number of thousands of digits.
+        is_number = number.isascii() and number.isdigit() and len(number) <= _NUMBER_DIGITS
+        if not self._is_ready or not is_number:
             return Broken("an answer to nothing")
         if word == "OK":
             users = [field.removeprefix("user=") for field in rest if field.startswith("user=")]

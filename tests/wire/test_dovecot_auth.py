@@ -61,6 +61,7 @@ def test_a_request_has_a_limit() -> None:
     (b"NEWS\tfrom\tthe\tfuture", None),
     (b"", None),
     (b"OK", None),
+    (b"FAIL\t9999999999", Answer(9_999_999_999, None, False)),
 ])
 def test_an_answer(line: bytes, answer: Answer | None) -> None:
     assert ready().receive(line + b"\n") == ([] if answer is None else [answer])
@@ -69,6 +70,7 @@ def test_an_answer(line: bytes, answer: Answer | None) -> None:
 @pytest.mark.parametrize("octets", [
     b"VERSION\t2\t0\n", b"DONE\n", b"VERSION\t1\t0\nMECH\tLOGIN\nDONE\n", INTRODUCTION + b"OK\tx\tuser=a\n",
     b"OK\t1\tuser=a\n", INTRODUCTION + b"OK\t\xc2\xb2\tuser=a\n",
+    INTRODUCTION + b"OK\t" + b"1" * 11 + b"\tuser=a\n", INTRODUCTION + b"FAIL\t" + b"1" * 5000 + b"\n",
 ])
 def test_who_does_not_speak_it(octets: bytes) -> None:
     events = AuthClient(1).receive(octets + b"DONE\n")
