@@ -94,8 +94,7 @@ class Logins:
     async def _judge_password(self, claim: Password, client: Client) -> Mailbox | None:
         if self._portal is None:
             return None
-        address = client.address if client.port else ""  # a Unix socket has none
-        login = await log_in(self._portal, claim.login, claim.password, address)
+        login = await log_in(self._portal, claim.login, claim.password, client.own_address)
         return None if login is None else login.address
 
     def _judge_certificate(self, claim: Certificate, client: Client) -> Mailbox | None:

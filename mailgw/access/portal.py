@@ -21,6 +21,7 @@ from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import Attribute, Interface, implementer
@@ -30,6 +31,8 @@ from mailgw.access.remembered import Remembered
 from mailgw.mail.address import Mailbox, folded, one_spelling, parse_mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.reply import Reply
+
+log = Logger()
 
 
 class ILogin(Interface):
@@ -105,7 +108,8 @@ def make_portal(checkers: Sequence[ICredentialsChecker]) -> Portal:
 
 @implementer(IRealm)
 class LoginRealm:
-    """Makes a ``Login`` of an avatar id that is an address, octets or text; no other is let in."""
+    """Makes a ``Login`` of an avatar id that is an address, octets or text; no other is let in, and TemporaryFault says
+    that it is not the client's fault."""
 
     def requestAvatar(
         self, avatarId: bytes | str | tuple[()], mind: object, *interfaces: object
@@ -116,7 +120,9 @@ class LoginRealm:
             raise UnauthorizedLogin("nobody logs in anonymously")
         address = parse_mailbox(text_of(avatarId))
         if address is None:
-            raise UnauthorizedLogin("the login is not an address")
+            # Somebody did find him: it is not his password that is wrong.
+            log.error("the checker of logins calls one {user}, which is no address", user=repr(avatarId)[:100])
+            raise unsure("the checker of logins gave no address")
         return ILogin, Login(Mailbox(folded(address.local_part), address.domain)), _log_out
 
 

@@ -99,6 +99,11 @@ class Client:
     is_address_shared: bool = False
 
     @property
+    def own_address(self) -> str:
+        """The address, where it is the client's own and others know it by that; else ``""``."""
+        return "" if self.is_address_shared or self.address == "local" else self.address
+
+    @property
     def reverse_name(self) -> str | None:
         return None if self.reverse is None else self.reverse.name
 

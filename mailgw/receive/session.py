@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
@@ -194,9 +194,10 @@ class Session:
         client, claim = self.client, offered.claim
         try:
             login = await self._factory.logins.judge(claim, client)
+        except CancelledError:  # it took too long, or the client is gone
+            return smtp_replies.NO_LOGIN_NOW
         except TemporaryFault as fault:
-            reply = Reply(454, "4.7.0", ("Temporary authentication failure",))
-            return self.reject(Stage.AUTH, Verdict("trouble", fault.why, reply))
+            return self.reject(Stage.AUTH, Verdict("trouble", fault.why, smtp_replies.NO_LOGIN_NOW))
         if login is None:
             self._factory.note(
                 fact.LoginFailed(client.session_id, client.address, claim.login[:256], offered.mechanism)

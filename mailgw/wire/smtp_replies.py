@@ -11,6 +11,8 @@ LOGIN_FAILED: Final = Reply(535, "5.7.8", ("Authentication credentials invalid",
 SENDER_OK: Final = Reply(250, "2.1.0", ("Sender OK",))
 RECIPIENT_OK: Final = Reply(250, "2.1.5", ("Recipient OK",))
 START_CONTENT: Final = Reply(354, "", ("End data with <CR><LF>.<CR><LF>",))
+# RFC 4954 s6
+NO_LOGIN_NOW: Final = Reply(454, "4.7.0", ("Temporary authentication failure",))
 LOCAL_TROUBLE: Final = Reply(451, "4.3.0", ("Temporary local problem, please try again",))
 TIMED_OUT: Final = Reply(421, "4.4.2", ("Timeout, closing the connection",))
 SHUTTING_DOWN: Final = Reply(421, "4.3.2", ("Shutting down, please try again",))

@@ -139,4 +139,6 @@ def test_the_client_s_address_is_told_with_the_password() -> None:
     by = Logins(make_portal([Checker()]), None, None, None, lambda n: b"")
     judged(Password("", ALICE, "x"), by=by)
     judged(Password("", ALICE, "x"), Client("s", Role.SUBMISSION, "local", 0, False), by)
-    assert seen == ["192.0.2.1", ""]
+    judged(Password("", ALICE, "x"), Client("s", Role.SUBMISSION, "192.0.2.7", 0, False), by)
+    judged(Password("", ALICE, "x"), Client("s", Role.SUBMISSION, "unknown", 0, False, is_address_shared=True), by)
+    assert seen == ["192.0.2.1", "", "192.0.2.7", ""]

@@ -14,6 +14,7 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -238,9 +239,21 @@ def test_anybodys_checker_serves() -> None:
     assert outcome_of(make_portal([checker])) == ALICE
 
 
-@pytest.mark.parametrize("avatar_id", [b"alice", "", (), b"\xff@example.org"])
-def test_an_avatar_id_that_is_no_address_gets_nobody_in(avatar_id: Any) -> None:
-    assert outcome_of(make_portal([OthersChecker(lambda: avatar_id)])) is None
+@pytest.mark.parametrize(
+    "avatar_id", [b"alice", "", "postmaster", b"\xff@example.org", "a@example.org\r\nb", "x" * 999]
+)
+def test_an_avatar_id_that_is_no_address_is_the_checkers_fault(avatar_id: Any) -> None:
+    with capturedLogs() as logs:
+        failure = outcome_of(make_portal([OthersChecker(lambda: avatar_id)]))
+    assert isinstance(failure.value, TemporaryFault)
+    assert failure.value.reply.code == 454
+    [line] = [formatEvent(one) for one in logs]
+    assert line.startswith(f"the checker of logins calls one {repr(avatar_id)[:100]}")
+    assert line.isprintable()
+
+
+def test_nobody_logs_in_anonymously() -> None:
+    assert outcome_of(make_portal([OthersChecker(lambda: ())])) is None
 
 
 def test_a_checker_in_trouble_is_no_refusal() -> None:
@@ -255,4 +268,4 @@ def test_the_realm_has_logins_alone() -> None:
     with pytest.raises(NotImplementedError):
         LoginRealm().requestAvatar(b"alice@example.org", None)
     with pytest.raises(UnauthorizedLogin):
-        LoginRealm().requestAvatar(b"alice", None, ILogin)
+        LoginRealm().requestAvatar((), None, ILogin)

@@ -263,6 +263,25 @@ def test_a_login_that_cannot_be_judged_is_no_failure() -> None:
     assert log_in(listener, "192.0.2.1", "secret") == "235"
 
 
+def test_a_login_that_nobody_answers_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = Listener(lockout=LockoutSettings(1, 1, 1, 60.0, 3600.0))
+
+    async def hang(claim: LoginClaim, client: Client) -> str | None:
+        await Deferred()
+        return None
+
+    monkeypatch.setattr(listener, "judge", hang)
+    session = ReceiveSession(listener.factory, Client("s1", Role.SUBMISSION, "192.0.2.1", 1024, False))
+    reaction = session.react(Credentials("PLAIN", Password("", "alice@example.org", "secret")))
+    assert isinstance(reaction, Coroutine)
+    found: list[Reply] = []
+    answer = Deferred.fromCoroutine(reaction).addCallback(found.append)
+    answer.cancel()
+    assert [(reply.code, reply.status) for reply in found] == [(454, "4.7.0")]
+    monkeypatch.undo()
+    assert log_in(listener, "192.0.2.1", "secret") == "235"
+
+
 def test_the_rate_of_messages_of_a_login_is_for_trusted_clients_too() -> None:
     listener = Listener(messages_per_login=Rate(1, 60.0), trusted_clients=["192.0.2.0/24"])
     client = Client("s1", Role.SUBMISSION, "192.0.2.1", 1, False, login="alice@example.org", is_trusted=True)
