@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import MxRecord
 from mailgw.mail.reply import Reply
+from mailgw.net.datagrams import listen_quietly
 
 UDP_SECONDS = 3.0
 TCP_SECONDS = 5.0
@@ -59,7 +60,8 @@ class Answer:
 
 class StubResolver:
     """``mail.ports.Resolver``.  ``servers`` as ``"127.0.0.1:53"`` or ``"[::1]:53"``; () means those of
-    ``resolv_conf``, read again when it changes.  Names in the file ``hosts`` are taken from there."""
+    ``resolv_conf``, read again when it changes.  Names in the file ``hosts`` are taken from there.  ``listen`` opens a
+    UDP socket."""
 
     def __init__(
         self,
@@ -67,8 +69,10 @@ class StubResolver:
         reactor: Any,  # IReactorUDP, IReactorTCP and IReactorTime at once; no such type exists
         hosts: str = "/etc/hosts",
         resolv_conf: str = "/etc/resolv.conf",
+        listen: Callable[[Any, DatagramProtocol, str], Any] = listen_quietly,
     ) -> None:
         self._reactor = reactor
+        self._listen = listen
         self._given = tuple(map(_address_and_port, servers))
         self._resolv_conf = _LinesOf(resolv_conf, reactor)
         self._hosts = _LinesOf(hosts, reactor)
@@ -207,7 +211,7 @@ class StubResolver:
     async def _over_udp(self, server: tuple[str, int], name: str, kind: int, opt: bytes) -> dns.Message:
         question = _Question.about(name, kind, opt)
         exchange = _Datagrams(question, server)
-        port = self._reactor.listenUDP(0, exchange, interface="::" if ":" in server[0] else "")
+        port = self._listen(self._reactor, exchange, "::" if ":" in server[0] else "")
         limit = self._reactor.callLater(UDP_SECONDS, exchange.time_is_up)
         try:
             return await exchange.answer

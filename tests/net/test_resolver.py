@@ -109,7 +109,9 @@ def net() -> DnsNet:
 
 
 def resolver(net: DnsNet, *servers: str, hosts: str = "/none", resolv_conf: str = "/none") -> StubResolver:
-    return StubResolver(servers, net, hosts, resolv_conf)
+    return StubResolver(
+        servers, net, hosts, resolv_conf, lambda net, protocol, interface: net.listenUDP(0, protocol, interface)
+    )
 
 
 ONE = "192.0.2.53:53"
