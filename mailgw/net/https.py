@@ -1,6 +1,7 @@
 """HTTPS to a server that is named in the configuration: certificates are verified, answers and time are bounded.
 
-RFC 9110 as Twisted's Agent does it.  Redirects are not followed: they would take our credentials elsewhere.
+RFC 9110 and RFC 9112 as Twisted's Agent does it.  Redirects are not followed: they would take our
+credentials elsewhere.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, TLSVersion, optionsForClientTLS, platformTrust, trustRootFromCertificates
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
@@ -99,11 +101,19 @@ class Https:
 def kept_connections(reactor: Any, ca_file: str | None, limit_seconds: float) -> tuple[Agent, HTTPConnectionPool]:
     """An agent, and its pool, whose ``closeCachedConnections`` is to be called at the end.  ``ValueError`` where
     ``ca_file`` cannot be used."""
-    pool = HTTPConnectionPool(reactor)  # type: ignore[no-untyped-call]
+    pool = _QuietPool(reactor)  # type: ignore[no-untyped-call]
     pool.retryAutomatically = True  # of idempotent requests alone, which a POST is not
     https = VerifiedHttps(ca_file)
     agent = Agent(reactor, https, connectTimeout=limit_seconds, pool=pool)  # type: ignore[no-untyped-call]
     return agent, pool
+
+
+class _QuietFactory(HTTPConnectionPool._factory):  # type: ignore[misc, valid-type] # Twisted has no types there
+    noisy = False  # else two lines in the log for each connection
+
+
+class _QuietPool(HTTPConnectionPool):
+    _factory = _QuietFactory
 
 
 @implementer(IBodyProducer)
@@ -145,7 +155,8 @@ class _Body(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.whole.called:
             return
-        if isinstance(reason.value, ResponseDone):
+        # RFC 9112 s6.3: without a length the end of the connection ends it, and whoever asked sees whether it is whole.
+        if isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
             self.whole.callback(b"".join(self._found))
         else:
             self.whole.errback(reason)

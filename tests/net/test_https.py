@@ -9,11 +9,13 @@ from twisted.internet import ssl
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import capturedLogs
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport, connect
 from twisted.web.client import Agent, ResponseDone
+from twisted.web.http import PotentialDataLoss
 from zope.interface.verify import verifyObject
 
 from mailgw.config.values import https_url
@@ -114,6 +116,16 @@ def test_it_is_cut_off() -> None:
     assert bench.fault() == "https://a.example/x: reset"
 
 
+@pytest.mark.parametrize("code", [200, 500])
+def test_an_answer_that_the_end_of_the_connection_ends(code: int) -> None:
+    bench = Bench()
+    bench.response.code = code
+    bench.agent.answer.callback(bench.response)
+    bench.response.body.dataReceived(b"{}")
+    bench.response.body.connectionLost(Failure(PotentialDataLoss()))
+    assert bench.found == [HttpAnswer(code, b"{}")]
+
+
 def test_it_is_not_there() -> None:
     bench = Bench()
     bench.agent.answer.errback(Failure(OSError("no route")))
@@ -175,6 +187,17 @@ def test_an_agent_of_our_own() -> None:
     assert isinstance(agent, Agent)
     assert verifyObject(IAgent, agent)
     pool.closeCachedConnections()
+
+
+def test_its_connections_are_none_of_the_log_s_business() -> None:
+    reactor = MemoryReactorClock()
+    agent, _ = kept_connections(reactor, None, 10.0)
+    with capturedLogs() as logged:
+        agent.request(b"POST", b"http://192.0.2.1/").addErrback(lambda _: None)  # type: ignore[unused-awaitable]
+        factory = reactor.tcpClients[0][2]
+        factory.doStart()
+        factory.doStop()
+    assert logged == []
 
 
 @pytest.mark.parametrize(("url", "is_good"), [
