@@ -11,6 +11,7 @@ Rules:
     Bodies are searched for boundaries in chunks, never line by line.
     What is broken is read as far as it goes: a multipart without its last boundary ends with what holds it, one
     without a boundary at all is a leaf.  Beyond a limit the rest is not looked into, and ``fault`` says so.
+    Whatever a field holds, it is read in time that grows with its length alone.
 """
 
 import re
@@ -23,6 +24,8 @@ MAX_PARTS: Final = 2_000  # more is nobody's letter, and each costs time and mem
 MAX_HEADER_OCTETS: Final = 1 << 20  # of one part; what receives mail sets a narrower limit for whole messages
 # RFC 2046 s5.1.1: boundary := 0*69<bchars> bcharsnospace; longer ones are in use (Postfix reads 2048).
 _MAX_BOUNDARY: Final = 900
+# Content-Type or Content-Transfer-Encoding; the longest in use have a few hundred, for names of files.
+MAX_FIELD_OCTETS: Final = 1 << 14
 _MAX_LINE: Final = 998  # RFC 5321 s4.5.3.1.6; a line that is longer is no boundary, whatever padding it has
 
 # Encodings that are none (RFC 2045 s6.2): the body stands as it is.
@@ -32,9 +35,11 @@ _FIELD = rb"(?:\A|(?<=\r\n))%s[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)"
 _CONTENT_TYPE = re.compile(_FIELD % rb"content-type", re.IGNORECASE)
 _ENCODING = re.compile(_FIELD % rb"content-transfer-encoding", re.IGNORECASE)
 _MIME_VERSION = re.compile(_FIELD % rb"mime-version", re.IGNORECASE)
-_COMMENT = re.compile(rb'("(?:[^"\\]|\\.)*")|\([^()]*\)')
+# Nothing here backs up: a quoted string that is never closed goes to the end of the field, and is read once.
+_OUTSIDE = re.compile(rb'[^"(]++|"(?:[^"\\]|\\.?)*+"?|\(', re.DOTALL)
+_IN_COMMENT = re.compile(rb"(?:[^\\()]|\\.?)++|[()]", re.DOTALL)
 _TYPE = re.compile(rb"[ \t]*([^ \t/;]+)[ \t]*/[ \t]*([^ \t;]+)")
-_PARAMETER = re.compile(rb';[ \t]*([^ \t=;]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^ \t;"]*))')
+_PARAMETER = re.compile(rb';[ \t]*([^ \t=;]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*+)"|([^ \t;"]*))')
 
 
 @attrs.frozen
@@ -44,7 +49,9 @@ class Part:
     ``media_type`` as ``"text/plain"``, the default where it is not said; ``encoding`` in lower case, ``"7bit"`` where
     it is not said.  ``is_leaf``: a body follows, and no further part in it.  ``is_message``: the whole content, or
     a message/rfc822 in it, not a body part.  ``is_typed``: MIME fields say what it is; ``has_version``: it has
-    MIME-Version.  ``is_signed``: it stands in a multipart/signed or multipart/encrypted.
+    MIME-Version.  ``is_signed``: it stands in a multipart/signed or multipart/encrypted.  ``messages``: the messages
+    that it stands in, the outermost first, each by the number of its own part (the content is 0), and itself where
+    it is one.  ``fault`` says why its type and encoding are no more than a guess, or is None.
     """
 
     header: bytes
@@ -55,6 +62,8 @@ class Part:
     is_typed: bool
     has_version: bool
     is_signed: bool
+    messages: tuple[int, ...]
+    fault: str | None
 
 
 @attrs.frozen
@@ -79,6 +88,7 @@ class _Multipart:
     boundary: bytes
     child_type: str
     is_signed: bool
+    messages: tuple[int, ...]
 
 
 class MimeReader:
@@ -98,6 +108,7 @@ class MimeReader:
         self._is_message = True
         self._type = "text/plain"  # of the next part, where it does not say
         self._is_signed = False  # of the message or part that is being read
+        self._messages: tuple[int, ...] = ()  # that it stands in
         self._pieces: list[Piece] = []
 
     def feed(self, octets: bytes) -> list[Piece]:
@@ -155,14 +166,16 @@ class MimeReader:
             line = edge + 2
 
     def _begin(self, header: bytes) -> None:
+        if self._is_message:
+            self._messages = (*self._messages, self._parts)
         self._parts += 1
-        found = _CONTENT_TYPE.search(header)
-        media_type, boundary = _type_of(found[1]) if found else ("", b"")
+        type_field, type_fault = _only(_CONTENT_TYPE, header, "Content-Type")
+        encoding_field, encoding_fault = _only(_ENCODING, header, "Content-Transfer-Encoding")
+        media_type, boundary = _type_of(type_field) if type_field is not None else ("", b"")
         media_type = media_type or self._type
-        encoding_field = _ENCODING.search(header)
         encoding = "7bit"
-        if encoding_field:
-            encoding = _without_comments(encoding_field[1]).strip().lower().decode("ascii", "replace") or "7bit"
+        if encoding_field is not None:
+            encoding = _without_comments(encoding_field).strip().lower().decode("ascii", "replace") or "7bit"
         kind = media_type.partition("/")[0]
         is_multipart = kind == "multipart" and 0 < len(boundary) <= _MAX_BOUNDARY
         # Its encoding says nothing of its parts, and none but the identity is allowed (RFC 2045 s6.4).
@@ -171,7 +184,8 @@ class MimeReader:
         self._pieces.append(
             Part(
                 header, media_type, encoding, not is_multipart and not is_message, self._is_message,
-                found is not None or encoding_field is not None, _MIME_VERSION.search(header) is not None, signed,
+                type_field is not None or encoding_field is not None, _MIME_VERSION.search(header) is not None, signed,
+                self._messages, type_fault or encoding_fault,
             )
         )
         if is_multipart:
@@ -179,7 +193,7 @@ class MimeReader:
             # RFC 1847 s2.1, s2.2: what is in there is not to be changed on the way
             signed = signed or media_type in ("multipart/signed", "multipart/encrypted")
             self._levels[boundary] = len(self._open)
-            self._open.append(_Multipart(boundary, digest, signed))
+            self._open.append(_Multipart(boundary, digest, signed, self._messages))
         self._is_message = is_message
         self._type = "text/plain"
         self._in_header = is_message
@@ -264,6 +278,7 @@ class MimeReader:
         self._is_message = False
         self._type = multipart.child_type
         self._is_signed = multipart.is_signed
+        self._messages = multipart.messages
 
 
 def _type_of(field: bytes) -> tuple[str, bytes]:
@@ -281,5 +296,35 @@ def _type_of(field: bytes) -> tuple[str, bytes]:
     return f"{found[1].decode('latin-1')}/{found[2].decode('latin-1')}".lower(), boundary.rstrip(b" \t")
 
 
+def _only(field: re.Pattern[bytes], header: bytes, name: str) -> tuple[bytes | None, str | None]:
+    """The field's value, the first one's where there are two, None where there is none; and what is wrong with it."""
+    found = field.search(header)
+    if found is None:
+        return None, None
+    if len(found[1]) > MAX_FIELD_OCTETS:
+        return b"", f"A {name} in it has more than {MAX_FIELD_OCTETS} octets"
+    # Of two, each reader takes the one that it likes.
+    return found[1], f"A part of it has two {name} fields" if field.search(header, found.end()) else None
+
+
 def _without_comments(field: bytes) -> bytes:
-    return _COMMENT.sub(lambda match: match[1] or b" ", field.replace(b"\r\n", b""))
+    """Unfolded, with a space for each comment (RFC 5322 s3.2.2): they may be nested, and hold no quoted strings."""
+    field = field.replace(b"\r\n", b"")
+    if b"(" not in field:
+        return field
+    kept: list[bytes] = []
+    at = depth = 0
+    while at < len(field):
+        found = (_IN_COMMENT if depth else _OUTSIDE).match(field, at)
+        assert found is not None
+        at = found.end()
+        word = found[0]
+        if word == b"(":
+            depth += 1
+        elif not depth:
+            kept.append(word)
+        elif word == b")":
+            depth -= 1
+            if not depth:
+                kept.append(b" ")
+    return b"".join(kept)

@@ -10,8 +10,9 @@ Rules:
     hop's.  Everything else stays octet for octet as it was.
     Text becomes quoted-printable, or base64 where that is shorter or where the text has a bare CR or LF or a NUL.
     What cannot be converted without a guess or damage is not: header fields and what stands between parts, signed
-    and encrypted parts, parts whose encoding is already another one or whose type forbids one, and whatever is
-    beyond ``wire.mime``'s limits.  The message is then returned (5.6.3).
+    and encrypted parts, parts whose encoding is already another one or whose type forbids one, content in which a
+    type or an encoding is said twice, and whatever is beyond ``wire.mime``'s limits.  The message is then returned
+    (5.6.3).
 The content is read twice, by a ``Survey`` first and by a ``Rewriter`` then, in chunks: neither keeps more of it than
 a header or a line, and what comes out does not depend on how it was split.
 """
@@ -55,10 +56,12 @@ class Coding(enum.Enum):
 
 @attrs.frozen
 class Plan:
-    """What becomes of each part, in order, for a hop that takes ``to``."""
+    """What becomes of each part, in order, for a hop that takes ``to``; ``unversioned`` are the numbers of those that
+    get a MIME-Version, since they are messages that had none and have an encoding in them now."""
 
     to: BodyType
     codings: tuple[Coding, ...]
+    unversioned: frozenset[int]
 
 
 @attrs.frozen
@@ -75,6 +78,8 @@ class Survey:
         self._to = to
         self._reader = MimeReader()
         self._codings: list[Coding] = []
+        self._versions: list[bool] = []  # of each part, whether it has MIME-Version
+        self._unversioned: set[int] = set()
         self._leaf: tuple[Part, _Facts] | None = None
         self._fault: str | None = None
 
@@ -86,7 +91,9 @@ class Survey:
         if self._fault is None:
             self._look(self._reader.end())
             self._end_leaf()
-        return Plan(self._to, tuple(self._codings)) if self._fault is None else Unfit(self._fault)
+        if self._fault is not None:
+            return Unfit(self._fault)
+        return Plan(self._to, tuple(self._codings), frozenset(self._unversioned))
 
     def _look(self, pieces: list[Piece]) -> None:
         self._fault = self._reader.fault
@@ -103,7 +110,12 @@ class Survey:
                         self._fault = "It has octets between its parts that the next hop does not take"
                 case Part(header):
                     self._end_leaf()
-                    if self._is_too_much(header):
+                    self._versions.append(piece.has_version)
+                    if self._fault is not None:
+                        pass
+                    elif piece.fault is not None:
+                        self._fault = piece.fault
+                    elif self._is_too_much(header):
                         self._fault = "A header field in it has octets that the next hop does not take"
                     elif piece.is_leaf:
                         self._leaf = piece, _Facts()
@@ -127,6 +139,8 @@ class Survey:
             self._fault = f"A part of it that may have no encoding would need one ({part.media_type[:80]})"
         else:
             self._codings.append(facts.best_coding(part.media_type.startswith("text/")))
+            # RFC 2045 s4: without it, nobody has to read the encoding.
+            self._unversioned.update(number for number in part.messages if not self._versions[number])
 
 
 def _relabelled(part: Part, to: BodyType) -> Coding:
@@ -183,7 +197,8 @@ class Rewriter:
 
     def __init__(self, plan: Plan) -> None:
         self._label = b"8bit" if plan.to is BodyType.EIGHT_BIT else b"7bit"
-        self._codings: Iterator[Coding] = iter(plan.codings)
+        self._codings: Iterator[tuple[int, Coding]] = enumerate(plan.codings)
+        self._unversioned = plan.unversioned
         self._reader = MimeReader()
         self._encoder: _QuotedPrintable | _Base64 | None = None
 
@@ -215,44 +230,48 @@ class Rewriter:
         return encoder.end() if encoder is not None else b""
 
     def _header(self, part: Part) -> bytes:
-        match next(self._codings):
+        number, coding = next(self._codings)
+        missing = [b"MIME-Version: 1.0\r\n"] if number in self._unversioned else []
+        match coding:
             case Coding.KEPT:
-                return part.header
+                return _with_fields(part.header, missing)
             case Coding.RELABELLED:
-                return _with_encoding(part.header, self._label, [])
+                return _with_encoding(part.header, self._label, missing)
             case Coding.QUOTED_PRINTABLE:
                 self._encoder = _QuotedPrintable()
-                return _with_encoding(part.header, b"quoted-printable", _missing_fields(part))
+                return _with_encoding(part.header, b"quoted-printable", missing + _missing_type(part))
             case Coding.BASE64:
                 self._encoder = _Base64()
-                return _with_encoding(part.header, b"base64", _missing_fields(part))
+                return _with_encoding(part.header, b"base64", missing + _missing_type(part))
 
 
-def _missing_fields(part: Part) -> list[bytes]:
-    """What makes MIME of a message that has an encoding now."""
-    fields = []
-    if part.is_message and not part.has_version:
-        fields.append(b"MIME-Version: 1.0\r\n")
-        if not part.is_typed:
-            # RFC 1428 s3: nobody said which charset it is
-            fields.append(b"Content-Type: text/plain; charset=unknown-8bit\r\n")
-    return fields
+def _missing_type(part: Part) -> list[bytes]:
+    """What makes MIME of a message that has an encoding now, behind the version."""
+    if not part.is_message or part.has_version or part.is_typed:
+        return []
+    # RFC 1428 s3: nobody said which charset it is
+    return [b"Content-Type: text/plain; charset=unknown-8bit\r\n"]
 
 
 def _with_encoding(header: bytes, encoding: bytes, missing: list[bytes]) -> bytes:
-    """The header with that Content-Transfer-Encoding alone, where the first one stood, or last of the fields."""
+    """The header with that Content-Transfer-Encoding, where there was one, or last of the fields."""
     field = b"Content-Transfer-Encoding: " + encoding + b"\r\n"
     found = _ENCODING_FIELD.search(header)
     before, behind = header, b""
     if found is not None:
-        before, behind = header[:found.start()] + field, _ENCODING_FIELD.sub(b"", header[found.end():])
+        before, behind = header[:found.start()] + field, header[found.end():]
         field = b""
-    if missing or field:
-        # The empty line, where there is one, stays the last.
-        whole = before + behind
-        cut = len(whole) - 2 if whole == b"\r\n" or whole.endswith(b"\r\n\r\n") else len(whole)
-        return whole[:cut] + b"".join(missing) + field + whole[cut:]
-    return before + behind
+    return _with_fields(before + behind, [*missing, field])
+
+
+def _with_fields(header: bytes, fields: list[bytes]) -> bytes:
+    """The header with those fields as its last."""
+    added = b"".join(fields)
+    if not added:
+        return header
+    # The empty line, where there is one, stays the last.
+    cut = len(header) - 2 if header == b"\r\n" or header.endswith(b"\r\n\r\n") else len(header)
+    return header[:cut] + added + header[cut:]
 
 
 class _QuotedPrintable:

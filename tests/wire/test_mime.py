@@ -1,6 +1,7 @@
 """The structure of MIME content in a stream."""
 
 import itertools
+import time
 
 import pytest
 from hypothesis import given
@@ -162,3 +163,46 @@ def test_the_pieces_are_the_content_however_it_is_split(content: bytes, cuts: li
     assert b"".join(octets for _, octets in whole) == content
     bodies = [piece.octets for piece in pieces if not isinstance(piece, Part)]
     assert not any(a.endswith(b"\r") and b.startswith(b"\n") for a, b in itertools.pairwise(bodies))
+
+
+# --- hostile fields ----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("value", [
+    b'\\"', b'"', b'"\\"', b"(", b"()", b"((", b"(\\", b"\\", b'("', b";a", b';a="', b';a="\\', b';a=\\"', b";a=", b" ",
+    b"\t;", b"a/", b"a ", b"=", b"\r\n ", b'\r\n "\\', b"\\\\\"",
+])  # fmt: skip
+@pytest.mark.parametrize("before", [b"", b'text/plain; a="', b"text/plain (", b"a/b; c=d"])
+@pytest.mark.parametrize("name", [b"Content-Type: ", b"Content-Transfer-Encoding: "])
+def test_a_field_is_read_in_time_that_grows_with_its_length(name: bytes, before: bytes, value: bytes) -> None:
+    # Squares of the length took 27 seconds for 80 kB, and a third of one for the most that is looked at now.
+    most = mime.MAX_FIELD_OCTETS - len(before) - 2
+    for end in (b"", b"\\"):
+        header = name + before + value * (most // len(value)) + end + b"\r\n\r\n"
+        started = time.process_time()
+        parts = read([header + b"x\r\n"])
+        assert time.process_time() - started < 0.2
+        assert isinstance(parts[0], Part)
+
+
+@pytest.mark.parametrize("name", ["Content-Type", "Content-Transfer-Encoding"])
+def test_a_field_that_is_too_long_is_not_read(name: str) -> None:
+    for more, fault in ((0, None), (1, f"A {name} in it has more than {mime.MAX_FIELD_OCTETS} octets")):
+        field = b" x/y;" + b"z" * (mime.MAX_FIELD_OCTETS - 5 + more)
+        found, *_ = read([name.encode() + b":" + field + b"\r\n\r\nbody\r\n"])
+        assert isinstance(found, Part)
+        assert found.fault == fault
+        assert (found.media_type, found.encoding) == ("text/plain", "7bit") or not more
+
+
+@pytest.mark.parametrize(("value", "media_type", "boundary"), [
+    (b"multipart/mixed (a (b) \\) \"c); boundary=d", "multipart/mixed", b"d"),
+    (b'multipart/mixed; boundary="d(e)"(f)', "multipart/mixed", b"d(e)"),
+    (b'multipart/mixed; boundary="d\\"(e)"', "multipart/mixed", b'd"(e)'),
+    (b"multipart/mixed (a; boundary=d", "multipart/mixed", b""),
+    (b"multipart/mixed; boundary=d)", "multipart/mixed", b"d)"),
+])  # fmt: skip
+def test_comments(value: bytes, media_type: str, boundary: bytes) -> None:
+    pieces = read([b"Content-Type: " + value + b"\r\n\r\n--" + boundary + b"\r\n\r\nx\r\n"])
+    assert isinstance(pieces[0], Part)
+    assert pieces[0].media_type == media_type
+    assert any(isinstance(piece, Between) for piece in pieces) == bool(boundary)

@@ -91,10 +91,35 @@ def test_text_without_mime_says_that_its_charset_is_unknown() -> None:
     )
 
 
-def test_one_encoding_field_is_left() -> None:
-    fields = b"Content-Transfer-Encoding: 8bit\r\nA: b\r\nContent-Transfer-Encoding: 7bit\r\nMIME-Version: 1.0\r\n"
-    assert reencoded(fields + b"\r\n\xe9 and so on\r\n", SEVEN) == (
-        b"Content-Transfer-Encoding: quoted-printable\r\nA: b\r\nMIME-Version: 1.0\r\n\r\n=E9 and so on\r\n"
+@pytest.mark.parametrize("name", ["Content-Transfer-Encoding", "Content-Type"])
+def test_what_is_said_twice_is_not_guessed(name: str) -> None:
+    fields = f"{name}: 8bit\r\nA: b\r\n{name.lower()} : 7bit\r\nMIME-Version: 1.0\r\n".encode()
+    assert unfit(fields + b"\r\n\xe9 and so on\r\n") == f"A part of it has two {name} fields"
+    assert unfit(MULTIPART + part(fields, b"x") + part(b"", b"\xe9") + b"--o--\r\n") == (
+        f"A part of it has two {name} fields"
+    )
+
+
+def test_every_message_around_what_is_encoded_gets_a_version() -> None:
+    outer = b"Content-Type: multipart/mixed; boundary=o\r\n"
+    plain = b"Content-Type: multipart/mixed; boundary=i\r\n"
+    letter = b"MIME-Version: 1.0\r\nContent-Type: text/plain\r\n"
+    inner = b"--i\r\nContent-Type: message/rfc822\r\n\r\n" + letter + b"%s\r\n%s\r\n--i--\r\n"
+    version, label = b"MIME-Version: 1.0\r\n", b"Content-Transfer-Encoding: quoted-printable\r\n"
+
+    def content(version: bytes, label: bytes, text: bytes) -> bytes:
+        return (
+            outer + version + b"\r\n" + part(b"", b"ASCII")
+            + part(b"Content-Type: message/rfc822\r\n", b"Subject: x\r\n\r\nASCII")
+            + part(b"Content-Type: message/rfc822\r\n", plain + version + b"\r\n" + inner % (label, text))
+            + b"--o--\r\n"
+        )
+
+    assert reencoded(content(b"", b"", b"\xe9 and so on"), SEVEN) == content(version, label, b"=E9 and so on")
+    assert reencoded(content(b"", b"", b"e and so on"), SEVEN) == content(b"", b"", b"e and so on")
+    lowered, end = b"Content-Transfer-Encoding: %s\r\n" + outer, b"--o--\r\n"
+    assert reencoded(lowered % b"8bit" + b"\r\n" + part(b"", b"\xe9 and so on") + end, SEVEN) == (
+        lowered % b"7bit" + version + b"\r\n" + part(label, b"=E9 and so on") + end
     )
 
 
