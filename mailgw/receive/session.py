@@ -36,6 +36,7 @@ from mailgw.wire.smtp_server import (
     Expelled,
     Hello,
     KeysOf,
+    LoggedIn,
     Mail,
     Quit,
     Rcpt,
@@ -68,6 +69,7 @@ class Session:
         self.is_committing = False
         self.is_leaving = False
         self.standing = Standing(factory.counters)
+        self._login: fact.LoggedIn | None = None  # as whom the client logs in, of which it is to be told
         self._look_up = LookUp(factory.reverse_names, factory.tasks)
         self._factory = factory
 
@@ -99,6 +101,9 @@ class Session:
                 return self._on_credentials(event)
             case Xclient():
                 return take_over(self, self._factory, event)
+            case LoggedIn():
+                self._log_in()
+                return None
             case Reset():
                 self.drop_transaction()
                 return None
@@ -184,7 +189,8 @@ class Session:
             reply = await self._check_credentials(offered)
             is_right = True if reply.is_positive else False if reply.is_permanent else None
         finally:
-            locks = await self.standing.login_ends(client, login, is_right, self.client.login)
+            account = self._login.login if is_right and self._login is not None else None
+            locks = await self.standing.login_ends(client, login, is_right, account)
         for lock in locks:
             self._factory.note(fact.LockedOut(client.session_id, client.address, lock.by, lock.key, lock.seconds))
         return reply
@@ -203,9 +209,14 @@ class Session:
                 fact.LoginFailed(client.session_id, client.address, claim.login[:256], offered.mechanism)
             )
             return smtp_replies.LOGIN_FAILED
-        self.client = attrs.evolve(self.client, login=login)
-        self._factory.note(fact.LoggedIn(client.session_id, client.address, login, offered.mechanism))
+        self._login = fact.LoggedIn(client.session_id, client.address, login, offered.mechanism)
         return smtp_replies.LOGGED_IN
+
+    def _log_in(self) -> None:
+        """The client was told so; before, it may not believe that we are who we are, and cancel."""
+        assert self._login is not None
+        self.client = attrs.evolve(self.client, login=self._login.login)
+        self._factory.note(self._login)
 
     def _on_mail(self, mail: Mail) -> Reaction:
         if self.is_leaving:

@@ -78,11 +78,16 @@ class KeysOf:
 
 @attrs.frozen
 class Credentials:
-    """Owed: ``answer`` with 235, or 535 or a 4yz.  After a 235 the client counts as logged in once it was told so,
-    which takes one more line of it where the mechanism has a last word."""
+    """Owed: ``answer`` with 235, or 535 or a 4yz.  After a 235 the client counts as logged in once it was told so
+    (``LoggedIn``), which takes one more line of it where the mechanism has a last word."""
 
     mechanism: str
     claim: LoginClaim
+
+
+@attrs.frozen
+class LoggedIn:
+    """The client was told that it is logged in, by the ``Credentials`` before.  Nothing is owed."""
 
 
 @attrs.frozen
@@ -173,7 +178,7 @@ class Expelled:
 Owed = Hello | StartTls | KeysOf | Credentials | Xclient | Mail | Rcpt | Data | ContentEnd
 """The events that want an answer."""
 
-Event = Owed | Content | Reset | Quit | Expelled
+Event = Owed | LoggedIn | Content | Reset | Quit | Expelled
 
 
 class Signal(enum.Enum):

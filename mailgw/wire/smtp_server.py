@@ -31,6 +31,7 @@ from mailgw.wire.smtp_events import (
     Expelled,
     Hello,
     KeysOf,
+    LoggedIn,
     Mail,
     Owed,
     Quit,
@@ -47,7 +48,8 @@ from mailgw.wire.xclient import Front
 
 __all__ = [
     "NEED_DATA", "PAUSED", "Awaiting", "Content", "ContentEnd", "Credentials", "Data", "Dialog", "DialogSettings",
-    "Event", "Expelled", "Hello", "KeysOf", "Mail", "Owed", "Quit", "Rcpt", "Reset", "Signal", "StartTls", "Xclient",
+    "Event", "Expelled", "Hello", "KeysOf", "LoggedIn", "Mail", "Owed", "Quit", "Rcpt", "Reset", "Signal", "StartTls",
+    "Xclient",
 ]
 
 
@@ -95,7 +97,7 @@ class Dialog(Transactions):
                 return PAUSED
             match self.awaiting:
                 case Awaiting.COMMAND:
-                    event = self._next_command()
+                    event = self._next_command() if self._last is None else self._take_last()
                 case Awaiting.CONTENT | Awaiting.CONTENT_START:
                     event = self._next_content()
                 case Awaiting.CREDENTIALS:
@@ -103,11 +105,15 @@ class Dialog(Transactions):
                 case Awaiting.ANSWER | Awaiting.HANDSHAKE | Awaiting.PENALTY:
                     return PAUSED
                 case Awaiting.NOTHING:
-                    event, self._last = self._last or NEED_DATA, None
+                    event = self._take_last() or NEED_DATA
                 case _:
                     assert_never(self.awaiting)
             if event is not None:
                 return event
+
+    def _take_last(self) -> Event | None:
+        last, self._last = self._last, None
+        return last
 
     def accept_hello(self, now: float) -> None:
         """Answer ``Hello`` with our name and, if extended, the extensions.
@@ -338,7 +344,7 @@ class Dialog(Transactions):
             return self._refuse(step)
         self._say(step)
         self._line_octets = self._line_limit()
-        return None
+        return LoggedIn()
 
     def _may_log_in(self) -> bool:
         return self._login_required and self._tls and self._introduced and not self._login.is_done

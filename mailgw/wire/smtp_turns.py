@@ -46,7 +46,7 @@ class Turns:
         self._output: list[bytes] = []
         self._output_octets = 0
         self._owed: type[Owed] | None = None
-        self._last: Event | None = None  # how an answer of ours ended the session
+        self._last: Event | None = None  # what an answer of ours led to: a login, or the session's end
         self._greeted = False
         self._turned_away = False  # by a 554 greeting
         self._conduct = Conduct(settings)

@@ -16,8 +16,8 @@ from mailgw.policy.limits import Rate
 from mailgw.policy.lockout import LockoutSettings
 from mailgw.receive.factory import TURNED_AWAY_AT_ONCE
 from mailgw.receive.session import Session as ReceiveSession
-from mailgw.wire.sasl import Certificate, LoginClaim, Password, Token
-from mailgw.wire.smtp_server import Credentials
+from mailgw.wire.sasl import Certificate, LoginClaim, Password, Proof, Token
+from mailgw.wire.smtp_server import Credentials, LoggedIn
 from tests.driving import result_of
 from tests.receive.listening import Listener, Session
 
@@ -280,6 +280,20 @@ def test_a_login_that_nobody_answers_is_no_failure(monkeypatch: pytest.MonkeyPat
     assert [(reply.code, reply.status) for reply in found] == [(454, "4.7.0")]
     monkeypatch.undo()
     assert log_in(listener, "192.0.2.1", "secret") == "235"
+
+
+def test_a_login_counts_once_the_client_was_told_so() -> None:
+    listener = Listener()
+    session = ReceiveSession(listener.factory, Client("s1", Role.SUBMISSION, "192.0.2.1", 1024, False))
+    proof = Proof("", "alice@example.org", True)
+    reaction = session.react(Credentials("SCRAM-SHA-256", proof))
+    assert isinstance(reaction, Coroutine)
+    assert result_of(reaction).code == 235
+    assert session.client.login is None, "it may cancel yet (RFC 5802 s3)"
+    assert listener.journal.events == []
+    assert session.react(LoggedIn()) is None
+    assert session.client.login == "alice@example.org"
+    assert listener.journal.events == [fact.LoggedIn("s1", "192.0.2.1", "alice@example.org", "SCRAM-SHA-256")]
 
 
 def test_the_rate_of_messages_of_a_login_is_for_trusted_clients_too() -> None:

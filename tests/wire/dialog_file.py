@@ -58,6 +58,7 @@ from mailgw.wire.smtp_server import (
     Expelled,
     Hello,
     KeysOf,
+    LoggedIn,
     Mail,
     Quit,
     Rcpt,
@@ -139,7 +140,7 @@ def describe(event: Event) -> str:
             return f"ContentEnd{f' {fault.code} {fault.status}' if fault else ''}"
         case Expelled(reply):
             return f"Expelled {reply.code} {reply.status}"
-        case StartTls() | Data() | Reset() | Quit():
+        case StartTls() | LoggedIn() | Data() | Reset() | Quit():
             return type(event).__name__
 
 
