@@ -36,8 +36,10 @@ from mailgw.wire.smtp_server import (
     Expelled,
     Hello,
     KeysOf,
+    Limit,
     LoggedIn,
     Mail,
+    Overstepped,
     Quit,
     Rcpt,
     Reset,
@@ -104,6 +106,9 @@ class Session:
             case LoggedIn():
                 self._log_in()
                 return None
+            case Overstepped():
+                self._note_overstepped(event)
+                return None
             case Reset():
                 self.drop_transaction()
                 return None
@@ -112,10 +117,19 @@ class Session:
                 return None
             case Expelled(reply):
                 self.why = "error"
-                self.reject(Stage.CONNECT, Verdict("protocol", "", reply))
+                rule = "errors" if reply is smtp_replies.TOO_MANY_ERRORS else "protocol"
+                self.reject(Stage.CONNECT, Verdict(rule, "", reply))
                 return None
             case _:
                 assert_never(event)
+
+    def _note_overstepped(self, event: Overstepped) -> None:
+        verdict = Verdict(event.limit.value, "", event.reply)
+        if event.limit is Limit.SIZE:
+            self.reject(Stage.MAIL, verdict, event.path)
+        else:
+            assert self.transaction is not None
+            self.reject(Stage.RCPT, verdict, self.transaction.reverse_path, event.path)
 
     def look_up_name(self) -> None:
         """The client is known, and let in: ask DNS for its name, where it is a stranger.  Nothing waits for it."""

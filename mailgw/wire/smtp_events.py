@@ -48,6 +48,13 @@ class DialogSettings:
     hold_seconds: int
 
 
+class Limit(enum.Enum):
+    """Limits that the dialog keeps by itself, and the shell writes down."""
+
+    SIZE = "size"
+    RECIPIENTS = "recipients"
+
+
 # --- events: what the client did.  "Owed" ones want exactly one answer before the next event. ------------------
 
 @attrs.frozen
@@ -158,6 +165,16 @@ class ContentEnd:
 
 
 @attrs.frozen
+class Overstepped:
+    """MAIL announced more octets than we take, or a recipient came beyond our limit; ``path`` is what it named.
+    It was answered with ``reply``.  Nothing is owed."""
+
+    limit: Limit
+    path: Mailbox | None
+    reply: Reply
+
+
+@attrs.frozen
 class Reset:
     """The transaction, which was open, is dropped: RSET came, or the last chunk of a message that was refused before
     ``Data``.  It was answered.  Nothing is owed."""
@@ -178,7 +195,7 @@ class Expelled:
 Owed = Hello | StartTls | KeysOf | Credentials | Xclient | Mail | Rcpt | Data | ContentEnd
 """The events that want an answer."""
 
-Event = Owed | LoggedIn | Content | Reset | Quit | Expelled
+Event = Owed | LoggedIn | Content | Overstepped | Reset | Quit | Expelled
 
 
 class Signal(enum.Enum):

@@ -31,8 +31,10 @@ from mailgw.wire.smtp_events import (
     Expelled,
     Hello,
     KeysOf,
+    Limit,
     LoggedIn,
     Mail,
+    Overstepped,
     Owed,
     Quit,
     Rcpt,
@@ -48,8 +50,8 @@ from mailgw.wire.xclient import Front
 
 __all__ = [
     "NEED_DATA", "PAUSED", "Awaiting", "Content", "ContentEnd", "Credentials", "Data", "Dialog", "DialogSettings",
-    "Event", "Expelled", "Hello", "KeysOf", "LoggedIn", "Mail", "Owed", "Quit", "Rcpt", "Reset", "Signal", "StartTls",
-    "Xclient",
+    "Event", "Expelled", "Hello", "KeysOf", "Limit", "LoggedIn", "Mail", "Overstepped", "Owed", "Quit", "Rcpt", "Reset",
+    "Signal", "StartTls", "Xclient",
 ]
 
 

@@ -22,7 +22,9 @@ from mailgw.wire.smtp_events import (
     Data,
     DialogSettings,
     Event,
+    Limit,
     Mail,
+    Overstepped,
     Rcpt,
     Reset,
     Signal,
@@ -82,7 +84,7 @@ class Transactions(Turns):
             return self._refuse(replies.REQUIRETLS_IN_CLEAR)
         if mail.size is not None and mail.size > self._settings.message_octets:
             self._say(replies.TOO_LARGE)  # RFC 1870 s6.1
-            return None
+            return Overstepped(Limit.SIZE, mail.path, replies.TOO_LARGE)
         self._recipients = 0
         self._smtputf8 = mail.asked.smtputf8
         self._is_binary = mail.body_type is BodyType.BINARY
@@ -100,7 +102,7 @@ class Transactions(Turns):
             if self._conduct.exceed() and (expelled := self._count_error()):
                 return expelled
             self._say(replies.TOO_MANY_RECIPIENTS)  # RFC 5321 s4.5.3.1.10
-            return None
+            return Overstepped(Limit.RECIPIENTS, rcpt.path, replies.TOO_MANY_RECIPIENTS)
         return self._owe(Rcpt(rcpt.path, rcpt.parameters))
 
     def _data(self, argument: bytes) -> Event | None:

@@ -213,7 +213,7 @@ def test_who_does_not_read_his_answers_is_not_answered_further() -> None:
     write = session.transport.write
     session.transport.write = fill  # type: ignore[method-assign]
     many = 10_000
-    said = session.say(*["RCPT TO:<x@example.org>"] * many)
+    said = session.say(*["NOOP"] * many)
     assert 65536 < len(said) < 65536 + 200
     assert session.transport.paused
     answers = 0

@@ -330,6 +330,29 @@ def test_too_many_errors_end_the_session() -> None:
     assert session.transport.disconnecting
     session.lose()
     assert listener.journal.names()[-2:] == ["rejected", "disconnected"]
+    assert rejections(listener) == [("CONNECT", "errors", 421, "", "")]
+
+
+def rejections(listener: Listener) -> list[tuple[str, str, int, str, str]]:
+    return [
+        (one.stage, one.rule, one.code, one.reverse_path, one.recipient)
+        for one in listener.journal.events
+        if isinstance(one, fact.Rejected)
+    ]
+
+
+def test_a_size_and_recipients_beyond_the_limits_are_written_down() -> None:
+    listener = Listener(message_octets=100)
+    session = listener.connect()
+    session.say("EHLO c")
+    assert session.codes("MAIL FROM:<a@example.net> SIZE=101", "MAIL FROM:<> SIZE=101") == ["552", "552"]
+    assert session.codes("MAIL FROM:<a@example.net> SIZE=100") == ["250"]
+    assert session.codes(*(f"RCPT TO:<{n}@example.org>" for n in range(11))) == ["250"] * 10 + ["452"]
+    assert rejections(listener) == [
+        ("MAIL", "size", 552, "a@example.net", ""),
+        ("MAIL", "size", 552, "", ""),
+        ("RCPT", "recipients", 452, "a@example.net", "10@example.org"),
+    ]
 
 
 def test_a_stop_lets_a_message_end_and_sends_the_idle_home() -> None:

@@ -60,6 +60,7 @@ from mailgw.wire.smtp_server import (
     KeysOf,
     LoggedIn,
     Mail,
+    Overstepped,
     Quit,
     Rcpt,
     Reset,
@@ -140,6 +141,8 @@ def describe(event: Event) -> str:
             return f"ContentEnd{f' {fault.code} {fault.status}' if fault else ''}"
         case Expelled(reply):
             return f"Expelled {reply.code} {reply.status}"
+        case Overstepped(limit, path, reply):
+            return f"Overstepped {limit.value} {'<>' if path is None else path} {reply.code}"
         case StartTls() | LoggedIn() | Data() | Reset() | Quit():
             return type(event).__name__
 
