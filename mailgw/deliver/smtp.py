@@ -3,7 +3,8 @@
 Rules:
     Trouble of a session or a host (``Scope.SESSION``, ``Scope.HOST``) sends what is left to the next host; a
     verdict on the message or a recipient is the attempt's result, also a temporary one.
-    A session that was kept is tried first; where it turns out to be dead, the attempt goes on with fresh ones.
+    A session that was kept is tried first, but for binary content; where it turns out to be dead, the attempt goes on
+    with fresh ones.
     What a client asked for is ``smtp_transfer``'s; where a host cannot do it, the next one is asked.  Only where none
     can is the message returned: where one had trouble of another kind, it is tried again.
     A password leaves under TLS alone, or to the loopback.  Only TlsMode.OPPORTUNISTIC ever falls back to clear.
@@ -30,6 +31,7 @@ from mailgw.deliver.smtp_settings import Secret, SmtpSettings, TlsMode
 from mailgw.deliver.smtp_transfer import is_plain, transfer
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import BodyType
 from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome, Permanence, Scope, permanent, temporary
 from mailgw.mail.ports import Resolver, WallClock
@@ -114,7 +116,7 @@ class SmtpBackend(Service):
         try:
             if message.parameters.require_tls and not self._settings.lmtp and self._verified is None:
                 return dict.fromkeys(recipients, permanent(*NO_VERIFIED_TLS, Scope.HOST, ""))
-            session = self._pool.take(lane)
+            session = self._pool.take(lane) if message.body_type is not BodyType.BINARY else None
             if session is not None:
                 waiting = await self._send(session, lane, message, waiting, outcomes)
                 if outcomes and not is_plain(message, waiting):
@@ -144,7 +146,6 @@ class SmtpBackend(Service):
             _set_all(outcomes, waiting, targets)
             return
         connections = 0
-        needs_tls = message.parameters.require_tls and not self._settings.lmtp
         for target in targets:
             hops = await hops_of(target, self._resolver)
             if isinstance(hops, Outcome):
@@ -156,6 +157,7 @@ class SmtpBackend(Service):
                 return
             for hop in hops:
                 connections += 1
+                needs_tls = message.parameters.require_tls and not (self._settings.lmtp and hop.is_loopback)
                 if connections > CONNECTIONS_PER_ATTEMPT:
                     return
                 # As often as this serves some of them: a server may say that it takes no more in one session.
@@ -206,8 +208,9 @@ class SmtpBackend(Service):
     async def _open(self, hop: Hop, needs_tls: bool) -> Session | Outcome:
         """``needs_tls``: with a certificate that names the host, whatever the mode (RFC 8689)."""
         mode = self._settings.tls
-        if needs_tls and not hop.port:
-            return permanent(*NO_VERIFIED_TLS, Scope.HOST, str(hop))  # a Unix socket has no name to verify
+        if needs_tls and (not hop.port or self._verified is None):
+            # A Unix socket has no name to verify.
+            return permanent(*NO_VERIFIED_TLS, Scope.HOST, str(hop))
         session, fault = await self._connect(hop, mode is not TlsMode.NEVER, needs_tls)
         if fault is None:
             assert session is not None
@@ -249,7 +252,7 @@ class SmtpBackend(Service):
             ),
             implicit,
         )
-        session = Session(dialog, str(hop), handshake, implicit, self._limits, self._reactor)
+        session = Session(dialog, str(hop), handshake, implicit, self._limits, self._reactor, hop.is_loopback)
         try:
             await self._endpoint(hop).connect(_Once(session))
         except ConnectingCancelledError:

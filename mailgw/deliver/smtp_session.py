@@ -67,7 +67,7 @@ class Session(Protocol):
     no TLS.  ``on_end`` is called when an idle session ends by itself; only one that is kept, and so has it, does.
     ``messages`` counts transactions.  ``tls_failed`` says that the handshake is what broke the session,
     ``tls_is_wrong`` that this was no lost connection but TLS itself, the certificate for one; ``is_verified`` that TLS
-    is on, with a certificate that was checked and names the host.
+    is on, with a certificate that was checked and names the host; ``is_local`` that the peer is on this machine.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Session(Protocol):
         implicit: bool,
         limits: Mapping[Step, float],
         clock: IReactorTime,
+        is_local: bool,
     ) -> None:
         self.opened: Deferred[Outcome | None] = Deferred(self._opening_cancelled)
         self.hop = hop
@@ -86,6 +87,7 @@ class Session(Protocol):
         self.tls_failed = False
         self.tls_is_wrong = False
         self.is_verified = False
+        self.is_local = is_local
         self._dialog = dialog
         self._handshake = handshake
         self._implicit = implicit
@@ -110,10 +112,13 @@ class Session(Protocol):
 
     @property
     def is_spent(self) -> bool:
-        """Whether the server takes no further transaction in this session (RFC 9422 s4)."""
+        """Whether it takes no further transaction: the server said so (RFC 9422 s4), or it has carried BDAT."""
         offer = self._dialog.offer
         # Which domains were named before is not kept: where they are limited, each transaction has its own session.
-        return bool(self.messages and (offer.rcpt_domain_limit or 0 < offer.mail_limit <= self.messages))
+        return bool(
+            self.messages
+            and (offer.rcpt_domain_limit or 0 < offer.mail_limit <= self.messages or self._dialog.is_chunked)
+        )
 
     @property
     def offer(self) -> Offer:
@@ -130,6 +135,8 @@ class Session(Protocol):
         content = message.content
         refused = self._dialog.begin(message.reverse_path, recipients, content.size_octets, message.body_type, onward)
         if refused is not None:
+            if self._dialog.step is Step.OVER:
+                self._hang_up()
             return succeed(refused)
         self.messages += 1
         self._content = content

@@ -67,7 +67,8 @@ async def transfer(
         _set_all(outcomes, recipients, _unreadable(fault, session.hop))
         return
     refused = unmet(
-        offer, session.is_verified, is_final, message.reverse_path, recipients, onward, header_is_utf8, session.hop
+        offer, session.is_verified, is_final, session.is_local, message.reverse_path, recipients, onward,
+        header_is_utf8, session.hop,
     )
     for recipient, outcome in refused.items():
         outcomes.setdefault(recipient, outcome)

@@ -99,6 +99,7 @@ def unmet(
     offer: Offer,
     is_verified: bool,
     is_final: bool,
+    is_local: bool,
     reverse_path: Mailbox | None,
     recipients: Sequence[Mailbox],
     asked: Onward,
@@ -108,9 +109,10 @@ def unmet(
     """Who cannot be sent the message in this session, since it would not be treated as its client asked; and why.
 
     ``is_verified``: TLS is on, with a certificate that names the host.  ``is_final``: this is the end of the
-    message's way (LMTP).  The outcomes are permanent, with the scope HOST: another host may do better.
+    message's way (LMTP).  ``is_local``: the peer is on this machine, where nobody can listen in.  The outcomes are
+    permanent, with the scope HOST: another host may do better.
     """
-    why = _unmet_by_all(offer, is_verified, is_final, asked)
+    why = _unmet_by_all(offer, is_verified, is_final, is_local, asked)
     if why is None and not offer.smtputf8:
         # RFC 6531 s3.2: no message that needs SMTPUTF8 goes to a server that does not offer it.
         if header_is_utf8:
@@ -127,9 +129,11 @@ def unmet(
     return dict.fromkeys(recipients, permanent(*why, Scope.HOST, hop))
 
 
-def _unmet_by_all(offer: Offer, is_verified: bool, is_final: bool, asked: Onward) -> tuple[str, str] | None:
+def _unmet_by_all(
+    offer: Offer, is_verified: bool, is_final: bool, is_local: bool, asked: Onward
+) -> tuple[str, str] | None:
     mail = asked.mail
-    if mail.require_tls and not is_final:
+    if mail.require_tls and not (is_final and is_local):
         # RFC 8689 s4.2.1, the codes for a message that cannot go on
         if not is_verified:
             return NO_VERIFIED_TLS

@@ -16,7 +16,10 @@ Rules:
     A 5yz to the greeting, EHLO, STARTTLS or AUTH is not: it speaks of us, of the hour or of our configuration,
     not of the message, which its age will end.
     A reply that is not owed, or is no reply, ends the session: it is out of step.
-    So is one that was there before what it answers: behind the 354 nothing stands until content was sent.
+    So is one that was there before what it answers: behind the 354 nothing stands until content was sent, and nothing
+    stands in a session where no command is under way.
+    An answer too many may also come late.  DATA's 354 shows it; to BDAT all answers are alike, so it is used for the
+    first transaction of a session alone.
     Once the final dot or the last chunk left, the server may have taken the message: without an answer, no other
     host is tried in the same attempt (the outcome's scope is MESSAGE), since that would make a second copy likely.
 """
@@ -69,6 +72,7 @@ class ClientDialog:
         self._out: list[bytes] = []
         self._extended = True
         self._must_reset = False
+        self._has_begun = False  # a transaction
         # the transaction
         self._waiting: list[bytes] = []  # without PIPELINING: commands to come, the next one last
         self._recipients: tuple[Mailbox, ...] = ()
@@ -125,11 +129,16 @@ class ClientDialog:
         """Start a transaction with at least one recipient.
 
         None is the rule.  ``Done`` at once where the server has said that it takes no message of that size;
-        nothing is sent then, and the session stays as it is.  LocalProtocolError, likewise, where an address cannot
-        stand in a command or the server takes no such content: ``asked.utf8`` and binary content need its offer.
+        nothing is sent then, and the session stays as it is; or where the server has said something unasked, and the
+        session is over.  LocalProtocolError, and nothing has changed, where an address cannot stand in a command or the
+        server takes no such content: ``asked.utf8`` and binary content need its offer, and binary content a session in
+        which no transaction was begun.
         """
         if self.step is not Step.IDLE:
             raise LocalProtocolError(f"a transaction cannot begin while {self.step.value} is awaited")
+        if self._reader.has_more:
+            self.step = Step.OVER
+            return Done(dict.fromkeys(recipients, temporary("4.5.0", _TOO_MUCH, Scope.SESSION, self._hop)))
         offer = self.offer
         if offer.size_limit and size_octets > offer.size_limit:
             why = f"The message has {size_octets} octets, the server takes at most {offer.size_limit}"
@@ -138,6 +147,8 @@ class ClientDialog:
         is_chunked = body_type is BodyType.BINARY
         if is_chunked and not offer.chunks_binary:
             raise LocalProtocolError("binary content for a server that takes none")
+        if is_chunked and self._has_begun:
+            raise LocalProtocolError("binary content in a session that has been used")
         mail = f"MAIL FROM:<{reverse_path if reverse_path is not None else ''}>"
         if offer.size:
             mail += f" SIZE={size_octets}"
@@ -158,6 +169,7 @@ class ClientDialog:
         self._accepted = []
         self._outcomes = {}
         self._mail_refused = False
+        self._has_begun = True
         self._at = 0
         self.is_chunked = is_chunked
         self.step = Step.RESET if self._must_reset else Step.MAIL
@@ -236,6 +248,9 @@ class ClientDialog:
 
     def _on_hello(self, raw: RawReply) -> Event | None:
         code, lines = raw
+        if code // 100 in (2, 3) and code != 250:
+            # RFC 5321 s4.1.1.1: ehlo-ok-rsp has 250 alone; another one answers something else
+            return self.refuse("4.5.0", f"Out of step with the server: it answered our greeting with {code}")
         if code // 100 != 2:
             # RFC 5321 s3.2: a server that does not know EHLO is spoken to with HELO.
             if code // 100 == 5 and self._extended and not self._settings.lmtp:
@@ -309,7 +324,9 @@ class ClientDialog:
     def _on_auth(self, raw: RawReply) -> Event | None:
         return self._ready() if raw[0] // 100 == 2 else self._unusable(raw)
 
-    def _ready(self) -> Ready:
+    def _ready(self) -> Event:
+        if self._reader.has_more:
+            return self.refuse("4.5.0", _TOO_MUCH)
         self.step = Step.IDLE
         return Ready()
 
@@ -422,7 +439,8 @@ class ClientDialog:
             self._out.append(self._waiting.pop())
 
     def _done(self) -> Done:
-        self.step = Step.IDLE
+        # More than was asked for: the next transaction would take it for its own answers.
+        self.step = Step.OVER if self._reader.has_more else Step.IDLE
         return Done(self._outcomes)
 
     # --- judgement ------------------------------------------------------------------------------------------------

@@ -284,8 +284,8 @@ def test_silence_ends_at_each_stage(said: bytes, seconds: float, what: str) -> N
     net = Net()
     delivery = net.deliver()
     peer = net.accept()
-    if said:
-        peer.say(said)
+    for line in said.splitlines(keepends=True):
+        peer.say(line)
     net.reactor.advance(seconds - 1)
     assert not delivery.is_over
     net.reactor.advance(1.1)

@@ -268,6 +268,34 @@ def test_lmtp_is_the_end_of_the_way() -> None:
     assert delivery.outcomes[ANN].is_delivered
 
 
+def test_lmtp_over_a_network_can_be_listened_to() -> None:
+    net = Net(hosts=("192.0.2.1:24", "127.0.0.1:24"), lmtp=True)
+    delivery = net.deliver(asking(SECRET))
+    assert net.calls() == [("127.0.0.1", 24)]
+    net.accept().say(b"220 hi\r\n").say(ehlo()).accept_all()
+    assert delivery.outcomes[ANN].is_delivered
+    net = Net(hosts=("192.0.2.1:24",), lmtp=True)
+    assert net.deliver(asking(SECRET)).outcomes[ANN].reply.status == "5.7.10"
+    assert net.calls() == []
+    net = secure_net(hosts=("192.0.2.1:24",), lmtp=True)
+    delivery = net.deliver(asking(SECRET))
+    peer = net.accept().say(b"220 hi\r\n").say(ehlo(b"STARTTLS")).say(b"220 go\r\n")
+    peer.protocol.handshakeCompleted()
+    assert peer.say(ehlo(b"REQUIRETLS")).accept_all().endswith(b"\r\n")
+    assert delivery.outcomes[ANN].is_delivered
+
+
+def test_a_kept_lmtp_session_in_clear_is_not_used() -> None:
+    net = secure_net(hosts=("192.0.2.1:24",), lmtp=True)
+    net.deliver()
+    clear = net.accept().say(b"220 hi\r\n").say(ehlo(b"REQUIRETLS"))
+    clear.accept_all()
+    delivery = net.deliver(asking(SECRET))
+    assert clear.heard() == b""
+    net.accept().say(b"220 hi\r\n").say(ehlo())
+    assert delivery.outcomes[ANN].reply.status == "5.7.10"
+
+
 # --- LIMITS ---------------------------------------------------------------------------------------------------
 
 def test_recipients_go_in_as_many_transactions_as_the_server_says() -> None:
@@ -363,19 +391,47 @@ def test_large_binary_content_waits_for_each_answer() -> None:
     assert peer.heard() == b"BDAT 2 LAST\r\n\n\x00"
     peer.say(b"250 ok\r\n")
     assert delivery.outcomes[ANN].is_delivered
-    assert net.idle() == 1
+    assert net.idle() == 0
+    assert peer.heard() == b"QUIT\r\n"
 
 
-def test_a_chunk_refused_ends_the_message_not_the_session() -> None:
+def test_binary_content_goes_over_a_session_of_its_own() -> None:
+    net = Net()
+    net.deliver()
+    kept = net.accept().greet(BINARY)
+    kept.accept_all()
+    delivery = net.deliver(message(b"A: b\r\n\r\n\x00", BodyType.BINARY), [ANN, BOB])
+    assert kept.heard() == b""
+    peer = net.accept().greet(BINARY).say(b"250 ok\r\n250 ok\r\n452 4.5.3 one at a time\r\n")
+    # Who was too many for it gets another one, too.
+    peer.say(b"250 2.0.0 queued\r\n")
+    assert peer.heard().endswith(b"\x00QUIT\r\n")
+    net.accept().greet(BINARY).say(b"250 ok\r\n250 ok\r\n").say(b"250 2.0.0 queued\r\n")
+    assert [*delivery.texts.values()] == ["delivered 250 2.0.0 queued"] * 2
+    net.deliver()
+    assert kept.heard().startswith(b"MAIL FROM")
+
+
+def test_a_kept_session_in_which_something_was_said_is_closed() -> None:
+    net = Net()
+    net.deliver()
+    kept = net.accept().greet()
+    kept.accept_all()
+    kept.say(b"25")
+    delivery = net.deliver()
+    assert kept.is_closed
+    net.accept().greet().accept_all()
+    assert delivery.outcomes[ANN].is_delivered
+
+
+def test_a_chunk_refused_ends_the_message_and_the_session() -> None:
     net = Net()
     delivery = net.deliver(large(b"A: b\r\n\r\n", b"\r", b"\n\x00", body=BodyType.BINARY))
     peer = net.accept().greet(BINARY)
     peer.say(b"250 ok\r\n250 ok\r\n").say(b"552 5.3.4 enough\r\n")
     assert delivery.texts == {"ann": "permanent 552 5.3.4 enough"}
-    assert net.idle() == 1
-    peer.heard()
-    net.deliver()
-    assert peer.heard().startswith(b"RSET\r\nMAIL")
+    assert net.idle() == 0
+    assert peer.is_closed
 
 
 def test_a_connection_lost_between_chunks_goes_to_the_next_host() -> None:
@@ -383,7 +439,7 @@ def test_a_connection_lost_between_chunks_goes_to_the_next_host() -> None:
     delivery = net.deliver(large(b"A: b\r\n\r\n", b"\r", body=BodyType.BINARY))
     net.accept().greet(BINARY).say(b"250 ok\r\n250 ok\r\n").hang_up()
     peer = net.accept().greet(BINARY).say(b"250 ok\r\n250 ok\r\n").say(b"250 ok\r\n").say(b"250 ok\r\n")
-    assert peer.heard().endswith(b"BDAT 1 LAST\r\n\r")
+    assert peer.heard().endswith(b"BDAT 1 LAST\r\n\rQUIT\r\n")
     assert delivery.outcomes[ANN].is_delivered
 
 

@@ -126,13 +126,14 @@ def unmet_by(
     mail: MailParameters = NO_MAIL_PARAMETERS,
     is_verified: bool = False,
     is_final: bool = False,
+    is_local: bool = False,
     sender: Mailbox | None = None,
     header_is_utf8: bool = False,
     by_seconds: int = 0,
 ) -> dict[Mailbox, str]:
     found = unmet(
-        offering(*offered), is_verified, is_final, sender, [ANN, JOSÉ], asked(mail, by_seconds=by_seconds),
-        header_is_utf8, "mx",
+        offering(*offered), is_verified, is_final, is_local, sender, [ANN, JOSÉ],
+        asked(mail, by_seconds=by_seconds), header_is_utf8, "mx",
     )
     assert {(o.permanence, o.scope, o.hop) for o in found.values()} <= {(Permanence.PERMANENT, Scope.HOST, "mx")}
     return {recipient: outcome.reply.status for recipient, outcome in found.items()}
@@ -149,7 +150,9 @@ def test_utf8_for_a_hop_without_it() -> None:
 def test_tls_that_is_required() -> None:
     mail = MailParameters(require_tls=True)
     assert unmet_by(b"SMTPUTF8", b"REQUIRETLS", mail=mail, is_verified=True) == {}
-    assert unmet_by(b"SMTPUTF8", mail=mail, is_final=True) == {}
+    assert unmet_by(b"SMTPUTF8", mail=mail, is_final=True, is_local=True) == {}
+    for alone in ({"is_final": True}, {"is_local": True}):
+        assert set(unmet_by(b"SMTPUTF8", b"REQUIRETLS", mail=mail, **alone).values()) == {"5.7.10"}  # type: ignore[arg-type] # bools alone
     assert set(unmet_by(b"SMTPUTF8", b"REQUIRETLS", mail=mail).values()) == {"5.7.10"}
     assert set(unmet_by(b"SMTPUTF8", mail=mail, is_verified=True).values()) == {"5.7.30"}
 

@@ -81,7 +81,7 @@ def test_a_chunk_refused_is_the_end_of_the_message(words: bytes, permanence: Per
     assert {judged(outcome)[:2] for outcome in outcomes.values()} == {(permanence, Scope.MESSAGE)}
     assert dialog.step is Step.IDLE
     dialog.output()
-    dialog.begin(SENDER, [ANN], 1, BodyType.BINARY)
+    dialog.begin(SENDER, [ANN], 1, BodyType.EIGHT_BIT)
     assert dialog.output().startswith(b"RSET\r\nMAIL ")
 
 
@@ -105,6 +105,27 @@ def test_an_answer_before_its_chunk_is_out_of_step(behind: bytes) -> None:
         outcomes = done(fed(dialog, words + behind))
         assert {judged(outcome)[:2] for outcome in outcomes.values()} == {(Permanence.TEMPORARY, Scope.SESSION)}
         assert dialog.step is Step.OVER
+
+
+@pytest.mark.parametrize("body_type", [BodyType.SEVEN_BIT, BodyType.BINARY])
+def test_binary_content_needs_a_fresh_session(body_type: BodyType) -> None:
+    """An answer that comes too late would pass for BDAT's."""
+    dialog = ready(EHLO)
+    dialog.begin(SENDER, [ANN], 1, body_type)
+    fed(dialog, b"250 s\r\n550 5.1.1 a\r\n" + (b"" if body_type is BodyType.BINARY else b"503 no\r\n"))
+    dialog.output()
+    with pytest.raises(LocalProtocolError):
+        dialog.begin(SENDER, [ANN], 1, BodyType.BINARY)
+    assert dialog.output() == b""
+    assert dialog.begin(SENDER, [ANN], 1, BodyType.SEVEN_BIT) is None
+
+
+def test_the_last_chunk_answered_twice_ends_the_session() -> None:
+    dialog = begun()
+    fed(dialog, TAKEN)
+    dialog.chunk(7, True)
+    assert done(fed(dialog, b"250 taken\r\n250 taken\r\n"))[ANN].is_delivered
+    assert dialog.step is Step.OVER
 
 
 def test_a_354_for_a_chunk_is_out_of_step() -> None:
