@@ -16,7 +16,7 @@ from mailgw.config.settings import Config, LoginSettings, PythonSettings
 from mailgw.mail.envelope import Client, Role
 from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.store.passwd import PasswdFile
-from mailgw.wire.sasl import Password
+from mailgw.wire.sasl import WRONG, Password
 from tests.driving import result_of
 
 CLIENT = Client("s1", Role.SUBMISSIONS, "192.0.2.1", 4711, False)
@@ -91,7 +91,7 @@ def test_a_checker_of_ones_own(tmp_path: Path) -> None:
     answers: list[Any] = []
     for login, password in [("alice@example.org", "secret"), ("alice@example.org", "guess"), ("bob", "secret")]:
         Deferred.fromCoroutine(judge(Password("", login, password), CLIENT)).addBoth(answers.append)
-    assert answers == ["alice@example.org", None, None]
+    assert answers == ["alice@example.org", WRONG, WRONG]
 
 
 @pytest.mark.parametrize(("target", "why"), [

@@ -26,6 +26,7 @@ from mailgw.access.portal import unsure
 from mailgw.mail.address import Mailbox, parse_mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import WallClock
+from mailgw.wire.sasl import Untrue
 
 if TYPE_CHECKING:  # Twisted's HTTP takes its time to be imported
     from mailgw.net.https import HttpAnswer
@@ -74,8 +75,8 @@ class Introspection:
             "Accept": "application/json",
         }
 
-    async def login_of(self, token: str) -> Mailbox | None:
-        """Whose token it is; None where it is worth nothing.  TemporaryFault where the issuer cannot tell now."""
+    async def login_of(self, token: str) -> Mailbox | Untrue:
+        """Whose token it is, or why it is worth nothing.  TemporaryFault where the issuer cannot tell now."""
         digest = hashlib.blake2b(token.encode(), digest_size=32, key=self._secret).digest()
         known = self._known.get(digest)
         if known is not None:
@@ -96,7 +97,7 @@ class Introspection:
         finally:
             self._turns.release()
         found = self._judge(said)
-        if found is not None:
+        if isinstance(found, Mailbox):
             self._remember(digest, found, said)
         return found
 
@@ -115,25 +116,25 @@ class Introspection:
             raise unsure(f'{url} did not say whether the token is "active"')
         return said
 
-    def _judge(self, said: Mapping[str, object]) -> Mailbox | None:
+    def _judge(self, said: Mapping[str, object]) -> Mailbox | Untrue:
         settings, now = self._settings, self._now()
         if said["active"] is not True:
-            return None
+            return Untrue("not active")
         # RFC 7662 s2.2: the issuer has looked at these; whose clock is right is not ours to say, so we look, too.
         if said.get("exp") is not None and not _number(said["exp"], 0.0) > now:
-            return None
+            return Untrue("expired")
         if said.get("nbf") is not None and not _number(said["nbf"], math.inf) <= now:
-            return None
+            return Untrue("not yet valid")
         scope = said.get("scope")
         if settings.scope and not (isinstance(scope, str) and settings.scope <= set(scope.split())):
-            return None
+            return Untrue("scope")
         if settings.audience and settings.audience not in _list(said.get("aud")):
-            return None
+            return Untrue("audience")
         for claim in settings.login_claims:
             value = said.get(claim)
             if isinstance(value, str) and (login := parse_mailbox(value)) is not None and login.domain:
                 return login
-        return None
+        return Untrue("no address")
 
     def _remember(self, digest: bytes, login: Mailbox, said: Mapping[str, object]) -> None:
         left = _number(said.get("exp"), math.inf) - self._now()

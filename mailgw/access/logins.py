@@ -14,16 +14,18 @@ from mailgw.access.portal import log_in
 from mailgw.access.scram_accounts import ScramAccounts
 from mailgw.mail.address import Mailbox, folded, parse_mailbox
 from mailgw.mail.envelope import Client
-from mailgw.wire.sasl import Certificate, LoginClaim, Password, Proof, ScramKeys, Token
+from mailgw.wire.sasl import WRONG, Certificate, LoginClaim, Password, Proof, ScramKeys, Token, Untrue
 
 _NONCE_OCTETS = 18  # RFC 5802 s5.1 has no figure: 144 bits are nobody's guess, and need no padding in base64
+
+_USER_DIFFERS = Untrue("user differs")
 
 
 class Tokens(Protocol):
     """Who issued bearer tokens (``introspection.Introspection``)."""
 
-    async def login_of(self, token: str) -> Mailbox | None:
-        """Whose token it is; None where it is worth nothing.  TemporaryFault where nobody can tell now."""
+    async def login_of(self, token: str) -> Mailbox | Untrue:
+        """Whose token it is, or why it is worth nothing.  TemporaryFault where nobody can tell now."""
 
 
 class Accounts(Protocol):
@@ -73,23 +75,26 @@ class Logins:
     def nonce(self) -> str:
         return base64.b64encode(self._chance(_NONCE_OCTETS)).decode("ascii")
 
-    async def judge(self, claim: LoginClaim, client: Client) -> str | None:
-        """The account's address, None where the claim is false; TemporaryFault where nobody can tell now."""
+    async def judge(self, claim: LoginClaim, client: Client) -> str | Untrue:
+        """The account's address, or why the claim is false; TemporaryFault where nobody can tell now."""
+        found: Mailbox | Untrue
         match claim:
             case Password():
-                found = await self._judge_password(claim, client)
+                found = await self._judge_password(claim, client) or WRONG
             case Proof():
-                found = parse_mailbox(claim.login) if claim.is_right else None
+                found = (parse_mailbox(claim.login) if claim.is_right else None) or WRONG
             case Token():
-                found = None if self._tokens is None else await self._tokens.login_of(claim.token)
+                found = WRONG if self._tokens is None else await self._tokens.login_of(claim.token)
             case Certificate():
                 found = self._judge_certificate(claim, client)
             case _:
                 assert_never(claim)
-        if found is None:
-            return None
+        if isinstance(found, Untrue):
+            return found
         address = _account(found)
-        return str(address) if _is_for(claim, address) else None
+        if _is_for(claim, address):
+            return str(address)
+        return WRONG if isinstance(claim, (Password, Proof)) else _USER_DIFFERS
 
     async def _judge_password(self, claim: Password, client: Client) -> Mailbox | None:
         if self._portal is None:
@@ -97,15 +102,16 @@ class Logins:
         login = await log_in(self._portal, claim.login, claim.password, client.own_address)
         return None if login is None else login.address
 
-    def _judge_certificate(self, claim: Certificate, client: Client) -> Mailbox | None:
+    def _judge_certificate(self, claim: Certificate, client: Client) -> Mailbox | Untrue:
         """Of the addresses in the certificate the first that is an account: the one that is asked for, if one is."""
         if self._accounts is None or client.tls is None:
-            return None
-        for name in client.tls.certificate_names:
-            mailbox = parse_mailbox(name)
-            if mailbox is not None and _is_for(claim, _account(mailbox)) and self._accounts.has(mailbox):
+            return WRONG
+        named = map(parse_mailbox, client.tls.certificate_names)
+        known = [mailbox for mailbox in named if mailbox is not None and self._accounts.has(mailbox)]
+        for mailbox in known:
+            if _is_for(claim, _account(mailbox)):
                 return mailbox
-        return None
+        return _USER_DIFFERS if known else Untrue("no account")
 
 
 def _account(mailbox: Mailbox) -> Mailbox:

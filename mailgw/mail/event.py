@@ -104,13 +104,15 @@ class LoggedIn(Event):
 
 @attrs.frozen
 class LoginFailed(Event):
-    """``login`` is the name that was tried; it may be garbage, so it is printed with escapes."""
+    """``login`` is the name that was tried; it may be garbage, so it is printed with escapes.  ``why`` is for the
+    operator; the client is told nothing of it."""
 
     name: ClassVar[str] = "login_failed"
     session_id: str
     peer: str
     login: str
     mechanism: str
+    why: str
 
 
 @attrs.frozen

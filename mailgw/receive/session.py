@@ -25,7 +25,7 @@ from mailgw.receive.fronts import take_over
 from mailgw.receive.reverse import LookUp
 from mailgw.receive.transaction import Transaction
 from mailgw.wire import smtp_replies
-from mailgw.wire.sasl import Certificate, ScramKeys
+from mailgw.wire.sasl import Certificate, ScramKeys, Untrue
 from mailgw.wire.smtp_parameters import NOTHING_ASKED, Asked, mail_parameters
 from mailgw.wire.smtp_server import (
     Content,
@@ -218,9 +218,9 @@ class Session:
             return smtp_replies.NO_LOGIN_NOW
         except TemporaryFault as fault:
             return self.reject(Stage.AUTH, Verdict("trouble", fault.why, smtp_replies.NO_LOGIN_NOW))
-        if login is None:
+        if isinstance(login, Untrue):
             self._factory.note(
-                fact.LoginFailed(client.session_id, client.address, claim.login[:256], offered.mechanism)
+                fact.LoginFailed(client.session_id, client.address, claim.login[:256], offered.mechanism, login.why)
             )
             return smtp_replies.LOGIN_FAILED
         self._login = fact.LoggedIn(client.session_id, client.address, login, offered.mechanism)

@@ -13,7 +13,7 @@ from mailgw.mail.message import Claim, Destination
 from mailgw.mail.ports import Draft
 from mailgw.receive.peers import Fronts
 from mailgw.wire.content import ContentRules
-from mailgw.wire.sasl import LoginClaim, ScramKeys
+from mailgw.wire.sasl import LoginClaim, ScramKeys, Untrue
 
 
 @attrs.frozen
@@ -71,7 +71,7 @@ class ReceiveSettings:
 class Logins(Protocol):
     """How clients log in, and whether what they claim is true.
 
-    ``judge`` is the one place that every login passes, of whatever mechanism: a wrong one (None), a good one, and
+    ``judge`` is the one place that every login passes, of whatever mechanism: a wrong one (``Untrue``), a good one, and
     one that nobody can tell of now.  Whoever limits guessing stands around it, and around ``keys``.
     """
 
@@ -84,8 +84,8 @@ class Logins(Protocol):
     def nonce(self) -> str:
         """Our part of SCRAM's: printable, without commas, never the same, nobody's guess."""
 
-    async def judge(self, claim: LoginClaim, client: Client) -> str | None:
-        """The account's address, or None where the claim is false.  TemporaryFault where nobody can tell now."""
+    async def judge(self, claim: LoginClaim, client: Client) -> str | Untrue:
+        """The account's address, or why the claim is false.  TemporaryFault where nobody can tell now."""
 
 
 class Intake(Protocol):

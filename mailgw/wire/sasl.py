@@ -65,6 +65,17 @@ class Certificate:
 LoginClaim: TypeAlias = Password | Proof | Token | Certificate
 
 
+@attrs.frozen
+class Untrue:
+    """A claim that is false; ``why`` is a word or two for the operator, which no client is told.  Of a password it is
+    always "wrong": whether there is such an account stands in no file."""
+
+    why: str
+
+
+WRONG: Final = Untrue("wrong")
+
+
 # --- exchanges -----------------------------------------------------------------------------------------------
 
 @attrs.frozen

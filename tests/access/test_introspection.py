@@ -19,6 +19,7 @@ from mailgw.access.oauth_settings import OAuthSettings
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.net.https import HttpAnswer
+from mailgw.wire.sasl import Untrue
 
 NOW = 1_700_000_000.0
 ALICE = Mailbox("alice", "example.org")
@@ -58,7 +59,9 @@ class Issuer:
         return found, task.addBoth(found.append)
 
     def login_of(self, token: str = "token") -> Any:
-        return self.begin(token)[0][0]
+        """None where it is worth nothing."""
+        found = self.begin(token)[0][0]
+        return None if isinstance(found, Untrue) else found
 
 
 def is_unsure(found: Any) -> bool:
@@ -123,6 +126,16 @@ def test_the_scope_and_the_audience() -> None:
     ]:
         issuer.says = {**good, **change}
         assert issuer.login_of(f"token {change}") == login
+
+
+@pytest.mark.parametrize(("change", "why"), [
+    ({"active": False}, "not active"), ({"exp": NOW}, "expired"), ({"nbf": NOW + 1}, "not yet valid"),
+    ({"scope": "smtp"}, "scope"), ({"aud": "x"}, "audience"), ({"username": "alice"}, "no address"),
+])
+def test_why_a_token_is_worth_nothing(change: dict[str, object], why: str) -> None:
+    issuer = Issuer(scope=frozenset({"mail"}), audience="mx")
+    issuer.says = {"active": True, "username": "alice@example.org", "scope": "mail", "aud": "mx", **change}
+    assert issuer.begin()[0] == [Untrue(why)]
 
 
 @pytest.mark.parametrize("says", [

@@ -15,8 +15,9 @@ from mailgw.access.scram_accounts import ScramAccounts
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Client, Role, TlsFacts
 from mailgw.mail.errors import TemporaryFault
-from mailgw.wire.sasl import Certificate, LoginClaim, Password, Proof, Token
+from mailgw.wire.sasl import Certificate, LoginClaim, Password, Proof, Token, Untrue
 from tests.access.test_scram_accounts import ACCOUNTS, FakeAccounts
+from tests.driving import result_of
 
 CLIENT = Client("s1", Role.SUBMISSIONS, "192.0.2.1", 4711, False)
 ALICE = "alice@example.org"
@@ -31,7 +32,7 @@ def logins(accounts: FakeAccounts = ACCOUNTS) -> Logins:
 def judged(claim: LoginClaim, client: Client = CLIENT, by: Logins | None = None) -> Any:
     found: list[Any] = []
     Deferred.fromCoroutine((by or logins()).judge(claim, client)).addBoth(found.append)
-    return found[0]
+    return None if isinstance(found[0], Untrue) else found[0]
 
 
 def test_what_some_account_can_use() -> None:
@@ -69,10 +70,10 @@ def test_keys() -> None:
 # --- tokens and certificates -------------------------------------------------------------------------------
 
 class Tokens:
-    async def login_of(self, token: str) -> Mailbox | None:
+    async def login_of(self, token: str) -> Mailbox | Untrue:
         if token == "down":
             raise TemporaryFault("the issuer is down")
-        return Mailbox("Alice", "example.org") if token == "good" else None
+        return Mailbox("Alice", "example.org") if token == "good" else Untrue("expired")
 
 
 class Existing:
@@ -102,6 +103,22 @@ def test_others_are_offered_without_passwords() -> None:
 def test_a_token(claim: LoginClaim, login: str | None) -> None:
     assert judged(claim, by=OTHERS) == login
     assert judged(claim) is None, "nobody issues any"
+
+
+@pytest.mark.parametrize(("claim", "names", "why"), [
+    (Token("", "bad"), (), "expired"),
+    (Token("bob@example.org", "good"), (), "user differs"),
+    (Certificate(""), ("nobody@example.org",), "no account"),
+    (Certificate("bob@example.org"), (ALICE,), "user differs"),
+    (Password("", ALICE, "wrong"), (), "wrong"),
+    (Password("bob@example.org", ALICE, "secret"), (), "wrong"),
+    (Password("", "nobody@example.org", "secret"), (), "wrong"),
+    (Proof("", ALICE, False), (), "wrong"),
+    (Proof("bob@example.org", ALICE, True), (), "wrong"),
+])
+def test_why_a_claim_is_false(claim: LoginClaim, names: tuple[str, ...], why: str) -> None:
+    by = OTHERS if isinstance(claim, (Token, Certificate)) else logins()
+    assert result_of(by.judge(claim, shown(*names))) == Untrue(why)
 
 
 def test_an_issuer_that_is_down() -> None:

@@ -33,7 +33,7 @@ from mailgw.receive.reverse import ReverseNames
 from mailgw.receive.settings import RFC_TIME_LIMITS, ReceiveSettings, TimeLimits
 from mailgw.spool.memory import MemorySpool
 from mailgw.wire.content import BareLineEnds, ContentRules
-from mailgw.wire.sasl import LoginClaim, Password, Proof, ScramKeys
+from mailgw.wire.sasl import WRONG, LoginClaim, Password, Proof, ScramKeys, Untrue
 from mailgw.wire.scram import derive_keys
 from tests.driving import result_of
 from tests.fakes_dns import FakeResolver
@@ -199,14 +199,14 @@ class Listener:
     def nonce(self) -> str:
         return "ours"
 
-    async def judge(self, claim: LoginClaim, client: Client) -> str | None:
+    async def judge(self, claim: LoginClaim, client: Client) -> str | Untrue:
         match claim:
             case Password(_, login, password):
-                return login if self.logins.get(login) == password else None
+                return login if self.logins.get(login) == password else WRONG
             case Proof(_, login, is_right):
-                return login if is_right else None
+                return login if is_right else WRONG
             case _:
-                return None
+                return WRONG
 
     def connect(self, peer: IAddress = CLIENT) -> "Session":
         return Session(self, peer)

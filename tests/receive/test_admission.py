@@ -16,7 +16,7 @@ from mailgw.policy.limits import Rate
 from mailgw.policy.lockout import LockoutSettings
 from mailgw.receive.factory import TURNED_AWAY_AT_ONCE
 from mailgw.receive.session import Session as ReceiveSession
-from mailgw.wire.sasl import Certificate, LoginClaim, Password, Proof, Token
+from mailgw.wire.sasl import WRONG, Certificate, LoginClaim, Password, Proof, Token, Untrue
 from mailgw.wire.smtp_server import Credentials, LoggedIn
 from tests.driving import result_of
 from tests.receive.listening import Listener, Session
@@ -214,9 +214,9 @@ def test_the_rate_at_home_is_that_of_all_the_addresses_of_a_host() -> None:
 def test_a_token_without_a_name_finds_its_home(monkeypatch: pytest.MonkeyPatch) -> None:
     listener = Listener(lockout=LockoutSettings(3, 100, 100, 60.0, 3600.0))
 
-    async def judge(claim: LoginClaim, client: Client) -> str | None:
+    async def judge(claim: LoginClaim, client: Client) -> str | Untrue:
         alice = "alice@example.org"
-        return alice if claim in (Token("", "good"), Password("", alice, "secret")) else None
+        return alice if claim in (Token("", "good"), Password("", alice, "secret")) else WRONG
 
     monkeypatch.setattr(listener, "judge", judge)
     assert claim(listener, "192.0.2.1", Token("", "good")) == "235"
@@ -251,7 +251,7 @@ def test_trusted_clients_may_fail_to_log_in() -> None:
 def test_a_login_that_cannot_be_judged_is_no_failure() -> None:
     listener = Listener(lockout=LockoutSettings(1, 1, 1, 60.0, 3600.0))
 
-    async def trouble(claim: LoginClaim, client: Client) -> str | None:
+    async def trouble(claim: LoginClaim, client: Client) -> str | Untrue:
         raise TemporaryFault("no thread is free")
 
     judge, listener.judge = listener.judge, trouble  # type: ignore[method-assign]
@@ -266,7 +266,7 @@ def test_a_login_that_cannot_be_judged_is_no_failure() -> None:
 def test_a_login_that_nobody_answers_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     listener = Listener(lockout=LockoutSettings(1, 1, 1, 60.0, 3600.0))
 
-    async def hang(claim: LoginClaim, client: Client) -> str | None:
+    async def hang(claim: LoginClaim, client: Client) -> str | Untrue:
         await Deferred()
         return None
 
