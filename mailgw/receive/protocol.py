@@ -116,7 +116,7 @@ class EsmtpProtocol(Protocol):
         self._counted = 0  # messages, for the pace
         self._is_in_line = False
         self._pumping = self._paused = self._draining = self._unread = False
-        self._closed = self._lost = self._in_handshake = False
+        self._closed = self._lost = self._in_handshake = self._is_told_of = False
         # What came before TLS was started, where it comes first.
         self._before_tls: bytes | None = b"" if factory.settings.role is Role.SUBMISSIONS else None
 
@@ -125,9 +125,8 @@ class EsmtpProtocol(Protocol):
     def connectionMade(self) -> None:
         """The client is known, by its connection or a proxy's word: from here on it counts, and is judged."""
         self._session.client = self._session.origin = client = self._identify(self._peer)
-        self.factory.note(
-            fact.Connected(client.session_id, client.role.value, client.address, client.port, self._peer.proxy)
-        )
+        if self._peer.is_client:
+            self._tell_of_it()
         self._timer = self._clock.callLater(self._limits[Awaiting.COMMAND], self._time_is_up)
         self.transport.registerProducer(self, True)
         self.factory.sessions.add(self)
@@ -139,6 +138,8 @@ class EsmtpProtocol(Protocol):
     def dataReceived(self, octets: bytes) -> None:
         if self._closed:
             return
+        if not self._is_told_of:
+            self._tell_of_it()
         if self._before_tls is not None:
             self._before_tls += octets  # they wait, with the rest on the network, until there is room for the client
             self._paused = True
@@ -171,6 +172,8 @@ class EsmtpProtocol(Protocol):
         client = self._session.client
         if self._in_handshake and self._peer.is_client:  # a proxy's look whether we are alive begins no TLS
             self.factory.note(fact.TlsFailed(client.session_id, client.address, _reason_text(reason)))
+        if not self._is_told_of:
+            return
         seconds = round(self._clock.seconds() - self._began, 3)
         self.factory.note(
             fact.Disconnected(client.session_id, client.address, self._session.why, seconds, self._session.messages)
@@ -255,6 +258,15 @@ class EsmtpProtocol(Protocol):
             is_address_shared=not peer.is_client,
         )
 
+    def _tell_of_it(self) -> None:
+        """Write down that somebody connected: of a proxy itself, which only looks whether we are alive, not before it
+        says something."""
+        self._is_told_of = True
+        client = self._session.client
+        self.factory.note(
+            fact.Connected(client.session_id, client.role.value, client.address, client.port, self._peer.proxy)
+        )
+
     async def _admit(self) -> None:
         """The client is known: is there room for it?"""
         verdict = await self._session.standing.enter(self._session.client)
@@ -278,6 +290,8 @@ class EsmtpProtocol(Protocol):
             self._greet()
 
     def _turn_away(self, verdict: Verdict) -> None:
+        if not self._is_told_of:
+            self._tell_of_it()
         reply = self._session.reject(Stage.CONNECT, verdict)
         self._session.why = "refused"
         if self._session.client.role is Role.SUBMISSIONS:

@@ -3,7 +3,8 @@
 Rules:
     The header comes before the greeting and before TLS, in ``TimeLimits.proxy_header`` seconds altogether.
     Without a good header nobody is served, and nothing is said: what a proxy garbles, a client could have forged.
-    Connections that end before their first octet are a proxy's looks whether we are alive: no fact is made of them.
+    Connections that end before their first octet, or after a header that names no client without a word, are a proxy's
+    looks whether we are alive: no fact is made of them.
     What the header does not say of a client, the proxy's own address does not make up for: where it names none, nobody
     may relay, even where ``relay_from`` holds the proxy.
 """

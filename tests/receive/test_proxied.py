@@ -116,6 +116,24 @@ def test_a_look_whether_we_are_alive_is_no_fault() -> None:
     assert not it.clock.getDelayedCalls()
 
 
+@pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", LOCAL_V2])
+def test_a_proxy_that_names_nobody_and_goes_leaves_no_trace(header: bytes) -> None:
+    it = listener()
+    session = it.connect(PROXY)
+    assert session.send(header) == GREETING
+    session.lose()
+    assert it.journal.events == []
+    session = it.connect(PROXY)
+    session.send(header)
+    session.say("QUIT")
+    session.lose()
+    assert it.journal.names() == ["connected", "disconnected"]
+    session = it.connect(PROXY)
+    session.send(HEADER)
+    session.lose()
+    assert it.journal.names()[2:] == ["connected", "disconnected"], "a client"
+
+
 def test_a_header_cut_off_is_one() -> None:
     it = listener()
     session = it.connect(PROXY)
@@ -275,7 +293,7 @@ class Taking(Protocol):
 
 
 @pytest.mark.parametrize(("header", "names"), [
-    (LOCAL_V2, ["connected", "disconnected"]),
+    (LOCAL_V2, []),
     (HEADER, ["connected", "tls_failed", "disconnected"]),
 ])
 def test_a_look_before_tls_is_no_fault(header: bytes, names: list[str]) -> None:
