@@ -16,6 +16,7 @@ from mailgw.config.document import (
     CertificateTable,
     Document,
     HopTable,
+    LimitsTable,
     ListenTable,
     LmtpTable,
     MaildirTable,
@@ -67,6 +68,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
     backends = {name: _backend(document, table, raw, folder, hostname) for name, table in document.backend.items()}
     routes = _routes(document, raw)
     _check_retry(document.retry)
+    _check_lockout(document.limits)
     limits = document.limits
     return Config(
         file=file,
@@ -188,6 +190,14 @@ def _check_retry(table: RetryTable) -> None:
     spots = [table.spot.inner(key) for key in ("warn_after", "give_up_after")]
     if "warn_after" in table.given and table.give_up_after < table.warn_after and not any(x.has_fault for x in spots):
         spots[0].fault("is longer than give_up_after: nobody would ever be warned")
+
+
+def _check_lockout(table: LimitsTable) -> None:
+    """A long ``lockout`` alone is no fault: then no lock-out grows."""
+    spots = [table.spot.inner(key) for key in ("longest_lockout", "lockout")]
+    is_short = "longest_lockout" in table.given and table.longest_lockout < table.lockout
+    if is_short and not any(x.has_fault for x in spots):
+        spots[0].fault("is shorter than lockout, which every lock-out begins with")
 
 
 def _journal(document: Document, folder: str, state: str) -> JournalSettings:

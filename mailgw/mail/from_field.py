@@ -10,7 +10,12 @@ from mailgw.mail.address import Mailbox, parse_mailbox
 
 # One piece at a time: a quoted string, a comment's start, a bracket or separator, anything else.
 _TOKEN = re.compile(r'"(?:[^"\\\r\n]|\\.)*"|\(|<[^<>"]*(?:"(?:[^"\\]|\\.)*"[^<>"]*)*>|[,:;]|[^"(<>,:;]+')
-_COMMENT = re.compile(r"\((?:[^()\\]|\\.)*\)")
+# What begins or ends a quoted string or a comment, and what a backslash takes its meaning from.
+_MARK = re.compile(r'["()]|\\.?', re.DOTALL)
+
+LONGEST_TEXT = 16 * 1024
+"""Characters of one field; RFC 5322 has no limit, and no mail has that many authors."""
+DEEPEST_COMMENT = 20
 
 
 def author_addresses(header: bytes, name: bytes) -> tuple[Mailbox, ...] | None:
@@ -25,8 +30,15 @@ def author_addresses(header: bytes, name: bytes) -> tuple[Mailbox, ...] | None:
 
 
 def addresses_in(text: str) -> tuple[Mailbox, ...] | None:
-    """The addresses of an unfolded list of mailboxes and groups, at least one; None where it is malformed."""
-    text = _without_comments(text)
+    """The addresses of an unfolded list of mailboxes and groups, at least one; None where it is malformed, over
+    ``LONGEST_TEXT`` or has comments deeper than ``DEEPEST_COMMENT``."""
+    if len(text) > LONGEST_TEXT:
+        return None
+    plain = _without_comments(text)
+    return None if plain is None else _addresses_in_plain(plain)
+
+
+def _addresses_in_plain(text: str) -> tuple[Mailbox, ...] | None:
     found: list[Mailbox] = []
     words: list[str] = []
     at = 0
@@ -65,12 +77,34 @@ def _take(words: list[str], found: list[Mailbox]) -> bool:
     return address is not None
 
 
-def _without_comments(text: str) -> str:
-    """``text`` without its comments, the inner ones first; quoted strings keep their brackets."""
-    pieces = re.split(r'("(?:[^"\\]|\\.)*")', text)
-    if any("(" in piece for piece in pieces[::2]):
-        if len(pieces) > 1:
-            return text  # quotes and comments together can be told apart in more than one way
-        while (stripped := _COMMENT.sub(" ", text)) != text:
-            text = stripped
-    return text
+def _without_comments(text: str) -> str | None:
+    """``text`` without its comments, in one pass; None where they are malformed, too deep, or stand beside quoted
+    strings: those can be told apart in more than one way.  Brackets within quoted strings stay."""
+    if "(" not in text and ")" not in text:
+        return text
+    kept: list[str] = []
+    depth = start = 0
+    is_quoted = has_quotes = has_comments = False
+    for mark in _MARK.finditer(text):
+        piece = mark[0]
+        if piece == '"':
+            if depth:
+                return None
+            is_quoted, has_quotes = not is_quoted, True
+        elif is_quoted:
+            continue
+        elif piece == "(":
+            if not depth:
+                kept.append(text[start:mark.start()])
+            depth, has_comments = depth + 1, True
+            if depth > DEEPEST_COMMENT:
+                return None
+        elif piece == ")":
+            depth, start = depth - 1, mark.end()
+            if depth < 0:
+                return None
+        elif not depth:
+            return None  # no backslash has a meaning there
+    if is_quoted or depth or (has_quotes and has_comments):
+        return None
+    return " ".join([*kept, text[start:]])

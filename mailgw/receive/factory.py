@@ -67,6 +67,7 @@ class Sessions:
         self._idle_seconds = idle_seconds
         self._open: set[OpenSession] = set()
         self._guests: set[Guest] = set()
+        self._displaced: dict[Guest, None] = {}  # told so, and not yet gone; the oldest first
         self._emptied: list[Deferred[None]] = []
         self._counter = 0
 
@@ -80,7 +81,7 @@ class Sessions:
     @property
     def is_overrun(self) -> bool:
         """So many are over the limit and still being told so that no more can be told anything."""
-        return len(self._open) >= self._limit + TURNED_AWAY_AT_ONCE
+        return len(self._open) - len(self._displaced) >= self._limit + TURNED_AWAY_AT_ONCE
 
     def add(self, session: OpenSession) -> None:
         """It is open, and ends with the others when the gateway stops."""
@@ -93,7 +94,13 @@ class Sessions:
             if longest.idle_seconds(now) < self._idle_seconds:
                 return False
             self._guests.discard(longest)
+            self._displaced[longest] = None
             longest.give_way()
+            if len(self._displaced) > TURNED_AWAY_AT_ONCE:
+                # Its client does not take part in the closing (TLS waits for that): it had its word.
+                oldest = next(iter(self._displaced))
+                del self._displaced[oldest]
+                oldest.abort()
         self._guests.add(session)
         return True
 
@@ -105,6 +112,7 @@ class Sessions:
     def discard(self, session: OpenSession) -> None:
         self._open.discard(session)
         self._guests.discard(session)
+        self._displaced.pop(session, None)  # type: ignore[call-overload] # one that never was a guest is none
         if not self._open:
             waiting, self._emptied = self._emptied, []
             for one in waiting:

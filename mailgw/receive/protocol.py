@@ -188,7 +188,8 @@ class EsmtpProtocol(Protocol):
         self._in_handshake = False
         self._heard = self._clock.seconds()
         client = self._session.client
-        if client.role.is_submission:
+        # Whom a proxy does not name cannot be locked out either, so he has no passwords to try.
+        if client.role.is_submission and self._peer.is_client:
             usable = self.factory.logins.mechanisms()
             self._dialog.offer_logins(offer(usable, tls.bindings, bool(tls.certificate_names)))
         self.factory.note(
@@ -223,7 +224,8 @@ class EsmtpProtocol(Protocol):
 
     def abort(self) -> None:
         """Close now.  An unfinished message was never acknowledged; its client keeps it."""
-        self._session.why = "shutdown"
+        if self._session.why == "lost":
+            self._session.why = "shutdown"
         self.transport.abortConnection()
 
     # --- where places are few ----------------------------------------------------------------------
@@ -233,6 +235,8 @@ class EsmtpProtocol(Protocol):
         client, awaiting = self._session.client, self._dialog.awaiting
         if self._closed or client.is_trusted or client.login is not None:
             return 0.0
+        if self._in_handshake:
+            return now - self._heard
         transaction = self._session.transaction
         if awaiting is Awaiting.CONTENT and transaction is not None:
             return self._pace.behind(transaction.started, now)

@@ -27,8 +27,9 @@ from mailgw.receive.settings import Intake
 from mailgw.wire import smtp_replies
 from mailgw.wire.content import is_lines
 
-# The first line of a message in an mbox file, perhaps quoted once more on its way.
-_MBOX_FROM = re.compile(rb">*From [^\r\n]*\r\n")
+# The first line of a message in an mbox file, perhaps quoted once more on its way; not an obsolete field
+# (``From : ...``, RFC 5322 s4.5.2).
+_MBOX_FROM = re.compile(rb">*From (?![ \t]*:)[^\r\n]*\r\n")
 
 
 @attrs.frozen

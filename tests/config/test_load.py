@@ -309,6 +309,10 @@ servers = "127.0.0.1"
         (RELAY + "password_file = 'word'", "backend.b.password_file: needs username"),
         (SMALL.replace('"state"', '"word"'), "mailgw.toml:3: state: word: is not a folder"),
         (SMALL.replace('"state"', '"word/state"'), "mailgw.toml:3: state: word/state: word is not a folder"),
+        (
+            SMALL + '\n[limits]\nlockout = "2m"\nlongest_lockout = "119s"\n',
+            "longest_lockout: is shorter than lockout, which every lock-out begins with",
+        ),
         (SMALL.replace('"state"', f'"{"x" * 200}"'), "mailgw.toml:3: state: expected a shorter path"),
         (SMALL + "[journal]\npath = 'word/journal'", "journal.path: word/journal: word is not a folder"),
         (SMALL + "[journal]\npath = 'none/journal'", "journal.path: none/journal: none does not exist"),

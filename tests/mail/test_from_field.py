@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from mailgw.mail.address import Mailbox
-from mailgw.mail.from_field import addresses_in, author_addresses
+from mailgw.mail.from_field import DEEPEST_COMMENT, LONGEST_TEXT, addresses_in, author_addresses
 
 ALICE, BOB = Mailbox("alice", "example.org"), Mailbox("bob", "example.org")
 
@@ -53,6 +53,40 @@ def test_what_is_not_sure_is_none(text: str) -> None:
 ])
 def test_the_one_field(header: bytes, found: tuple[Mailbox, ...] | None) -> None:
     assert author_addresses(header, b"From") == found
+
+
+@pytest.mark.parametrize("depth", [1, DEEPEST_COMMENT])
+def test_comments_nest(depth: int) -> None:
+    assert addresses_in("alice@example.org " + "(" * depth + ")" * depth) == (ALICE,)
+
+
+def test_a_comment_that_nests_deeper_is_not_read() -> None:
+    depth = DEEPEST_COMMENT + 1
+    assert addresses_in("alice@example.org " + "(" * depth + ")" * depth) is None
+
+
+def test_the_longest_field() -> None:
+    text = "alice@example.org (" + "x" * (LONGEST_TEXT - 20) + ")"
+    assert len(text) == LONGEST_TEXT
+    assert addresses_in(text) == (ALICE,)
+    assert addresses_in(text + " ") is None
+
+
+@pytest.mark.parametrize("text", ["(" * 131072 + ")" * 131072, '\\"' * 131072 + "(", '("' * 131072, "(\\" * 131072])
+def test_a_hostile_field_is_not_read(text: str) -> None:
+    assert author_addresses(b"From: alice@example.org " + text.encode() + b"\r\n\r\n", b"From") is None
+    assert addresses_in(text[:LONGEST_TEXT]) is None
+
+
+@pytest.mark.parametrize("text", [
+    'alice@example.org (12" wide)', "Al\\(ice) <alice@example.org>", "alice@example.org (a", "alice@example.org (a))",
+])
+def test_comments_that_are_not_sure(text: str) -> None:
+    assert addresses_in(text) is None
+
+
+def test_brackets_and_backslashes_within_a_quoted_string() -> None:
+    assert addresses_in('"Alice (\\"the\\" first" <alice@example.org>') == (ALICE,)
 
 
 @given(some.text(alphabet='ab@.<>()",:;\\ \t', max_size=30))

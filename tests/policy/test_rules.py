@@ -145,6 +145,8 @@ SENDERS = Senders(
     ("alice@example.org", "Alice+a+b@example.org", True),
     ("alice@example.org", "alice+@example.org", True),
     ("alice@example.org", "alice+boss@example.org", False),      # an account of its own
+    ("alice+boss@example.org", "alice+boss+x@example.org", False),  # delivered to alice
+    ("alice+boss@example.org", "alice+boss@example.org", True),
     ("alice@example.org", "alicex@example.org", False),
     ("alice@example.org", "alice-tag@example.org", False),
     ("alice@example.org", "alice+tag@other.example", False),

@@ -72,6 +72,9 @@ class Transport(StringTransport):
     def resumeProducing(self) -> None:
         self.paused = False
 
+    def startTLS(self, contextFactory: object) -> None:
+        """The client's part of it never comes."""
+
     def abortConnection(self) -> None:
         self.aborting = True
         self.disconnecting = True

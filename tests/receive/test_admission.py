@@ -370,3 +370,22 @@ def test_who_has_too_many_takes_nobody_s_place() -> None:
     listener.clock.advance(100.0)
     assert greeted(listener, "192.0.3.1")[1].startswith("421 4.7.0")
     assert silent.take() == ""
+
+
+def test_a_handshake_that_does_not_end_gives_way() -> None:
+    listener = Listener(sessions=1, role=Role.SUBMISSIONS, tls=object())  # type: ignore[arg-type]
+    silent = listener.connect(at("192.0.2.1"))
+    listener.clock.advance(15.0)
+    listener.connect(at("192.0.3.1"))
+    assert silent.transport.aborting
+
+
+def test_those_who_gave_way_and_linger_keep_nobody_out() -> None:
+    places = TURNED_AWAY_AT_ONCE + 5
+    listener = Listener(sessions=places)
+    idle = [greeted(listener, f"192.0.{n}.1")[0] for n in range(places)]
+    listener.clock.advance(15.0)
+    for n in range(places):
+        assert greeted(listener, f"192.1.{n}.1")[1] == GREETING
+        # So many linger at once; one more, and one of them is cut off.
+        assert sum(session.transport.aborting for session in idle) == max(0, n + 1 - TURNED_AWAY_AT_ONCE)

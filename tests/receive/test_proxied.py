@@ -15,8 +15,9 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 
 from mailgw.mail import event as fact
-from mailgw.mail.envelope import Role
+from mailgw.mail.envelope import Role, TlsFacts
 from mailgw.net.server_tls import CertificateFiles, ServerTls
+from mailgw.receive import protocol
 from tests.config.making import make_certificate
 from tests.receive.listening import CLIENT, Listener, Session
 
@@ -303,3 +304,20 @@ def test_a_look_before_tls_is_no_fault(header: bytes, names: list[str]) -> None:
     session.send(header)
     session.lose()
     assert it.journal.names() == names
+
+
+@pytest.mark.parametrize(("header", "offers"), [(HEADER, True), (b"PROXY UNKNOWN\r\n", False), (LOCAL_V2, False)])
+def test_nobody_logs_in_whom_the_proxy_does_not_name(
+    header: bytes, offers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "tls_facts", lambda handle, with_bindings: TlsFacts("TLSv1.3", "x"))
+    it = listener(role=Role.SUBMISSIONS, tls=object())
+    session = it.connect(PROXY)
+    session.transport.getHandle = lambda: None
+    session.send(header)
+    session.transport.protocol.handshakeCompleted()
+    session.take()
+    assert ("AUTH" in session.say("EHLO c")) == offers
+    # \0alice@example.org\0secret
+    codes = session.codes("AUTH PLAIN AGFsaWNlQGV4YW1wbGUub3JnAHNlY3JldA==")
+    assert (codes == ["235"]) == offers

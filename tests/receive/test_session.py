@@ -157,6 +157,13 @@ def test_an_mbox_line_on_top_does_not_end_the_header(line: str) -> None:
     assert rest == f"{line}\r\nSubject: x\r\n\r\nFrom here on\r\n".encode()
 
 
+@pytest.mark.parametrize("line", ["From : alice@example.org", "From \t: alice@example.org"])
+def test_an_obsolete_field_on_top_is_no_mbox_line(line: str) -> None:
+    listener, session = start()
+    session.say(*ENVELOPE, "DATA", line, "Subject: x", "", "text", ".")
+    assert listener.stored()[0].endswith(f"+0000\r\n{line}\r\nSubject: x\r\n\r\ntext\r\n".encode())
+
+
 @pytest.mark.parametrize("split", range(1, 60, 7))
 def test_the_header_may_come_in_pieces(split: int) -> None:
     listener, session = start()

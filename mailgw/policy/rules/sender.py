@@ -50,7 +50,10 @@ class Senders:
         if account is None or account.domain != sender.domain:
             return False
         delimiter = self._delimiter(account)
-        if not delimiter or not folded(sender.local_part).startswith(folded(account.local_part) + delimiter):
+        if not delimiter or delimiter not in sender.local_part:
+            return False
+        # As delivery cuts it: at the first delimiter, whatever accounts have one in their own name.
+        if folded(sender.local_part.partition(delimiter)[0]) != folded(account.local_part):
             return False
         return not self._has_account(sender)
 
