@@ -310,7 +310,7 @@ def test_a_look_before_tls_is_no_fault(header: bytes, names: list[str]) -> None:
 def test_nobody_logs_in_whom_the_proxy_does_not_name(
     header: bytes, offers: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "tls_facts", lambda handle, with_bindings: TlsFacts("TLSv1.3", "x"))
+    monkeypatch.setattr(protocol, "tls_facts", lambda handle, with_bindings: TlsFacts("TLSv1.3", "x", 128))
     it = listener(role=Role.SUBMISSIONS, tls=object())
     session = it.connect(PROXY)
     session.transport.getHandle = lambda: None
