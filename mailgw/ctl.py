@@ -11,6 +11,7 @@ import argparse
 import getpass
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -28,6 +29,8 @@ from mailgw.mail.errors import ConfigError, TemporaryFault
 
 ANSWER_SECONDS = 60.0
 DEFAULT_ROWS = 1000
+LANES_SHOWN = 10
+_HELD = re.compile(r"\b(HOLDUNTIL=)([0-9]{1,11}(?:\.[0-9]+)?)(?= |\Z)")
 
 EPILOG = f"""\
 commands:
@@ -46,8 +49,9 @@ exit status: 0 done, 1 a fault, 2 the command line makes no sense"""
 
 LIST_WORDS = """\
 A recipient's line has its address, its lane (the backend, with the destination that it waits for), and when it is
-tried: "active" is being tried now, or next in line for its destination; "held" is tried when you say so.  What its
-sender wants sent later (FUTURERELEASE) says until when it waits: retry releases it at once, remove cancels it."""
+tried: "in line" is being tried now, or waits for its turn at its destination, whose next attempt may be minutes away;
+"held" is tried when you say so.  What its sender wants sent later (FUTURERELEASE) says "not before ...": retry releases
+it at once, remove cancels it."""
 RETRY_WORDS = """\
 It counts as an attempt of the schedule: what fails again waits as long as after any other attempt.  What is active
 already is left alone.  While the gateway is stopped, "now" is when it starts."""
@@ -234,6 +238,8 @@ def _typed_twice() -> str:
 
 def queue_list(options: argparse.Namespace) -> int:
     rows, _ = _ask(options, "queue.list", query=_filters(options), limit=options.limit)
+    if not rows and options.where_lane is not None:
+        _look_for_lane(options)
     if options.json:
         say("[" + ",".join("\n" + json.dumps(row) for row in rows) + ("\n]" if rows else "]"))
     else:
@@ -242,6 +248,16 @@ def queue_list(options: argparse.Namespace) -> int:
     if len(rows) == options.limit:
         print(f"mailgw: the first {options.limit} rows; more with --limit", file=sys.stderr)
     return 0
+
+
+def _look_for_lane(options: argparse.Namespace) -> None:
+    """Say which lanes there are, where it is none of them."""
+    rows, _ = _ask(options, "queue.list", query={}, limit=DEFAULT_ROWS)
+    lanes = sorted({row["lane"] for row in rows})
+    if lanes and options.where_lane not in lanes:
+        shown = ", ".join(map(harmless, lanes[:LANES_SHOWN])) + (", ..." if len(lanes) > LANES_SHOWN else "")
+        wanted = harmless(options.where_lane)
+        print(f"mailgw: nothing is in the lane {wanted}; there is mail in {shown}", file=sys.stderr)
 
 
 def queue_show(options: argparse.Namespace) -> int:
@@ -254,7 +270,7 @@ def queue_show(options: argparse.Namespace) -> int:
     for row in found["rows"][:1]:
         say(f"\nfrom {harmless(row['peer']) or 'here'} ({harmless(row['helo'])}), {row['protocol'] or 'no protocol'}")
         if row["parameters"]:
-            say(f"MAIL asked for {harmless(row['parameters'])}")
+            say(f"MAIL asked for {_HELD.sub(_date, harmless(row['parameters']))}")
     for row in found["rows"]:
         if row["recipient_parameters"]:
             say(f"RCPT {harmless(row['recipient'])} asked for {harmless(row['recipient_parameters'])}")
@@ -311,7 +327,14 @@ def table(rows: Sequence[Mapping[str, Any]], now: float) -> list[str]:
     return lines
 
 
+def _date(found: re.Match[str]) -> str:
+    """RFC 3339, as FUTURERELEASE has it (RFC 4865 s4), of seconds since 1970."""
+    return found[1] + time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(float(found[2])))
+
+
 def _when(row: Mapping[str, Any], now: float) -> str:
+    if row["state"] == "active":
+        return "in line"
     if row["due"] is None or row["state"] != "waiting":
         return str(row["state"])
     seconds = row["due"] - now
@@ -510,7 +533,7 @@ def _add_filters(action: argparse.ArgumentParser) -> None:
     for state, words in (
         ("held", "undeliverable, kept for you"),
         ("waiting", "until the next attempt is due"),
-        ("active", "being tried now, or next in line for its destination"),
+        ("active", "in line: being tried now, or next at its destination"),
     ):
         filters.add_argument(f"--{state}", dest="where_state", action="store_const", const=state, help=words)
 

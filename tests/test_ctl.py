@@ -23,6 +23,7 @@ from mailgw.ctl import SCHEMES, harmless, main, table
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.message import Arrival, Destination
+from mailgw.mail.parameters import MailParameters
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.sqlite import SqliteSpool
 from tests.config.making import make_certificate
@@ -387,7 +388,8 @@ async def test_a_stopped_gateway_s_queue_is_opened_itself(elsewhere: Path, capsy
     spool = SqliteSpool.open(SpoolSettings(str(elsewhere / "q/spool"), 0, 65536, 60.0, "0"), reactor, lambda: 1.0)
     draft = spool.draft()
     draft.write(b"Subject: hello\r\n\r\nbody\r\n")
-    arrival = Arrival(None, BodyType.SEVEN_BIT, "192.0.2.1", "h", "", "ESMTP", "s")
+    parameters = MailParameters(envid="x", hold_until=1795497704.81)
+    arrival = Arrival(None, BodyType.SEVEN_BIT, "192.0.2.1", "h", "", "ESMTP", "s", parameters)
     await draft.commit(arrival, [Destination(Mailbox("b", "example.org"), "mailboxes")], claim=False)
     assert main(["queue", "list", "--state", "q"]) == 1
     assert "q/spool" in capsys.readouterr().err, "somebody has it, and does not answer"
@@ -397,7 +399,13 @@ async def test_a_stopped_gateway_s_queue_is_opened_itself(elsewhere: Path, capsy
     [listed] = json.loads(capsys.readouterr().out)
     assert (listed["queue_id"], listed["recipient"]) == (draft.queue_id, "b@example.org")
     assert main(["queue", "show", draft.queue_id, "--state", "q"]) == 0
-    assert "Subject: hello" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "Subject: hello" in shown
+    assert "MAIL asked for ENVID=x HOLDUNTIL=2026-11-24T05:21:44Z\n" in shown
+    assert main(["queue", "list", "--state", "q", "--lane", "nosuch"]) == 0
+    assert capsys.readouterr().err == "mailgw: nothing is in the lane nosuch; there is mail in mailboxes\n"
+    assert main(["queue", "list", "--state", "q", "--lane", "mailboxes", "--held"]) == 0
+    assert capsys.readouterr().err == ""
     assert main(["queue", "show", "none", "--state", "q"]) == 1
     assert main(["queue", "retry", "--all", "--state", "q"]) == 0
     assert main(["queue", "remove", draft.queue_id, "--state", "q", "--json"]) == 0
@@ -413,6 +421,8 @@ def test_rows_for_people() -> None:
         "r-5  L  due now, 1 attempt", "r30  L  next in 30s, 1 attempt", "r600  L  next in 10m, 1 attempt",
         "r36000  L  next in 10h, 1 attempt", "r864000  L  next in 10d, 1 attempt",
     ]
+    [_, active] = table([rows[0] | {"state": "active", "recipient": "r"}], 0.0)
+    assert active.strip() == "r  L  in line, 1 attempt"
     assert table([], 0.0) == ["the queue is empty, or nothing in it matches"]
 
 

@@ -62,7 +62,7 @@ def first_due(arrival: Arrival, arrived: float) -> tuple[float, str]:
     until = arrival.parameters.hold_until
     if until is None or until <= arrived:
         return arrived, ""
-    return until, f"held until {date_text(int(until))} (FUTURERELEASE)"
+    return until, f"not before {date_text(int(until))} (FUTURERELEASE)"
 
 
 def storable(text: str) -> str:

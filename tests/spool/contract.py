@@ -270,7 +270,7 @@ class SpoolContract:
         assert list(world.run(world.spool.due_lanes())) == [("out/example.net", until)]
         (row,) = world.run(world.spool.search(ANYTHING, 5))
         assert (row.state, row.due, row.attempts) == (RowState.WAITING, until, 0)
-        assert row.reason == "held until Tue, 14 Nov 2023 23:36:40 +0000 (FUTURERELEASE)"
+        assert row.reason == "not before Tue, 14 Nov 2023 23:36:40 +0000 (FUTURERELEASE)"
         world.now = until - 1.0
         assert self.claimed(world, 1) == []
         world.now = until
