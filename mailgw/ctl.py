@@ -34,7 +34,7 @@ _HELD = re.compile(r"\b(HOLDUNTIL=)([0-9]{1,11}(?:\.[0-9]+)?)(?= |\Z)")
 
 EPILOG = f"""\
 commands:
-  mailgw check FILE                     would this configuration start? every fault, with its line
+  mailgw check -c FILE                  would this configuration start? every fault, with its line
   mailgw passwd user@example.org        set a password, or make an account
   mailgw queue list                     what waits, for whom, and why
   mailgw queue list --domain example.org --json
@@ -43,7 +43,7 @@ commands:
   mailgw queue remove ID | --sender spam@example.net
   mailgw doctor --wire 127.0.0.1:25     can this server be tricked? smuggling, injection, relaying, limits
 
-FILE is {DEFAULT_FILE} where nothing is said; passwd and queue take it as --config FILE.
+FILE is {DEFAULT_FILE} where nothing is said; passwd and queue take -c FILE, too.
 The gateway itself is started with: twistd mailgw --help
 exit status: 0 done, 1 a fault, 2 the command line makes no sense"""
 
@@ -56,6 +56,7 @@ RETRY_WORDS = """\
 It counts as an attempt of the schedule: what fails again waits as long as after any other attempt.  What is active
 already is left alone.  While the gateway is stopped, "now" is when it starts."""
 REMOVE_WORDS = """\
+There is no --all: name the message, or say which by the filters.
 The journal of a running gateway says so; while it is stopped nothing is written there."""
 
 
@@ -115,7 +116,6 @@ def _discard_output() -> None:
 def check(options: argparse.Namespace) -> int:
     """Load the file and all it names, as a start does; nothing is bound."""
     file = options.config or options.file or DEFAULT_FILE
-    # Before the rights go: the user need not reach root's own Python.
     from mailgw.config.accounts import passwd_warnings
     from mailgw.config.load import load
     from mailgw.net.files import open_files_at_most, too_few_files
@@ -157,8 +157,12 @@ def check(options: argparse.Namespace) -> int:
 def _become(name: str) -> None:
     import pwd
 
+    from mailgw.config.files import python_fault
+
     try:
         user = pwd.getpwnam(name)
+        if why := python_fault((user.pw_uid, user.pw_gid)):
+            print(f"mailgw: warning: {why}", file=sys.stderr)
         os.initgroups(name, user.pw_gid)
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)
@@ -189,6 +193,8 @@ def passwd(options: argparse.Namespace) -> int:
     except OSError as fault:
         raise Fault(f"{fault.filename or path}: {fault.strerror}") from None
     say(f"{path}: the password of {mailbox} is set")
+    if "xn--" in mailbox.domain:
+        say("a domain of other letters is kept in its ASCII form, as you see it here; who logs in may use either")
     if is_new and os.geteuid() == 0:
         say(f"the file is new and root's alone; give it to the gateway's user: chown mailgw {path}")
     return 0
@@ -464,8 +470,8 @@ def _parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("check", help="say whether a configuration would start, and if not, every reason")
     place = one.add_mutually_exclusive_group()
-    place.add_argument("-c", "--config", metavar="FILE", help="the same")
-    place.add_argument("file", metavar="FILE", nargs="?", help=f"default: {DEFAULT_FILE}")
+    place.add_argument("-c", "--config", metavar="FILE", help=f"default: {DEFAULT_FILE}")
+    place.add_argument("file", metavar="FILE", nargs="?", help="the same")
     one.add_argument("--user", metavar="NAME", help="check as the user that twistd --uid makes of root")
     one.set_defaults(run=check, usage_fault=one.error)
 
@@ -513,7 +519,7 @@ def _queue_action(
 ) -> argparse.ArgumentParser:
     action: argparse.ArgumentParser = actions.add_parser(name, help=words, description=f"{words}.  {more}")
     place = action.add_mutually_exclusive_group()
-    place.add_argument("-c", "--config", metavar="FILE", help="the gateway's configuration, for its state folder")
+    place.add_argument("-c", "--config", metavar="FILE", help=f"whose state folder; default: {DEFAULT_FILE}")
     place.add_argument("--state", metavar="FOLDER", dest="folder", help="its state folder")
     action.add_argument("--json", action="store_true", help="for programs; times are seconds since 1970, UTC")
     action.set_defaults(run=run, usage_fault=action.error, all=False, queue_ids=())

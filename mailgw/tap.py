@@ -10,7 +10,7 @@ from twisted.python import usage
 import mailgw
 import twisted
 from mailgw.config.checks import owner_faults
-from mailgw.config.files import Owner
+from mailgw.config.files import Owner, python_fault
 from mailgw.config.load import load
 from mailgw.config.quick import QuickOptions, quick
 from mailgw.config.settings import Config
@@ -119,6 +119,8 @@ the ports are bound, --pidfile, --logfile. Commands for the queue and passwords:
 
 def makeService(options: Options) -> IService:
     """The gateway.  Faults of the configuration: one line each on standard error, and exit status 1."""
+    if options.owner is not None and (why := python_fault(options.owner)):
+        print(f"mailgw: warning: {why}", file=sys.stderr)  # what it needs may be loaded all the same
     try:
         return gateway(options.config(), options.owner)
     except (ConfigError, ExceptionGroup) as fault:

@@ -3,10 +3,13 @@
 import fcntl
 import os
 import pwd
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from mailgw.disk import Disk
+
+PYTHON = tuple(dict.fromkeys((os.path.dirname(os.path.dirname(__file__)), sys.prefix, sys.base_prefix)))
 
 Owner = tuple[int, int]
 """A user's and a group's number."""
@@ -86,6 +89,25 @@ def acting_as(owner: Owner) -> Iterator[None]:
         os.seteuid(0)
         os.setegid(root_gid)
         os.setgroups(groups)
+
+
+def python_fault(owner: Owner, folders: Sequence[str] = PYTHON) -> str | None:
+    """Why root's program may fail as ``owner``: not all modules are loaded by then."""
+    with acting_as(owner):
+        for folder in folders:
+            if not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
+                return (
+                    f"user {_user_name(owner[0])}, as whom mailgw will run, may not read Python in {folder}; "
+                    "install mailgw where that user can read it, for instance /opt/mailgw"
+                )
+    return None
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _groups(uid: int, gid: int) -> list[int]:

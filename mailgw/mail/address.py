@@ -12,12 +12,17 @@ Rules:
     direction of text, noncharacters, surrogates) stands in no address: it would go into headers, logs and file names.
 """
 
+# Python and idna load these at the first domain that is not ASCII.  By then a gateway that root started may be a user
+# who cannot read Python's files, so they come now.
+import encodings.idna
+import encodings.punycode  # noqa: F401 (the codec finds it)
 import ipaddress
 import re
 from typing import Final
 
 import attrs
 import idna
+import idna.uts46data
 
 # RFC 5321 s4.5.3.1.3: a path has at most 256 octets, with its brackets.  The 64 octets for a local part
 # (s4.5.3.1.1) hold for what we create; VERP and SRS make longer ones, which we take.

@@ -1,5 +1,7 @@
 """Mailboxes: what parses, what it means, and that printing and parsing agree."""
 
+import subprocess
+import sys
 import unicodedata
 
 import pytest
@@ -121,3 +123,13 @@ def test_the_bare_postmaster() -> None:
     assert str(Mailbox("Postmaster", "")) == "Postmaster"
     assert not Mailbox("postmaster", "example.org").is_bare_postmaster
     assert not Mailbox("root", "").is_bare_postmaster
+
+
+def test_what_other_alphabets_need_is_loaded_at_the_start() -> None:
+    """Later the gateway may be a user who cannot read Python's files."""
+    program = (
+        "import sys, mailgw.mail.address as a; known = set(sys.modules);"
+        "assert a.parse_mailbox('x@gr\\xfcn.example'); print(sorted(set(sys.modules) - known))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"
