@@ -23,6 +23,7 @@ from mailgw.mail.envelope import BodyType
 from mailgw.mail.header import date_text
 from mailgw.mail.parameters import MailParameters, Ret
 from mailgw.queue.dsn_fields import HOP, Report, delivery_status, printable, words_of, wrapped
+from mailgw.wire.reencode import Unfit, reencoded
 
 # RFC 5322 s2.1.1: 998 octets without the CRLF is the limit, 78 is good style.
 MAX_LINE_OCTETS = 998
@@ -268,6 +269,8 @@ def _returned_message(kind: Kind, original: Original) -> tuple[str, bytes] | Non
         return f"{description}message/global\r\nContent-Transfer-Encoding: base64\r\n", b"\r\n".join(lines)
     if not is_text or original.body_type is BodyType.BINARY:
         return None
+    if isinstance(reencoded(octets, BodyType.SEVEN_BIT), Unfit):
+        return None  # a hop without 8BITMIME would refuse the whole report, and its reader would never hear of it
     return f"{description}message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n", octets
 
 

@@ -455,6 +455,13 @@ def test_an_8_bit_message_makes_an_8_bit_report(body_type: BodyType) -> None:
     assert parsed(octets)["Content-Transfer-Encoding"] == "8bit"
 
 
+def test_what_no_hop_without_8bitmime_could_take_is_not_returned() -> None:
+    whole = "Subject: h\u00e9\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n\u00e9\r\n".encode()
+    octets = made(BOUNCE, header=whole, parameters=FULL)
+    assert octets.isascii()
+    assert parts_of(octets)[2].get_content_type() == "text/rfc822-headers"
+
+
 @pytest.mark.parametrize(
     ("more", "body_type"),
     [
