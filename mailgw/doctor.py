@@ -6,6 +6,7 @@ The tricks themselves are ``mailgw.wire.probes``; here are the command line, the
 import argparse
 import ipaddress
 import json
+import re
 import socket
 import sys
 from collections import Counter
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mailgw.mail.address import Mailbox, parse_mailbox
-from mailgw.wire.probes.conversing import Connection, examine, survey
+from mailgw.wire.probes.conversing import NO_GREETING, Connection, examine, survey
 from mailgw.wire.probes.every import GROUPS
 from mailgw.wire.probes.script import Finding, Judgement, Login, Probe, Server, Target
 
@@ -112,21 +113,27 @@ def doctor(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     except OSError as fault:
         server = fault.strerror or str(fault)
     if isinstance(server, str):
+        if server.startswith(NO_GREETING):
+            tls = "" if options.tls else "begin with TLS (--tls), or "
+            server += f"; does this port {tls}want a PROXY header?"
         print(f"mailgw: {host}:{port}: {server}", file=sys.stderr)
         return 2
     groups = options.only or list(GROUPS)
     findings = []
+    told: set[str] = set()
     for probe in (probe for group in GROUPS if group in groups for probe in GROUPS[group]):
         finding = examine(probe, target, connect)
         findings.append((probe, finding))
         if not options.json:
-            say(line_of(probe, finding))
+            say(line_of(probe, finding, told))
     counts = Counter(finding.judgement for _, finding in findings)
     if options.json:
         say(json.dumps(_as_json(options.wire, server, findings), indent=1))
     else:
         parts = (f"{counts[judgement]} {judgement.value}" for judgement in Judgement)
         say(f"{server.name} at {host}:{port}: {len(findings)} probes: " + ", ".join(parts))
+        if login is None and (shut := sum(map(_wants_login, findings))):
+            say(f"{shut} unknown because it wants a login: --login")
     if counts[Judgement.WEAK]:
         return 1
     if not counts[Judgement.OK]:
@@ -143,10 +150,19 @@ def _login(name: str | None, password_file: str | None) -> Login | None:
         return Login(name, opened.readline().rstrip("\r\n"))
 
 
-def line_of(probe: Probe, finding: Finding) -> str:
+def _wants_login(found: tuple[Probe, Finding]) -> bool:
+    _, finding = found
+    # RFC 4954 s6: 530 Authentication required
+    return finding.judgement is Judgement.UNKNOWN and re.search(r"\b530\b", finding.answer) is not None
+
+
+def line_of(probe: Probe, finding: Finding, told: set[str]) -> str:
+    """``told`` are the meanings that were said: one is not said twice."""
     sent = probe.sent + " (sends a message)" * probe.leaves_mail
     answer = f" => {finding.answer}" if finding.answer else ""
-    meaning = f": {finding.meaning}" if finding.meaning else ""
+    meaning = f": {'as above' if finding.meaning in told else finding.meaning}" if finding.meaning else ""
+    if finding.judgement is Judgement.WEAK:
+        told.add(finding.meaning)
     return f"{finding.judgement.value:8} {probe.name:30} {sent}{answer}{meaning}"
 
 
@@ -169,6 +185,10 @@ def _as_json(wire: tuple[str, int], server: Server, findings: list[tuple[Probe, 
     }
 
 
+# What the SSL library calls octets that are no TLS, such as a greeting; its versions differ.
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
+
+
 # --- sockets ----------------------------------------------------------------------------------------------
 
 class SocketConnection:
@@ -185,8 +205,10 @@ class SocketConnection:
         if tls:
             try:
                 self.start_tls()
-            except OSError:
+            except OSError as fault:
                 self._socket.close()
+                if getattr(fault, "reason", None) in _NO_TLS:
+                    raise OSError("no TLS from the first octet: --starttls?") from None
                 raise
 
     def send(self, octets: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import ssl
 from pathlib import Path
 
@@ -78,7 +79,34 @@ def test_tls_from_the_first_octet(context: ssl.SSLContext, capsys: Output) -> No
 def test_tls_with_a_server_that_has_none(capsys: Output) -> None:
     with WeakListener() as listener:
         assert doctor(listener, "--tls") == 2
-    assert "mailgw: 127.0.0.1:" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f"mailgw: 127.0.0.1:{listener.port}: no TLS from the first octet: --starttls?\n"
+    )
+
+
+def test_a_port_that_does_not_greet(capsys: Output) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        where = f"127.0.0.1:{listener.getsockname()[1]}"
+        assert main(["doctor", "--wire", where, "--timeout", "0.01"]) == 2
+    assert capsys.readouterr().err == (
+        f"mailgw: {where}: no greeting: silence; does this port begin with TLS (--tls), or want a PROXY header?\n"
+    )
+
+
+def test_a_port_that_wants_a_login(context: ssl.SSLContext, capsys: Output) -> None:
+    with WeakListener("wants a login", context=context) as listener:
+        doctor(listener, "--starttls", "--only", "smuggling")
+    *lines, last = capsys.readouterr().out.splitlines()
+    unknown = [line for line in lines if line.startswith("unknown")]
+    assert last == f"{len(unknown)} unknown because it wants a login: --login"
+
+
+def test_equal_meanings_are_said_once(context: ssl.SSLContext, capsys: Output) -> None:
+    with WeakListener("ends LF.LF", "ends LF.CRLF", context=context) as listener:
+        doctor(listener, "--only", "smuggling")
+    weak = [line for line in capsys.readouterr().out.splitlines() if line.startswith("WEAK")]
+    assert sum("smuggle in a second message" in line for line in weak) == 1
+    assert weak[-1].endswith(": as above")
 
 
 def test_with_a_login(context: ssl.SSLContext, capsys: Output, tmp_path: Path) -> None:

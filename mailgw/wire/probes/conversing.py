@@ -24,6 +24,7 @@ from mailgw.wire.probes.script import (
 )
 from mailgw.wire.reply_reader import RawReply, ReplyFault, ReplyReader
 
+NO_GREETING = "no greeting"
 HELLO_NAME = "doctor.mailgw.invalid"
 
 T = TypeVar("T")
@@ -80,6 +81,8 @@ def examine(probe: Probe, target: Target, connect: Connect) -> Finding:
 def opening(starttls: bool, login: Login | None) -> Steps[Server | str]:
     """From the greeting to the answer to EHLO (or LHLO, where it is wanted), under TLS and logged in as asked for."""
     greeting = yield Say(b"")
+    if not greeting.replies and greeting.ended in (Ended.SILENT, Ended.CLOSED):
+        return f"{NO_GREETING}: {greeting.ended.value}"
     if greeting.code != 220:
         return f"greeted with {greeting}"
     server = yield from hello()
