@@ -416,7 +416,7 @@ def _ask_spool(state: str, command: str, request: Mapping[str, Any]) -> Any:
     from mailgw.spool.settings import SpoolSettings
 
     settings = SpoolSettings(folder=folder, reserve_octets=0, inline_octets=1 << 16, lease_seconds=7200.0, node="0")
-    with open_offline(settings, time.time) as spool:
+    with open_offline(settings, time.time, to_look=command in ("queue.list", "queue.show")) as spool:
         query = Query(**request.get("query", {}))
         match command:
             case "queue.list":

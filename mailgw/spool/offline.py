@@ -17,17 +17,18 @@ from mailgw.spool import search as sql
 from mailgw.spool.faults import fault_of
 from mailgw.spool.folder import database_path, lock_folder
 from mailgw.spool.records import end_all_leases
-from mailgw.spool.schema import connect_writer, migrate
+from mailgw.spool.schema import STEPS, connect_writer, migrate, schema_version
 from mailgw.spool.settings import SpoolSettings
 
 T = TypeVar("T")
 
 
-def open_offline(settings: SpoolSettings, wall_clock: WallClock) -> "OfflineSpool":
-    """The queue in ``settings.folder``.
+def open_offline(settings: SpoolSettings, wall_clock: WallClock, to_look: bool = False) -> "OfflineSpool":
+    """The queue in ``settings.folder``; ``to_look`` where nothing is to be changed.
 
-    TemporaryFault where a gateway has it, where there is none, or where it cannot be read; ConfigError where
-    its schema is newer than we are.
+    TemporaryFault where a gateway has it, where there is none, where it cannot be read, or where somebody who only
+    looks would bring it to a schema that the mailgw of yesterday cannot read; ConfigError where its schema is
+    newer than we are.
     """
     disk = Disk()
     path = database_path(settings.folder)
@@ -38,6 +39,11 @@ def open_offline(settings: SpoolSettings, wall_clock: WallClock) -> "OfflineSpoo
     try:
         lock = lock_folder(settings.folder, disk)
         connection = connect_writer(path)
+        if to_look and schema_version(connection) < len(STEPS):
+            raise TemporaryFault(
+                f"{settings.folder}: this queue is an older version's, which could not read it any more once this one "
+                "has changed it; look with that one, or start this one, which brings it up to date"
+            )
         migrate(connection, path)
         end_all_leases(connection, wall_clock())
         return OfflineSpool(settings.folder, connection, lock, wall_clock, disk)

@@ -553,6 +553,22 @@ def test_a_million_rows_of_a_lane_are_not_read_for_its_earliest(tmp_path: Path) 
     assert steps < 1500
 
 
+def test_who_only_looks_does_not_bring_an_older_queue_up_to_date(world: SqliteWorld) -> None:
+    world.run(world.spool.close())
+    path = world.folder / "spool" / "queue.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
+    with pytest.raises(TemporaryFault, match="older version"):
+        open_offline(world.settings(), lambda: world.now, to_look=True)
+    assert schema_version(connection) == 1
+    connection.execute(f"UPDATE meta SET value = '{len(STEPS)}' WHERE key = 'schema_version'")
+    connection.commit()
+    connection.close()
+    with open_offline(world.settings(), lambda: world.now, to_look=True) as spool:
+        assert spool.search(Query(), 1) == []
+    world.sqlite = world.open()
+
+
 def test_a_newer_schema_stops_the_start(world: SqliteWorld) -> None:
     world.run(world.spool.close())
     with sqlite3.connect(world.folder / "spool" / "queue.sqlite") as connection:
