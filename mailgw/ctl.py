@@ -117,6 +117,7 @@ def check(options: argparse.Namespace) -> int:
     """Load the file and all it names, as a start does; nothing is bound."""
     file = options.config or options.file or DEFAULT_FILE
     from mailgw.config.accounts import passwd_warnings
+    from mailgw.config.doubts import doubts
     from mailgw.config.load import load
     from mailgw.net.files import open_files_at_most, too_few_files
     from mailgw.net.server_tls import is_exposed
@@ -139,6 +140,9 @@ def check(options: argparse.Namespace) -> int:
         (len(config.tls.certificates), "certificate"),
     )
     say(f"{file}: good: " + ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in parts))
+    for doubt in doubts(config):
+        where = f"{file}:{doubt.line}" if doubt.line else file
+        print(f"{where}: warning: {doubt.key}: {doubt.why}", file=sys.stderr)
     for key in sorted({files.private_key for files in config.tls.certificates.values()}):
         if is_exposed(key):
             print(f"{file}: warning: the TLS key {key} is open to every user here: chmod o= it", file=sys.stderr)

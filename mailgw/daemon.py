@@ -14,6 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
+from mailgw.config.doubts import doubts
 from mailgw.config.files import Owner
 from mailgw.config.settings import Config
 from mailgw.config.where import config_faults
@@ -37,6 +38,8 @@ class Daemon(MailGateway):
     def startService(self) -> None:
         raise_file_limit()
         _or_exit(super().startService)
+        for doubt in doubts(self.config):
+            log.warn("{doubt}", doubt=doubt)
         # A handler runs between two steps of the interpreter, so it only asks the reactor to do the work.
         from_signal = cast(IReactorFromThreads, reactor).callFromThread
         signal.signal(signal.SIGHUP, lambda number, frame: from_signal(self.reload))

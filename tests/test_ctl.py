@@ -126,6 +126,15 @@ def test_check_as_a_user_that_does_not_exist(capsys: Output) -> None:
     assert capsys.readouterr().err == "mailgw: there is no user no-such-user\n"
 
 
+def test_check_warns_of_an_open_relay(elsewhere: Path, capsys: Output) -> None:
+    (elsewhere / "passwd").touch(mode=0o600)
+    file = elsewhere / "a.toml"
+    file.write_text(GATEWAY.replace('"tcp:25"', '"tcp:25"\nrelay_from = ["0.0.0.0/0"]'))
+    assert ctl.main(["check", "a.toml"]) == 0
+    why = "is everybody, who then may send mail to anywhere: an open relay"
+    assert f"a.toml:7: warning: listen.relay_from: {why}\n" in capsys.readouterr().err
+
+
 # --- passwd -----------------------------------------------------------------------------------------------
 
 @pytest.fixture

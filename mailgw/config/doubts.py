@@ -1,0 +1,92 @@
+"""What is no fault of a configuration, and will be regretted: an open relay, a route that nothing reaches."""
+
+import os
+from collections.abc import Iterator, Sequence
+
+from mailgw.config.lines import Path, locate
+from mailgw.config.reader import Faults
+from mailgw.config.settings import Config
+from mailgw.disk import Disk
+from mailgw.mail.address import folded
+from mailgw.mail.errors import ConfigError
+from mailgw.queue.route import RouteSettings
+
+EVERYBODY = (
+    ("relay_from", "may send mail to anywhere: an open relay"),
+    ("xclient_from", "may say by XCLIENT which address or login he has"),
+    ("proxy_protocol_from", "may say in a PROXY header which address he has"),
+)
+
+
+def doubts(config: Config) -> list[ConfigError]:
+    """In the order of the lines."""
+    found = Faults(config.file, _lines(config.file))
+    for path, why in (*_open_doors(config), *_unused(config), *_limits(config)):
+        found.add(path, why)
+    return sorted(found.found, key=lambda one: one.line)
+
+
+def _lines(file: str) -> dict[Path, int]:
+    try:
+        with open(file, encoding="utf-8") as opened:
+            return locate(opened.read())
+    except (OSError, ValueError):  # none is there: made of options, or gone since
+        return {}
+
+
+def _open_doors(config: Config) -> Iterator[tuple[Path, str]]:
+    for at, listener in enumerate(config.listeners):
+        for key, what in EVERYBODY:
+            for place in _everybody(getattr(listener, key)):
+                yield ("listen", at, key, place), f"is everybody, who then {what}"
+    for place in _everybody(config.trusted_clients):
+        yield ("trusted_clients", place), "is everybody, who then is free of the limits for each address"
+
+
+def _everybody(members: Sequence[object]) -> Iterator[int]:
+    for place, member in enumerate(members):
+        if getattr(member, "prefixlen", None) == 0:
+            yield place
+
+
+def _unused(config: Config) -> Iterator[tuple[Path, str]]:
+    before: dict[str, int] = {}
+    for at, route in enumerate(config.routes):
+        takers = [_taker(folded(pattern), before) for pattern in route.patterns]
+        if takers and all(taker is not None for taker in takers):
+            yield ("route", at), f"is never reached: route {max(t for t in takers if t is not None) + 1} takes its mail"
+        elif "*" in before:
+            why = f'only strangers\' mail gets here: the "*" of route {before["*"] + 1} takes that of who may relay'
+            yield ("route", at), why
+        _remember(route, at, before)
+    for name in config.backends.keys() - {route.backend for route in config.routes}:
+        yield ("backend", name), "no route names it"
+
+
+def _remember(route: RouteSettings, at: int, before: dict[str, int]) -> None:
+    for pattern in route.patterns:
+        before.setdefault(folded(pattern), at)
+
+
+def _taker(pattern: str, before: dict[str, int]) -> int | None:
+    """The earlier route that takes all that ``pattern`` matches."""
+    domain = pattern.rpartition("@")[2]
+    wider = [pattern]
+    if pattern != "*":
+        wider.append(f"@{domain}")
+        rest = domain.removeprefix(".").partition(".")[2]
+        while rest:
+            wider.append(f"@.{rest}")
+            rest = rest.partition(".")[2]
+    return min((before[one] for one in wider if one in before), default=None)
+
+
+def _limits(config: Config) -> Iterator[tuple[Path, str]]:
+    limits = config.limits
+    if limits.sessions < limits.counters.sessions_per_address:
+        yield ("limits", "sessions"), "is below sessions_per_address: one client can take them all"
+    folder = os.path.abspath(config.state)
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    if limits.reserve_octets > Disk().free_octets(folder):
+        yield ("limits", "reserve_octets"), f"is more than the disk of {config.state} has free: no mail will be taken"

@@ -1,0 +1,98 @@
+"""What is no fault, and will be regretted."""
+
+from pathlib import Path
+
+import pytest
+
+from mailgw.config.doubts import doubts
+from mailgw.config.load import load
+
+START = """hostname = "mx1.example.org"
+state = "state"
+"""
+LISTEN = """[[listen]]
+role = "mx"
+endpoint = "tcp:25"
+"""
+ROUTE = """[[route]]
+recipients = ["@example.org"]
+backend = "here"
+"""
+BACKEND = """[backend.here]
+type = "maildir"
+path = "mail/{local_part}"
+recipients = "any"
+"""
+
+
+def said(folder: Path, top: str = "", listen: str = "", more: str = "") -> list[str]:
+    file = folder / "a.toml"
+    file.write_text(START + top + LISTEN + listen + ROUTE + BACKEND + more)
+    return [str(one).removeprefix(f"{file}:") for one in doubts(load(str(file)))]
+
+
+def test_nothing_to_say(tmp_path: Path) -> None:
+    inside = 'relay_from = ["10.0.0.0/8", "0.0.0.0/1"]\nproxy_protocol_from = ["192.0.2.1"]\n'
+    other = '[[route]]\nrecipients = ["@.example.org", "a@sub.example.net", "*"]\nbackend = "here"\n'
+    assert said(tmp_path, listen=inside, more=other) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("relay_from", "may send mail to anywhere: an open relay"),
+        ("xclient_from", "may say by XCLIENT which address or login he has"),
+        ("proxy_protocol_from", "may say in a PROXY header which address he has"),
+    ],
+)
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0"])
+def test_everybody_on_a_listener(tmp_path: Path, key: str, why: str, network: str) -> None:
+    listen = f'{key} = ["192.0.2.1", "{network}"]\n'
+    assert said(tmp_path, listen=listen) == [f"6: listen.{key}: is everybody, who then {why}"]
+
+
+def test_everybody_trusted(tmp_path: Path) -> None:
+    assert said(tmp_path, top='trusted_clients = ["0.0.0.0/0"]\n') == [
+        "3: trusted_clients: is everybody, who then is free of the limits for each address"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "taken"),
+    [
+        ('"@a.example"', '"@A.example"', True),
+        ('"@a.example"', '"x@a.example", "@a.example"', True),
+        ('"@.example"', '"@a.example", "@.a.example", "x@b.a.example"', True),
+        ('"*"', '"*"', True),
+        ('"@a.example"', '"@a.example", "@b.example"', False),
+        ('"@.a.example"', '"@a.example"', False),
+        ('"x@a.example"', '"@a.example"', False),
+        ('"@a.example"', '"*"', False),
+    ],
+)
+def test_routes_that_nothing_reaches(tmp_path: Path, first: str, second: str, taken: bool) -> None:
+    more = "".join(f'[[route]]\nrecipients = [{one}]\nbackend = "here"\n' for one in (first, second))
+    assert said(tmp_path, more=more) == (["16: route: is never reached: route 2 takes its mail"] if taken else [])
+
+
+def test_a_route_behind_everything_gets_strangers_mail_alone(tmp_path: Path) -> None:
+    more = "".join(f'[[route]]\nrecipients = [{one}]\nbackend = "here"\n' for one in ('"*"', '"@a.example"'))
+    assert said(tmp_path, more=more) == [
+        '16: route: only strangers\' mail gets here: the "*" of route 2 takes that of who may relay'
+    ]
+
+
+def test_a_backend_of_no_route(tmp_path: Path) -> None:
+    assert said(tmp_path, more='[backend.there]\ntype = "smtp"\n') == ["13: backend.there: no route names it"]
+
+
+@pytest.mark.parametrize(("sessions", "doubted"), [(49, True), (50, False)])
+def test_fewer_sessions_than_one_address_may_have(tmp_path: Path, sessions: int, doubted: bool) -> None:
+    expected = ["14: limits.sessions: is below sessions_per_address: one client can take them all"] if doubted else []
+    assert said(tmp_path, more=f"[limits]\nsessions = {sessions}\n") == expected
+
+
+def test_a_reserve_that_no_disk_has(tmp_path: Path) -> None:
+    assert said(tmp_path, more='[limits]\nreserve_octets = "1000000 GiB"\n') == [
+        f"14: limits.reserve_octets: is more than the disk of {tmp_path}/state has free: no mail will be taken"
+    ]
