@@ -172,7 +172,7 @@ def _fits(message: Message, offer: Offer) -> bool:
     match message.body_type:
         case BodyType.SEVEN_BIT:
             return True
-        case BodyType.EIGHT_BIT:
+        case BodyType.EIGHT_BIT | BodyType.UNLABELLED:
             return offer.eight_bit
         case BodyType.BINARY:
             return offer.chunks_binary
@@ -192,6 +192,8 @@ async def _fitting(
         _set_all(outcomes, recipients, _unreadable(fault, session.hop))
         return None
     if isinstance(result, Unfit):
+        if message.body_type is BodyType.UNLABELLED:
+            return message  # it came so, and most servers pass it on so: better than back
         _set_all(outcomes, recipients, unfit_outcome(result, session.hop))
         return None
     return result

@@ -8,7 +8,10 @@ from mailgw.mail.address import Mailbox
 
 
 class BodyType(enum.Enum):
-    """RFC 6152, 3030: what the client said of the content's octets.
+    """RFC 6152, 3030: what the client said of the content's octets, or did not say.
+
+    UNLABELLED content has 8-bit octets that the client did not announce, as many programs do: it goes on announced,
+    or re-encoded where a next hop wants that, but as it came where it cannot be re-encoded.
 
     BINARY content is any octets, with bare CR and LF and NUL: it may be sent by BDAT alone, and only where
     BINARYMIME is offered.
@@ -16,6 +19,7 @@ class BodyType(enum.Enum):
 
     SEVEN_BIT = "7BIT"
     EIGHT_BIT = "8BITMIME"
+    UNLABELLED = "8BIT"  # no word of SMTP's, the queue's alone
     BINARY = "BINARYMIME"
 
 

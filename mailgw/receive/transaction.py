@@ -105,6 +105,8 @@ class Transaction:
     def write(self, chunk: bytes) -> None:
         """Take content as it comes, unstuffed."""
         assert self._draft is not None
+        if self._body_type is BodyType.SEVEN_BIT and not chunk.isascii():
+            self._body_type = BodyType.UNLABELLED
         if self._gathered is None:
             self._draft.write(chunk)
             return

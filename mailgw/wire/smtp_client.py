@@ -152,8 +152,10 @@ class ClientDialog:
         mail = f"MAIL FROM:<{reverse_path if reverse_path is not None else ''}>"
         if offer.size:
             mail += f" SIZE={size_octets}"
-        if is_chunked or (offer.eight_bit and body_type is BodyType.EIGHT_BIT):
-            mail += f" BODY={body_type.value}"
+        if is_chunked:
+            mail += " BODY=BINARYMIME"
+        elif offer.eight_bit and body_type is not BodyType.SEVEN_BIT:
+            mail += " BODY=8BITMIME"
         if asked is None:
             lines = [mail, *[f"RCPT TO:<{recipient}>" for recipient in recipients]]
         else:

@@ -238,7 +238,7 @@ def mail_parameters(asked: Asked, now: float, hold_seconds: int) -> MailParamete
 # --- words ------------------------------------------------------------------------------------------------
 
 _PLAIN: Final = frozenset({"SIZE", "BODY"})
-_BODY_TYPES: Final = {body_type.value: body_type for body_type in BodyType}
+_BODY_TYPES: Final = {body_type.value: body_type for body_type in BodyType if body_type is not BodyType.UNLABELLED}
 
 
 def _keywords(extension: str) -> frozenset[str]:

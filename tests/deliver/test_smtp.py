@@ -196,6 +196,15 @@ def test_8bit_content_that_cannot_be_converted_for_a_7bit_hop_fails_for_good() -
         assert net.idle() == 1
 
 
+def test_8bit_content_that_nobody_announced_rather_goes_as_it_came() -> None:
+    octets = "Subject: ä\r\n".encode()
+    for what in (message(octets, BodyType.UNLABELLED), large(octets, body=BodyType.UNLABELLED)):
+        net = Net()
+        delivery = net.deliver(what)
+        assert net.accept().greet().accept_all().endswith(octets + b".\r\n")
+        assert delivery.outcomes[ANN].is_delivered
+
+
 def test_8bit_announced_but_not_there_goes_anywhere() -> None:
     for what in (message(body=BodyType.EIGHT_BIT), large(b"a\r\n", body=BodyType.EIGHT_BIT)):
         net = Net()

@@ -478,13 +478,14 @@ def delivered(what: Message, *words: bytes) -> bytes:
 def test_8bit_content_is_re_encoded_for_a_hop_that_takes_none() -> None:
     octets = LETTER % (b"8bit", b".\xe9t\xe9 it was")
     quoted = LETTER % (b"quoted-printable", b"..=E9t=E9 it was") + b".\r\n"
-    for what in (message(octets, BodyType.EIGHT_BIT), large(octets[:-9], octets[-9:], body=BodyType.EIGHT_BIT)):
-        heard = delivered(what, b"SIZE")
-        assert heard.startswith(b"MAIL FROM:<sender@example.net> SIZE=%d\r\n" % (len(quoted) - 4))
-        assert heard.endswith(b"DATA\r\n" + quoted)
-    heard = delivered(message(octets, BodyType.EIGHT_BIT), b"8BITMIME")
-    assert b" BODY=8BITMIME\r\n" in heard
-    assert b"\xe9" in heard
+    for body in (BodyType.EIGHT_BIT, BodyType.UNLABELLED):
+        for what in (message(octets, body), large(octets[:-9], octets[-9:], body=body)):
+            heard = delivered(what, b"SIZE")
+            assert heard.startswith(b"MAIL FROM:<sender@example.net> SIZE=%d\r\n" % (len(quoted) - 4))
+            assert heard.endswith(b"DATA\r\n" + quoted)
+        heard = delivered(message(octets, body), b"8BITMIME")
+        assert b" BODY=8BITMIME\r\n" in heard
+        assert b"\xe9" in heard
 
 
 def test_binary_content_is_re_encoded_as_far_as_needed() -> None:

@@ -130,3 +130,26 @@ def test_the_words_of_ehlo() -> None:
     for word in ("SMTPUTF8", "DSN", "MT-PRIORITY", "DELIVERBY"):
         assert f"{word}\r\n" in said
     assert "REQUIRETLS" not in said
+
+
+@pytest.mark.parametrize(("words", "octets", "kept"), [
+    ("", b"plain", BodyType.SEVEN_BIT),
+    ("", b"\xe9t\xe9", BodyType.UNLABELLED),
+    (" BODY=7BIT", b"\xe9t\xe9", BodyType.UNLABELLED),
+    (" BODY=8BITMIME", b"\xe9t\xe9", BodyType.EIGHT_BIT),
+])
+def test_8_bit_octets_that_were_not_announced_are_noticed(words: str, octets: bytes, kept: BodyType) -> None:
+    listener = Listener()
+    session = listener.connect()
+    session.take()
+    session.codes("EHLO client.test", f"MAIL FROM:<a@client.test>{words}", "RCPT TO:<b@example.org>", "DATA")
+    session.send(b"Subject: hi\r\n\r\n" + octets + b"\r\n.\r\n")
+    [claim] = listener.intake.claims
+    assert claim.message.body_type is kept
+
+
+def test_what_the_queue_calls_it_is_no_word_of_a_client() -> None:
+    listener = Listener()
+    session = listener.connect()
+    session.take()
+    assert session.codes("EHLO client.test", "MAIL FROM:<a@client.test> BODY=8BIT") == ["250", "501"]
