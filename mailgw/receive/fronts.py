@@ -13,7 +13,7 @@ import attrs
 
 from mailgw.mail import event as fact
 from mailgw.mail.address import parse_domain
-from mailgw.mail.envelope import UNKNOWN_NAME, Client, ReverseName, TlsFacts
+from mailgw.mail.envelope import UNKNOWN_NAME, ChannelBindings, Client, ReverseName, TlsFacts
 from mailgw.mail.reply import Reply
 from mailgw.policy.verdict import Stage
 from mailgw.receive.admission import Standing
@@ -73,5 +73,5 @@ def reverse_name(told: str) -> ReverseName:
 
 
 def nobody_s(tls: TlsFacts) -> TlsFacts:
-    """TLS without what it tells of who is at its other end."""
-    return attrs.evolve(tls, certificate_names=())
+    """TLS without what it tells of who is at its other end, or binds a login to a channel that is not the client's."""
+    return attrs.evolve(tls, certificate_names=(), bindings=ChannelBindings())

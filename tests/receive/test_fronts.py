@@ -7,7 +7,7 @@ import pytest
 from twisted.internet.address import IPv4Address, UNIXAddress
 
 from mailgw.mail import event as fact
-from mailgw.mail.envelope import UNKNOWN_NAME, ReverseName, Role, TlsFacts
+from mailgw.mail.envelope import UNKNOWN_NAME, ChannelBindings, ReverseName, Role, TlsFacts
 from mailgw.policy.limits import Rate
 from tests.receive.listening import Listener, Session
 from tests.receive.test_reverse import SlowResolver
@@ -139,10 +139,11 @@ def test_the_front_s_own_login_and_certificate_are_nobody_s() -> None:
     session.take()
     session.say("EHLO front")
     inner = session.transport.protocol._session
-    tls = TlsFacts("TLSv1.3", "C", 256, ("front@example.org",))
+    tls = TlsFacts("TLSv1.3", "C", 256, ("front@example.org",), ChannelBindings(b"exporter", b"end point"))
     inner.client = attrs.evolve(inner.client, tls=tls, login="front@example.org")
     assert session.say("XCLIENT ADDR=192.0.2.7") == GREETING
     assert (inner.client.login, inner.client.tls.certificate_names) == (None, ())
+    assert inner.client.tls.bindings == ChannelBindings()
     assert inner.client.tls.version == "TLSv1.3"
     assert inner.origin == attrs.evolve(inner.client, tls=None)
 
