@@ -10,7 +10,7 @@ Rules:
     warned of in time, whether a thousand others wait or none.  It is returned after an attempt of its own, for
     which it need not wait for the next probe.
     What must not be delivered after a time (RFC 2852) is returned without an attempt once that has passed, however
-    long its destination would have it wait.
+    long its destination would have it wait; and who is to be told of a delay is told, whatever it waits for.
     Lanes take turns, and what waits in memory is bounded over all of them.
     Wall time decides what is due, the reactor's monotonic clock when we look: a jump delays a look by a minute
     at most.  When it steps back, what would wait too long comes closer.
@@ -131,6 +131,7 @@ class Dispatcher:
         self._look_call: IDelayedCall | None = None
         self._is_looking = False
         self._clock_lead: float | None = None  # of the wall clock over the monotonic one, as far as it is dealt with
+        self._told_at = -math.inf  # by the reactor's clock: the last look for what is late
         self._deadline = math.inf  # the first one of what waits in memory, by the wall clock
         self._is_stopping = False
         self._is_cut_off = False
@@ -402,6 +403,23 @@ class Dispatcher:
                 self._tasks.spawn("expire", self._expire(claim))
             self._deadline = min([self._deadline, *(_deadline_of(claim) for claim, _ in lane.waiting)])
 
+    def _tell_of_delays(self) -> None:
+        """What is late and waits in memory: an attempt before it may take long.  It makes room for the next ones."""
+        mono, now = self._clock.seconds(), self._wall_clock()
+        came_before = mono - self._look_seconds  # what came since then may have its turn at once
+        if self._told_at > came_before:
+            return
+        self._told_at = mono
+        for lane in list(self._lanes.values()):
+            late = lane.waiting.take_where(lambda one: one[1] <= came_before and self._results.is_late(one[0], now))
+            self._waiting -= len(late)
+            for claim, _ in late:
+                self._tasks.spawn("tell", self._tell(claim, now))
+
+    async def _tell(self, claim: Claim, now: float) -> None:
+        settlements, notices = await self._results.late(claim, now)
+        await self._record(claim, settlements, notices)
+
     async def _expire(self, claim: Claim) -> None:
         settlements, notices = await self._results.overdue(claim, self._wall_clock())
         await self._record(claim, settlements, notices)
@@ -476,6 +494,7 @@ class Dispatcher:
             self._cancel_overdue()
             await self._mend_dues()
             self._expire_overdue()
+            self._tell_of_delays()
             lanes = await self._spool.due_lanes()
             now = self._wall_clock()
             wait = min(wait, self._deadline - now)

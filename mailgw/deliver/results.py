@@ -14,14 +14,17 @@ from mailgw.deliver.bounce import Notices
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.message import Claim, Finished, Held, Message, Notice, Postponed, QueuedRecipient, Settlement
-from mailgw.mail.outcome import Outcome, Permanence, Scope
+from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
 from mailgw.mail.parameters import ByMode, DeliverBy, Notify
 from mailgw.mail.ports import Journal
 from mailgw.queue import fate
 from mailgw.queue.dsn_fields import Report
-from mailgw.queue.schedule import RetrySettings, age_begins, gives_up_at, is_expired, is_overdue
+from mailgw.queue.schedule import RetrySettings, age_begins, gives_up_at, is_expired, is_overdue, wants_warning
 
 log = Logger()
+
+# RFC 3463 s3.5: x.4.5, congestion
+_IN_LINE = temporary("4.4.5", "It waits for its turn: other mail is being tried there", Scope.HOST, "")
 
 
 @attrs.frozen
@@ -135,6 +138,31 @@ class Results:
         for one in told:
             self._note_if_overdue(claim, one, outcome, now)
         return await self._ended(claim, *((told, []) if isinstance(judged, fate.Fail) else ([], told)), now)
+
+    def is_late(self, claim: Claim, now: float) -> bool:
+        """Whether somebody should be told now that it is late."""
+        message = claim.message
+        since, by = age_begins(message.arrived, message.parameters), message.parameters.deliver_by
+        return (
+            message.reverse_path is not None
+            and wants_warning(self._retry, now, since, False, by)
+            and any(_may_be_warned_of(queued) for queued in claim.recipients)
+        )
+
+    async def late(self, claim: Claim, now: float) -> tuple[list[Settlement], list[Notice]]:
+        """As ``judged``, for what ``is_late`` while it waits for its turn: its sender is told, and it waits on."""
+        parameters = claim.message.parameters
+        until = gives_up_at(self._retry, age_begins(claim.message.arrived, parameters), parameters.deliver_by)
+        late = [
+            _told(queued, _IN_LINE, queued.attempts, until, None)
+            for queued in claim.recipients if _may_be_warned_of(queued)
+        ]
+        warned = {told.queued.row for told in late}
+        settlements: list[Settlement] = [
+            Postponed(queued.row, now, queued.attempts, _reason(_IN_LINE), queued.warned or queued.row in warned)
+            for queued in claim.recipients
+        ]
+        return settlements, await self._warning(claim, late, now)
 
     def has_expired(self, message: Message, now: float) -> bool:
         """Whether it waits for nothing any more: its next attempt is the last one, or its time is over."""
@@ -251,6 +279,10 @@ class Results:
                 claim.message.queue_id, str(told.queued.recipient), claim.lane, reply.code, reply.status, reply.text
             )
         )
+
+
+def _may_be_warned_of(queued: QueuedRecipient) -> bool:
+    return not queued.warned and queued.parameters.wants(Notify.DELAY)
 
 
 def _is_to_be_reported(message: Message, queued: QueuedRecipient, outcome: Outcome) -> bool:

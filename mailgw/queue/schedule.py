@@ -95,8 +95,9 @@ def wants_warning(
     settings: RetrySettings, now: float, since: float, warned: bool, by: DeliverBy | None = None
 ) -> bool:
     """Whether the sender should be told of the delay: once, and not where the message goes back anyway."""
-    if warned or is_expired(settings, now, since):
-        return False
-    if by is not None and by.mode is ByMode.NOTIFY:
-        return now >= by.deadline
-    return now - since >= settings.warn_after
+    return not warned and not is_expired(settings, now, since) and now >= warns_at(settings, since, by)
+
+
+def warns_at(settings: RetrySettings, since: float, by: DeliverBy | None = None) -> float:
+    """From when on the sender is to be told of the delay."""
+    return by.deadline if by is not None and by.mode is ByMode.NOTIFY else since + settings.warn_after

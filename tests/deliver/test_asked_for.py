@@ -245,6 +245,47 @@ def test_a_busy_destination_keeps_nothing_beyond_its_time() -> None:
     assert house.dispatcher._waiting == 0
 
 
+@pytest.mark.parametrize(
+    ("asked", "age"), [(by(1000, ByMode.NOTIFY), 1000), (MailParameters(), 4 * HOUR)], ids=["mode N", "warn_after"]
+)
+def test_a_busy_destination_delays_no_warning(asked: MailParameters, age: float) -> None:
+    backend = ScriptedBackend(concurrency=1)
+    backend.always[ALICE] = LATER
+    house = House(backend)
+    late = [house.put(BOB, claim=False, asked=asked) for _ in range(3)]
+    nobody = house.put(BOB, claim=False, asked=asked, notify=NOBODY)
+    no_sender = house.put(BOB, sender=None, claim=False, asked=asked)
+    house.step = age - 200
+    house.put(BOB)  # its attempt does not end
+    house.dispatcher.start()
+    house.pass_time(190, 10)
+    assert "delay_warning" not in house.names()
+    house.pass_time(90, 10)
+    told = [event.queue_id for event in house.events if isinstance(event, fact.Warned)]
+    assert sorted(told) == sorted(late)
+    for notice in (notice for queue_id, notice in notices(house).items() if queue_id != no_sender):
+        assert actions(notice) == ["delayed"]
+        assert "Not attempted yet" in str(notice)
+        assert "Last-Attempt-Date" not in str(notice)
+    house.pass_time(120, 10)
+    assert house.names().count("delay_warning") == 3
+    assert [row.attempts for row in house.rows() if row.queue_id in late] == [0, 0, 0]
+    backend.script = [OK] * 9
+    backend.let_go()
+    house.pass_time(10, 1)
+    assert {queue_id for queue_id, (to,) in backend.seen if to == BOB} >= {*late, nobody, no_sender}
+    assert house.dispatcher._waiting == 0
+
+
+def test_what_is_late_and_can_be_tried_at_once_is_not_warned_of() -> None:
+    house, _ = house_of(OK)
+    house.put(BOB, claim=False, asked=by(1000, ByMode.NOTIFY))
+    house.step = 5000
+    house.pass_time(200, 10)
+    assert house.rows() == []
+    assert "delay_warning" not in house.names()
+
+
 def test_what_is_fetched_too_late_does_not_wait_for_its_turn() -> None:
     backend = ScriptedBackend(concurrency=1)
     backend.always[ALICE] = LATER
