@@ -86,7 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def say(text: str) -> None:
     """Print a line; Fault where standard output takes none, BrokenPipeError where its reader has gone."""
     with _output_faults():
-        print(text)
+        try:
+            print(text)
+        except UnicodeEncodeError:  # a locale that knows fewer letters than addresses have
+            print(text.encode("ascii", "backslashreplace").decode())
 
 
 def _flush() -> None:
@@ -499,16 +502,16 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--limit", type=_count, default=DEFAULT_ROWS, help=f"rows at most; default: {DEFAULT_ROWS}")
 
     one = _queue_action(actions, "show", "one message: its recipients and its header", queue_show, LIST_WORDS)
-    one.add_argument("queue_id", metavar="ID")
+    one.add_argument("queue_id", type=_text, metavar="ID")
 
     one = _queue_action(actions, "retry", "try now, held ones too", queue_retry, RETRY_WORDS)
     _add_filters(one)
     one.add_argument("--all", action="store_true", help="everything in the queue")
-    one.add_argument("queue_ids", metavar="ID", nargs="*")
+    one.add_argument("queue_ids", type=_text, metavar="ID", nargs="*")
 
     one = _queue_action(actions, "remove", "forget, without a bounce", queue_remove, REMOVE_WORDS)
     _add_filters(one)
-    one.add_argument("queue_ids", metavar="ID", nargs="*")
+    one.add_argument("queue_ids", type=_text, metavar="ID", nargs="*")
 
     doctor.add_command(commands, say)
     return parser
@@ -539,7 +542,7 @@ def _add_filters(action: argparse.ArgumentParser) -> None:
     filters.add_argument(
         "--domain", type=_domain_as_queued, metavar="NAME", dest="where_domain", help="the recipient's"
     )
-    filters.add_argument("--lane", metavar="LANE", dest="where_lane", help="backend, or backend/domain")
+    filters.add_argument("--lane", type=_text, metavar="LANE", dest="where_lane", help="backend, or backend/domain")
     for state, words in (
         ("held", "undeliverable, kept for you"),
         ("waiting", "until the next attempt is due"),
@@ -550,16 +553,26 @@ def _add_filters(action: argparse.ArgumentParser) -> None:
 
 def _as_queued(word: str) -> str:
     """An address as the queue has it: its domain as A-labels.  What is none finds what a newer version may have."""
+    word = _text(word)
     mailbox = parse_mailbox(word)
     return word if mailbox is None else str(mailbox)
 
 
 def _domain_as_queued(word: str) -> str:
+    word = _text(word)
     return parse_domain(word) or word
 
 
+def _text(word: str) -> str:
+    """A word that is no file's name, read as UTF-8 also where the locale knows ASCII alone (LC_ALL=C)."""
+    try:
+        return word.encode("utf-8", "surrogateescape").decode()
+    except UnicodeError:
+        raise argparse.ArgumentTypeError(f"expected UTF-8, not {word!r}") from None
+
+
 def _address(word: str) -> Mailbox:
-    mailbox = parse_mailbox(word)
+    mailbox = parse_mailbox(_text(word))
     if mailbox is None:
         raise argparse.ArgumentTypeError(f"expected an address such as user@example.org, not {word!r}")
     if len(mailbox.local_part.encode()) > MAX_CREATED_LOCAL_PART_OCTETS:

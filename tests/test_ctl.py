@@ -444,6 +444,29 @@ LIST = [
 ]
 
 
+def test_words_beyond_ascii_are_utf_8_in_every_locale(capsys: Output) -> None:
+    def as_in_c(word: str) -> str:
+        return word.encode().decode("ascii", "surrogateescape")
+
+    for name in ("--sender", "--recipient"):
+        options = ctl.options_of(["queue", "list", name, as_in_c("josé@müller.example")])
+        assert ctl._filters(options) == {name[2:]: "josé@xn--mller-kva.example"}
+    options = ctl.options_of(["queue", "retry", as_in_c("é"), "--domain", as_in_c("müller.example")])
+    assert (options.queue_ids, ctl._filters(options)) == (["é"], {"domain": "xn--mller-kva.example"})
+    assert str(ctl.options_of(["passwd", as_in_c("josé@example.org")]).address) == "josé@example.org"
+    with pytest.raises(SystemExit) as stopped:
+        main(["queue", "list", "--sender", "jos\udce9@example.org"])
+    assert stopped.value.code == 2
+    assert "expected UTF-8" in capsys.readouterr().err
+
+
+def test_an_address_is_printed_in_every_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), "ascii", "surrogateescape", write_through=True)
+    monkeypatch.setattr(sys, "stdout", out)
+    ctl.say("from josé@example.org")
+    assert out.buffer.getvalue() == b"from jos\\xe9@example.org\n"  # type: ignore[attr-defined]
+
+
 def test_standard_output_on_a_full_disk() -> None:
     with open("/dev/full", "wb") as full:
         ran = subprocess.run(LIST, stdout=full, stderr=subprocess.PIPE, timeout=60)
