@@ -19,6 +19,7 @@ from tests.peers.harness import (
     runtime_user,
     toml,
     wait_for_letters,
+    wait_until,
 )
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(os.getuid() != 0, reason="only root drops privileges")]
@@ -98,6 +99,7 @@ def test_a_unix_socket_belongs_to_the_user(lab: Lab, gateway: Gateway) -> None:
         file.write(f'\n[[listen]]\nrole = "lmtp"\nendpoint = "unix:{path}"\n')
     for _ in range(2):  # the second start finds the socket of the first one
         gateway.start("--uid", user, "--gid", group)
+        wait_until(lambda: answers(path), 20, f"somebody listens at {path}")  # bound after the port that start awaits
         status = path.stat()
         assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (uid, gid, 0o660)
         with socket.socket(socket.AF_UNIX) as client:
@@ -105,3 +107,9 @@ def test_a_unix_socket_belongs_to_the_user(lab: Lab, gateway: Gateway) -> None:
             client.connect(str(path))
             assert client.recv(100).startswith(b"220 ")
         gateway.stop()
+
+
+def answers(path: Path) -> bool:
+    """Whether a connection to the Unix socket is taken."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
