@@ -54,7 +54,8 @@ def mail_words(offer: Offer, asked: Onward) -> str:
             words += f" ENVID={mail.envid}"
     if mail.require_tls and offer.require_tls:
         words += " REQUIRETLS"
-    if mail.priority and offer.priorities:
+    if offer.priorities:
+        # RFC 6710 s4.2: always, 0 among them.  A hop that heard nothing might choose by its own lights.
         words += f" MT-PRIORITY={mail.priority}"
     if mail.deliver_by is not None and offer.deliver_by:
         seconds = max(-_MOST_SECONDS, min(asked.by_seconds, _MOST_SECONDS))
@@ -66,8 +67,10 @@ def rcpt_words(offer: Offer, asked: Onward, recipient: Mailbox) -> str:
     """The parameters of one RCPT, each with a space before it."""
     rcpt = asked.recipients.get(recipient, NO_RCPT_PARAMETERS)
     by = asked.mail.deliver_by
-    if by is not None and by.mode is ByMode.NOTIFY and not offer.deliver_by and rcpt.notify != frozenset():
-        # RFC 2852 s4.1.4.2: who cannot be told of the time that passes is told of a delay
+    is_timed = by is not None and by.mode is ByMode.NOTIFY and asked.by_seconds > 0
+    if is_timed and not offer.deliver_by and rcpt.notify != frozenset():
+        # RFC 2852 s4.1.4.2: who cannot be told of the time that passes is told of a delay.  Once it has passed, the
+        # sender has heard so, and RFC 3461 s5.2.1 holds: NOTIFY goes on as it came.
         told = frozenset([Notify.FAILURE]) if rcpt.notify is None else rcpt.notify
         rcpt = attrs.evolve(rcpt, notify=told | {Notify.DELAY})
     if not offer.dsn or rcpt == NO_RCPT_PARAMETERS:
@@ -141,7 +144,8 @@ def _unmet_by_all(
             return "5.7.30", "The message needs REQUIRETLS, which the next hop does not offer"
     by = mail.deliver_by
     if by is not None and by.mode is ByMode.RETURN and not is_final:
-        # RFC 2852 s4: with the mode R it is returned where the next hop does not promise the same.
+        # RFC 2852 s4.1.4.1: with the mode R it is returned where the next hop does not promise the same.  Its s6 has
+        # the other MX hosts tried before, its s7 rather not; they are, since one of them may serve it in time.
         if asked.by_seconds <= 0:
             return "5.4.7", "The time for its delivery is over"
         if not offer.deliver_by:

@@ -17,6 +17,7 @@ from mailgw.mail.parameters import (
 )
 from mailgw.wire.client_asked import Onward, mail_words, rcpt_words, unmet
 from mailgw.wire.client_offer import Offer, offer_of
+from tests.tables import each
 
 ANN = Mailbox("ann", "example.org")
 JOSÉ = Mailbox("josé", "example.org")
@@ -41,7 +42,7 @@ def asked(
 ALL = MailParameters(Ret.HDRS, "x+2B7", True, True, -3, RETURN, 99.0)
 
 
-@pytest.mark.parametrize(
+@each(
     ("offered", "words"),
     [
         (EVERYTHING, " SMTPUTF8 RET=HDRS ENVID=x+2B7 REQUIRETLS MT-PRIORITY=-3 BY=90;RT"),
@@ -52,16 +53,20 @@ ALL = MailParameters(Ret.HDRS, "x+2B7", True, True, -3, RETURN, 99.0)
 )
 def test_what_mail_says(offered: list[bytes], words: str) -> None:
     assert mail_words(offering(*offered), asked(ALL, utf8=True, by_seconds=90)) == words
-    assert mail_words(offering(*offered), asked()) == ""
 
 
-@pytest.mark.parametrize(("seconds", "word"), [(-5, "-5"), (0, "0"), (10**12, "999999999"), (-(10**12), "-999999999")])
+def test_the_usual_priority_is_said_too() -> None:
+    assert mail_words(offering(*EVERYTHING), asked()) == " MT-PRIORITY=0"
+    assert mail_words(offering(b"DELIVERBY", b"DSN"), asked()) == ""
+
+
+@each(("seconds", "word"), [(-5, "-5"), (0, "0"), (10**12, "999999999"), (-(10**12), "-999999999")])
 def test_the_time_left(seconds: int, word: str) -> None:
     mail = MailParameters(deliver_by=DeliverBy(1.0, ByMode.NOTIFY, False))
-    assert mail_words(offering(*EVERYTHING), asked(mail, by_seconds=seconds)) == f" BY={word};N"
+    assert mail_words(offering(*EVERYTHING), asked(mail, by_seconds=seconds)) == f" MT-PRIORITY=0 BY={word};N"
 
 
-@pytest.mark.parametrize(
+@each(
     ("rcpt", "utf8", "words"),
     [
         (RcptParameters(frozenset(), "rfc822;x+2By@a.example"), False, " NOTIFY=NEVER ORCPT=rfc822;x+2By@a.example"),
@@ -78,7 +83,7 @@ def test_what_rcpt_says(rcpt: RcptParameters, utf8: bool, words: str) -> None:
     assert rcpt_words(offering(b"DSN"), asked(utf8=utf8), ANN) == ""
 
 
-@pytest.mark.parametrize(
+@each(
     ("notify", "words", "kept"),
     [
         (None, " NOTIFY=FAILURE,DELAY", ""),
@@ -90,13 +95,15 @@ def test_a_hop_that_does_not_keep_the_time_of_mode_n_tells_of_a_delay(
     notify: frozenset[Notify] | None, words: str, kept: str
 ) -> None:
     mail = MailParameters(deliver_by=DeliverBy(1.0, ByMode.NOTIFY, False))
-    this = asked(mail, {ANN: RcptParameters(notify)})
+    this = asked(mail, {ANN: RcptParameters(notify)}, by_seconds=1)
     assert rcpt_words(offering(b"DSN"), this, ANN) == f"{words} ORCPT=rfc822;ann@example.org"
+    over = asked(mail, {ANN: RcptParameters(notify)}, by_seconds=0)
+    assert rcpt_words(offering(b"DSN"), over, ANN).partition(" ORCPT")[0] == kept
     assert rcpt_words(offering(), this, ANN) == ""
     assert rcpt_words(offering(b"DSN", b"DELIVERBY"), this, ANN).partition(" ORCPT")[0] == kept
 
 
-@pytest.mark.parametrize(
+@each(
     ("recipient", "original"),
     [
         (Mailbox("a+b", "example.org"), "rfc822;a+2Bb@example.org"),
@@ -157,7 +164,7 @@ def test_tls_that_is_required() -> None:
     assert set(unmet_by(b"SMTPUTF8", mail=mail, is_verified=True).values()) == {"5.7.30"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("mode", "offered", "seconds", "status"),
     [
         (ByMode.RETURN, b"DELIVERBY", 1, None),
@@ -176,7 +183,7 @@ def test_delivery_by_a_time(mode: ByMode, offered: bytes, seconds: int, status: 
     assert unmet_by(b"SMTPUTF8", offered, mail=mail, by_seconds=seconds, is_final=True) == {}
 
 
-@pytest.mark.parametrize(
+@each(
     ("words", "limits"),
     [
         (b"LIMITS MAILMAX=2 RCPTMAX=10 RCPTDOMAINMAX=1", (2, 10, 1)),
