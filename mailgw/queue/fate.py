@@ -106,6 +106,6 @@ def judge_overdue(by: DeliverBy | None, has_sender: bool) -> Fail | Hold:
 
 
 def _too_late(by: DeliverBy | None) -> str:
-    """RFC 2852 s4, RFC 3463 s3.5: x.4.7, delivery time expired."""
+    """RFC 2852 s4.1.3, RFC 3463 s3.5: x.4.7, delivery time expired."""
     until = f" until {date_text(int(by.deadline))}" if by is not None else ""
     return f"Its sender gave it time{until}, and it was not delivered by then"

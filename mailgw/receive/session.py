@@ -266,7 +266,7 @@ class Session:
         )
         if parameters.priority == mail.asked.priority:
             return smtp_replies.SENDER_OK
-        # RFC 6710 s9: X.3.6, the new priority in front
+        # RFC 6710 s4.1: X.3.6, the new priority in front
         return Reply(250, "2.3.6", (f"{parameters.priority} requested priority was changed",))
 
     async def _on_rcpt(self, path: Mailbox, parameters: RcptParameters) -> Reply:

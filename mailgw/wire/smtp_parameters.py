@@ -57,7 +57,7 @@ MAX_ORCPT_OCTETS: Final = 500  # RFC 3461 s4.2
 _PARAMETER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\U0010ffff]+))?\Z")
 # RFC 1870 s4: size-value ::= 1*20DIGIT
 _SIZE: Final = re.compile(r"[0-9]{1,20}\Z")
-# RFC 6710 s4.1: priority-value = (["-"] NZDIGIT) / "0"
+# RFC 6710 s7: priority-value = (["-"] NZDIGIT) / "0"
 _PRIORITY: Final = re.compile(r"(?:-?[1-9]|0)\Z")
 # RFC 2852 s4: by-value = by-time ";" by-mode [by-trace]; by-time = ["-" / "+"] 1*9digit; by-mode = "N" / "R";
 # by-trace = "T"
@@ -214,7 +214,7 @@ def parse_rcpt_words(text: str, known: Set[str], smtputf8: bool) -> RcptParamete
 def mail_parameters(asked: Asked, now: float, hold_seconds: int) -> MailParameters | Reply:
     """What was asked for, with moments in place of durations; or why this server will not do it.
 
-    ``hold_seconds`` is the longest that a message is held; a release that is past is none (RFC 4865 s4).
+    ``hold_seconds`` is the longest that a message is held.  A release that is past is none; RFC 4865 does not say.
     """
     if asked is NOTHING_ASKED:
         return NO_MAIL_PARAMETERS
@@ -226,9 +226,8 @@ def mail_parameters(asked: Asked, now: float, hold_seconds: int) -> MailParamete
             hold_until = None
     by = asked.by
     deliver_by = DeliverBy(now + by.seconds, by.mode, by.trace) if by is not None else None
-    if deliver_by is not None and hold_until is not None and deliver_by.mode is ByMode.RETURN and (
-        hold_until >= deliver_by.deadline  # to accept it would be a promise to return it
-    ):
+    # RFC 4865 s5.2: the time to be delivered must be farther than the release, whatever happens when it is over.
+    if deliver_by is not None and hold_until is not None and hold_until >= deliver_by.deadline:
         return HOLD_BEYOND_BY
     return MailParameters(
         asked.ret, asked.envid, asked.smtputf8, asked.require_tls, asked.priority, deliver_by, hold_until

@@ -30,6 +30,7 @@ from mailgw.wire.smtp_parameters import (
     parse_mail_words,
     rcpt_keywords,
 )
+from tests.tables import each
 
 ALL = frozenset({
     "SMTPUTF8", "DSN", "REQUIRETLS", "MT-PRIORITY", "DELIVERBY", "FUTURERELEASE", "BINARYMIME", "CHUNKING", "LIMITS",
@@ -83,7 +84,7 @@ def test_durations_become_moments() -> None:
     )
 
 
-@pytest.mark.parametrize(("asked", "hold_until"), [
+@each(("asked", "hold_until"), [
     (Asked(hold_seconds=HOUR), NOW + HOUR),
     (Asked(hold_seconds=HOUR + 1), None),
     (Asked(hold_until=NOW + HOUR), NOW + HOUR),
@@ -100,9 +101,9 @@ def test_a_release_that_is_past_is_none() -> None:
 
 
 @pytest.mark.parametrize(("mode", "hold", "is_kept"), [
-    (ByMode.RETURN, 59, True), (ByMode.RETURN, 60, False), (ByMode.NOTIFY, 61, True),
+    (ByMode.RETURN, 59, True), (ByMode.RETURN, 60, False), (ByMode.NOTIFY, 59, True), (ByMode.NOTIFY, 61, False),
 ])
-def test_no_message_is_held_until_it_has_to_be_returned(mode: ByMode, hold: int, is_kept: bool) -> None:
+def test_no_message_is_held_until_its_time_is_over(mode: ByMode, hold: int, is_kept: bool) -> None:
     kept = mail_parameters(Asked(by=By(60, mode, False), hold_seconds=hold), NOW, HOUR)
     assert (kept != HOLD_BEYOND_BY) is is_kept
 
