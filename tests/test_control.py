@@ -2,7 +2,6 @@ import json
 from collections.abc import Sequence
 
 import attrs
-import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -12,6 +11,7 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event, Removed
 from mailgw.mail.message import Query, QueueRow
 from tests.conftest import LoggedFailures
+from tests.tables import each
 
 
 def row(queue_id: str, recipient: str = "b@example.org") -> QueueRow:
@@ -142,7 +142,7 @@ def test_the_journal_is_reopened() -> None:
     assert gateway.journal.reopened == 1
 
 
-@pytest.mark.parametrize(
+@each(
     ("line", "why"),
     [
         (b"{", "not JSON"),

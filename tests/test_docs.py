@@ -25,6 +25,7 @@ from mailgw.mail.outcome import Permanence
 from mailgw.spool.content import MemoryContent
 from mailgw.tap import Options
 from tests.driving import result_of
+from tests.tables import each
 
 TOP = Path(__file__).parent.parent
 README = (TOP / "README.rst").read_text()
@@ -46,7 +47,7 @@ def commands() -> list[list[str]]:
     return [words for words in found if words[-1] not in ("retry", "remove")]
 
 
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
+@each("words", commands())
 def test_every_command_line_is_understood(words: list[str]) -> None:
     if words[0] == "twistd":
         plugin = max(place for place, word in enumerate(words) if word == "mailgw")  # --uid mailgw comes before
@@ -70,7 +71,7 @@ KINDS = [kind for kind in vars(event).values()
          if isinstance(kind, type) and issubclass(kind, event.Event) and kind is not event.Event]
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@each("kind", KINDS)
 def test_the_journal_s_page_has_every_fact_with_its_fields(kind: type[event.Event]) -> None:
     page = (TOP / "docs/journal.rst").read_text()
     entry = re.search(rf"^``{kind.name}``\n((?:    .*\n)+)", page, re.MULTILINE)

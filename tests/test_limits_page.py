@@ -5,10 +5,10 @@ import tomllib
 from pathlib import Path
 
 import attrs
-import pytest
 
 from mailgw.config.document import LimitsTable
 from mailgw.config.reader import Faults, Spot, read_table
+from tests.tables import each
 
 PAGE = (Path(__file__).parent.parent / "docs/limits.rst").read_text()
 ROWS = dict(re.findall(r"^   \* - ``(\w+)``\n     - (?:``)?(.+?)(?:``)?$", PAGE, re.MULTILINE))
@@ -19,7 +19,7 @@ def test_every_limit_is_there_and_no_other() -> None:
     assert set(ROWS) == set(FIELDS)
 
 
-@pytest.mark.parametrize("name", sorted(name for name, field in FIELDS.items() if field.default is not None))
+@each("name", sorted(name for name, field in FIELDS.items() if field.default is not None))
 def test_the_default_is_the_one_that_is_said(name: str) -> None:
     faults = Faults("limits.rst", {})
     table = read_table(LimitsTable, tomllib.loads(f"{name} = {ROWS[name]}"), Spot(faults))

@@ -12,6 +12,7 @@ from mailgw.config import trial as trials
 from mailgw.config.settings import Config
 from mailgw.mail.errors import ConfigError
 from mailgw.tap import Options, makeService
+from tests.tables import each
 
 GATEWAY = """
 hostname = "mx1.example.org"
@@ -122,7 +123,7 @@ def test_a_bug_is_no_fault_of_the_configuration(monkeypatch: pytest.MonkeyPatch)
         service()
 
 
-@pytest.mark.parametrize(
+@each(
     ("twistd", "owner"),
     [({}, None), ({"uid": None}, None), ({"uid": 0, "gid": 7}, (0, 7)), ({"uid": 0, "gid": None}, (0, 0))],
 )

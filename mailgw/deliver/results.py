@@ -86,7 +86,7 @@ class Results:
             match judged:
                 case fate.Delivered():
                     settlements.append(self._delivered(claim, queued, outcome, now))
-                    if _is_to_be_reported(message, queued, outcome):
+                    if _is_to_be_reported(message, queued, outcome, now):
                         served.append(_told(queued, outcome, attempts, None, now))
                 case fate.Retry(due, warn):
                     warned = queued.warned or warn
@@ -285,14 +285,16 @@ def _may_be_warned_of(queued: QueuedRecipient) -> bool:
     return not queued.warned and queued.parameters.wants(Notify.DELAY)
 
 
-def _is_to_be_reported(message: Message, queued: QueuedRecipient, outcome: Outcome) -> bool:
+def _is_to_be_reported(message: Message, queued: QueuedRecipient, outcome: Outcome, now: float) -> bool:
     """Whether the sender of what was delivered wants to be told, and by us."""
     if message.reverse_path is None:
         return False  # RFC 3461 s6.1: no notice answers a notice
     by, wanted = message.parameters.deliver_by, queued.parameters
     # RFC 2852 s4.1.4: "T" asks for a report of each relaying, whoever reports later on; with mode N one is owed where
-    # the hop does not keep the time.
-    is_traced = by is not None and (by.trace or (by.mode is ByMode.NOTIFY and not outcome.deliver_by))
+    # the hop does not keep the time, as long as there is some left.
+    is_traced = by is not None and (
+        by.trace or (by.mode is ByMode.NOTIFY and not outcome.deliver_by and now < by.deadline)
+    )
     if is_traced and outcome.relayed and wanted.notify != frozenset():
         return True
     return wanted.wants(Notify.SUCCESS) and not outcome.dsn

@@ -2,7 +2,8 @@
 4865).
 
 Their text is that of the commands, so that an operator who reads the queue's tables knows it: ``RET=HDRS ENVID=x7``.
-Two differences: times are absolute there (seconds since the epoch, UTC), and what was not asked for is "".
+Three differences: times are absolute there (seconds since the epoch, UTC), ``RELEASE-REQUEST`` has HOLDFOR or HOLDUNTIL
+as it came, for reports, and what was not asked for is "".
 """
 
 import enum
@@ -47,7 +48,8 @@ class MailParameters:
 
     ``envid`` is xtext as it came, ``""`` for none.  ``smtputf8``: an address or the header may need SMTPUTF8.
     ``require_tls``: REQUIRETLS.  ``priority`` from -9 to 9 (RFC 6710 s5), 0 the usual one.  ``hold_until`` in
-    seconds since the epoch: no attempt before (RFC 4865).
+    seconds since the epoch: no attempt before (RFC 4865).  ``release_request`` is how that was asked for, in the words
+    of RFC 4865 s5.1.2 (``for;3600``), ``""`` where it was not.
     """
 
     ret: Ret | None = None
@@ -57,6 +59,7 @@ class MailParameters:
     priority: int = 0
     deliver_by: DeliverBy | None = None
     hold_until: float | None = None
+    release_request: str = ""
 
     def __str__(self) -> str:
         words = []
@@ -75,6 +78,8 @@ class MailParameters:
             words.append(f"BY={by.deadline!r};{by.mode.value}{'T' if by.trace else ''}")
         if self.hold_until is not None:
             words.append(f"HOLDUNTIL={self.hold_until!r}")
+        if self.release_request:
+            words.append(f"RELEASE-REQUEST={self.release_request}")
         return " ".join(words)
 
 
@@ -126,6 +131,7 @@ def stored_mail_parameters(text: str) -> MailParameters:
         priority=int(words.get("MT-PRIORITY", "0")),
         deliver_by=by,
         hold_until=float(words["HOLDUNTIL"]) if "HOLDUNTIL" in words else None,
+        release_request=words.get("RELEASE-REQUEST", ""),
     )
 
 

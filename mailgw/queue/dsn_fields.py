@@ -1,4 +1,5 @@
-"""The part of a notice that programs read: message/delivery-status (RFC 3464 s2, RFC 3461 s6.3, RFC 2852, RFC 6533)."""
+"""The part of a notice that programs read: message/delivery-status (RFC 3464 s2, RFC 3461 s6.3, RFC 2852 s5,
+RFC 4865 s5.1, RFC 6533)."""
 
 import re
 import textwrap
@@ -8,7 +9,7 @@ import attrs
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.header import date_text
-from mailgw.mail.parameters import MailParameters
+from mailgw.mail.parameters import ByMode, MailParameters
 from mailgw.mail.reply import Reply
 from mailgw.mail.xtext import from_xtext
 
@@ -66,25 +67,31 @@ def delivery_status(
     if parameters.envid:
         lines.insert(0, f"Original-Envelope-Id: {_decoded(parameters.envid)}")
     lines += [f"X-Queue-ID: {queue_id}", f"Arrival-Date: {date_text(int(arrived))}"]
-    if parameters.deliver_by is not None:  # RFC 2852 adds it to those of RFC 3464 s2.2
-        lines.append(f"Deliver-By-Date: {date_text(int(parameters.deliver_by.deadline))}")
+    by = parameters.deliver_by
+    if by is not None:  # RFC 2852 s5 adds it to those of RFC 3464 s2.2
+        lines.append(f"Deliver-By-Date: {date_text(int(by.deadline))}")
+    if parameters.release_request:  # RFC 4865 s5.1.2
+        lines.append(f"Future-Release-Request: {_ascii(parameters.release_request)}")
+    is_timed = action == "delayed" and by is not None and by.mode is ByMode.NOTIFY
     is_global = not all(r.recipient.local_part.isascii() and r.recipient.domain.isascii() for r in reports)
     for report in reports:
-        lines += ["", *_of_recipient(action, status_class, report, is_global)]
+        # RFC 2852 s4.1.3: of a time that is over the status speaks; what the hop said is the diagnostic code.
+        status = "4.4.7" if is_timed else _status(report.reply, status_class)
+        lines += ["", *_of_recipient(action, status, report, is_global)]
     text = "\r\n".join([*lines, ""])
     if text.isascii():
         return text.encode(), "message/delivery-status"
     return text.encode(), "message/global-delivery-status"
 
 
-def _of_recipient(action: str, status_class: str, report: Report, is_global: bool) -> list[str]:
+def _of_recipient(action: str, status: str, report: Report, is_global: bool) -> list[str]:
     hop = HOP.match(report.hop)
     address = str(report.recipient)
     lines = [_original_recipient(report.orcpt, is_global)] if report.orcpt else []
     lines += [
         f"Final-Recipient: {'rfc822' if address.isascii() else 'utf-8'}; {printable(address)}",
         f"Action: {action or ('relayed' if report.is_relayed else 'delivered')}",
-        f"Status: {_status(report.reply, status_class)}",
+        f"Status: {status}",
     ]
     if hop is not None and hop[1]:
         lines.append(f"Remote-MTA: dns; {hop[1]}")

@@ -90,7 +90,8 @@ class By:
 class Asked:
     """What MAIL asked for beside SIZE and BODY: ``MailParameters`` with times as they were said.
 
-    ``hold_seconds`` from now, or ``hold_until`` in seconds since the epoch, or neither.
+    ``hold_seconds`` from now, or ``hold_until`` in seconds since the epoch, or neither; ``release_request`` as in
+    ``MailParameters``.
     """
 
     ret: Ret | None = None
@@ -101,6 +102,7 @@ class Asked:
     by: By | None = None
     hold_seconds: int | None = None
     hold_until: float | None = None
+    release_request: str = ""
 
     def __str__(self) -> str:
         by = self.by
@@ -230,7 +232,8 @@ def mail_parameters(asked: Asked, now: float, hold_seconds: int) -> MailParamete
     if deliver_by is not None and hold_until is not None and hold_until >= deliver_by.deadline:
         return HOLD_BEYOND_BY
     return MailParameters(
-        asked.ret, asked.envid, asked.smtputf8, asked.require_tls, asked.priority, deliver_by, hold_until
+        asked.ret, asked.envid, asked.smtputf8, asked.require_tls, asked.priority, deliver_by, hold_until,
+        asked.release_request,
     )
 
 
@@ -270,6 +273,7 @@ def _asked(values: Mapping[str, str]) -> Asked | Reply:
     if "AUTH" in values and not (values["AUTH"] and is_xtext(values["AUTH"])):
         return BAD_AUTH
     ret = by = hold_seconds = hold_until = None
+    release_request = ""
     if "RET" in values:
         ret = _RETS.get(values["RET"].upper())
         if ret is None:
@@ -288,14 +292,17 @@ def _asked(values: Mapping[str, str]) -> Asked | Reply:
         if not _HOLD_FOR.match(values["HOLDFOR"]):
             return BAD_HOLD_FOR
         hold_seconds = int(values["HOLDFOR"])
+        release_request = f"for;{values['HOLDFOR']}"
     if "HOLDUNTIL" in values:
         hold_until = _moment(values["HOLDUNTIL"])
         if hold_until is None:
             return BAD_HOLD_UNTIL
         if hold_seconds is not None:
             return TWO_HOLDS
+        release_request = f"until;{values['HOLDUNTIL']}"
     return Asked(
-        ret, envid, "SMTPUTF8" in values, "REQUIRETLS" in values, int(priority), by, hold_seconds, hold_until
+        ret, envid, "SMTPUTF8" in values, "REQUIRETLS" in values, int(priority), by, hold_seconds, hold_until,
+        release_request,
     )
 
 

@@ -20,6 +20,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.net.https import HttpAnswer
 from mailgw.wire.sasl import Untrue
+from tests.tables import each
 
 NOW = 1_700_000_000.0
 ALICE = Mailbox("alice", "example.org")
@@ -79,7 +80,7 @@ def test_how_it_is_asked() -> None:
     )]
 
 
-@pytest.mark.parametrize(("says", "login"), [
+@each(("says", "login"), [
     ({"active": False, "username": "alice@example.org"}, None),
     ({"active": True}, None),
     ({"active": True, "username": "alice", "email": "alice@example.org"}, ALICE),
@@ -128,7 +129,7 @@ def test_the_scope_and_the_audience() -> None:
         assert issuer.login_of(f"token {change}") == login
 
 
-@pytest.mark.parametrize(("change", "why"), [
+@each(("change", "why"), [
     ({"active": False}, "not active"), ({"exp": NOW}, "expired"), ({"nbf": NOW + 1}, "not yet valid"),
     ({"scope": "smtp"}, "scope"), ({"aud": "x"}, "audience"), ({"username": "alice"}, "no address"),
 ])
@@ -138,7 +139,7 @@ def test_why_a_token_is_worth_nothing(change: dict[str, object], why: str) -> No
     assert issuer.begin()[0] == [Untrue(why)]
 
 
-@pytest.mark.parametrize("says", [
+@each("says", [
     TemporaryFault("no answer"), HttpAnswer(401, b"{}"), HttpAnswer(500, b""), HttpAnswer(302, b""),
     HttpAnswer(200, b""),
     HttpAnswer(200, b"<html>"), HttpAnswer(200, b"[]"), HttpAnswer(200, b"{}"), HttpAnswer(200, b'{"active":"true"}'),

@@ -3,7 +3,6 @@
 from typing import Any
 
 import attrs
-import pytest
 from twisted.cred.checkers import ICredentialsChecker, InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IUsernamePassword
 from twisted.internet.defer import Deferred
@@ -18,6 +17,7 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.wire.sasl import Certificate, LoginClaim, Password, Proof, Token, Untrue
 from tests.access.test_scram_accounts import ACCOUNTS, FakeAccounts
 from tests.driving import result_of
+from tests.tables import each
 
 CLIENT = Client("s1", Role.SUBMISSIONS, "192.0.2.1", 4711, False)
 ALICE = "alice@example.org"
@@ -47,7 +47,7 @@ def test_a_nonce_is_printable() -> None:
     assert logins().nonce() == "A" * 24
 
 
-@pytest.mark.parametrize(("claim", "login"), [
+@each(("claim", "login"), [
     (Password("", ALICE, "secret"), ALICE),
     (Password("", ALICE, "wrong"), None),
     (Password(ALICE, ALICE, "secret"), ALICE),
@@ -93,7 +93,7 @@ def test_others_are_offered_without_passwords() -> None:
     assert judged(Password("", ALICE, "secret"), by=OTHERS) is None
 
 
-@pytest.mark.parametrize(("claim", "login"), [
+@each(("claim", "login"), [
     (Token("", "good"), ALICE),
     (Token("ALICE@example.org", "good"), ALICE),
     (Token("bob@example.org", "good"), None),
@@ -105,7 +105,7 @@ def test_a_token(claim: LoginClaim, login: str | None) -> None:
     assert judged(claim) is None, "nobody issues any"
 
 
-@pytest.mark.parametrize(("claim", "names", "why"), [
+@each(("claim", "names", "why"), [
     (Token("", "bad"), (), "expired"),
     (Token("bob@example.org", "good"), (), "user differs"),
     (Certificate(""), ("nobody@example.org",), "no account"),
@@ -125,7 +125,7 @@ def test_an_issuer_that_is_down() -> None:
     assert judged(Token("", "down"), by=OTHERS).check(TemporaryFault)
 
 
-@pytest.mark.parametrize(("authzid", "names", "login"), [
+@each(("authzid", "names", "login"), [
     ("", (ALICE,), ALICE),
     (ALICE, (ALICE,), ALICE),
     ("Alice@Example.ORG", (ALICE,), ALICE),

@@ -33,6 +33,7 @@ from mailgw.access.remembered import Remembered
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from tests.fake_threads import FakeThreads
+from tests.tables import each
 
 ALICE = Login(Mailbox("alice", "example.org"))
 
@@ -239,7 +240,7 @@ def test_anybodys_checker_serves() -> None:
     assert outcome_of(make_portal([checker])) == ALICE
 
 
-@pytest.mark.parametrize(
+@each(
     "avatar_id", [b"alice", "", "postmaster", b"\xff@example.org", "a@example.org\r\nb", "x" * 999]
 )
 def test_an_avatar_id_that_is_no_address_is_the_checkers_fault(avatar_id: Any) -> None:

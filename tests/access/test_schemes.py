@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from passlib.hash import sha256_crypt, sha512_crypt
 
 from mailgw.access import schemes
+from tests.tables import each
 
 PASSWORD = "Grüße, 1:2".encode()
 
@@ -41,7 +42,7 @@ def test_what_dovecot_wrote_verifies(stored: str) -> None:
     assert schemes.verify(PASSWORD, stored)
 
 
-@pytest.mark.parametrize("stored", [s for s in OF_DOVECOT if "argon2" not in s], ids=lambda s: s[1 : s.index("}")])
+@each("stored", [s for s in OF_DOVECOT if "argon2" not in s])
 def test_another_password_does_not(stored: str) -> None:
     assert not schemes.verify(PASSWORD + b" ", stored)
     assert not schemes.verify(b"", stored)
@@ -91,7 +92,7 @@ def test_octets_that_are_no_utf8_stay_what_they_are() -> None:
     assert not schemes.verify("café".encode(), stored)
 
 
-@pytest.mark.parametrize(
+@each(
     ("stored", "why"),
     [
         ("secret", "a password is stored as {SCHEME}hash"),
@@ -149,14 +150,14 @@ def test_stored_keys_are_read() -> None:
 KEY = "rfhdbSqD1iOY6IiPaqBZQ8yQ4y4N/keGfiLoinjqyio="
 
 
-@pytest.mark.parametrize(("iterations", "is_good"), [
+@each(("iterations", "is_good"), [
     (4095, False), (4096, True), (10_000_000, True), (10_000_001, False),
 ])
 def test_iterations_have_bounds(iterations: int, is_good: bool) -> None:
     assert (schemes.fault_of(f"{{SCRAM-SHA-256}}{iterations},c2FsdA==,{KEY},{KEY}") is None) is is_good
 
 
-@pytest.mark.parametrize("words", [
+@each("words", [
     "", "4096", f"4096,c2FsdA==,{KEY}", f"4096,c2FsdA=,{KEY},{KEY}", f"4096,,{KEY},{KEY}",
     f"4096,c2FsdA==,{KEY},{KEY},",
     f"04096,c2FsdA==,{KEY},{KEY}", f"4096,c2FsdA==,{KEY[:-1]},{KEY}", f"4096,c2FsdA==,{KEY},{KEY[4:]}",

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailgw.config.lines import Path, line_of, locate
+from tests.tables import each
 
 TEXT = '''\
 hostname = "a" # [not.a.table]
@@ -88,7 +89,7 @@ def test_escapes_in_keys() -> None:
     assert locate('"a\\tb" = 1\n"\\U0001F600" = 2') == {("a\tb",): 1, ("\\U0001F600",): 2}
 
 
-@pytest.mark.parametrize("text", ["= 1", "a 1", "[a", "a = ]"])
+@each("text", ["= 1", "a 1", "[a", "a = ]"])
 def test_what_is_not_toml(text: str) -> None:
     with pytest.raises(ValueError, match=r"TOML|expected"):
         locate(text)

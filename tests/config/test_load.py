@@ -19,6 +19,7 @@ from mailgw.mail.errors import ConfigError
 from mailgw.net.server_tls import CertificateFiles
 from mailgw.wire.content import BareLineEnds, ContentRules
 from tests.config.making import Backend, faults_of, loaded, make_certificate, make_encrypted_key
+from tests.tables import each
 
 SMALL = """
 hostname = "mx1.example.org"
@@ -268,7 +269,7 @@ servers = "127.0.0.1"
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "fault"),
     [
         ('a = "x\n', "mailgw.toml:1: not TOML: Illegal character '\\n'; a closing quote is missing"),
@@ -450,7 +451,7 @@ def test_sources_of_logins(file: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("text", "fault"), [
+@each(("text", "fault"), [
     ("[accounts]\n", "accounts: expected passwd_file, dovecot_auth, [accounts.checker] or [accounts.oauth]"),
     ('[accounts]\ndovecot_auth = "/run/x"\n', "accounts.dovecot_auth: expected a socket such as"),
     ('[accounts]\nchecker = "python:a:B"\n', "accounts.checker: expected a table, [accounts.checker]"),

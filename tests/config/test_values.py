@@ -7,6 +7,7 @@ import pytest
 from mailgw.config import values
 from mailgw.mail.address import Mailbox
 from mailgw.policy.limits import Rate
+from tests.tables import each
 
 
 class Colour(enum.Enum):
@@ -143,12 +144,12 @@ BAD: list[tuple[Callable[[object], object], object, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("read", "value", "expected"), GOOD)
+@each(("read", "value", "expected"), GOOD)
 def test_good(read: Callable[[object], object], value: object, expected: object) -> None:
     assert read(value) == expected
 
 
-@pytest.mark.parametrize(("read", "value", "why"), BAD)
+@each(("read", "value", "why"), BAD)
 def test_bad(read: Callable[[object], object], value: object, why: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the words are compared below
         read(value)
@@ -159,7 +160,7 @@ def test_a_fault_does_not_quote_without_end() -> None:
     assert len(values.said("x" * 1000)) < 70
 
 
-@pytest.mark.parametrize(
+@each(
     ("one", "other", "collide"),
     [
         ("tcp:25", "tcp:25", True),
@@ -183,7 +184,7 @@ def test_which_sockets_collide(one: str, other: str, collide: bool) -> None:
     assert values.sockets_collide(*reversed(addresses)) is collide
 
 
-@pytest.mark.parametrize(
+@each(
     ("word", "expected"),
     [
         ("tcp:25", "tcp:25"),
@@ -196,7 +197,7 @@ def test_a_unix_socket_starts_at_the_file_s_folder(word: str, expected: str) -> 
     assert values.absolute_endpoint(word, "/etc/a:b") == expected
 
 
-@pytest.mark.parametrize(
+@each(
     ("word", "expected"),
     [("127.0.0.1:25", True), ("[::1]:25", True), ("localhost:25", True), ("unix:/x", True), ("192.0.2.1:25", False),
      ("mx.example.org:25", False)],
@@ -205,7 +206,7 @@ def test_what_stays_on_this_machine(word: str, expected: bool) -> None:
     assert values.is_loopback(word) is expected
 
 
-@pytest.mark.parametrize(
+@each(
     ("word", "domain"), [("@a.org", "a.org"), ("u@b.org", "b.org"), ("@.c.org", None), ("*", None)]
 )
 def test_which_domain_a_pattern_serves(word: str, domain: str | None) -> None:

@@ -15,6 +15,7 @@ from mailgw.mail.reply import Reply
 from mailgw.spool.memory import MemorySpool
 from tests.deliver.dispatching import ADMIN, ALICE, BOB, DEAD, EVE, LATER, NEVER, OK, START, House, ScriptedBackend
 from tests.driving import result_of
+from tests.tables import each
 
 HOUR, DAY = 3600.0, 86400.0
 NOBODY: frozenset[Notify] = frozenset()
@@ -366,7 +367,7 @@ def test_recipients_who_are_served_together_share_a_report() -> None:
     }
 
 
-@pytest.mark.parametrize("notify", [None, FAILURE, NOBODY])
+@each("notify", [None, FAILURE, NOBODY])
 def test_who_does_not_ask_hears_nothing_of_success(notify: frozenset[Notify] | None) -> None:
     house, _ = house_of(OK)
     house.put(BOB, notify=notify)
@@ -405,7 +406,7 @@ def test_of_several_only_those_are_told_of_who_are_wanted() -> None:
     assert str(EVE) in str(notice)
 
 
-@pytest.mark.parametrize(("notify", "warned"), [(None, 1), (FAILURE, 0), (NOBODY, 0), (frozenset([Notify.DELAY]), 1)])
+@each(("notify", "warned"), [(None, 1), (FAILURE, 0), (NOBODY, 0), (frozenset([Notify.DELAY]), 1)])
 def test_a_delay_is_told_to_who_wants_to_hear_of_it(notify: frozenset[Notify] | None, warned: int) -> None:
     house, _ = house_of(*[LATER] * 20)
     house.put(BOB, notify=notify)

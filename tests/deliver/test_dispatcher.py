@@ -30,6 +30,7 @@ from tests.deliver.dispatching import (
     ScriptedBackend,
 )
 from tests.driving import result_of
+from tests.tables import each
 
 
 def test_a_delivered_message_is_forgotten() -> None:
@@ -146,7 +147,7 @@ def test_a_sender_that_no_route_serves_cannot_be_told() -> None:
     assert (row.state, row.recipient) == (RowState.HELD, str(BOB))
 
 
-@pytest.mark.parametrize("says", [None, {}, "delivered", {BOB: "250"}, [OK], 250])
+@each("says", [None, {}, "delivered", {BOB: "250"}, [OK], 250])
 def test_a_backend_that_talks_nonsense_loses_nothing(says: object) -> None:
     house = House(ScriptedBackend(says if says is not None else object()))
     house.put(BOB)
@@ -272,7 +273,7 @@ class RefusingSpool(MemorySpool):
         return await super().record(*args, **kwargs)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("outcome", [OK, NEVER, LATER])
+@each("outcome", [OK, NEVER, LATER])
 def test_a_result_that_the_disk_refuses_is_written_again_and_not_delivered_again(outcome: Outcome) -> None:
     spool = RefusingSpool(lambda: START)
     backend = ScriptedBackend(outcome)

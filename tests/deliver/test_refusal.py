@@ -1,4 +1,3 @@
-import pytest
 
 from mailgw.deliver.refusal import refusal
 from mailgw.mail.address import Mailbox
@@ -6,6 +5,7 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.reply import Reply
 from tests.conftest import LoggedFailures
 from tests.driving import result_of
+from tests.tables import each
 
 BOB = Mailbox("bob", "example.org")
 NO = Reply(550, "5.1.1", ("no",))
@@ -26,12 +26,12 @@ def asked(says: object) -> Reply | None:
     return result_of(refusal("tickets", Backend(says), BOB))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("says", [None, NO, LATER])
+@each("says", [None, NO, LATER])
 def test_a_proper_answer_stands(says: Reply | None) -> None:
     assert asked(says) is says
 
 
-@pytest.mark.parametrize("says", ["no", 550, Reply(250, "2.1.5", ("ok",)), Reply(600, "", ("x",)), False])
+@each("says", ["no", 550, Reply(250, "2.1.5", ("ok",)), Reply(600, "", ("x",)), False])
 def test_nonsense_is_no_verdict(says: object) -> None:
     reply = asked(says)
     assert reply is not None

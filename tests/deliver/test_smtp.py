@@ -13,6 +13,7 @@ from mailgw.mail.outcome import Permanence, Scope
 from tests.conftest import LoggedFailures
 from tests.deliver.smtp_net import ANN, BOB, CY, EHLO, Net, Peer, large, message, settings
 from tests.fakes_dns import FakeResolver
+from tests.tables import each
 
 SENT = (
     b"MAIL FROM:<sender@example.net>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n"
@@ -278,7 +279,7 @@ def test_an_odd_reason_is_said() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@each(
     ("said", "seconds", "what"),
     [
         (b"", 301, "the greeting"),

@@ -7,6 +7,7 @@ from mailgw.mail.outcome import Outcome, Permanence, Scope
 from tests.deliver.smtp_net import ANN, Net
 from tests.driving import result_of
 from tests.fakes_dns import FakeResolver
+from tests.tables import each
 
 HERE = frozenset({"us.example.net", "192.0.2.99"})
 DNS = FakeResolver(
@@ -33,7 +34,7 @@ def targets(domain: str) -> list[str] | str:
     return [target.host for target in found]
 
 
-@pytest.mark.parametrize(
+@each(
     ("domain", "hosts"),
     [
         ("two.example", ["a.two.example", "b.two.example"]),

@@ -4,11 +4,11 @@ import subprocess
 import sys
 import unicodedata
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailgw.mail.address import Mailbox, folded, is_shapely, parse_domain, parse_mailbox
+from tests.tables import each
 
 LOCAL_PARTS = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=40)
 INTERNATIONAL = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(is_shapely)
@@ -29,7 +29,7 @@ def test_any_text_parses_or_not(text: str) -> None:
     assert mailbox is None or mailbox.domain.isascii()
 
 
-@pytest.mark.parametrize(("text", "local_part", "domain"), [
+@each(("text", "local_part", "domain"), [
     ("Alice@Example.ORG", "Alice", "example.org"),
     ('"alice"@example.org', "alice", "example.org"),
     (r'"a\b"@example.org', "ab", "example.org"),
@@ -62,7 +62,7 @@ def test_what_is_a_mailbox(text: str, local_part: str, domain: str) -> None:
     assert parse_mailbox(text) == Mailbox(local_part, domain)
 
 
-@pytest.mark.parametrize("text", [
+@each("text", [
     "", "@", "a", "a@", "@example.org", "a b@example.org", "a..b@example.org", ".a@example.org", "a.@example.org",
     '""@example.org', '"a@example.org', '"a"b@example.org', "a@example..org", "a@.example.org", "a@example.org.",
     "a@-example.org", "a@example-.org", "a@exa mple.org", "a@[192.0.2.1", "a@[192.0.2.256]", "a@[2001:db8::1]",
@@ -80,7 +80,7 @@ def test_what_is_none(text: str) -> None:
     assert parse_mailbox(text) is None
 
 
-@pytest.mark.parametrize("unit", ["a", "ü", "用", "🙂"])
+@each("unit", ["a", "ü", "用", "🙂"])
 def test_a_path_has_256_octets_and_no_more(unit: str) -> None:
     room = 256 - len("<@example.org>")
     width = len(unit.encode())

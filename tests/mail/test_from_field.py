@@ -6,11 +6,12 @@ from hypothesis import strategies as some
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.from_field import DEEPEST_COMMENT, LONGEST_TEXT, addresses_in, author_addresses
+from tests.tables import each
 
 ALICE, BOB = Mailbox("alice", "example.org"), Mailbox("bob", "example.org")
 
 
-@pytest.mark.parametrize(("text", "found"), [
+@each(("text", "found"), [
     ("alice@example.org", [ALICE]),
     (" <alice@example.org> ", [ALICE]),
     ("Alice <alice@Example.org>", [ALICE]),
@@ -29,7 +30,7 @@ def test_addresses(text: str, found: list[Mailbox]) -> None:
     assert addresses_in(text) == tuple(found)
 
 
-@pytest.mark.parametrize("text", [
+@each("text", [
     "", " ", "alice", "Alice", "undisclosed:;", "<>", "<alice>", "alice@", "@example.org",
     "alice@example.org bob@example.org", "<alice@example.org> <bob@example.org>", "<alice@example.org> bob@example.org",
     "a lice@example.org", "alice @ example.org", "<alice @example.org>", "<alice@example.org", "alice@example.org>",
@@ -41,7 +42,7 @@ def test_what_is_not_sure_is_none(text: str) -> None:
     assert addresses_in(text) is None
 
 
-@pytest.mark.parametrize(("header", "found"), [
+@each(("header", "found"), [
     (b"Subject: x\r\n\r\n", ()),
     (b"from : alice@example.org\r\n\r\n", (ALICE,)),
     (b"Subject: x\r\nFROM:\r\n Alice\r\n\t<alice@example.org>\r\nTo: bob@example.org\r\n\r\n", (ALICE,)),
@@ -72,13 +73,13 @@ def test_the_longest_field() -> None:
     assert addresses_in(text + " ") is None
 
 
-@pytest.mark.parametrize("text", ["(" * 131072 + ")" * 131072, '\\"' * 131072 + "(", '("' * 131072, "(\\" * 131072])
+@each("text", ["(" * 131072 + ")" * 131072, '\\"' * 131072 + "(", '("' * 131072, "(\\" * 131072])
 def test_a_hostile_field_is_not_read(text: str) -> None:
     assert author_addresses(b"From: alice@example.org " + text.encode() + b"\r\n\r\n", b"From") is None
     assert addresses_in(text[:LONGEST_TEXT]) is None
 
 
-@pytest.mark.parametrize("text", [
+@each("text", [
     'alice@example.org (12" wide)', "Al\\(ice) <alice@example.org>", "alice@example.org (a", "alice@example.org (a))",
 ])
 def test_comments_that_are_not_sure(text: str) -> None:

@@ -16,6 +16,7 @@ from mailgw.mail.header import (
     starts_with_field,
     without_private_fields,
 )
+from tests.tables import each
 
 BOB = Mailbox("bob", "example.org")
 
@@ -25,7 +26,7 @@ def client(**facts: object) -> Client:
     return Client("s1", Role.MX, "192.0.2.1", 4711, False, **(known | facts))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
+@each(
     ("content", "end"),
     [
         (b"A: b\r\n\r\nbody", 8),
@@ -58,7 +59,7 @@ def test_a_field_is_found_by_its_whole_name() -> None:
     assert has_field(header, b"Message-ID")
 
 
-@pytest.mark.parametrize(
+@each(
     ("content", "is_one"),
     [(b"A: b", True), (b"A : b", True), (b"hello world", False), (b": x", False), (b"", False), (b" A: b", False)],
 )
@@ -66,7 +67,7 @@ def test_a_first_line_is_a_field_or_it_is_not(content: bytes, is_one: bool) -> N
     assert starts_with_field(content) is is_one
 
 
-@pytest.mark.parametrize(
+@each(
     ("facts", "word"),
     [
         ({"extended": False}, "SMTP"),
@@ -84,7 +85,7 @@ def test_lmtp_has_words_of_its_own() -> None:
     assert protocol_word(Client("s", Role.LMTP, "local", 0, False, "x", True), smtputf8=False) == "LMTP"
 
 
-@pytest.mark.parametrize(
+@each(
     ("role", "facts", "word"),
     [
         (Role.MX, {}, "UTF8SMTP"),
@@ -120,7 +121,7 @@ def test_the_trace_names_no_recipient_where_there_are_two() -> None:
     assert b"for <" not in field
 
 
-@pytest.mark.parametrize(
+@each(
     ("address", "shown"),
     [("2001:db8::1", b"([IPv6:2001:db8::1])"), ("local", b"(local)"), ("10.0.0.1", b"([10.0.0.1])")]
 )
@@ -143,7 +144,7 @@ def test_dates_are_those_of_the_standard_library(now: int) -> None:
     assert date_text(now) == email.utils.formatdate(now).replace("-0000", "+0000")
 
 
-@pytest.mark.parametrize(("header", "left"), [
+@each(("header", "left"), [
     (b"Subject: x\r\nBcc: secret@example.org\r\nTo: y\r\n\r\n", b"Subject: x\r\nTo: y\r\n\r\n"),
     (b"bcc : a@example.org,\r\n\tb@example.org\r\n c@example.org\r\n\r\n", b"\r\n"),
     (b"Return-Path: <eve@example.org>\r\nResent-BCC: x\r\nSubject: bcc: x\r\n\r\n", b"Subject: bcc: x\r\n\r\n"),

@@ -1,6 +1,5 @@
 """What was asked for survives the queue's text."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from mailgw.mail.parameters import (
     stored_rcpt_parameters,
 )
 from mailgw.mail.xtext import from_xtext, is_xtext, to_xtext
+from tests.tables import each
 
 TIMES = st.floats(min_value=0, max_value=1e11)
 XTEXTS = st.binary(max_size=40).map(to_xtext)
@@ -67,7 +67,7 @@ def test_what_a_newer_version_added_is_left_out() -> None:
     assert stored_mail_parameters("LATER=1 RET=FULL") == MailParameters(Ret.FULL)
 
 
-@pytest.mark.parametrize(("notify", "told"), [
+@each(("notify", "told"), [
     (None, {Notify.FAILURE, Notify.DELAY}),
     (frozenset(), set()),
     (frozenset({Notify.SUCCESS}), {Notify.SUCCESS}),
@@ -83,6 +83,6 @@ def test_xtext_comes_back(octets: bytes) -> None:
     assert from_xtext(text) == octets
 
 
-@pytest.mark.parametrize("text", ["a b", "a=b", "a+", "a+2", "a+2b", "é", "a\n", "a\x7f"])
+@each("text", ["a b", "a=b", "a+", "a+2", "a+2b", "é", "a\n", "a\x7f"])
 def test_what_is_no_xtext(text: str) -> None:
     assert not is_xtext(text)

@@ -1,11 +1,10 @@
 import resource
 
-import pytest
-
 from mailgw.net.files import OTHER_FILES, open_files_at_most, open_files_now, too_few_files
+from tests.tables import each
 
 
-@pytest.mark.parametrize(("most", "fits"), [(1000 + OTHER_FILES, True), (999 + OTHER_FILES, False), (-1, True)])
+@each(("most", "fits"), [(1000 + OTHER_FILES, True), (999 + OTHER_FILES, False), (-1, True)])
 def test_the_sessions_fit_into_the_open_files(most: int, fits: bool) -> None:
     why = too_few_files(1000, most)
     assert (why is None) is fits

@@ -21,6 +21,7 @@ from zope.interface.verify import verifyObject
 from mailgw.config.values import https_url
 from mailgw.mail.errors import TemporaryFault
 from mailgw.net.https import HttpAnswer, Https, VerifiedHttps, authorities, kept_connections
+from tests.tables import each
 
 
 class FakeAgent:
@@ -200,7 +201,7 @@ def test_its_connections_are_none_of_the_log_s_business() -> None:
     assert logged == []
 
 
-@pytest.mark.parametrize(("url", "is_good"), [
+@each(("url", "is_good"), [
     ("https://login.example.org/introspect", True), ("https://login.example.org", True),
     ("https://[::1]:8443/x?y=z", True),
     ("http://login.example.org/", False), ("https://", False), ("https://user:secret@a.example/", False), ("x", False),

@@ -7,6 +7,7 @@ from twisted.internet.protocol import Factory
 
 from mailgw.mail.errors import TemporaryFault
 from mailgw.net.listen import bind
+from tests.tables import each
 
 
 class Refusing:
@@ -20,7 +21,7 @@ class Refusing:
         raise CannotListenError(interface, port, cause)  # type: ignore[no-untyped-call]  # Twisted's
 
 
-@pytest.mark.parametrize(
+@each(
     ("number", "why", "note"),
     [
         (errno.EADDRINUSE, "Address already in use", "another mailgw"),

@@ -5,6 +5,7 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.testing import StringTransport
 
 from mailgw.net.sending import send
+from tests.tables import each
 
 
 class Tcp:
@@ -30,7 +31,7 @@ class Tcp:
         self._tempDataBuffer.append(octets)
 
 
-@pytest.mark.parametrize(("takes", "wire", "kept"), [(9, b"abc", []), (2, b"ab", [b"c"]), (0, b"", [b"abc"])])
+@each(("takes", "wire", "kept"), [(9, b"abc", []), (2, b"ab", [b"c"]), (0, b"", [b"abc"])])
 def test_what_the_socket_does_not_take_waits(takes: int, wire: bytes, kept: list[bytes]) -> None:
     transport = Tcp(takes)
     send(transport, b"abc")
@@ -52,7 +53,7 @@ def test_a_lost_connection_is_the_reactors_to_find(lost: object) -> None:
     assert transport._tempDataBuffer == [b"abc"]
 
 
-@pytest.mark.parametrize("flag", [{"TLS": True}, {"connected": False}, {"disconnecting": True}])
+@each("flag", [{"TLS": True}, {"connected": False}, {"disconnecting": True}])
 def test_other_states_are_the_transports_own_business(flag: dict[str, bool]) -> None:
     transport = Tcp(9)
     for name, value in flag.items():

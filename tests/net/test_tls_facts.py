@@ -18,6 +18,7 @@ from mailgw.mail.envelope import ChannelBindings, TlsFacts
 from mailgw.net.server_tls import CertificateFiles, ServerTls, certificate_faults
 from mailgw.net.tls_facts import addresses, end_point, tls_facts
 from tests.config.making import make_certificate
+from tests.tables import each
 
 ALICE = "alice@example.org"
 
@@ -191,7 +192,7 @@ def test_authorities_that_are_none(files: CertificateFiles) -> None:
     assert "No such file" in certificate_faults(files)["client_ca"]
 
 
-@pytest.mark.parametrize(("subject", "alternative", "names"), [
+@each(("subject", "alternative", "names"), [
     (ALICE, (), (ALICE,)),
     ("old@example.org", (ALICE, "bob@EXAMPLE.org", ALICE), (ALICE, "bob@example.org")),
     ("", (), ()),

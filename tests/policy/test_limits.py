@@ -3,6 +3,7 @@
 import pytest
 
 from mailgw.policy.limits import CounterSettings, Crowd, Limits, Rate, RateTable, places
+from tests.tables import each
 
 OPEN = Rate(1000, 1.0)
 
@@ -25,8 +26,8 @@ def taken(table: RateTable, key: str, now: float, tries: int) -> int:
     return passed
 
 
-@pytest.mark.parametrize("count", [1, 3, 7, 30, 1000])
-@pytest.mark.parametrize("start", [0.0, 1.1, 12345678.9])
+@each("count", [1, 3, 7, 30, 1000])
+@each("start", [0.0, 1.1, 12345678.9])
 def test_a_rate_is_its_count_at_once_and_then_one_an_interval(count: int, start: float) -> None:
     table = RateTable(Rate(count, 60.0))
     assert taken(table, "a", start, count + 5) == count
@@ -77,7 +78,7 @@ def test_a_crowd_counts_who_is_there() -> None:
     assert len(crowd) == 0
 
 
-@pytest.mark.parametrize(
+@each(
     ("address", "keys"),
     [
         ("192.0.2.1", ("192.0.2.1", "192.0.2.0/24")),

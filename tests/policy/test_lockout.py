@@ -1,9 +1,9 @@
 """Guessing is locked at its n-th failure, longer each time; a user is at home where he logged in before."""
 
-import pytest
 
 from mailgw.mail.ports import Excess, Lock
 from mailgw.policy.lockout import DAY, Lockout, LockoutSettings, login_key
+from tests.tables import each
 
 A, B, NEAR_A = "192.0.2.1", "198.51.100.1", "192.0.2.99"
 ALICE = "alice@example.org"
@@ -196,7 +196,7 @@ def test_homes_stay_few() -> None:
     assert not locks.is_home("203.0.99.1", ALICE)
 
 
-@pytest.mark.parametrize(("one", "other"), [
+@each(("one", "other"), [
     ("Alice@Example.org", ALICE),
     (r'"\a\lice"@example.org', ALICE),
     ("alice@\uff45xample.org", ALICE),

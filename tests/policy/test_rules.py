@@ -1,4 +1,3 @@
-import pytest
 
 from mailgw.mail.address import Mailbox, parse_mailbox
 from mailgw.mail.envelope import Client, Role
@@ -10,6 +9,7 @@ from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule, RoutingRu
 from mailgw.policy.rules.sender import OWN_ADDRESS, AuthorRule, SenderRule, Senders, SenderSettings
 from mailgw.policy.verdict import PASS, Facts, Stage, Verdict
 from tests.driving import result_of
+from tests.tables import each
 
 BOB = Mailbox("bob", "example.org")
 
@@ -18,7 +18,7 @@ def client(role: Role = Role.MX, may_relay: bool = False, login: str | None = No
     return Client("s1", role, "192.0.2.1", 1, may_relay, "x", True, None, login)
 
 
-@pytest.mark.parametrize(
+@each(
     ("reach", "may_relay", "login", "code"),
     [
         (Reach.ANYONE, False, None, None),
@@ -45,7 +45,7 @@ def test_strangers_are_told_relaying_and_clients_the_missing_route() -> None:
         assert verdict.reply.status == status
 
 
-@pytest.mark.parametrize(
+@each(
     ("local_part", "passes_on", "may_relay", "passes"),
     [
         ("x%evil.test", True, False, False),
@@ -64,7 +64,7 @@ def test_strangers_name_no_route_behind_the_next_hop(
     assert (verdict is None) is passes
 
 
-@pytest.mark.parametrize("reply", [None, Reply(550, "5.1.1", ("no",)), Reply(451, "4.3.0", ("later",))])
+@each("reply", [None, Reply(550, "5.1.1", ("no",)), Reply(451, "4.3.0", ("later",))])
 def test_the_backends_word_on_a_recipient_is_final(reply: Reply | None) -> None:
     async def refusal(recipient: Mailbox, for_client: bool) -> Reply | None:
         assert (recipient, for_client) == (BOB, False)
@@ -74,7 +74,7 @@ def test_the_backends_word_on_a_recipient_is_final(reply: Reply | None) -> None:
     assert (verdict.reply if verdict else None) == reply
 
 
-@pytest.mark.parametrize(
+@each(
     ("role", "sender", "status"),
     [
         (Role.MX, Mailbox("eve", "elsewhere.test"), None),
@@ -92,7 +92,7 @@ def test_a_login_sends_under_its_own_address(role: Role, sender: Mailbox | None,
     assert (verdict.reply.status if verdict and verdict.reply else None) == status
 
 
-@pytest.mark.parametrize(("hops", "passes"), [(0, True), (MAX_RECEIVED, True), (MAX_RECEIVED + 1, False)])
+@each(("hops", "passes"), [(0, True), (MAX_RECEIVED, True), (MAX_RECEIVED + 1, False)])
 def test_loops_end(hops: int, passes: bool) -> None:
     facts = Facts(client(), None, None, b"Received: x\r\n" * hops + b"\r\n")
     verdict = result_of(LoopRule().judge(Stage.CONTENT, facts))
@@ -139,7 +139,7 @@ SENDERS = Senders(
 )
 
 
-@pytest.mark.parametrize(("login", "sender", "may"), [
+@each(("login", "sender", "may"), [
     ("alice@example.org", "ALICE@example.org", True),
     ("alice@example.org", "alice+tag@example.org", True),
     ("alice@example.org", "Alice+a+b@example.org", True),
@@ -168,7 +168,7 @@ def test_what_a_login_may_send_as(login: str, sender: str, may: bool) -> None:
     assert SENDERS.may_send(login, address) is may
 
 
-@pytest.mark.parametrize(("header", "status"), [
+@each(("header", "status"), [
     (b"Subject: no author yet\r\n\r\n", None),
     (b"From: Alice <alice+tag@example.org>\r\n\r\n", None),
     (b"From: sales@example.org, alice@example.org\r\nSender: alice@example.org\r\n\r\n", None),
@@ -186,7 +186,7 @@ def test_the_author_is_the_login_as_well(header: bytes, status: str | None) -> N
     assert result_of(AuthorRule(SENDERS).judge(Stage.CONTENT, facts)) is None
 
 
-@pytest.mark.parametrize(("role", "domain", "passes_on", "status"), [
+@each(("role", "domain", "passes_on", "status"), [
     (Role.SUBMISSION, "mail", True, "5.1.2"),
     (Role.SUBMISSIONS, "localhost", True, "5.1.2"),
     (Role.SUBMISSION, "mail", False, None),

@@ -30,6 +30,7 @@ from mailgw.queue.dsn import (
     notice,
 )
 from mailgw.queue.dsn_fields import Report
+from tests.tables import each
 
 ALICE, BOB = Mailbox("alice", "example.net"), Mailbox("bob", "example.org")
 ARRIVED, NOW = 1_795_510_000.0, 1_795_514_400.0
@@ -197,7 +198,7 @@ def test_each_recipient_has_a_group_of_its_own() -> None:
     assert [group["Status"] for group in groups[1:]] == ["5.1.1", "5.7.1"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "reply", "status"),
     [
         (BOUNCE, Reply(550, "5.1.1", ("x",)), "5.1.1"),
@@ -213,7 +214,7 @@ def test_the_class_of_a_status_is_what_came_of_it(kind: Kind, reply: Reply, stat
     assert status_groups(made(kind, [attrs.evolve(NO_USER, reply=reply)]))[1]["Status"] == status
 
 
-@pytest.mark.parametrize(
+@each(
     ("hop", "remote", "diagnostic", "shown"),
     [
         ("mx1.example.org [192.0.2.1]:25", "dns; mx1.example.org", "smtp", True),
@@ -239,7 +240,7 @@ def test_hops_of_the_network_are_named_and_no_paths_of_ours(
 
 # --- octets of others -------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(
+@each(
     ("octets", "quoted"),
     [
         (b"Subject: x\r\n\r\nbody\r\n", b"Subject: x\r\n"),
@@ -261,7 +262,7 @@ def test_the_header_is_quoted_as_it_is(octets: bytes, quoted: bytes) -> None:
     assert encoding == (None if plain else "quoted-printable")
 
 
-@pytest.mark.parametrize("octets", [b"", b"\r\nbody\r\n", b"no field\r\n", b"X: no line end", b"X: " + b"y" * 40_000])
+@each("octets", [b"", b"\r\nbody\r\n", b"no field\r\n", b"X: no line end", b"X: " + b"y" * 40_000])
 def test_without_a_header_there_is_no_third_part(octets: bytes) -> None:
     assert len(parts_of(made(BOUNCE, header=octets))) == 2
     assert "attached" not in words_of(made(BOUNCE, header=octets))
@@ -356,7 +357,7 @@ def test_the_envelope_id_and_the_original_recipients_come_back_decoded() -> None
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("orcpt", "field"),
     [
         ("rfc822;a+0D+0AX:+20y@example.org", "rfc822; a??X: y@example.org"),
@@ -424,7 +425,7 @@ def test_who_asks_for_the_whole_message_gets_it_back() -> None:
     assert octets.isascii()
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "parameters"),
     [
         (DELAY, FULL), (SUCCESS, FULL), (UNDELIVERABLE, FULL),
@@ -462,7 +463,7 @@ def test_what_no_hop_without_8bitmime_could_take_is_not_returned() -> None:
     assert parts_of(octets)[2].get_content_type() == "text/rfc822-headers"
 
 
-@pytest.mark.parametrize(
+@each(
     ("more", "body_type"),
     [
         (b"\0\r\n", BodyType.BINARY), (b"a\rb\r\n", BodyType.BINARY), (b"a\nb\r\n", BodyType.BINARY),
@@ -497,7 +498,7 @@ def test_an_address_beyond_ascii_is_told_in_utf_8() -> None:
     assert "<jörg@bücher.example>" in words_of(octets)
 
 
-@pytest.mark.parametrize("point", [r"\x{D800}", r"\x{110000}", r"\x{0A}"])
+@each("point", [r"\x{D800}", r"\x{110000}", r"\x{0A}"])
 def test_no_odd_character_comes_out_of_an_original_recipient(point: str) -> None:
     octets = made(BOUNCE, [attrs.evolve(NO_USER, recipient=JOERG, orcpt=f"utf-8;a{point}b")])
     assert b"Original-Recipient: utf-8; a?b" in octets

@@ -10,6 +10,7 @@ from mailgw.mail.parameters import ByMode, DeliverBy
 from mailgw.mail.reply import Reply
 from mailgw.queue.fate import DELIVERED, Delivered, Fail, Fate, Hold, Retry, judge, judge_overdue, judge_unattempted
 from mailgw.queue.schedule import RetrySettings
+from tests.tables import each
 
 HOP = "mx1.example.org [192.0.2.1]:25"
 SETTINGS = RetrySettings(schedule=(60.0, 600.0), warn_after=3600.0, give_up_after=86400.0, jitter=0.0)
@@ -24,19 +25,19 @@ def fate_of(
     return judge(outcome, SETTINGS, NOW, NOW - age, attempts, warned, has_sender, lambda: 0.5)
 
 
-@pytest.mark.parametrize("age", [0.0, 3600.0, 1e9])
-@pytest.mark.parametrize("has_sender", [True, False])
+@each("age", [0.0, 3600.0, 1e9])
+@each("has_sender", [True, False])
 def test_what_is_delivered_is_done_at_any_age(age: float, has_sender: bool) -> None:
     assert fate_of(delivered(Reply(250, "2.0.0", ("Ok",)), HOP), age, has_sender=has_sender) is DELIVERED
 
 
-@pytest.mark.parametrize("scope", list(Scope))
+@each("scope", list(Scope))
 def test_a_permanent_refusal_goes_back_with_the_peers_words(scope: Scope) -> None:
     assert fate_of(refused(NO_USER, scope, HOP)) == Fail(NO_USER)
     assert fate_of(refused(NO_USER, scope, HOP), has_sender=False) == Hold(NO_USER)
 
 
-@pytest.mark.parametrize(
+@each(
     ("age", "attempts", "warned", "has_sender", "expected"),
     [
         (0.0, 1, False, True, Retry(NOW + 60, False)),
@@ -123,7 +124,7 @@ def test_only_permanence_or_age_is_final_and_nothing_without_a_sender_is_bounced
         assert not (fate.warn and (warned or not has_sender))
 
 
-@pytest.mark.parametrize(
+@each(
     ("age", "warned", "has_sender", "fate"),
     [
         (0.0, False, True, Retry(NOW + 60, False)),

@@ -5,6 +5,7 @@ import pytest
 from mailgw.mail.outcome import Outcome, Scope, delivered, permanent, temporary
 from mailgw.mail.reply import Reply
 from mailgw.queue.lanes import MAX_WAITING, OVERTAKEN_AT_MOST, Lane, Line, is_trouble
+from tests.tables import each
 
 OK = delivered(Reply(250, "2.0.0", ("Ok",)), "mx")
 DEAD = temporary("4.4.1", "no answer", Scope.HOST, "mx")
@@ -61,7 +62,7 @@ def test_a_success_opens_the_window_step_by_step() -> None:
     assert some.may_start(now)
 
 
-@pytest.mark.parametrize(
+@each(
     ("outcome", "trouble"),
     [
         (OK, False),

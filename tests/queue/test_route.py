@@ -1,11 +1,11 @@
 """Patterns, their precedence, and that no order of the routes makes an open relay."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailgw.mail.address import Mailbox, parse_mailbox
 from mailgw.queue.route import RouteSettings, RouteTable
+from tests.tables import each
 
 
 def table(*routes: tuple[str, str]) -> RouteTable:
@@ -19,7 +19,7 @@ def mailbox(text: str) -> Mailbox:
     return parsed
 
 
-@pytest.mark.parametrize(
+@each(
     ("pattern", "recipient", "matches"),
     [
         ("bob@example.org", "bob@example.org", True),

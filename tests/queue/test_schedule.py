@@ -20,6 +20,7 @@ from mailgw.queue.schedule import (
     steps_of_age,
     wants_warning,
 )
+from tests.tables import each
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 ARRIVED = 1_795_510_000.25
@@ -70,7 +71,7 @@ def test_a_wait_beyond_the_age_limit_ends_at_it() -> None:
     assert ages_of_attempts(attrs.evolve(USUAL, schedule=(7 * DAY,))) == [0, DAY]
 
 
-@pytest.mark.parametrize(("chance", "wait"), [(0.0, 240), (0.25, 270), (0.5, 300), (1.0, 360)])
+@each(("chance", "wait"), [(0.0, 240), (0.25, 270), (0.5, 300), (1.0, 360)])
 def test_jitter_spreads_to_both_sides(chance: float, wait: float) -> None:
     settings = attrs.evolve(USUAL, jitter=0.2)
     assert next_due(settings, ARRIVED, ARRIVED, 1, lambda: chance) == pytest.approx(ARRIVED + wait)
@@ -91,14 +92,14 @@ def test_which_attempt_an_age_stands_for() -> None:
     assert [steps_of_age(settings, age) for age in ages] == [1, 1, 1, 2, 2, 3, 3, 3, 3]
 
 
-@pytest.mark.parametrize(
+@each(
     ("age", "expired"), [(0, False), (DAY - 0.001, False), (DAY, True), (2 * DAY, True), (-9, False)]
 )
 def test_when_an_attempt_was_the_last(age: float, expired: bool) -> None:
     assert is_expired(USUAL, ARRIVED + age, ARRIVED) is expired
 
 
-@pytest.mark.parametrize(
+@each(
     ("age", "warned", "wants"),
     [
         (4 * HOUR - 1, False, False),
@@ -161,7 +162,7 @@ def ages_until(by: DeliverBy, settings: RetrySettings = USUAL) -> list[float]:
     return ages
 
 
-@pytest.mark.parametrize(
+@each(
     ("mode", "minutes", "ages"),
     [
         (ByMode.RETURN, 60, [0, 5, 15, 35, 59, 60]),

@@ -3,7 +3,6 @@
 from ipaddress import ip_network
 
 import attrs
-import pytest
 from twisted.internet.address import IPv4Address, UNIXAddress
 
 from mailgw.mail import event as fact
@@ -11,6 +10,7 @@ from mailgw.mail.envelope import UNKNOWN_NAME, ChannelBindings, ReverseName, Rol
 from mailgw.policy.limits import Rate
 from tests.receive.listening import Listener, Session
 from tests.receive.test_reverse import SlowResolver
+from tests.tables import each
 
 # relay_from of these listeners is 198.51.100.0/24.
 FRONT = IPv4Address("TCP", "198.51.100.6", 999)
@@ -48,7 +48,7 @@ def test_the_trace_and_the_journal_name_the_client() -> None:
     assert [getattr(e, "peer", "") for e in it.journal.events[2:]] == ["192.0.2.7"] * 2
 
 
-@pytest.mark.parametrize(("attributes", "code"), [
+@each(("attributes", "code"), [
     ("ADDR=198.51.100.7", "250"),                      # in relay_from itself
     ("ADDR=192.0.2.7", "550"),
     ("ADDR=[UNAVAILABLE]", "550"),
@@ -60,7 +60,7 @@ def test_who_may_relay(attributes: str, code: str) -> None:
     assert named(listener(), attributes).codes(*TO_ELSEWHERE)[-1] == code
 
 
-@pytest.mark.parametrize(("attributes", "is_shared"), [
+@each(("attributes", "is_shared"), [
     ("ADDR=192.0.2.7", False), ("ADDR=[UNAVAILABLE]", True), ("NAME=spike.example.net", True),
 ])
 def test_whether_the_address_is_the_client_s_own(attributes: str, is_shared: bool) -> None:
@@ -148,7 +148,7 @@ def test_the_front_s_own_login_and_certificate_are_nobody_s() -> None:
     assert inner.origin == attrs.evolve(inner.client, tls=None)
 
 
-@pytest.mark.parametrize(("attributes", "reverse"), [
+@each(("attributes", "reverse"), [
     ("ADDR=192.0.2.7", UNKNOWN_NAME),                      # being asked
     ("ADDR=192.0.2.7 NAME=spike.example.net", ReverseName("spike.example.net", True)),
     ("ADDR=192.0.2.7 NAME=[UNAVAILABLE]", UNKNOWN_NAME),

@@ -1,6 +1,5 @@
 """What MAIL and RCPT asked for, on its way into the queue."""
 
-import pytest
 from twisted.internet.address import IPv4Address
 
 from mailgw.mail.address import Mailbox
@@ -20,6 +19,7 @@ from mailgw.wire.smtp_parameters import Asked
 from mailgw.wire.smtp_server import Mail
 from tests.driving import result_of
 from tests.receive.listening import CLIENT, NOW, Listener
+from tests.tables import each
 
 RELAYING = IPv4Address("TCP", "198.51.100.7", 4711)
 EVERYWHERE = {"CHUNKING", "LIMITS", "SMTPUTF8", "DSN", "REQUIRETLS", "MT-PRIORITY", "DELIVERBY"}
@@ -64,7 +64,7 @@ def test_the_postmasters_mail_keeps_its_parameters() -> None:
     assert (recipient.recipient, recipient.parameters.notify) == (Mailbox("admin", "example.org"), frozenset())
 
 
-@pytest.mark.parametrize(("peer", "asked", "kept"), [(CLIENT, 9, 0), (CLIENT, -9, -9), (RELAYING, 9, 9)])
+@each(("peer", "asked", "kept"), [(CLIENT, 9, 0), (CLIENT, -9, -9), (RELAYING, 9, 9)])
 def test_no_stranger_gets_before_others(peer: IPv4Address, asked: int, kept: int) -> None:
     listener = Listener()
     session = listener.connect(peer)
@@ -115,7 +115,7 @@ def test_a_login_may_raise_the_priority() -> None:
     assert answer(submission(), mail(Asked(priority=9))).status == "2.1.0"
 
 
-@pytest.mark.parametrize(("role", "more"), [
+@each(("role", "more"), [
     (Role.MX, set()), (Role.LMTP, set()), (Role.SUBMISSION, {"FUTURERELEASE"}), (Role.SUBMISSIONS, {"FUTURERELEASE"}),
 ])
 def test_which_listener_offers_what(role: Role, more: set[str]) -> None:
@@ -132,7 +132,7 @@ def test_the_words_of_ehlo() -> None:
     assert "REQUIRETLS" not in said
 
 
-@pytest.mark.parametrize(("words", "octets", "kept"), [
+@each(("words", "octets", "kept"), [
     ("", b"plain", BodyType.SEVEN_BIT),
     ("", b"\xe9t\xe9", BodyType.UNLABELLED),
     (" BODY=7BIT", b"\xe9t\xe9", BodyType.UNLABELLED),

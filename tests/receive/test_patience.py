@@ -8,6 +8,7 @@ from mailgw.mail.envelope import Role
 from mailgw.receive.settings import RFC_TIME_LIMITS
 from tests.receive.listening import Listener, Session
 from tests.receive.test_session import ENVELOPE
+from tests.tables import each
 
 GREETING = "220 mx.example.org ESMTP mailgw ready\r\n"
 TIMEOUT = "421 4.4.2 Timeout, closing the connection\r\n"
@@ -123,7 +124,7 @@ def test_who_talks_before_the_greeting_is_refused() -> None:
     assert (rejected.stage, rejected.rule, rejected.code) == ("CONNECT", "early_talker", 554)
 
 
-@pytest.mark.parametrize(
+@each(
     ("role", "trusted"), [(Role.SUBMISSION, ()), (Role.LMTP, ()), (Role.MX, ("192.0.2.0/24",))]
 )
 def test_others_are_greeted_at_once(role: Role, trusted: tuple[str, ...]) -> None:

@@ -20,6 +20,7 @@ from mailgw.net.server_tls import CertificateFiles, ServerTls
 from mailgw.receive import protocol
 from tests.config.making import make_certificate
 from tests.receive.listening import CLIENT, Listener, Session
+from tests.tables import each
 
 PROXY = IPv4Address("TCP", "10.0.0.5", 999)
 V6_MAPPED_PROXY = IPv6Address("TCP", "::ffff:10.0.0.5", 999)
@@ -37,7 +38,7 @@ def facts(it: Listener, kind: type[fact.Event]) -> list[fact.Event]:
     return [event for event in it.journal.events if isinstance(event, kind)]
 
 
-@pytest.mark.parametrize("proxy", [PROXY, V6_MAPPED_PROXY, UNIXAddress(None)])
+@each("proxy", [PROXY, V6_MAPPED_PROXY, UNIXAddress(None)])
 def test_the_header_names_the_client(proxy: IPv4Address) -> None:
     it = listener()
     session = it.connect(proxy)
@@ -91,7 +92,7 @@ def test_nobody_else_s_header_counts() -> None:
         "250", "250", "550"]
 
 
-@pytest.mark.parametrize(("octets", "why"), [
+@each(("octets", "why"), [
     (b"EHLO proxy\r\n", "not a PROXY header"),
     (b"PROXY TCP4 192.0.2.7 10.0.0.9 4711\r\n", "malformed PROXY header"),
     (b"PROXY UNKNOWN ".ljust(107, b"x"), "PROXY header too long"),

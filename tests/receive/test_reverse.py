@@ -16,6 +16,7 @@ from tests.driving import result_of
 from tests.fakes_dns import FakeResolver
 from tests.receive.listening import CLIENT, Listener, Session
 from tests.receive.test_session import ENVELOPE
+from tests.tables import each
 
 A = "192.0.2.1"
 GOOD = FakeResolver(
@@ -127,7 +128,7 @@ def test_the_content_takes_what_is_known_by_then() -> None:
     assert listener.stored()[-1].startswith(b"Received: from client.test (mail.client.test [192.0.2.1])\r\n")
 
 
-@pytest.mark.parametrize(
+@each(
     ("role", "trusted"), [(Role.MX, ["192.0.2.0/24"]), (Role.LMTP, []), (Role.SUBMISSION, ["192.0.2.1"])]
 )
 def test_who_is_not_looked_up(role: Role, trusted: list[str]) -> None:

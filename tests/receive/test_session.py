@@ -17,6 +17,7 @@ from mailgw.wire.content import BareLineEnds
 from tests.conftest import LoggedFailures
 from tests.driving import result_of
 from tests.receive.listening import CONTENT_RULES, Listener, Objects, Session
+from tests.tables import each
 
 RELAYING = IPv4Address("TCP", "198.51.100.7", 4711)
 ENVELOPE = ("EHLO client.test", "MAIL FROM:<a@client.test>", "RCPT TO:<bob@example.org>")
@@ -93,7 +94,7 @@ def test_a_lost_connection_does_not_cancel_a_commit() -> None:
     assert len(listener.stored()) == 1
 
 
-@pytest.mark.parametrize("octets", [b"", b"Subject: x\r\n\r\nbo", b"Subject"])
+@each("octets", [b"", b"Subject: x\r\n\r\nbo", b"Subject"])
 def test_a_connection_lost_in_the_content_leaves_nothing(octets: bytes) -> None:
     listener, session = start()
     session.say(*ENVELOPE, "DATA")
@@ -164,7 +165,7 @@ def test_an_obsolete_field_on_top_is_no_mbox_line(line: str) -> None:
     assert listener.stored()[0].endswith(f"+0000\r\n{line}\r\nSubject: x\r\n\r\ntext\r\n".encode())
 
 
-@pytest.mark.parametrize("split", range(1, 60, 7))
+@each("split", range(1, 60, 7))
 def test_the_header_may_come_in_pieces(split: int) -> None:
     listener, session = start()
     content = b"Subject: a long one that goes on\r\nTo: b\r\n\r\nbody\r\n.\r\n"
@@ -203,7 +204,7 @@ def test_every_domain_of_ours_has_a_postmaster() -> None:
     assert [row.recipient for row in result_of(listener.spool.search(Query(), 9))] == ["admin@example.org"]
 
 
-@pytest.mark.parametrize("path", ["Postmaster", "postmaster@mx.example.org", "MAILER-DAEMON@MX.example.org"])
+@each("path", ["Postmaster", "postmaster@mx.example.org", "MAILER-DAEMON@MX.example.org"])
 def test_the_postmaster_is_reached_by_any_route(path: str) -> None:
     listener, session = start(Listener(rules=[RelayRule(lambda recipient: Reach.CLIENTS)]))
     assert session.codes(*ENVELOPE[:2], f"RCPT TO:<{path}>", "RCPT TO:<x@elsewhere.test>")[2:] == ["250", "550"]
@@ -217,7 +218,7 @@ def test_a_recipient_named_twice_gets_one_copy() -> None:
     assert len(result_of(listener.spool.search(Query(), 10))) == 1
 
 
-@pytest.mark.parametrize(
+@each(
     ("peer", "codes"),
     [
         (IPv4Address("TCP", "192.0.2.1", 1), "550"),
@@ -397,7 +398,7 @@ def test_a_message_may_come_in_chunks() -> None:
     assert listener.journal.names() == ["connected", "queued"]
 
 
-@pytest.mark.parametrize("end", [b"RSET\r\n", b"EHLO x\r\n", b"QUIT\r\n", b""])
+@each("end", [b"RSET\r\n", b"EHLO x\r\n", b"QUIT\r\n", b""])
 def test_half_of_a_message_in_chunks_leaves_nothing(end: bytes) -> None:
     listener, session = start()
     session.say(*ENVELOPE)
@@ -457,7 +458,7 @@ def test_silence_in_a_chunk_is_ended_sooner() -> None:
     assert session.transport.disconnecting
 
 
-@pytest.mark.parametrize(("octets", "code"), [
+@each(("octets", "code"), [
     (b"Subject: x\r\n\r\n\0\n\r\xff", "250"),
     (b"\0\n\r\xff", "250"),  # no header at all
     (b"Subject: x\nBcc: y\r\n\r\nz", "550"),
@@ -474,7 +475,7 @@ def test_binary_content_has_a_header_of_lines(octets: bytes, code: str) -> None:
         assert claim.message.body_type is BodyType.BINARY
 
 
-@pytest.mark.parametrize("split", [1, 3, 100])
+@each("split", [1, 3, 100])
 def test_bare_line_ends_are_stored_as_line_ends_where_that_is_wanted(split: int) -> None:
     listener = Listener(content=attrs.evolve(CONTENT_RULES, bare_line_ends=BareLineEnds.NORMALISE))
     _, session = start(listener)

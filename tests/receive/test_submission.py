@@ -2,12 +2,11 @@
 
 from ipaddress import ip_network
 
-import pytest
-
 from mailgw.mail.envelope import Role
 from mailgw.policy.rules.relay import RelayRule
 from mailgw.policy.rules.sender import OWN_ADDRESS, AuthorRule, SenderRule
 from tests.receive.listening import Listener
+from tests.tables import each
 
 NETWORKS = (ip_network("192.0.2.0/24"),)
 ENVELOPE = ("EHLO c", "MAIL FROM:<alice@example.org>", "RCPT TO:<b@elsewhere.example>", "DATA")
@@ -83,7 +82,7 @@ def test_mail_of_other_servers_is_passed_on_as_it_came() -> None:
     assert it.stored()[0].endswith(b" +0000\r\nBcc: x\r\n\r\n")
 
 
-@pytest.mark.parametrize(("author", "answer"), [
+@each(("author", "answer"), [
     ("From: alice@example.org", "250 2.0.0 "),
     ("From: Boss <boss@example.org>", "550 5.7.1 From: this login may not send as <boss@example.org>"),
     ("Subject: whose?", "250 2.0.0 "),

@@ -9,6 +9,7 @@ from mailgw.spool.content import CHUNK_OCTETS, MemoryContent
 from mailgw.spool.faults import fault_of, is_foreseen
 from mailgw.spool.ids import QueueIds, start_of
 from mailgw.spool.rows import storable, stored_mailbox, stored_path
+from tests.tables import each
 
 PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1)
 DOMAINS = st.sampled_from(["", "example.org", "[192.0.2.1]", "[IPv6:2001:db8::1]"])
@@ -35,7 +36,7 @@ def test_queue_ids_carry_time_start_and_node() -> None:
     assert start_of(ids.next_id()) == "011"
 
 
-@pytest.mark.parametrize("node", ["", "ninedigits", "a/b", "ä"])
+@each("node", ["", "ninedigits", "a/b", "ä"])
 def test_a_node_is_part_of_a_file_name(node: str) -> None:
     with pytest.raises(ValueError, match="node must be"):
         QueueIds(lambda: 0.0, 0, node)

@@ -23,13 +23,14 @@ from mailgw.store.maildir import (
     without_tag,
 )
 from tests.store.fake_disk import Crash, ScriptedDisk
+from tests.tables import each
 
 TEMPLATE = "/var/mail/{domain}/{local_part}"
 
 # --- whose folder is where -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("local_part", "domain", "folder"),
     [
         ("alice", "example.org", "/var/mail/example.org/alice"),
@@ -96,7 +97,7 @@ def test_addresses_share_no_folder(one: tuple[str, str], other: tuple[str, str])
     assert (folders[0] == folders[1]) == (same_mailbox("\1".join(one)) == same_mailbox("\1".join(other)))
 
 
-@pytest.mark.parametrize(
+@each(
     ("template", "why"),
     [
         (TEMPLATE, None),
@@ -122,7 +123,7 @@ def test_roots() -> None:
     assert template_root("/home/mail") == "/home"
 
 
-@pytest.mark.parametrize(
+@each(
     ("local_part", "delimiter", "expected"),
     [
         ("user+tag", "+", "user"),

@@ -12,6 +12,7 @@ from twisted.logger import LogLevel, capturedLogs
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import ConfigError
 from mailgw.store.passwd import PasswdFile, account_key, parse_accounts, read_accounts, with_password
+from tests.tables import each
 
 ALICE = Mailbox("alice", "example.org")
 BOB = Mailbox("bob", "example.org")
@@ -103,7 +104,7 @@ def test_a_password_is_set_in_its_line() -> None:
     assert with_password(b"alice@example.org", ALICE, "{PLAIN}n") == b"alice@example.org:{PLAIN}n"
 
 
-@pytest.mark.parametrize(
+@each(
     ("before", "after"),
     [
         (b"", b"alice@example.org:{PLAIN}n\n"),

@@ -1,22 +1,22 @@
 """The client and its server in step: what was said unasked answers nothing."""
 
-import pytest
 
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.outcome import Permanence, Scope
 from mailgw.wire.client_events import Step
 from mailgw.wire.smtp_client import ClientDialog
+from tests.tables import each
 from tests.wire.test_smtp_client import ANN, EHLO, SENDER, begun, done, fed, judged, ready, settings, trouble
 
 
-@pytest.mark.parametrize("behind", [EHLO, b"250 ok\r\n", b"2"])
+@each("behind", [EHLO, b"250 ok\r\n", b"2"])
 def test_what_stands_behind_a_session_that_is_ready_answers_nothing(behind: bytes) -> None:
     dialog = ClientDialog(settings(), False)
     assert trouble(fed(dialog, b"220 hi\r\n" + EHLO + behind))[:2] == (Permanence.TEMPORARY, Scope.HOST)
     assert dialog.output().endswith(b"QUIT\r\n")
 
 
-@pytest.mark.parametrize("behind", [b"250 2.0.0 once more\r\n", b"550 no\r\n", b"2"])
+@each("behind", [b"250 2.0.0 once more\r\n", b"550 no\r\n", b"2"])
 def test_what_stands_behind_the_last_answer_ends_the_session(behind: bytes) -> None:
     dialog = begun([ANN])
     fed(dialog, b"250 s\r\n250 a\r\n354 go\r\n")
@@ -33,7 +33,7 @@ def test_half_an_answer_that_nobody_asked_for_begins_nothing() -> None:
     assert (dialog.step, dialog.output()) == (Step.OVER, b"")
 
 
-@pytest.mark.parametrize("code", [200, 220, 251, 299, 354])
+@each("code", [200, 220, 251, 299, 354])
 def test_a_hello_is_answered_with_250(code: int) -> None:
     dialog = ClientDialog(settings(), False)
     events = fed(dialog, b"220 hi\r\n" + EHLO.replace(b"250", b"%d" % code))

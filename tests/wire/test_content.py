@@ -3,13 +3,13 @@
 import itertools
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailgw.wire.content import BareLineEnds, ContentCheck, ContentFault, ContentRules
 from mailgw.wire.dots import DotReader
 from mailgw.wire.stuffing import stuffed
+from tests.tables import each
 
 PIECES = [b"\r", b"\n", b"\r\n", b"\r\n\r\n", b".", b"a", b"\0", b"\r\n.\r\n", b"\n.\n", b"\xff" * 9, b"Subject: x"]
 NASTY = st.lists(st.sampled_from(PIECES), max_size=16).map(b"".join)
@@ -92,7 +92,7 @@ def test_binary_content_is_as_it_came(octets: bytes, places: list[int]) -> None:
     assert checked.size_octets == len(octets)
 
 
-@pytest.mark.parametrize("split", [[], [1], [999], [1000], [1001], list(range(1003))])
+@each("split", [[], [1], [999], [1000], [1001], list(range(1003))])
 def test_a_line_of_the_limit_and_of_one_octet_more(split: list[int]) -> None:
     line = b"x" * 998
     checked = check(line=1000)
@@ -104,7 +104,7 @@ def test_a_line_of_the_limit_and_of_one_octet_more(split: list[int]) -> None:
         assert checked.fault is ContentFault.LONG_LINE
 
 
-@pytest.mark.parametrize("split", [[], [3], [98], [99], [100], list(range(105))])
+@each("split", [[], [3], [98], [99], [100], list(range(105))])
 def test_a_header_of_the_limit_and_of_one_octet_more(split: list[int]) -> None:
     header = b"S: " + b"x" * 93 + b"\r\n\r\n"
     assert len(header) == 100

@@ -2,11 +2,11 @@
 
 import itertools
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailgw.wire.dots import DotReader
+from tests.tables import each
 
 # Mostly the octets that decide, so that near misses are common.
 PIECES = [b"\r", b"\n", b"\r\n", b".", b"..", b"a", b"\0", b"\r\n.", b"\r\n.\r", b".\r\n", b"\xff"]
@@ -61,7 +61,7 @@ def test_what_was_stuffed_comes_back(lines: list[bytes], places: list[int]) -> N
     assert reader.ended
 
 
-@pytest.mark.parametrize("octets", [
+@each("octets", [
     b"x\n.\n", b"x\n.\r\n", b"x\r\n.\n", b"x\r.\r", b"x\r\n.\r", b"x\r\n.\r.\r\n", b"\n.\r\n", b"x\r\r\n..\r\n", b".\n",
     b".",
 ])

@@ -3,11 +3,11 @@
 import itertools
 from base64 import b64decode
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailgw.wire.dovecot_auth import MAX_LINE_OCTETS, MAX_REQUEST_OCTETS, Answer, AuthClient, Broken, Ready
+from tests.tables import each
 
 # As Dovecot 2.3.19 introduces itself.
 INTRODUCTION = (
@@ -49,7 +49,7 @@ def test_a_request_has_a_limit() -> None:
     assert MAX_REQUEST_OCTETS - 4 < longest <= MAX_REQUEST_OCTETS
 
 
-@pytest.mark.parametrize(("line", "answer"), [
+@each(("line", "answer"), [
     (b"OK\t1\tuser=alice@example.org\tfoo=bar", Answer(1, "alice@example.org", False)),
     (b"OK\t1\tuser=a\x01tb\x011\x01z", Answer(1, "a\tb\x01z", False)),
     (b"OK\t1", Answer(1, None, True)),
@@ -67,7 +67,7 @@ def test_an_answer(line: bytes, answer: Answer | None) -> None:
     assert ready().receive(line + b"\n") == ([] if answer is None else [answer])
 
 
-@pytest.mark.parametrize("octets", [
+@each("octets", [
     b"VERSION\t2\t0\n", b"DONE\n", b"VERSION\t1\t0\nMECH\tLOGIN\nDONE\n", INTRODUCTION + b"OK\tx\tuser=a\n",
     b"OK\t1\tuser=a\n", INTRODUCTION + b"OK\t\xc2\xb2\tuser=a\n",
     INTRODUCTION + b"OK\t" + b"1" * 11 + b"\tuser=a\n", INTRODUCTION + b"FAIL\t" + b"1" * 5000 + b"\n",

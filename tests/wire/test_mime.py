@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mailgw.wire import mime
 from mailgw.wire.mime import Between, Body, MimeReader, Part, Piece
+from tests.tables import each
 
 MULTIPART = b'Content-Type: Multipart/Mixed;\r\n\tboundary="=_ (b)"\r\n\r\n'
 
@@ -82,7 +83,7 @@ def test_parts_in_parts() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("header", "media_type"),
     [
         (b"Content-Type: TEXT/html; charset=x", "text/html"),
@@ -167,12 +168,12 @@ def test_the_pieces_are_the_content_however_it_is_split(content: bytes, cuts: li
 
 # --- hostile fields ----------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("value", [
+@each("value", [
     b'\\"', b'"', b'"\\"', b"(", b"()", b"((", b"(\\", b"\\", b'("', b";a", b';a="', b';a="\\', b';a=\\"', b";a=", b" ",
     b"\t;", b"a/", b"a ", b"=", b"\r\n ", b'\r\n "\\', b"\\\\\"",
 ])  # fmt: skip
-@pytest.mark.parametrize("before", [b"", b'text/plain; a="', b"text/plain (", b"a/b; c=d"])
-@pytest.mark.parametrize("name", [b"Content-Type: ", b"Content-Transfer-Encoding: "])
+@each("before", [b"", b'text/plain; a="', b"text/plain (", b"a/b; c=d"])
+@each("name", [b"Content-Type: ", b"Content-Transfer-Encoding: "])
 def test_a_field_is_read_in_time_that_grows_with_its_length(name: bytes, before: bytes, value: bytes) -> None:
     # Squares of the length took 27 seconds for 80 kB, and a third of one for the most that is looked at now.
     most = mime.MAX_FIELD_OCTETS - len(before) - 2
@@ -194,7 +195,7 @@ def test_a_field_that_is_too_long_is_not_read(name: str) -> None:
         assert (found.media_type, found.encoding) == ("text/plain", "7bit") or not more
 
 
-@pytest.mark.parametrize(("value", "media_type", "boundary"), [
+@each(("value", "media_type", "boundary"), [
     (b"multipart/mixed (a (b) \\) \"c); boundary=d", "multipart/mixed", b"d"),
     (b'multipart/mixed; boundary="d(e)"(f)', "multipart/mixed", b"d(e)"),
     (b'multipart/mixed; boundary="d\\"(e)"', "multipart/mixed", b'd"(e)'),

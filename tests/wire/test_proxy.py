@@ -3,11 +3,11 @@
 import socket
 import struct
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
 from mailgw.wire.proxy import V1_OCTETS, V2_OCTETS, Proxied, ProxyFault, ProxyReader, crc32c
+from tests.tables import each
 
 START = b"\r\n\r\n\0\r\nQUIT\n"
 V4 = socket.inet_aton("192.0.2.1") + socket.inet_aton("198.51.100.2") + struct.pack("!HH", 4711, 25)
@@ -48,7 +48,7 @@ def with_checksum(block: bytes, behind: bytes = b"", error: int = 0) -> bytes:
 
 # --- version 1 --------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("line", "address", "port"), [
+@each(("line", "address", "port"), [
     (b"PROXY TCP4 192.0.2.1 198.51.100.2 4711 25", "192.0.2.1", 4711),
     (b"PROXY TCP4 0.0.0.0 255.255.255.255 0 65535", "0.0.0.0", 0),
     (b"PROXY TCP6 2001:DB8::1 ::1 65535 25", "2001:db8::1", 65535),
@@ -63,7 +63,7 @@ def test_version_1(line: bytes, address: str | None, port: int) -> None:
     assert read(line) is None
 
 
-@pytest.mark.parametrize("line", [
+@each("line", [
     b"PROXY", b"PROXY ", b"PROXY TCP4", b"PROXY  TCP4 192.0.2.1 192.0.2.2 1 2", b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2 ",
     b"PROXY tcp4 192.0.2.1 192.0.2.2 1 2", b"PROXY TCP4 192.0.2.1 192.0.2.2 1", b"PROXY TCP4 192.0.2.1 192.0.2.2 01 2",
     b"PROXY TCP4 192.0.2.1 192.0.2.2 65536 2", b"PROXY TCP4 192.0.2.1 192.0.2.2 1 65536",
@@ -86,7 +86,7 @@ def test_version_1_has_a_limit() -> None:
 
 # --- version 2 --------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("family", "block", "address", "port"), [
+@each(("family", "block", "address", "port"), [
     (0x11, V4, "192.0.2.1", 4711), (0x21, V6, "2001:db8::1", 4711), (0x31, UNIX, "local", 0),
     (0x00, b"", None, 0), (0x00, tlv(4, b"x"), None, 0),
 ])
@@ -97,13 +97,13 @@ def test_version_2(family: int, block: bytes, address: str | None, port: int) ->
     assert read(header[:-1]) is None
 
 
-@pytest.mark.parametrize("family", [0x00, 0x11, 0x12, 0xFF])
-@pytest.mark.parametrize("block", [b"", V4, b"junk"])
+@each("family", [0x00, 0x11, 0x12, 0xFF])
+@each("block", [b"", V4, b"junk"])
 def test_what_a_proxy_sends_for_itself_is_skipped(family: int, block: bytes) -> None:
     assert read(v2(0x20, family, block) + b"x") == Proxied(None, 0, b"x")
 
 
-@pytest.mark.parametrize("header", [
+@each("header", [
     v2(0x11), v2(0x31), v2(0x22), v2(0x2F),           # versions and commands that there are not
     v2(family=0x12), v2(family=0x10), v2(family=0x41), v2(family=0x01), v2(family=0x13),  # no stream, no family
     v2(block=V4[:-1]), v2(family=0x21, block=V4), v2(family=0x31, block=V6), v2(block=b""),
@@ -138,7 +138,7 @@ def test_a_checksum_has_to_be_right() -> None:
 
 # --- neither ----------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("octets", [
+@each("octets", [
     b"EHLO client.example\r\n", b"\r\nEHLO x", b"\n", b"PROXZ", b"proxy TCP4", b"\x16\x03\x01",
     START[:-1] + b"\r", b"\0",
 ])
@@ -146,7 +146,7 @@ def test_something_else(octets: bytes) -> None:
     assert read(octets + b"\r\n") is ProxyFault.NOT_PROXY
 
 
-@pytest.mark.parametrize("octets", [b"", b"P", b"PROXY ", b"\r", START, v2()[:16]])
+@each("octets", [b"", b"P", b"PROXY ", b"\r", START, v2()[:16]])
 def test_a_beginning(octets: bytes) -> None:
     reader = ProxyReader()
     assert not reader.has_begun

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mailgw.mail.envelope import BodyType
 from mailgw.wire import mime
 from mailgw.wire.reencode import Plan, Rewriter, Survey, Unfit, reencoded
+from tests.tables import each
 
 SEVEN, EIGHT = BodyType.SEVEN_BIT, BodyType.EIGHT_BIT
 MULTIPART = b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\n"
@@ -167,7 +168,7 @@ SIGNED = (
 )
 
 
-@pytest.mark.parametrize(
+@each(
     ("content", "why"),
     [
         (b"Subject: \xe9\r\n\r\nx\r\n", "header field"),
@@ -188,7 +189,7 @@ def test_what_cannot_be_converted_is_not_guessed_at(content: bytes, why: str) ->
         assert reencoded(content, EIGHT) == content
 
 
-@pytest.mark.parametrize(
+@each(
     "content",
     [
         b"Subject: a\nb\r\n\r\nx\r\n",

@@ -22,6 +22,7 @@ from mailgw.wire.sasl import (
     decode_base64,
     encode_base64,
 )
+from tests.tables import each
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1, max_size=40)
 
@@ -83,7 +84,7 @@ def test_external() -> None:
         assert exchange.respond(octets) is Fault.MALFORMED
 
 
-@pytest.mark.parametrize(("response", "expected"), [
+@each(("response", "expected"), [
     # RFC 7628 s4.1, but for the token's ellipses
     (b"n,a=user@example.com,\x01host=server.example.com\x01port=143\x01"
      b"auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01",
@@ -108,7 +109,7 @@ def test_oauthbearer(response: bytes, expected: Token | None) -> None:
     assert OAuthBearer(NOTHING_OFFERED).respond(response) == (expected or Fault.MALFORMED)
 
 
-@pytest.mark.parametrize(("response", "expected"), [
+@each(("response", "expected"), [
     (b"user=a@example.org\x01auth=Bearer x.y\x01\x01", Token("a@example.org", "x.y")),
     (b"user=\x01auth=Bearer x\x01\x01", Token("", "x")),
     (b"", None), (b"user=a\x01auth=Bearer x\x01", None), (b"user=a\x01auth=x\x01\x01", None),

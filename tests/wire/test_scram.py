@@ -2,13 +2,13 @@
 
 from base64 import b64decode, b64encode
 
-import pytest
 import scramp
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailgw.wire.sasl import Fault, KeysWanted, Offer, Proof
 from mailgw.wire.scram import Scram, ScramPlus, derive_keys
+from tests.tables import each
 
 # RFC 7677 s3
 CLIENT_FIRST = b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
@@ -61,7 +61,7 @@ def test_another_client(login: str, password: str, binding: str, is_right: bool)
         client.set_server_final(last.decode())
 
 
-@pytest.mark.parametrize("first", [
+@each("first", [
     b"", b"n", b"n,,", b"n,,n=,r=x", b"n,,n=user", b"n,,n=user,r=", b"n,,n=a=b,r=x", b"n,,n=user,r=a b",
     b"n,,m=ext,n=user,r=x",            # s5.1: an extension that is a must, and that nobody has
     b"n,a=,n=user,r=x", b"x,,n=user,r=x", b"n,,n=\xff,r=x", b"n,,n=us\0er,r=x", b"n,,r=x,n=user", b"n,,n=user,r=x,",
@@ -80,7 +80,7 @@ def test_names_and_extensions() -> None:
     assert exchange.respond(final) == Proof("other,one", "us=2Cer", False)
 
 
-@pytest.mark.parametrize("change", [
+@each("change", [
     (b"c=biws", b"c=eSws"),            # y,, where n,, was said
     (b"rOpr", b"rOpq"),                # another's nonce
     (b"k0,p=", b"k1,p="),
@@ -90,7 +90,7 @@ def test_a_wrong_proof(change: tuple[bytes, bytes]) -> None:
     assert begun(Scram(OFFER)).respond(CLIENT_FINAL.replace(*change)) == Proof("", "user", False)
 
 
-@pytest.mark.parametrize("final", [
+@each("final", [
     b"", b"c=biws", CLIENT_FINAL[:-1], CLIENT_FINAL + b"=", CLIENT_FINAL + b",x=y", b"n" + CLIENT_FINAL,
     CLIENT_FINAL.replace(b"biws", b"bi!s"), CLIENT_FINAL.replace(b"biws", b"biw"), CLIENT_FINAL[:-4],
 ])

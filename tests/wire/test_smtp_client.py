@@ -25,6 +25,7 @@ from mailgw.wire.client_events import (
 )
 from mailgw.wire.reply_reader import MAX_LINE_OCTETS, MAX_LINES
 from mailgw.wire.smtp_client import ClientDialog
+from tests.tables import each
 
 ANN = Mailbox("ann", "example.org")
 BOB = Mailbox("bob", "example.org")
@@ -175,7 +176,7 @@ def trouble(events: list[Event]) -> tuple[Permanence, Scope, str]:
     return judged(events[0].outcome)
 
 
-@pytest.mark.parametrize("greeting", ["554 5.7.1 go away", "421 4.3.2 later", "450 4.7.0 no name"])
+@each("greeting", ["554 5.7.1 go away", "421 4.3.2 later", "450 4.7.0 no name"])
 def test_a_refused_session_is_temporary(greeting: str) -> None:
     dialog = ClientDialog(settings(), False)
     assert trouble(fed(dialog, greeting.encode() + b"\r\n")) == (Permanence.TEMPORARY, Scope.HOST, greeting)
@@ -183,7 +184,7 @@ def test_a_refused_session_is_temporary(greeting: str) -> None:
     assert fed(dialog, b"250 ok\r\n") == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("lmtp", "answers"), [(False, b"550 a\r\n550 b\r\n"), (True, b"500 a\r\n"), (False, b"450 a\r\n")]
 )
 def test_a_refused_hello_is_temporary(lmtp: bool, answers: bytes) -> None:
@@ -211,7 +212,7 @@ def test_plaintext_behind_the_220_is_refused() -> None:
     assert trouble(fed(dialog, b"220 go\r\n250 evil"))[2].startswith("451 4.7.0 ")
 
 
-@pytest.mark.parametrize(
+@each(
     ("use", "ehlo", "answer", "ends"),
     [
         (StartTlsUse.IF_OFFERED, PLAIN_EHLO, b"", "ready"),
@@ -259,7 +260,7 @@ def test_no_login_in_clear() -> None:
     assert dialog.output() == b"EHLO us.example.net\r\nQUIT\r\n"
 
 
-@pytest.mark.parametrize(
+@each(
     ("offer", "answers", "text"),
     [
         (b"AUTH PLAIN", b"535 5.7.8 wrong\r\n", "535 5.7.8 wrong"),
@@ -276,7 +277,7 @@ def test_a_login_that_fails_never_bounces_mail(offer: bytes, answers: bytes, tex
 
 # --- refusals ---------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(
+@each(
     ("reply", "permanence", "scope"),
     [
         ("550 5.7.1 no", Permanence.PERMANENT, Scope.MESSAGE),
@@ -285,7 +286,7 @@ def test_a_login_that_fails_never_bounces_mail(offer: bytes, answers: bytes, tex
         ("552 5.3.4 big", Permanence.PERMANENT, Scope.MESSAGE),
     ],
 )
-@pytest.mark.parametrize("ehlo", [EHLO, PLAIN_EHLO])
+@each("ehlo", [EHLO, PLAIN_EHLO])
 def test_mail_refused(reply: str, permanence: Permanence, scope: Scope, ehlo: bytes) -> None:
     dialog = begun([ANN, BOB], ehlo=ehlo)
     rest = b"503 5.5.1 no\r\n503 5.5.1 no\r\n503 5.5.1 no\r\n" if ehlo is EHLO else b""
@@ -380,7 +381,7 @@ def test_an_answer_too_many_condemns_nobody(answers: bytes) -> None:
     assert {judged(outcomes[who])[:2] for who in (ANN, BOB)} == {(Permanence.TEMPORARY, Scope.SESSION)}
 
 
-@pytest.mark.parametrize(
+@each(
     ("reply", "permanence", "step"),
     [
         ("550 5.6.0 no", Permanence.PERMANENT, Step.IDLE),
@@ -418,7 +419,7 @@ def test_a_message_above_the_announced_size_is_not_sent() -> None:
     assert dialog.begin(SENDER, [ANN], 1000, BodyType.SEVEN_BIT) is None
 
 
-@pytest.mark.parametrize("size", [b"SIZE", b"SIZE 0", b"SIZE 1x", b"SIZE \xb2"])
+@each("size", [b"SIZE", b"SIZE 0", b"SIZE 1x", b"SIZE \xb2"])
 def test_no_size_limit(size: bytes) -> None:
     dialog = ready(b"250-mx\r\n250 " + size + b"\r\n")
     assert dialog.begin(SENDER, [ANN], 10**9, BodyType.SEVEN_BIT) is None
@@ -471,7 +472,7 @@ def test_idle_sessions_end() -> None:
         assert dialog.step is Step.OVER
 
 
-@pytest.mark.parametrize(
+@each(
     "words",
     [
         b"hello\r\n",
@@ -561,7 +562,7 @@ def test_any_split_gives_the_same_events(sizes: list[int]) -> None:
     )
 
 
-@pytest.mark.parametrize("behind", [b"250 2.0.0 taken\r\n", b"550 5.6.0 no\r\n", b"2"])
+@each("behind", [b"250 2.0.0 taken\r\n", b"550 5.6.0 no\r\n", b"2"])
 def test_what_stands_behind_the_354_answers_nothing(behind: bytes) -> None:
     events = fed(begun([ANN, BOB]), b"250 ok\r\n550 5.1.1 ann\r\n250 bob\r\n354 go\r\n" + behind)
     assert {judged(outcome)[:2] for outcome in done(events).values()} == {(Permanence.TEMPORARY, Scope.SESSION)}

@@ -108,6 +108,18 @@ def test_no_message_is_held_until_its_time_is_over(mode: ByMode, hold: int, is_k
     assert (kept != HOLD_BEYOND_BY) is is_kept
 
 
+@pytest.mark.parametrize(("word", "kept"), [
+    ("HOLDFOR=60", "for;60"), ("holduntil=2027-01-15t09:00:01.5+01:00", "until;2027-01-15t09:00:01.5+01:00"),
+    ("HOLDUNTIL=2000-01-01T00:00:00Z", "until;2000-01-01T00:00:00Z"), ("BY=60;N", ""),
+])
+def test_reports_are_given_the_hold_as_it_came(word: str, kept: str) -> None:
+    words = parse_mail_words(word, MAIL_WORDS)
+    assert isinstance(words, MailWords)
+    parameters = mail_parameters(words.asked, NOW, HOUR)
+    assert isinstance(parameters, MailParameters)
+    assert parameters.release_request == kept
+
+
 def test_what_was_asked_reads_as_it_was_said() -> None:
     text = "RET=HDRS ENVID=x SMTPUTF8 REQUIRETLS MT-PRIORITY=-1 BY=90;RT HOLDFOR=60"
     words = parse_mail_words(text, MAIL_WORDS)

@@ -26,6 +26,7 @@ from mailgw.wire.smtp_server import (
     Rcpt,
     StartTls,
 )
+from tests.tables import each
 from tests.wire.dialog_file import Shell, describe, settings_of
 
 COMMANDS = [
@@ -120,8 +121,8 @@ def test_chunks_are_one_message_however_it_is_cut(chunks: list[bytes], bare_line
         assert [e for e in peer.seen if isinstance(e, ContentEnd)] == [ContentEnd(smtp_replies.BARE_CONTENT)]
 
 
-@pytest.mark.parametrize("size", [999, 1000, 1001])
-@pytest.mark.parametrize("limit", ["chunk_octets", "message_octets"])
+@each("size", [999, 1000, 1001])
+@each("limit", ["chunk_octets", "message_octets"])
 def test_a_chunk_of_the_limit_and_of_one_octet_more(size: int, limit: str) -> None:
     peer = shell(**{"chunk_octets": 5000, "message_octets": 5000, "content_line_octets": 5000, limit: 1000})
     peer.receive(b"EHLO a.example\r\n" + BEGINNING)

@@ -3,12 +3,12 @@
 import itertools
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailgw.wire.dots import DotReader
 from mailgw.wire.stuffing import DotWriter, stuffed
+from tests.tables import each
 
 NASTY = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"..", b"a", b"\r\n.\r\n", b"\xff"]), max_size=12).map(
     b"".join
@@ -20,7 +20,7 @@ def written(chunks: list[bytes]) -> bytes:
     return b"".join(writer.write(chunk) for chunk in chunks) + writer.end()
 
 
-@pytest.mark.parametrize(
+@each(
     ("content", "sent"),
     [
         (b"", b".\r\n"),

@@ -10,6 +10,7 @@ from mailgw.wire.probes.every import PROBES
 from mailgw.wire.probes.relaying import RELAYS, SENDERS
 from mailgw.wire.probes.script import Finding, Judgement, Login, Target
 from mailgw.wire.probes.smuggling import FALSE_ENDS
+from tests.tables import each
 from tests.wire.probes.weak_server import ENDS, WeakServer
 
 FOREIGN = Mailbox("user", "away.test")
@@ -211,7 +212,7 @@ class Refuses:
         pass
 
 
-@pytest.mark.parametrize("said", [b"", b"421 4.3.2 not now\r\n", b"554 no\r\n", b"+OK POP3\r\n"])
+@each("said", [b"", b"421 4.3.2 not now\r\n", b"554 no\r\n", b"+OK POP3\r\n"])
 def test_where_nobody_serves_nothing_is_known(said: bytes) -> None:
     assert isinstance(survey(TARGET, lambda: Refuses(said)), str)
     findings = [examine(probe, TARGET, lambda: Refuses(said)) for probe in PROBES]
