@@ -146,7 +146,10 @@ class Rejected(Event):
 
 @attrs.frozen
 class Queued(Event):
-    """Responsibility passed to us: the message is durable."""
+    """Responsibility passed to us: the message is durable.
+
+    ``parameters``: what MAIL asked for, as the queue keeps it (RFC 6710 s4.1 wants the priority logged).
+    """
 
     name: ClassVar[str] = "queued"
     session_id: str
@@ -157,6 +160,7 @@ class Queued(Event):
     recipients: tuple[str, ...]
     size_octets: int
     seconds: float  # from MAIL to the commit
+    parameters: str = ""
 
 
 @attrs.frozen

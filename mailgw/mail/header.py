@@ -74,13 +74,14 @@ def protocol_word(client: Client, smtputf8: bool) -> str:
 
 
 def received_field(
-    client: Client, hostname: str, queue_id: str, recipients: tuple[Mailbox, ...], smtputf8: bool, now: float
+    client: Client, hostname: str, queue_id: str, recipients: tuple[Mailbox, ...], smtputf8: bool, now: float,
+    priority: int = 0,
 ) -> bytes:
     """The ``Received`` field that this host puts on top, with its line end (RFC 5321 s4.4).
 
     ``FOR`` names the recipient only where there is just one, so that no copy tells of the others
-    (RFC 5321 s7.2), and beyond ASCII only in a message that came with SMTPUTF8 (RFC 6531 s3.7.3).  The login is not
-    shown: the journal has it.
+    (RFC 5321 s7.2), and beyond ASCII only in a message that came with SMTPUTF8 (RFC 6531 s3.7.3).  A ``priority`` that
+    is not the usual one is shown (RFC 6710 s4.1).  The login is not: the journal has it.
     """
     lines = [
         f"Received: from {_UNSAFE_IN_NAME.sub('?', client.helo) or 'unknown'} ({_tcp_info(client)})",
@@ -89,6 +90,9 @@ def received_field(
     ]
     if len(recipients) == 1 and (smtputf8 or recipients[0].is_ascii):
         lines.append(f"\tfor <{recipients[0]}>")
+    if priority:
+        # RFC 6710 s7: Pri = CFWS "PRIORITY" FWS priority-value, one of RFC 5321's Additional-Registered-Clauses
+        lines.append(f"\tpriority {priority}")
     return ("\r\n".join(lines) + f";\r\n\t{date_text(int(now))}\r\n").encode()
 
 

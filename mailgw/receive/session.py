@@ -346,6 +346,7 @@ class Session:
                 tuple(str(r) for r in transaction.recipients),
                 accepted.size_octets,
                 round(self._factory.clock.seconds() - transaction.started, 6),
+                str(transaction.parameters),
             )
         )
         self._factory.intake.accept(accepted.claims)

@@ -65,7 +65,7 @@ class Transaction:
         self.header = b""
         self.fault: Reply | None = None
         self._body_type = body_type
-        self._parameters = parameters
+        self.parameters = parameters
         self._intake = intake
         self._destinations: dict[Mailbox, Destination] = {}
         self._draft: Draft | None = None
@@ -141,9 +141,9 @@ class Transaction:
             peer=client.address,
             helo=client.helo,
             login=client.login or "",
-            protocol=protocol_word(client, self._parameters.smtputf8),
+            protocol=protocol_word(client, self.parameters.smtputf8),
             session_id=client.session_id,
-            parameters=self._parameters,
+            parameters=self.parameters,
         )
         destinations = list(self._destinations.values())
         claim = self._intake.has_room([d.lane for d in destinations])
@@ -180,8 +180,8 @@ class Transaction:
         without a header lacks (its first line would else be read as a broken field)."""
         draft, client = self._draft, self._client
         assert draft is not None
-        utf8 = self._parameters.smtputf8
-        top = received_field(client, self._hostname, draft.queue_id, self.recipients, utf8, self._now)
+        utf8, priority = self.parameters.smtputf8, self.parameters.priority
+        top = received_field(client, self._hostname, draft.queue_id, self.recipients, utf8, self._now, priority)
         if client.role.is_submission:
             # RFC 6409 s8: what a message lacks of what RFC 5322 s3.6 wants
             author = str(self.reverse_path or client.login or "")

@@ -307,6 +307,7 @@ def test_mode_n_tells_the_sender_once_and_goes_on() -> None:
     house.pass_time(6 * HOUR)
     [notice] = notices(house).values()
     assert actions(notice) == ["delayed"]
+    assert "Status: 4.4.7" in str(notice)
     expired = [event for event in house.events if isinstance(event, fact.Expired)]
     assert [(event.mode, event.attempts) for event in expired] == [("N", 3)]
     assert house.names().count("delay_warning") == 1
@@ -326,6 +327,12 @@ def test_mode_n_tells_of_a_hop_that_does_not_keep_the_time(keeps_time: bool, tol
     house.put(BOB, asked=by(1000, ByMode.NOTIFY))
     house.put(BOB, asked=by(1000, ByMode.NOTIFY), notify=NOBODY)
     assert [action for notice in notices(house).values() for action in actions(notice)] == told
+
+
+def test_mode_n_tells_nothing_more_of_such_a_hop_when_the_time_is_over() -> None:
+    house, _ = house_of(RELAYED)
+    house.put(BOB, asked=by(-1, ByMode.NOTIFY))
+    assert house.rows() == []
 
 
 def test_trace_tells_nothing_of_a_mailbox_and_nothing_to_who_wants_nothing() -> None:

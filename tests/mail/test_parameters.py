@@ -29,6 +29,7 @@ MAIL = st.builds(
     priority=st.integers(-9, 9),
     deliver_by=st.none() | st.builds(DeliverBy, TIMES, st.sampled_from(ByMode), st.booleans()),
     hold_until=st.none() | TIMES,
+    release_request=st.sampled_from(["", "for;3600", "until;2027-01-15T08:00:01+01:00"]),
 )
 RCPT = st.builds(
     RcptParameters,
@@ -54,9 +55,10 @@ def test_nothing_is_the_empty_text() -> None:
 
 
 def test_their_text_is_the_commands() -> None:
-    parameters = MailParameters(Ret.HDRS, "x7", True, True, 3, DeliverBy(1700000000.0, ByMode.NOTIFY, True), 5.0)
+    by = DeliverBy(1700000000.0, ByMode.NOTIFY, True)
+    parameters = MailParameters(Ret.HDRS, "x7", True, True, 3, by, 5.0, "for;5")
     assert str(parameters) == (
-        "RET=HDRS ENVID=x7 SMTPUTF8 REQUIRETLS MT-PRIORITY=3 BY=1700000000.0;NT HOLDUNTIL=5.0"
+        "RET=HDRS ENVID=x7 SMTPUTF8 REQUIRETLS MT-PRIORITY=3 BY=1700000000.0;NT HOLDUNTIL=5.0 RELEASE-REQUEST=for;5"
     )
     everything = RcptParameters(frozenset(Notify), "rfc822;a@example.org")
     assert str(everything) == "NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;a@example.org"

@@ -342,7 +342,7 @@ def test_no_words_and_no_header_break_the_structure(
 
 def test_the_envelope_id_and_the_original_recipients_come_back_decoded() -> None:
     by = DeliverBy(NOW, ByMode.RETURN, False)
-    parameters = MailParameters(envid="QQ314159+2Ba+3D", deliver_by=by)
+    parameters = MailParameters(envid="QQ314159+2Ba+3D", deliver_by=by, release_request="for;60")
     report = attrs.evolve(NO_USER, orcpt="rfc822;Bob+2Bnews@list.example.org")
     of_message, of_bob = status_groups(made(BOUNCE, [report], parameters=parameters))
     assert dict(of_message.items()) == {
@@ -351,6 +351,7 @@ def test_the_envelope_id_and_the_original_recipients_come_back_decoded() -> None
         "X-Queue-ID": "q1",
         "Arrival-Date": "Tue, 24 Nov 2026 08:46:40 +0000",
         "Deliver-By-Date": "Tue, 24 Nov 2026 10:00:00 +0000",
+        "Future-Release-Request": "for;60",
     }
     assert list(of_bob.items())[:2] == [
         ("Original-Recipient", "rfc822; Bob+news@list.example.org"), ("Final-Recipient", "rfc822; bob@example.org"),

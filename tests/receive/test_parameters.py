@@ -3,6 +3,7 @@
 from twisted.internet.address import IPv4Address
 
 from mailgw.mail import event as fact
+from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType, Client, Role
 from mailgw.mail.parameters import (
@@ -76,6 +77,10 @@ def test_no_stranger_gets_before_others(peer: IPv4Address, asked: int, kept: int
     session.say("RCPT TO:<b@example.org>", "DATA")
     session.say(".")
     assert listener.intake.claims[0].message.parameters.priority == kept
+    [content] = listener.stored()
+    assert (f"priority {kept};".encode() in content) is bool(kept)
+    [event] = [event for event in listener.journal.events if isinstance(event, fact.Queued)]
+    assert event.parameters == (f"MT-PRIORITY={kept}" if kept else "")
     [content] = listener.stored()
     assert (f"priority {kept};".encode() in content) is bool(kept)
     [event] = [event for event in listener.events if isinstance(event, fact.Queued)]
