@@ -121,11 +121,6 @@ def test_the_trace_shows_a_priority() -> None:
     assert field.endswith(b"\tfor <bob@example.org>\r\n\tpriority -4;\r\n\tThu, 01 Jan 1970 00:00:00 +0000\r\n")
 
 
-def test_the_trace_shows_a_priority() -> None:
-    field = received_field(client(), "mx", "Q1", (BOB,), False, 0.0, -4)
-    assert field.endswith(b"\tfor <bob@example.org>\r\n\tpriority -4;\r\n\tThu, 01 Jan 1970 00:00:00 +0000\r\n")
-
-
 def test_the_trace_names_no_recipient_where_there_are_two() -> None:
     field = received_field(client(), "mx", "Q1", (BOB, Mailbox("eve", "example.org")), False, 0.0)
     assert b"for <" not in field
