@@ -53,7 +53,7 @@ async def transfer(
     the way.
     """
     offer = session.offer
-    if is_plain(message, recipients):
+    if is_plain(message, recipients) and not offer.priorities:
         fitting = message if _fits(message, offer) else await _fitting(session, message, recipients, outcomes)
         if fitting is not None:
             await _in_batches(session, fitting, recipients, None, outcomes)

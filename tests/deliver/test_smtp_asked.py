@@ -82,6 +82,13 @@ def test_priority_and_what_is_left_of_the_time() -> None:
     assert heard.startswith(b"MAIL FROM:<sender@example.net> MT-PRIORITY=4 BY=90;NT\r\n")
 
 
+def test_mail_for_which_nothing_was_asked_has_a_priority_too() -> None:
+    net = Net()
+    net.deliver(asking())
+    heard = net.accept().greet(ehlo(b"MT-PRIORITY", b"DSN", b"DELIVERBY")).accept_all()
+    assert heard.startswith(b"MAIL FROM:<sender@example.net> MT-PRIORITY=0\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n")
+
+
 # --- SMTPUTF8 -------------------------------------------------------------------------------------------------
 
 UTF8 = MailParameters(smtputf8=True)
