@@ -341,7 +341,7 @@ def table(rows: Sequence[Mapping[str, Any]], now: float) -> list[str]:
 
 
 def _date(found: re.Match[str]) -> str:
-    """RFC 3339, as FUTURERELEASE has it (RFC 4865 s4), of seconds since 1970."""
+    """RFC 3339, as FUTURERELEASE has it (RFC 4865 s3), of seconds since 1970."""
     return found[1] + time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(float(found[2])))
 
 

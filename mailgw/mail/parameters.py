@@ -27,7 +27,7 @@ class Notify(enum.Enum):
 
 
 class ByMode(enum.Enum):
-    """RFC 2852 s4: what happens to a message that is not delivered in time."""
+    """RFC 2852 s4.1.3: what happens to a message that is not delivered in time."""
 
     RETURN = "R"
     NOTIFY = "N"
@@ -35,7 +35,7 @@ class ByMode(enum.Enum):
 
 @attrs.frozen
 class DeliverBy:
-    """``deadline`` in seconds since the epoch; ``trace`` asks for a report when it is relayed (RFC 2852 s4)."""
+    """RFC 2852 s4: ``deadline`` in seconds since the epoch; ``trace`` asks for a report when it is relayed (s4.1.4)."""
 
     deadline: float
     mode: ByMode

@@ -27,7 +27,7 @@ AUTH_LINE_OCTETS = 12288
 EXTENSIONS: frozenset[str] = frozenset({
     "CHUNKING", "BINARYMIME", "LIMITS", "SMTPUTF8", "DSN", "REQUIRETLS", "MT-PRIORITY", "DELIVERBY",
 })
-# RFC 4865 s2: for submission alone, and nobody else is to park mail here for weeks.
+# RFC 4865 s4.2: for submission alone, and nobody else is to park mail here for weeks.
 SUBMISSION_EXTENSIONS = EXTENSIONS | {"FUTURERELEASE"}
 
 
