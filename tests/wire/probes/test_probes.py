@@ -1,6 +1,6 @@
 """Every probe finds its weakness, and finds none where there is none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -8,9 +8,9 @@ from mailgw.mail.address import Mailbox
 from mailgw.wire.probes.conversing import Connection, examine, survey
 from mailgw.wire.probes.every import PROBES
 from mailgw.wire.probes.relaying import RELAYS, SENDERS
-from mailgw.wire.probes.script import Finding, Judgement, Login, Target
+from mailgw.wire.probes.script import Finding, Judgement, Login, Probe, Target
 from mailgw.wire.probes.smuggling import FALSE_ENDS
-from tests.tables import each
+from tests.tables import each, some
 from tests.wire.probes.weak_server import ENDS, WeakServer
 
 FOREIGN = Mailbox("user", "away.test")
@@ -45,9 +45,11 @@ def connect_to(*weaknesses: str) -> Callable[[], Connection]:
     return lambda: Wire(WeakServer(*weaknesses))
 
 
-def examined(*weaknesses: str, target: Target = TARGET) -> dict[str, Finding]:
+def examined(
+    *weaknesses: str, target: Target = TARGET, probes: Sequence[Probe] = PROBES
+) -> dict[str, Finding]:
     connect = connect_to(*weaknesses)
-    return {probe.name: examine(probe, target, connect) for probe in PROBES}
+    return {probe.name: examine(probe, target, connect) for probe in probes}
 
 
 def of(findings: dict[str, Finding], judgement: Judgement) -> dict[str, Finding]:
@@ -133,9 +135,11 @@ WEAKNESSES: dict[str, set[str]] = {
 }
 
 
-@pytest.mark.parametrize("weakness", WEAKNESSES)
-def test_a_weakness_is_found_and_no_other(weakness: str) -> None:
-    found = of(examined(weakness), Judgement.WEAK)
+@each(("number", "weakness"), enumerate(WEAKNESSES))
+def test_a_weakness_is_found_and_no_other(number: int, weakness: str) -> None:
+    own = [probe for probe in PROBES if probe.name in WEAKNESSES[weakness]]
+    others = [probe for probe in PROBES if probe.name not in WEAKNESSES[weakness]]
+    found = of(examined(weakness, probes=[*own, *some(others, 7, number)]), Judgement.WEAK)
     assert set(found) == WEAKNESSES[weakness]
     assert all(finding.meaning for finding in found.values())
 
