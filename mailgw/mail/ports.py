@@ -11,6 +11,7 @@ import attrs
 from mailgw.mail.address import Mailbox
 from mailgw.mail.event import Event
 from mailgw.mail.message import Arrival, Claim, Destination, Notice, Query, QueueRow, Settlement
+from mailgw.mail.sts_policy import StsPolicy
 
 WallClock = Callable[[], float]
 """Seconds since the epoch, UTC.  It may jump; waits use the reactor's monotonic one."""
@@ -127,6 +128,17 @@ class Resolver(Protocol):
 
     async def exists(self, domain: str) -> bool:
         """False only for NXDOMAIN."""
+
+
+class MtaSts(Protocol):
+    """The MTA-STS policies of domains (RFC 8461), remembered for as long as each says."""
+
+    async def policy(self, domain: str) -> StsPolicy | None:
+        """The one that is in force for a recipient's domain (A-labels, no address literal); None where there is none.
+
+        Never raises: what cannot be learned leaves the policy in force that was, if any (s5.1).  Waits for a fetch at
+        most as long as a fetch may take, and only where nothing is remembered.
+        """
 
 
 # --- who may log in ------------------------------------------------------------------------------
