@@ -24,7 +24,7 @@ from mailgw.config.settings import Config
 from mailgw.config.trial import self_signed
 from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.mail.message import Query, QueueRow
-from mailgw.policy.limits import Rate
+from mailgw.mail.rate import Rate
 from mailgw.service import MailGateway
 
 CONFIGURATION = """

@@ -15,8 +15,8 @@ from twisted.internet.endpoints import serverFromString
 
 from mailgw.config.settings import Network
 from mailgw.mail.address import Mailbox, parse_domain, parse_mailbox
+from mailgw.mail.rate import Rate
 from mailgw.net.listen import endpoint_parts
-from mailgw.policy.limits import Rate
 from mailgw.store.maildir import template_fault
 
 E = TypeVar("E", bound=enum.Enum)

@@ -16,17 +16,10 @@ from typing import Final
 import attrs
 
 from mailgw.mail.ports import Excess
+from mailgw.mail.rate import Rate
 
 # Some 5 MiB a table when it is full.
 TABLE_KEYS: Final = 20_000
-
-
-@attrs.frozen
-class Rate:
-    """``count`` (from 1) at once, and as many in each ``seconds``."""
-
-    count: int
-    seconds: float
 
 
 @attrs.frozen

@@ -6,7 +6,7 @@ import pytest
 
 from mailgw.config import values
 from mailgw.mail.address import Mailbox
-from mailgw.policy.limits import Rate
+from mailgw.mail.rate import Rate
 from tests.tables import each
 
 

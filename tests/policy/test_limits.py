@@ -2,7 +2,8 @@
 
 import pytest
 
-from mailgw.policy.limits import CounterSettings, Crowd, Limits, Rate, RateTable, places
+from mailgw.mail.rate import Rate
+from mailgw.policy.limits import CounterSettings, Crowd, Limits, RateTable, places
 from tests.tables import each
 
 OPEN = Rate(1000, 1.0)

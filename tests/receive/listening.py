@@ -16,10 +16,11 @@ from mailgw.mail.envelope import Client, Role
 from mailgw.mail.event import Event
 from mailgw.mail.message import Claim, Destination, Query
 from mailgw.mail.ports import Draft, Resolver
+from mailgw.mail.rate import Rate
 from mailgw.mail.reply import Reply
 from mailgw.net.tasks import TaskGroup
 from mailgw.policy.chain import Chain, Rule
-from mailgw.policy.limits import CounterSettings, Limits, Rate
+from mailgw.policy.limits import CounterSettings, Limits
 from mailgw.policy.lockout import Lockout, LockoutSettings
 from mailgw.policy.rules.loop import LoopRule
 from mailgw.policy.rules.relay import Reach, RelayRule

@@ -11,8 +11,8 @@ from mailgw.mail import event as fact
 from mailgw.mail.envelope import Client, Role
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import Excess
+from mailgw.mail.rate import Rate
 from mailgw.mail.reply import Reply
-from mailgw.policy.limits import Rate
 from mailgw.policy.lockout import LockoutSettings
 from mailgw.receive.factory import TURNED_AWAY_AT_ONCE
 from mailgw.receive.session import Session as ReceiveSession

@@ -7,7 +7,7 @@ from twisted.internet.address import IPv4Address, UNIXAddress
 
 from mailgw.mail import event as fact
 from mailgw.mail.envelope import UNKNOWN_NAME, ChannelBindings, ReverseName, Role, TlsFacts
-from mailgw.policy.limits import Rate
+from mailgw.mail.rate import Rate
 from tests.receive.listening import Listener, Session
 from tests.receive.test_reverse import SlowResolver
 from tests.tables import each
