@@ -8,6 +8,8 @@ configuration names, binds nothing, and starts nothing.  Called by ``service``, 
     reader     a table read key by key; every fault is kept with its line, none stops the reading
     values     durations, sizes, networks, endpoints, hosts: text into values
     document   the shape of the file: every table, every key, its default
+    hop_tables the part of it that says how mail goes to other servers
+    hops       ... and what comes of that
     checks     the tables together: routes, certificates, who needs what
     plugin     backends of the user's own, found by name
     load       a file into a ``Config``, or all of its faults at once

@@ -10,21 +10,19 @@ import stat
 from collections.abc import Mapping
 from typing import assert_never
 
-from mailgw.config import accounts, plugin, values
+from mailgw.config import accounts, hops, plugin, values
 from mailgw.config.document import (
     BackendTable,
     CertificateTable,
     Document,
-    HopTable,
     LimitsTable,
     ListenTable,
-    LmtpTable,
     MaildirTable,
     PythonTable,
     RetryTable,
-    SmtpTable,
 )
 from mailgw.config.files import Owner, acting_as
+from mailgw.config.hop_tables import LmtpTable, SmtpTable
 from mailgw.config.settings import (
     BackendSettings,
     Config,
@@ -34,7 +32,6 @@ from mailgw.config.settings import (
     TlsSettings,
 )
 from mailgw.deliver.maildir import Known, MaildirSettings
-from mailgw.deliver.smtp_settings import Secret, SmtpSettings, TlsMode
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import ConfigError
 from mailgw.net.server_tls import CertificateFiles, certificate_faults
@@ -53,7 +50,6 @@ CLOSING_SECONDS = 10.0  # for a peer's last read; no RFC has a figure
 # A proxy's header is in its first segment; a lost one is sent again after 1 s and after 3 s (proxy-protocol.txt s2).
 PROXY_HEADER_SECONDS = 5.0
 LONGEST_SOCKET = 107  # sockaddr_un holds 108 octets, its NUL among them (Linux, unix(7))
-IMPLICIT_TLS_PORT = 465  # RFC 8314 s7.3; some relays have used it for SMTP over TLS since 1997
 
 
 def assemble(document: Document, raw: Mapping[str, object], folder: str, file: str, hostname: str) -> Config:
@@ -369,7 +365,7 @@ def _backend(
                 concurrency=table.concurrency,
             )
         case SmtpTable() | LmtpTable():
-            return _next_hop(table, folder, hostname)
+            return hops.next_hop(table, folder, hostname)
         case PythonTable():
             try:
                 make = plugin.constructor(table.target)
@@ -379,87 +375,6 @@ def _backend(
             return accounts.python_settings(table, why)
         case _:
             assert_never(table)
-
-
-def _next_hop(table: SmtpTable | LmtpTable, folder: str, hostname: str) -> SmtpSettings:
-    hosts = tuple(
-        f"unix:{os.path.join(folder, host.removeprefix('unix:'))}" if host.startswith("unix:") else host
-        for host in table.hosts
-    )
-    is_lmtp = isinstance(table, LmtpTable)
-    if not is_lmtp and any(host.startswith("unix:") for host in hosts):
-        table.spot.inner("hosts").fault('a Unix socket is for type = "lmtp"')
-    mode = _tls_mode(table, hosts)
-    ca_file = None
-    if table.ca_file is not None:
-        ca_file = os.path.join(folder, table.ca_file)
-        _readable(table, "ca_file", ca_file)
-    return SmtpSettings(
-        hosts=hosts,
-        lmtp=is_lmtp,
-        tls=mode,
-        username=table.username,
-        password=_password(table, folder, hosts, mode),
-        hello_name=table.hello_name or hostname,
-        concurrency=table.concurrency,
-        messages_per_session=table.messages_per_session,
-        ca_file=ca_file,
-        idle_seconds=table.idle_timeout,
-        connect_seconds=table.connect_timeout,
-        greeting_seconds=table.greeting_timeout,
-        hello_seconds=table.hello_timeout,
-        mail_seconds=table.mail_timeout,
-        rcpt_seconds=table.rcpt_timeout,
-        data_init_seconds=table.data_init_timeout,
-        data_block_seconds=table.data_block_timeout,
-        data_end_seconds=table.data_end_timeout,
-    )
-
-
-def _tls_mode(table: HopTable, hosts: tuple[str, ...]) -> TlsMode:
-    """The written one; else implicit for port 465, verify where a login leaves this machine, else opportunistic."""
-    if table.tls is not None:
-        if table.tls is TlsMode.IMPLICIT and not hosts:
-            table.spot.inner("tls").fault('"implicit" needs hosts: servers found by MX speak STARTTLS')
-        return table.tls
-    implicit = [host.endswith(f":{IMPLICIT_TLS_PORT}") for host in hosts]
-    if any(implicit) and not all(implicit):
-        table.spot.inner("hosts").fault("port 465 beside others: say which tls they want, or make two backends")
-    if implicit and all(implicit):
-        return TlsMode.IMPLICIT
-    # A password is worth more than one message: nobody in between shall be able to ask for it.
-    if table.username is not None and not all(map(values.is_loopback, hosts)):
-        return TlsMode.VERIFY
-    return TlsMode.OPPORTUNISTIC
-
-
-def _password(table: HopTable, folder: str, hosts: tuple[str, ...], mode: TlsMode) -> Secret | None:
-    """The first line of ``password_file``."""
-    if table.username is None and table.password_file is None:
-        return None
-    if table.username is None or table.password_file is None:
-        given, lacking = ("username", "password_file") if table.username is not None else ("password_file", "username")
-        table.spot.inner(given).fault(f"needs {lacking}, too")
-        return None
-    if not hosts and "hosts" not in table.given:
-        table.spot.inner("username").fault("needs hosts: a login is for servers that you name")
-    if mode is TlsMode.NEVER and not all(values.is_loopback(host) for host in hosts):
-        table.spot.inner("tls").fault('"never" would show the password to the network: expected "verify"')
-    path = os.path.join(folder, table.password_file)
-    octets = _readable(table, "password_file", path)
-    word = octets.splitlines()[0].decode("utf-8", "replace") if octets else ""
-    if octets is not None and not word:
-        table.spot.inner("password_file").fault(f"{path}: expected the password in its first line")
-    return Secret(word)
-
-
-def _readable(table: HopTable, key: str, path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as opened:
-            return opened.read(1 << 20)
-    except OSError as fault:
-        table.spot.inner(key).fault(f"{path}: cannot be read: {fault.strerror}")
-        return None
 
 
 # --- the rest ---------------------------------------------------------------------------------------------

@@ -12,14 +12,14 @@ import attrs
 
 # ruff: noqa: RUF009 - key() and part() make fields, they are no shared defaults
 from mailgw.config import values
+from mailgw.config.hop_tables import LmtpTable, SmtpTable
 from mailgw.config.reader import Reader, Spot, Table, Unusable, each, key, later, named, part, read_table, table, tables
 from mailgw.config.settings import Fronts, Networks
 from mailgw.config.where import DEFAULT_STATE
 from mailgw.deliver.maildir import Known
-from mailgw.deliver.smtp_settings import TlsMode
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
-from mailgw.policy.limits import Rate
+from mailgw.mail.rate import Rate
 from mailgw.wire.content import BareLineEnds
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -61,38 +61,6 @@ class MaildirTable(Table):
     recipients: Known = key(values.choice(Known), Known.ACCOUNTS)
     delimiter: str = key(values.delimiter, "+")
     concurrency: int = key(values.count, 64)
-
-
-@attrs.frozen
-class HopTable(Table):
-    """What [backend.NAME] of type smtp and lmtp have in common.  Time limits: RFC 5321 s4.5.3.2."""
-
-    tls: TlsMode | None = key(values.choice(TlsMode), None)
-    ca_file: str | None = key(values.text, None)
-    username: str | None = key(values.text, None)
-    password_file: str | None = key(values.text, None)
-    hello_name: str | None = key(values.hostname, None)
-    concurrency: int = key(values.count, 20)
-    messages_per_session: int = key(values.count, 100)
-    idle_timeout: float = key(values.duration, 5.0)
-    connect_timeout: float = key(values.duration, 30.0)
-    greeting_timeout: float = key(values.duration, 5 * MINUTE)
-    hello_timeout: float = key(values.duration, 5 * MINUTE)
-    mail_timeout: float = key(values.duration, 5 * MINUTE)
-    rcpt_timeout: float = key(values.duration, 5 * MINUTE)
-    data_init_timeout: float = key(values.duration, 2 * MINUTE)
-    data_block_timeout: float = key(values.duration, 3 * MINUTE)
-    data_end_timeout: float = key(values.duration, 10 * MINUTE)
-
-
-@attrs.frozen
-class SmtpTable(HopTable):
-    hosts: tuple[str, ...] = part(each(values.hop("smtp")), ())
-
-
-@attrs.frozen
-class LmtpTable(HopTable):
-    hosts: tuple[str, ...] = part(each(values.hop("lmtp"), '"unix:/run/dovecot/lmtp"'), stand_in=())
 
 
 @attrs.frozen

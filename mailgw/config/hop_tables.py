@@ -1,0 +1,42 @@
+"""The shape of a backend that sends to other servers: ``[backend.NAME]`` of type smtp and lmtp."""
+
+import attrs
+
+# ruff: noqa: RUF009 - key() and part() make fields, they are no shared defaults
+from mailgw.config import values
+from mailgw.config.reader import Table, each, key, part
+from mailgw.deliver.smtp_settings import TlsMode
+
+MINUTE = 60.0
+
+
+@attrs.frozen
+class HopTable(Table):
+    """What [backend.NAME] of type smtp and lmtp have in common.  Time limits: RFC 5321 s4.5.3.2."""
+
+    tls: TlsMode | None = key(values.choice(TlsMode), None)
+    ca_file: str | None = key(values.text, None)
+    username: str | None = key(values.text, None)
+    password_file: str | None = key(values.text, None)
+    hello_name: str | None = key(values.hostname, None)
+    concurrency: int = key(values.count, 20)
+    messages_per_session: int = key(values.count, 100)
+    idle_timeout: float = key(values.duration, 5.0)
+    connect_timeout: float = key(values.duration, 30.0)
+    greeting_timeout: float = key(values.duration, 5 * MINUTE)
+    hello_timeout: float = key(values.duration, 5 * MINUTE)
+    mail_timeout: float = key(values.duration, 5 * MINUTE)
+    rcpt_timeout: float = key(values.duration, 5 * MINUTE)
+    data_init_timeout: float = key(values.duration, 2 * MINUTE)
+    data_block_timeout: float = key(values.duration, 3 * MINUTE)
+    data_end_timeout: float = key(values.duration, 10 * MINUTE)
+
+
+@attrs.frozen
+class SmtpTable(HopTable):
+    hosts: tuple[str, ...] = part(each(values.hop("smtp")), ())
+
+
+@attrs.frozen
+class LmtpTable(HopTable):
+    hosts: tuple[str, ...] = part(each(values.hop("lmtp"), '"unix:/run/dovecot/lmtp"'), stand_in=())
