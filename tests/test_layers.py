@@ -34,7 +34,7 @@ def room_of(file: Path) -> str:
 
 def imports(file: Path) -> Iterator[str]:
     """Every imported module of a file as a dotted name, those inside functions too."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in statements(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name
@@ -42,6 +42,15 @@ def imports(file: Path) -> Iterator[str]:
             assert node.level == 0, f"{file}: relative import"
             for alias in node.names:
                 yield f"{node.module}.{alias.name}"
+
+
+def statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """All below a node, at any depth; expressions, which are most of a file, hold none and are not looked into."""
+    for children in (getattr(node, field, ()) for field in ("body", "orelse", "finalbody", "handlers", "cases")):
+        for child in children:
+            if isinstance(child, ast.stmt):
+                yield child
+            yield from statements(child)
 
 
 def faults(file: Path) -> Iterator[str]:
@@ -78,6 +87,9 @@ def test_what_breaks_the_map_is_found(tmp_path: Path, monkeypatch: pytest.Monkey
     bad = tmp_path / "wire" / "bad.py"
     bad.write_text("import time\nfrom mailgw.queue import fate\nfrom twisted.internet import reactor\n")
     assert len(list(faults(bad))) == 4
+    deep = ["def f():", "for x in y:", "try:", "with z:", "if x:", "match x:", "case 1:", "import time"]
+    bad.write_text("".join(f"{' ' * depth}{line}\n" for depth, line in enumerate(deep)) + "  finally:\n   import os\n")
+    assert len(list(faults(bad))) == 2
 
 
 def test_every_file_stays_under_the_ceiling() -> None:
