@@ -1,17 +1,27 @@
-"""A resolver that is plain data, failures included."""
+"""A resolver that is plain data: records, CNAMEs, failures, and what is signed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import attrs
 
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.ports import MxRecord
+from mailgw.mail.names import MxRecord, Records, TlsaRecord
+
+T = TypeVar("T")
+CHAIN = 8
 
 
 @attrs.define
 class FakeResolver:
-    """``mx`` and ``addresses`` by name, ``names`` by address;
-    names in ``failing`` get no answer; every name in neither does not exist."""
+    """Tables of records by name in lower case (``name_records`` by address, ``tlsa_records`` by
+    ``"_25._tcp.mx.example"``, ``aliases`` are CNAMEs).
+
+    A name that stands in no table, nor above one that does, does not exist (NXDOMAIN); ``empty`` are names without
+    records.  ``failing`` has names, or a type and a name (``"TLSA _25._tcp.mx.example"``), of which there is no answer.
+    ``secure`` has names, each with all below it, whose answers were validated; ``insecure`` takes some of them out.  A
+    chain of CNAMEs is secure where all its links are.  What was asked stands in ``asked``.
+    """
 
     mx_records: Mapping[str, Sequence[tuple[int, str]]] = attrs.field(factory=dict)
     address_records: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
@@ -19,26 +29,58 @@ class FakeResolver:
     failing: frozenset[str] = frozenset()
     empty: frozenset[str] = frozenset()
     asked: list[str] = attrs.field(factory=list)
+    text_records: Mapping[str, Sequence[bytes]] = attrs.field(factory=dict)
+    tlsa_records: Mapping[str, Sequence[TlsaRecord]] = attrs.field(factory=dict)
+    aliases: Mapping[str, str] = attrs.field(factory=dict)
+    secure: frozenset[str] = frozenset()
+    insecure: frozenset[str] = frozenset()
 
-    async def mx(self, domain: str) -> Sequence[MxRecord]:
-        self._ask(f"MX {domain}", domain)
-        return [MxRecord(preference, host) for preference, host in self.mx_records.get(domain, ())]
+    async def mx(self, domain: str) -> Records[MxRecord]:
+        table = {name: [MxRecord(*record) for record in records] for name, records in self.mx_records.items()}
+        return self._answer("MX", domain, table)
 
-    async def addresses(self, host: str) -> Sequence[str]:
-        self._ask(f"A {host}", host)
+    async def addresses(self, host: str) -> Records[str]:
         if host[0].isdigit() or ":" in host:
-            return [host]
-        return self.address_records.get(host, ())
+            self._ask("A", host)
+            return Records((host,), True, False, host)
+        return self._answer("A", host, self.address_records)
+
+    async def text(self, domain: str) -> Records[bytes]:
+        return self._answer("TXT", domain, self.text_records)
+
+    async def tlsa(self, host: str, port: int) -> Records[TlsaRecord]:
+        return self._answer("TLSA", f"_{port}._tcp.{host}", self.tlsa_records)
 
     async def names(self, address: str) -> Sequence[str]:
-        self._ask(f"PTR {address}", address)
+        self._ask("PTR", address)
         return self.name_records.get(address, ())
 
     async def exists(self, domain: str) -> bool:
-        self._ask(f"? {domain}", domain)
-        return domain in self.mx_records or domain in self.address_records or domain in self.empty
+        self._ask("?", domain)
+        return self._is_there(domain)
 
-    def _ask(self, question: str, name: str) -> None:
-        self.asked.append(question)
-        if name in self.failing:
-            raise TemporaryFault(f"DNS does not say the MX of {name}: no answer")
+    def _answer(self, kind: str, asked: str, table: Mapping[str, Sequence[T]]) -> Records[T]:
+        name = asked.lower().rstrip(".")
+        secure = True
+        for _ in range(CHAIN):
+            self._ask(kind, name)
+            secure = secure and _covers(self.secure, name) and not _covers(self.insecure, name)
+            if name in table or name not in self.aliases:
+                return Records(tuple(table.get(name, ())), self._is_there(name), secure, name)
+            name = self.aliases[name]
+        raise TemporaryFault(f"DNS does not say the {kind} of {asked}: too many CNAMEs")
+
+    def _is_there(self, name: str) -> bool:
+        tables: Iterable[Iterable[str]] = (
+            self.mx_records, self.address_records, self.text_records, self.tlsa_records, self.aliases, self.empty,
+        )
+        return any(known == name or known.endswith("." + name) for table in tables for known in table)
+
+    def _ask(self, kind: str, name: str) -> None:
+        self.asked.append(f"{kind} {name}")
+        if name in self.failing or f"{kind} {name}" in self.failing:
+            raise TemporaryFault(f"DNS does not say the {kind} of {name}: no answer")
+
+
+def _covers(zones: frozenset[str], name: str) -> bool:
+    return any(name == zone or name.endswith("." + zone) for zone in zones)

@@ -67,10 +67,10 @@ async def mx_targets(
     if domain.startswith("["):
         return (Target(domain[1:-1].removeprefix("IPv6:"), SMTP_PORT),)
     try:
-        records = await resolver.mx(domain)
+        records = (await resolver.mx(domain)).items
         if not records:
             # RFC 5321 s5.1: without MX records, the domain's own address is its implicit MX.
-            if await resolver.addresses(domain):
+            if (await resolver.addresses(domain)).items:
                 return _but_ours([(0, [domain])], domain, own_names)
             if await resolver.exists(domain):
                 return permanent("5.1.2", f"The domain {domain} takes no mail: no MX and no address", Scope.HOST, "")
@@ -110,11 +110,11 @@ async def hops_of(target: Target, resolver: Resolver) -> tuple[Hop, ...] | Outco
     if not target.port:
         return (Hop("", target.host, 0),)
     try:
-        addresses = await resolver.addresses(target.host)
+        found = await resolver.addresses(target.host)
     except TemporaryFault as fault:
         return temporary("4.4.3", fault.why, Scope.HOST, "")
     # "This host" (RFC 6890) is nobody's mail server.
-    addresses = [address for address in addresses if address not in ("0.0.0.0", "::")]  # noqa: S104 - binds nothing
+    addresses = [address for address in found.items if address not in ("0.0.0.0", "::")]  # noqa: S104 - binds nothing
     if not addresses:
         # DNS said so, but of a host that somebody configured: an operator will see and mend it.
         return temporary("4.4.4", f"The host {target.host} has no address", Scope.HOST, "")

@@ -11,6 +11,7 @@ import attrs
 from mailgw.mail.address import Mailbox
 from mailgw.mail.event import Event
 from mailgw.mail.message import Arrival, Claim, Destination, Notice, Query, QueueRow, Settlement
+from mailgw.mail.names import MxRecord, Records, TlsaRecord
 from mailgw.mail.sts_policy import StsPolicy
 
 WallClock = Callable[[], float]
@@ -107,20 +108,28 @@ class Spool(Protocol):
 
 # --- names ---------------------------------------------------------------------------------------
 
-@attrs.frozen
-class MxRecord:
-    preference: int
-    host: str  # lower case, no trailing dot; "" is the null MX of RFC 7505
-
-
 class Resolver(Protocol):
-    """DNS, as far as mail needs it.  An empty answer is a fact (NXDOMAIN and NODATA look the same, but for
-    ``exists``); a server that fails or does not answer in time is a TemporaryFault."""
+    """DNS, as far as mail needs it.
 
-    async def mx(self, domain: str) -> Sequence[MxRecord]: ...
+    Names are taken in any case, with or without the trailing dot, and A-labels alone: a name that cannot stand in DNS
+    does not exist.  "There is none" is a fact, a ``Records`` without items; what no server could say, or what a
+    validating one found forged (bogus), is a TemporaryFault.
+    """
 
-    async def addresses(self, host: str) -> Sequence[str]:
-        """IPv6 and IPv4 addresses, as text, CNAMEs followed.  TemporaryFault only where neither was learned."""
+    async def mx(self, domain: str) -> Records[MxRecord]: ...
+
+    async def addresses(self, host: str) -> Records[str]:
+        """IPv6 and IPv4 addresses, as text.  TemporaryFault only where neither was learned.
+
+        ``secure`` where all that was learned is.  An address stands for itself, and what this host's own file of
+        hosts has is taken from there; both are not secure, since nobody signed them.
+        """
+
+    async def text(self, domain: str) -> Records[bytes]:
+        """TXT; the strings of one record joined, with nothing between them."""
+
+    async def tlsa(self, host: str, port: int) -> Records[TlsaRecord]:
+        """TLSA of ``_PORT._tcp.HOST`` (RFC 6698 s3), whose own CNAMEs are followed, but not those of ``host``."""
 
     async def names(self, address: str) -> Sequence[str]:
         """The host names that an IPv4 or IPv6 address claims (PTR), in lower case; names that are none are left out.

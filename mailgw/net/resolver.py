@@ -26,7 +26,7 @@ from twisted.names import dns
 from twisted.python.failure import Failure
 
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.ports import MxRecord
+from mailgw.mail.names import MxRecord, Records, TlsaRecord
 from mailgw.mail.reply import Reply
 from mailgw.net.datagrams import listen_quietly
 
@@ -42,7 +42,8 @@ FILES_SECONDS = 30.0  # how often resolv.conf and hosts are looked at
 
 # RFC 6891 s6.2.5, and DNS Flag Day 2020: 1232 octets pass everywhere unfragmented.
 _OPT = b"\0" + struct.pack("!HHIH", 41, 1232, 0, 0)
-_NAMES = {dns.MX: "MX", dns.A: "A", dns.AAAA: "AAAA", dns.PTR: "PTR"}
+_TLSA = 52  # RFC 6698 s7.1
+_NAMES = {dns.MX: "MX", dns.A: "A", dns.AAAA: "AAAA", dns.PTR: "PTR", dns.TXT: "TXT", _TLSA: "TLSA"}
 # RFC 1123 s2.1, and underscores, which are about; not an address in disguise.  What somebody writes into his reverse
 # zone comes into headers and logs.
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*(?=[a-z0-9-]*[a-z])"
@@ -55,6 +56,7 @@ class Answer:
 
     exists: bool
     records: tuple[Any, ...]
+    name: str
     seconds: float
 
 
@@ -79,28 +81,40 @@ class StubResolver:
         self._cache: dict[tuple[str, int], tuple[float, Answer]] = {}
         self._asking: dict[tuple[str, int], list[Deferred[Answer]]] = {}
 
-    async def mx(self, domain: str) -> Sequence[MxRecord]:
+    async def mx(self, domain: str) -> Records[MxRecord]:
         answer = await self._answer(_normal(domain), dns.MX)
         found = []
         for record in answer.records:
             host = _text(record.name.name)
             if host is not None:
                 found.append(MxRecord(record.preference, host))
-        return found
+        return Records(tuple(found), answer.exists, False, answer.name)
 
-    async def addresses(self, host: str) -> Sequence[str]:
+    async def text(self, domain: str) -> Records[bytes]:
+        answer = await self._answer(_normal(domain), dns.TXT)
+        return Records(tuple(b"".join(record.data) for record in answer.records), answer.exists, False, answer.name)
+
+    async def tlsa(self, host: str, port: int) -> Records[TlsaRecord]:
+        answer = await self._answer(f"_{port}._tcp.{_normal(host)}", _TLSA)
+        # Twisted knows no such type: these are its octets.
+        octets = [record.data for record in answer.records]
+        items = [TlsaRecord(one[0], one[1], one[2], one[3:]) for one in octets if len(one) >= 3]
+        return Records(tuple(items), answer.exists, False, answer.name)
+
+    async def addresses(self, host: str) -> Records[str]:
+        name = _normal(host)
         try:
-            return [str(ipaddress.ip_address(host))]
+            return Records((str(ipaddress.ip_address(host)),), True, False, name)
         except ValueError:
             pass
-        name = _normal(host)
         local = self._local(name)
         if local:
-            return local
+            return Records(tuple(local), True, False, name)
         # Both questions are under way before either is waited for.
         questions = [Deferred.fromCoroutine(self._answer(name, kind)) for kind in (dns.AAAA, dns.A)]
         found: list[str] = []
         trouble: TemporaryFault | None = None
+        exists, end = False, name
         try:
             for question in questions:
                 try:
@@ -108,6 +122,7 @@ class StubResolver:
                 except TemporaryFault as fault:
                     trouble = fault
                     continue
+                exists, end = exists or answer.exists, answer.name
                 for record in answer.records:
                     found.append(str(ipaddress.ip_address(record.address)))
         except BaseException:
@@ -117,7 +132,7 @@ class StubResolver:
             raise
         if trouble is not None and not found:
             raise trouble  # "no address" would be a fact, and half of it is not known
-        return found
+        return Records(tuple(found), exists, False, end)
 
     async def names(self, address: str) -> Sequence[str]:
         # RFC 1035 s3.5, RFC 3596 s2.5
@@ -164,17 +179,17 @@ class StubResolver:
         seconds = POSITIVE_SECONDS
         for _ in range(CHAIN):
             if not _can_be_asked(target):
-                return Answer(False, (), NEGATIVE_SECONDS)
+                return Answer(False, (), target, NEGATIVE_SECONDS)
             message = await self._ask_servers(target, kind)
             end, records, ttl = _follow(message, target, kind)
             seconds = min(seconds, ttl)
             if records:
-                return Answer(True, records, seconds)
+                return Answer(True, records, end, seconds)
             if message.rCode == dns.ENAME:
-                return Answer(False, (), min(seconds, _negative_seconds(message)))
+                return Answer(False, (), end, min(seconds, _negative_seconds(message)))
             # RFC 2308 s2.2: with an SOA, the server looked at the end of the chain, and there is nothing.
             if end == target or any(header.type == dns.SOA for header in message.authority):
-                return Answer(True, (), min(seconds, _negative_seconds(message)))
+                return Answer(True, (), end, min(seconds, _negative_seconds(message)))
             target = end
         raise _fault(name, kind, "too many CNAMEs")
 

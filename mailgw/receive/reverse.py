@@ -55,7 +55,7 @@ class ReverseNames:
         names = list(await self._resolver.names(address))[:NAMES]
         for name in names:
             try:
-                addresses = await self._resolver.addresses(name)
+                addresses = (await self._resolver.addresses(name)).items
             except TemporaryFault:
                 continue
             if any(ip_address(found) == own for found in addresses):

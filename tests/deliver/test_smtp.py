@@ -1,7 +1,5 @@
 """The SMTP backend over a network in memory: transactions, kept sessions, trouble at each stage."""
 
-from collections.abc import Sequence
-
 import pytest
 from twisted.internet.error import ConnectionLost
 
@@ -9,6 +7,7 @@ from mailgw.deliver.smtp import Secret, TlsMode
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import LocalProtocolError, TemporaryFault
+from mailgw.mail.names import Records
 from mailgw.mail.outcome import Permanence, Scope
 from tests.conftest import LoggedFailures
 from tests.deliver.smtp_net import ANN, BOB, CY, EHLO, Net, Peer, large, message, settings
@@ -389,10 +388,10 @@ def test_a_bug_does_not_forget_who_was_served(logged_failures: LoggedFailures) -
     bug = RuntimeError("bug")
 
     class BrokenResolver(FakeResolver):
-        async def addresses(self, host: str) -> Sequence[str]:
+        async def addresses(self, host: str) -> Records[str]:
             if host == "second.example":
                 raise bug
-            return [host]
+            return Records((host,), True, False, host)
 
     net = Net(BrokenResolver(), hosts=("192.0.2.1:25", "second.example:25"))
     delivery = net.deliver(recipients=[ANN, BOB])

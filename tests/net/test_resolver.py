@@ -13,7 +13,7 @@ from twisted.names import dns
 from twisted.python.failure import Failure
 
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.ports import MxRecord
+from mailgw.mail.names import MxRecord, Records, TlsaRecord
 from mailgw.net.resolver import CACHE_ENTRIES, StubResolver
 
 Record = tuple[str, Any, int]
@@ -102,6 +102,11 @@ class Asked:
             self._results[0].raiseException()
         return self._results[0]
 
+    @property
+    def items(self) -> list[Any]:
+        found: Records[Any] = self.result
+        return list(found.items)
+
 
 @pytest.fixture
 def net() -> DnsNet:
@@ -124,7 +129,7 @@ def test_mx_records(net: DnsNet) -> None:
     assert octets[2:4] == b"\1\0"  # recursion desired
     assert octets.endswith(b"\0\0\x29\x04\xd0\0\0\0\0\0\0")  # an OPT record, 1232 octets
     net.answer(mx("Example.org", 10, "MX1.example.org"), mx("example.org", 20, "mx2.example.org"))
-    assert asked.result == [MxRecord(10, "mx1.example.org"), MxRecord(20, "mx2.example.org")]
+    assert asked.items == [MxRecord(10, "mx1.example.org"), MxRecord(20, "mx2.example.org")]
     assert not net.ports[0].is_open
     assert not net.getDelayedCalls()
 
@@ -132,7 +137,26 @@ def test_mx_records(net: DnsNet) -> None:
 def test_a_null_mx_and_names_that_are_none(net: DnsNet) -> None:
     asked = Asked(resolver(net, ONE).mx("example.org"))
     net.answer(mx("example.org", 0, ""), mx("other.example", 0, "evil.example"), mx("example.org", 5, b"m\xe4.example"))
-    assert asked.result == [MxRecord(0, "")]
+    assert asked.items == [MxRecord(0, "")]
+
+
+def test_text(net: DnsNet) -> None:
+    asked = Asked(resolver(net, ONE).text("_mta-sts.example.org"))
+    net.answer(("_mta-sts.example.org", dns.Record_TXT(b"v=STSv1; ", b"id=1;"), 60))
+    assert asked.result == Records((b"v=STSv1; id=1;",), True, False, "_mta-sts.example.org")
+
+
+def test_tlsa(net: DnsNet) -> None:
+    asked = Asked(resolver(net, ONE).tlsa("MX.example.", 25))
+    assert net.asked == [(ONE, "_25._tcp.mx.example", 52)]
+
+    def record(octets: bytes) -> Record:
+        payload = dns.UnknownRecord(octets)
+        payload.TYPE = 52
+        return "_25._tcp.mx.example", payload, 60
+
+    net.answer(record(b"\3\1\1digest"), record(b"\3\1"), record(b"\xff\xfe\xfd"))
+    assert asked.items == [TlsaRecord(3, 1, 1, b"digest"), TlsaRecord(255, 254, 253, b"")]
 
 
 def test_addresses_of_both_kinds(net: DnsNet) -> None:
@@ -140,7 +164,7 @@ def test_addresses_of_both_kinds(net: DnsNet) -> None:
     assert [kind for _, _, kind in net.asked] == [dns.AAAA, dns.A]
     net.answer(("mx.example", dns.Record_AAAA("2001:db8::1"), 60))
     net.answer(("mx.example", dns.Record_A("192.0.2.1"), 60))
-    assert asked.result == ["2001:db8::1", "192.0.2.1"]
+    assert asked.items == ["2001:db8::1", "192.0.2.1"]
 
 
 def ptr(owner: str, name: str | bytes) -> Record:
@@ -189,16 +213,16 @@ def test_addresses_that_need_no_question(net: DnsNet, tmp_path: Path) -> None:
         "# a comment\n192.0.2.9 Mail.example mail # more\n2001:db8::9 mail.example\n\nnonsense mail.example\n"
     )
     it = resolver(net, ONE, hosts=str(hosts))
-    assert Asked(it.addresses("192.0.2.1")).result == ["192.0.2.1"]
-    assert Asked(it.addresses("2001:DB8::1")).result == ["2001:db8::1"]
-    assert Asked(it.addresses("mail.EXAMPLE")).result == ["192.0.2.9", "2001:db8::9"]
-    assert Asked(it.addresses("localhost")).result == ["::1", "127.0.0.1"]
+    assert Asked(it.addresses("192.0.2.1")).items == ["192.0.2.1"]
+    assert Asked(it.addresses("2001:DB8::1")).items == ["2001:db8::1"]
+    assert Asked(it.addresses("mail.EXAMPLE")).items == ["192.0.2.9", "2001:db8::9"]
+    assert Asked(it.addresses("localhost")).items == ["::1", "127.0.0.1"]
     assert net.asked == []
     hosts.write_text("192.0.2.10 mail.example\n")
     net.advance(29)
-    assert Asked(it.addresses("mail.example")).result == ["192.0.2.9", "2001:db8::9"]
+    assert Asked(it.addresses("mail.example")).items == ["192.0.2.9", "2001:db8::9"]
     net.advance(1)
-    assert Asked(it.addresses("mail.example")).result == ["192.0.2.10"]
+    assert Asked(it.addresses("mail.example")).items == ["192.0.2.10"]
 
 
 def test_half_an_answer_is_enough_but_nothing_is_no_fact(net: DnsNet) -> None:
@@ -210,7 +234,7 @@ def test_half_an_answer_is_enough_but_nothing_is_no_fact(net: DnsNet) -> None:
             net.answer(code=dns.ESERVER)
         net.answer(*[("mx.example", dns.Record_A(address), 60) for address in addresses])
         if addresses:
-            assert asked.result == addresses
+            assert asked.items == addresses
         else:
             with pytest.raises(TemporaryFault, match=r"AAAA of mx\.example: .* answers SERVFAIL"):
                 _ = asked.result
@@ -224,7 +248,7 @@ def test_who_exists(net: DnsNet) -> None:
         assert asked.result is fact
     assert Asked(it.exists("a..b")).result is False
     assert Asked(it.exists("a" * 64 + ".example")).result is False
-    assert Asked(it.mx("")).result == []
+    assert Asked(it.mx("")).items == []
 
 
 # --- CNAMEs -----------------------------------------------------------------------------------------------------
@@ -232,14 +256,14 @@ def test_who_exists(net: DnsNet) -> None:
 def test_a_chain_in_one_answer(net: DnsNet) -> None:
     asked = Asked(resolver(net, ONE).mx("www.example"))
     net.answer(cname("www.example", "a.example"), mx("b.example", 5, "mx.example"), cname("a.example", "b.example"))
-    assert asked.result == [MxRecord(5, "mx.example")]
+    assert asked.items == [MxRecord(5, "mx.example")]
 
 
 def test_a_chain_that_the_server_does_not_follow(net: DnsNet) -> None:
     asked = Asked(resolver(net, ONE).mx("www.example"))
     net.answer(cname("www.example", "a.example"))
     net.answer(mx("a.example", 5, "mx.example"))
-    assert asked.result == [MxRecord(5, "mx.example")]
+    assert asked.items == [MxRecord(5, "mx.example")]
     assert [name for _, name, _ in net.asked] == ["www.example", "a.example"]
 
 
@@ -271,7 +295,7 @@ def test_silence_and_refusals_send_the_question_on(net: DnsNet) -> None:
     net.waiting.pop(0)
     net.ports[2].protocol.connectionRefused()
     net.answer(mx("example.org", 1, "mx.example"))
-    assert asked.result == [MxRecord(1, "mx.example")]
+    assert asked.items == [MxRecord(1, "mx.example")]
     assert [server for server, _, _ in net.asked] == [ONE, "2001:db8::53:5353"] * 2
     assert not any(port.is_open for port in net.ports)
 
@@ -285,7 +309,7 @@ def test_when_all_fail_it_is_temporary(net: DnsNet) -> None:
     assert str(fault.value.reply) == "451 4.4.3 Temporary trouble with DNS"
     again = Asked(resolver(net, ONE).mx("example.org"))  # a failure is not remembered
     net.answer()
-    assert again.result == []
+    assert again.items == []
 
 
 def test_answers_to_other_questions_are_not_taken(net: DnsNet) -> None:
@@ -318,7 +342,7 @@ def test_answers_to_other_questions_are_not_taken(net: DnsNet) -> None:
     net.answer(mx("example.org", 1, "mx.example"))
     port.protocol.datagramReceived(b"late", ("192.0.2.53", 53))
     port.protocol.connectionRefused()
-    assert asked.result == [MxRecord(1, "mx.example")]
+    assert asked.items == [MxRecord(1, "mx.example")]
 
 
 def test_a_server_without_edns_is_asked_without(net: DnsNet) -> None:
@@ -326,7 +350,7 @@ def test_a_server_without_edns_is_asked_without(net: DnsNet) -> None:
     net.answer(code=dns.EFORMAT)
     assert net.waiting[0][1].endswith(b"\0\0\x0f\0\1")
     net.answer(mx("example.org", 1, "mx.example"))
-    assert asked.result == [MxRecord(1, "mx.example")]
+    assert asked.items == [MxRecord(1, "mx.example")]
 
 
 # --- over TCP -----------------------------------------------------------------------------------------------------
@@ -357,7 +381,7 @@ def test_a_truncated_answer_is_asked_for_over_tcp(net: DnsNet) -> None:
         for i in range(len(octets)):
             protocol.dataReceived(octets[i:i + 1])
         protocol.dataReceived(b"more")
-        assert asked.result == [MxRecord(1, "mx.example")]
+        assert asked.items == [MxRecord(1, "mx.example")]
         assert transport.disconnecting
         protocol.connectionLost(Failure(ConnectionDone()))
 
@@ -403,7 +427,7 @@ def test_answers_live_as_long_as_they_say(net: DnsNet) -> None:
     Asked(it.mx("www.example"))
     net.answer(cname("www.example", "a.example", 100), mx("a.example", 5, "mx.example", 200))
     net.advance(99)
-    assert Asked(it.mx("WWW.example")).result == [MxRecord(5, "mx.example")]
+    assert Asked(it.mx("WWW.example")).items == [MxRecord(5, "mx.example")]
     net.advance(1)
     Asked(it.mx("www.example"))
     assert len(net.asked) == 2
@@ -418,7 +442,7 @@ def test_nothing_lives_as_the_soa_says(net: DnsNet) -> None:
                 asked = Asked(it.mx(name))
                 if net.waiting:
                     net.answer(code=code, soa=soa)
-                assert asked.result == []
+                assert asked.items == []
             assert len([one for one in net.asked if one[1] == name]) == asks
 
 
@@ -442,7 +466,7 @@ def test_equal_questions_are_one_and_one_that_gives_up_leaves_the_others(net: Dn
     with pytest.raises(CancelledError):
         _ = first.result
     net.answer(mx("example.org", 1, "mx.example"))
-    assert second.result == [MxRecord(1, "mx.example")]
+    assert second.items == [MxRecord(1, "mx.example")]
 
 
 def test_who_asks_for_addresses_may_give_up(net: DnsNet) -> None:
