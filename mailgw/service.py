@@ -41,6 +41,7 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Claim, Destination
 from mailgw.mail.ports import Draft, Spool, WallClock
 from mailgw.mail.reply import Reply
+from mailgw.net.background import BackgroundThread
 from mailgw.net.files import open_files_now, too_few_files
 from mailgw.net.listen import bind
 from mailgw.net.resolver import StubResolver
@@ -232,7 +233,8 @@ class MailGateway(MultiService):
             Limits(config.limits.counters), Lockout(config.limits.lockout), reactor.seconds
         )
         self._tasks = TaskGroup(self._note_trouble)
-        threads = self._threads(LOGIN_LIMITS.at_once, "mailgw logins")
+        # Who guesses passwords keeps as many processors busy as there are hashes at once: mail goes first.
+        threads = self._threads(LOGIN_LIMITS.at_once, "mailgw logins", in_background=True)
         sources = login_sources(config, accounts, reactor, threads, self._wall_clock)
         self._closers.append(sources.close)
         for gate, listener in zip(self._gates, config.listeners, strict=True):
@@ -256,8 +258,10 @@ class MailGateway(MultiService):
         path = self.config.passwd_file
         return None if path is None else PasswdFile(path, fault_of, self._reactor, self._wall_clock)
 
-    def _threads(self, most: int, name: str) -> ThreadPool:
+    def _threads(self, most: int, name: str, in_background: bool = False) -> ThreadPool:
         pool = ThreadPool(0, most, name)
+        if in_background:
+            pool.threadFactory = BackgroundThread
         pool.start()
 
         async def stop() -> None:

@@ -1,7 +1,10 @@
-"""Clients that mean ill, many of them in one process, and honest ones beside them.
+"""Clients that mean ill, many of them in one process of their own, and honest ones in another.
 
 All loop until they are cancelled: who is thrown out comes again a second later.  Each kind costs the gateway something
 else: a session, a timer, memory for input, for output, for a header, a password's hash.
+
+``python -m tests.peers.hostile COUNT PORT GUESSING SUBMISSIONS_PORT`` runs the hostile ones until its standard input
+ends.  It says ``there`` once all have begun.
 """
 
 import asyncio
@@ -10,6 +13,7 @@ import contextlib
 import random
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -138,6 +142,19 @@ async def guessing(number: int, port: int) -> None:
         await asyncio.sleep(0.5)
 
 
+async def main(count: int, port: int, guessers: int, submissions: int) -> None:
+    enemies = [asyncio.create_task(hostile(number, port)) for number in range(count)]
+    enemies += [asyncio.create_task(guessing(number, submissions)) for number in range(guessers)]
+    await asyncio.sleep(3)
+    print("there", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    for enemy in enemies:
+        enemy.cancel()
+    ended = await asyncio.gather(*enemies, return_exceptions=True)
+    bugs = [one for one in ended if not isinstance(one, asyncio.CancelledError)]
+    assert not bugs, bugs[:3]
+
+
 # --- and the honest ones ------------------------------------------------------------------------------------
 
 @attrs.define
@@ -183,3 +200,7 @@ class Honest:
         if not line.startswith(code):
             self.refused.append(line)
             raise AssertionError(f"expected {code}: {line!r}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*map(int, sys.argv[1:])))

@@ -9,12 +9,15 @@ import os
 import resource
 import statistics
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.peers.harness import MAILGW, Lab, free_port, letters, listener, maildirs, route, toml
-from tests.peers.hostile import KINDS, Honest, guessing, hostile
+from tests.peers.hostile import KINDS, Honest
 
 pytestmark = pytest.mark.peer
 
@@ -26,8 +29,9 @@ ALONE_SECONDS, BESIDE_SECONDS = 4.0, 15.0
 HASHES_OCTETS = 160 * 1024 * 1024
 # A header of 256 KiB is what a session may hold at most; the others hold a read, or answers that nobody takes.
 SESSION_OCTETS = 200 * 1024
-# A client that waits minutes does not notice that; the machine has other work, too.
-USUAL_SECONDS, WORST_SECONDS = 1.0, 5.0
+# What nobody notices: a mail client asks its user for patience after a second, a server after minutes.  Measured alone
+# on two processors it is some 20 ms, and half a second at worst; the machine may have other work, too.
+USUAL_SECONDS, WORST_SECONDS = 0.3, 3.0
 
 
 def resident_octets(process: subprocess.Popen[bytes]) -> int:
@@ -58,25 +62,12 @@ def test_honest_sessions_notice_nothing(lab: Lab, report: list[str]) -> None:
     process = gateway.process
     assert process is not None
 
-    async def ordeal() -> tuple[list[Honest], list[Honest], int, int, int]:
-        before = resident_octets(process)
-        alone = [Honest(number, mx) for number in range(HONEST)]
-        await among(alone, ALONE_SECONDS)
-        beside = [Honest(number, mx) for number in range(HONEST)]
-        enemies = [asyncio.create_task(hostile(number, mx)) for number in range(HOSTILE)]
-        enemies += [asyncio.create_task(guessing(number, submissions)) for number in range(GUESSING)]
-        await asyncio.sleep(3)  # all of them are there
-        await among(beside, BESIDE_SECONDS)
+    before = resident_octets(process)
+    alone = asyncio.run(among(mx, ALONE_SECONDS))
+    with enemies(mx, submissions):
+        beside = asyncio.run(among(mx, BESIDE_SECONDS))
         after = resident_octets(process)
         there = len(os.listdir(f"/proc/{process.pid}/fd"))
-        for enemy in enemies:
-            enemy.cancel()
-        ended = await asyncio.gather(*enemies, return_exceptions=True)
-        bugs = [one for one in ended if not isinstance(one, asyncio.CancelledError)]
-        assert not bugs, bugs[:3]
-        return alone, beside, before, after, there
-
-    alone, beside, before, after, there = asyncio.run(ordeal())
     taken = [seconds for one in beside for seconds in one.seconds]
     usual = [seconds for one in alone for seconds in one.seconds]
     report.append(
@@ -97,8 +88,28 @@ def test_honest_sessions_notice_nothing(lab: Lab, report: list[str]) -> None:
     gateway.stop()
 
 
-async def among(honest: list[Honest], seconds: float) -> None:
-    """Let them send for so long."""
+@contextmanager
+def enemies(mx: int, submissions: int) -> Iterator[None]:
+    """All the hostile sessions, in a process of their own that takes no processor from who wants it: those of the
+    world have processors of their own."""
+    words = [sys.executable, "-m", "tests.peers.hostile", *map(str, (HOSTILE, mx, GUESSING, submissions))]
+    process = subprocess.Popen(["nice", "-n", "15", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "there\n"
+        yield
+        process.stdin.close()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait(60)
+        process.stdout.close()
+
+
+async def among(port: int, seconds: float) -> list[Honest]:
+    """Honest clients, who sent for so long."""
+    honest = [Honest(number, port) for number in range(HONEST)]
     tasks = [asyncio.create_task(one.run()) for one in honest]
     done, pending = await asyncio.wait(tasks, timeout=seconds)
     for task in pending:
@@ -106,3 +117,4 @@ async def among(honest: list[Honest], seconds: float) -> None:
     await asyncio.gather(*pending, return_exceptions=True)
     for task in done:
         task.result()
+    return honest
