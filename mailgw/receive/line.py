@@ -14,7 +14,8 @@ from twisted.internet.interfaces import IReactorTime
 EVENTS_A_TURN = 16
 # Who sends more commands than this at once, while others stand in line, goes there himself.
 LONG_READ_OCTETS = 4096
-SLICE_SECONDS = 0.005
+# A message is some six turns of the reactor, each of which may be as much longer.
+SLICE_SECONDS = 0.002
 
 
 class Line:
