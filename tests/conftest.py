@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 from twisted.logger import LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
 
 # Few examples each time, many in .ci/full: what they find becomes a case of its own.
 hypothesis.settings.register_profile(
@@ -40,16 +41,18 @@ class LoggedFailures:
     """The failures that were logged since ``take`` was last called."""
 
     def __init__(self) -> None:
-        self.events: list[LogEvent] = []
+        self.failures: list[Failure] = []
 
     def __call__(self, event: LogEvent) -> None:
-        if event.get("log_failure") is not None:
-            self.events.append(event)
+        # Parts of Twisted, the reactor's call of a protocol among them, still log by twisted.python.log.
+        failure = event.get("log_failure") or event.get("failure")
+        if failure is not None:
+            self.failures.append(failure)
 
     def take(self) -> list[BaseException]:
         """The exceptions, which the test thereby says it expected."""
-        events, self.events = self.events, []
-        return [event["log_failure"].value for event in events]
+        failures, self.failures = self.failures, []
+        return [failure.value for failure in failures]
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +64,7 @@ def logged_failures() -> Iterator[LoggedFailures]:
         yield observer
     finally:
         globalLogPublisher.removeObserver(observer)
-    assert not observer.events, [event["log_failure"].getTraceback() for event in observer.events]
+    assert not observer.failures, [failure.getTraceback() for failure in observer.failures]
 
 
 @pytest.fixture(scope=os.environ.get("MAILGW_COLLECT", "session"), autouse=True)
@@ -74,8 +77,8 @@ def no_dropped_deferreds() -> Iterator[None]:
     globalLogPublisher.addObserver(observer)
     try:
         yield
-        observer.events.clear()  # the tests' own fixture judged those
+        observer.failures.clear()  # the tests' own fixture judged those
         gc.collect()
     finally:
         globalLogPublisher.removeObserver(observer)
-    assert not observer.events, [event["log_failure"].getTraceback() for event in observer.events]
+    assert not observer.failures, [failure.getTraceback() for failure in observer.failures]

@@ -1,0 +1,17 @@
+"""What fails a test at its end, whichever of Twisted's two logs it comes by."""
+
+from twisted.logger import Logger
+from twisted.python import log
+from twisted.python.failure import Failure
+
+from tests.conftest import LoggedFailures
+
+
+def test_a_failure_is_noticed_by_whichever_log_it_comes(logged_failures: LoggedFailures) -> None:
+    errors = [RuntimeError("by the logger"), RuntimeError("as the reactor says it")]
+    Logger().failure("a bug", Failure(errors[0]))
+    log.err(Failure(errors[1]))
+    Logger().error("no failure")
+    log.msg("nor this")
+    assert logged_failures.take() == errors
+    assert logged_failures.take() == []
