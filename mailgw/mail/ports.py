@@ -146,7 +146,7 @@ class MtaSts(Protocol):
         """The one that is in force for a recipient's domain (A-labels, no address literal); None where there is none.
 
         Never raises: what cannot be learned leaves the policy in force that was, if any (s5.1).  Waits for a fetch at
-        most as long as a fetch may take, and only where nothing is remembered.
+        most as long as a fetch may take, and only where nothing is remembered, or DNS tells of a new policy.
         """
 
 
