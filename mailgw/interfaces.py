@@ -11,6 +11,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome
 from mailgw.mail.reply import Reply
+from mailgw.mail.shape import Shape
 
 
 class IDeliveryBackend(Interface):
@@ -52,4 +53,15 @@ class IDeliveryBackend(Interface):
         It is cancelled when it takes too long, and when the gateway stops.  A backend that knows by then what
         became of some recipients ends at once and returns it, with something temporary for the others: those
         it delivered are not offered again.  One that lets the ``CancelledError`` pass gets all of them again.
+        """
+
+
+class IShapedBackend(IDeliveryBackend):
+    """A backend that says more of its limits than one number for every lane."""
+
+    async def shape(lane: str) -> Shape:
+        """What holds for ``lane`` now; ``concurrency`` counts no more.
+
+        Asked when a lane has work after a while without, and again from time to time, so it should be cheap.
+        TemporaryFault where it cannot be known now: then the lane has ``concurrency`` and no gates.
         """

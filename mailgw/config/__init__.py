@@ -10,6 +10,7 @@ configuration names, binds nothing, and starts nothing.  Called by ``service``, 
     document   the shape of the file: every table, every key, its default
     hop_tables the part of it that says how mail goes to other servers
     hops       ... and what comes of that
+    shaping    ... of single destinations, hosts and sources
     checks     the tables together: routes, certificates, who needs what
     plugin     backends of the user's own, found by name
     load       a file into a ``Config``, or all of its faults at once

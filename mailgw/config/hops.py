@@ -4,7 +4,8 @@ import os
 
 from mailgw.config import values
 from mailgw.config.hop_tables import HopTable, LmtpTable, SmtpTable
-from mailgw.deliver.smtp_settings import Secret, SmtpSettings, TlsMode
+from mailgw.config.shaping import shaping
+from mailgw.deliver.smtp_settings import Secret, SmtpSettings, Socks5, TlsMode
 
 IMPLICIT_TLS_PORT = 465  # RFC 8314 s7.3; some relays have used it for SMTP over TLS since 1997
 
@@ -18,6 +19,7 @@ def next_hop(table: SmtpTable | LmtpTable, folder: str, hostname: str) -> SmtpSe
     if not is_lmtp and any(host.startswith("unix:") for host in hosts):
         table.spot.inner("hosts").fault('a Unix socket is for type = "lmtp"')
     mode = _tls_mode(table, hosts)
+    hello_name = table.hello_name or hostname
     ca_file = None
     if table.ca_file is not None:
         ca_file = os.path.join(folder, table.ca_file)
@@ -28,9 +30,12 @@ def next_hop(table: SmtpTable | LmtpTable, folder: str, hostname: str) -> SmtpSe
         tls=mode,
         username=table.username,
         password=_password(table, folder, hosts, mode),
-        hello_name=table.hello_name or hostname,
+        hello_name=hello_name,
         concurrency=table.concurrency,
         messages_per_session=table.messages_per_session,
+        recipients_per_transaction=table.recipients_per_transaction,
+        shaping=shaping(table, hosts, hello_name),
+        socks5=_socks5(table, folder, hosts),
         ca_file=ca_file,
         idle_seconds=table.idle_timeout,
         connect_seconds=table.connect_timeout,
@@ -73,12 +78,41 @@ def _password(table: HopTable, folder: str, hosts: tuple[str, ...], mode: TlsMod
         table.spot.inner("username").fault("needs hosts: a login is for servers that you name")
     if mode is TlsMode.NEVER and not all(values.is_loopback(host) for host in hosts):
         table.spot.inner("tls").fault('"never" would show the password to the network: expected "verify"')
-    path = os.path.join(folder, table.password_file)
-    octets = _readable(table, "password_file", path)
+    return Secret(_first_line(table, "password_file", os.path.join(folder, table.password_file)))
+
+
+def _socks5(table: HopTable, folder: str, hosts: tuple[str, ...]) -> Socks5 | None:
+    username, file = table.socks5_username, table.socks5_password_file
+    if table.socks5 is None:
+        for key in ("socks5_username", "socks5_password_file"):
+            if getattr(table, key) is not None and "socks5" not in table.given:
+                table.spot.inner(key).fault("needs socks5, too")
+        return None
+    if any(host.startswith("unix:") for host in hosts):
+        table.spot.inner("socks5").fault("no proxy leads to a Unix socket")
+    if table.source:
+        table.spot.inner("socks5").fault("servers see the proxy's address: expected no [[source]] beside it")
+    if (username is None) != (file is None):
+        keys = ("socks5_username", "socks5_password_file")
+        given, lacking = keys if file is None else keys[::-1]
+        table.spot.inner(given).fault(f"needs {lacking}, too")
+    word = ""
+    if file is not None:
+        word = _first_line(table, "socks5_password_file", os.path.join(folder, file))
+    # RFC 1929 s2: one octet says how long each is
+    for key, text in (("socks5_username", username or ""), ("socks5_password_file", word)):
+        if len(text.encode("utf-8")) > 255:
+            table.spot.inner(key).fault("expected at most 255 octets (RFC 1929)")
+    host, _, port = table.socks5.rpartition(":")
+    return Socks5(host.strip("[]"), int(port), username, None if username is None else Secret(word))
+
+
+def _first_line(table: HopTable, key: str, path: str) -> str:
+    octets = _readable(table, key, path)
     word = octets.splitlines()[0].decode("utf-8", "replace") if octets else ""
     if octets is not None and not word:
-        table.spot.inner("password_file").fault(f"{path}: expected the password in its first line")
-    return Secret(word)
+        table.spot.inner(key).fault(f"{path}: expected the password in its first line")
+    return word
 
 
 def _readable(table: HopTable, key: str, path: str) -> bytes | None:

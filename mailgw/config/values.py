@@ -25,7 +25,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _OCTETS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\Z")
 _PORTS = range(1, 65536)
-DEFAULT_PORTS = {"smtp": 25, "lmtp": 24}
+DEFAULT_PORTS = {"smtp": 25, "lmtp": 24, "socks5": 1080}  # RFC 1928 s3: 1080
 
 # RFC 3986 s3, as much as an HTTP client needs; a name in the URL would be a credential
 _HTTPS_URL = re.compile(r"https://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:/[!-\"$-~]*)?\Z")
@@ -350,6 +350,53 @@ def name_server(value: object) -> str:
     if not is_ip_hop(server):
         raise ValueError(f'expected the address of a server such as "127.0.0.1:53", not {said(value)}')
     return server
+
+
+_FINGERPRINT = re.compile(r"sha256:([0-9a-f]{64})\Z", re.ASCII)
+
+
+def fingerprint(value: object) -> str:
+    """``sha256:`` and 64 hexadecimal digits, in lower case, without colons between them."""
+    word = text(value).lower()
+    kind, _, digits = word.partition(":")
+    word = f"{kind}:{digits.replace(':', '')}"
+    if not _FINGERPRINT.match(word):
+        raise ValueError(f'expected "sha256:" and 64 hexadecimal digits, not {said(value)}')
+    return word
+
+
+def domain_pattern(value: object) -> str:
+    """``example.net``, or ``.example.net`` for its subdomains, in lower case."""
+    word = text(value)
+    dot = "." if word.startswith(".") else ""
+    name = parse_domain(word[len(dot):])
+    if name is None or name.startswith("["):
+        hint = f"; did you mean {word.lstrip('@*')!r}?" if parse_domain(word.lstrip("@*.")) else ""
+        raise ValueError(f'expected "example.net" or ".example.net" (its subdomains), not {said(value)}{hint}')
+    return f"{dot}{name}"
+
+
+def host_pattern(value: object) -> str:
+    """``mx.example.net``, or ``*.mail.example.net`` for all below it, in lower case."""
+    word = text(value)
+    star = "*." if word.startswith("*.") else ""
+    name = parse_domain(word[len(star):])
+    if name is None or name.startswith("["):
+        raise ValueError(f'expected "mx.example.net" or "*.mail.example.net", not {said(value)}')
+    return f"{star}{name}"
+
+
+def ip_address(value: object) -> str:
+    """An IPv4 or IPv6 address in its usual form."""
+    word = text(value)
+    if not _is_address(word, 4) and not _is_address(word, 6):
+        raise ValueError(f'expected an address such as "192.0.2.1" or "2001:db8::1", not {said(value)}')
+    return str(ipaddress.ip_address(word))
+
+
+def proxy(value: object) -> str:
+    """``host:port`` of a SOCKS proxy."""
+    return host_and_port(value, DEFAULT_PORTS["socks5"])
 
 
 def is_ip_hop(word: str) -> bool:

@@ -24,6 +24,7 @@ from mailgw.config.document import (
     RouteTable,
     SenderTable,
 )
+from mailgw.config.hop_tables import DestinationTable, HostTable, SourceTable
 from mailgw.config.reader import Faults, Spot, Table, read_table
 from tests.config.making import loaded, make_certificate
 
@@ -62,7 +63,7 @@ def keys(shape: type[Table]) -> set[str]:
     [
         Document, CertificateTable, ListenTable, AccountsTable, OAuthTable, SenderTable, RouteTable, RetryTable,
         LimitsTable, ContentTable,
-        JournalTable, DnsTable,
+        JournalTable, DnsTable, DestinationTable, HostTable, SourceTable,
     ],
 )
 def test_every_key_is_shown(document: Document, shape: type[Table]) -> None:

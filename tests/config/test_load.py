@@ -12,7 +12,7 @@ from mailgw.config.plugin import make_plugin, member_fault
 from mailgw.config.settings import ListenSettings, PythonSettings
 from mailgw.config.where import config_faults
 from mailgw.deliver.maildir import Known, MaildirSettings
-from mailgw.deliver.smtp_settings import Secret, SmtpSettings, TlsMode
+from mailgw.deliver.smtp_settings import Secret, Shaping, SmtpSettings, TlsMode
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 from mailgw.mail.errors import ConfigError
@@ -155,6 +155,7 @@ servers = ["127.0.0.1"]
     assert smarthost == SmtpSettings(
         hosts=("smtp.example.net:465", "[2001:db8::1]:465"), lmtp=False, tls=TlsMode.IMPLICIT, username="me",
         password=Secret("s3cret"), hello_name="out.example.org", concurrency=20, messages_per_session=100,
+        recipients_per_transaction=100, shaping=Shaping((), (), (), None, 50, 500, None), socks5=None,
         ca_file=f"{etc}/fullchain.pem", idle_seconds=5, connect_seconds=3, greeting_seconds=300, hello_seconds=300,
         mail_seconds=300, rcpt_seconds=300, data_init_seconds=120, data_block_seconds=180, data_end_seconds=600,
     )

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from mailgw.deliver.smtp import SmtpBackend, SmtpSettings, TlsMode
 from mailgw.deliver.smtp_hops import Hop
+from mailgw.deliver.smtp_settings import Shaping
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.message import Content, Message
@@ -26,6 +27,14 @@ NOW = 1_700_000_000.0
 EHLO = b"250-mx.example.org\r\n250 PIPELINING\r\n"
 
 
+def shaping(**changes: Any) -> Shaping:
+    values: dict[str, Any] = {
+        "destinations": (), "hosts": (), "sources": (), "rate": None, "host_concurrency": 50,
+        "total_concurrency": 500, "total_rate": None,
+    }
+    return Shaping(**(values | changes))
+
+
 def settings(**changes: Any) -> SmtpSettings:
     values: dict[str, Any] = {
         "hosts": ("192.0.2.1:2525",),
@@ -36,6 +45,9 @@ def settings(**changes: Any) -> SmtpSettings:
         "hello_name": "us.example.net",
         "concurrency": 20,
         "messages_per_session": 100,
+        "recipients_per_transaction": 100,
+        "shaping": shaping(),
+        "socks5": None,
         "ca_file": None,
         "idle_seconds": 5.0,
         "connect_seconds": 30.0,
