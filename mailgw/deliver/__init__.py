@@ -17,6 +17,7 @@ A map:
     maildir         ``MaildirBackend``: in threads and in groups
     smtp            ``SmtpBackend``: kept sessions first, then one host after the other
     smtp_settings   what one such backend is told
+    smtp_shape      how much at once and over time, and from which address
     smtp_hops       where a lane leads: hosts as given, or by MX
     smtp_session    one connection: the dialog, its time limits, the content with back-pressure
     smtp_pool       sessions between two messages

@@ -28,14 +28,16 @@ from mailgw.deliver.smtp_hops import Hop, Target, given_targets, hops_of, loops_
 from mailgw.deliver.smtp_pool import SessionPool
 from mailgw.deliver.smtp_session import TOO_LONG, Session, step_limits
 from mailgw.deliver.smtp_settings import Secret, SmtpSettings, TlsMode
+from mailgw.deliver.smtp_shape import shape_of, site_of
 from mailgw.deliver.smtp_transfer import is_plain, transfer
-from mailgw.interfaces import IDeliveryBackend
+from mailgw.interfaces import IShapedBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome, Permanence, Scope, permanent, temporary
 from mailgw.mail.ports import Resolver, WallClock
 from mailgw.mail.reply import Reply
+from mailgw.mail.shape import Shape
 from mailgw.net.client_tls import ClientTls
 from mailgw.wire.client_asked import NO_VERIFIED_TLS
 from mailgw.wire.client_events import ClientSettings, Login, StartTlsUse
@@ -53,11 +55,12 @@ _STARTTLS = {
     TlsMode.OPPORTUNISTIC: StartTlsUse.IF_OFFERED,
     TlsMode.ENCRYPT: StartTlsUse.REQUIRED,
     TlsMode.VERIFY: StartTlsUse.REQUIRED,
+    TlsMode.DANE: StartTlsUse.REQUIRED,
     TlsMode.IMPLICIT: StartTlsUse.NEVER,
 }
 
 
-@implementer(IDeliveryBackend)
+@implementer(IShapedBackend)
 class SmtpBackend(Service):
     """Delivers to the next hop.  As a service, it closes its kept sessions when it stops.
 
@@ -102,6 +105,11 @@ class SmtpBackend(Service):
     def lane(self, recipient: Mailbox) -> str:
         """The recipient's domain by MX; ``""`` where hosts are given, since they serve all."""
         return "" if self._given else recipient.domain
+
+    async def shape(self, lane: str) -> Shape:
+        """By MX: the lane's own limits, its host's, its source address's and the backend's."""
+        site = self._settings.hosts[0] if self._given else await site_of(lane, self._resolver)
+        return shape_of(self._settings, lane, site)
 
     async def refusal(self, recipient: Mailbox) -> Reply | None:
         """None: who exists there is known there."""
@@ -211,6 +219,8 @@ class SmtpBackend(Service):
         if needs_tls and (not hop.port or self._verified is None):
             # A Unix socket has no name to verify.
             return permanent(*NO_VERIFIED_TLS, Scope.HOST, str(hop))
+        if mode is TlsMode.DANE:
+            return temporary("4.7.5", "DANE is asked for, and cannot be checked", Scope.HOST, str(hop))
         session, fault = await self._connect(hop, mode is not TlsMode.NEVER, needs_tls)
         if fault is None:
             assert session is not None

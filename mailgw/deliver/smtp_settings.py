@@ -10,7 +10,7 @@ from mailgw.mail.rate import Rate
 class TlsMode(enum.Enum):
     """``OPPORTUNISTIC``: STARTTLS where it is offered, unverified; where it fails, in clear (RFC 7435).
     ``ENCRYPT``: TLS or nothing, unverified.  ``VERIFY``: TLS with a certificate of a trusted authority that
-    names the host.  ``DANE``: TLS with a certificate that the host's TLSA records name, or nothing (RFC 7672).
+    names the host.  ``DANE``: TLS with a certificate that the host's TLSA records name, or nothing.
     ``IMPLICIT``: TLS from the first octet (RFC 8314), verified likewise, but for a host
     on the loopback, where nobody is in between.
 
