@@ -1,9 +1,16 @@
 """What vouches for the other side: evidence from DNS and from certificates, judged; reports of how that went.
 
-Floor 1, pure: records and texts come in as octets or nouns, judgements go out as values; who asks DNS, fetches over
-HTTPS, or keeps anything stands above.  The room must not know deliveries, queues or configuration.  ``deliver`` calls
-it, and ``net`` where certificates are matched.
+Floor 1, pure: records, texts and certificates come in as octets or nouns, ``now`` and certification paths as
+arguments; judgements go out as values.  Who asks DNS, fetches over HTTPS, or keeps anything stands above.  The room
+must not know deliveries, queues or configuration, nor what a message does for want of evidence.  ``deliver`` calls it,
+and ``net`` where certificates are matched.
 
-``mtasts`` reads MTA-STS records and policies and says when to fetch one; ``tlsrpt`` and its siblings count what TLS
-sessions came to and write the reports.
+A map:
+    dane             TLSA records: which count, and which certificates they match
+    reference_names  whether a certificate names who we wanted to reach
+    tls_policy       what TLS with one host must show, out of DANE, MTA-STS and the configuration; whether it shows it
+    mtasts           MTA-STS records and policies, and when to fetch one
+    tlsrpt           and its siblings: what TLS sessions came to, counted, and the reports
+
+Nothing here raises for what a peer or a domain says, but where it is said.
 """
