@@ -11,6 +11,7 @@ configuration names, binds nothing, and starts nothing.  Called by ``service``, 
     hop_tables the part of it that says how mail goes to other servers
     hops       ... and what comes of that
     shaping    ... of single destinations, hosts and sources
+    replies    classes of replies, and the table that mailgw brings along
     checks     the tables together: routes, certificates, who needs what
     plugin     backends of the user's own, found by name
     load       a file into a ``Config``, or all of its faults at once

@@ -23,6 +23,7 @@ from mailgw.config.document import (
 )
 from mailgw.config.files import Owner, acting_as
 from mailgw.config.hop_tables import LmtpTable, SmtpTable
+from mailgw.config.replies import all_reply_classes
 from mailgw.config.settings import (
     BackendSettings,
     Config,
@@ -87,6 +88,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
             give_up_after=document.retry.give_up_after,
             jitter=document.retry.jitter,
         ),
+        reply_classes=all_reply_classes(document.reply_class, document.reply_classes, folder, document.spot),
         limits=LimitSettings(
             message_octets=limits.message_octets,
             chunk_octets=limits.chunk_octets or limits.message_octets,

@@ -14,6 +14,7 @@ import attrs
 from mailgw.config import values
 from mailgw.config.hop_tables import LmtpTable, SmtpTable
 from mailgw.config.reader import Reader, Spot, Table, Unusable, each, key, later, named, part, read_table, table, tables
+from mailgw.config.replies import ReplyClassTable
 from mailgw.config.settings import Fronts, Networks
 from mailgw.config.where import DEFAULT_STATE
 from mailgw.deliver.maildir import Known
@@ -246,6 +247,8 @@ class Document(Table):
     route: tuple[RouteTable, ...] = part(tables(RouteTable), ())
     backend: Mapping[str, BackendTable] = part(named(backend), attrs.Factory(dict))
     retry: RetryTable = part(table(RetryTable), attrs.Factory(RetryTable))
+    reply_classes: str | None = key(values.text, None)
+    reply_class: tuple[ReplyClassTable, ...] = part(tables(ReplyClassTable), ())
     limits: LimitsTable = part(table(LimitsTable), attrs.Factory(LimitsTable))
     content: ContentTable = part(table(ContentTable), attrs.Factory(ContentTable))
     journal: JournalTable = part(table(JournalTable), attrs.Factory(JournalTable))

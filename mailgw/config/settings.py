@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.policy.limits import CounterSettings
     from mailgw.policy.lockout import LockoutSettings
     from mailgw.policy.rules.sender import SenderSettings
+    from mailgw.queue.replies import ReplyClasses
     from mailgw.queue.route import RouteSettings
     from mailgw.queue.schedule import RetrySettings
     from mailgw.receive.settings import TimeLimits
@@ -166,6 +167,7 @@ class Config:
     routes: tuple[RouteSettings, ...]
     backends: Mapping[str, BackendSettings]
     retry: RetrySettings
+    reply_classes: ReplyClasses
     limits: LimitSettings
     journal: JournalSettings
     spool: SpoolSettings

@@ -179,7 +179,8 @@ class Delivered(Event):
 
 @attrs.frozen
 class Retrying(Event):
-    """A recipient was tried in vain and waits again."""
+    """A recipient was tried in vain and waits again; ``reply_class`` (``queue.replies``) of what was said, ``""`` for
+    none."""
 
     name: ClassVar[str] = "deferred"
     queue_id: str
@@ -191,11 +192,13 @@ class Retrying(Event):
     text: str
     attempts: int
     retry_seconds: float
+    reply_class: str = ""
 
 
 @attrs.frozen
 class Bounced(Event):
-    """A recipient failed for good; ``notice_id`` is the bounce's queue id, ``""`` where its sender wanted none."""
+    """A recipient failed for good; ``notice_id`` is the bounce's queue id, ``""`` where its sender wanted none;
+    ``reply_class`` as ``Retrying`` has it."""
 
     name: ClassVar[str] = "bounced"
     queue_id: str
@@ -207,6 +210,7 @@ class Bounced(Event):
     text: str
     attempts: int
     notice_id: str
+    reply_class: str = ""
 
 
 @attrs.frozen

@@ -26,6 +26,7 @@ from mailgw.config.document import (
 )
 from mailgw.config.hop_tables import DestinationTable, HostTable, SourceTable
 from mailgw.config.reader import Faults, Spot, Table, read_table
+from mailgw.config.replies import ReplyClassTable
 from tests.config.making import loaded, make_certificate
 
 ETC = Path(__file__).parent.parent.parent / "etc"
@@ -63,7 +64,7 @@ def keys(shape: type[Table]) -> set[str]:
     [
         Document, CertificateTable, ListenTable, AccountsTable, OAuthTable, SenderTable, RouteTable, RetryTable,
         LimitsTable, ContentTable,
-        JournalTable, DnsTable, DestinationTable, HostTable, SourceTable,
+        JournalTable, DnsTable, DestinationTable, HostTable, SourceTable, ReplyClassTable,
     ],
 )
 def test_every_key_is_shown(document: Document, shape: type[Table]) -> None:

@@ -1,0 +1,70 @@
+"""Patterns of an operator over words of strangers: regular expressions that cannot take for ever.
+
+Python's ``re`` tries one way after the other, and a peer chooses the text: ``(a+)+b`` over forty times ``a`` would
+stop the gateway.  So what a pattern may try is counted before it is taken, and the text is cut.
+"""
+
+import re
+from typing import Any
+
+TEXT_CHARACTERS = 500
+"""Of a text, this much is looked at."""
+MAX_PATTERN_CHARACTERS = 300
+# Two repeats without a bound (".*.*b") take a tenth of a second at the very worst; who writes choices that overlap, one
+# after the other, on purpose, gets to two.
+MAX_WAYS = (TEXT_CHARACTERS + 1) ** 2
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    """``pattern``, to be searched for without regard to case; ValueError, with words for its author, where it is
+    none, too long, or might take long."""
+    if len(pattern) > MAX_PATTERN_CHARACTERS:
+        raise ValueError(f"a pattern has at most {MAX_PATTERN_CHARACTERS} characters, this one {len(pattern)}")
+    try:
+        tree = re._parser.parse(pattern, re.IGNORECASE)  # type: ignore[attr-defined]  # re has no public door to it
+        found = re.compile(pattern, re.IGNORECASE)
+    except (re.error, OverflowError, RecursionError) as fault:
+        raise ValueError(f"not a regular expression ({fault}): {pattern!r}") from None
+    if _ways(tree) > MAX_WAYS:
+        raise ValueError(
+            "a text might keep it busy for long: at most two repeats without a bound, none inside another: "
+            f"{pattern!r}"
+        )
+    return found
+
+
+def is_found(pattern: re.Pattern[str], text: str) -> bool:
+    return pattern.search(text, 0, TEXT_CHARACTERS) is not None
+
+
+def _ways(tree: Any) -> int:
+    """In how many ways it can be tried from one place of a text, at most: choices one after the other multiply."""
+    ways = 1
+    for operator, argument in tree:
+        ways *= _ways_of(str(operator), argument)
+        if ways > MAX_WAYS:
+            break
+    return ways
+
+
+def _ways_of(operator: str, argument: Any) -> int:
+    match operator:
+        case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
+            fewest, most, inner = argument
+            most = min(most, TEXT_CHARACTERS)
+            # What repeats something that has several ways itself has that many ways each time.
+            inside = _ways(inner)
+            times: int = most - fewest + 1
+            return max(times, 1) if inside == 1 else min(MAX_WAYS + 1, (inside + 1) ** min(most, 64))
+        case "BRANCH":
+            return sum(_ways(branch) for branch in argument[1])
+        case "SUBPATTERN":
+            return _ways(argument[3])
+        case "ATOMIC_GROUP":
+            return _ways(argument)
+        case "ASSERT" | "ASSERT_NOT":
+            return _ways(argument[1])
+        case "GROUPREF_EXISTS":
+            return _ways(argument[1]) + (_ways(argument[2]) if argument[2] else 1)
+        case _:
+            return 1
