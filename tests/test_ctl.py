@@ -27,6 +27,7 @@ from mailgw.mail.parameters import MailParameters
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.sqlite import SqliteSpool
 from tests.config.making import make_certificate
+from tests.tables import each
 from tests.test_control import FakeJournal, FakeSpool, row
 
 GATEWAY = """
@@ -332,7 +333,7 @@ def test_a_command_line_that_makes_no_sense(capsys: Output) -> None:
     assert "say which: an ID, or a filter, or --all" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
+@each(
     "command", ["check", "passwd a@b.c", "queue list", "queue show Q", "queue retry", "queue remove"]
 )
 def test_an_unknown_option_is_answered_by_its_own_command(capsys: Output, command: str) -> None:

@@ -11,6 +11,7 @@ import trustme
 
 from mailgw.ctl import main
 from mailgw.wire.probes.every import GROUPS, PROBES
+from tests.tables import each
 from tests.wire.probes.weak_listener import WeakListener
 from tests.wire.probes.weak_server import RECIPIENT
 
@@ -143,7 +144,7 @@ def test_others_servers_are_left_alone(capsys: Output) -> None:
     assert "--yes-it-is-mine" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [
+@each("words", [
     [], ["--wire", "x"], ["--wire", "x:"], ["--wire", ":25"], ["--wire", "x:0"], ["--wire", "x:65536"],
     ["--wire", "x:25", "--recipient", "bob"], ["--wire", "x:25", "--timeout", "0"], ["--wire", "x:25", "--only", "y"],
     ["--wire", "x:25", "--tls", "--starttls"], ["--wire", "x:25", "--tls", "--login", "bob"],

@@ -6,6 +6,7 @@ import pytest
 
 from mailgw.config.doubts import doubts
 from mailgw.config.load import load
+from tests.tables import each
 
 START = """hostname = "mx1.example.org"
 state = "state"
@@ -57,7 +58,7 @@ def test_everybody_trusted(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("first", "second", "taken"),
     [
         ('"@a.example"', '"@A.example"', True),

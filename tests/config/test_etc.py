@@ -28,6 +28,7 @@ from mailgw.config.hop_tables import DestinationTable, HostTable, SourceTable
 from mailgw.config.reader import Faults, Spot, Table, read_table
 from mailgw.config.replies import ReplyClassTable
 from tests.config.making import loaded, make_certificate
+from tests.tables import each
 
 ETC = Path(__file__).parent.parent.parent / "etc"
 TEXT = (ETC / "mailgw.toml").read_text()
@@ -59,7 +60,7 @@ def keys(shape: type[Table]) -> set[str]:
     return {field.name for field in attrs.fields(shape) if "reader" in field.metadata} - FAULTS
 
 
-@pytest.mark.parametrize(
+@each(
     "shape",
     [
         Document, CertificateTable, ListenTable, AccountsTable, OAuthTable, SenderTable, RouteTable, RetryTable,
