@@ -1,15 +1,17 @@
-"""HTTPS to a server that is named in the configuration: certificates are verified, answers and time are bounded.
+"""HTTPS to a server that the configuration or a domain names: certificates are verified, answers and time are bounded.
 
 RFC 9110 and RFC 9112 as Twisted's Agent does it.  Redirects are not followed: they would take our
-credentials elsewhere.
+credentials elsewhere, and let a policy speak for a domain that it is not of (RFC 8461 s3.3).
 """
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import attrs
 from cryptography import x509
+from OpenSSL import SSL
 from OpenSSL.crypto import X509
+from service_identity import CertificateError, VerificationError
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
@@ -28,8 +30,11 @@ USER_AGENT = "mailgw"
 
 @attrs.frozen
 class HttpAnswer:
+    """``media_type``: the Content-Type field as it came, ``""`` where there is none, or more than one."""
+
     status: int
     body: bytes
+    media_type: str = ""
 
 
 @implementer(IPolicyForHTTPS)
@@ -62,7 +67,7 @@ def authorities(ca_file: str) -> list[Certificate]:
 
 
 class Https:
-    """Posts forms over kept connections.  ``agent`` is to speak to the servers, ``reactor`` their clock."""
+    """Asks and posts.  ``agent`` is to speak to the servers, ``reactor`` their clock."""
 
     def __init__(self, agent: IAgent, reactor: IReactorTime, limit_seconds: float, limit_octets: int) -> None:
         self._agent = agent
@@ -70,9 +75,20 @@ class Https:
         self._limit_seconds = limit_seconds
         self._limit_octets = limit_octets
 
-    async def post(self, url: str, form: bytes, headers: Mapping[str, str]) -> HttpAnswer:
-        """The answer to a form.  TemporaryFault where there is none in time, or one that is too long."""
-        task = Deferred.fromCoroutine(self._post(url, form, headers))
+    async def post(self, url: str, octets: bytes, headers: Mapping[str, str]) -> HttpAnswer:
+        """The answer to what is posted: a form, unless ``headers`` have another Content-Type.
+
+        TemporaryFault where there is none in time, or one that is too long.
+        """
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        return await self._in_time(url, self._request(b"POST", url, {**form, **headers}, _Octets(octets)))
+
+    async def get(self, url: str) -> HttpAnswer:
+        """The answer to a question without credentials.  TemporaryFault as for ``post``."""
+        return await self._in_time(url, self._request(b"GET", url, {}, None))
+
+    async def _in_time(self, url: str, request: Coroutine[Deferred[Any], Any, HttpAnswer]) -> HttpAnswer:
+        task = Deferred.fromCoroutine(request)
         timer = self._clock.callLater(self._limit_seconds, task.cancel)
         try:
             return await task
@@ -88,20 +104,31 @@ class Https:
             if timer.active():
                 timer.cancel()
 
-    async def _post(self, url: str, form: bytes, headers: Mapping[str, str]) -> HttpAnswer:
-        fields = Headers({"User-Agent": [USER_AGENT], "Content-Type": ["application/x-www-form-urlencoded"]})
-        for name, value in headers.items():
-            fields.setRawHeaders(name, [value])
-        response: IResponse = await self._agent.request(b"POST", url.encode("ascii"), fields, _Form(form))
+    async def _request(
+        self, method: bytes, url: str, headers: Mapping[str, str], content: IBodyProducer | None
+    ) -> HttpAnswer:
+        fields = Headers({"User-Agent": [USER_AGENT], **{name: [value] for name, value in headers.items()}})
+        response: IResponse = await self._agent.request(method, url.encode("ascii"), fields, content)
         body = _Body(self._limit_octets)
         response.deliverBody(body)  # type: ignore[no-untyped-call]
-        return HttpAnswer(response.code, await body.whole)
+        types = response.headers.getRawHeaders(b"content-type", [])
+        media_type = types[0].decode("latin-1") if len(types) == 1 else ""
+        return HttpAnswer(response.code, await body.whole, media_type)
+
+
+def is_certificate_fault(fault: TemporaryFault) -> bool:
+    """Whether ``Https`` has no answer since the server's certificate is none for it: a name, a chain, a date."""
+    inner = _inner(fault.__cause__)
+    if isinstance(inner, (VerificationError, CertificateError)):
+        return True
+    # OpenSSL has one word for all that is wrong with a chain.
+    return isinstance(inner, SSL.Error) and "certificate verify failed" in _words(inner)
 
 
 def kept_connections(reactor: Any, ca_file: str | None, limit_seconds: float) -> tuple[Agent, HTTPConnectionPool]:
     """An agent, and its pool, whose ``closeCachedConnections`` is to be called at the end.  ``ValueError`` where
     ``ca_file`` cannot be used."""
-    pool = _QuietPool(reactor)  # type: ignore[no-untyped-call]
+    pool = QuietPool(reactor)  # type: ignore[no-untyped-call]
     pool.retryAutomatically = True  # of idempotent requests alone, which a POST is not
     https = VerifiedHttps(ca_file)
     agent = Agent(reactor, https, connectTimeout=limit_seconds, pool=pool)  # type: ignore[no-untyped-call]
@@ -112,12 +139,12 @@ class _QuietFactory(HTTPConnectionPool._factory):  # type: ignore[misc, valid-ty
     noisy = False  # else two lines in the log for each connection
 
 
-class _QuietPool(HTTPConnectionPool):
+class QuietPool(HTTPConnectionPool):
     _factory = _QuietFactory
 
 
 @implementer(IBodyProducer)
-class _Form:
+class _Octets:
     def __init__(self, octets: bytes) -> None:
         self._octets = octets
         self.length = len(octets)
@@ -168,10 +195,16 @@ class _Body(Protocol):
             abort()
 
 
-def _words(fault: Exception) -> str:
+def _inner(fault: BaseException | None) -> BaseException | None:
     reasons = getattr(fault, "reasons", None)  # of twisted.web's ResponseFailed and its like
-    inner = reasons[0].value if reasons else fault
+    return reasons[0].value if reasons else fault
+
+
+def _words(fault: BaseException) -> str:
+    inner = _inner(fault) or fault
+    if isinstance(inner, VerificationError):
+        return "its certificate does not name it"
     details = inner.args[0] if inner.args else ""
-    if isinstance(details, list) and details:  # OpenSSL's
+    if isinstance(inner, SSL.Error) and isinstance(details, list) and details:
         return str(details[0][-1])[:200]
     return (str(inner) or type(inner).__name__)[:200]

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport, connect
 from twisted.web.client import Agent, ResponseDone
 from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
 from zope.interface.verify import verifyObject
 
 from mailgw.config.values import https_url
@@ -33,8 +34,9 @@ class FakeAgent:
 
     def request(self, method: bytes, url: bytes, headers: Any = None, body: Any = None) -> Any:
         consumer = StringTransport()
-        body.startProducing(consumer)
-        assert body.length == len(consumer.value())
+        if body is not None:
+            body.startProducing(consumer)
+            assert body.length == len(consumer.value())
         self.requests.append((method, url, dict(headers.getAllRawHeaders()), consumer.value()))
         return self.answer
 
@@ -42,6 +44,7 @@ class FakeAgent:
 class FakeResponse:
     def __init__(self, code: int) -> None:
         self.code = code
+        self.headers = Headers({})
         self.body: Any = None
 
     def deliverBody(self, body: Any) -> None:
@@ -80,6 +83,28 @@ def test_a_form_and_its_answer() -> None:
     bench.response.body.connectionLost(Failure(ResponseDone()))
     assert bench.found == [HttpAnswer(200, b"1234567890")]
     assert not bench.clock.getDelayedCalls()
+
+
+def test_a_question_and_its_answer() -> None:
+    agent: Any = FakeAgent()
+    found: list[Any] = []
+    Deferred.fromCoroutine(Https(agent, Clock(), 10.0, 20).get("https://a.example/x")).addBoth(found.append)
+    assert agent.requests == [(b"GET", b"https://a.example/x", {b"User-Agent": [b"mailgw"]}, b"")]
+    response = FakeResponse(200)
+    response.headers.addRawHeader("Content-Type", "text/plain; charset=utf-8")
+    agent.answer.callback(response)
+    response.body.connectionLost(Failure(ResponseDone()))
+    assert found == [HttpAnswer(200, b"", "text/plain; charset=utf-8")]
+
+
+def test_what_is_posted_need_not_be_a_form() -> None:
+    agent: Any = FakeAgent()
+    https = Https(agent, Clock(), 10.0, 20)
+    task = Deferred.fromCoroutine(https.post("https://a.example/", b"x", {"Content-Type": "application/tlsrpt+gzip"}))
+    task.addErrback(lambda _: None)
+    [(_, _, headers, content)] = agent.requests
+    assert (headers[b"Content-Type"], content) == ([b"application/tlsrpt+gzip"], b"x")
+    task.cancel()
 
 
 def test_an_answer_has_a_limit() -> None:
