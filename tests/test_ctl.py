@@ -15,17 +15,20 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
-from mailgw import ctl
+from mailgw import checking, ctl, passwords, queue_commands
 from mailgw.access import schemes
 from mailgw.config import where
 from mailgw.control import ControlFactory
-from mailgw.ctl import SCHEMES, harmless, main, table
+from mailgw.ctl import main
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.message import Arrival, Destination
 from mailgw.mail.parameters import MailParameters
+from mailgw.passwords import SCHEMES
+from mailgw.queue_commands import table
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.sqlite import SqliteSpool
+from mailgw.terminal import harmless, say
 from tests.config.making import make_certificate
 from tests.tables import each
 from tests.test_control import FakeJournal, FakeSpool, row
@@ -53,7 +56,7 @@ Output = pytest.CaptureFixture[str]
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a configuration, and none in /etc."""
     monkeypatch.chdir(tmp_path)
-    for module in (ctl, where):
+    for module in (checking, passwords, where):
         monkeypatch.setattr(module, "DEFAULT_FILE", str(tmp_path / "etc.toml"))
     (tmp_path / "a.toml").write_text(GATEWAY)
     return tmp_path
@@ -199,7 +202,7 @@ def test_passwords_that_are_none(monkeypatch: pytest.MonkeyPatch, capsys: Output
     assert main(["passwd", "--stdin", "--file", "passwd", "user@example.org"]) == 1
     assert "an empty password" in capsys.readouterr().err
     answers = iter(["one", "two"])
-    monkeypatch.setattr(ctl.getpass, "getpass", lambda prompt: next(answers))
+    monkeypatch.setattr(passwords.getpass, "getpass", lambda prompt: next(answers))
     assert main(["passwd", "--file", "passwd", "user@example.org"]) == 1
     assert "the two differ" in capsys.readouterr().err
     assert not os.path.exists("passwd")
@@ -221,7 +224,7 @@ def test_a_password_that_cannot_be_asked_for(
             return "read with an echo"
         raise fault
 
-    monkeypatch.setattr(ctl.getpass, "getpass", ask)
+    monkeypatch.setattr(passwords.getpass, "getpass", ask)
     assert main(["passwd", "--file", "passwd", "user@example.org"]) == 1
     assert capsys.readouterr().err == f"mailgw: {why}\n"
     assert not os.path.exists("passwd")
@@ -451,9 +454,9 @@ def test_words_beyond_ascii_are_utf_8_in_every_locale(capsys: Output) -> None:
 
     for name in ("--sender", "--recipient"):
         options = ctl.options_of(["queue", "list", name, as_in_c("josé@müller.example")])
-        assert ctl._filters(options) == {name[2:]: "josé@xn--mller-kva.example"}
+        assert queue_commands._filters(options) == {name[2:]: "josé@xn--mller-kva.example"}
     options = ctl.options_of(["queue", "retry", as_in_c("é"), "--domain", as_in_c("müller.example")])
-    assert (options.queue_ids, ctl._filters(options)) == (["é"], {"domain": "xn--mller-kva.example"})
+    assert (options.queue_ids, queue_commands._filters(options)) == (["é"], {"domain": "xn--mller-kva.example"})
     assert str(ctl.options_of(["passwd", as_in_c("josé@example.org")]).address) == "josé@example.org"
     with pytest.raises(SystemExit) as stopped:
         main(["queue", "list", "--sender", "jos\udce9@example.org"])
@@ -464,7 +467,7 @@ def test_words_beyond_ascii_are_utf_8_in_every_locale(capsys: Output) -> None:
 def test_an_address_is_printed_in_every_locale(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.TextIOWrapper(io.BytesIO(), "ascii", "surrogateescape", write_through=True)
     monkeypatch.setattr(sys, "stdout", out)
-    ctl.say("from josé@example.org")
+    say("from josé@example.org")
     assert out.buffer.getvalue() == b"from jos\\xe9@example.org\n"  # type: ignore[attr-defined]
 
 

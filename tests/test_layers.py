@@ -16,7 +16,10 @@ FLOORS = [
     {"spool", "store"},
     {"receive", "deliver", "access", "web", "app", "control"},
     {"config"},
-    {"service", "accounts", "daemon", "tap", "ctl", "doctor", "testing"},
+    {
+        "service", "accounts", "daemon", "tap", "testing",
+        "ctl", "terminal", "checking", "passwords", "queue_commands", "queue_door", "doctor",
+    },
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 PURE = {"mail", "interfaces", "wire", "trust", "policy", "queue"}

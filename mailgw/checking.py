@@ -1,0 +1,80 @@
+"""``mailgw check``: would this configuration start, and if not, every reason."""
+
+import argparse
+import os
+import sys
+
+from mailgw.config.where import DEFAULT_FILE, config_faults
+from mailgw.terminal import Fault, say
+
+
+def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    one = commands.add_parser("check", help="say whether a configuration would start, and if not, every reason")
+    place = one.add_mutually_exclusive_group()
+    place.add_argument("-c", "--config", metavar="FILE", help=f"default: {DEFAULT_FILE}")
+    place.add_argument("file", metavar="FILE", nargs="?", help="the same")
+    one.add_argument("--user", metavar="NAME", help="check as the user that twistd --uid makes of root")
+    one.set_defaults(run=check, usage_fault=one.error)
+
+
+def check(options: argparse.Namespace) -> int:
+    """Load the file and all it names, as a start does; nothing is bound."""
+    file = options.config or options.file or DEFAULT_FILE
+    from mailgw.config.accounts import passwd_warnings
+    from mailgw.config.doubts import doubts
+    from mailgw.config.load import load
+    from mailgw.net.files import open_files_at_most, too_few_files
+    from mailgw.net.server_tls import is_exposed
+
+    if options.user is not None:
+        _become(options.user)
+    try:
+        config = load(file)
+    except ExceptionGroup as group:
+        faults = config_faults(group)
+        if not faults:
+            raise
+        for fault in faults:
+            print(fault, file=sys.stderr)
+        return 1
+    parts = (
+        (len(config.listeners), "listener"),
+        (len(config.routes), "route"),
+        (len(config.backends), "backend"),
+        (len(config.tls.certificates), "certificate"),
+    )
+    say(f"{file}: good: " + ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in parts))
+    for doubt in doubts(config):
+        where = f"{file}:{doubt.line}" if doubt.line else file
+        print(f"{where}: warning: {doubt.key}: {doubt.why}", file=sys.stderr)
+    for key in sorted({files.private_key for files in config.tls.certificates.values()}):
+        if is_exposed(key):
+            print(f"{file}: warning: the TLS key {key} is open to every user here: chmod o= it", file=sys.stderr)
+    for warning in passwd_warnings(config.passwd_file) if config.passwd_file is not None else ():
+        print(f"{file}: warning: {warning}", file=sys.stderr)
+    if why := too_few_files(config.limits.sessions, open_files_at_most()):
+        print(f"{file}: warning: {why}", file=sys.stderr)
+    if os.geteuid() == 0:
+        say(
+            "checked as root, who may read everything; where the gateway gives up root's rights (twistd --uid), "
+            "check as that user too: mailgw check --user NAME"
+        )
+    return 0
+
+
+def _become(name: str) -> None:
+    import pwd
+
+    from mailgw.config.files import python_fault
+
+    try:
+        user = pwd.getpwnam(name)
+        if why := python_fault((user.pw_uid, user.pw_gid)):
+            print(f"mailgw: warning: {why}", file=sys.stderr)
+        os.initgroups(name, user.pw_gid)
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+    except KeyError:
+        raise Fault(f"there is no user {name}") from None
+    except OSError as fault:
+        raise Fault(f"cannot become {name}: {fault.strerror}") from None

@@ -1,0 +1,58 @@
+"""What commands say, and what they are told: lines for people, words of the command line, faults.
+
+It is cheap to import: commands should answer as quickly as one types.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Fault(Exception):
+    """What went wrong, in words for the operator."""
+
+
+def say(text: str) -> None:
+    """Print a line; Fault where standard output takes none, BrokenPipeError where its reader has gone."""
+    with _output_faults():
+        try:
+            print(text)
+        except UnicodeEncodeError:  # a locale that knows fewer letters than addresses have
+            print(text.encode("ascii", "backslashreplace").decode())
+
+
+def flush() -> None:
+    if sys.stdout is not None:  # None: closed by who called us
+        with _output_faults():
+            sys.stdout.flush()
+
+
+@contextmanager
+def _output_faults() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as fault:
+        discard_output()
+        raise Fault(f"standard output: {fault.strerror}") from None
+
+
+def discard_output() -> None:
+    """What is still in the buffer goes nowhere; else Python would try it again at the exit, with a traceback."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def harmless(text: str) -> str:
+    """Text that strangers wrote, without what a terminal would obey; tabs stay, as folded headers have them."""
+    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def text(word: str) -> str:
+    """A word that is no file's name, read as UTF-8 also where the locale knows ASCII alone (LC_ALL=C)."""
+    try:
+        return word.encode("utf-8", "surrogateescape").decode()
+    except UnicodeError:
+        raise argparse.ArgumentTypeError(f"expected UTF-8, not {word!r}") from None
