@@ -200,7 +200,7 @@ class MailGateway(MultiService):
         self.spool = SqliteSpool.open(config.spool, reactor, self._wall_clock)
         self._closers.append(self.spool.close)
         self._known = accounts = self._accounts()
-        resolver = StubResolver(config.dns.servers, reactor)
+        resolver = StubResolver(config.dns.servers, config.dns.validating, reactor)
         names = UniqueNames(config.hostname, os.getpid(), os.urandom(4).hex(), self._wall_clock)
         self._maildirs = Maildirs(Disk(), names)
         self._maildir_threads = self._threads(MAILDIR_THREADS, "mailgw maildirs")

@@ -51,6 +51,12 @@ class FakeResolver:
     async def tlsa(self, host: str, port: int) -> Records[TlsaRecord]:
         return self._answer("TLSA", f"_{port}._tcp.{host}", self.tlsa_records)
 
+    async def alias(self, host: str) -> Records[str]:
+        name = host.lower().rstrip(".")
+        self._ask("CNAME", name)
+        items = (self.aliases[name],) if name in self.aliases else ()
+        return Records(items, self._is_there(name), self._is_secure(name), name)
+
     async def names(self, address: str) -> Sequence[str]:
         self._ask("PTR", address)
         return self.name_records.get(address, ())
@@ -64,11 +70,14 @@ class FakeResolver:
         secure = True
         for _ in range(CHAIN):
             self._ask(kind, name)
-            secure = secure and _covers(self.secure, name) and not _covers(self.insecure, name)
+            secure = secure and self._is_secure(name)
             if name in table or name not in self.aliases:
                 return Records(tuple(table.get(name, ())), self._is_there(name), secure, name)
             name = self.aliases[name]
         raise TemporaryFault(f"DNS does not say the {kind} of {asked}: too many CNAMEs")
+
+    def _is_secure(self, name: str) -> bool:
+        return _covers(self.secure, name) and not _covers(self.insecure, name)
 
     def _is_there(self, name: str) -> bool:
         tables: Iterable[Iterable[str]] = (

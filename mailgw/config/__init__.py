@@ -22,6 +22,5 @@ configuration names, binds nothing, and starts nothing.  Called by ``service``, 
 
 Known faults: a reload is a restart; only certificates and accounts are read again while
 the gateway runs.  The keys ``[api]`` and more than one worker are
-refused until they do something; ``trusted_clients`` and ``dns.validating`` are taken, though nothing asks for
-them yet.
+refused until they do something; ``trusted_clients`` is taken, though nothing asks for it yet.
 """

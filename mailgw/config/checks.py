@@ -384,6 +384,6 @@ def _backend(
 def _dns(document: Document) -> DnsSettings:
     table = document.dns
     validating = table.validating
-    if validating is None:
-        validating = bool(table.servers) and all(values.is_loopback(server) for server in table.servers)
+    if validating is None and table.servers:
+        validating = all(values.is_loopback(server) for server in table.servers)
     return DnsSettings(table.servers, validating)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from mailgw.config.lines import Path, locate
 from mailgw.config.reader import Faults
 from mailgw.config.settings import Config
+from mailgw.config.values import is_loopback
 from mailgw.disk import Disk
 from mailgw.mail.address import folded
 from mailgw.mail.errors import ConfigError
@@ -21,7 +22,7 @@ EVERYBODY = (
 def doubts(config: Config) -> list[ConfigError]:
     """In the order of the lines."""
     found = Faults(config.file, _lines(config.file))
-    for path, why in (*_open_doors(config), *_unused(config), *_limits(config)):
+    for path, why in (*_open_doors(config), *_unused(config), *_limits(config), *_far_dns(config)):
         found.add(path, why)
     return sorted(found.found, key=lambda one: one.line)
 
@@ -90,3 +91,11 @@ def _limits(config: Config) -> Iterator[tuple[Path, str]]:
         folder = os.path.dirname(folder)
     if limits.reserve_octets > Disk().free_octets(folder):
         yield ("limits", "reserve_octets"), f"is more than the disk of {config.state} has free: no mail will be taken"
+
+
+def _far_dns(config: Config) -> Iterator[tuple[Path, str]]:
+    far = [server for server in config.dns.servers if not is_loopback(server)]
+    if config.dns.validating and far:
+        # RFC 4035 s4.9.3: only over a secure channel
+        why = f"believes {far[0]}, whose answers anybody on the way can change"
+        yield ("dns", "validating"), f"{why}: a validating server on this machine is safer"

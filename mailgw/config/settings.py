@@ -106,11 +106,11 @@ class LimitSettings:
 class DnsSettings:
     """``servers`` as ``"127.0.0.1:53"`` or ``"[::1]:53"``; () means those of the system.
 
-    ``validating``: their AD bit is believed.  Without effect until DANE.
+    ``validating``: their AD bit is believed; None: while all servers of the system are on the loopback.
     """
 
     servers: tuple[str, ...]
-    validating: bool
+    validating: bool | None
 
 
 @attrs.frozen

@@ -131,6 +131,10 @@ class Resolver(Protocol):
     async def tlsa(self, host: str, port: int) -> Records[TlsaRecord]:
         """TLSA of ``_PORT._tcp.HOST`` (RFC 6698 s3), whose own CNAMEs are followed, but not those of ``host``."""
 
+    async def alias(self, host: str) -> Records[str]:
+        """The CNAME of ``host`` alone, where it has one, not followed.  Whether a name may stand for another is secure
+        here, where ``addresses`` only tells whether the whole chain is (RFC 7672 s2.1.3)."""
+
     async def names(self, address: str) -> Sequence[str]:
         """The host names that an IPv4 or IPv6 address claims (PTR), in lower case; names that are none are left out.
         What they are worth ``addresses`` tells."""

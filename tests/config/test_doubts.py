@@ -97,3 +97,15 @@ def test_a_reserve_that_no_disk_has(tmp_path: Path) -> None:
     assert said(tmp_path, more='[limits]\nreserve_octets = "1000000 GiB"\n') == [
         f"14: limits.reserve_octets: is more than the disk of {tmp_path}/state has free: no mail will be taken"
     ]
+
+
+def test_a_validating_server_elsewhere(tmp_path: Path) -> None:
+    for servers, validating, doubted in (
+        ('["192.0.2.53", "127.0.0.1"]', "true", True), ('["127.0.0.1", "::1"]', "true", False),
+        ('["192.0.2.53"]', "false", False), ("[]", "true", False),
+    ):
+        found = said(tmp_path, more=f"[dns]\nservers = {servers}\nvalidating = {validating}\n")
+        assert found == doubted * [
+            "15: dns.validating: believes 192.0.2.53:53, whose answers anybody on the way can change: "
+            "a validating server on this machine is safer"
+        ]

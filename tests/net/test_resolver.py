@@ -1,125 +1,21 @@
-"""The stub resolver against name servers that the test plays, on a reactor in memory."""
+"""The stub resolver against name servers that the test plays: facts, CNAMEs, what is secure, the cache, limits."""
 
-import struct
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionDone, ConnectionRefusedError
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.defer import CancelledError
 from twisted.names import dns
-from twisted.python.failure import Failure
 
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.names import MxRecord, Records, TlsaRecord
-from mailgw.net.resolver import CACHE_ENTRIES, StubResolver
-
-Record = tuple[str, Any, int]
-
-
-class UdpPort:
-    """A socket of one try."""
-
-    def __init__(self, net: "DnsNet", protocol: Any, interface: str) -> None:
-        self.net = net
-        self.protocol = protocol
-        self.interface = interface
-        self.is_open = True
-
-    def connect(self, host: str, port: int) -> None:
-        self.server = f"{host}:{port}"
-
-    def write(self, octets: bytes) -> None:
-        query = dns.Message()
-        query.fromStr(octets)
-        self.net.asked.append((self.server, str(query.queries[0].name), query.queries[0].type))
-        self.net.waiting.append((self, octets, query))
-
-    def stopListening(self) -> None:
-        self.is_open = False
-
-
-class DnsNet(MemoryReactorClock):
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[tuple[str, str, int]] = []
-        self.waiting: list[tuple[UdpPort, bytes, dns.Message]] = []
-        self.ports: list[UdpPort] = []
-
-    def listenUDP(self, port: int, protocol: Any, interface: str = "", maxPacketSize: int = 8192) -> UdpPort:
-        assert port == 0
-        it = UdpPort(self, protocol, interface)
-        self.ports.append(it)
-        protocol.makeConnection(it)
-        return it
-
-    def answer(self, *records: Record, code: int = dns.OK, **more: Any) -> None:
-        """Answer the oldest question."""
-        port, _, query = self.waiting.pop(0)
-        port.protocol.datagramReceived(reply(query, *records, code=code, **more), ("192.0.2.53", 53))
-
-    def silence(self) -> None:
-        self.waiting.pop(0)
-        self.advance(3)
-
-
-def reply(
-    query: dns.Message, *records: Record, code: int = dns.OK, soa: int | None = None, truncated: bool = False,
-    change: Callable[[dns.Message], None] = lambda message: None,
-) -> bytes:
-    message = dns.Message(query.id, answer=1, rCode=code, trunc=truncated)
-    message.queries = query.queries
-    for name, payload, ttl in records:
-        message.answers.append(dns.RRHeader(name, payload.TYPE, dns.IN, ttl, payload))
-    if soa is not None:
-        record = dns.Record_SOA("ns.example", "root.example", 1, 2, 3, 4, soa)
-        message.authority.append(dns.RRHeader("example", dns.SOA, dns.IN, 600, record))
-    change(message)
-    octets: bytes = message.toStr()
-    return octets
-
-
-def mx(name: str, preference: int, host: str, ttl: int = 300) -> Record:
-    return name, dns.Record_MX(preference, host), ttl
-
-
-def cname(name: str, target: str, ttl: int = 300) -> Record:
-    return name, dns.Record_CNAME(target), ttl
-
-
-class Asked:
-    def __init__(self, coroutine: Any) -> None:
-        self.deferred: Deferred[Any] = Deferred.fromCoroutine(coroutine)
-        self._results: list[Any] = []
-        self.deferred.addBoth(self._results.append)
-
-    @property
-    def result(self) -> Any:
-        assert self._results, "no answer yet"
-        if isinstance(self._results[0], Failure):
-            self._results[0].raiseException()
-        return self._results[0]
-
-    @property
-    def items(self) -> list[Any]:
-        found: Records[Any] = self.result
-        return list(found.items)
+from mailgw.net.resolver import QUESTIONS_AT_ONCE, QUESTIONS_WAITING
+from tests.net.dns_net import ONE, TLSA, Asked, DnsNet, Record, cname, mx, resolver, unknown
+from tests.tables import each
 
 
 @pytest.fixture
 def net() -> DnsNet:
     return DnsNet()
-
-
-def resolver(net: DnsNet, *servers: str, hosts: str = "/none", resolv_conf: str = "/none") -> StubResolver:
-    return StubResolver(
-        servers, net, hosts, resolv_conf, lambda net, protocol, interface: net.listenUDP(0, protocol, interface)
-    )
-
-
-ONE = "192.0.2.53:53"
 
 
 def test_mx_records(net: DnsNet) -> None:
@@ -150,12 +46,8 @@ def test_tlsa(net: DnsNet) -> None:
     asked = Asked(resolver(net, ONE).tlsa("MX.example.", 25))
     assert net.asked == [(ONE, "_25._tcp.mx.example", 52)]
 
-    def record(octets: bytes) -> Record:
-        payload = dns.UnknownRecord(octets)
-        payload.TYPE = 52
-        return "_25._tcp.mx.example", payload, 60
-
-    net.answer(record(b"\3\1\1digest"), record(b"\3\1"), record(b"\xff\xfe\xfd"))
+    owner = "_25._tcp.mx.example"
+    net.answer(*(unknown(owner, TLSA, octets) for octets in (b"\3\1\1digest", b"\3\1", b"\xff\xfe\xfd")))
     assert asked.items == [TlsaRecord(3, 1, 1, b"digest"), TlsaRecord(255, 254, 253, b"")]
 
 
@@ -228,13 +120,10 @@ def test_addresses_that_need_no_question(net: DnsNet, tmp_path: Path) -> None:
 def test_half_an_answer_is_enough_but_nothing_is_no_fact(net: DnsNet) -> None:
     for addresses in (["192.0.2.1"], []):
         asked = Asked(resolver(net, ONE).addresses("mx.example"))
-        for _ in range(3):
-            four = next(i for i, (_, _, query) in enumerate(net.waiting) if query.queries[0].type == dns.AAAA)
-            net.waiting.insert(0, net.waiting.pop(four))
-            net.answer(code=dns.ESERVER)
+        net.answer(code=dns.ESERVER)
         net.answer(*[("mx.example", dns.Record_A(address), 60) for address in addresses])
         if addresses:
-            assert asked.items == addresses
+            assert asked.result == Records(("192.0.2.1",), True, False, "mx.example")
         else:
             with pytest.raises(TemporaryFault, match=r"AAAA of mx\.example: .* answers SERVFAIL"):
                 _ = asked.result
@@ -285,141 +174,6 @@ def test_a_chain_without_an_end(net: DnsNet) -> None:
         _ = asked.result
 
 
-# --- servers that are unwell --------------------------------------------------------------------------------------
-
-def test_silence_and_refusals_send_the_question_on(net: DnsNet) -> None:
-    asked = Asked(resolver(net, ONE, "[2001:db8::53]:5353").mx("example.org"))
-    net.silence()
-    assert net.ports[1].interface == "::"
-    net.answer(code=dns.EREFUSED)
-    net.waiting.pop(0)
-    net.ports[2].protocol.connectionRefused()
-    net.answer(mx("example.org", 1, "mx.example"))
-    assert asked.items == [MxRecord(1, "mx.example")]
-    assert [server for server, _, _ in net.asked] == [ONE, "2001:db8::53:5353"] * 2
-    assert not any(port.is_open for port in net.ports)
-
-
-def test_when_all_fail_it_is_temporary(net: DnsNet) -> None:
-    asked = Asked(resolver(net, ONE).mx("example.org"))
-    for _ in range(3):
-        net.silence()
-    with pytest.raises(TemporaryFault, match=r"the MX of example\.org: 192\.0\.2\.53:53: no answer") as fault:
-        _ = asked.result
-    assert str(fault.value.reply) == "451 4.4.3 Temporary trouble with DNS"
-    again = Asked(resolver(net, ONE).mx("example.org"))  # a failure is not remembered
-    net.answer()
-    assert again.items == []
-
-
-def test_answers_to_other_questions_are_not_taken(net: DnsNet) -> None:
-    asked = Asked(resolver(net, ONE).mx("example.org"))
-    port, _, query = net.waiting[0]
-
-    def spoil(how: Callable[[dns.Message], None]) -> None:
-        octets = reply(query, mx("example.org", 1, "evil.example"), change=how)
-        port.protocol.datagramReceived(octets, ("192.0.2.53", 53))
-
-    def other_id(message: dns.Message) -> None:
-        message.id ^= 1
-
-    def other_name(message: dns.Message) -> None:
-        message.queries = [dns.Query("example.com", dns.MX)]
-
-    def other_type(message: dns.Message) -> None:
-        message.queries = [dns.Query("example.org", dns.A)]
-
-    def no_question(message: dns.Message) -> None:
-        message.queries = []
-
-    def no_answer(message: dns.Message) -> None:
-        message.answer = 0
-
-    for how in (other_id, other_name, other_type, no_question, no_answer):
-        spoil(how)
-    for garbage in (b"", b"x", bytes(12), reply(query)[:-3] + b"\xc0\xff\xff"):
-        port.protocol.datagramReceived(garbage, ("192.0.2.53", 53))
-    net.answer(mx("example.org", 1, "mx.example"))
-    port.protocol.datagramReceived(b"late", ("192.0.2.53", 53))
-    port.protocol.connectionRefused()
-    assert asked.items == [MxRecord(1, "mx.example")]
-
-
-def test_a_server_without_edns_is_asked_without(net: DnsNet) -> None:
-    asked = Asked(resolver(net, ONE).mx("example.org"))
-    net.answer(code=dns.EFORMAT)
-    assert net.waiting[0][1].endswith(b"\0\0\x0f\0\1")
-    net.answer(mx("example.org", 1, "mx.example"))
-    assert asked.items == [MxRecord(1, "mx.example")]
-
-
-# --- over TCP -----------------------------------------------------------------------------------------------------
-
-def truncated(net: DnsNet, server: str = ONE) -> tuple[Asked, Any]:
-    asked = Asked(resolver(net, server).mx("example.org"))
-    net.answer(truncated=True)
-    return asked, net.tcpClients[-1]
-
-
-def accepted(client: Any) -> tuple[Any, StringTransport, dns.Message]:
-    protocol = client[2].buildProtocol(None)
-    transport = StringTransport()
-    protocol.makeConnection(transport)
-    octets = transport.value()
-    assert struct.unpack("!H", octets[:2])[0] == len(octets) - 2
-    query = dns.Message()
-    query.fromStr(octets[2:])
-    return protocol, transport, query
-
-
-def test_a_truncated_answer_is_asked_for_over_tcp(net: DnsNet) -> None:
-    for server in (ONE, "[2001:db8::53]:53"):
-        asked, client = truncated(net, server)
-        protocol, transport, query = accepted(client)
-        octets = reply(query, mx("example.org", 1, "mx.example"))
-        octets = struct.pack("!H", len(octets)) + octets
-        for i in range(len(octets)):
-            protocol.dataReceived(octets[i:i + 1])
-        protocol.dataReceived(b"more")
-        assert asked.items == [MxRecord(1, "mx.example")]
-        assert transport.disconnecting
-        protocol.connectionLost(Failure(ConnectionDone()))
-
-
-@pytest.mark.parametrize(
-    ("trouble", "why"),
-    [
-        ("refused", "Connection refused"),
-        ("closed", "it closed the TCP connection"),
-        ("garbage", "its answer over TCP is none"),
-        ("other", "its answer over TCP is none"),
-        ("silence", "no answer over TCP"),
-    ],
-)
-def test_tcp_fails(net: DnsNet, trouble: str, why: str) -> None:
-    asked, client = truncated(net)
-    for _ in range(3):
-        client = net.tcpClients[-1]
-        if trouble == "refused":
-            client[2].clientConnectionFailed(None, Failure(ConnectionRefusedError(osError=111)))
-        else:
-            protocol, _, query = accepted(client)
-            if trouble == "closed":
-                protocol.connectionLost(Failure(ConnectionDone()))
-            elif trouble == "garbage":
-                protocol.dataReceived(b"\0\1x")
-            elif trouble == "other":
-                query.id ^= 1
-                octets = reply(query)
-                protocol.dataReceived(struct.pack("!H", len(octets)) + octets)
-            else:
-                net.advance(5)
-        if net.waiting:
-            net.answer(truncated=True)
-    with pytest.raises(TemporaryFault, match=why):
-        _ = asked.result
-
-
 # --- the cache ------------------------------------------------------------------------------------------------------
 
 def test_answers_live_as_long_as_they_say(net: DnsNet) -> None:
@@ -446,16 +200,20 @@ def test_nothing_lives_as_the_soa_says(net: DnsNet) -> None:
             assert len([one for one in net.asked if one[1] == name]) == asks
 
 
-def test_the_cache_is_bounded(net: DnsNet) -> None:
+def test_trouble_is_remembered_for_a_moment(net: DnsNet) -> None:
     it = resolver(net, ONE)
-    Asked(it.mx("first.example"))
-    net.answer(mx("first.example", 5, "mx.example"))
-    kept = next(iter(it._cache.values()))
-    it._cache.update({(f"{i}.example", dns.MX): kept for i in range(CACHE_ENTRIES)})
-    Asked(it.mx("last.example"))
-    net.answer(mx("last.example", 5, "mx.example"))
-    assert len(it._cache) == CACHE_ENTRIES
-    assert ("first.example", dns.MX) not in it._cache
+    asked = Asked(it.mx("example.org"))
+    net.answer(code=dns.ESERVER)
+    for seconds in (0, 4.9):
+        net.advance(seconds)
+        asked = Asked(it.mx("example.org"))
+        with pytest.raises(TemporaryFault, match=r"the MX of example\.org: 192\.0\.2\.53:53 answers SERVFAIL"):
+            _ = asked.result
+    net.advance(0.1)
+    asked = Asked(it.mx("example.org"))
+    net.answer()
+    assert asked.items == []
+    assert len(net.asked) == 2
 
 
 def test_equal_questions_are_one_and_one_that_gives_up_leaves_the_others(net: DnsNet) -> None:
@@ -478,16 +236,140 @@ def test_who_asks_for_addresses_may_give_up(net: DnsNet) -> None:
     net.answer()
 
 
-# --- whom it asks ---------------------------------------------------------------------------------------------------
+# --- limits -----------------------------------------------------------------------------------------------------------
 
-def test_the_systems_servers(net: DnsNet, tmp_path: Path) -> None:
+def test_a_question_has_a_time_limit_over_all(net: DnsNet) -> None:
+    it = resolver(net, *(f"192.0.2.{i}:53" for i in range(8)))
+    asked = Asked(it.mx("example.org"))
+    for _ in range(6):
+        net.silence()
+    net.advance(1.9)
+    assert len(net.asked) == 7
+    with pytest.raises(AssertionError, match="no answer yet"):
+        _ = asked.result
+    net.advance(0.1)
+    with pytest.raises(TemporaryFault, match=r"the MX of example\.org: no answer within 20 s"):
+        _ = asked.result
+    assert not any(port.is_open for port in net.ports)
+    assert not net.getDelayedCalls()
+
+
+def test_few_questions_are_under_way(net: DnsNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (QUESTIONS_AT_ONCE, QUESTIONS_WAITING) == (256, 10_000)
+    monkeypatch.setattr("mailgw.net.resolver.QUESTIONS_AT_ONCE", 2)
+    monkeypatch.setattr("mailgw.net.resolver.QUESTIONS_WAITING", 3)
+    it = resolver(net, ONE)
+    asked = [Asked(it.mx(f"{i}.example")) for i in range(6)]
+    assert len(net.waiting) == 2
+    with pytest.raises(TemporaryFault, match=r"the MX of 5\.example: too many questions are under way"):
+        _ = asked.pop().result
+    for _ in asked:
+        net.answer(code=dns.ENAME)
+    assert not any(one.result.exists for one in asked)
+    late = [Asked(it.mx(f"{i}.late.example")) for i in range(3)]
+    net.advance(20)  # the first two to be asked; the third never had its turn
+    for one in late:
+        with pytest.raises(TemporaryFault, match="no answer"):
+            _ = one.result
+    again = Asked(it.mx("5.example"))
+    net.waiting.clear()
+    assert len(net.asked) > 5
+    again.deferred.cancel()
+    with pytest.raises(CancelledError):
+        _ = again.result
+    net.advance(20)
+
+
+# --- what is secure -----------------------------------------------------------------------------------------------
+
+LOOP, SIX = "127.0.0.1:53", "[::1]:53"
+
+
+@each(
+    ("servers", "validating", "is_believed"),
+    [
+        ([ONE], False, False), ([ONE], True, True), ([ONE], None, False), ([LOOP], None, True),
+        ([LOOP, SIX], None, True), ([LOOP, ONE], None, False), ([LOOP], False, False),
+        ([], None, True), ([], True, True), ([], False, False),
+    ],
+)
+def test_who_is_believed(servers: list[str], validating: bool | None, is_believed: bool) -> None:
+    for authentic in (True, False):
+        net = DnsNet()
+        asked = Asked(resolver(net, *servers, validating=validating).mx("example.org"))
+        # RFC 6840 s5.7: only who wants to know asks
+        assert net.waiting[0][1][2:4] == (b"\1\x20" if is_believed else b"\1\0")
+        net.answer(mx("example.org", 1, "mx.example"), authentic=authentic)
+        assert asked.result.secure is (authentic and is_believed)
+
+
+def test_the_systems_servers_are_believed_while_they_are_on_the_loopback(net: DnsNet, tmp_path: Path) -> None:
     conf = tmp_path / "resolv.conf"
-    conf.write_text("search x\nnameserver 192.0.2.1 # first\nnameserver nonsense\nnameserver\nnameserver 2001:db8::2\n")
-    it = resolver(net, resolv_conf=str(conf))
-    Asked(it.mx("a.example"))
-    net.silence()
-    assert [server for server, _, _ in net.asked] == ["192.0.2.1:53", "2001:db8::2:53"]
-    conf.unlink()
-    net.advance(30)
-    Asked(it.mx("b.example"))
-    assert net.asked[-1] == ("127.0.0.1:53", "b.example", dns.MX)
+    it = resolver(net, validating=None, resolv_conf=str(conf))
+    for server, secure in (("127.0.0.53", True), ("192.0.2.53", False), ("::1", True)):
+        conf.write_text(f"nameserver {server}\n# {'x' * len(net.asked)}\n")
+        net.advance(30)
+        asked = Asked(it.mx(f"{server}.example"))
+        net.answer(authentic=True, soa=60)
+        assert asked.result == Records((), True, secure, f"{server}.example")
+
+
+def test_that_there_is_nothing_can_be_secure(net: DnsNet) -> None:
+    it = resolver(net, ONE, validating=True)
+    for code in (dns.OK, dns.ENAME):
+        for authentic in (True, False):
+            asked = Asked(it.tlsa(f"{code}{authentic}.example", 25))
+            net.answer(code=code, authentic=authentic)
+            name = f"_25._tcp.{code}{authentic}.example".lower()
+            assert asked.result == Records((), code == dns.OK, authentic, name)
+
+
+@each(("links", "secure"), [((True, True), True), ((True, False), False), ((False, True), False)])
+def test_a_chain_is_secure_where_every_link_is(links: tuple[bool, bool], secure: bool) -> None:
+    net = DnsNet()
+    it = resolver(net, ONE, validating=True)
+    asked = Asked(it.mx("www.example"))
+    net.answer(cname("www.example", "a.example"), authentic=links[0])
+    net.answer(mx("a.example", 5, "mx.example"), authentic=links[1])
+    assert asked.result == Records((MxRecord(5, "mx.example"),), True, secure, "a.example")
+    assert Asked(it.mx("www.example")).result == asked.result, "and so it is remembered"
+
+
+@each(("six", "four", "secure"), [(True, True, True), (True, False, False), (False, True, False), (None, True, True)])
+def test_addresses_are_secure_where_all_that_was_learned_is(six: bool | None, four: bool, secure: bool) -> None:
+    net = DnsNet()
+    asked = Asked(resolver(net, ONE, validating=True).addresses("mx.example"))
+    net.answer(code=dns.ESERVER if six is None else dns.OK, authentic=bool(six))
+    net.answer(cname("mx.example", "A.example"), ("a.example", dns.Record_A("192.0.2.1"), 60), authentic=four)
+    assert asked.result == Records(("192.0.2.1",), True, secure, "a.example")
+
+
+def test_what_the_hosts_file_says_is_not_secure(net: DnsNet) -> None:
+    it = resolver(net, ONE, validating=True)
+    assert not Asked(it.addresses("localhost")).result.secure
+    assert Asked(it.addresses("192.0.2.1")).result == Records(("192.0.2.1",), True, False, "192.0.2.1")
+
+
+def test_an_alias_is_not_followed(net: DnsNet) -> None:
+    it = resolver(net, ONE, validating=True)
+    asked = Asked(it.alias("WWW.example"))
+    assert net.asked == [(ONE, "www.example", dns.CNAME)]
+    net.answer(cname("www.example", "A.example"), authentic=True)
+    assert asked.result == Records(("a.example",), True, True, "www.example")
+    asked = Asked(it.alias("none.example"))
+    net.answer()
+    assert asked.result == Records((), True, False, "none.example")
+
+
+def test_what_is_bogus_is_no_fact(net: DnsNet) -> None:
+    asked = Asked(resolver(net, ONE, validating=True).tlsa("mx.example", 25))
+
+    def say_why(message: dns.Message) -> None:
+        option = b"\0\x0f\0\x0d\0\x06all\r\n wrong\0"
+        payload = unknown("", dns.OPT, option)[1]
+        message.additional.append(dns.RRHeader(b"", dns.OPT, 1232, 0, payload))
+
+    net.answer(code=dns.ESERVER, change=say_why)
+    why = r"the TLSA of _25\._tcp\.mx\.example: .* answers SERVFAIL \(DNSSEC bogus: all\?\? wrong\)"
+    with pytest.raises(TemporaryFault, match=why):
+        _ = asked.result
