@@ -25,8 +25,8 @@ class Notices:
     """Makes notices.  ``lane_for`` gives the lane of a recipient of ours, None where no route serves it;
     ``postmaster`` None means that nobody gets copies."""
 
-    def __init__(self, hostname: str, lane_for: Callable[[Mailbox], str | None], postmaster: Mailbox | None) -> None:
-        self._hostname = hostname
+    def __init__(self, desk: dsn.Desk, lane_for: Callable[[Mailbox], str | None], postmaster: Mailbox | None) -> None:
+        self._desk = desk
         self._lane_for = lane_for
         self._postmaster = postmaster
 
@@ -76,7 +76,7 @@ class Notices:
             message.queue_id, message.arrived, message.parameters, message.body_type, octets,
             len(octets) == message.content.size_octets,
         )
-        written = dsn.notice(kind, self._hostname, notice_id, to, original, now, reports)
+        written = dsn.notice(kind, self._desk, notice_id, to, original, now, reports)
         return Notice(notice_id, _arrival(written, to, message.parameters), written, (Destination(to, lane),))
 
 

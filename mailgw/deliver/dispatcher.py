@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 
 from mailgw.deliver.attempt import attempt, with_parameters
 from mailgw.deliver.bounce import Notices
+from mailgw.deliver.desk import plain_desk
 from mailgw.deliver.results import Results
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail import event as fact
@@ -38,6 +39,7 @@ from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
 from mailgw.mail.parameters import ByMode
 from mailgw.mail.ports import Journal, Spool, WallClock
 from mailgw.net.tasks import TaskGroup
+from mailgw.queue.dsn import Desk
 from mailgw.queue.lanes import MAX_WAITING, Lane, is_trouble
 from mailgw.queue.schedule import RetrySettings, longest_wait
 
@@ -81,12 +83,14 @@ def backend_of(key: str) -> str:
 @attrs.frozen
 class DispatcherSettings:
     """``postmaster`` gets a copy of what can be neither delivered nor returned, None for nobody.
-    ``attempt_seconds`` is how long one ``deliver`` may take; the spool's leases last at least twice as long."""
+    ``attempt_seconds`` is how long one ``deliver`` may take; the spool's leases last at least twice as long.  ``desk``
+    is where notices are written, None for the built-in words."""
 
     hostname: str
     retry: RetrySettings
     attempt_seconds: float
     postmaster: Mailbox | None
+    desk: Desk | None = None
 
 
 class Dispatcher:
@@ -107,7 +111,7 @@ class Dispatcher:
         self._spool = spool
         self._backends = backends
         self._lane_for = lane_for
-        notices = Notices(settings.hostname, lane_for, settings.postmaster)
+        notices = Notices(settings.desk or plain_desk(settings.hostname), lane_for, settings.postmaster)
         self._results = Results(settings.retry, notices, journal, chance)
         self._note = journal.note
         self._clock = clock

@@ -1,7 +1,8 @@
 """What we tell people about their mail: bounces, delay warnings, delivery reports, copies for the postmaster.
 
 RFC 3464 and 6522 (multipart/report), RFC 3461 s6 (what a report says), RFC 6533 (addresses beyond ASCII), RFC 3834 s5
-(Auto-Submitted), RFC 2045.  The fields for programs are in ``queue.dsn_fields``.
+(Auto-Submitted), RFC 2045.  The fields for programs are in ``queue.dsn_fields``, the words for people in
+``queue.report_words`` with ``queue.causes``.
 
 Rules:
     A notice has lines of at most 998 octets and is ASCII, so that every next hop takes it, with two exceptions: its
@@ -13,21 +14,26 @@ Rules:
 
 import binascii
 import re
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import attrs
 
 from mailgw.mail.address import Mailbox
+from mailgw.mail.encoded_words import decoded, encoded
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.header import date_text
 from mailgw.mail.parameters import MailParameters, Ret
-from mailgw.queue.dsn_fields import HOP, Report, delivery_status, printable, words_of, wrapped
+from mailgw.queue.causes import cause_of_delay, cause_of_failure
+from mailgw.queue.dsn_fields import HOP, Report, delivery_status, printable, words_of
+from mailgw.queue.report_words import Words
+from mailgw.queue.schedule import is_overdue
 from mailgw.wire.reencode import Unfit, reencoded
 
 # RFC 5322 s2.1.1: 998 octets without the CRLF is the limit, 78 is good style.
 MAX_LINE_OCTETS = 998
-_WIDTH = 76
+_BASE64_WIDTH = 76  # RFC 2045 s6.8
+# What of a subject stands in the text for people.
+MAX_SUBJECT = 100
 # A failed message's header is quoted up to here: DKIM, ARC and fifty hops fit.
 MAX_HEADER_OCTETS = 32 * 1024
 # A message is returned whole up to here, and its header alone beyond (RFC 3461 s4.3 leaves it to us).
@@ -37,6 +43,18 @@ _BARE_LINE_END = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 # RFC 5322 s2.2: fields with their folded lines, from the first one on; what follows is no header.  Possessive,
 # so that whatever stands there is read once.
 _FIELDS = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\r]*+\r\n(?:[ \t][^\r]*+\r\n)*+)*+")
+_SUBJECT = re.compile(rb"(?:\A|(?<=\n))subject[ \t]*:([^\r]*(?:\r\n[ \t][^\r]*)*)", re.IGNORECASE)
+# RFC 5322 s3.6.4: msg-id, in one line and without comments, as everybody writes it
+_MESSAGE_ID = re.compile(
+    rb"(?:\A|(?<=\n))message-id[ \t]*:[ \t]*(?:\r\n[ \t]+)?(<[!-;=?-~]{1,250}>)[ \t]*\r\n", re.IGNORECASE
+)
+# The beginning of what ``mail.header.received_field`` writes
+_OUR_RECEIVED = re.compile(
+    rb"Received: from ([A-Za-z0-9.\-_:\[\]?]{1,255}) \((?:[A-Za-z0-9.\-_]+ )?(\[[0-9A-Za-z.:]+\]|local|unknown)\)\r\n"
+    rb"(?:\t\(using [^\r]*\r\n)?\tby ([!-~]+) with ([0-9A-Z]+) id "
+)
+# RFC 5322 s3.2.5: phrase = 1*word; word = atom
+_PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?: [A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*\Z")
 # What a part of plain 7-bit lines does not hold
 _ODD_OCTET = re.compile(rb"[^\t\r\n -~]")
 # What cannot stand in a message that is sent as 8-bit: NUL, bare line ends, long lines (RFC 6152 s3).
@@ -60,72 +78,32 @@ class Original:
 
 @attrs.frozen
 class Kind:
-    """What tells one kind of notice from another.  ``opening`` and ``closing`` may use hostname, queue_id,
-    arrived, until; ``attached`` stands where there is a header to quote.
+    """What tells one kind of notice from another.
 
-    ``action`` is RFC 3464 s2.3.3's word, "" where each report has its own.
+    ``section`` is where ``Words`` has its text; ``action`` is RFC 3464 s2.3.3's word, "" where each report has its own.
     """
 
-    subject: str
+    section: str
     action: str
     status_class: str
     auto_submitted: str  # RFC 3834 s5
-    opening: str
-    closing: str
-    attached: str
 
 
-BOUNCE = Kind(
-    "Your message could not be delivered",
-    "failed",
-    "5",
-    "auto-replied",
-    "This is the mail system at {hostname}.\n\n"
-    "Your message of {arrived} could not be delivered to the recipients below. They will not get it, and no "
-    "further attempt is made.",
-    "What you can do: look for a typing error in the address; read the words above, which often say what is "
-    "wrong; reach the recipient in another way. If you ask for help, give postmaster@{hostname} this queue id: "
-    "{queue_id}",
-    "The header of your message is attached.",
-)
-DELAY = Kind(
-    "Your message is delayed",
-    "delayed",
-    "4",
-    "auto-replied",
-    "This is the mail system at {hostname}.\n\n"
-    "Your message of {arrived} has not yet been delivered to the recipients below. We go on trying{until}. "
-    "YOU NEED NOT SEND IT AGAIN: if it cannot be delivered at all, you will be told.",
-    "If you ask for help, give postmaster@{hostname} this queue id: {queue_id}",
-    "The header of your message is attached.",
-)
-SUCCESS = Kind(
-    "What became of your message",
-    "",
-    "2",
-    "auto-replied",
-    "This is the mail system at {hostname}.\n\n"
-    "You asked to be told what becomes of your message of {arrived}.",
-    "This does not say that anybody has read it. If you ask for help, give postmaster@{hostname} this queue id: "
-    "{queue_id}",
-    "The header of your message is attached.",
-)
-UNDELIVERABLE = Kind(
-    "Undeliverable mail is held in the queue",
-    "failed",
-    "5",
-    # RFC 3834 s5.1: no reply to a message of the reader's own
-    "auto-generated",
-    "This is the mail system at {hostname}.\n\n"
-    "The message {queue_id} of {arrived} could be neither delivered to the recipients below nor returned: it has "
-    "no sender (it is a bounce or another automatic notice), or no route leads to its sender. It is held in the "
-    "queue until you decide.",
-    "What you can do:\n\n"
-    "mailgw queue show {queue_id}\n"
-    "mailgw queue retry {queue_id}\n"
-    "mailgw queue remove {queue_id}",
-    "The header of the message is attached.",
-)
+BOUNCE = Kind("failure", "failed", "5", "auto-replied")
+DELAY = Kind("delay", "delayed", "4", "auto-replied")
+SUCCESS = Kind("success", "", "2", "auto-replied")
+# RFC 3834 s5.1: no reply to a message of the reader's own
+UNDELIVERABLE = Kind("held", "failed", "5", "auto-generated")
+
+
+@attrs.frozen
+class Desk:
+    """Where notices are written: by whom, under which address (in ASCII; RFC 3464 s2: somebody should read there), and
+    in which words."""
+
+    hostname: str
+    address: Mailbox
+    words: Words
 
 
 def wants_all(kind: Kind, parameters: MailParameters) -> bool:
@@ -137,27 +115,26 @@ def wants_all(kind: Kind, parameters: MailParameters) -> bool:
 
 
 def notice(
-    kind: Kind,
-    hostname: str,
-    notice_id: str,
-    to: Mailbox,
-    original: Original,
-    now: float,
-    reports: Sequence[Report],
+    kind: Kind, desk: Desk, notice_id: str, to: Mailbox, original: Original, now: float, reports: Sequence[Report]
 ) -> bytes:
     """The message that tells ``to`` what became of ``reports``' recipients; CRLF line ends.
 
     Of the original, the header fields are quoted up to 32 KiB, or all of it up to 256 KiB, where its sender asked for
     that and it can stand in a message of text.
     """
+    hostname = desk.hostname
     returned = _returned_message(kind, original)
-    attached = "Your message is attached."
+    attached = "message attached"
+    fields = _fields_of(original.octets)
     if returned is None:
-        returned = _quoted_header(original)
-        attached = kind.attached if returned else ""
-    words, words_fields = _text(_human_part(kind, hostname, original, reports, attached))
+        returned = _quoted_header(original, fields)
+        attached = "header attached" if returned else ""
+    facts = _facts(desk, original, fields, reports, attached)
+    words, words_fields = _text(_human_part(kind, desk, original, facts, now, reports))
+    subject, name = desk.words.heads(kind.section, facts)
     status, status_type = delivery_status(
-        kind.action, kind.status_class, hostname, original.queue_id, original.arrived, original.parameters, reports
+        kind.action, kind.status_class, hostname, _received_from(fields, hostname), original.queue_id,
+        original.arrived, original.parameters, reports,
     )
     content = returned[1] if returned else b""
     # RFC 2046 s5.1.1: the boundary must not stand in a part.  "=_" is in no quoted-printable line.
@@ -167,11 +144,12 @@ def notice(
     opening = f"--{boundary}\r\n".encode()
     is_8bit = not content.isascii()
     top = "\r\n".join([
-        f"From: Mail Delivery System <MAILER-DAEMON@{hostname}>",
+        f"From: {_display_name(name)} <{desk.address}>",
         f"To: <{printable(str(to))}>",
-        f"Subject: {kind.subject}",
+        f"Subject: {encoded(subject)}",
         f"Date: {date_text(int(now))}",
         f"Message-ID: <{notice_id}@{hostname}>",
+        *(_threading(fields) if kind is not UNDELIVERABLE else []),
         f"Auto-Submitted: {kind.auto_submitted}",
         "MIME-Version: 1.0",
         "Content-Type: multipart/report; report-type=delivery-status;",
@@ -190,7 +168,7 @@ def notice(
         b"\r\n",
         opening,
         f"Content-Description: Delivery report\r\nContent-Type: {status_type}\r\n".encode(),
-        *_encoded(status),
+        *_as_part(status),
         b"\r\n",
     ]
     if returned:
@@ -201,46 +179,94 @@ def notice(
 
 # --- for people -----------------------------------------------------------------------------------
 
-def _human_part(kind: Kind, hostname: str, original: Original, reports: Sequence[Report], attached: str) -> str:
+def _facts(
+    desk: Desk, original: Original, fields: bytes, reports: Sequence[Report], attached: str
+) -> dict[str, str]:
+    """What the template may say of the message."""
     untils = [r.will_retry_until for r in reports if r.will_retry_until is not None]
-    facts = {
-        "hostname": hostname,
+    words = desk.words
+    return {
+        "hostname": desk.hostname,
         "queue_id": original.queue_id,
-        "arrived": date_text(int(original.arrived)),
-        "until": f" until {date_text(int(max(untils)))}" if untils else "",
+        "subject": _subject_of(fields) or words.fixed("no subject"),
+        "arrived": _moment(original.arrived),
+        "until": _moment(max(untils)) if untils else "?",
+        "attached": words.fixed(attached) if attached else "",
     }
-    lines = [*_paragraphs(kind.opening.format_map(facts)), ""]
+
+
+def _human_part(
+    kind: Kind, desk: Desk, original: Original, facts: dict[str, str], now: float, reports: Sequence[Report]
+) -> str:
+    age = max(0.0, now - original.arrived)
+    told = []
     for report in reports:
-        lines += wrapped(f"<{printable(str(report.recipient))}>", "    ")
-        lines += wrapped(_tried(kind, report), " " * 8)
-        lines += wrapped(words_of(report.reply), " " * 8)
-        lines.append("")
-    lines += _paragraphs(kind.closing.format_map(facts))
-    if attached:
-        lines += ["", attached]
-    return "\r\n".join([*lines, ""])
+        # A Maildir's path is nobody's business, a host's name helps the postmaster who is asked.
+        told.append((_sentence(kind, original, now, report), {
+            **facts,
+            "recipient": printable(str(report.recipient)),
+            "domain": printable(report.recipient.domain),
+            "age": _duration(age),
+            "days": str(round(age / 86400)),
+            "attempts": str(report.attempts),
+            "server": report.hop if HOP.match(report.hop) else desk.hostname,
+            "answer": words_of(report.reply),
+            "status": printable(report.reply.status),
+        }))
+    return "\r\n".join([*desk.words.letter(kind.section, facts, told), ""])
 
 
-def _tried(kind: Kind, report: Report) -> str:
-    """What was done for a recipient, before the words that came of it."""
-    # A Maildir's path is nobody's business, a host's name helps the postmaster who is asked.
-    hop = report.hop if HOP.match(report.hop) else ""
-    if kind is SUCCESS and report.is_relayed:
-        return f"was handed on to the next server{f', {hop}' if hop else ''}; it may be that you hear no more of it:"
+def _sentence(kind: Kind, original: Original, now: float, report: Report) -> str:
+    """The section whose sentence tells what became of a recipient."""
     if kind is SUCCESS:
-        return "was delivered:"
-    attempts = f"{report.attempts} attempts" if report.attempts != 1 else "1 attempt"
-    if report.attempts:
-        return f"{attempts}{f', the last at {hop}' if hop else ''}:"
-    return "Not attempted yet, since other mail met this there:" if kind is DELAY else "Not attempted:"
+        return report.action
+    if kind is DELAY:
+        return f"waits {cause_of_delay(report.reply).value}"
+    return f"because {cause_of_failure(report.reply, is_overdue(original.parameters.deliver_by, now)).value}"
 
 
-def _paragraphs(text: str) -> Iterator[str]:
-    for line in text.split("\n"):
-        if line.startswith("mailgw "):
-            yield f"    {line}"
-        else:
-            yield from textwrap.wrap(line, _WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
+def _moment(when: float) -> str:
+    """To the minute, as people read it: ``Tue, 24 Nov 2026 08:46 UTC``."""
+    return f"{date_text(int(when)).rpartition(':')[0]} UTC"
+
+
+def _duration(seconds: float) -> str:
+    """In the largest unit that it fills twice: ``5 days``, ``26 hours``."""
+    unit, length = next(
+        (one for one in (("day", 86400), ("hour", 3600)) if seconds >= 2 * one[1] - 1), ("minute", 60)
+    )
+    count = max(1, round(seconds / length))
+    return f"{count} {unit}{'s' if count != 1 else ''}"
+
+
+def _subject_of(fields: bytes) -> str:
+    found = _SUBJECT.search(fields)
+    text = decoded(found[1]) if found else ""
+    return text if len(text) <= MAX_SUBJECT else text[:MAX_SUBJECT] + " ..."
+
+
+def _display_name(name: str) -> str:
+    """RFC 5322 s3.4: display-name = phrase, of words, of a quoted-string, or of encoded words (RFC 2047 s5 (3))."""
+    if not name.isascii() or _PHRASE.match(name):
+        return encoded(name)
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _threading(fields: bytes) -> list[str]:
+    """RFC 3834 s3.1.5: what it answers, where the message has an id that can be repeated."""
+    found = _MESSAGE_ID.search(fields)
+    if found is None:
+        return []
+    return [f"In-Reply-To: {found[1].decode()}", f"References: {found[1].decode()}"]
+
+
+def _received_from(fields: bytes, hostname: str) -> str:
+    """RFC 3464 s2.2.4: the name in EHLO, and the address as a comment, out of our own Received on top; "" for who
+    logged in, who is no MTA, and for a message that we did not receive."""
+    found = _OUR_RECEIVED.match(fields)
+    if found is None or found[3].decode() != hostname or found[4].endswith(b"A"):
+        return ""
+    return f"dns; {found[1].decode()} ({found[2].decode()})"
 
 
 def _text(text: str) -> tuple[bytes, str]:
@@ -264,8 +290,8 @@ def _returned_message(kind: Kind, original: Original) -> tuple[str, bytes] | Non
         return f"{description}message/rfc822\r\n", octets
     if original.parameters.smtputf8:
         # RFC 6532 s3.7: this type alone may be encoded, so any octets may be in it.
-        encoded = binascii.b2a_base64(octets, newline=False)
-        lines = [encoded[start:start + _WIDTH] for start in range(0, len(encoded), _WIDTH)]
+        base64 = binascii.b2a_base64(octets, newline=False)
+        lines = [base64[start:start + _BASE64_WIDTH] for start in range(0, len(base64), _BASE64_WIDTH)]
         return f"{description}message/global\r\nContent-Transfer-Encoding: base64\r\n", b"\r\n".join(lines)
     if not is_text or original.body_type is BodyType.BINARY:
         return None
@@ -274,16 +300,15 @@ def _returned_message(kind: Kind, original: Original) -> tuple[str, bytes] | Non
     return f"{description}message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n", octets
 
 
-def _quoted_header(original: Original) -> tuple[str, bytes] | None:
+def _quoted_header(original: Original, fields: bytes) -> tuple[str, bytes] | None:
     """The fields and the content of the part that quotes the header; None where there is none."""
-    fields = _fields_of(original.octets)
     if not fields:
         return None
     # RFC 6533 s6: with SMTPUTF8 the header may be UTF-8, which text/rfc822-headers cannot say.
     is_global = original.parameters.smtputf8 and not fields.isascii()
     description = "Content-Description: Header of the message\r\nContent-Type: "
     kind = "message/global-headers" if is_global else "text/rfc822-headers"
-    encoding, quoted = _encoded(fields)
+    encoding, quoted = _as_part(fields)
     return f"{description}{kind}\r\n{encoding[:-2].decode()}", quoted
 
 
@@ -297,7 +322,7 @@ def _fields_of(octets: bytes) -> bytes:
     return found[0]
 
 
-def _encoded(text: bytes) -> tuple[bytes, bytes]:
+def _as_part(text: bytes) -> tuple[bytes, bytes]:
     """What says how the text is encoded, with the empty line after it; and the text as it may stand in a part.
 
     RFC 6522 s4 lets a broken header be quoted-printable, RFC 6533 all of its types.  8bit was rejected: a hop without

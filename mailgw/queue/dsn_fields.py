@@ -36,7 +36,8 @@ class Report:
 
     ``hop`` as in ``Outcome``; ``attempts`` counts the last one, which was at ``last_attempt`` (None where it is not
     known; with 0 attempts another message's); ``will_retry_until`` is when we will give up, None where we gave up.
-    Times are epoch seconds.  ``orcpt`` as in ``RcptParameters``.  ``is_relayed``, of a success: the hop hands it on.
+    Times are epoch seconds.  ``orcpt`` as in ``RcptParameters``.  Of a success: ``is_relayed`` says that the hop hands
+    it on, ``is_expanded`` that it went to the addresses of an alias (RFC 3464 s2.3.3); else it was delivered.
     """
 
     recipient: Mailbox
@@ -47,12 +48,19 @@ class Report:
     last_attempt: float | None
     orcpt: str = ""
     is_relayed: bool = False
+    is_expanded: bool = False
+
+    @property
+    def action(self) -> str:
+        """RFC 3464 s2.3.3, of a success."""
+        return "expanded" if self.is_expanded else "relayed" if self.is_relayed else "delivered"
 
 
 def delivery_status(
     action: str,
     status_class: str,
     hostname: str,
+    received_from: str,
     queue_id: str,
     arrived: float,
     parameters: MailParameters,
@@ -60,13 +68,15 @@ def delivery_status(
 ) -> tuple[bytes, str]:
     """A group of fields for the message, then one for each recipient, empty lines between; and their media type.
 
-    ``action`` "" stands for a success, "relayed" or "delivered".  Where an address is beyond ASCII they are UTF-8,
-    and the type is that of RFC 6533.
+    ``action`` "" stands for a success, whose word each report has.  ``received_from`` is the value of
+    Received-From-MTA, "" for none.  Where an address is beyond ASCII they are UTF-8, and the type is that of RFC 6533.
     """
     lines = [f"Reporting-MTA: dns; {hostname}"]
     if parameters.envid:
         lines.insert(0, f"Original-Envelope-Id: {_decoded(parameters.envid)}")
-    lines += [f"X-Queue-ID: {queue_id}", f"Arrival-Date: {date_text(int(arrived))}"]
+    if received_from:
+        lines.append(f"Received-From-MTA: {received_from}")
+    lines += [f"Arrival-Date: {date_text(int(arrived))}", f"X-Queue-ID: {queue_id}"]
     by = parameters.deliver_by
     if by is not None:  # RFC 2852 s5 adds it to those of RFC 3464 s2.2
         lines.append(f"Deliver-By-Date: {date_text(int(by.deadline))}")
@@ -77,20 +87,20 @@ def delivery_status(
     for report in reports:
         # RFC 2852 s4.1.3: of a time that is over the status speaks; what the hop said is the diagnostic code.
         status = "4.4.7" if is_timed else _status(report.reply, status_class)
-        lines += ["", *_of_recipient(action, status, report, is_global)]
+        lines += ["", *_of_recipient(action, status, queue_id, report, is_global)]
     text = "\r\n".join([*lines, ""])
     if text.isascii():
         return text.encode(), "message/delivery-status"
     return text.encode(), "message/global-delivery-status"
 
 
-def _of_recipient(action: str, status: str, report: Report, is_global: bool) -> list[str]:
+def _of_recipient(action: str, status: str, queue_id: str, report: Report, is_global: bool) -> list[str]:
     hop = HOP.match(report.hop)
     address = str(report.recipient)
     lines = [_original_recipient(report.orcpt, is_global)] if report.orcpt else []
     lines += [
         f"Final-Recipient: {'rfc822' if address.isascii() else 'utf-8'}; {printable(address)}",
-        f"Action: {action or ('relayed' if report.is_relayed else 'delivered')}",
+        f"Action: {action or report.action}",
         f"Status: {status}",
     ]
     if hop is not None and hop[1]:
@@ -101,6 +111,7 @@ def _of_recipient(action: str, status: str, report: Report, is_global: bool) -> 
         lines += wrapped(f"Diagnostic-Code: {diagnostic}; {words_of(report.reply)}", "", "    ")
     if report.last_attempt is not None:
         lines.append(f"Last-Attempt-Date: {date_text(int(report.last_attempt))}")
+    lines.append(f"Final-Log-ID: {queue_id}")  # RFC 3464 s2.3.8: under which our journal tells of the attempts
     if action == "delayed" and report.will_retry_until is not None:  # RFC 3464 s2.3.9
         lines.append(f"Will-Retry-Until: {date_text(int(report.will_retry_until))}")
     return lines
@@ -115,8 +126,10 @@ def _original_recipient(orcpt: str, is_global: bool) -> str:
     if kind.lower() != "utf-8":
         address = _ascii(address)
     elif is_global:
-        # RFC 6533 s3: in the report of UTF-8 an address stands as it is; elsewhere in its ASCII form.
-        address = printable(_EMBEDDED.sub(_embedded, address))
+        # RFC 6533 s3: in the report of UTF-8 an address stands as it is, and unaltered where it is none that can be
+        # read; elsewhere in its ASCII form.
+        plain = _EMBEDDED.sub(_embedded, address)
+        address = plain if plain.isprintable() else address
     elif not address.isascii():
         address = "".join(c if c.isascii() else f"\\x{{{ord(c):X}}}" for c in address)
     return f"Original-Recipient: {kind}; {address}"
@@ -124,7 +137,7 @@ def _original_recipient(orcpt: str, is_global: bool) -> str:
 
 def _embedded(match: re.Match[str]) -> str:
     point = int(match[1], 16)
-    return chr(point) if point < 0x110000 and not 0xD800 <= point < 0xE000 else "?"
+    return chr(point) if point < 0x110000 else "\0"
 
 
 def _status(reply: Reply, status_class: str) -> str:

@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from mailgw.deliver.bounce import READ_OCTETS, Notices
+from mailgw.deliver.desk import plain_desk
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import TemporaryFault
@@ -74,7 +75,7 @@ def notices(postmaster: Mailbox | None = ADMIN, routed: tuple[str, ...] = ("exam
     def lane_for(recipient: Mailbox) -> str | None:
         return f"out/{recipient.domain}" if recipient.domain in routed else None
 
-    return Notices("mx.example.net", lane_for, postmaster)
+    return Notices(plain_desk("mx.example.net"), lane_for, postmaster)
 
 
 def test_a_bounce_goes_to_the_sender_with_the_null_path() -> None:
