@@ -213,6 +213,7 @@ class MailGateway(MultiService):
             retry=config.retry,
             attempt_seconds=config.limits.attempt_seconds,
             postmaster=config.postmaster if config.postmaster_is_set else None,
+            desk=config.reports,
         )
         self.dispatcher = intake.dispatcher = Dispatcher(
             settings,

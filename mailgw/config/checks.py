@@ -10,7 +10,7 @@ import stat
 from collections.abc import Mapping
 from typing import assert_never
 
-from mailgw.config import accounts, hops, plugin, values
+from mailgw.config import accounts, hops, plugin, reports, values
 from mailgw.config.document import (
     BackendTable,
     CertificateTable,
@@ -147,6 +147,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
             lease_seconds=2 * limits.attempt_timeout,
             node=NODE,
         ),
+        reports=reports.desk(document, folder, hostname),
         dns=_dns(document),
         port_hint="",
     )

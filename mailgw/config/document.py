@@ -189,6 +189,12 @@ class JournalTable(Table):
 
 
 @attrs.frozen
+class ReportsTable(Table):
+    template: str | None = key(values.text, None)
+    from_address: Mailbox | None = key(values.mailbox, None)
+
+
+@attrs.frozen
 class DnsTable(Table):
     servers: tuple[str, ...] = part(each(values.name_server), ())
     validating: bool | None = key(values.truth, None)
@@ -252,5 +258,6 @@ class Document(Table):
     limits: LimitsTable = part(table(LimitsTable), attrs.Factory(LimitsTable))
     content: ContentTable = part(table(ContentTable), attrs.Factory(ContentTable))
     journal: JournalTable = part(table(JournalTable), attrs.Factory(JournalTable))
+    reports: ReportsTable = part(table(ReportsTable), attrs.Factory(ReportsTable))
     dns: DnsTable = part(table(DnsTable), attrs.Factory(DnsTable))
     api: None = later()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.policy.limits import CounterSettings
     from mailgw.policy.lockout import LockoutSettings
     from mailgw.policy.rules.sender import SenderSettings
+    from mailgw.queue.dsn import Desk
     from mailgw.queue.replies import ReplyClasses
     from mailgw.queue.route import RouteSettings
     from mailgw.queue.schedule import RetrySettings
@@ -148,8 +149,8 @@ class Config:
     ``file`` is the configuration's path, ``""`` where there is none (a quick run, the local trial).
     ``postmaster`` is where ``<Postmaster>`` goes: the configured one, else postmaster@ the first routed
     domain, None where no domain is routed; ``postmaster_is_set`` says that it was configured, so that it
-    also gets copies of what cannot be delivered or returned.  ``control`` is the control socket's path.
-    ``port_hint`` is told where a port cannot be bound.
+    also gets copies of what cannot be delivered or returned.  ``reports`` is where notices to senders are written.
+    ``control`` is the control socket's path.  ``port_hint`` is told where a port cannot be bound.
     """
 
     file: str
@@ -171,6 +172,7 @@ class Config:
     limits: LimitSettings
     journal: JournalSettings
     spool: SpoolSettings
+    reports: Desk
     dns: DnsSettings
     port_hint: str
 

@@ -20,6 +20,7 @@ from mailgw.config.document import (
     ListenTable,
     OAuthTable,
     PythonTable,
+    ReportsTable,
     RetryTable,
     RouteTable,
     SenderTable,
@@ -66,6 +67,7 @@ def keys(shape: type[Table]) -> set[str]:
         Document, CertificateTable, ListenTable, AccountsTable, OAuthTable, SenderTable, RouteTable, RetryTable,
         LimitsTable, ContentTable,
         JournalTable, DnsTable, DestinationTable, HostTable, SourceTable, ReplyClassTable,
+        ReportsTable,
     ],
 )
 def test_every_key_is_shown(document: Document, shape: type[Table]) -> None:
