@@ -9,6 +9,7 @@ for every recipient.
     schedule   when to try again                    dsn         bounces, delay warnings, delivery reports
     lanes      how much one destination bears       dsn_fields  the part of them that programs read
     replies    what a hop's words mean, as data     patterns    regular expressions that cannot take for ever
+    causes     what a failure comes to for people   report_words  the template of what they read
 
 The rules that everything hangs on:
     The unknown is temporary; only a permanent outcome, or age after an attempt, makes a failure final.

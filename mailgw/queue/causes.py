@@ -65,7 +65,7 @@ _BY_DETAIL: Mapping[str, Cause] = {
     ".7.4": Cause.CONTENT,
     ".7.10": Cause.TLS_REQUIRED,
     ".7.30": Cause.TLS_REQUIRED,         # RFC 8689 s4.2.1
-    **{f".7.{detail}": Cause.SENDER_NOT_VERIFIED for detail in (*range(20, 30), 9)},  # RFC 7372, 7489
+    **{f".7.{detail}": Cause.SENDER_NOT_VERIFIED for detail in (9, *range(20, 30))},
 }
 _BY_SUBJECT: Mapping[str, Cause] = {
     ".4": Cause.UNREACHABLE,

@@ -91,6 +91,12 @@ def test_the_built_in_one_is_whole_and_shown_under_etc() -> None:
     assert (TOP / "etc/report_words.txt").read_text() == BUILT_IN
 
 
+def test_the_page_has_every_cause() -> None:
+    page = (TOP / "docs/reports.rst").read_text()
+    names = {f"because {cause.value}" for cause in FAILURES} | {f"waits {cause.value}" for cause in DELAYS}
+    assert {name for name in names if f"   * - ``[{name}]``\n" not in page} == set()
+
+
 def test_the_first_section_needs_an_empty_line_before_its_text() -> None:
     assert told(SMALL) == [(10, "expected Subject or From, or an empty line before the text")]
     assert isinstance(read_words(GOOD), Words)
