@@ -258,6 +258,31 @@ class Undeliverable(Event):
 
 
 @attrs.frozen
+class StsPolicyFetched(Event):
+    """A domain's MTA-STS policy was learned, or is another than it was."""
+
+    name: ClassVar[str] = "sts_policy"
+    domain: str
+    mode: str
+    mx_patterns: tuple[str, ...]
+    max_age_seconds: int
+    policy_id: str
+
+
+@attrs.frozen
+class StsPolicyFailed(Event):
+    """A domain says that it has an MTA-STS policy, which could not be fetched or read; what was in force stays.
+
+    ``result`` is RFC 8460's word for it.
+    """
+
+    name: ClassVar[str] = "sts_policy_failed"
+    domain: str
+    result: str
+    why: str
+
+
+@attrs.frozen
 class Removed(Event):
     """The operator removed recipients from the queue."""
 

@@ -6,7 +6,7 @@ what is sent there has to be harmless, or ``may_connect`` has to forbid it.
 
 import ipaddress
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
@@ -139,7 +139,13 @@ class _Counted(ProtocolWrapper):
             transport.abortConnection()
 
 
-class _Limiting(WrappingFactory[_Counted]):
+if TYPE_CHECKING:
+    _Wrapping = WrappingFactory[_Counted]
+else:
+    _Wrapping = WrappingFactory  # at run time it takes types only in newer versions of Twisted
+
+
+class _Limiting(_Wrapping):
     protocol = _Counted
     noisy = False
 

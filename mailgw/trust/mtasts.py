@@ -14,12 +14,14 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from mailgw.mail.sts_policy import StsMode, StsPolicy
+from mailgw.mail.tls_result import TlsFailure
 
 POLICY_OCTETS = 64 * 1024  # s3.3 suggests it
 FETCH_SECONDS = 60.0  # s3.3 suggests it: one minute for the whole fetch
 LONGEST_MAX_AGE = 31_557_600  # s3.2: about a year; what is longer counts as this
 # Between fetches that fail.  s3.3: at least five minutes for one id.
 WAIT_AFTER_FAILURE_SECONDS = 300.0
+REFRESH_WAIT_SECONDS = 3600.0  # the same for a policy that is in force, and fetched again without any mail
 # s3.3: "a suggested refresh frequency is once per day"; for a short max_age, at half of it.
 REFRESH_SECONDS = 86_400.0
 # A shorter max_age counts as this: to fetch a policy anew for every message would serve nobody.
@@ -165,6 +167,14 @@ def covers(policy: StsPolicy, mx_host: str) -> bool:
 # --- when it is fetched -------------------------------------------------------------------------------
 
 @attrs.frozen
+class NotFetched:
+    """Why a policy could not be fetched, in the words of RFC 8460 s4.3.2.2 and in ours."""
+
+    failure: TlsFailure
+    why: str
+
+
+@attrs.frozen
 class Remembered:
     """A policy, when it was fetched last (epoch seconds), and when somebody last asked for it."""
 
@@ -236,9 +246,11 @@ def wants_refresh(remembered: Remembered, failure: Failure | None, now: float, i
         is_in_force(remembered, now)
         and is_stale(remembered, now)
         and now - remembered.used < idle_seconds
-        and not _is_too_soon(failure, remembered.policy.id, now)
+        and not _is_too_soon(failure, remembered.policy.id, now, REFRESH_WAIT_SECONDS)
     )
 
 
-def _is_too_soon(failure: Failure | None, wanted: str, now: float) -> bool:
-    return failure is not None and failure.id == wanted and 0 <= now - failure.at < WAIT_AFTER_FAILURE_SECONDS
+def _is_too_soon(
+    failure: Failure | None, wanted: str, now: float, wait_seconds: float = WAIT_AFTER_FAILURE_SECONDS
+) -> bool:
+    return failure is not None and failure.id == wanted and 0 <= now - failure.at < wait_seconds

@@ -239,7 +239,8 @@ def test_nothing_that_others_say_weakens_what_is_remembered(
 @each(("remembered", "failure", "wants"), [
     (FRESH, None, False),
     (STALE, None, True),
-    (STALE, Failure("1", NOW), False),
+    (STALE, Failure("1", NOW - 3599.9), False),
+    (STALE, Failure("1", NOW - 3600), True),
     (STALE, Failure("2", NOW), True),
     (OLD, None, False),
     (attrs.evolve(STALE, used=NOW - 10 * DAY + 0.1), None, True),

@@ -1,0 +1,126 @@
+"""A small file in the state folder that is written as a whole: what is learned, and can be learned again.
+
+Rules:
+    A crash leaves the old file or the new one, whole (``disk.write_atomically``); what was learned within the last
+    ``WRITE_SECONDS`` may be gone.
+    A file that cannot be read is told of in the log, and counts as none: it stops nothing, and the next write
+    replaces it.  One that cannot be written stays as it was; it is tried again with the next change.
+    The reactor's thread touches no disk.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mailgw.disk import Disk
+
+WRITE_SECONDS = 10.0
+T = TypeVar("T")
+_log = Logger()
+
+
+class Workshop:
+    """Where blocking work with the state folder is done: one disk, one reactor, and its pool of threads."""
+
+    def __init__(self, disk: Disk, reactor: Any, pool: Any) -> None:
+        self.disk = disk
+        self.reactor = reactor  # IReactorTime and IReactorFromThreads at once; no such type exists
+        self._pool = pool
+
+    def do(self, work: Callable[..., T], *arguments: object) -> "Deferred[T]":
+        """The result of ``work``, which runs in a thread."""
+        return deferToThreadPool(self.reactor, self._pool, work, *arguments)
+
+
+class StateFile:
+    """One file.  ``encoded`` gives its content whenever it is to be written, in the reactor's thread.
+
+    ``limit_octets``: a larger file is not read.  Its folder is made where it is missing.
+    """
+
+    def __init__(self, path: str, workshop: Workshop, limit_octets: int, encoded: Callable[[], bytes]) -> None:
+        self._path = path
+        self._workshop = workshop
+        self._limit_octets = limit_octets
+        self._encoded = encoded
+        self._timer: IDelayedCall | None = None
+        self._writing: Deferred[None] | None = None
+        self._is_changed = False
+        self._is_closing = False
+        self._complaint = ""
+
+    async def read(self, decode: Callable[[bytes], T]) -> T | None:
+        """What ``decode`` makes of the content, in a thread; None where there is none that can be used.
+
+        Whatever ``decode`` raises says that it is broken.
+        """
+        try:
+            return await self._workshop.do(self._read, decode)
+        except FileNotFoundError:
+            return None
+        except Exception as fault:  # noqa: BLE001 - a broken file may break anything
+            _log.warn("{path} cannot be used, and is made anew: {why}", path=self._path, why=str(fault) or repr(fault))
+            return None
+
+    def _read(self, decode: Callable[[bytes], T]) -> T:
+        octets = self._workshop.disk.read(self._path, 0, self._limit_octets + 1)
+        if len(octets) > self._limit_octets:
+            raise ValueError(f"more than {self._limit_octets} octets")
+        return decode(octets)
+
+    def changed(self) -> None:
+        """Its content is another now: write it, within ``WRITE_SECONDS``, or at ``close``."""
+        self._is_changed = True
+        if self._timer is None and self._writing is None and not self._is_closing:
+            self._timer = self._workshop.reactor.callLater(WRITE_SECONDS, self._begin)
+
+    async def close(self) -> None:
+        """Write what is not yet written, and no more."""
+        self._is_closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._writing is not None:
+            waiting: Deferred[None] = Deferred()
+            self._writing.addCallback(waiting.callback)  # type: ignore[unused-awaitable] # _ended calls it
+            await waiting
+        if self._is_changed:
+            self._is_changed = False
+            await self._written(self._encoded())
+
+    def _begin(self) -> None:
+        self._timer = None
+        self._is_changed = False
+        octets = self._encoded()
+        self._writing = Deferred()
+        Deferred.fromCoroutine(self._written(octets)).addBoth(self._ended)  # type: ignore[unused-awaitable]
+
+    def _ended(self, result: object) -> None:
+        if isinstance(result, Failure):
+            _log.failure("writing {path}", failure=result, path=self._path)
+        writing, self._writing = self._writing, None
+        if self._is_changed:
+            self.changed()
+        if writing is not None:
+            writing.callback(None)
+
+    async def _written(self, octets: bytes) -> None:
+        try:
+            await self._workshop.do(self._write, octets)
+            self._complaint = ""
+        except OSError as fault:
+            why = fault.strerror or str(fault)
+            if why != self._complaint:  # once, not each time
+                self._complaint = why
+                _log.warn("{path} cannot be written: {why}", path=self._path, why=why)
+
+    def _write(self, octets: bytes) -> None:
+        disk = self._workshop.disk
+        disk.make_folder(os.path.dirname(self._path))
+        disk.write_atomically(self._path, octets)

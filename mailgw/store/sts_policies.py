@@ -1,0 +1,52 @@
+"""The MTA-STS policies that are remembered, as the file ``mta-sts.json`` in the state folder (RFC 8461 s3.3).
+
+One JSON object: ``{"version": 1, "policies": {"example.org": {"mode": "enforce", "mx": ["mx.example.org"], "max_age":
+604800, "id": "1", "fetched": 1700000000.0, "used": 1700000000.0}}}``; times are seconds since the epoch, UTC.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from mailgw.mail.sts_policy import StsMode, StsPolicy
+from mailgw.trust.mtasts import Remembered
+
+FILE = "mta-sts.json"
+# Ten thousand policies of some 300 octets; with as many MX patterns as a policy may have they would not be read again.
+LIMIT_OCTETS = 32 * 1024 * 1024
+
+
+class _Entry(msgspec.Struct, omit_defaults=False, forbid_unknown_fields=False):
+    mode: StsMode
+    mx: tuple[str, ...]
+    max_age: int
+    id: str
+    fetched: float
+    used: float
+
+
+class _File(msgspec.Struct):
+    version: int
+    policies: dict[str, _Entry]
+
+
+def encoded(policies: Mapping[str, Remembered]) -> bytes:
+    """The file that holds ``policies``, by domain."""
+    entries = {
+        domain: _Entry(
+            one.policy.mode, one.policy.mx_patterns, one.policy.max_age_seconds, one.policy.id, one.fetched, one.used
+        )
+        for domain, one in policies.items()
+    }
+    return msgspec.json.encode(_File(1, entries))
+
+
+def decoded(octets: bytes) -> dict[str, Remembered]:
+    """What a file holds.  ``ValueError`` where it is none of ours."""
+    file = msgspec.json.decode(octets, type=_File)
+    if file.version != 1:
+        raise ValueError(f"version {file.version}, which is newer than this program")
+    return {
+        domain: Remembered(StsPolicy(one.mode, one.mx, one.max_age, one.id), one.fetched, one.used)
+        for domain, one in file.policies.items()
+    }
