@@ -19,10 +19,9 @@ A map:
     smtp_settings   what one such backend is told
     smtp_shape      how much at once and over time, and from which address
     smtp_hops       where a lane leads: hosts as given, or by MX
+    smtp_security   what is asked of those hosts in the way of TLS
     smtp_session    one connection: the dialog, its time limits, the content with back-pressure
     smtp_pool       sessions between two messages
     smtp_transfer   one message over one session: what was asked for, what the hop takes, its limits
     reencoding      content that was made for a hop which takes less
-
-Known faults: no DANE, no MTA-STS.
 """

@@ -14,7 +14,7 @@ from mailgw.deliver.bounce import Notices
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.message import Claim, Finished, Held, Message, Notice, Postponed, QueuedRecipient, Settlement
-from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
+from mailgw.mail.outcome import Outcome, Permanence, Scope, Secured, temporary
 from mailgw.mail.parameters import ByMode, DeliverBy, Notify
 from mailgw.mail.ports import Journal
 from mailgw.queue import fate
@@ -23,6 +23,7 @@ from mailgw.queue.schedule import RetrySettings, age_begins, gives_up_at, is_exp
 
 log = Logger()
 
+_IN_CLEAR = Secured("", "", "")
 # RFC 3463 s3.5: x.4.5, congestion
 _IN_LINE = temporary("4.4.5", "It waits for its turn: other mail is being tried there", Scope.HOST, "")
 
@@ -234,10 +235,12 @@ class Results:
     def _delivered(self, claim: Claim, queued: QueuedRecipient, outcome: Outcome, now: float) -> Finished:
         message = claim.message
         reply = outcome.reply
+        secured = outcome.secured or _IN_CLEAR
         self._note(
             fact.Delivered(
                 message.queue_id, str(queued.recipient), claim.lane, outcome.hop, reply.code, reply.status,
                 reply.text, queued.attempts + 1, round(now - message.arrived, 3),
+                secured.version, secured.cipher, secured.verified,
             )
         )
         return Finished(queued.row)

@@ -7,7 +7,8 @@ Rules:
     with fresh ones.
     What a client asked for is ``smtp_transfer``'s; where a host cannot do it, the next one is asked.  Only where none
     can is the message returned: where one had trouble of another kind, it is tried again.
-    A password leaves under TLS alone, or to the loopback.  Only TlsMode.OPPORTUNISTIC ever falls back to clear.
+    A password leaves under TLS alone, or to the loopback.  What TLS must be, ``smtp_security`` says for each host; only
+    where that is "if it can be had" does anything go in clear after TLS failed.
 Not done: one connection for several domains with the same hosts; remembering which host was dead.
 """
 
@@ -15,6 +16,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
@@ -24,8 +26,9 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from mailgw.deliver.smtp_hops import Hop, Target, given_targets, hops_of, loops_back, mx_targets
+from mailgw.deliver.smtp_hops import Hop, Target, given_targets, loops_back, mx_targets, places_of
 from mailgw.deliver.smtp_pool import SessionPool
+from mailgw.deliver.smtp_security import HostSecurity, Security, says_not_required
 from mailgw.deliver.smtp_session import TOO_LONG, Session, step_limits
 from mailgw.deliver.smtp_settings import Secret, SmtpSettings, TlsMode
 from mailgw.deliver.smtp_shape import shape_of, site_of
@@ -35,10 +38,12 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome, Permanence, Scope, permanent, temporary
-from mailgw.mail.ports import Resolver, WallClock
+from mailgw.mail.ports import MtaSts, Resolver, WallClock
 from mailgw.mail.reply import Reply
 from mailgw.mail.shape import Shape
+from mailgw.mail.tls_result import TlsFailure, TlsResult
 from mailgw.net.client_tls import ClientTls
+from mailgw.trust.tls_policy import Demand, Fault, Level, Refused
 from mailgw.wire.client_asked import NO_VERIFIED_TLS
 from mailgw.wire.client_events import ClientSettings, Login, StartTlsUse
 from mailgw.wire.smtp_client import NO_STARTTLS, ClientDialog
@@ -50,22 +55,15 @@ __all__ = ["Secret", "SmtpBackend", "SmtpSettings", "TlsMode"]
 # Connections tried in one attempt, so that a domain with many dead hosts does not hold its lane for hours.
 CONNECTIONS_PER_ATTEMPT = 8
 
-_STARTTLS = {
-    TlsMode.NEVER: StartTlsUse.NEVER,
-    TlsMode.OPPORTUNISTIC: StartTlsUse.IF_OFFERED,
-    TlsMode.ENCRYPT: StartTlsUse.REQUIRED,
-    TlsMode.VERIFY: StartTlsUse.REQUIRED,
-    TlsMode.DANE: StartTlsUse.REQUIRED,
-    TlsMode.IMPLICIT: StartTlsUse.NEVER,
-}
-
 
 @implementer(IShapedBackend)
 class SmtpBackend(Service):
     """Delivers to the next hop.  As a service, it closes its kept sessions when it stops.
 
     ``own_names`` are this host's names and addresses, in lower case: MX records that lead back here are not
-    followed.  ``shuffle`` mixes a list in place.  ValueError in one line where ``ca_file`` cannot be used.
+    followed.  ``shuffle`` mixes a list in place.  ``sts`` knows MTA-STS policies, None where they do not count;
+    ``note`` takes what TLS with a destination's hosts came to.  ValueError in one line where a file for TLS cannot be
+    used.
     """
 
     def __init__(
@@ -76,6 +74,8 @@ class SmtpBackend(Service):
         shuffle: Callable[[list[str]], None],
         own_names: frozenset[str],
         wall_clock: WallClock,
+        sts: MtaSts | None = None,
+        note: Callable[[TlsResult], None] = lambda result: None,
     ) -> None:
         self.concurrency = settings.concurrency
         self._settings = settings
@@ -87,9 +87,8 @@ class SmtpBackend(Service):
         self._pool = SessionPool(settings.messages_per_session)
         self._limits = step_limits(settings)
         self._given = given_targets(settings.hosts)
-        mode = settings.tls
-        self._unverified = ClientTls(False, None) if mode is not TlsMode.NEVER else None
-        self._verified = ClientTls(True, settings.ca_file) if mode is not TlsMode.NEVER else None
+        self._tls = ClientTls(settings.ca_file, None, None, reactor.seconds)
+        self._security = Security(settings, resolver, sts, note)
         self._login: Login | None = None
         if settings.username is not None and settings.password is not None:
             self._login = Login(settings.username, settings.password.value)
@@ -122,11 +121,9 @@ class SmtpBackend(Service):
         outcomes: dict[Mailbox, Outcome] = {}
         waiting = recipients
         try:
-            if message.parameters.require_tls and not self._settings.lmtp and self._verified is None:
-                return dict.fromkeys(recipients, permanent(*NO_VERIFIED_TLS, Scope.HOST, ""))
             session = self._pool.take(lane) if message.body_type is not BodyType.BINARY else None
             if session is not None:
-                waiting = await self._send(session, lane, message, waiting, outcomes)
+                waiting = await self._send(session, lane, message, waiting, outcomes, True)
                 if outcomes and not is_plain(message, waiting):
                     # A session of another day says nothing of what fresh ones can do.
                     for recipient in waiting:
@@ -153,17 +150,26 @@ class SmtpBackend(Service):
         if isinstance(targets, Outcome):
             _set_all(outcomes, waiting, targets)
             return
+        security = await self._security.of_lane(lane)
         connections = 0
+        is_lowered: bool | None = None
         for target in targets:
-            hops = await hops_of(target, self._resolver)
-            if isinstance(hops, Outcome):
-                _set_all(outcomes, waiting, hops)
+            places = await places_of(target, self._resolver)
+            if isinstance(places, Outcome):
+                _set_all(outcomes, waiting, places)
                 continue
-            if not self._given and any(hop.address in self._own_names for hop in hops):
+            if not self._given and any(hop.address in self._own_names for hop in places.hops):
                 # This host and those behind it are not to be tried; what better ones said stands.
                 _set_the_others(outcomes, waiting, loops_back(lane))
                 return
-            for hop in hops:
+            host = await self._security.of_host(security, target, places)
+            if isinstance(host, Outcome):
+                _set_all(outcomes, waiting, host)
+                continue
+            if is_lowered is None and host.has_policy:
+                # RFC 8689 s5: REQUIRETLS takes precedence
+                is_lowered = not message.parameters.require_tls and await says_not_required(message)
+            for hop in places.hops:
                 connections += 1
                 needs_tls = message.parameters.require_tls and not (self._settings.lmtp and hop.is_loopback)
                 if connections > CONNECTIONS_PER_ATTEMPT:
@@ -171,7 +177,7 @@ class SmtpBackend(Service):
                 # As often as this serves some of them: a server may say that it takes no more in one session.
                 more = True
                 while more:
-                    session = await self._open(hop, needs_tls)
+                    session = await self._open(hop, host, needs_tls, is_lowered is True)
                     if isinstance(session, Outcome) and session.permanence is Permanence.PERMANENT:
                         if session.reply.status == NO_VERIFIED_TLS[0]:
                             # RFC 8689 s4.2.1: the next host may do; but trouble that another had may be over later.
@@ -183,7 +189,7 @@ class SmtpBackend(Service):
                     if isinstance(session, Outcome):
                         _set_all(outcomes, waiting, session)
                         break
-                    left = await self._send(session, lane, message, waiting, outcomes)
+                    left = await self._send(session, lane, message, waiting, outcomes, is_lowered is not True)
                     if not left:
                         return
                     more = session.is_spent and len(left) < len(waiting)
@@ -201,54 +207,77 @@ class SmtpBackend(Service):
         message: Message,
         recipients: Sequence[Mailbox],
         outcomes: dict[Mailbox, Outcome],
+        is_for_others: bool,
     ) -> Sequence[Mailbox]:
-        """Over one session, which goes back to the pool or is closed; who is left for another host."""
+        """Over one session, which goes back to the pool or is closed; who is left for another host.
+
+        ``is_for_others``: it is as safe as other messages of the lane want it.
+        """
         try:
             await transfer(session, message, recipients, outcomes, self._settings.lmtp, self._wall_clock)
         except BaseException:
             outcomes.update(session.abort())
             raise
-        self._pool.give(lane, session)
+        if is_for_others:
+            self._pool.give(lane, session)
+        else:
+            session.close()
         return [r for r in recipients if outcomes[r].scope in _ELSEWHERE and not outcomes[r].is_delivered]
 
     # --- one connection ------------------------------------------------------------------------------------
 
-    async def _open(self, hop: Hop, needs_tls: bool) -> Session | Outcome:
-        """``needs_tls``: with a certificate that names the host, whatever the mode (RFC 8689)."""
-        mode = self._settings.tls
-        if needs_tls and (not hop.port or self._verified is None):
+    async def _open(self, hop: Hop, host: HostSecurity, needs_tls: bool, is_lowered: bool) -> Session | Outcome:
+        """``needs_tls``: verified, and with a host that is the destination's, whatever the mode (RFC 8689)."""
+        wanted = host.demand(hop, needs_tls, is_lowered)
+        if isinstance(wanted, Refused):
+            return self._security.refused(host, hop, wanted)
+        if needs_tls and not hop.port:
             # A Unix socket has no name to verify.
             return permanent(*NO_VERIFIED_TLS, Scope.HOST, str(hop))
-        if mode is TlsMode.DANE:
-            return temporary("4.7.5", "DANE is asked for, and cannot be checked", Scope.HOST, str(hop))
-        session, fault = await self._connect(hop, mode is not TlsMode.NEVER, needs_tls)
+        session, fault = await self._connect(hop, wanted)
+        if session is not None:
+            self._tell(session, fault, host, hop, wanted)
         if fault is None:
             assert session is not None
             return session
         if needs_tls:
             has_none = session is not None and (session.tls_is_wrong or fault.reply.status == NO_STARTTLS)
             return permanent(*NO_VERIFIED_TLS, Scope.HOST, str(hop)) if has_none else fault
-        if session is not None and session.tls_failed and mode is TlsMode.OPPORTUNISTIC and (
+        if session is not None and session.tls_failed and wanted.may_fall_back and (
             self._login is None or hop.is_loopback
         ):
             # RFC 7435 s3: opportunistic security is better than none, and none better than no mail.
-            session, fault_in_clear = await self._connect(hop, False, False)
+            session, fault_in_clear = await self._connect(hop, attrs.evolve(wanted, level=Level.CLEAR))
             if fault_in_clear is None:
                 assert session is not None
                 return session
         return fault
 
-    async def _connect(self, hop: Hop, with_tls: bool, needs_tls: bool) -> tuple[Session | None, Outcome | None]:
+    def _tell(
+        self, session: Session, fault: Outcome | None, host: HostSecurity, hop: Hop, wanted: Demand
+    ) -> None:
+        """What TLS in this session came to, where it was tried."""
+        if wanted.level is Level.CLEAR:
+            return
+        if session.judgement is not None:
+            result = Fault(session.judgement.failure, session.judgement.why)
+        elif session.tls_is_missing:
+            result = Fault(TlsFailure.STARTTLS_NOT_SUPPORTED, "")
+        elif session.tls_failed and fault is not None:
+            result = Fault(TlsFailure.VALIDATION_FAILURE, fault.reply.text)
+        else:
+            return  # it never got so far
+        self._security.tried(host, hop, wanted, session.own_address, session.server_name, result)
+
+    async def _connect(self, hop: Hop, wanted: Demand) -> tuple[Session | None, Outcome | None]:
         """A session and None where it stands; a session or None, and why it does not."""
         settings = self._settings
+        with_tls = wanted.level is not Level.CLEAR
         implicit = with_tls and settings.tls is TlsMode.IMPLICIT
-        tls = self._unverified
-        if needs_tls or settings.tls is TlsMode.VERIFY or (implicit and not hop.is_loopback):
-            tls = self._verified
-        starttls = _STARTTLS[settings.tls] if with_tls else StartTlsUse.NEVER
-        if needs_tls and not implicit:
-            starttls = StartTlsUse.REQUIRED
-        handshake = tls.to(hop.host) if with_tls and tls is not None else None
+        starttls = StartTlsUse.IF_OFFERED if wanted.may_fall_back else StartTlsUse.REQUIRED
+        if implicit or not with_tls:
+            starttls = StartTlsUse.NEVER
+        handshake = self._tls.to(wanted, f"{hop.address} {hop.port}") if with_tls else None
         dialog = ClientDialog(
             ClientSettings(
                 hello_name=settings.hello_name,

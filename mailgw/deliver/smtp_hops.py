@@ -16,10 +16,16 @@ ADDRESSES_PER_HOST = 4
 
 @attrs.frozen
 class Target:
-    """A host that may serve: a name, an address, or, with port 0, the path of a Unix socket."""
+    """A host that may serve: a name, an address, or, with port 0, the path of a Unix socket.
+
+    ``is_authentic``: that it serves was configured, or DNS said so and was validated; or it is the domain itself.
+    ``next_hops``: the domain that led here, and what it is an alias of.
+    """
 
     host: str
     port: int
+    is_authentic: bool = True
+    next_hops: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -42,6 +48,15 @@ class Hop:
     def is_loopback(self) -> bool:
         """Whether nobody else can listen in."""
         return not self.port or self.address == "::1" or self.address.startswith("127.")
+
+
+@attrs.frozen
+class Places:
+    """Where one host is: at least one hop; whether its addresses were validated, and the name that they stand at."""
+
+    hops: tuple[Hop, ...]
+    secure: bool
+    name: str
 
 
 def given_targets(hosts: Sequence[str]) -> tuple[Target, ...]:
@@ -67,11 +82,12 @@ async def mx_targets(
     if domain.startswith("["):
         return (Target(domain[1:-1].removeprefix("IPv6:"), SMTP_PORT),)
     try:
-        records = (await resolver.mx(domain)).items
+        found = await resolver.mx(domain)
+        records = found.items
         if not records:
             # RFC 5321 s5.1: without MX records, the domain's own address is its implicit MX.
             if (await resolver.addresses(domain)).items:
-                return _but_ours([(0, [domain])], domain, own_names)
+                return _but_ours([(0, [domain])], domain, own_names, True, ())
             if await resolver.exists(domain):
                 return permanent("5.1.2", f"The domain {domain} takes no mail: no MX and no address", Scope.HOST, "")
             return permanent("5.1.2", f"The domain {domain} does not exist", Scope.HOST, "")
@@ -86,18 +102,22 @@ async def mx_targets(
         names = list(dict.fromkeys(record.host for record in group))
         shuffle(names)
         groups.append((preference, names))
-    return _but_ours(groups, domain, own_names)
+    return _but_ours(groups, domain, own_names, found.secure, tuple(dict.fromkeys((domain, found.name))))
 
 
 def _but_ours(
-    groups: Sequence[tuple[int, list[str]]], domain: str, own_names: frozenset[str]
+    groups: Sequence[tuple[int, list[str]]],
+    domain: str,
+    own_names: frozenset[str],
+    is_authentic: bool,
+    next_hops: tuple[str, ...],
 ) -> tuple[Target, ...] | Outcome:
     # RFC 5321 s5.1: where we are in the list ourselves, we and all that are not better are dropped.
     targets: dict[Target, None] = {}
     for _, names in groups:
         if not own_names.isdisjoint(names):
             break
-        targets.update(dict.fromkeys(Target(name, SMTP_PORT) for name in names))
+        targets.update(dict.fromkeys(Target(name, SMTP_PORT, is_authentic, next_hops) for name in names))
     return tuple(targets) if targets else loops_back(domain)
 
 
@@ -105,10 +125,10 @@ def loops_back(what: str) -> Outcome:
     return permanent("5.4.6", f"Mail for {what} loops back to this host", Scope.HOST, "")
 
 
-async def hops_of(target: Target, resolver: Resolver) -> tuple[Hop, ...] | Outcome:
+async def places_of(target: Target, resolver: Resolver) -> Places | Outcome:
     """The places of one host, IPv6 and IPv4 in turn, at least one; or why there are none (temporary)."""
     if not target.port:
-        return (Hop("", target.host, 0),)
+        return Places((Hop("", target.host, 0),), False, "")
     try:
         found = await resolver.addresses(target.host)
     except TemporaryFault as fault:
@@ -122,4 +142,5 @@ async def hops_of(target: Target, resolver: Resolver) -> tuple[Hop, ...] | Outco
     four = [address for address in addresses if ":" not in address]
     turns = [a for pair in zip(six, four, strict=False) for a in pair]
     turns += six[len(four):] + four[len(six):]
-    return tuple(Hop(target.host, address, target.port) for address in turns[:ADDRESSES_PER_HOST])
+    hops = tuple(Hop(target.host, address, target.port) for address in turns[:ADDRESSES_PER_HOST])
+    return Places(hops, found.secure, found.name)

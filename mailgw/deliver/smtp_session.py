@@ -22,6 +22,7 @@ from mailgw.mail.message import Content, Message
 from mailgw.mail.outcome import Outcome, Scope, temporary
 from mailgw.net.client_tls import Handshake, is_tls_fault, tls_fault_text
 from mailgw.net.sending import send
+from mailgw.trust.tls_policy import Judgement, Verified
 from mailgw.wire.client_asked import Onward
 from mailgw.wire.client_events import Done, Event, GoAhead, Ready, Signal, StartTls, Step, Unusable
 from mailgw.wire.client_offer import Offer
@@ -66,8 +67,10 @@ class Session(Protocol):
     ``handshake`` is for STARTTLS or, with ``implicit``, for TLS from the first octet; None where there is to be
     no TLS.  ``on_end`` is called when an idle session ends by itself; only one that is kept, and so has it, does.
     ``messages`` counts transactions.  ``tls_failed`` says that the handshake is what broke the session,
-    ``tls_is_wrong`` that this was no lost connection but TLS itself, the certificate for one; ``is_verified`` that TLS
-    is on, with a certificate that was checked and names the host; ``is_local`` that the peer is on this machine.
+    ``tls_is_wrong`` that this was no lost connection but TLS itself, the certificate for one; ``judgement`` what a
+    handshake that was completed is worth, None before; ``is_verified`` that it proves the host to be the destination's;
+    ``is_local`` that the peer is on this machine; ``own_address`` the IP address that the connection comes from, ``""``
+    where there is none.
     """
 
     def __init__(
@@ -86,6 +89,8 @@ class Session(Protocol):
         self.messages = 0
         self.tls_failed = False
         self.tls_is_wrong = False
+        self.own_address = ""
+        self.judgement: Judgement | None = None
         self.is_verified = False
         self.is_local = is_local
         self._dialog = dialog
@@ -123,6 +128,16 @@ class Session(Protocol):
     @property
     def offer(self) -> Offer:
         return self._dialog.offer
+
+    @property
+    def tls_is_missing(self) -> bool:
+        """TLS was wanted, and the server does not offer it, or refused it."""
+        return self._dialog.tls_is_missing
+
+    @property
+    def server_name(self) -> str:
+        """As the server answered EHLO; ``""`` before."""
+        return self._dialog.server_name
 
     def transact(
         self, message: Message, recipients: Sequence[Mailbox], onward: Onward | None = None
@@ -173,6 +188,7 @@ class Session(Protocol):
         transport: Any = self.transport
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)  # a command group waits for no acknowledgement of what went before
+        self.own_address = getattr(transport.getHost(), "host", "")
         self._heard = self._clock.seconds()
         if self._implicit:
             self._start_tls()
@@ -191,16 +207,17 @@ class Session(Protocol):
             return
         self._in_handshake = False
         assert self._handshake is not None
-        fault = self._handshake.name_fault()
-        if fault is not None:
+        self.judgement = judgement = self._handshake.judge()
+        if not judgement.may_go_on:
             self.tls_failed = self.tls_is_wrong = True
             # RFC 3463 X.7.5: cryptographic failure.  Nothing more is said to this peer.
-            event = self._dialog.refuse("4.7.5", fault)
+            event = self._dialog.refuse("4.7.5", judgement.why)
             self._dialog.output()
             self._take(event)
             self._drop()
             return
-        self.is_verified = self._handshake.verifies
+        self.is_verified = judgement.verified is not Verified.NONE and self._handshake.demand.is_authentic
+        self._dialog.secured = self._handshake.secured()
         self._heard = self._clock.seconds()
         if self._dialog.step is Step.HANDSHAKE:
             self._dialog.tls_started()
@@ -266,6 +283,8 @@ class Session(Protocol):
                     turn.callback(event)
             case Ready():
                 self._is_opened = True
+                if self._handshake is not None:
+                    self._handshake.keep()
                 self.opened.callback(None)
             case StartTls():
                 self._start_tls()

@@ -175,6 +175,9 @@ class Delivered(Event):
     text: str
     attempts: int
     seconds: float  # from arrival
+    tls: str = ""  # its version, "" in clear
+    cipher: str = ""
+    verified: str = ""  # by what the hop's certificate was: dane, sts, ca, fingerprint, none
 
 
 @attrs.frozen

@@ -26,13 +26,24 @@ class Permanence(enum.Enum):
 
 
 @attrs.frozen
+class Secured:
+    """What TLS with a next hop came to: ``"TLSv1.3"``, ``"TLS_AES_256_GCM_SHA384"``, and by what its certificate was
+    verified: "dane", "sts", "ca", "fingerprint", or "none"."""
+
+    version: str
+    cipher: str
+    verified: str
+
+
+@attrs.frozen
 class Outcome:
     """``reply`` holds the peer's words, or ours where no peer spoke; ``hop`` names who spoke
     (``"mx1.example.org [192.0.2.1]:25"``, a Maildir's path), ``""`` where nobody did.
 
     Of what was delivered: ``relayed`` says that the hop will hand it on (an SMTP server), not that this is the end of
     its way (a mailbox, LMTP); ``dsn`` that the hop took the DSN parameters over, and so the reports (RFC 3461 s5.2);
-    ``deliver_by`` that it took the time over that a sender may have given (RFC 2852).
+    ``deliver_by`` that it took the time over that a sender may have given (RFC 2852); ``secured`` how it got there,
+    None in clear.
     """
 
     permanence: Permanence
@@ -42,6 +53,7 @@ class Outcome:
     relayed: bool = False
     dsn: bool = False
     deliver_by: bool = False
+    secured: Secured | None = None
 
     @property
     def is_delivered(self) -> bool:
@@ -49,10 +61,15 @@ class Outcome:
 
 
 def delivered(
-    reply: Reply, hop: str, relayed: bool = False, dsn: bool = False, deliver_by: bool = False
+    reply: Reply,
+    hop: str,
+    relayed: bool = False,
+    dsn: bool = False,
+    deliver_by: bool = False,
+    secured: Secured | None = None,
 ) -> Outcome:
     """The next hop took responsibility for this recipient."""
-    return Outcome(Permanence.DELIVERED, Scope.RECIPIENT, reply, hop, relayed, dsn, deliver_by)
+    return Outcome(Permanence.DELIVERED, Scope.RECIPIENT, reply, hop, relayed, dsn, deliver_by, secured)
 
 
 def refused(reply: Reply, scope: Scope, hop: str) -> Outcome:

@@ -1,83 +1,215 @@
-"""TLS towards other servers: encrypted only, or with a certificate that is checked (RFC 5280, RFC 9525).
+"""TLS towards other servers: handshakes, and what they are judged by (RFC 5280, RFC 7671, RFC 8446, RFC 9525).
 
-Protocol floor TLS 1.2 (RFC 8996).  Sessions are not resumed: a resumed one skips the certificate's check.
-Not done: DANE, client certificates, revocation.
+``trust.tls_policy`` says what is demanded and judges; here is what OpenSSL has to say of it: the chain that the server
+showed, and whether it leads to an anchor.  OpenSSL itself refuses no certificate: it cannot know what usage 3 of DANE
+makes of one, and a refusal of its own would not say why.
+
+Rules:
+    Protocol floor TLS 1.2 (RFC 8996).
+    Nothing is sent before ``judge`` was asked, and nothing after it says no.
+    In a resumed session the server shows no certificate: what is judged is the chain that it showed when the session
+    began, by the demand and the dates of now.  Sessions are kept by server and demand all the same, so that nothing
+    passes from one policy to another; for DANE there are none: its records say which key the server has today.
+Not done: revocation.
 """
 
 import ipaddress
+from collections.abc import Callable, Sequence
 
 from OpenSSL import SSL
-from service_identity import CertificateError, VerificationError
-from service_identity.pyopenssl import verify_hostname, verify_ip_address
+from OpenSSL.crypto import (
+    FILETYPE_ASN1,
+    X509,
+    X509Store,
+    X509StoreContext,
+    X509StoreContextError,
+    X509StoreFlags,
+    dump_certificate,
+    load_certificate,
+)
+from OpenSSL.crypto import Error as CryptoError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
+from mailgw.mail.outcome import Secured
+from mailgw.mail.tls_result import TlsFailure
+from mailgw.net.tls_sessions import KeptSessions
+from mailgw.trust.tls_policy import Demand, Fault, Judgement, Level, judge
+
+# A longer chain than any authority's; each certificate of it costs a signature's check.
+LONGEST_CHAIN = 10
+
+_EXPIRED = (SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED, SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID)
+_UNTRUSTED = (
+    SSL.X509VerificationCodes.ERR_UNABLE_TO_GET_ISSUER_CERT,
+    SSL.X509VerificationCodes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+    SSL.X509VerificationCodes.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
+    SSL.X509VerificationCodes.ERR_DEPTH_ZERO_SELF_SIGNED_CERT,
+    SSL.X509VerificationCodes.ERR_SELF_SIGNED_CERT_IN_CHAIN,
+    SSL.X509VerificationCodes.ERR_CERT_UNTRUSTED,
+    SSL.X509VerificationCodes.ERR_CERT_REJECTED,
+)
+
 
 class ClientTls:
-    """One policy for connections: ``verifies`` says whether certificates are checked, against the PEM file
-    ``ca_file`` or the system's authorities.
+    """One backend's TLS.  ``ca_file`` (PEM) takes the place of the system's authorities; ``certificate`` and
+    ``private_key`` (PEM, the chain behind the certificate) are what we show a server that asks for one, or None.
+    ``seconds`` is a monotonic clock.
 
-    Raises ``ValueError`` with one line where ``ca_file`` cannot be used.
+    Raises ``ValueError`` with one line where a file cannot be used.
     """
 
-    def __init__(self, verifies: bool, ca_file: str | None) -> None:
-        self.verifies = verifies
+    def __init__(
+        self, ca_file: str | None, certificate: str | None, private_key: str | None, seconds: Callable[[], float]
+    ) -> None:
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_options(SSL.OP_NO_COMPRESSION | getattr(SSL, "OP_NO_RENEGOTIATION", 0))
-        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        if verifies:
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # KeptSessions is the cache
+        if certificate is not None and private_key is not None:
             try:
-                if ca_file is not None:
-                    context.load_verify_locations(ca_file)
-                else:
-                    context.set_default_verify_paths()
+                context.use_certificate_chain_file(certificate)
+                context.use_privatekey_file(private_key)
+                context.check_privatekey()
             except SSL.Error:
-                raise ValueError(f"{ca_file}: not a readable PEM file of certificates") from None
-            # The chain is OpenSSL's to check, in the handshake; the name is checked right behind it.
-            context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
+                why = f"{certificate} and {private_key}: not a readable PEM certificate and its private key"
+                raise ValueError(why) from None
         self._context = context
+        self._paths = CertificatePaths(ca_file)
+        self._kept = KeptSessions()
+        self._seconds = seconds
 
-    def to(self, host: str) -> "Handshake":
-        """For one connection to ``host``, a name or an address."""
-        return Handshake(self._context, host, self.verifies)
+    def to(self, demand: Demand, peer: str) -> "Handshake":
+        """For one connection to ``peer``, whose name is the same for the same server, of whom ``demand`` is asked."""
+        return Handshake(self._context, demand, peer, self._paths, self._kept, self._seconds)
 
 
 @implementer(IOpenSSLClientConnectionCreator)
 class Handshake:
-    """One connection's TLS, for ``startTLS``.  ``verifies`` says whether the certificate is checked."""
+    """One connection's TLS, for ``startTLS``; then ``judge``, once; then, where wanted, ``keep``."""
 
-    def __init__(self, context: SSL.Context, host: str, verifies: bool) -> None:
+    def __init__(
+        self,
+        context: SSL.Context,
+        demand: Demand,
+        peer: str,
+        paths: "CertificatePaths",
+        kept: KeptSessions,
+        seconds: Callable[[], float],
+    ) -> None:
+        self.demand = demand
         self._context = context
-        self._host = host
-        self.verifies = verifies
+        self._paths = paths
+        self._kept = kept
+        self._seconds = seconds
+        self._key = (peer, demand)
+        self._judgement: Judgement | None = None
+        self._shown: float | None = None  # when a resumed session's certificate was
         self._connection: SSL.Connection | None = None
 
     def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         self._connection = connection = SSL.Connection(self._context, None)
         # RFC 6066 s3: names only, no addresses, no trailing dot
-        if not _is_address(self._host):
-            connection.set_tlsext_host_name(self._host.encode("ascii"))
+        name = self.demand.server_name
+        if name and not _is_address(name):
+            connection.set_tlsext_host_name(name.encode("ascii"))
+        if self.demand.level is not Level.DANE:
+            kept = self._kept.take(self._key, self._seconds())
+            if kept is not None:
+                session, self._shown = kept
+                connection.set_session(session)
         return connection
 
-    def name_fault(self) -> str | None:
-        """Once the handshake is done: None where the certificate names the host, or need not; else why not.
+    def judge(self) -> Judgement:
+        """Once the handshake is done, before anything is sent: whether the server is who was demanded."""
+        connection = self._connection
+        assert connection is not None
+        self._judgement = judge(self.demand, _chain(connection), self._paths)
+        return self._judgement
 
-        To be asked before anything is sent.
+    def secured(self) -> Secured:
+        """After ``judge``: what was negotiated."""
+        connection, judgement = self._connection, self._judgement
+        assert connection is not None
+        assert judgement is not None
+        version, cipher = connection.get_protocol_version_name(), connection.get_cipher_name() or ""
+        return Secured(version, cipher, judgement.verified.value)
+
+    def keep(self) -> None:
+        """Once more was read than the handshake: the server's ticket is here, for another connection (RFC 8446 s4.6.1).
+
+        Does nothing for DANE, or where the server gave none.
         """
         connection, self._connection = self._connection, None
-        if not self.verifies:
-            return None
-        assert connection is not None
+        if connection is None or self._judgement is None or self.demand.level is Level.DANE:
+            return
+        session = connection.get_session()
+        if session is not None and self._judgement.may_go_on:
+            # Where it was not taken up, this is older than the truth, which costs a handshake earlier.
+            self._kept.give(self._key, session, self._seconds() if self._shown is None else self._shown)
+
+
+class CertificatePaths:
+    """``tls_policy.Paths`` by OpenSSL.  The system's authorities are read when they are first needed.
+
+    Raises ``ValueError`` with one line where ``ca_file`` cannot be used.
+    """
+
+    def __init__(self, ca_file: str | None) -> None:
+        self._system: SSL.Context | None = None
+        self._authorities: X509Store | None = None
+        if ca_file is not None:
+            self._authorities = store = X509Store()
+            try:
+                store.load_locations(ca_file)
+            except (SSL.Error, CryptoError):
+                raise ValueError(f"{ca_file}: not a readable PEM file of certificates") from None
+
+    def fault(self, chain: Sequence[bytes], anchors: Sequence[bytes] | None) -> Fault | None:
+        """As ``Paths`` has it."""
         try:
-            if _is_address(self._host):
-                verify_ip_address(connection, self._host)
-            else:
-                verify_hostname(connection, self._host)
-        except (VerificationError, CertificateError, ValueError):  # the last of a name that no certificate can have
-            return f"The certificate does not name {self._host}"
+            leaf, *others = [load_certificate(FILETYPE_ASN1, der) for der in chain[:LONGEST_CHAIN]]
+            store = self._system_or_file() if anchors is None else _store(anchors)
+        except CryptoError:
+            return Fault(TlsFailure.VALIDATION_FAILURE, "The certificate cannot be read")
+        try:
+            X509StoreContext(store, leaf, others).verify_certificate()
+        except X509StoreContextError as fault:
+            return Fault(_kind(fault), f"The certificate is not trusted: {str(fault.args[0])[:200]}")
         return None
+
+    def _system_or_file(self) -> X509Store:
+        if self._authorities is None:
+            # Only a context knows how to find them, and its store lives no longer than it does.
+            self._system = SSL.Context(SSL.TLS_CLIENT_METHOD)
+            self._system.set_default_verify_paths()
+            self._authorities = self._system.get_cert_store()
+        assert self._authorities is not None
+        return self._authorities
+
+
+def _store(anchors: Sequence[bytes]) -> X509Store:
+    # RFC 7671 s5.2: whoever a record names is an anchor, also one below a root.
+    store = X509Store()
+    store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
+    for anchor in anchors:
+        store.add_cert(load_certificate(FILETYPE_ASN1, anchor))
+    return store
+
+
+def _kind(fault: X509StoreContextError) -> TlsFailure:
+    code = fault.errors[0]
+    if code in _EXPIRED:
+        return TlsFailure.CERTIFICATE_EXPIRED
+    return TlsFailure.CERTIFICATE_NOT_TRUSTED if code in _UNTRUSTED else TlsFailure.VALIDATION_FAILURE
+
+
+def _chain(connection: SSL.Connection) -> tuple[bytes, ...]:
+    certificates: Sequence[X509] = connection.get_peer_cert_chain() or ()
+    return tuple(dump_certificate(FILETYPE_ASN1, certificate) for certificate in certificates[:LONGEST_CHAIN])
+
+
 
 
 def tls_fault_text(fault: BaseException | None) -> str:
@@ -89,7 +221,7 @@ def tls_fault_text(fault: BaseException | None) -> str:
 
 
 def is_tls_fault(fault: BaseException | None) -> bool:
-    """Whether it is TLS that went wrong (a certificate, a version, an alert), not the connection under it."""
+    """Whether it is TLS that went wrong (a version, an alert), not the connection under it."""
     return isinstance(fault, SSL.Error)
 
 

@@ -32,7 +32,7 @@ import attrs
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import LocalProtocolError
-from mailgw.mail.outcome import Outcome, Permanence, Scope, delivered, permanent, refused, temporary
+from mailgw.mail.outcome import Outcome, Permanence, Scope, Secured, delivered, permanent, refused, temporary
 from mailgw.wire.client_asked import Onward, mail_words, rcpt_words
 from mailgw.wire.client_events import (
     NEED_DATA,
@@ -64,6 +64,9 @@ class ClientDialog:
     def __init__(self, settings: ClientSettings, tls: bool) -> None:
         self.step = Step.GREETING
         self.offer = offer_of([])
+        self.server_name = ""  # as it answered EHLO
+        self.tls_is_missing = False  # STARTTLS was wanted, and was not offered, or was refused
+        self.secured: Secured | None = None  # what TLS came to, where it is on; for the outcomes
         self.is_chunked = False  # the transaction under way sends its content with BDAT
         self._settings = settings
         self._hop = settings.hop
@@ -261,7 +264,7 @@ class ClientDialog:
                 return None
             return self._unusable(raw)
         settings = self._settings
-        name = lines[0].partition(b" ")[0].decode("ascii", "replace").lower()
+        self.server_name = name = lines[0].partition(b" ")[0].decode("ascii", "replace").lower()
         if name in settings.own_names:
             self.quit()
             return Unusable(permanent("5.4.6", "Mail loops back to this host", Scope.HOST, self._hop))
@@ -271,6 +274,7 @@ class ClientDialog:
                 self._out.append(b"STARTTLS\r\n")
                 self.step = Step.STARTTLS
                 return None
+            self.tls_is_missing = True
             if settings.starttls is StartTlsUse.REQUIRED:
                 return self.refuse(NO_STARTTLS, "TLS is required, but the server does not offer it")
         return self._log_in()
@@ -282,6 +286,7 @@ class ClientDialog:
                 return self.refuse("4.7.0", "The server sent more in clear after it agreed to start TLS")
             self.step = Step.HANDSHAKE
             return StartTls()
+        self.tls_is_missing = True
         if self._settings.starttls is StartTlsUse.REQUIRED:
             return self._unusable(raw)
         return self._log_in()
@@ -450,7 +455,8 @@ class ClientDialog:
     def _outcome(self, raw: RawReply, scope: Scope) -> Outcome:
         reply = made_reply(raw)
         if raw[0] // 100 == 2 and self.step is Step.END:
-            return delivered(reply, self._hop, not self._settings.lmtp, self.offer.dsn, self.offer.deliver_by)
+            relayed = not self._settings.lmtp
+            return delivered(reply, self._hop, relayed, self.offer.dsn, self.offer.deliver_by, self.secured)
         return refused(reply, scope, self._hop)
 
     def _trouble(self, raw: RawReply) -> Outcome:

@@ -13,9 +13,11 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Message
-from mailgw.mail.outcome import Permanence
+from mailgw.mail.outcome import Permanence, Secured
 from mailgw.mail.parameters import ByMode, DeliverBy, MailParameters, Notify, RcptParameters, Ret
+from mailgw.mail.tls_result import TlsFailure
 from mailgw.spool.content import CHUNK_OCTETS
+from mailgw.trust.tls_policy import Demand, Judgement, Verified
 from mailgw.wire.reencode import reencoded
 from tests.deliver.smtp_net import ANN, BOB, CY, NOW, Net, Peer, large, message
 
@@ -168,21 +170,29 @@ SECRET = MailParameters(require_tls=True)
 class TrustedTls:
     """Certificates without a network: whether they name the host is said beforehand."""
 
-    verifies = True
     fault: str | None = None
+    demand: Demand
 
-    def to(self, host: str) -> "TrustedTls":
+    def to(self, demand: Demand, peer: str) -> "TrustedTls":
+        self.demand = demand
         return self
 
-    def name_fault(self) -> str | None:
-        return self.fault
+    def judge(self) -> Judgement:
+        failure = TlsFailure.SUCCESS if self.fault is None else TlsFailure.CERTIFICATE_HOST_MISMATCH
+        return Judgement(Verified.CA, failure, self.fault or "", self.fault is None)
+
+    def secured(self) -> Secured:
+        return Secured("TLSv1.3", "TLS_AES_256_GCM_SHA384", "ca")
+
+    def keep(self) -> None:
+        """No session to resume."""
 
 
 def secure_net(fault: str | None = None, **changes: Any) -> Net:
     net = Net(**({"tls": TlsMode.OPPORTUNISTIC, "hosts": ("192.0.2.1:25", "192.0.2.2:25")} | changes))
     tls: Any = TrustedTls()
     tls.fault = fault
-    net.backend._verified = tls
+    net.backend._tls = tls
     return net
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailgw.deliver.smtp_hops import Hop, Target, given_targets, hops_of, mx_targets
+from mailgw.deliver.smtp_hops import Hop, Target, given_targets, mx_targets, places_of
 from mailgw.mail.outcome import Outcome, Permanence, Scope
 from tests.deliver.smtp_net import ANN, Net
 from tests.driving import result_of
@@ -70,14 +70,14 @@ def test_addresses_take_turns_and_are_bounded() -> None:
         },
         failing=frozenset({"sick.example"}),
     )
-    found = result_of(hops_of(Target("mx.example", 25), dns))
-    assert [str(hop) for hop in found] == [
+    found = result_of(places_of(Target("mx.example", 25), dns))
+    assert [str(hop) for hop in found.hops] == [
         "mx.example [2001:db8::1]:25", "mx.example [192.0.2.1]:25", "mx.example [2001:db8::2]:25",
         "mx.example [192.0.2.2]:25",
     ]
-    assert len(result_of(hops_of(Target("four.example", 25), dns))) == 4
+    assert len(result_of(places_of(Target("four.example", 25), dns)).hops) == 4
     for host, status in (("sick.example", "4.4.3"), ("none.example", "4.4.4")):
-        fault = result_of(hops_of(Target(host, 25), dns))
+        fault = result_of(places_of(Target(host, 25), dns))
         assert isinstance(fault, Outcome)
         assert (fault.permanence, fault.reply.status) == (Permanence.TEMPORARY, status)
 

@@ -1,0 +1,179 @@
+"""What is asked of a destination's hosts in the way of TLS: configuration, DNS and MTA-STS, for ``trust.tls_policy``.
+
+RFC 7672 s2.2 (which records are looked up, and when), RFC 8461 s5 (MTA-STS), RFC 8689 s5 (TLS-Required), RFC 8460 s4.3
+(what is told of each session).
+
+Rules:
+    TLSA records are asked for only where the host's addresses were validated (RFC 7672 s2.2.2): some servers of zones
+    that are not signed fail such questions.
+    Where DNS cannot say whether there are any, the host is not used: that may be who wants them to be missed.
+    For hosts that are given, and for LMTP, no MTA-STS policy is asked for; with TLS from the first octet, or for LMTP,
+    no TLSA records either: the configuration says it all.
+    A result is told of every attempt at TLS with a host of a domain by MX for which nothing else is configured.
+Not done: TLSA records of an MX host that is a validated alias into a zone that is not (RFC 7672 s2.2.2).
+"""
+
+import re
+from collections.abc import Callable
+
+import attrs
+
+from mailgw.deliver.smtp_hops import Hop, Places, Target
+from mailgw.deliver.smtp_settings import SmtpSettings, TlsMode
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.header import header_end
+from mailgw.mail.message import Message
+from mailgw.mail.outcome import Outcome, Scope, permanent, temporary
+from mailgw.mail.ports import MtaSts, Resolver
+from mailgw.mail.sts_policy import StsMode, StsPolicy
+from mailgw.mail.tls_result import PolicyType, TlsFailure, TlsResult
+from mailgw.trust import dane, mtasts
+from mailgw.trust.tls_policy import DaneFacts, Demand, Fault, Level, LocalRule, Refused, StsFacts, demand
+from mailgw.wire.client_asked import NO_VERIFIED_TLS
+
+# A header that is longer is no reason to lower anything.
+MOST_HEADER_OCTETS = 1 << 18
+_TLS_NOT_REQUIRED = re.compile(rb"(?:\A|\n)tls-required[ \t]*:[ \t]*no[ \t]*\r?\n", re.IGNORECASE)
+
+
+@attrs.frozen
+class LaneSecurity:
+    """What is asked of all hosts of a lane.  ``policy`` None where there is no MTA-STS policy, or none that counts.
+    ``domain``: of whom results are told, ``""`` where none are."""
+
+    rule: LocalRule
+    policy: StsPolicy | None
+    domain: str
+
+
+@attrs.frozen
+class HostSecurity:
+    """What is known of one host before a connection."""
+
+    lane: LaneSecurity
+    target: Target
+    is_implicit: bool
+    dane: DaneFacts | None
+
+    @property
+    def has_policy(self) -> bool:
+        """Whether the destination itself asks for something, which a message may do without (RFC 8689 s5)."""
+        return self.dane is not None or self.lane.policy is not None
+
+    def demand(self, hop: Hop, require_tls: bool, is_lowered: bool) -> Demand | Refused:
+        """What is asked of a hop of this host.  ``is_lowered``: the message says that TLS is not required."""
+        rule, policy, host = self.lane.rule, self.lane.policy, self.target.host
+        if self.is_implicit and hop.is_loopback and not require_tls:
+            rule = attrs.evolve(rule, level=Level.ENCRYPT)  # nobody is in between
+        if is_lowered:
+            return demand(host, rule, self.target.is_authentic, None, None, require_tls)
+        sts = None if policy is None else StsFacts(policy.mode, mtasts.covers(policy, host))
+        return demand(host, rule, self.target.is_authentic, self.dane, sts, require_tls)
+
+
+class Security:
+    """For one backend.  ``sts`` None: no MTA-STS.  ``note`` takes each result."""
+
+    def __init__(
+        self, settings: SmtpSettings, resolver: Resolver, sts: MtaSts | None, note: Callable[[TlsResult], None]
+    ) -> None:
+        self._settings = settings
+        self._resolver = resolver
+        self._sts = sts
+        self._note = note
+        self._is_implicit = settings.tls is TlsMode.IMPLICIT
+
+    async def of_lane(self, lane: str) -> LaneSecurity:
+        """``lane``: a domain, an address literal, or ``""`` where hosts are given."""
+        settings = self._settings
+        override = settings.shaping.destination(lane) if lane else None
+        if override is not None and override.tls is not None:
+            level = Level(override.tls.value)
+            return LaneSecurity(LocalRule(level, True, override.tls_names, override.tls_fingerprints), None, "")
+        is_final = self._is_implicit or settings.lmtp
+        rule = LocalRule(Level.VERIFY if self._is_implicit else Level(settings.tls.value), is_final)
+        is_by_mx = lane and not lane.startswith("[") and rule.level is not Level.CLEAR
+        policy = await self._sts.policy(lane) if self._sts is not None and is_by_mx else None
+        if policy is not None and policy.mode is StsMode.NONE:
+            policy = None
+        return LaneSecurity(rule, policy, lane if is_by_mx else "")
+
+    async def of_host(self, lane: LaneSecurity, target: Target, places: Places) -> HostSecurity | Outcome:
+        """``places`` are those of ``target``.  An outcome, temporary, where DNS does not say what is asked of it."""
+        rule = lane.rule
+        asks = places.secure and target.port and (rule.level is Level.DANE or not rule.is_override)
+        try:
+            found = await self._dane(target, places.name) if asks and rule.level is not Level.CLEAR else None
+        except TemporaryFault as fault:
+            why = f"Whether {target.host} has TLSA records is not known: {fault.why}"
+            if lane.domain:
+                self._tell(lane, target, PolicyType.TLSA, None, "", "", "", Fault(TlsFailure.DNSSEC_INVALID, why))
+            return temporary("4.7.5", why, Scope.HOST, "")
+        return HostSecurity(lane, target, self._is_implicit, found)
+
+    async def _dane(self, target: Target, expanded: str) -> DaneFacts | None:
+        # RFC 7672 s2.2.3: the better TLSA base domain is the name at the end of the CNAMEs, the other the one before.
+        for base in dict.fromkeys((expanded, target.host)):
+            found = await self._resolver.tlsa(base, target.port)
+            if found.items and found.secure:
+                # RFC 7672 s3.2.2: a certificate may as well name the domain that the mail is for.
+                return DaneFacts(found.items, base, (target.host, *target.next_hops))
+        return None
+
+    # --- what became of it -------------------------------------------------------------------------------
+
+    def refused(self, host: HostSecurity, hop: Hop, refused: Refused) -> Outcome:
+        """A host that is not to be used: the outcome, which is told of as well."""
+        if refused.by_message:
+            return permanent(NO_VERIFIED_TLS[0], refused.fault.why, Scope.HOST, str(hop))
+        if host.lane.domain:
+            self._tell(host.lane, host.target, refused.policy, host.dane, "", hop.address, "", refused.fault)
+        return temporary("4.7.5", refused.fault.why, Scope.HOST, str(hop))
+
+    def tried(self, host: HostSecurity, hop: Hop, wanted: Demand, sending: str, helo: str, fault: Fault) -> None:
+        """Tell of a session in which TLS was tried: ``sending`` is our own address, ``helo`` the server's name, both
+        ``""`` where unknown; ``fault`` SUCCESS where TLS is as it was wanted."""
+        if host.lane.domain:
+            self._tell(host.lane, host.target, wanted.policy, host.dane, sending, hop.address, helo, fault)
+
+    def _tell(
+        self,
+        lane: LaneSecurity,
+        target: Target,
+        kind: PolicyType,
+        facts: DaneFacts | None,
+        sending: str,
+        receiving: str,
+        helo: str,
+        fault: Fault,
+    ) -> None:
+        strings: tuple[str, ...] = ()
+        patterns: tuple[str, ...] = ()
+        if kind is PolicyType.STS and lane.policy is not None:
+            strings, patterns = mtasts.policy_lines(lane.policy), lane.policy.mx_patterns
+        elif kind is PolicyType.TLSA and facts is not None:
+            strings = tuple(map(dane.shown, facts.records))
+        self._note(
+            TlsResult(
+                lane.domain, kind, strings, patterns, target.host, sending, receiving, helo, fault.failure, fault.why
+            )
+        )
+
+
+async def says_not_required(message: Message) -> bool:
+    """Whether a message wants to be delivered rather than to be safe on its way: ``TLS-Required: No`` (RFC 8689 s5).
+
+    No where its content cannot be read: whoever is to send it will say so.
+    """
+    head = message.content.octets
+    if head is None:
+        head = b""
+        try:
+            async for chunk in message.content.chunks():
+                head += chunk
+                if header_end(head) >= 0 or len(head) > MOST_HEADER_OCTETS:
+                    break
+        except TemporaryFault:
+            return False
+    end = header_end(head)
+    return _TLS_NOT_REQUIRED.search(head[:end if end >= 0 else MOST_HEADER_OCTETS]) is not None
