@@ -29,6 +29,7 @@ from mailgw.mail.parameters import (
 )
 from mailgw.mail.reply import Reply
 from mailgw.mail.xtext import from_xtext, is_xtext, to_xtext
+from mailgw.net.dns_wire import AAAA, CNAME, MX, POSITIVE_SECONDS, PTR, TLSA, TXT, A, Kind, Question, items_of
 from mailgw.wire import client_events, sasl
 from mailgw.wire.client_asked import Onward
 from mailgw.wire.client_events import ClientSettings, StartTlsUse, Step
@@ -51,6 +52,8 @@ from tests.wire.dialog_file import KEYS, NOW, Shell, reply_of, settings_of
 
 ALLOWED = (RemoteProtocolError, TemporaryFault, ConfigError)
 """The four of STYLE.md but ``LocalProtocolError``: the targets keep the order that a core wants, so that is a bug."""
+
+KINDS: tuple[Kind[object], ...] = (MX, A, AAAA, PTR, CNAME, TXT, TLSA)
 
 Target = Callable[[bytes], None]
 
@@ -378,6 +381,26 @@ def dovecot(octets: bytes) -> None:
     assert found[0] == found[1]
 
 
+def dns(octets: bytes) -> None:
+    """The first octet chooses the type that was asked for; the rest is a server's answer, as it is, and behind what
+    makes it one to the question: id, flags, counts of records (by the next three octets), name."""
+    kind = KINDS[octets[0] % len(KINDS)] if octets else MX
+    question = Question.about(4711, "example.org", kind.number, edns=True, authentic=True)
+    counts = b"".join(b"\0" + bytes([count % 8]) for count in octets[1:4].ljust(3, b"\0"))
+    named = question.octets[12:-11]  # without the header and without OPT
+    for answer in (octets[1:], b"\x12\x67\x81\xa0\0\1" + counts + named + octets[4:]):
+        found = question.read(answer)
+        if found is None:
+            continue
+        end, payloads, seconds = found.end_of("example.org", kind.number)
+        assert 0 <= seconds <= POSITIVE_SECONDS
+        assert end.isascii()
+        assert found.words.isascii()
+        assert found.words.isprintable()
+        for item in items_of(kind, payloads):
+            assert item is not None
+
+
 # --- the client's dialog ----------------------------------------------------------------------------------
 
 SENDER, RECIPIENTS = Mailbox("ann", "home.test"), (Mailbox("bob", "away.test"), Mailbox("cy", "away.test"))
@@ -501,6 +524,7 @@ TARGETS: dict[str, Target] = {
     "replies": replies,
     "client": client,
     "dovecot": dovecot,
+    "dns": dns,
     "reencode": reencode,
 }
 
