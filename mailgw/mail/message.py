@@ -177,6 +177,8 @@ class Query:
     """Which rows an operator means; every field that is not None must match.
 
     ``sender``, ``recipient`` and ``domain`` match without regard to case; ``sender=""`` is the null path.
+    ``reason`` is part of the last answer, without regard to the case of ASCII letters.  ``arrived_before`` and
+    ``arrived_after`` are epoch seconds, themselves not meant.
     """
 
     queue_id: str | None = None
@@ -185,3 +187,20 @@ class Query:
     domain: str | None = None
     lane: str | None = None
     state: str | None = None
+    reason: str | None = None
+    arrived_before: float | None = None
+    arrived_after: float | None = None
+
+
+@attrs.frozen
+class LaneRow:
+    """One lane as the operator sees it: how many recipients wait in it (those that are due among them), are being tried
+    or next in line, and are held; when the first of those that wait is due, and what one of them was told last."""
+
+    lane: str
+    waiting: int
+    due_now: int
+    active: int
+    held: int
+    next_due: float | None
+    reason: str

@@ -3,14 +3,14 @@
 Each is a ``typing.Protocol``.  A fake never suspends; a real one awaits Deferreds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import attrs
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.event import Event
-from mailgw.mail.message import Arrival, Claim, Destination, Notice, Query, QueueRow, Settlement
+from mailgw.mail.message import Arrival, Claim, Destination, LaneRow, Notice, Query, QueueRow, Settlement
 from mailgw.mail.names import MxRecord, Records, TlsaRecord
 from mailgw.mail.sts_policy import StsPolicy
 
@@ -96,11 +96,39 @@ class Spool(Protocol):
     async def content(self, queue_id: str, limit_octets: int) -> bytes | None:
         """The first octets of a queued message, or None where no such message is queued."""
 
+    async def lanes(self) -> Sequence[LaneRow]:
+        """Every lane that there is a recipient in, in the order of their names; read as ``search`` is."""
+
+    # The operator's orders.  Each goes in steps, between which mail comes and goes: a fault ends it, and what was done
+    # by then stays done.  Who came after it began is not meant.  What is active is left alone, but by ``remove``.
+
+    async def hold(self, query: Query) -> int:
+        """Let what matches be tried by nobody until ``unhold``; how many recipients."""
+
+    async def unhold(self, query: Query) -> int:
+        """Make what matches and is held due, as its sender asked for (RFC 4865) or now; how many recipients."""
+
     async def retry(self, query: Query) -> int:
         """Make what matches due now (held ones too); how many recipients."""
 
+    async def reroute(self, query: Query, lane_for: Callable[[Mailbox], str | None]) -> int:
+        """Put what matches into the lane that ``lane_for`` says (None: let it be), due now, or held as before; how many
+        recipients."""
+
     async def remove(self, query: Query) -> int:
         """Forget what matches, without a bounce; how many recipients."""
+
+    def suspended(self) -> Mapping[str, float]:
+        """The destinations that are suspended (``queue.suspension``), each with since when.  They outlive a restart.
+
+        What waits for one is neither claimed nor in the agenda, and what is committed for one is not claimed.
+        """
+
+    async def suspend(self, word: str) -> bool:
+        """Suspend a destination from now on; False where it is already.  TemporaryFault where there are too many."""
+
+    async def resume(self, word: str) -> bool:
+        """Let it be tried again; False where it was not suspended."""
 
     async def close(self) -> None:
         """Commit what is pending and close.  Leases end: a later start sees them due."""

@@ -8,6 +8,7 @@ for every recipient.
     route      which backend serves a recipient     fate        an outcome -> delivered, retry, fail, hold
     schedule   when to try again                    dsn         bounces, delay warnings, delivery reports
     lanes      how much one destination bears       dsn_fields  the part of them that programs read
+    suspension destinations that are to wait
     replies    what a hop's words mean, as data     patterns    regular expressions that cannot take for ever
     causes     what a failure comes to for people   report_words  the template of what they read
 

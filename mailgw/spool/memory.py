@@ -4,20 +4,22 @@ It keeps every promise of ``mail.ports.Spool`` but durability, and passes the sa
 Its coroutines never suspend, so a test may drive them by hand.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from weakref import WeakKeyDictionary
 
 import attrs
 
-from mailgw.mail.address import folded
+from mailgw.mail.address import Mailbox, folded
 from mailgw.mail.envelope import path_text
+from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import (
     Arrival,
     Claim,
     Destination,
     Finished,
     Held,
+    LaneRow,
     Message,
     Notice,
     Postponed,
@@ -28,11 +30,12 @@ from mailgw.mail.message import (
     Settlement,
 )
 from mailgw.mail.ports import WallClock
+from mailgw.queue.suspension import MAX_SUSPENSIONS, Suspensions
 from mailgw.spool.content import MemoryContent
 from mailgw.spool.faults import no_room
 from mailgw.spool.ids import QueueIds
 from mailgw.spool.leases import fresh_claims
-from mailgw.spool.rows import first_due
+from mailgw.spool.rows import HELD_BY_OPERATOR, first_due
 
 
 @attrs.define(eq=False)
@@ -63,6 +66,7 @@ class MemorySpool:
         self._ids = QueueIds(wall_clock, 0, node)
         self._tokens = count(1)
         self._queue: dict[str, _Queued] = {}
+        self._suspended: dict[str, float] = {}
         self._noticed: WeakKeyDictionary[Claim, set[str]] = WeakKeyDictionary()
 
     def draft(self) -> "MemoryDraft":
@@ -86,7 +90,7 @@ class MemorySpool:
         due, reason = first_due(arrival, now)
         rows = {n: _Row(n, destination, due, reason=reason) for n, destination in enumerate(destinations, 1)}
         self._queue[queue_id] = _Queued(message, arrival, rows)
-        if not claim or due > now:
+        if not claim or due > now or any(self._is_suspended(destination.lane) for destination in destinations):
             return ()
         claims = fresh_claims(message, destinations, self._tokens.__next__)
         for one in claims:
@@ -95,6 +99,8 @@ class MemorySpool:
         return claims
 
     async def claim(self, lane: str, limit: int) -> tuple[Claim, ...]:
+        if self._is_suspended(lane):
+            return ()
         now = self._wall_clock()
         due: dict[str, list[_Row]] = {}
         found = [
@@ -151,7 +157,7 @@ class MemorySpool:
                 if row.due is not None and (row.token is None or row.due <= now):
                     lane = row.destination.lane
                     earliest[lane] = min(row.due, earliest.get(lane, row.due))
-        return sorted(earliest.items())
+        return sorted((lane, due) for lane, due in earliest.items() if not self._is_suspended(lane))
 
     async def record(
         self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice] = ()
@@ -185,11 +191,55 @@ class MemorySpool:
         assert octets is not None  # a MemoryContent
         return octets[:limit_octets]
 
-    async def retry(self, query: Query) -> int:
-        rows = [row for _, row in self._matching(query) if self._state(row) != RowState.ACTIVE]
-        for row in rows:
-            row.due, row.token = self._wall_clock(), None
+    async def lanes(self) -> Sequence[LaneRow]:
+        lanes: dict[str, list[_Row]] = {}
+        for _, row in self._matching(Query()):
+            lanes.setdefault(row.destination.lane, []).append(row)
+        return [self._lane_row(lane, rows) for lane, rows in sorted(lanes.items())]
+
+    async def hold(self, query: Query) -> int:
+        rows = self._inactive(query, lambda row: row.due is not None)
+        for _, row in rows:
+            row.due, row.token = None, None
+            row.reason = f"{HELD_BY_OPERATOR}: {row.reason}" if row.reason else HELD_BY_OPERATOR
         return len(rows)
+
+    async def unhold(self, query: Query) -> int:
+        rows = self._inactive(query, lambda row: row.due is None)
+        for queued, row in rows:
+            until = queued.message.parameters.hold_until if not row.attempts else None
+            row.due, row.reason = max(self._wall_clock(), until or 0.0), _unmarked(row.reason)
+        return len(rows)
+
+    async def retry(self, query: Query) -> int:
+        rows = self._inactive(query)
+        for _, row in rows:
+            row.due, row.token, row.reason = self._wall_clock(), None, _unmarked(row.reason)
+        return len(rows)
+
+    async def reroute(self, query: Query, lane_for: Callable[[Mailbox], str | None]) -> int:
+        count = 0
+        for _, row in self._inactive(query):
+            lane = lane_for(row.destination.recipient)
+            if lane is not None:
+                row.destination = attrs.evolve(row.destination, lane=lane)
+                row.due, row.token = None if row.due is None else self._wall_clock(), None
+                count += 1
+        return count
+
+    def suspended(self) -> Mapping[str, float]:
+        return self._suspended
+
+    async def suspend(self, word: str) -> bool:
+        if word in self._suspended:
+            return False
+        if len(self._suspended) >= MAX_SUSPENSIONS:
+            raise TemporaryFault(f"no more than {MAX_SUSPENSIONS} destinations can be suspended at once")
+        self._suspended[word] = self._wall_clock()
+        return True
+
+    async def resume(self, word: str) -> bool:
+        return self._suspended.pop(word, None) is not None
 
     async def remove(self, query: Query) -> int:
         found = list(self._matching(query))
@@ -208,6 +258,28 @@ class MemorySpool:
 
     def _lease(self, row: _Row, token: int, now: float) -> None:
         row.token, row.due = token, now + self._lease_seconds
+
+    def _is_suspended(self, lane: str) -> bool:
+        return Suspensions.of(self._suspended).holds(lane)
+
+    def _inactive(
+        self, query: Query, is_meant: Callable[[_Row], bool] = lambda row: True
+    ) -> list[tuple[_Queued, _Row]]:
+        return [
+            (queued, row) for queued, row in self._matching(query)
+            if self._state(row) != RowState.ACTIVE and is_meant(row)
+        ]
+
+    def _lane_row(self, lane: str, rows: Sequence[_Row]) -> LaneRow:
+        now = self._wall_clock()
+        states = [self._state(row) for row in rows]
+        dues = [row.due for row in rows if row.due is not None and self._state(row) == RowState.WAITING]
+        told = [row for row in rows if row.reason]
+        return LaneRow(
+            lane, len(dues), sum(due <= now for due in dues), states.count(RowState.ACTIVE),
+            states.count(RowState.HELD), min(dues, default=None),
+            max(told, key=lambda row: (row.due or 0, row.reason)).reason if told else "",
+        )
 
     def _held_by(self, claim: Claim) -> list[_Row]:
         queued = self._queue.get(claim.message.queue_id)
@@ -247,6 +319,9 @@ class MemorySpool:
                     and same(query.sender, path_text(queued.arrival.reverse_path))
                     and same(query.recipient, str(recipient))
                     and same(query.domain, recipient.domain)
+                    and (query.reason is None or folded(query.reason) in folded(row.reason))
+                    and (query.arrived_before is None or queued.message.arrived < query.arrived_before)
+                    and (query.arrived_after is None or queued.message.arrived > query.arrived_after)
                 ):
                     yield queued, row
 
@@ -258,6 +333,13 @@ class MemorySpool:
             arrival.peer, arrival.helo, arrival.login, arrival.protocol,
             str(arrival.parameters), str(row.destination.parameters),
         )
+
+
+def _unmarked(reason: str) -> str:
+    """The reason without the mark of the hold."""
+    if reason == HELD_BY_OPERATOR:
+        return ""
+    return reason.removeprefix(f"{HELD_BY_OPERATOR}: ")
 
 
 class MemoryDraft:

@@ -5,20 +5,24 @@ Whoever opens it has the folder's lock, so a gateway cannot start meanwhile: ope
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
 from mailgw.disk import Disk
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.message import Query, QueueRow
+from mailgw.mail.message import LaneRow, Query, QueueRow
 from mailgw.mail.ports import WallClock
+from mailgw.queue.suspension import MAX_SUSPENSIONS
+from mailgw.spool import orders
 from mailgw.spool import search as sql
 from mailgw.spool.faults import fault_of
 from mailgw.spool.folder import database_path, lock_folder
 from mailgw.spool.records import end_all_leases
 from mailgw.spool.schema import STEPS, connect_writer, migrate, schema_version
 from mailgw.spool.settings import SpoolSettings
+from mailgw.spool.suspended import keep_suspended, read_suspended
 
 T = TypeVar("T")
 
@@ -87,14 +91,47 @@ class OfflineSpool:
             sql.find_content(connection, queue_id, limit_octets),
             lambda place: self._disk.read(os.path.join(self._bodies, place), 0, limit_octets)))
 
+    def lanes(self) -> list[LaneRow]:
+        return self._ask(lambda connection: sql.lanes(connection, self._wall_clock()))
+
+    # As ``mail.ports.Spool`` has them; nothing is active here.
+
+    def hold(self, query: Query) -> int:
+        return self._in_steps(query, orders.hold)
+
+    def unhold(self, query: Query) -> int:
+        return self._in_steps(query, orders.unhold)
+
     def retry(self, query: Query) -> int:
-        """Make what matches due now; how many recipients."""
-        return self._change(lambda connection: sql.retry(connection, query, self._wall_clock()))
+        return self._in_steps(query, orders.retry)
+
+    def reroute(self, query: Query, lane_for: orders.LaneFor) -> int:
+        return self._in_steps(query, lambda connection, keys, now: orders.reroute(
+            connection, orders.moves(keys, lane_for), now))
+
+    def suspended(self) -> dict[str, float]:
+        return self._ask(read_suspended)
+
+    def suspend(self, word: str) -> bool:
+        words = self.suspended()
+        if word in words:
+            return False
+        if len(words) >= MAX_SUSPENSIONS:
+            raise TemporaryFault(f"no more than {MAX_SUSPENSIONS} destinations can be suspended at once")
+        self._keep_suspended(words | {word: self._wall_clock()})
+        return True
+
+    def resume(self, word: str) -> bool:
+        words = self.suspended()
+        if words.pop(word, None) is None:
+            return False
+        self._keep_suspended(words)
+        return True
 
     def remove(self, query: Query) -> int:
-        """Forget what matches; how many recipients."""
         removed_files: list[str] = []
-        count = self._change(lambda connection: sql.remove(connection, query, self._wall_clock(), removed_files))
+        count = self._in_steps(
+            query, lambda connection, keys, _: orders.remove(connection, removed_files, keys))
         for place in removed_files:
             try:
                 self._disk.remove(os.path.join(self._bodies, place))
@@ -105,6 +142,25 @@ class OfflineSpool:
     def close(self) -> None:
         self._connection.close()
         os.close(self._lock)
+
+    def _keep_suspended(self, words: dict[str, float]) -> None:
+        def change(connection: sqlite3.Connection) -> int:
+            keep_suspended(connection, words)
+            return 0
+
+        self._change(change)
+
+    def _in_steps(self, query: Query, step: "_Step") -> int:
+        now = self._wall_clock()
+        last = self._ask(orders.last_message)
+        after: orders.Key | None = None
+        count = 0
+        while keys := self._ask(
+            partial(orders.meant, query=query, now=now, after=after, last=last, batch=orders.BATCH)
+        ):
+            after = keys[-1]
+            count += self._change(_one_step(step, keys, now))
+        return count
 
     def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         try:
@@ -124,3 +180,10 @@ class OfflineSpool:
                     connection.execute("ROLLBACK")
 
         return self._ask(transaction)
+
+
+_Step = Callable[[sqlite3.Connection, Sequence[orders.Key], float], int]
+
+
+def _one_step(step: _Step, keys: Sequence[orders.Key], now: float) -> Callable[[sqlite3.Connection], int]:
+    return lambda connection: step(connection, keys, now)

@@ -10,6 +10,8 @@ from mailgw.mail.message import Arrival, Claim, Destination
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, RcptParameters
 from mailgw.spool.batch import Insertion, Value
 
+HELD_BY_OPERATOR = "held by the operator"
+"""Begins the reason of what is held by an order."""
 # A reply that an operator wants to read is shorter.
 _MOST_REASON = 2000
 _BODY_TYPES = {body_type.value: body_type for body_type in BodyType}

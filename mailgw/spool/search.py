@@ -8,8 +8,8 @@ from collections.abc import Callable
 from threading import Lock
 from typing import TypeVar
 
-from mailgw.mail.message import Query, QueueRow, RowState
-from mailgw.spool.batch import Value, forget_messages
+from mailgw.mail.message import LaneRow, Query, QueueRow, RowState
+from mailgw.spool.batch import Value
 from mailgw.spool.schema import connect_reader
 
 T = TypeVar("T")
@@ -53,6 +53,14 @@ _DUE_AFTER = _WAITING + """
     AND (r.attempts > 0 OR NOT EXISTS (SELECT 1 FROM message m INDEXED BY parametered WHERE m.queue_id = r.queue_id
         AND m.parameters <> '' AND ' ' || m.parameters LIKE '% HOLDUNTIL=%'))"""  # noqa: S608  # constants
 
+# The reason of the one that is due last: with its time before it, so that max() finds it.
+_LANES = """
+    SELECT lane, sum(due IS NOT NULL AND (token IS NULL OR due <= :now)),
+        sum(due IS NOT NULL AND due <= :now), sum(token IS NOT NULL AND due > :now), sum(due IS NULL),
+        min(CASE WHEN token IS NULL OR due <= :now THEN due END),
+        coalesce(substr(max(CASE WHEN reason <> '' THEN printf('%017.3f', coalesce(due, 0)) || reason END), 18), '')
+    FROM recipient GROUP BY lane ORDER BY lane"""
+
 # CROSS JOIN: recipients in their order, messages by look-up; so a limit ends the scan, and no body is read.
 _ROWS = """
     SELECT r.queue_id, m.arrived, r.sender, r.recipient, r.domain, r.lane,
@@ -65,7 +73,7 @@ _ROWS = """
 
 
 def search(connection: sqlite3.Connection, query: Query, limit: int, now: float) -> list[QueueRow]:
-    where, values = _condition(query, now)
+    where, values = condition(query, now)
     return [QueueRow(*row) for row in connection.execute(_ROWS.format(where=where), [now, *values, limit])]
 
 
@@ -92,27 +100,12 @@ def is_queued(connection: sqlite3.Connection, queue_id: str) -> bool:
     return connection.execute("SELECT 1 FROM message WHERE queue_id = ?", (queue_id,)).fetchone() is not None
 
 
-def retry(connection: sqlite3.Connection, query: Query, now: float) -> int:
-    """Make due what matches and is not leased; within a transaction of the caller's."""
-    where, values = _condition(query, now)
-    return connection.execute(
-        f"UPDATE recipient AS r SET due = ?, token = NULL WHERE {where} AND (r.token IS NULL OR r.due <= ?)",  # noqa: S608
-        [now, *values, now],
-    ).rowcount
+def lanes(connection: sqlite3.Connection, now: float) -> list[LaneRow]:
+    """One look at every row."""
+    return [LaneRow(*row) for row in connection.execute(_LANES, {"now": now})]
 
 
-def remove(connection: sqlite3.Connection, query: Query, now: float, removed_files: list[str]) -> int:
-    """Forget what matches; within a transaction of the caller's, who removes the files after it."""
-    where, values = _condition(query, now)
-    queue_ids = [
-        row[0] for row in connection.execute(f"SELECT DISTINCT r.queue_id FROM recipient r WHERE {where}", values)  # noqa: S608
-    ]
-    count = connection.execute(f"DELETE FROM recipient AS r WHERE {where}", values).rowcount  # noqa: S608
-    forget_messages(connection, queue_ids, removed_files)
-    return count
-
-
-def _condition(query: Query, now: float) -> tuple[str, list[Value]]:
+def condition(query: Query, now: float) -> tuple[str, list[Value]]:
     """A WHERE clause over ``recipient r`` and its values; the clause is made of the constants below alone."""
     clauses: list[str] = []
     values: list[Value] = []
@@ -136,6 +129,15 @@ def _condition(query: Query, now: float) -> tuple[str, list[Value]]:
             clauses.append("r.due IS NULL")
         case _:
             clauses.append("0")
+    if query.reason is not None:
+        clauses.append("instr(lower(r.reason), lower(?)) > 0")  # of ASCII letters alone, as ``folded``
+        values.append(query.reason)
+    for sign, time in (("<", query.arrived_before), (">", query.arrived_after)):
+        if time is not None:
+            clauses.append(
+                f"EXISTS (SELECT 1 FROM message a WHERE a.queue_id = r.queue_id AND a.arrived {sign} ?)"  # noqa: S608
+            )
+            values.append(time)
     return " AND ".join(clauses) or "1", values
 
 

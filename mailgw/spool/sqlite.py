@@ -11,8 +11,10 @@ All methods are for the reactor's thread.  None blocks it, but ``open``, at star
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import count
+from types import MappingProxyType
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -20,6 +22,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from mailgw.disk import Disk
+from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import LocalProtocolError, TemporaryFault
 from mailgw.mail.message import (
     Arrival,
@@ -27,6 +30,7 @@ from mailgw.mail.message import (
     Content,
     Destination,
     Finished,
+    LaneRow,
     Message,
     Notice,
     Query,
@@ -34,7 +38,8 @@ from mailgw.mail.message import (
     Settlement,
 )
 from mailgw.mail.ports import WallClock
-from mailgw.spool import records
+from mailgw.queue.suspension import MAX_SUSPENSIONS, Suspensions
+from mailgw.spool import orders, records
 from mailgw.spool import search as sql
 from mailgw.spool.batch import Call, Finishing, Insertion
 from mailgw.spool.bodies import BodyDraft, BodyFiles, prepare_folders
@@ -47,6 +52,7 @@ from mailgw.spool.offline import open_offline
 from mailgw.spool.rows import first_due, leased_insertion, waiting_insertion
 from mailgw.spool.schema import connect_writer, get_meta, migrate, set_meta
 from mailgw.spool.settings import SpoolSettings
+from mailgw.spool.suspended import keep_suspended, read_suspended
 from mailgw.spool.threads import Reactor, Threads
 from mailgw.spool.writer import Writer
 
@@ -82,6 +88,9 @@ class SqliteSpool:
         self._tokens = count(1)
         # Which notices a claim has committed, for as long as anybody has that claim.
         self._noticed: WeakKeyDictionary[Claim, set[str]] = WeakKeyDictionary()
+        self.order_batch = orders.BATCH
+        self._suspended = read_suspended(connection)
+        self._suspensions = Suspensions.of(self._suspended)
         self._has_room = True
         self._read_at: float | None = None
         self._closed = False
@@ -163,6 +172,8 @@ class SqliteSpool:
     # --- attempts ---------------------------------------------------------------------------------
 
     async def claim(self, lane: str, limit: int) -> tuple[Claim, ...]:
+        if self._suspensions.holds(lane):
+            return ()
         now = self._wall_clock()
         lease_end = now + self.settings.lease_seconds
         claims: tuple[Claim, ...] = await self._writer.submit(Call(lambda connection, _: records.claim_due(
@@ -182,7 +193,9 @@ class SqliteSpool:
 
     async def due_lanes(self) -> Sequence[tuple[str, float]]:
         now = self._wall_clock()
-        return await self._ask(self._lane_threads, self._lane_reader, lambda connection: sql.due_lanes(connection, now))
+        lanes = await self._ask(
+            self._lane_threads, self._lane_reader, lambda connection: sql.due_lanes(connection, now))
+        return [one for one in lanes if not self._suspensions.holds(one[0])]
 
     async def record(
         self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice] = ()
@@ -223,16 +236,45 @@ class SqliteSpool:
         return await self._ask(self._search_threads, self._search_reader, lambda connection: sql.first_octets(
             sql.find_content(connection, queue_id, limit_octets), read_file))
 
-    async def retry(self, query: Query) -> int:
+    async def lanes(self) -> Sequence[LaneRow]:
         now = self._wall_clock()
-        rows: int = await self._writer.submit(Call(lambda connection, _: sql.retry(connection, query, now)))
-        return rows
+        return await self._ask(self._search_threads, self._search_reader, lambda connection: sql.lanes(connection, now))
+
+    async def hold(self, query: Query) -> int:
+        return await self._in_steps(query, lambda keys, now: lambda connection, _: orders.hold(connection, keys, now))
+
+    async def unhold(self, query: Query) -> int:
+        return await self._in_steps(query, lambda keys, now: lambda connection, _: orders.unhold(connection, keys, now))
+
+    async def retry(self, query: Query) -> int:
+        return await self._in_steps(query, lambda keys, now: lambda connection, _: orders.retry(connection, keys, now))
+
+    async def reroute(self, query: Query, lane_for: Callable[[Mailbox], str | None]) -> int:
+        def step(keys: Sequence[orders.Key], now: float) -> Callable[[sqlite3.Connection, list[str]], int]:
+            moves = orders.moves(keys, lane_for)  # here, in the reactor's thread, which backends expect
+            return lambda connection, _: orders.reroute(connection, moves, now)
+
+        return await self._in_steps(query, step)
 
     async def remove(self, query: Query) -> int:
-        now = self._wall_clock()
-        rows: int = await self._writer.submit(Call(
-            lambda connection, removed_files: sql.remove(connection, query, now, removed_files)))
-        return rows
+        return await self._in_steps(query, lambda keys, _: partial(orders.remove, keys=keys))
+
+    def suspended(self) -> Mapping[str, float]:
+        return MappingProxyType(self._suspended)
+
+    async def suspend(self, word: str) -> bool:
+        if word in self._suspended:
+            return False
+        if len(self._suspended) >= MAX_SUSPENSIONS:
+            raise TemporaryFault(f"no more than {MAX_SUSPENSIONS} destinations can be suspended at once")
+        await self._keep_suspended(self._suspended | {word: self._wall_clock()})
+        return True
+
+    async def resume(self, word: str) -> bool:
+        if word not in self._suspended:
+            return False
+        await self._keep_suspended({known: since for known, since in self._suspended.items() if known != word})
+        return True
 
     async def close(self) -> None:
         if self._closed:
@@ -249,13 +291,41 @@ class SqliteSpool:
 
     # --- helpers ----------------------------------------------------------------------------------
 
+    async def _in_steps(self, query: Query, step: "_Step") -> int:
+        """One of the operator's orders; how many recipients."""
+        now = self._wall_clock()
+        last = await self._ask(self._search_threads, self._search_reader, orders.last_message)
+        after: orders.Key | None = None
+        count = 0
+        while True:
+            keys = await self._ask(
+                self._search_threads, self._search_reader,
+                partial(orders.meant, query=query, now=now, after=after, last=last, batch=self.order_batch))
+            if not keys:
+                return count
+            after = keys[-1]
+            count += await self._writer.submit(Call(step(keys, now)))
+
+    async def _keep_suspended(self, words: Mapping[str, float]) -> None:
+        """In force at once, and on disk when this returns; as before where that fails."""
+        before = self._suspended
+        self._suspended = dict(words)
+        self._suspensions = Suspensions.of(words)
+        try:
+            await self._writer.submit(Call(lambda connection, _: keep_suspended(connection, words)))
+        except BaseException:
+            if self._suspended == words:  # else somebody else has had a word since
+                self._suspended = before
+                self._suspensions = Suspensions.of(before)
+            raise
+
     def _insertion(
         self, queue_id: str, arrival: Arrival, destinations: Sequence[Destination], claim: bool,
         content: Content, octets: bytes | None, place: str | None,
     ) -> tuple[tuple[Claim, ...], Insertion]:
         now = self._wall_clock()
         size = content.size_octets
-        if not claim or first_due(arrival, now)[0] > now:
+        if not claim or first_due(arrival, now)[0] > now or any(self._suspensions.holds(d.lane) for d in destinations):
             return (), waiting_insertion(queue_id, arrival, now, size, octets, place, destinations)
         message = Message(queue_id, arrival.reverse_path, arrival.body_type, now, content, arrival.parameters)
         claims = fresh_claims(message, destinations, self._tokens.__next__)
@@ -390,6 +460,10 @@ class SqliteDraft:
         self._chunks.clear()
         if self._body is not None:
             self._body.discard()
+
+
+_Step = Callable[[Sequence[orders.Key], float], Callable[[sqlite3.Connection, list[str]], int]]
+"""Of a batch of recipients, what is to be done with them in the writer's thread; how many it was done with."""
 
 
 def _begin_start(connection: sqlite3.Connection, node: str, now: float) -> int:

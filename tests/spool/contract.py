@@ -15,6 +15,7 @@ from mailgw.mail.message import (
     Destination,
     Finished,
     Held,
+    LaneRow,
     Notice,
     Postponed,
     Query,
@@ -22,6 +23,7 @@ from mailgw.mail.message import (
 )
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS, MailParameters, Notify, RcptParameters, Ret
 from mailgw.mail.ports import Spool
+from mailgw.spool.rows import HELD_BY_OPERATOR
 
 T = TypeVar("T")
 
@@ -410,6 +412,138 @@ class SpoolContract:
         world.run(world.spool.record(claim, finished(claim)))
         world.run(world.spool.record(bounce, finished(bounce)))
         assert queued(world) == []
+
+    # --- orders -----------------------------------------------------------------------------------
+
+    def test_what_is_held_is_tried_by_nobody_until_its_release(self, world: World) -> None:
+        commit(world, b"x", TO_ALL, claim=False)
+        assert world.run(world.spool.hold(Query(domain="example.net"))) == 2
+        assert world.run(world.spool.hold(Query(domain="example.net"))) == 0
+        assert queued(world, Query(state=RowState.HELD)) == [str(BOB), str(CAT)]
+        world.now += 1e6
+        assert [lane for lane, _ in world.run(world.spool.due_lanes())] == ["home"]
+        assert world.run(world.spool.claim("out/example.net", 5)) == ()
+        held, _ = world.run(world.spool.search(Query(reason="HELD by the operator"), 9))
+        assert (held.reason, held.due, held.state) == (HELD_BY_OPERATOR, None, RowState.HELD)
+        assert world.run(world.spool.unhold(ANYTHING)) == 2
+        assert world.run(world.spool.unhold(ANYTHING)) == 0
+        (claim,) = world.run(world.spool.claim("out/example.net", 5))
+        assert [r.recipient for r in claim.recipients] == [BOB, CAT]
+        assert {row.reason for row in world.run(world.spool.search(ANYTHING, 9))} == {""}
+
+    def test_a_hold_keeps_the_last_answer(self, world: World) -> None:
+        (claim,) = commit(world, b"x")
+        world.run(world.spool.record(claim, [Postponed(1, world.now + 9, 3, "450 full", True)]))
+        world.run(world.spool.hold(ANYTHING))
+        (row,) = world.run(world.spool.search(Query(reason="450 FULL"), 9))
+        assert (row.reason, row.attempts) == (f"{HELD_BY_OPERATOR}: 450 full", 3)
+        world.run(world.spool.unhold(ANYTHING))
+        (claim,) = world.run(world.spool.claim("out/example.net", 5))
+        assert (claim.recipients[0].attempts, claim.recipients[0].warned) == (3, True)
+        (row,) = world.run(world.spool.search(ANYTHING, 9))
+        assert row.reason == "450 full"
+
+    def test_what_is_active_is_left_alone_but_by_remove(self, world: World) -> None:
+        (claim,) = commit(world, b"x")
+        assert world.run(world.spool.hold(ANYTHING)) == 0
+        assert world.run(world.spool.unhold(ANYTHING)) == 0
+        assert world.run(world.spool.reroute(ANYTHING, lambda recipient: "home")) == 0
+        world.run(world.spool.record(claim, finished(claim)))
+        assert queued(world) == []
+        commit(world, b"x")
+        world.now += LEASE_SECONDS  # a lease that is over holds nobody
+        assert world.run(world.spool.hold(ANYTHING)) == 1
+        assert world.run(world.spool.remove(ANYTHING)) == 1
+
+    def test_who_could_not_be_told_is_released_as_well(self, world: World) -> None:
+        (claim,) = commit(world, b"x")
+        world.run(world.spool.record(claim, [Held(1, 2, "550 no")]))
+        assert world.run(world.spool.hold(ANYTHING)) == 0
+        assert world.run(world.spool.unhold(ANYTHING)) == 1
+        (claim,) = world.run(world.spool.claim("out/example.net", 5))
+        assert claim.recipients[0].attempts == 2
+
+    def test_a_release_is_not_before_the_time_that_its_sender_gave(self, world: World) -> None:
+        until = world.now + 500
+        commit(world, b"x", claim=False, parameters=MailParameters(hold_until=until))
+        commit(world, b"x", claim=False, parameters=MailParameters(priority=1))
+        for order in (world.spool.hold, world.spool.unhold, world.spool.hold):
+            assert world.run(order(ANYTHING)) == 2
+        assert world.run(world.spool.unhold(ANYTHING)) == 2
+        first, second = world.run(world.spool.search(ANYTHING, 9))
+        assert (first.due, second.due) == (until, world.now)
+        assert first.reason.startswith("not before ")
+        world.run(world.spool.hold(ANYTHING))
+        assert world.run(world.spool.retry(ANYTHING)) == 2, "a retry overrides both"
+        assert {row.due for row in world.run(world.spool.search(ANYTHING, 9))} == {world.now}
+
+    def test_recipients_go_to_another_lane(self, world: World) -> None:
+        commit(world, b"x", TO_ALL, claim=False)
+        world.run(world.spool.hold(Query(recipient=str(CAT))))
+        world.now += 5
+
+        def lane_for(recipient: Mailbox) -> str | None:
+            return None if recipient == ANN else f"relay/{recipient.domain}"
+
+        assert world.run(world.spool.reroute(ANYTHING, lane_for)) == 2
+        rows = world.run(world.spool.search(ANYTHING, 9))
+        assert [(row.recipient, row.lane, row.due) for row in rows] == [
+            (str(BOB), "relay/example.net", world.now), (str(ANN), "home", world.now - 5),
+            (str(CAT), "relay/example.net", None),
+        ]
+        (claim,) = world.run(world.spool.claim("relay/example.net", 5))
+        assert [r.recipient for r in claim.recipients] == [BOB]
+
+    def test_queries_by_age_and_by_reason(self, world: World) -> None:
+        (old,) = commit(world, b"x")
+        world.run(world.spool.record(old, [Postponed(1, world.now + 9, 1, "451 4.7.1 Ärger, Greylisted", False)]))
+        then = world.now
+        world.now += 100
+        commit(world, b"y", (Destination(ANN, "home"),), claim=False)
+        assert queued(world, Query(arrived_before=then + 50)) == [str(BOB)]
+        assert queued(world, Query(arrived_after=then + 50)) == [str(ANN)]
+        assert queued(world, Query(arrived_after=then, arrived_before=world.now)) == []
+        assert queued(world, Query(reason="greylisted")) == [str(BOB)]
+        assert queued(world, Query(reason="Ärger")) == [str(BOB)]
+        assert queued(world, Query(reason="%")) == []
+        assert world.run(world.spool.remove(Query(arrived_before=then + 50, reason="greylist"))) == 1
+
+    def test_the_lanes_at_a_glance(self, world: World) -> None:
+        assert list(world.run(world.spool.lanes())) == []
+        out, home = commit(world, b"x", TO_ALL)
+        world.run(world.spool.record(out, [Postponed(1, world.now + 9, 1, "450 later", False), Held(3, 1, "550 no")]))
+        commit(world, b"y", (Destination(ANN, "out/example.net"),), claim=False)
+        assert list(world.run(world.spool.lanes())) == [
+            LaneRow("home", 0, 0, 1, 0, None, ""),
+            LaneRow("out/example.net", 2, 1, 0, 1, world.now, "450 later"),
+        ]
+        world.run(world.spool.record(home, finished(home)))
+        world.now += 9
+        assert list(world.run(world.spool.lanes())) == [
+            LaneRow("out/example.net", 2, 2, 0, 1, world.now - 9, "450 later")]
+
+    def test_a_suspended_destination_waits(self, world: World) -> None:
+        assert world.run(world.spool.suspend("example.net"))
+        assert not world.run(world.spool.suspend("example.net"))
+        assert world.spool.suspended() == {"example.net": world.now}
+        assert commit(world, b"x", TO_ALL) == (), "what is committed now is not claimed"
+        assert [lane for lane, _ in world.run(world.spool.due_lanes())] == ["home"]
+        assert world.run(world.spool.claim("out/example.net", 5)) == ()
+        assert queued(world, Query(state=RowState.WAITING)) == [str(BOB), str(ANN), str(CAT)]
+        assert world.run(world.spool.resume("example.net"))
+        assert not world.run(world.spool.resume("example.net"))
+        assert world.spool.suspended() == {}
+        assert len(world.run(world.spool.claim("out/example.net", 5))) == 1
+        assert commit(world, b"x")
+
+    def test_as_many_are_suspended_as_the_limit(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        for module in ("memory", "sqlite"):
+            monkeypatch.setattr(f"mailgw.spool.{module}.MAX_SUSPENSIONS", 2)
+        assert world.run(world.spool.suspend("a"))
+        assert world.run(world.spool.suspend("b"))
+        with pytest.raises(TemporaryFault, match="no more than 2"):
+            world.run(world.spool.suspend("c"))
+        assert set(world.spool.suspended()) == {"a", "b"}
 
     # --- the operator -----------------------------------------------------------------------------
 
