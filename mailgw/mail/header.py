@@ -100,13 +100,13 @@ def received_field(
 def date_text(now: int) -> str:
     """RFC 5322 s3.3 date-time in UTC for epoch seconds; the same second is asked for many times."""
     days, second_of_day = divmod(now, 86400)
-    year, month, day = _civil_date(days)
+    year, month, day = civil_date(days)
     hour, rest = divmod(second_of_day, 3600)
     weekday = _DAYS[(days + 3) % 7]  # 1970-01-01 was a Thursday
     return f"{weekday}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{rest // 60:02}:{rest % 60:02} +0000"
 
 
-def _civil_date(days: int) -> tuple[int, int, int]:
+def civil_date(days: int) -> tuple[int, int, int]:
     """Year, month, day of a count of days since 1970-01-01, without a time module in a pure room."""
     # Years that begin on 1 March put the leap day last, so that months have a fixed length.
     days += 719468
