@@ -52,6 +52,7 @@ class HopTable(Table):
     total_rate: Rate | None = key(values.rate, None)
     messages_per_session: int = key(values.count, 100)
     recipients_per_transaction: int = key(values.count, 100)
+    check_domains: bool = key(values.truth, True)
     socks5: str | None = key(values.proxy, None)
     socks5_username: str | None = key(values.text, None)
     socks5_password_file: str | None = key(values.text, None)

@@ -34,6 +34,7 @@ def next_hop(table: SmtpTable | LmtpTable, folder: str, hostname: str) -> SmtpSe
         concurrency=table.concurrency,
         messages_per_session=table.messages_per_session,
         recipients_per_transaction=table.recipients_per_transaction,
+        check_domains=_check_domains(table),
         shaping=shaping(table, hosts, hello_name),
         socks5=_socks5(table, folder, hosts),
         ca_file=ca_file,
@@ -47,6 +48,12 @@ def next_hop(table: SmtpTable | LmtpTable, folder: str, hostname: str) -> SmtpSe
         data_block_seconds=table.data_block_timeout,
         data_end_seconds=table.data_end_timeout,
     )
+
+
+def _check_domains(table: HopTable) -> bool:
+    if table.check_domains and "check_domains" in table.given and "hosts" in table.given:
+        table.spot.inner("check_domains").fault("is for servers found by MX: given hosts are not asked about domains")
+    return table.check_domains
 
 
 def _tls_mode(table: HopTable, hosts: tuple[str, ...]) -> TlsMode:

@@ -26,6 +26,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from mailgw.deliver.smtp_domains import DomainsAtRcpt
 from mailgw.deliver.smtp_hops import Hop, Target, given_targets, loops_back, mx_targets, places_of
 from mailgw.deliver.smtp_pool import SessionPool
 from mailgw.deliver.smtp_security import HostSecurity, Security, says_not_required
@@ -89,6 +90,9 @@ class SmtpBackend(Service):
         self._given = given_targets(settings.hosts)
         self._tls = ClientTls(settings.ca_file, None, None, reactor.seconds)
         self._security = Security(settings, resolver, sts, note)
+        self._domains: DomainsAtRcpt | None = None
+        if settings.check_domains and not settings.hosts:
+            self._domains = DomainsAtRcpt(resolver, self._own_names, reactor)
         self._login: Login | None = None
         if settings.username is not None and settings.password is not None:
             self._login = Login(settings.username, settings.password.value)
@@ -111,8 +115,8 @@ class SmtpBackend(Service):
         return shape_of(self._settings, lane, site)
 
     async def refusal(self, recipient: Mailbox) -> Reply | None:
-        """None: who exists there is known there."""
-        return None
+        """Of a domain that takes no mail, where it is sent to by MX; else None: who exists there is known there."""
+        return await self._domains.refusal(recipient) if self._domains is not None else None
 
     async def deliver(self, message: Message, recipients: Sequence[Mailbox]) -> Mapping[Mailbox, Outcome]:
         """One attempt at recipients of one lane.  Cancelled, it returns what is known, and temporary trouble for

@@ -121,7 +121,8 @@ class SmtpSettings:
     A login is sent under TLS alone, or to the loopback.  ``ca_file`` (PEM) takes the place of the system's
     authorities.  ``concurrency`` counts sessions at once in one lane; ``shaping`` says more.  A session without work
     for ``idle_seconds`` is closed, and so is one that carried ``messages_per_session``.  More recipients than
-    ``recipients_per_transaction`` get several.
+    ``recipients_per_transaction`` get several.  ``check_domains``: by MX, domains that take no mail are refused at
+    RCPT.
 
     Time limits (RFC 5321 s4.5.3.2 gives them): ``hello_seconds`` also for STARTTLS, the handshake and AUTH,
     ``mail_seconds`` also for RSET, ``data_block_seconds`` for any progress with the content.
@@ -136,6 +137,7 @@ class SmtpSettings:
     concurrency: int
     messages_per_session: int
     recipients_per_transaction: int
+    check_domains: bool
     shaping: Shaping
     socks5: Socks5 | None
     ca_file: str | None

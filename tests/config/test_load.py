@@ -155,7 +155,8 @@ servers = ["127.0.0.1"]
     assert smarthost == SmtpSettings(
         hosts=("smtp.example.net:465", "[2001:db8::1]:465"), lmtp=False, tls=TlsMode.IMPLICIT, username="me",
         password=Secret("s3cret"), hello_name="out.example.org", concurrency=20, messages_per_session=100,
-        recipients_per_transaction=100, shaping=Shaping((), (), (), None, 50, 500, None), socks5=None,
+        recipients_per_transaction=100, check_domains=True,
+        shaping=Shaping((), (), (), None, 50, 500, None), socks5=None,
         ca_file=f"{etc}/fullchain.pem", idle_seconds=5, connect_seconds=3, greeting_seconds=300, hello_seconds=300,
         mail_seconds=300, rcpt_seconds=300, data_init_seconds=120, data_block_seconds=180, data_end_seconds=600,
     )

@@ -46,6 +46,7 @@ def settings(**changes: Any) -> SmtpSettings:
         "concurrency": 20,
         "messages_per_session": 100,
         "recipients_per_transaction": 100,
+        "check_domains": True,
         "shaping": shaping(),
         "socks5": None,
         "ca_file": None,

@@ -8,6 +8,7 @@ from tests.peers.harness import (
     SOON,
     Gateway,
     Lab,
+    Talk,
     free_port,
     letter,
     listener,
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.peer
 # On port 25 there, and on no other, the far gateway listens.
 FAR = "127.0.0.42"
 NOBODY = "127.0.0.43"
+UNCHECKED = "check_domains = false"
 RECORDS = [
     "two.test. MX 10 dead.two.test.",
     "two.test. MX 20 alive.two.test.",
@@ -79,7 +81,22 @@ def test_delivery_by_mx(lab: Lab, gateway: Gateway) -> None:
     assert hops == {"alive.two.test", "plain.test"}
 
 
-def test_domains_that_take_no_mail(lab: Lab, gateway: Gateway) -> None:
+def test_domains_that_take_no_mail_are_refused(gateway: Gateway) -> None:
+    port, = gateway.ports
+    with Talk(port) as talk:
+        assert talk.say("EHLO client.test").startswith("250")
+        assert talk.say("MAIL FROM:<ann@home.test>").startswith("250")
+        assert talk.say("RCPT TO:<bob@null.test>").startswith("556 5.1.10 "), "RFC 7505 s4.2"
+        assert talk.say("RCPT TO:<bob@nowhere.test>").startswith("550 5.1.2 ")
+        assert talk.say("RCPT TO:<bob@two.test>").startswith("250")
+
+
+def test_domains_that_take_no_mail(gateway: Gateway) -> None:
+    """Where they are not refused, their mail comes back."""
+    gateway.stop()
+    told = gateway.config.read_text()
+    gateway.config.write_text(told.replace("[backend.internet]", f"[backend.internet]\n{UNCHECKED}"))
+    gateway.start()
     port, = gateway.ports
     for recipient in ("bob@null.test", "bob@nowhere.test"):
         submit(port, "ann@home.test", recipient, letter(f"to {recipient}"))
