@@ -271,7 +271,7 @@ def _received_from(fields: bytes, hostname: str) -> str:
 
 def _text(text: str) -> tuple[bytes, str]:
     """The words as a part may hold them, and the fields that say how."""
-    if text.isascii():
+    if text.isascii() and max(map(len, text.split("\r\n"))) <= MAX_LINE_OCTETS:  # a template may have long words
         return text.encode(), "Content-Type: text/plain; charset=us-ascii\r\n"
     fields = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n"
     return binascii.b2a_qp(text.encode(), istext=True), fields
