@@ -122,6 +122,7 @@ class BodyDraft:
         self._is_discarded = False
         self._fault: TemporaryFault | None = None
         self._waiters: list[Deferred[None]] = []
+        self._waiting_for_end: list[Deferred[None]] = []
 
     def write(self, chunk: bytes) -> None:
         """Append; never blocks, never raises."""
@@ -164,6 +165,14 @@ class BodyDraft:
         self.backlog_octets = 0
         self._clean_up()
 
+    async def gone(self) -> None:
+        """After ``discard``: return when nothing of it is left, or nothing can be done about what is.  Before that no
+        draft of the same id may begin: it would find this one's file, or lose its own with it."""
+        if self._path is not None or self._descriptor is not None:
+            waiter: Deferred[None] = Deferred()
+            self._waiting_for_end.append(waiter)
+            await waiter
+
     def _go_on(self) -> None:
         if self._is_busy:
             return
@@ -197,7 +206,16 @@ class BodyDraft:
     def _clean_up(self) -> None:
         if self._is_discarded and not self._is_busy and (self._path is not None or self._descriptor is not None):
             self._is_busy = True  # for good
-            self._files.threads.start(lambda _: None, self._files.complain, self._remove)
+            self._files.threads.start(self._removed, self._not_removed, self._remove)
+
+    def _removed(self, _: None) -> None:
+        waiters, self._waiting_for_end = self._waiting_for_end, []
+        for waiter in waiters:
+            waiter.callback(None)
+
+    def _not_removed(self, error: BaseException) -> None:
+        self._files.complain(error)
+        self._removed(None)
 
     # --- in a thread ------------------------------------------------------------------------------
 

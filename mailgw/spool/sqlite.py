@@ -340,6 +340,10 @@ class SqliteSpool:
         body.write(notice.octets)
         try:
             place = await body.keep()
+        except TemporaryFault:
+            body.discard()
+            await body.gone()  # whoever tries again makes the same notice
+            raise
         except BaseException:
             body.discard()
             raise
