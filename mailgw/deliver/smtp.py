@@ -167,9 +167,6 @@ class SmtpBackend(Service):
                 _set_the_others(outcomes, waiting, loops_back(lane))
                 return
             host = await self._security.of_host(security, target, places)
-            if isinstance(host, Outcome):
-                _set_all(outcomes, waiting, host)
-                continue
             if is_lowered is None and host.has_policy:
                 # RFC 8689 s5: REQUIRETLS takes precedence
                 is_lowered = not message.parameters.require_tls and await says_not_required(message)

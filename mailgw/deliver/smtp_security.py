@@ -48,17 +48,19 @@ class LaneSecurity:
 
 @attrs.frozen
 class HostSecurity:
-    """What is known of one host before a connection."""
+    """What is known of one host before a connection.  ``doubt``: why it is not known whether there are TLSA records,
+    ``""`` where it is."""
 
     lane: LaneSecurity
     target: Target
     is_implicit: bool
     dane: DaneFacts | None
+    doubt: str
 
     @property
     def has_policy(self) -> bool:
         """Whether the destination itself asks for something, which a message may do without (RFC 8689 s5)."""
-        return self.dane is not None or self.lane.policy is not None
+        return self.dane is not None or self.lane.policy is not None or bool(self.doubt)
 
     def demand(self, hop: Hop, require_tls: bool, is_lowered: bool) -> Demand | Refused:
         """What is asked of a hop of this host.  ``is_lowered``: the message says that TLS is not required."""
@@ -67,6 +69,9 @@ class HostSecurity:
             rule = attrs.evolve(rule, level=Level.ENCRYPT)  # nobody is in between
         if is_lowered:
             return demand(host, rule, self.target.is_authentic, None, None, require_tls)
+        if self.doubt:
+            # RFC 7672 s2.1.2: not before it is known
+            return Refused(Fault(TlsFailure.DNSSEC_INVALID, self.doubt), PolicyType.TLSA, False)
         sts = None if policy is None else StsFacts(policy.mode, mtasts.covers(policy, host))
         return demand(host, rule, self.target.is_authentic, self.dane, sts, require_tls)
 
@@ -98,18 +103,15 @@ class Security:
             policy = None
         return LaneSecurity(rule, policy, lane if is_by_mx else "")
 
-    async def of_host(self, lane: LaneSecurity, target: Target, places: Places) -> HostSecurity | Outcome:
-        """``places`` are those of ``target``.  An outcome, temporary, where DNS does not say what is asked of it."""
-        rule = lane.rule
+    async def of_host(self, lane: LaneSecurity, target: Target, places: Places) -> HostSecurity:
+        """``places`` are those of ``target``."""
+        rule, doubt = lane.rule, ""
         asks = places.secure and target.port and (rule.level is Level.DANE or not rule.is_override)
         try:
             found = await self._dane(target, places.name) if asks and rule.level is not Level.CLEAR else None
         except TemporaryFault as fault:
-            why = f"Whether {target.host} has TLSA records is not known: {fault.why}"
-            if lane.domain:
-                self._tell(lane, target, PolicyType.TLSA, None, "", "", "", Fault(TlsFailure.DNSSEC_INVALID, why))
-            return temporary("4.7.5", why, Scope.HOST, "")
-        return HostSecurity(lane, target, self._is_implicit, found)
+            found, doubt = None, f"Whether {target.host} has TLSA records is not known: {fault.why}"
+        return HostSecurity(lane, target, self._is_implicit, found, doubt)
 
     async def _dane(self, target: Target, expanded: str) -> DaneFacts | None:
         # RFC 7672 s2.2.3: the better TLSA base domain is the name at the end of the CNAMEs, the other the one before.

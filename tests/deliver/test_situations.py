@@ -1,0 +1,191 @@
+"""The table of TLS situations, by the backend, over real TLS on the loopback: DNS and MTA-STS policies are data."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import pytest_twisted
+from OpenSSL import SSL
+from twisted.internet import reactor as real_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.protocol import Factory
+from twisted.protocols.basic import LineReceiver
+from zope.interface import implementer
+
+from mailgw.deliver.smtp import SmtpBackend, TlsMode
+from mailgw.deliver.smtp_settings import DestinationSettings
+from mailgw.mail.message import Message
+from mailgw.mail.outcome import Outcome, Permanence
+from mailgw.mail.parameters import MailParameters
+from mailgw.mail.sts_policy import StsPolicy
+from mailgw.mail.tls_result import TlsResult
+from tests.deliver.smtp_net import ANN, message, settings
+from tests.fakes_dns import FakeResolver
+from tests.tables import some
+from tests.tls_situations import DOMAIN, HOST, Situation, identity, situations
+from tests.trust.certificates import root
+
+ADDRESS = "192.0.2.25"
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerTls:
+    def __init__(self, context: SSL.Context) -> None:
+        self._context = context
+
+    def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:
+        return SSL.Connection(self._context, None)
+
+
+class Server(LineReceiver):
+    """Just enough of an MX, as the situation has it."""
+
+    is_secure = in_content = False
+
+    def connectionMade(self) -> None:
+        self.sendLine(b"220 hi")
+
+    def lineReceived(self, line: bytes) -> None:
+        it: Situation = self.factory.situation
+        if self.in_content:
+            if line == b".":
+                self.in_content = False
+                self.factory.taken.append(self.is_secure)
+                self.sendLine(b"250 2.0.0 ok")
+        elif line.startswith(b"EHLO"):
+            offered = b"REQUIRETLS" if self.is_secure else b"STARTTLS" if it.offer != "plain" else b"DSN"
+            self.sendLine(b"250-mx.example.org\r\n250 " + offered)
+        elif line == b"STARTTLS" and it.offer == "refused":
+            self.sendLine(b"454 4.7.0 not now")
+        elif line == b"STARTTLS":
+            self.sendLine(b"220 go")
+            self.transport.startTLS(self.factory.tls)
+            self.is_secure = True
+        elif line == b"DATA":
+            self.in_content = True
+            self.sendLine(b"354 go")
+        elif line == b"QUIT":
+            self.transport.loseConnection()
+        else:
+            self.sendLine(b"250 ok")
+
+
+class MovedReactor:
+    """The real one, but that port 25 of ``ADDRESS`` is the place's."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(real_reactor, name)
+
+    def connectTCP(self, host: str, port: int, *args: Any, **kw: Any) -> Any:
+        assert (host, port) == (ADDRESS, 25)
+        return real_reactor.connectTCP("127.0.0.1", self._port, *args, **kw)
+
+
+@attrs.frozen
+class Policies:
+    """MTA-STS as data."""
+
+    found: StsPolicy | None
+
+    async def policy(self, domain: str) -> StsPolicy | None:
+        assert domain == DOMAIN
+        return self.found
+
+
+class Place:
+    def __init__(self, folder: Path) -> None:
+        self.ca_file = str(folder / "ca.pem")
+        root().cert_pem.write_to_path(self.ca_file)
+        self._factory: Any = Factory.forProtocol(Server)
+        self._factory.noisy = False
+        self.port = real_reactor.listenTCP(0, self._factory, interface="127.0.0.1")
+        self._contexts: dict[str, SSL.Context] = {}
+
+    def show(self, it: Situation) -> list[bool]:
+        """Be that server; each message that it takes adds whether it came under TLS."""
+        word = "broken" if it.offer == "broken" else "self" if it.shows == "-" else it.shows
+        if word not in self._contexts:
+            self._contexts[word] = context = SSL.Context(SSL.TLS_SERVER_METHOD)
+            if word != "broken":
+                identity(word).configure(context)
+        self._factory.tls = ServerTls(self._contexts[word])
+        self._factory.situation = it
+        self._factory.taken = []
+        taken: list[bool] = self._factory.taken
+        return taken
+
+    async def tried(self, it: Situation) -> tuple[Outcome, list[TlsResult]]:
+        told: list[TlsResult] = []
+        backend = SmtpBackend(
+            self._settings(it), MovedReactor(self.port.getHost().port), _dns(it), list.reverse, frozenset(),
+            lambda: 0.0, Policies(it.policy), told.append,
+        )
+        backend.startService()
+        outcomes = await Deferred.fromCoroutine(backend.deliver(_message(it), [ANN]))
+        backend.stopService()
+        return outcomes[ANN], told
+
+    def _settings(self, it: Situation) -> Any:
+        mode = TlsMode(it.level.value)
+        plain = settings(hosts=(), ca_file=self.ca_file, tls=TlsMode.OPPORTUNISTIC if it.is_override else mode)
+        if not it.is_override:
+            return plain
+        only = DestinationSettings((DOMAIN,), mode, it.names, it.fingerprints, None, None)
+        return attrs.evolve(plain, shaping=attrs.evolve(plain.shaping, destinations=(only,)))
+
+
+def _dns(it: Situation) -> FakeResolver:
+    name = f"_25._tcp.{HOST}"
+    return FakeResolver(
+        mx_records={DOMAIN: [(10, HOST)]},
+        address_records={HOST: [ADDRESS]},
+        tlsa_records={} if it.records is None else {name: it.records},
+        failing=frozenset({name} if it.records is None else ()),
+        secure=frozenset(({DOMAIN} if it.mx_is_signed else set()) | ({HOST} if it.host_is_signed else set())),
+        insecure=frozenset({HOST} if not it.host_is_signed else ()),
+    )
+
+
+def _message(it: Situation) -> Message:
+    match it.message:
+        case "req":
+            return attrs.evolve(message(), parameters=MailParameters(require_tls=True))
+        case "not":
+            return message(b"Subject: x\r\nTLS-Required: No\r\n\r\nhello\r\n")
+    return message()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    it = Place(tmp_path)
+    yield it
+    pytest_twisted.blockon(it.port.stopListening())
+
+
+def _words(outcome: Outcome, taken: list[bool]) -> str:
+    if not outcome.is_delivered:
+        assert taken == []
+        return "back" if outcome.permanence is Permanence.PERMANENT else "later"
+    assert len(taken) == 1
+    assert taken[0] is (outcome.secured is not None)
+    return "sent clear" if outcome.secured is None else f"sent {outcome.secured.verified}"
+
+
+@pytest_twisted.ensureDeferred
+async def test_each_situation(place: Place) -> None:
+    wrong = []
+    for it in some(situations(), 5):
+        taken = place.show(it)
+        outcome, told = await place.tried(it)
+        found = _words(outcome, taken), [(result.policy_type, result.result) for result in told]
+        if found != (it.outcome, [] if it.report is None else [it.report]):
+            wrong.append(f"line {it.line}: {found} in place of {it.outcome}, {it.told}: {outcome.reply}")
+        for result in told:
+            assert (result.domain, result.mx_host, result.receiving_ip) == (DOMAIN, HOST, ADDRESS)
+    assert not wrong, "\n".join(wrong)
