@@ -47,6 +47,7 @@ from mailgw.net.listen import bind
 from mailgw.net.resolver import StubResolver
 from mailgw.net.server_tls import ServerTls
 from mailgw.net.tasks import TaskGroup
+from mailgw.peer_tls import PeerTls
 from mailgw.policy.chain import Chain, Rule
 from mailgw.policy.limits import Limits
 from mailgw.policy.lockout import Lockout
@@ -64,12 +65,14 @@ from mailgw.spool.sqlite import SqliteSpool
 from mailgw.store.journal import Journal
 from mailgw.store.maildir import Maildirs, UniqueNames
 from mailgw.store.passwd import PasswdFile, account_key
+from mailgw.store.state_file import Workshop
 
 log = Logger()
 
 # How often certificates are looked at for a change.
 RELOAD_SECONDS = 60.0
 MAILDIR_THREADS = 4
+STATE_THREADS = 1
 
 
 class Intake:
@@ -204,6 +207,7 @@ class MailGateway(MultiService):
         names = UniqueNames(config.hostname, os.getpid(), os.urandom(4).hex(), self._wall_clock)
         self._maildirs = Maildirs(Disk(), names)
         self._maildir_threads = self._threads(MAILDIR_THREADS, "mailgw maildirs")
+        self._peer_tls = self._learned_of_peers(resolver)
         self._backends = {
             name: self._backend(settings, accounts, resolver) for name, settings in config.backends.items()
         }
@@ -259,6 +263,13 @@ class MailGateway(MultiService):
         path = self.config.passwd_file
         return None if path is None else PasswdFile(path, fault_of, self._reactor, self._wall_clock)
 
+    def _learned_of_peers(self, resolver: StubResolver) -> PeerTls:
+        workshop = Workshop(Disk(), self._reactor, self._threads(STATE_THREADS, "mailgw state"))
+        peer_tls = PeerTls(self.config, resolver, workshop, self.journal, self._wall_clock)
+        self._closers.append(peer_tls.close)
+        peer_tls.start()
+        return peer_tls
+
     def _threads(self, most: int, name: str, in_background: bool = False) -> ThreadPool:
         pool = ThreadPool(0, most, name)
         if in_background:
@@ -288,6 +299,8 @@ class MailGateway(MultiService):
                 random.shuffle,
                 frozenset({self.config.hostname}),
                 self._wall_clock,
+                self._peer_tls.sts(settings),
+                self._peer_tls.note,
             )
         if IService.providedBy(backend):
             backend.setServiceParent(self)  # type: ignore[no-untyped-call] # Twisted's

@@ -17,7 +17,7 @@ FLOORS = [
     {"receive", "deliver", "access", "web", "app", "control"},
     {"config"},
     {
-        "service", "accounts", "daemon", "tap", "testing",
+        "service", "accounts", "peer_tls", "daemon", "tap", "testing",
         "ctl", "terminal", "checking", "passwords", "queue_commands", "queue_door", "doctor",
     },
 ]

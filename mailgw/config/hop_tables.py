@@ -73,6 +73,7 @@ class HopTable(Table):
 @attrs.frozen
 class SmtpTable(HopTable):
     hosts: tuple[str, ...] = part(each(values.hop("smtp")), ())
+    mta_sts: bool = key(values.truth, True)
 
 
 @attrs.frozen

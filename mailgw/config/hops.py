@@ -18,6 +18,8 @@ def next_hop(table: SmtpTable | LmtpTable, folder: str, hostname: str) -> SmtpSe
     is_lmtp = isinstance(table, LmtpTable)
     if not is_lmtp and any(host.startswith("unix:") for host in hosts):
         table.spot.inner("hosts").fault('a Unix socket is for type = "lmtp"')
+    if isinstance(table, SmtpTable) and table.mta_sts and {"mta_sts", "hosts"} <= table.given:
+        table.spot.inner("mta_sts").fault("is for domains that are found by MX: expected no hosts beside it")
     mode = _tls_mode(table, hosts)
     hello_name = table.hello_name or hostname
     ca_file = None
@@ -28,6 +30,7 @@ def next_hop(table: SmtpTable | LmtpTable, folder: str, hostname: str) -> SmtpSe
         hosts=hosts,
         lmtp=is_lmtp,
         tls=mode,
+        mta_sts=isinstance(table, SmtpTable) and not hosts and table.mta_sts,
         username=table.username,
         password=_password(table, folder, hosts, mode),
         hello_name=hello_name,

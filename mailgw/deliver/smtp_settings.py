@@ -118,6 +118,7 @@ class Socks5:
 class SmtpSettings:
     """``hosts`` as ``"host:port"``, ``"[2001:db8::1]:port"`` or ``"unix:/path"``, tried in order; () is by MX.
 
+    ``mta_sts``: MTA-STS policies of domains that are found by MX count.
     A login is sent under TLS alone, or to the loopback.  ``ca_file`` (PEM) takes the place of the system's
     authorities.  ``concurrency`` counts sessions at once in one lane; ``shaping`` says more.  A session without work
     for ``idle_seconds`` is closed, and so is one that carried ``messages_per_session``.  More recipients than
@@ -131,6 +132,7 @@ class SmtpSettings:
     hosts: tuple[str, ...]
     lmtp: bool
     tls: TlsMode
+    mta_sts: bool
     username: str | None
     password: Secret | None
     hello_name: str

@@ -153,9 +153,9 @@ servers = ["127.0.0.1"]
     )
     smarthost = config.backends["smarthost"]
     assert smarthost == SmtpSettings(
-        hosts=("smtp.example.net:465", "[2001:db8::1]:465"), lmtp=False, tls=TlsMode.IMPLICIT, username="me",
-        password=Secret("s3cret"), hello_name="out.example.org", concurrency=20, messages_per_session=100,
-        recipients_per_transaction=100, check_domains=True,
+        hosts=("smtp.example.net:465", "[2001:db8::1]:465"), lmtp=False, tls=TlsMode.IMPLICIT, mta_sts=False,
+        username="me", password=Secret("s3cret"), hello_name="out.example.org", concurrency=20,
+        messages_per_session=100, recipients_per_transaction=100, check_domains=True,
         shaping=Shaping((), (), (), None, 50, 500, None), socks5=None,
         ca_file=f"{etc}/fullchain.pem", idle_seconds=5, connect_seconds=3, greeting_seconds=300, hello_seconds=300,
         mail_seconds=300, rcpt_seconds=300, data_init_seconds=120, data_block_seconds=180, data_end_seconds=600,
@@ -163,8 +163,8 @@ servers = ["127.0.0.1"]
     assert "s3cret" not in repr(config)
     assert isinstance(smarthost, SmtpSettings)
     assert config.backends["internet"] == attrs.evolve(
-        smarthost, hosts=(), tls=TlsMode.ENCRYPT, username=None, password=None, hello_name="mx1.example.org",
-        ca_file=None, connect_seconds=30,
+        smarthost, hosts=(), tls=TlsMode.ENCRYPT, mta_sts=True, username=None, password=None,
+        hello_name="mx1.example.org", ca_file=None, connect_seconds=30,
     )
     dovecot = config.backends["dovecot"]
     assert isinstance(dovecot, SmtpSettings)
@@ -304,6 +304,7 @@ servers = "127.0.0.1"
         (RELAY + "hosts = ['unix:/x']", "backend.b.hosts: a Unix socket is for"),
         (RELAY + "ca_file = 'none'", "backend.b.ca_file: none: cannot be read: No such"),
         (RELAY + LOGIN, "backend.b.username: needs hosts"),
+        (RELAY + "hosts = ['a.example']\nmta_sts = true", "backend.b.mta_sts: is for domains that are found by MX"),
         (RELAY + "hosts = ['h:25']\ntls = 'never'\n" + LOGIN, 'backend.b.tls: "never" would show the password'),
         (
             RELAY + "hosts = ['h:25']\n" + LOGIN.replace("'word'", "'empty'"),

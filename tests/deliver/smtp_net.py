@@ -40,6 +40,7 @@ def settings(**changes: Any) -> SmtpSettings:
         "hosts": ("192.0.2.1:2525",),
         "lmtp": False,
         "tls": TlsMode.NEVER,
+        "mta_sts": False,
         "username": None,
         "password": None,
         "hello_name": "us.example.net",
