@@ -10,13 +10,23 @@ One line of JSON is a request, one line is its answer, in order:
     queue.show        all rows of ``queue_id``, and its header
     queue.retry       due now, held ones too; the number of recipients
     queue.remove      forgotten, without a bounce; the number of recipients
+    queue.hold        tried by nobody until they are released
+    queue.release     due, those that are held
+    queue.reroute     to the lanes of the backend ``to``, due now
+    queue.lanes       each lane that somebody waits in, and whether it is suspended
+    queue.suspend     nothing is tried at ``destination`` (``queue.suspension``) any more
+    queue.resume      ... it is again
+    queue.suspended   what is suspended, and since when
     journal.reopen    close the journal's file and open it anew (after a rotation by others)
+
+Hold, release and reroute answer {"recipients": how many they met, "active": how many they left alone, since they are
+being tried now}; suspend and resume {"changed": whether they changed anything, "recipients": how many wait there}.
 
 Whoever can open the socket may do all of this: its file belongs to the gateway's user alone (mode 0600, in the
 state folder of mode 0700).  A second request waits in the socket while one is answered.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -29,16 +39,20 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 import mailgw
+from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.event import Removed
-from mailgw.mail.message import Query, QueueRow
+from mailgw.mail.event import Ordered, Removed
+from mailgw.mail.message import Claim, Query, QueueRow, RowState
 from mailgw.mail.ports import Journal, Spool
+from mailgw.queue.suspension import Suspensions, lanes_told, suspension, waiting_in
 
-# A request is a command, six short fields and two numbers.
+# A request is a command, a few short fields and numbers.
 MAX_REQUEST_OCTETS = 16384
 # Shown of a message: its header, which ends within this or is cut there.
 HEADER_OCTETS = 65536
 MAX_ROWS = 100_000
+# The fields of a query that are no texts.
+TIMES = ("arrived_before", "arrived_after")
 # Commands connect, ask and go; one that stopped reading must not hold its answer in memory for ever.
 IDLE_SECONDS = 60.0
 
@@ -53,19 +67,35 @@ class ReopeningJournal(Journal, Protocol):
     def reopen(self) -> None: ...
 
 
+class Attempts(Protocol):
+    """The dispatcher, as orders need it."""
+
+    def poke(self) -> None:
+        """Recipients became due out of turn."""
+
+    async def give_back(self, is_meant: Callable[[Claim], bool]) -> None:
+        """What waits in memory, and is meant, waits in the spool alone; what is being tried goes on."""
+
+
+LaneIn = Callable[[str, Mailbox], str | None]
+"""The lane of a recipient in the backend of a name; None where that does not take it, KeyError where there is none."""
+
+
 @attrs.frozen
 class ControlDoors:
-    """What the commands act on.  ``poke`` tells the dispatcher that recipients became due."""
+    """What the commands act on.  ``backends`` are their names."""
 
     spool: Spool
-    poke: Callable[[], None]
+    attempts: Attempts
     journal: ReopeningJournal
+    lane_in: LaneIn
+    backends: Collection[str]
 
 
 async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
     """The result of one request, as msgspec can encode it.
 
-    RefusedRequest where it makes no sense, TemporaryFault where the spool is unwell; nothing was done then.
+    RefusedRequest where it makes no sense, and nothing was done; TemporaryFault where the spool is unwell.
     """
     command = request.get("command")
     match command:
@@ -78,22 +108,101 @@ async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
         case "queue.retry":
             count = await doors.spool.retry(query_of(request))
             if count:
-                doors.poke()
+                doors.attempts.poke()
             return count
         case "queue.remove":
-            query = query_of(request)
-            if query == Query():
-                raise RefusedRequest("queue.remove needs a query that says which")
+            query = _demanding(request)
             count = await doors.spool.remove(query)
             if count:
                 doors.journal.note(Removed(queue_id=query.queue_id or "", recipients=count))
             return count
+        case "queue.hold":
+            return await _ordered(doors, "hold", _demanding(request), "", doors.spool.hold)
+        case "queue.release":
+            return await _ordered(doors, "release", query_of(request), "", doors.spool.unhold)
+        case "queue.reroute":
+            return await _reroute(request, doors)
+        case "queue.lanes":
+            suspensions = Suspensions.of(doors.spool.suspended())
+            return lanes_told(await doors.spool.lanes(), suspensions)
+        case "queue.suspend" | "queue.resume":
+            return await _suspend_or_resume(command, request, doors)
+        case "queue.suspended":
+            return dict(doors.spool.suspended())
         case "journal.reopen":
             doors.journal.reopen()
             return None
         case _:
             # What is no text may be nested so deeply that it has no repr either.
             raise RefusedRequest(f"unknown command {command!r}" if isinstance(command, str) else "which command?")
+
+
+async def _ordered(
+    doors: ControlDoors, order: str, query: Query, to: str, give: Callable[[Query], Awaitable[int]]
+) -> object:
+    """Give an order, to those that wait in the dispatcher's memory, too."""
+    count = await give(query)
+    active = await _active(doors, query)
+    if active:
+        queue_ids = {row.queue_id for row in active}
+        await doors.attempts.give_back(lambda claim: claim.message.queue_id in queue_ids)
+        count += await give(query)
+        active = await _active(doors, query)
+    if count:
+        doors.journal.note(Ordered(order, query_words(query), to, count))
+        doors.attempts.poke()
+    return {"recipients": count, "active": len(active)}
+
+
+async def _active(doors: ControlDoors, query: Query) -> Sequence[QueueRow]:
+    if query.state is not None:
+        return ()  # who says "the held ones" does not mean those that are tried
+    return await doors.spool.search(attrs.evolve(query, state=RowState.ACTIVE), MAX_ROWS)
+
+
+async def _reroute(request: Mapping[str, Any], doors: ControlDoors) -> object:
+    to = request.get("to")
+    if not isinstance(to, str) or to not in doors.backends:
+        raise RefusedRequest(f"there is no backend {to!r}; there are {', '.join(sorted(doors.backends))}")
+    query = _demanding(request)
+    return await _ordered(
+        doors, "reroute", query, to,
+        lambda query: doors.spool.reroute(query, lambda recipient: doors.lane_in(to, recipient)),
+    )
+
+
+async def _suspend_or_resume(command: str, request: Mapping[str, Any], doors: ControlDoors) -> object:
+    word = destination_of(request)
+    backend = word.partition("/")[0]
+    is_new = word not in doors.spool.suspended()
+    if is_new and ("/" in word or "." not in word) and backend not in doors.backends:
+        raise RefusedRequest(f"there is no backend {backend!r}; there are {', '.join(sorted(doors.backends))}")
+    meant = Suspensions.of([word])
+    if command == "queue.suspend":
+        changed = await doors.spool.suspend(word)
+        await doors.attempts.give_back(lambda claim: meant.holds(claim.lane))
+    else:
+        changed = await doors.spool.resume(word)
+        doors.attempts.poke()
+    count = waiting_in(await doors.spool.lanes(), meant)
+    if changed:
+        doors.journal.note(Ordered(command.removeprefix("queue."), word, "", count))
+    return {"changed": changed, "recipients": count}
+
+
+def destination_of(request: Mapping[str, Any]) -> str:
+    """The request's ``destination``, as it is kept."""
+    word = request.get("destination")
+    try:
+        return suspension(word if isinstance(word, str) else "")
+    except ValueError as fault:
+        raise RefusedRequest(f"destination: {fault}") from None
+
+
+def query_words(query: Query) -> str:
+    """A query as the journal says it."""
+    given = attrs.asdict(query)
+    return " ".join(f"{name}={value}" for name, value in given.items() if value is not None) or "all"
 
 
 def request_of(line: bytes) -> Mapping[str, Any]:
@@ -129,14 +238,26 @@ def shown(rows: Sequence[QueueRow], content: bytes) -> dict[str, object]:
 
 
 def query_of(request: Mapping[str, Any]) -> Query:
-    """The request's ``query``; RefusedRequest for a field that ``Query`` does not have, or that is no text."""
+    """The request's ``query``; RefusedRequest for a field that ``Query`` does not have, or that is no text (a time: no
+    number)."""
     given = request.get("query", {})
     known = {field.name for field in attrs.fields(Query)}
-    if not isinstance(given, dict) or not all(isinstance(v, str) for v in given.values()):
-        raise RefusedRequest("query must be an object of texts")
+    if not isinstance(given, dict):
+        raise RefusedRequest("query must be an object")
     if unknown := set(given) - known:
         raise RefusedRequest(f"unknown query fields {sorted(unknown)}; known: {sorted(known)}")
+    for name, value in given.items():
+        if not isinstance(value, float | int if name in TIMES else str) or isinstance(value, bool):
+            raise RefusedRequest(f"query: {name} must be {'a number' if name in TIMES else 'a text'}")
     return Query(**given)
+
+
+def _demanding(request: Mapping[str, Any]) -> Query:
+    """As ``query_of``, for what is not to be done to everybody because a field was forgotten."""
+    query = query_of(request)
+    if query == Query():
+        raise RefusedRequest(f"{request['command']} needs a query that says which")
+    return query
 
 
 def _limit(request: Mapping[str, Any]) -> int:
@@ -228,7 +349,10 @@ class ControlProtocol(LineOnlyReceiver):
             self.transport.write(msgspec.json.encode(reply) + b"\n")
 
     def _give_up(self) -> None:
-        self.transport.abortConnection()
+        if self._running is not None:  # an order over a large queue takes its time
+            self._idle = self._clock.callLater(IDLE_SECONDS, self._give_up)
+        else:
+            self.transport.abortConnection()
 
 
 class ControlFactory(Factory):
@@ -236,8 +360,8 @@ class ControlFactory(Factory):
 
     noisy = False
 
-    def __init__(self, spool: Spool, poke: Callable[[], None], journal: ReopeningJournal, clock: IReactorTime) -> None:
-        self._doors = ControlDoors(spool, poke, journal)
+    def __init__(self, doors: ControlDoors, clock: IReactorTime) -> None:
+        self._doors = doors
         self._clock = clock
 
     def buildProtocol(self, addr: IAddress | None) -> ControlProtocol:

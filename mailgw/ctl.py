@@ -24,7 +24,11 @@ commands:
   mailgw queue list --domain example.org --json
   mailgw queue show ID                  one message: its recipients and its header
   mailgw queue retry ID | --domain example.org | --all
+  mailgw queue hold ID | --sender new@example.org      release lets it go on
+  mailgw queue reroute --to relay --lane internet/example.org
   mailgw queue remove ID | --sender spam@example.net
+  mailgw queue lanes                    the destinations: who waits for them, and why
+  mailgw queue suspend example.net      try nothing there, until: mailgw queue resume example.net
   mailgw doctor --wire 127.0.0.1:25     can this server be tricked? smuggling, injection, relaying, limits
 
 FILE is {DEFAULT_FILE} where nothing is said; passwd and queue take -c FILE, too.

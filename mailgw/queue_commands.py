@@ -17,8 +17,13 @@ from mailgw.queue_door import ask
 from mailgw.terminal import Fault, harmless, say, text
 
 DEFAULT_ROWS = 1000
+MAX_ROWS = 100_000  # control.MAX_ROWS, which takes its time to be imported
+WITH_ALL = ("retry", "release")
+LEAVES_ACTIVE = ("hold", "release", "reroute")
 LANES_SHOWN = 10
 _HELD = re.compile(r"\b(HOLDUNTIL=)([0-9]{1,11}(?:\.[0-9]+)?)(?= |\Z)")
+
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhdw])\Z", re.ASCII)
 
 LIST_WORDS = """\
 A recipient's line has its address, its lane (the backend, with the destination that it waits for), and when it is
@@ -28,13 +33,29 @@ it at once, remove cancels it."""
 RETRY_WORDS = """\
 It counts as an attempt of the schedule: what fails again waits as long as after any other attempt.  What is active
 already is left alone.  While the gateway is stopped, "now" is when it starts."""
+RELEASE_WORDS = """\
+What you held, and what is held because it could be neither delivered nor returned.  It is due now; what its sender
+wants sent later (FUTURERELEASE) waits until then: retry does not."""
+HOLD_WORDS = """\
+A recipient keeps its attempts and its age: released when that is over, it is tried once more, and then goes back.  What
+is being tried just now is left alone, and counted.  New mail is not held: suspend is for that."""
+REROUTE_WORDS = """\
+The recipients wait in the lanes of that backend, whatever the routes say, and are due now; held ones stay held.  What
+is being tried just now is left alone, and counted."""
+SUSPEND_WORDS = """\
+A destination is a domain (all lanes to it), a lane as "queue list" shows it (internet/example.net), or all lanes of a
+backend ("internet/*").  New mail for it is taken, and waits.  Its age counts, and its sender is told of no delay
+meanwhile.  A suspension outlives restarts."""
+LANES_WORDS = """\
+A lane is a backend with the destination that its recipients wait for.  "in line" are those that are being tried, or
+wait for their turn there.  Below it stands what one of them was told last."""
 REMOVE_WORDS = """\
 There is no --all: name the message, or say which by the filters.
 The journal of a running gateway says so; while it is stopped nothing is written there."""
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    queue = commands.add_parser("queue", help="look into the queue; retry, remove")
+    queue = commands.add_parser("queue", help="look into the queue; hold, retry, reroute, remove; suspend destinations")
     actions = queue.add_subparsers(metavar="ACTION", required=True)
 
     one = _queue_action(actions, "list", "what waits, for whom, and why", queue_list, LIST_WORDS)
@@ -44,14 +65,30 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     one = _queue_action(actions, "show", "one message: its recipients and its header", queue_show, LIST_WORDS)
     one.add_argument("queue_id", type=text, metavar="ID")
 
-    one = _queue_action(actions, "retry", "try now, held ones too", queue_retry, RETRY_WORDS)
-    _add_filters(one)
-    one.add_argument("--all", action="store_true", help="everything in the queue")
-    one.add_argument("queue_ids", type=text, metavar="ID", nargs="*")
+    for name, words, run, more in (
+        ("hold", "let wait, tried by nobody, until you release it", queue_hold, HOLD_WORDS),
+        ("release", "let what is held be tried", queue_release, RELEASE_WORDS),
+        ("retry", "try now, held ones too", queue_retry, RETRY_WORDS),
+        ("reroute", "send by another backend, now", queue_reroute, REROUTE_WORDS),
+        ("remove", "forget, without a bounce", queue_remove, REMOVE_WORDS),
+        ("cancel", "the same as remove", queue_remove, REMOVE_WORDS),
+    ):
+        one = _queue_action(actions, name, words, run, more)
+        _add_filters(one)
+        if name in WITH_ALL:
+            one.add_argument("--all", action="store_true", help="everything in the queue")
+        if name == "reroute":
+            one.add_argument("--to", type=text, metavar="BACKEND", required=True, help="its name in the configuration")
+        one.add_argument("--dry-run", action="store_true", help="list whom it would meet, and do nothing")
+        one.add_argument("queue_ids", type=text, metavar="ID", nargs="*")
 
-    one = _queue_action(actions, "remove", "forget, without a bounce", queue_remove, REMOVE_WORDS)
-    _add_filters(one)
-    one.add_argument("queue_ids", type=text, metavar="ID", nargs="*")
+    one = _queue_action(actions, "lanes", "the destinations: who waits for them, and why", queue_lanes, LANES_WORDS)
+    for name, words, run in (
+        ("suspend", "try nothing at a destination until it is resumed", queue_suspend),
+        ("resume", "try it again", queue_resume),
+    ):
+        one = _queue_action(actions, name, words, run, SUSPEND_WORDS)
+        one.add_argument("destinations", type=text, metavar="DESTINATION", nargs="+")
 
 
 def _queue_action(
@@ -66,7 +103,7 @@ def _queue_action(
     place.add_argument("-c", "--config", metavar="FILE", help=f"whose state folder; default: {DEFAULT_FILE}")
     place.add_argument("--state", metavar="FOLDER", dest="folder", help="its state folder")
     action.add_argument("--json", action="store_true", help="for programs; times are seconds since 1970, UTC")
-    action.set_defaults(run=run, usage_fault=action.error, all=False, queue_ids=())
+    action.set_defaults(run=run, usage_fault=action.error, all=False, dry_run=False, queue_ids=())
     return action
 
 
@@ -80,8 +117,15 @@ def _add_filters(action: argparse.ArgumentParser) -> None:
         "--domain", type=_domain_as_queued, metavar="NAME", dest="where_domain", help="the recipient's"
     )
     filters.add_argument("--lane", type=text, metavar="LANE", dest="where_lane", help="backend, or backend/domain")
+    filters.add_argument(
+        "--reason", type=text, metavar="TEXT", dest="where_reason", help="part of the last answer, in any case"
+    )
+    filters.add_argument(
+        "--older-than", type=_ago, metavar="TIME", dest="where_arrived_before", help='such as "90s", "30m", "4h", "2d"'
+    )
+    filters.add_argument("--younger-than", type=_ago, metavar="TIME", dest="where_arrived_after")
     for state, words in (
-        ("held", "undeliverable, kept for you"),
+        ("held", "by you, or undeliverable and kept for you"),
         ("waiting", "until the next attempt is due"),
         ("active", "in line: being tried now, or next at its destination"),
     ):
@@ -98,6 +142,14 @@ def _as_queued(word: str) -> str:
 def _domain_as_queued(word: str) -> str:
     word = text(word)
     return parse_domain(word) or word
+
+
+def _ago(word: str) -> float:
+    """When it was, so long ago."""
+    found = _DURATION.match(word)
+    if found is None:
+        raise argparse.ArgumentTypeError(f'expected a time such as "90s", "30m", "4h", "2d" or "1w", not {word!r}')
+    return time.time() - float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[found[2]]
 
 
 def _count(word: str) -> int:
@@ -153,31 +205,138 @@ def queue_show(options: argparse.Namespace) -> int:
 
 
 def queue_retry(options: argparse.Namespace) -> int:
-    return _act(options, "queue.retry", "will be tried now", "will be tried when the gateway starts")
+    return _act(options, "retry", "will be tried now", "will be tried when the gateway starts")
 
 
 def queue_remove(options: argparse.Namespace) -> int:
-    return _act(options, "queue.remove", "removed", "removed")
+    return _act(options, "remove", "removed", "removed")
 
 
-def _act(options: argparse.Namespace, command: str, done: str, done_while_stopped: str) -> int:
+def queue_hold(options: argparse.Namespace) -> int:
+    return _act(options, "hold", "held", "held")
+
+
+def queue_release(options: argparse.Namespace) -> int:
+    return _act(options, "release", "released", "released, for when the gateway starts")
+
+
+def queue_reroute(options: argparse.Namespace) -> int:
+    to = harmless(options.to)
+    return _act(options, "reroute", f"sent by {to} now", f"sent by {to} when the gateway starts", to=options.to)
+
+
+def _act(options: argparse.Namespace, order: str, done: str, done_while_stopped: str, **more: str) -> int:
+    """Give an order, once for each ID, else once for what the filters say."""
     filters = _filters(options)
     if not (filters or options.queue_ids or options.all):
-        options.usage_fault("say which: an ID, or a filter" + (", or --all" if command == "queue.retry" else ""))
+        options.usage_fault("say which: an ID, or a filter" + (", or --all" if order in WITH_ALL else ""))
     queries = [{**filters, "queue_id": queue_id} for queue_id in options.queue_ids] or [filters]
-    total, missing, is_running = 0, [], True
+    if options.dry_run:
+        return _dry_run(options, order, queries)
+    total, active, missing, is_running = 0, 0, [], True
     for query in queries:
-        count, is_running = ask(options, command, query=query)
-        total += count
-        if not count and "queue_id" in query:
+        result, is_running = ask(options, f"queue.{order}", query=query, **more)
+        told = result if isinstance(result, dict) else {"recipients": result, "active": 0}
+        total += told["recipients"]
+        active += told["active"]
+        if not told["recipients"] and not told["active"] and "queue_id" in query:
             missing.append(query["queue_id"])
     if options.json:
-        say(json.dumps({"recipients": total}))
+        say(json.dumps({"recipients": total, **({"active": active} if order in LEAVES_ACTIVE else {})}))
     else:
-        say(f"{total} recipient{'' if total == 1 else 's'} {done if is_running else done_while_stopped}")
+        say(f"{_recipients(total)} {done if is_running else done_while_stopped}")
+    if active:
+        print(f"mailgw: {_recipients(active)} {'is' if active == 1 else 'are'} being tried just now, and left alone:"
+              " if that is in vain, say it again", file=sys.stderr)
     if missing:
-        raise Fault(f"not in the queue: {', '.join(map(harmless, missing))}")
+        why = "not in the queue" if order in ("remove", "reroute") else "not in the queue, or nothing there to change"
+        raise Fault(f"{why}: {', '.join(map(harmless, missing))}")
     return 0
+
+
+def _dry_run(options: argparse.Namespace, order: str, queries: Sequence[Mapping[str, Any]]) -> int:
+    """List whom an order would meet."""
+    rows: list[Mapping[str, Any]] = []
+    for query in queries:
+        state = {"hold": "waiting", "release": "held"}.get(order)
+        if state is not None and query.get("state", state) != state:
+            continue
+        asked = query if state is None else {**query, "state": state}
+        found, _ = ask(options, "queue.list", query=asked, limit=MAX_ROWS)
+        rows += [row for row in found if row["state"] != "active" or order == "remove"]
+    if options.json:
+        say(json.dumps(rows))
+        return 0
+    if rows:
+        for line in table(rows[:DEFAULT_ROWS], time.time()):
+            say(line)
+    if len(rows) > DEFAULT_ROWS:
+        print(f"mailgw: the first {DEFAULT_ROWS} rows", file=sys.stderr)
+    most = " or more" if len(rows) >= MAX_ROWS else ""
+    say(f"{_recipients(len(rows))}{most}; nothing was done")
+    return 0
+
+
+def _recipients(count: int) -> str:
+    return f"{count} recipient{'' if count == 1 else 's'}"
+
+
+def queue_suspend(options: argparse.Namespace) -> int:
+    return _suspend_or_resume(options, "suspend", "is suspended", "was suspended already")
+
+
+def queue_resume(options: argparse.Namespace) -> int:
+    return _suspend_or_resume(options, "resume", "is resumed", "was not suspended")
+
+
+def _suspend_or_resume(options: argparse.Namespace, command: str, done: str, undone: str) -> int:
+    results = {}
+    for destination in options.destinations:
+        results[destination], _ = ask(options, f"queue.{command}", destination=destination)
+    if options.json:
+        say(json.dumps(results))
+        return 0
+    for destination, result in results.items():
+        count = result["recipients"]
+        said = done if result["changed"] else undone
+        say(f"{harmless(destination)} {said}: {_recipients(count)} wait{'s' if count == 1 else ''} there")
+    return 0
+
+
+def queue_lanes(options: argparse.Namespace) -> int:
+    lanes, _ = ask(options, "queue.lanes")
+    suspended, _ = ask(options, "queue.suspended")
+    if options.json:
+        say(json.dumps({"lanes": lanes, "suspended": suspended}))
+        return 0
+    for line in lane_table(lanes, suspended, time.time()):
+        say(line)
+    return 0
+
+
+def lane_table(
+    lanes: Sequence[Mapping[str, Any]], suspended: Mapping[str, float], now: float
+) -> list[str]:
+    """Lanes for people, those in which most recipients wait first; then what is suspended."""
+    lines = [] if lanes else ["the queue is empty"]
+    for lane in sorted(lanes, key=lambda lane: (-lane["waiting"], lane["lane"])):
+        parts = [f"{lane['waiting']} waiting ({lane['due_now']} due now)", f"{lane['active']} in line"]
+        if lane["held"]:
+            parts.append(f"{lane['held']} held")
+        if lane["suspended"]:
+            parts.append("suspended")
+        elif lane["next_due"] is not None:
+            parts.append(_in(lane["next_due"] - now))
+        lines.append(f"{harmless(lane['lane'])}  {', '.join(parts)}")
+        if lane["reason"]:
+            lines.append(f"    {harmless(lane['reason'])}")
+    for word, since in sorted(suspended.items()):
+        lines.append(f"suspended since {_minute(since)}: {harmless(word)}")
+    return lines
+
+
+def _minute(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(seconds))
 
 
 def table(rows: Sequence[Mapping[str, Any]], now: float) -> list[str]:
@@ -209,7 +368,10 @@ def _when(row: Mapping[str, Any], now: float) -> str:
         return "in line"
     if row["due"] is None or row["state"] != "waiting":
         return str(row["state"])
-    seconds = row["due"] - now
+    return _in(row["due"] - now)
+
+
+def _in(seconds: float) -> str:
     if seconds <= 0:
         return "due now"
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
@@ -218,7 +380,7 @@ def _when(row: Mapping[str, Any], now: float) -> str:
     return f"next in {seconds:.0f}s"
 
 
-def _filters(options: argparse.Namespace) -> dict[str, str]:
-    names = ("queue_id", "sender", "recipient", "domain", "lane", "state")
+def _filters(options: argparse.Namespace) -> dict[str, str | float]:
+    names = ("sender", "recipient", "domain", "lane", "state", "reason", "arrived_before", "arrived_after")
     given = {name: getattr(options, f"where_{name}", None) for name in names}
     return {name: value for name, value in given.items() if value is not None}

@@ -9,13 +9,19 @@ import json
 import os
 import socket
 import time
+import tomllib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mailgw.config.where import own_state, state_of
+from mailgw.config.where import DEFAULT_FILE, own_state, state_of
 from mailgw.terminal import Fault, harmless
 
-ANSWER_SECONDS = 60.0
+if TYPE_CHECKING:
+    from mailgw.spool.offline import OfflineSpool
+    from mailgw.spool.orders import LaneFor
+
+ANSWER_SECONDS = 600.0  # an order over a million recipients takes a minute
+LOOKS = ("queue.list", "queue.show", "queue.lanes", "queue.suspended")
 
 
 def ask(options: argparse.Namespace, command: str, **request: Any) -> tuple[Any, bool]:
@@ -26,7 +32,7 @@ def ask(options: argparse.Namespace, command: str, **request: Any) -> tuple[Any,
         state = state_of(options.config) if options.config is not None else own_state()
     answer = ask_gateway(f"{state}/control.sock", {"command": command, **request})
     if answer is None:
-        return _ask_spool(state, command, request), False
+        return _ask_spool(state, command, request, getattr(options, "config", None)), False
     return answer, True
 
 
@@ -52,40 +58,99 @@ def ask_gateway(path: str, request: Mapping[str, Any]) -> Any:
     return answer["result"]
 
 
-def _ask_spool(state: str, command: str, request: Mapping[str, Any]) -> Any:
+def _ask_spool(state: str, command: str, request: Mapping[str, Any], config: str | None) -> Any:
     """The same from the spool itself; TemporaryFault where somebody else holds it."""
+    lane_for = lane_in(request["to"], config) if command == "queue.reroute" else None
     folder = f"{state}/spool"
     if not os.path.isdir(folder):
-        if os.path.isdir(state) and os.access(state, os.R_OK | os.X_OK):
-            if command == "queue.show":
-                raise _not_queued(request["queue_id"])
-            return [] if command == "queue.list" else 0  # nothing was ever queued
-        raise Fault(f"no gateway runs, and there is no queue, at {state}; say --config FILE or --state FOLDER")
+        if not (os.path.isdir(state) and os.access(state, os.R_OK | os.X_OK)):
+            raise Fault(f"no gateway runs, and there is no queue, at {state}; say --config FILE or --state FOLDER")
+        return _of_nothing(command, request)
     _act_as_owner(folder)
-    import attrs
-
-    from mailgw.mail.message import Query
     from mailgw.spool.offline import open_offline
     from mailgw.spool.settings import SpoolSettings
 
     settings = SpoolSettings(folder=folder, reserve_octets=0, inline_octets=1 << 16, lease_seconds=7200.0, node="0")
-    with open_offline(settings, time.time, to_look=command in ("queue.list", "queue.show")) as spool:
-        query = Query(**request.get("query", {}))
-        match command:
-            case "queue.list":
-                return [attrs.asdict(row) for row in spool.search(query, request["limit"])]
-            case "queue.retry":
-                return spool.retry(query)
-            case "queue.remove":
-                return spool.remove(query)
-            case _:
-                from mailgw.control import HEADER_OCTETS, MAX_ROWS, shown
+    with open_offline(settings, time.time, to_look=command in LOOKS) as spool:
+        return _answer(spool, command, request, lane_for)
 
-                rows = spool.search(Query(queue_id=request["queue_id"]), MAX_ROWS)
-                content = spool.content(request["queue_id"], HEADER_OCTETS)
-                if not rows or content is None:
-                    raise _not_queued(request["queue_id"])
-                return shown(rows, content)
+
+def _of_nothing(command: str, request: Mapping[str, Any]) -> Any:
+    """The answer where nothing was ever queued."""
+    match command:
+        case "queue.show":
+            raise _not_queued(request["queue_id"])
+        case "queue.list" | "queue.lanes":
+            return []
+        case "queue.suspended":
+            return {}
+        case "queue.suspend" | "queue.resume":
+            raise Fault("there is no queue yet: start the gateway first")
+        case _:
+            return 0
+
+
+def _answer(spool: "OfflineSpool", command: str, request: Mapping[str, Any], lane_for: "LaneFor | None") -> Any:
+    import attrs
+
+    from mailgw.mail.message import Query
+    from mailgw.queue.suspension import Suspensions, lanes_told, suspension, waiting_in
+
+    query = Query(**request.get("query", {}))
+    match command:
+        case "queue.list":
+            return [attrs.asdict(row) for row in spool.search(query, request["limit"])]
+        case "queue.retry":
+            return spool.retry(query)
+        case "queue.remove":
+            return spool.remove(query)
+        case "queue.hold":
+            return spool.hold(query)
+        case "queue.release":
+            return spool.unhold(query)
+        case "queue.reroute":
+            assert lane_for is not None
+            return spool.reroute(query, lane_for)
+        case "queue.lanes":
+            return lanes_told(spool.lanes(), Suspensions.of(spool.suspended()))
+        case "queue.suspended":
+            return spool.suspended()
+        case "queue.suspend" | "queue.resume":
+            try:
+                word = suspension(request["destination"])
+            except ValueError as fault:
+                raise Fault(str(fault)) from None
+            changed = spool.suspend(word) if command == "queue.suspend" else spool.resume(word)
+            return {"changed": changed, "recipients": waiting_in(spool.lanes(), Suspensions.of([word]))}
+        case _:
+            from mailgw import control
+
+            rows = spool.search(Query(queue_id=request["queue_id"]), control.MAX_ROWS)
+            content = spool.content(request["queue_id"], control.HEADER_OCTETS)
+            if not rows or content is None:
+                raise _not_queued(request["queue_id"])
+            return control.shown(rows, content)
+
+
+def lane_in(backend: str, config: str | None) -> "LaneFor":
+    """The lanes of a backend that the configuration names; Fault where there is none, or only itself knows them."""
+    file = config or DEFAULT_FILE
+    if config is None and not os.path.exists(file):
+        raise Fault("no gateway runs: say --config FILE, which has the backends")
+    state_of(file)  # for its words about a file that cannot be read
+    with open(file, "rb") as opened:
+        backends = tomllib.load(opened).get("backend")
+    names = backends if isinstance(backends, dict) else {}
+    table = names.get(backend)
+    if not isinstance(table, dict):
+        raise Fault(f"there is no backend {harmless(backend)}; there are {', '.join(map(harmless, sorted(names)))}")
+    match table.get("type"), bool(table.get("hosts")):
+        case "smtp", False:
+            return lambda recipient: f"{backend}/{recipient.domain}"  # by MX
+        case ("smtp" | "lmtp" | "maildir"), _:
+            return lambda recipient: backend
+        case kind, _:
+            raise Fault(f"only a running gateway knows the lanes of {harmless(str(kind))}: start it first")
 
 
 def _not_queued(queue_id: str) -> Fault:

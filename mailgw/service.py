@@ -27,7 +27,7 @@ from mailgw.access.schemes import fault_of
 from mailgw.accounts import LoginSources, login_sources
 from mailgw.config.plugin import make_plugin
 from mailgw.config.settings import BackendSettings, Config, ListenSettings, PythonSettings
-from mailgw.control import ControlFactory
+from mailgw.control import ControlDoors, ControlFactory
 from mailgw.deliver.dispatcher import Dispatcher, DispatcherSettings, lane_key
 from mailgw.deliver.maildir import MaildirBackend, MaildirSettings
 from mailgw.deliver.refusal import refusal
@@ -387,9 +387,18 @@ class MailGateway(MultiService):
         path = self.config.control
         if os.path.exists(path):
             os.unlink(path)  # the spool's lock says that nobody else is alive to listen there
-        factory = ControlFactory(self.spool, self.dispatcher.poke, self.journal, self._reactor)
+        doors = ControlDoors(self.spool, self.dispatcher, self.journal, self._lane_in, self._backends.keys())
+        factory = ControlFactory(doors, self._reactor)
         port = self._reactor.listenUNIX(path, factory, mode=0o600)
         self._closers.append(lambda: maybeDeferred(port.stopListening))
+
+    def _lane_in(self, backend: str, recipient: Mailbox) -> str | None:
+        """Where a recipient waits if this backend is to serve it."""
+        try:
+            return lane_key(backend, self._backends[backend].lane(recipient))
+        except Exception:  # noqa: BLE001 - a plug-in's bug: those that it cannot place stay where they are
+            log.failure("{backend} has no lane for {recipient}", backend=backend, recipient=str(recipient))
+            return None
 
     # --- running --------------------------------------------------------------------------------
 

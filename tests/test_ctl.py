@@ -6,8 +6,9 @@ import stat
 import subprocess
 import sys
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -18,11 +19,11 @@ from twisted.internet.threads import deferToThread
 from mailgw import checking, ctl, passwords, queue_commands
 from mailgw.access import schemes
 from mailgw.config import where
-from mailgw.control import ControlFactory
+from mailgw.control import ControlDoors, ControlFactory
 from mailgw.ctl import main
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
-from mailgw.mail.message import Arrival, Destination
+from mailgw.mail.message import Arrival, Claim, Destination
 from mailgw.mail.parameters import MailParameters
 from mailgw.passwords import SCHEMES
 from mailgw.queue_commands import table
@@ -241,6 +242,22 @@ def test_standard_input_without_a_password(
 
 # --- queue ------------------------------------------------------------------------------------------------
 
+class Idle:
+    """A dispatcher that has nothing in memory."""
+
+    def poke(self) -> None:
+        pass
+
+    async def give_back(self, is_meant: Callable[[Claim], bool]) -> None:
+        pass
+
+
+def doors_of(spool: Any, journal: FakeJournal) -> ControlDoors:
+    return ControlDoors(
+        spool, Idle(), journal, lambda backend, recipient: f"{backend}/{recipient.domain}", {"internet", "relay"}
+    )
+
+
 @attrs.frozen
 class Running:
     spool: FakeSpool
@@ -255,7 +272,7 @@ async def running(elsewhere: Path) -> AsyncIterator[Running]:
         FakeSpool(row("Q1"), attrs.evolve(row("Q2", "evil\x1b[2J@example.org"), sender="", state="held", due=None)),
         FakeJournal(),
     )
-    factory = ControlFactory(gateway.spool, lambda: None, gateway.journal, reactor)  # type: ignore[arg-type]
+    factory = ControlFactory(doors_of(gateway.spool, gateway.journal), reactor)
     port = reactor.listenUNIX("state/control.sock", factory)  # type: ignore[attr-defined]
     yield gateway
     await port.stopListening()

@@ -173,6 +173,14 @@ class Dispatcher:
             self._work(lane)
         self._look_in(0.0)
 
+    async def give_back(self, is_meant: Callable[[Claim], bool]) -> None:
+        """What waits in memory, and is meant, waits in the spool alone; what is being tried goes on."""
+        for lane in list(self._lanes.values()):
+            taken = lane.waiting.take_where(lambda one: is_meant(one[0]))
+            self._waiting -= len(taken)
+            for claim, _ in taken:
+                await self._spool.release(claim)
+
     async def stop(self, limit_seconds: float) -> None:
         """Begin nothing more; let running attempts end within the limit, then cancel them.
 
@@ -587,9 +595,4 @@ def _of_the_destination(outcomes: Mapping[Mailbox, Outcome] | None) -> Outcome |
     """What an attempt says of the destination: well, if it served any recipient at all."""
     if not outcomes:
         return None
-    first = None
-    for outcome in outcomes.values():
-        if not is_trouble(outcome):
-            return outcome
-        first = first or outcome
-    return first
+    return next((outcome for outcome in outcomes.values() if not is_trouble(outcome)), next(iter(outcomes.values())))

@@ -4,11 +4,12 @@ A word is a domain (``example.net``: the lanes of any backend that lead there), 
 backend that has one lane alone), or ``internet/*``: all lanes of a backend.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import attrs
 
 from mailgw.mail.address import folded, parse_domain
+from mailgw.mail.message import LaneRow
 
 MAX_SUSPENSIONS = 1000
 MAX_WORD_CHARACTERS = 320
@@ -38,3 +39,13 @@ class Suspensions:
             return False
         backend, _, destination = lane.partition("/")
         return not self.words.isdisjoint((lane, destination, f"{backend}/*"))
+
+
+def waiting_in(lanes: Sequence[LaneRow], meant: Suspensions) -> int:
+    """How many recipients wait in the lanes that are meant."""
+    return sum(row.waiting for row in lanes if meant.holds(row.lane))
+
+
+def lanes_told(lanes: Sequence[LaneRow], suspensions: Suspensions) -> list[dict[str, object]]:
+    """The lanes, each with whether it is suspended."""
+    return [attrs.asdict(row) | {"suspended": suspensions.holds(row.lane)} for row in lanes]

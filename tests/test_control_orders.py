@@ -1,0 +1,132 @@
+"""Hold, release, reroute, suspend and resume through the control socket, on a spool in memory."""
+
+import pytest
+
+from mailgw.mail.event import Ordered
+from mailgw.mail.message import Claim, Destination, Postponed, Query, RowState
+from mailgw.spool.memory import MemorySpool
+from tests.driving import result_of as run
+from tests.spool.contract import ARRIVAL, BOB, TO_ALL
+from tests.tables import each
+from tests.test_control import Gateway
+
+CAT_ROW = "\"Cat \\\"9\\\" lives\\\\\"@example.net"
+
+
+class Running(Gateway):
+    def __init__(self) -> None:
+        super().__init__(spool=MemorySpool(lambda: 1000.0))
+
+    def commit(self, to: tuple[Destination, ...] = TO_ALL, claim: bool = False) -> tuple[Claim, ...]:
+        draft = self.spool.draft()
+        draft.write(b"Subject: x\r\n\r\n")
+        return run(draft.commit(ARRIVAL, to, claim))
+
+    def states(self) -> dict[str, str]:
+        return {row.recipient: row.state for row in run(self.spool.search(Query(), 99))}
+
+    def result(self, command: str, **request: object) -> object:
+        answer = self.ask(command=command, **request)
+        assert answer["ok"], answer
+        return answer["result"]
+
+
+@pytest.fixture
+def gateway() -> Running:
+    return Running()
+
+
+def test_hold_and_release(gateway: Running) -> None:
+    gateway.commit()
+    assert gateway.result("queue.hold", query={"domain": "example.net"}) == {"recipients": 2, "active": 0}
+    assert gateway.states() == {str(BOB): "held", "ann@example.org": "waiting", CAT_ROW: "held"}
+    assert gateway.result("queue.hold", query={"domain": "example.net"}) == {"recipients": 0, "active": 0}
+    assert gateway.result("queue.release", query={"recipient": str(BOB)}) == {"recipients": 1, "active": 0}
+    assert gateway.result("queue.release") == {"recipients": 1, "active": 0}
+    assert gateway.journal.events == [
+        Ordered("hold", "domain=example.net", "", 2), Ordered("release", f"recipient={BOB}", "", 1),
+        Ordered("release", "all", "", 1),
+    ]
+    assert gateway.pokes == 3
+
+
+def test_what_waits_in_memory_is_held_and_what_is_tried_is_told(gateway: Running) -> None:
+    out, home = gateway.commit(claim=True)
+    gateway.in_memory = [out]
+    assert gateway.result("queue.hold", query={"sender": str(ARRIVAL.reverse_path)}) == {"recipients": 2, "active": 1}
+    assert gateway.states() == {str(BOB): "held", "ann@example.org": "active", CAT_ROW: "held"}
+    run(gateway.spool.record(home, [Postponed(r.row, 1000.0, 1, "later", False) for r in home.recipients]))
+    assert gateway.result("queue.hold", query={"sender": str(ARRIVAL.reverse_path)}) == {"recipients": 1, "active": 0}
+
+
+def test_who_names_a_state_means_no_other(gateway: Running) -> None:
+    out, _ = gateway.commit(claim=True)
+    gateway.in_memory = [out]
+    assert gateway.result("queue.hold", query={"state": "waiting"}) == {"recipients": 0, "active": 0}
+    assert gateway.in_memory == [out]
+
+
+def test_reroute(gateway: Running) -> None:
+    gateway.commit()
+    refused = gateway.ask(command="queue.reroute", query={"domain": "example.net"}, to="relai")
+    assert refused["error"] == "there is no backend 'relai'; there are internet, relay"
+    assert gateway.ask(command="queue.reroute", query={}, to="relay")["ok"] is False
+    assert gateway.result("queue.reroute", query={"domain": "example.net"}, to="relay") == {
+        "recipients": 2, "active": 0}
+    assert [row.lane for row in run(gateway.spool.search(Query(), 9))] == ["relay/x", "home", "relay/x"]
+    assert gateway.journal.events == [Ordered("reroute", "domain=example.net", "relay", 2)]
+
+
+def test_suspend_and_resume(gateway: Running) -> None:
+    out, home = gateway.commit(claim=True)
+    gateway.in_memory = [out, home]
+    assert gateway.result("queue.suspend", destination="Example.NET") == {"changed": True, "recipients": 2}
+    assert gateway.in_memory == [home]
+    assert gateway.result("queue.suspend", destination="example.net") == {"changed": False, "recipients": 2}
+    assert gateway.result("queue.suspended") == {"example.net": 1000.0}
+    assert [(lane["lane"], lane["suspended"]) for lane in gateway.result("queue.lanes")] == [  # type: ignore[attr-defined]
+        ("home", False), ("out/example.net", True)]
+    pokes = gateway.pokes
+    assert gateway.result("queue.resume", destination="example.net") == {"changed": True, "recipients": 2}
+    assert gateway.result("queue.resume", destination="example.net") == {"changed": False, "recipients": 2}
+    assert gateway.pokes == pokes + 2
+    assert gateway.journal.events == [
+        Ordered("suspend", "example.net", "", 2), Ordered("resume", "example.net", "", 2)]
+
+
+def test_a_backend_that_is_not_there_cannot_be_suspended_but_resumed(gateway: Running) -> None:
+    for word in ("relai", "relai/*", "relai/example.net"):
+        assert "there is no backend 'relai'" in str(gateway.ask(command="queue.suspend", destination=word)["error"])
+    for word in ("relay", "relay/*", "internet/example.net", "no-backend.example"):
+        assert gateway.result("queue.suspend", destination=word) == {"changed": True, "recipients": 0}
+    run(gateway.spool.suspend("gone/*"))  # its backend was there once
+    assert gateway.result("queue.resume", destination="gone/*") == {"changed": True, "recipients": 0}
+
+
+@each(
+    ("request_", "why"),
+    [
+        ({"command": "queue.hold"}, "queue.hold needs a query that says which"),
+        ({"command": "queue.reroute", "to": "relay"}, "queue.reroute needs a query that says which"),
+        ({"command": "queue.reroute", "to": 5}, "there is no backend 5"),
+        ({"command": "queue.suspend"}, "destination: expected a domain"),
+        ({"command": "queue.suspend", "destination": "a b"}, "destination: expected a domain"),
+        ({"command": "queue.hold", "query": {"arrived_before": "x"}}, "arrived_before must be a number"),
+        ({"command": "queue.hold", "query": {"arrived_before": True}}, "arrived_before must be a number"),
+        ({"command": "queue.hold", "query": {"reason": 5}}, "reason must be a text"),
+        ({"command": "queue.hold", "query": []}, "query must be an object"),
+        ({"command": "queue.hold", "query": {"size": 5}}, "unknown query fields"),
+    ],
+)
+def test_what_makes_no_sense(request_: dict[str, object], why: str) -> None:
+    answer = Running().ask(**request_)
+    assert answer["ok"] is False
+    assert why in str(answer["error"])
+
+
+def test_times_are_numbers(gateway: Running) -> None:
+    gateway.commit()
+    assert gateway.result("queue.hold", query={"arrived_before": 1000}) == {"recipients": 0, "active": 0}
+    assert gateway.result("queue.hold", query={"arrived_after": 999.5}) == {"recipients": 3, "active": 0}
+    assert gateway.journal.events == [Ordered("hold", "arrived_after=999.5", "", 3)]
+    assert set(gateway.states().values()) == {RowState.HELD}

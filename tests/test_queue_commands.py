@@ -1,0 +1,213 @@
+"""``mailgw queue hold, release, reroute, suspend ...``: to a running gateway, and on the spool of a stopped one."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+
+from mailgw import queue_door
+from mailgw.control import IDLE_SECONDS, MAX_ROWS, ControlFactory
+from mailgw.ctl import main, options_of
+from mailgw.mail.message import Destination, Query
+from mailgw.queue_commands import MAX_ROWS as ROWS_ASKED_FOR
+from mailgw.queue_commands import _filters, lane_table
+from mailgw.spool.memory import MemorySpool
+from mailgw.spool.settings import SpoolSettings
+from mailgw.spool.sqlite import SqliteSpool
+from tests.spool.contract import ANN, ARRIVAL, TO_BOB
+from tests.tables import each
+from tests.test_control import FakeJournal, Gateway, row
+from tests.test_ctl import doors_of, elsewhere, run
+
+__all__ = ["elsewhere"]  # a fixture
+
+Output = pytest.CaptureFixture[str]
+NOW = 1_700_000_000.0
+
+
+@pytest_twisted.async_yield_fixture
+async def spool(elsewhere: Path) -> AsyncIterator[MemorySpool]:
+    """Of a gateway whose control socket is in ./state: bob and ann wait."""
+    (elsewhere / "state").mkdir()
+    spool = MemorySpool(lambda: NOW)
+    await commit(spool)
+    port = reactor.listenUNIX("state/control.sock", ControlFactory(doors_of(spool, FakeJournal()), reactor))  # type: ignore[attr-defined]
+    yield spool
+    await port.stopListening()
+
+
+async def commit(spool: MemorySpool | SqliteSpool, claim: bool = False) -> str:
+    draft = spool.draft()
+    draft.write(b"Subject: x\r\n\r\n")
+    await draft.commit(ARRIVAL, (*TO_BOB, Destination(ANN, "internet/example.org")), claim)
+    return draft.queue_id
+
+
+async def said(capsys: Output, words: str, status: int = 0) -> str:
+    assert await run("queue", *words.split(), "--state", "state") == status
+    told = capsys.readouterr()
+    return told.out if status == 0 else told.err
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_running_gateway_holds_releases_and_reroutes(spool: MemorySpool, capsys: Output) -> None:
+    dry = await said(capsys, "hold --domain example.net --dry-run")
+    assert "bob@example.net  out/example.net  " in dry
+    assert dry.endswith("\n1 recipient; nothing was done\n")
+    assert json.loads(await said(capsys, "release --all --dry-run --json")) == []
+    assert await said(capsys, "hold --domain example.net") == "1 recipient held\n"
+    assert "held by the operator" in await said(capsys, "list --held")
+    assert await said(capsys, "release --all --dry-run --waiting") == "0 recipients; nothing was done\n"
+    assert json.loads(await said(capsys, "release --all --json")) == {"recipients": 1, "active": 0}
+    assert await said(capsys, "reroute --to relay --lane out/example.net") == "1 recipient sent by relay now\n"
+    assert [row.lane for row in await spool.search(Query(), 9)] == ["relay/example.net", "internet/example.org"]
+    assert "there is no backend 'relai'" in await said(capsys, "reroute --to relai --domain example.net", 1)
+    assert await said(capsys, "retry --all --dry-run") != ""
+    assert await said(capsys, "cancel --recipient bob@example.net") == "1 recipient removed\n"
+    assert "not in the queue, or nothing there to change: Q9" in await said(capsys, "hold Q9", 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_tried_is_told(spool: MemorySpool, capsys: Output) -> None:
+    queue_id = await commit(spool, claim=True)
+    assert await run("queue", "hold", queue_id, "--state", "state") == 0
+    told = capsys.readouterr()
+    assert told.out == "0 recipients held\n"
+    assert told.err == (
+        "mailgw: 2 recipients are being tried just now, and left alone: if that is in vain, say it again\n")
+    assert json.loads(await said(capsys, f"hold {queue_id} --json")) == {"recipients": 0, "active": 2}
+    assert await said(capsys, f"hold {queue_id} --dry-run") == "0 recipients; nothing was done\n"
+    assert "2 recipients; nothing was done" in await said(capsys, f"remove {queue_id} --dry-run")
+
+
+@pytest_twisted.ensureDeferred
+async def test_destinations_are_suspended_and_resumed(spool: MemorySpool, capsys: Output) -> None:
+    told = await said(capsys, "suspend example.net Example.com")
+    assert told.splitlines() == [
+        "example.net is suspended: 1 recipient waits there", "Example.com is suspended: 0 recipients wait there"]
+    assert await said(capsys, "suspend example.net") == "example.net was suspended already: 1 recipient waits there\n"
+    lanes = await said(capsys, "lanes")
+    assert "out/example.net  1 waiting (1 due now), 0 in line, suspended\n" in lanes
+    assert lanes.splitlines()[-2:] == [f"suspended since 2023-11-14 22:13Z: example.{end}" for end in ("com", "net")]
+    found = json.loads(await said(capsys, "lanes --json"))
+    assert [(lane["lane"], lane["suspended"]) for lane in found["lanes"]] == [
+        ("internet/example.org", False), ("out/example.net", True)]
+    assert json.loads(await said(capsys, "resume example.net --json")) == {
+        "example.net": {"changed": True, "recipients": 1}}
+    assert await said(capsys, "resume example.net") == "example.net was not suspended: 1 recipient waits there\n"
+    assert "there is no backend 'relai'" in await said(capsys, "suspend relai/*", 1)
+    assert "expected a domain" in await said(capsys, "suspend \x1b", 1)
+
+
+CONFIG = """
+state = "q"
+[backend.internet]
+type = "smtp"
+[backend.relay]
+type = "smtp"
+hosts = ["smtp.example.net:587"]
+[backend.boxes]
+type = "maildir"
+path = "mail"
+[backend.own]
+type = "python:a:B"
+"""
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stopped_gateway_s_queue(elsewhere: Path, capsys: Output) -> None:
+    (elsewhere / "b.toml").write_text(CONFIG)
+    spool = SqliteSpool.open(SpoolSettings(str(elsewhere / "q/spool"), 0, 65536, 60.0, "0"), reactor, lambda: NOW)
+    await commit(spool)
+    await spool.close()
+
+    def told(words: str, status: int = 0) -> str:
+        assert main(["queue", *words.split(), "-c", "b.toml"]) == status
+        said = capsys.readouterr()
+        return said.err if status else said.out
+
+    assert told("hold --older-than 1d") == "2 recipients held\n"
+    assert told("hold --younger-than 1d") == "0 recipients held\n"
+    assert told("release --domain example.net") == "1 recipient released, for when the gateway starts\n"
+    for to, lanes in (("internet", ["internet/example.net", "internet/example.org"]), ("relay", ["relay"] * 2),
+                      ("boxes", ["boxes"] * 2)):
+        assert told(f"reroute --to {to} --sender {ANN}") == f"2 recipients sent by {to} when the gateway starts\n"
+        assert [row["lane"] for row in json.loads(told("list --json"))] == lanes
+    assert told("reroute --to own --sender x@y.z", 1) == (
+        "mailgw: only a running gateway knows the lanes of python:a:B: start it first\n")
+    assert told("reroute --to none --sender x@y.z", 1) == (
+        "mailgw: there is no backend none; there are boxes, internet, own, relay\n")
+    assert main(["queue", "reroute", "--to", "relay", "--domain", "x.example", "--state", "q"]) == 1
+    assert "say --config FILE" in capsys.readouterr().err
+    assert told("suspend example.net boxes") == (
+        "example.net is suspended: 0 recipients wait there\nboxes is suspended: 1 recipient waits there\n")
+    assert "boxes  1 waiting (1 due now), 0 in line, 1 held, suspended\n    held by the operator\n" in told("lanes")
+    assert told("resume boxes example.net").startswith("boxes is resumed: 1 recipient waits there\n")
+    assert "expected a domain" in told("suspend \x1b", 1)
+    assert told("remove --recipient bob@example.net") == "1 recipient removed\n"
+
+
+def test_where_nothing_was_ever_queued(elsewhere: Path, capsys: Output) -> None:
+    (elsewhere / "q").mkdir()
+    for words, out in (
+        ("hold --domain x.example", "0 recipients held\n"), ("lanes", "the queue is empty\n"),
+        ("release --all --dry-run", "0 recipients; nothing was done\n"),
+    ):
+        assert main(["queue", *words.split(), "--state", "q"]) == 0
+        assert capsys.readouterr().out == out
+    assert main(["queue", "suspend", "example.net", "--state", "q"]) == 1
+    assert "there is no queue yet" in capsys.readouterr().err
+
+
+def test_lanes_for_people() -> None:
+    lane = {"waiting": 3, "due_now": 0, "active": 1, "held": 0, "suspended": False, "reason": "a\x1b"}
+    lanes = [
+        {**lane, "lane": "a", "next_due": 700.0}, {**lane, "lane": "b", "next_due": None, "waiting": 9},
+    ]
+    assert lane_table(lanes, {"a/*": 0.0}, 100.0) == [
+        "b  9 waiting (0 due now), 1 in line", "    a\\x1b", "a  3 waiting (0 due now), 1 in line, next in 10m",
+        "    a\\x1b", "suspended since 1970-01-01 00:00Z: a/*",
+    ]
+
+
+@each(
+    ("words", "why"),
+    [
+        ("hold", "say which: an ID, or a filter\n"), ("release", "or --all"), ("reroute --to x", "or a filter"),
+        ("reroute Q1", "the following arguments are required: --to"), ("suspend", "required: DESTINATION"),
+        ("hold --older-than 2", "expected a time such as"), ("hold --older-than -2d", "expected"),
+        ("hold --older-than 2y", "expected a time such as"), ("hold --all", "unrecognized"),
+        ("remove --older-than 1.2.3d", "expected a time such as"),
+    ],
+)
+def test_words_that_make_no_sense(capsys: Output, words: str, why: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["queue", *words.split()])
+    assert stopped.value.code == 2
+    assert why in capsys.readouterr().err
+
+
+def test_times_are_ages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailgw.queue_commands.time.time", lambda: NOW)
+    options = options_of(["queue", "hold", "--older-than", "1.5h", "--younger-than", "2d", "--reason", "Full"])
+    assert _filters(options) == {
+        "reason": "Full", "arrived_before": NOW - 5400, "arrived_after": NOW - 2 * 86400}
+
+
+def test_a_long_order_is_waited_for() -> None:
+    from twisted.internet.defer import Deferred
+
+    gateway = Gateway(row("Q1"))
+    gateway.spool.waiting = waiting = Deferred()
+    gateway.send(b'{"command": "queue.list"}')
+    gateway.clock.pump([IDLE_SECONDS / 2] * 20)
+    assert not gateway.transport.disconnected
+    waiting.callback(None)
+    assert len(gateway.answers()) == 1
+    gateway.clock.pump([IDLE_SECONDS / 2] * 2)
+    assert gateway.transport.disconnected
+    assert queue_door.ANSWER_SECONDS > IDLE_SECONDS
+    assert ROWS_ASKED_FOR == MAX_ROWS
