@@ -246,8 +246,9 @@ class MailGateway(MultiService):
             gate.inner = self._factory(listener, tls, intake, sources)
         self._listen_for_control()
         self.dispatcher.start()
-        self._timer = reactor.callLater(RELOAD_SECONDS, self._look_again, tuple(tls.values()))
-        self._tls_in_force = tuple(tls.values())
+        senders = (backend for backend in self._backends.values() if isinstance(backend, SmtpBackend))
+        self._tls_in_force: tuple[ServerTls | SmtpBackend, ...] = (*tls.values(), *senders)
+        self._timer = reactor.callLater(RELOAD_SECONDS, self._look_again)
         self.journal.note(
             fact.Started(config.hostname, __version__, tuple(x.endpoint for x in config.listeners))
         )
@@ -408,9 +409,9 @@ class MailGateway(MultiService):
             tls.reload()
         self.journal.reopen()
 
-    def _look_again(self, contexts: Sequence[ServerTls]) -> None:
-        self._timer = self._reactor.callLater(RELOAD_SECONDS, self._look_again, contexts)
-        for tls in contexts:
+    def _look_again(self) -> None:
+        self._timer = self._reactor.callLater(RELOAD_SECONDS, self._look_again)
+        for tls in self._tls_in_force:
             tls.reload()
 
     def _note_trouble(self, what: str, failure: Failure) -> None:

@@ -33,6 +33,7 @@ from mailgw.config.settings import (
     TlsSettings,
 )
 from mailgw.deliver.maildir import Known, MaildirSettings
+from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import ConfigError
 from mailgw.net.server_tls import CertificateFiles, certificate_faults
@@ -237,6 +238,12 @@ def owner_faults(config: Config, owner: Owner) -> list[ConfigError]:
         readable.append(("accounts.passwd_file", config.passwd_file))
     if config.logins.oauth is not None and config.logins.oauth.ca_file is not None:
         readable.append(("accounts.oauth.ca_file", config.logins.oauth.ca_file))
+    for name, backend in config.backends.items():
+        if isinstance(backend, SmtpSettings):
+            readable += [
+                (f"backend.{name}.{key}", path) for key in ("ca_file", "client_certificate", "client_key")
+                if (path := getattr(backend, key)) is not None
+            ]
     with acting_as(owner):
         faults = [
             ConfigError(config.file, 0, key, f"{path}: user {owner[0]}, as whom mailgw will run, may not read it")

@@ -42,6 +42,8 @@ class HopTable(Table):
 
     tls: TlsMode | None = key(values.choice(TlsMode), None)
     ca_file: str | None = key(values.text, None)
+    client_certificate: str | None = key(values.text, None)
+    client_key: str | None = key(values.text, None)
     username: str | None = key(values.text, None)
     password_file: str | None = key(values.text, None)
     hello_name: str | None = key(values.hostname, None)

@@ -6,6 +6,7 @@ from mailgw.config import values
 from mailgw.config.hop_tables import HopTable, LmtpTable, SmtpTable
 from mailgw.config.shaping import shaping
 from mailgw.deliver.smtp_settings import Secret, SmtpSettings, Socks5, TlsMode
+from mailgw.net.server_tls import CertificateFiles, certificate_faults
 
 IMPLICIT_TLS_PORT = 465  # RFC 8314 s7.3; some relays have used it for SMTP over TLS since 1997
 
@@ -26,6 +27,7 @@ def next_hop(table: SmtpTable | LmtpTable, folder: str, hostname: str) -> SmtpSe
     if table.ca_file is not None:
         ca_file = os.path.join(folder, table.ca_file)
         _readable(table, "ca_file", ca_file)
+    own = _own_certificate(table, folder)
     return SmtpSettings(
         hosts=hosts,
         lmtp=is_lmtp,
@@ -41,6 +43,8 @@ def next_hop(table: SmtpTable | LmtpTable, folder: str, hostname: str) -> SmtpSe
         shaping=shaping(table, hosts, hello_name),
         socks5=_socks5(table, folder, hosts),
         ca_file=ca_file,
+        client_certificate=own.certificate if own is not None else None,
+        client_key=own.private_key if own is not None else None,
         idle_seconds=table.idle_timeout,
         connect_seconds=table.connect_timeout,
         greeting_seconds=table.greeting_timeout,
@@ -74,6 +78,21 @@ def _tls_mode(table: HopTable, hosts: tuple[str, ...]) -> TlsMode:
     if table.username is not None and not all(map(values.is_loopback, hosts)):
         return TlsMode.VERIFY
     return TlsMode.OPPORTUNISTIC
+
+
+def _own_certificate(table: HopTable, folder: str) -> CertificateFiles | None:
+    """What is shown to servers that ask for a certificate."""
+    if table.client_certificate is None and table.client_key is None:
+        return None
+    if table.client_certificate is None or table.client_key is None:
+        words = ("client_certificate", "client_key")
+        given, lacking = words if table.client_certificate is not None else words[::-1]
+        table.spot.inner(given).fault(f"needs {lacking}, too")
+        return None
+    files = CertificateFiles(os.path.join(folder, table.client_certificate), os.path.join(folder, table.client_key))
+    for key, why in certificate_faults(files).items():
+        table.spot.inner({"certificate": "client_certificate", "private_key": "client_key"}[key]).fault(why)
+    return files
 
 
 def _password(table: HopTable, folder: str, hosts: tuple[str, ...], mode: TlsMode) -> Secret | None:

@@ -44,6 +44,7 @@ from mailgw.mail.reply import Reply
 from mailgw.mail.shape import Shape
 from mailgw.mail.tls_result import TlsFailure, TlsResult
 from mailgw.net.client_tls import ClientTls
+from mailgw.net.server_tls import CertificateFiles
 from mailgw.trust.tls_policy import Demand, Fault, Level, Refused
 from mailgw.wire.client_asked import NO_VERIFIED_TLS
 from mailgw.wire.client_events import ClientSettings, Login, StartTlsUse
@@ -88,7 +89,10 @@ class SmtpBackend(Service):
         self._pool = SessionPool(settings.messages_per_session)
         self._limits = step_limits(settings)
         self._given = given_targets(settings.hosts)
-        self._tls = ClientTls(settings.ca_file, None, None, reactor.seconds)
+        own = None
+        if settings.client_certificate is not None and settings.client_key is not None:
+            own = CertificateFiles(settings.client_certificate, settings.client_key)
+        self._tls = ClientTls(settings.ca_file, own, reactor.seconds)
         self._security = Security(settings, resolver, sts, note)
         self._domains: DomainsAtRcpt | None = None
         if settings.check_domains and not settings.hosts:
@@ -104,6 +108,10 @@ class SmtpBackend(Service):
     def stopService(self) -> None:
         super().stopService()  # type: ignore[no-untyped-call] # Twisted has no types there
         self._pool.close()
+
+    def reload(self) -> None:
+        """Read the files for TLS again where they changed; what cannot be used is logged, and nothing changes."""
+        self._tls.reload()
 
     def lane(self, recipient: Mailbox) -> str:
         """The recipient's domain by MX; ``""`` where hosts are given, since they serve all."""

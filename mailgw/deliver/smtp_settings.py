@@ -120,7 +120,8 @@ class SmtpSettings:
 
     ``mta_sts``: MTA-STS policies of domains that are found by MX count.
     A login is sent under TLS alone, or to the loopback.  ``ca_file`` (PEM) takes the place of the system's
-    authorities.  ``concurrency`` counts sessions at once in one lane; ``shaping`` says more.  A session without work
+    authorities; ``client_certificate`` and ``client_key`` (PEM) are shown to servers that ask for one, both or neither.
+     ``concurrency`` counts sessions at once in one lane; ``shaping`` says more.  A session without work
     for ``idle_seconds`` is closed, and so is one that carried ``messages_per_session``.  More recipients than
     ``recipients_per_transaction`` get several.  ``check_domains``: by MX, domains that take no mail are refused at
     RCPT.
@@ -143,6 +144,8 @@ class SmtpSettings:
     shaping: Shaping
     socks5: Socks5 | None
     ca_file: str | None
+    client_certificate: str | None
+    client_key: str | None
     idle_seconds: float
     connect_seconds: float
     greeting_seconds: float

@@ -29,13 +29,17 @@ from OpenSSL.crypto import (
 )
 from OpenSSL.crypto import Error as CryptoError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from mailgw.mail.outcome import Secured
 from mailgw.mail.tls_result import TlsFailure
+from mailgw.net.server_tls import CertificateFiles, stamp, use_pair
 from mailgw.net.tls_sessions import KeptSessions
 from mailgw.trust.tls_policy import Demand, Fault, Judgement, Level, judge
+
+log = Logger()
 
 # A longer chain than any authority's; each certificate of it costs a signature's check.
 LONGEST_CHAIN = 10
@@ -53,32 +57,44 @@ _UNTRUSTED = (
 
 
 class ClientTls:
-    """One backend's TLS.  ``ca_file`` (PEM) takes the place of the system's authorities; ``certificate`` and
-    ``private_key`` (PEM, the chain behind the certificate) are what we show a server that asks for one, or None.
-    ``seconds`` is a monotonic clock.
+    """One backend's TLS.  ``ca_file`` (PEM) takes the place of the system's authorities; ``own`` is the certificate
+    that a server is shown who asks for one, with its key.  ``seconds`` is a monotonic clock.
 
     Raises ``ValueError`` with one line where a file cannot be used.
     """
 
-    def __init__(
-        self, ca_file: str | None, certificate: str | None, private_key: str | None, seconds: Callable[[], float]
-    ) -> None:
+    def __init__(self, ca_file: str | None, own: CertificateFiles | None, seconds: Callable[[], float]) -> None:
+        self._ca_file = ca_file
+        self._own = own
+        self._seconds = seconds
+        self._seen = self._stamp()
+        self._load()
+
+    def reload(self) -> None:
+        """Read the files again where one has changed; what cannot be used is logged, and the old ones stay."""
+        seen = self._stamp()
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            self._load()
+        except ValueError as fault:
+            log.error("TLS towards other servers not changed: {why}", why=str(fault))
+
+    def _stamp(self) -> tuple[object, ...]:
+        own = self._own
+        return stamp((self._ca_file, *(() if own is None else (own.certificate, own.private_key))))
+
+    def _load(self) -> None:
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_options(SSL.OP_NO_COMPRESSION | getattr(SSL, "OP_NO_RENEGOTIATION", 0))
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # KeptSessions is the cache
-        if certificate is not None and private_key is not None:
-            try:
-                context.use_certificate_chain_file(certificate)
-                context.use_privatekey_file(private_key)
-                context.check_privatekey()
-            except SSL.Error:
-                why = f"{certificate} and {private_key}: not a readable PEM certificate and its private key"
-                raise ValueError(why) from None
+        if self._own is not None and (faults := use_pair(context, self._own)):
+            raise ValueError("; ".join(faults.values()))
+        self._paths = CertificatePaths(self._ca_file)
         self._context = context
-        self._paths = CertificatePaths(ca_file)
-        self._kept = KeptSessions()
-        self._seconds = seconds
+        self._kept = KeptSessions()  # a session belongs to its context
 
     def to(self, demand: Demand, peer: str) -> "Handshake":
         """For one connection to ``peer``, whose name is the same for the same server, of whom ``demand`` is asked."""

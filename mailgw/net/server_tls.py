@@ -5,7 +5,7 @@ Protocol floor TLS 1.2 (RFC 8996 retires 1.0 and 1.1; RFC 8314 s4.1).  Not done:
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 from cryptography import x509
@@ -62,16 +62,36 @@ def _load(files: CertificateFiles) -> tuple[SSL.Context, dict[str, str]]:
     # An idle session costs its buffers else: 10,000 of them are 300 MB.
     context.set_mode(SSL_MODE_RELEASE_BUFFERS)
     context.set_session_id(b"mailgw")
+    faults = use_pair(context, files)
+    if "certificate" in faults and files.private_key == files.certificate:
+        return context, faults
+    if files.client_ca is not None and (why := _unreadable(files.client_ca) or _ask_clients(context, files.client_ca)):
+        faults["client_ca"] = f"{files.client_ca}: {why}"
+    return context, faults
+
+
+def use_pair(context: SSL.Context, files: CertificateFiles) -> dict[str, str]:
+    """Give ``context`` the certificate and its key, to show them; as ``certificate_faults``, of these two."""
     faults: dict[str, str] = {}
     if why := _unreadable(files.certificate) or _certificate_fault(context, files):
         faults["certificate"] = f"{files.certificate}: {why}"
     if "certificate" in faults and files.private_key == files.certificate:
-        return context, faults  # one file for both: its fault is told
+        return faults  # one file for both: its fault is told
     if why := _unreadable(files.private_key) or _key_fault(context, files, is_alone=bool(faults)):
         faults["private_key"] = f"{files.private_key}: {why}"
-    if files.client_ca is not None and (why := _unreadable(files.client_ca) or _ask_clients(context, files.client_ca)):
-        faults["client_ca"] = f"{files.client_ca}: {why}"
-    return context, faults
+    return faults
+
+
+def stamp(paths: Iterable[str | None]) -> tuple[object, ...]:
+    """What changes when one of the files does."""
+    found: list[object] = []
+    for path in filter(None, paths):
+        try:
+            status = os.stat(path)
+            found += [status.st_mtime_ns, status.st_size, status.st_ino]
+        except OSError as fault:
+            found.append(fault.errno)
+    return tuple(found)
 
 
 def _ask_clients(context: SSL.Context, path: str) -> str | None:
@@ -181,24 +201,17 @@ class ServerTls:
 
     def _load(self, name: str) -> None:
         files = self._files[name]
-        stamp = self._stamp(files)
+        seen = self._stamp(files)
         context = load_context(files)
         if is_exposed(files.private_key):
             log.warn("TLS private key {path} is open to every user here: chmod o= it", path=files.private_key)
         context.set_tlsext_servername_callback(self._choose)
         context.set_app_data(end_point(_leaf(files.certificate)))
         self._contexts[name] = context
-        self._stamps[name] = stamp
+        self._stamps[name] = seen
 
     def _stamp(self, files: CertificateFiles) -> tuple[object, ...]:
-        stamp: list[object] = []
-        for path in filter(None, (files.certificate, files.private_key, files.client_ca)):
-            try:
-                status = os.stat(path)
-                stamp += [status.st_mtime_ns, status.st_size, status.st_ino]
-            except OSError as fault:
-                stamp.append(fault.errno)
-        return tuple(stamp)
+        return stamp((files.certificate, files.private_key, files.client_ca))
 
     def _index(self) -> None:
         self._names = {}

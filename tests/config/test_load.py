@@ -106,6 +106,8 @@ password_file = "word"
 hello_name = "out.example.org"
 connect_timeout = "3s"
 ca_file = "fullchain.pem"
+client_certificate = "other-fullchain.pem"
+client_key = "other-privkey.pem"
 [backend.internet]
 type = "smtp"
 tls = "encrypt"
@@ -157,14 +159,16 @@ servers = ["127.0.0.1"]
         username="me", password=Secret("s3cret"), hello_name="out.example.org", concurrency=20,
         messages_per_session=100, recipients_per_transaction=100, check_domains=True,
         shaping=Shaping((), (), (), None, 50, 500, None), socks5=None,
-        ca_file=f"{etc}/fullchain.pem", idle_seconds=5, connect_seconds=3, greeting_seconds=300, hello_seconds=300,
-        mail_seconds=300, rcpt_seconds=300, data_init_seconds=120, data_block_seconds=180, data_end_seconds=600,
+        ca_file=f"{etc}/fullchain.pem", client_certificate=f"{etc}/other-fullchain.pem",
+        client_key=f"{etc}/other-privkey.pem", idle_seconds=5, connect_seconds=3, greeting_seconds=300,
+        hello_seconds=300, mail_seconds=300, rcpt_seconds=300, data_init_seconds=120, data_block_seconds=180,
+        data_end_seconds=600,
     )
     assert "s3cret" not in repr(config)
     assert isinstance(smarthost, SmtpSettings)
     assert config.backends["internet"] == attrs.evolve(
         smarthost, hosts=(), tls=TlsMode.ENCRYPT, mta_sts=True, username=None, password=None,
-        hello_name="mx1.example.org", ca_file=None, connect_seconds=30,
+        hello_name="mx1.example.org", ca_file=None, client_certificate=None, client_key=None, connect_seconds=30,
     )
     dovecot = config.backends["dovecot"]
     assert isinstance(dovecot, SmtpSettings)
@@ -303,6 +307,11 @@ servers = "127.0.0.1"
         (RELAY + "tls = 'implicit'", "backend.b.tls: \"implicit\" needs hosts"),
         (RELAY + "hosts = ['unix:/x']", "backend.b.hosts: a Unix socket is for"),
         (RELAY + "ca_file = 'none'", "backend.b.ca_file: none: cannot be read: No such"),
+        (RELAY + "client_key = 'privkey.pem'", "backend.b.client_key: needs client_certificate, too"),
+        (
+            RELAY + "client_certificate = 'fullchain.pem'\nclient_key = 'other-privkey.pem'",
+            "backend.b.client_key: other-privkey.pem: does not belong to fullchain.pem",
+        ),
         (RELAY + LOGIN, "backend.b.username: needs hosts"),
         (RELAY + "hosts = ['a.example']\nmta_sts = true", "backend.b.mta_sts: is for domains that are found by MX"),
         (RELAY + "hosts = ['h:25']\ntls = 'never'\n" + LOGIN, 'backend.b.tls: "never" would show the password'),

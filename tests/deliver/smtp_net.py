@@ -51,6 +51,8 @@ def settings(**changes: Any) -> SmtpSettings:
         "shaping": shaping(),
         "socks5": None,
         "ca_file": None,
+        "client_certificate": None,
+        "client_key": None,
         "idle_seconds": 5.0,
         "connect_seconds": 30.0,
         "greeting_seconds": 301.0,

@@ -189,7 +189,7 @@ async def test_implicit_to_a_server_in_clear_never_falls_back(place: Place) -> N
 
 def test_a_ca_file_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.pem: not a readable PEM file"):
-        ClientTls(str(tmp_path / "none.pem"), None, None, lambda: 0.0)
+        ClientTls(str(tmp_path / "none.pem"), None, lambda: 0.0)
 
 
 def test_reasons_are_one_line() -> None:
