@@ -128,7 +128,7 @@ def loops_back(what: str) -> Outcome:
 async def places_of(target: Target, resolver: Resolver) -> Places | Outcome:
     """The places of one host, IPv6 and IPv4 in turn, at least one; or why there are none (temporary)."""
     if not target.port:
-        return Places((Hop("", target.host, 0),), False, "")
+        return Places((Hop("", target.host, 0),), False, target.host)
     try:
         found = await resolver.addresses(target.host)
     except TemporaryFault as fault:

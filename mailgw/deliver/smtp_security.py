@@ -4,13 +4,12 @@ RFC 7672 s2.2 (which records are looked up, and when), RFC 8461 s5 (MTA-STS), RF
 (what is told of each session).
 
 Rules:
-    TLSA records are asked for only where the host's addresses were validated (RFC 7672 s2.2.2): some servers of zones
-    that are not signed fail such questions.
+    TLSA records are asked for only where the host's addresses were validated, or at least that it is an alias (RFC 7672
+    s2.2.2, s2.2.3): some servers of zones that are not signed fail such questions.
     Where DNS cannot say whether there are any, the host is not used: that may be who wants them to be missed.
     For hosts that are given, and for LMTP, no MTA-STS policy is asked for; with TLS from the first octet, or for LMTP,
     no TLSA records either: the configuration says it all.
     A result is told of every attempt at TLS with a host of a domain by MX for which nothing else is configured.
-Not done: TLSA records of an MX host that is a validated alias into a zone that is not (RFC 7672 s2.2.2).
 """
 
 import re
@@ -106,16 +105,19 @@ class Security:
     async def of_host(self, lane: LaneSecurity, target: Target, places: Places) -> HostSecurity:
         """``places`` are those of ``target``."""
         rule, doubt = lane.rule, ""
-        asks = places.secure and target.port and (rule.level is Level.DANE or not rule.is_override)
+        asks = target.port and rule.level is not Level.CLEAR and (rule.level is Level.DANE or not rule.is_override)
         try:
-            found = await self._dane(target, places.name) if asks and rule.level is not Level.CLEAR else None
+            found = await self._dane(target, places) if asks else None
         except TemporaryFault as fault:
             found, doubt = None, f"Whether {target.host} has TLSA records is not known: {fault.why}"
         return HostSecurity(lane, target, self._is_implicit, found, doubt)
 
-    async def _dane(self, target: Target, expanded: str) -> DaneFacts | None:
+    async def _dane(self, target: Target, places: Places) -> DaneFacts | None:
         # RFC 7672 s2.2.3: the better TLSA base domain is the name at the end of the CNAMEs, the other the one before.
-        for base in dict.fromkeys((expanded, target.host)):
+        bases = [places.name, target.host] if places.secure else []
+        if not places.secure and places.name != target.host and (await self._resolver.alias(target.host)).secure:
+            bases = [target.host]  # what it stands for is not signed; that it stands for it is
+        for base in dict.fromkeys(bases):
             found = await self._resolver.tlsa(base, target.port)
             if found.items and found.secure:
                 # RFC 7672 s3.2.2: a certificate may as well name the domain that the mail is for.
@@ -178,4 +180,4 @@ async def says_not_required(message: Message) -> bool:
         except TemporaryFault:
             return False
     end = header_end(head)
-    return _TLS_NOT_REQUIRED.search(head[:end if end >= 0 else MOST_HEADER_OCTETS]) is not None
+    return _TLS_NOT_REQUIRED.search(head[:MOST_HEADER_OCTETS if end < 0 else end][:MOST_HEADER_OCTETS]) is not None
