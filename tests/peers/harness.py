@@ -5,6 +5,7 @@ process group.  Logs lie in the test's ``tmp_path`` and are printed where it fai
 """
 
 import contextlib
+import datetime
 import json
 import os
 import pwd
@@ -289,6 +290,14 @@ class Authority:
         made.cert_chain_pems[0].write_to_path(str(certificate))
         made.private_key_pem.write_to_path(str(private_key))
         return certificate, private_key
+
+    def server(self, name: str, not_after: datetime.datetime | None = None) -> Path:
+        """Private key and certificate of a server of that name, in one file."""
+        made = self._made.issue_cert(name, not_after=not_after)
+        path = self.folder / f"{name}.pem"
+        made.private_key_and_cert_chain_pem.write_to_path(str(path))
+        path.chmod(0o600)
+        return path
 
     def toml(self) -> str:
         return f'[tls]\ncertificate = "{self.certificate}"\nprivate_key = "{self.private_key}"\n'
