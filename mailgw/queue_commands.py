@@ -44,8 +44,8 @@ The recipients wait in the lanes of that backend, whatever the routes say, and a
 is being tried just now is left alone, and counted."""
 SUSPEND_WORDS = """\
 A destination is a domain (all lanes to it), a lane as "queue list" shows it (internet/example.net), or all lanes of a
-backend ("internet/*").  New mail for it is taken, and waits.  Its age counts, and its sender is told of no delay
-meanwhile.  A suspension outlives restarts."""
+backend ("internet/*").  New mail for it is taken, and waits; its age counts.  What is being tried just now is left
+alone.  A suspension outlives restarts."""
 LANES_WORDS = """\
 A lane is a backend with the destination that its recipients wait for.  "in line" are those that are being tried, or
 wait for their turn there.  Below it stands what one of them was told last."""

@@ -70,6 +70,56 @@ def test_list_show_remove_retry(gateway: Gateway, hop: NextHop, is_running: bool
     assert given.recipients == ("bob@away.test",)
 
 
+@pytest.mark.parametrize("is_running", [True, False])
+def test_hold_release_reroute(gateway: Gateway, hop: NextHop, is_running: bool) -> None:
+    other = NextHop()
+    try:
+        config = gateway.config.read_text()
+        gateway.stop()
+        gateway.config.write_text(config + smart_host("relay", other.port))
+        if is_running:
+            gateway.start()
+            # What an earlier start left is looked at, but not due for an hour.
+            wait_until(lambda: {row["state"] for row in gateway.queue()} == {"waiting"}, 20, "nobody is in line")
+        gateway.command("queue", "hold", "--sender", "ann@home.test")
+        assert {row["state"] for row in gateway.queue()} == {"held"}
+        assert "3 recipients; nothing was done" in gateway.command("queue", "release", "--all", "--dry-run")
+        gateway.command("queue", "reroute", "--to", "nowhere", "--sender", "ann@home.test", status=1)
+        gateway.command("queue", "reroute", "--to", "relay", "--recipient", "carl@away.test")
+        gateway.command("queue", "retry", "--recipient", "dora@away.test", "--reason", "nothing of the kind")
+        gateway.command("queue", "release", "--reason", "COME BACK LATER", "--older-than", "0s", "--lane", "relay")
+        if not is_running:
+            gateway.start()
+        wait_until(lambda: names(gateway) == {"bob@away.test", "dora@away.test"}, 20, "carl's went by the other way")
+        assert [given.recipients for given in other.given] == [("carl@away.test",)]
+        hop.recover()
+        gateway.command("queue", "release", "--all")
+        wait_until(lambda: not gateway.queue(), 20, "the others went as ever")
+        assert sorted(given.recipients for given in hop.given) == [("bob@away.test",), ("dora@away.test",)]
+        orders = [fact["order"] for fact in gateway.facts("ordered")]
+        wanted = ["hold", "reroute", "release", "release"] if is_running else ["release"]
+        wait_until(lambda: len(gateway.facts("ordered")) == len(wanted), 10, f"the orders are facts: {orders}")
+        assert [fact["order"] for fact in gateway.facts("ordered")] == wanted
+    finally:
+        other.close()
+
+
+def test_a_suspended_destination_gets_nothing_also_after_a_restart(gateway: Gateway, hop: NextHop) -> None:
+    hop.recover()
+    assert "out is suspended: 3 recipients wait there" in gateway.command("queue", "suspend", "out")
+    gateway.command("queue", "retry", "--all")
+    submit(gateway.ports[0], "ann@home.test", "emil@away.test", letter("for emil"))
+    gateway.stop()
+    gateway.start()
+    submit(gateway.ports[0], "ann@home.test", "fred@away.test", letter("for fred"))
+    assert "5 waiting (5 due now), 0 in line, suspended" in gateway.command("queue", "lanes")
+    assert {row["attempts"] for row in gateway.queue()} == {0, 1}
+    assert not hop.given
+    gateway.command("queue", "resume", "out")
+    wait_until(lambda: not gateway.queue(), 20, "all went")
+    assert len(hop.given) == 5
+
+
 def test_the_journal_is_reopened_on_a_signal(gateway: Gateway) -> None:
     """What logrotate does: move the file, then tell the gateway."""
     journal = gateway.folder / "journal.jsonl"
