@@ -15,7 +15,10 @@ A map:
     results         outcomes into settlements, notices and facts
     bounce          the notices themselves: who gets them, and whose header they quote
     maildir         ``MaildirBackend``: in threads and in groups
-    smtp            ``SmtpBackend``: kept sessions first, then one host after the other
+    smtp            ``SmtpBackend``: which lanes there are, and what holds for each
+    smtp_round      one attempt: a kept session first, then one host after the other
+    smtp_open       a session with a host: connection, TLS, login
+    smtp_connect    a connection to the first of its places to answer
     smtp_settings   what one such backend is told
     smtp_shape      how much at once and over time, and from which address
     smtp_hops       where a lane leads: hosts as given, or by MX

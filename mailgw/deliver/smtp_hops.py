@@ -45,6 +45,10 @@ class Hop:
         return f"{name}[{self.address}]:{self.port}"
 
     @property
+    def is_ipv6(self) -> bool:
+        return ":" in self.address
+
+    @property
     def is_loopback(self) -> bool:
         """Whether nobody else can listen in."""
         return not self.port or self.address == "::1" or self.address.startswith("127.")

@@ -69,8 +69,8 @@ class Session(Protocol):
     ``messages`` counts transactions.  ``tls_failed`` says that the handshake is what broke the session,
     ``tls_is_wrong`` that this was no lost connection but TLS itself, the certificate for one; ``judgement`` what a
     handshake that was completed is worth, None before; ``is_verified`` that it proves the host to be the destination's;
-    ``is_local`` that the peer is on this machine; ``own_address`` the IP address that the connection comes from, ``""``
-    where there is none.
+    ``timed_out`` that the peer was silent for too long; ``is_local`` that it is on this machine; ``own_address`` the IP
+    address that the connection comes from, ``""`` where there is none.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Session(Protocol):
         self.own_address = ""
         self.judgement: Judgement | None = None
         self.is_verified = False
+        self.timed_out = False
         self.is_local = is_local
         self._dialog = dialog
         self._handshake = handshake
@@ -355,6 +356,7 @@ class Session(Protocol):
             self._timer = self._clock.callLater(_CLOSE_SECONDS, self._time_is_up)
             self.close()
         else:
+            self.timed_out = True
             self._fail("4.4.2", f"Timed out while waiting for {step.value}")
             self._drop()
 

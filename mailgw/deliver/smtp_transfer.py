@@ -45,18 +45,19 @@ async def transfer(
     recipients: Sequence[Mailbox],
     outcomes: dict[Mailbox, Outcome],
     is_final: bool,
+    most: int,
     wall_clock: WallClock,
 ) -> None:
     """One outcome for each of ``recipients``, in ``outcomes``, where those of earlier hosts may be already.
 
     When it raises or is cancelled, ``session.abort`` has what it does not say.  ``is_final``: the hop is the end of
-    the way.
+    the way.  ``most`` recipients, from 1, get into one transaction.
     """
     offer = session.offer
     if is_plain(message, recipients) and not offer.priorities:
         fitting = message if _fits(message, offer) else await _fitting(session, message, recipients, outcomes)
         if fitting is not None:
-            await _in_batches(session, fitting, recipients, None, outcomes)
+            await _in_batches(session, fitting, recipients, most, None, outcomes)
         return
     mail = message.parameters
     by_seconds = int(mail.deliver_by.deadline - wall_clock()) if mail.deliver_by is not None else 0
@@ -82,21 +83,23 @@ async def transfer(
         # RFC 6531 s3.6: said where the message needs it
         paths = [*group, transaction.reverse_path]
         utf8 = header_is_utf8 or not all(path is None or path.is_ascii for path in paths)
-        await _in_batches(session, transaction, group, attrs.evolve(onward, utf8=utf8), outcomes)
+        await _in_batches(session, transaction, group, most, attrs.evolve(onward, utf8=utf8), outcomes)
 
 
 async def _in_batches(
     session: Session,
     message: Message,
     recipients: Sequence[Mailbox],
+    most: int,
     onward: Onward | None,
     outcomes: dict[Mailbox, Outcome],
 ) -> None:
-    """As many transactions as the server's limits ask for; whoever has no place in this session is left for another."""
-    if not session.offer.has_limits:
+    """As many transactions as our limit and the server's ask for; whoever has no place in this session is left for
+    another."""
+    if len(recipients) <= most and not session.offer.has_limits:
         await _in_turns(session, message, recipients, onward, outcomes)
         return
-    for batch in _batches(recipients, session.offer):
+    for batch in _batches(recipients, session.offer, most):
         await _in_turns(session, message, batch, onward, outcomes)
 
 
@@ -119,14 +122,15 @@ async def _in_turns(
         recipients = _too_many(done) if len(recipients) > 1 and session.is_ready else ()
 
 
-def _batches(recipients: Sequence[Mailbox], offer: Offer) -> Iterator[Sequence[Mailbox]]:
+def _batches(recipients: Sequence[Mailbox], offer: Offer, most: int) -> Iterator[Sequence[Mailbox]]:
     # RFC 9422 s4.2, s4.3: RCPTMAX a transaction, RCPTDOMAINMAX a session, of which such a server gets one a transaction
+    most = min(most, offer.rcpt_limit or most)
     batch: list[Mailbox] = []
     domains: set[str] = set()
     for recipient in sorted(recipients, key=lambda mailbox: mailbox.domain) if offer.rcpt_domain_limit else recipients:
         domains.add(recipient.domain)
         if batch and (
-            len(batch) == offer.rcpt_limit or (offer.rcpt_domain_limit and len(domains) > offer.rcpt_domain_limit)
+            len(batch) == most or (offer.rcpt_domain_limit and len(domains) > offer.rcpt_domain_limit)
         ):
             yield batch
             batch, domains = [], {recipient.domain}

@@ -180,18 +180,22 @@ class Net:
         self._seen = len(self.reactor.tcpClients)
         return found
 
-    def accept(self) -> Peer:
-        """Accept the connection that was asked for last."""
-        _, _, factory, *_ = self.reactor.tcpClients[-1]
+    def accept(self, at: int = -1) -> Peer:
+        """Accept the connection that was asked for last, or the one at that place."""
+        _, _, factory, *_ = self.reactor.tcpClients[at]
         return Peer(factory.buildProtocol(None))
 
     def accept_unix(self) -> Peer:
         _, factory, *_ = self.reactor.unixClients[-1]
         return Peer(factory.buildProtocol(None))
 
-    def refuse(self) -> None:
-        _, _, factory, *_ = self.reactor.tcpClients[-1]
-        factory.clientConnectionFailed(None, Failure(ConnectionRefusedError(osError=111)))
+    def refuse(self, at: int = -1, why: Exception | None = None) -> None:
+        _, _, factory, *_ = self.reactor.tcpClients[at]
+        factory.clientConnectionFailed(None, Failure(why or ConnectionRefusedError(osError=111)))
+
+    def given_up(self) -> list[int]:
+        """Which connections that were asked for are wanted no more."""
+        return [at for at, one in enumerate(self.reactor.connectors) if one.stoppedConnecting]
 
     def idle(self) -> int:
         return len(self.backend._pool)

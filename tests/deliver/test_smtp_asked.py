@@ -192,7 +192,7 @@ def secure_net(fault: str | None = None, **changes: Any) -> Net:
     net = Net(**({"tls": TlsMode.OPPORTUNISTIC, "hosts": ("192.0.2.1:25", "192.0.2.2:25")} | changes))
     tls: Any = TrustedTls()
     tls.fault = fault
-    net.backend._tls = tls
+    net.backend._opening.tls = tls
     return net
 
 
