@@ -1,5 +1,6 @@
 """``[[reply_class]]``: an operator's own classes, and tables in files of their own."""
 
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,11 @@ def test_as_many_classes_as_the_limit(file: Path) -> None:
     (file.parent / "classes.toml").write_text(one * (MAX_CLASSES + 1))
     fault, = faults_of(file)
     assert f"at most {MAX_CLASSES} classes" in fault
+
+
+def test_the_example_in_the_docs(file: Path) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "queue.rst").read_text()
+    example = page.partition(".. code-block:: toml\n\n")[2].partition("\n``reply_classes")[0]
+    file.write_text(SMALL + textwrap.dedent(example))
+    mood, never = loaded(file).reply_classes.classes[:2]
+    assert (mood.message, mood.lane, never.message) == (MessageOrder.SCHEDULE, LaneOrder.PAUSE, MessageOrder.FAIL)
