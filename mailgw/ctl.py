@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import mailgw
-from mailgw import checking, doctor, passwords, queue_commands
+from mailgw import checking, doctor, passwords, queue_commands, tls_command
 from mailgw.config.where import DEFAULT_FILE
 from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.terminal import Fault, discard_output, flush, harmless, say
@@ -29,6 +29,7 @@ commands:
   mailgw queue remove ID | --sender spam@example.net
   mailgw queue lanes                    the destinations: who waits for them, and why
   mailgw queue suspend example.net      try nothing there, until: mailgw queue resume example.net
+  mailgw tls example.net                what mail there meets in the way of TLS, tried live
   mailgw doctor --wire 127.0.0.1:25     can this server be tricked? smuggling, injection, relaying, limits
 
 FILE is {DEFAULT_FILE} where nothing is said; passwd and queue take -c FILE, too.
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_command(commands)
     passwords.add_command(commands)
     queue_commands.add_command(commands)
+    tls_command.add_command(commands)
     doctor.add_command(commands, say)
     return parser
 

@@ -21,7 +21,7 @@ class PeerTls:
         self, config: Config, resolver: Resolver, workshop: Workshop, journal: Journal, wall_clock: WallClock
     ) -> None:
         memory = _Memory(os.path.join(config.state, sts_policies.FILE), workshop)
-        fetch = _fetch_by(workshop.reactor, resolver)
+        fetch = fetch_by(workshop.reactor, resolver)
         self._policies = StsPolicies(resolver, fetch, memory, journal, self.note, workshop.reactor, wall_clock)
         memory.policies = self._policies
         self._memory = memory
@@ -63,7 +63,8 @@ class _Memory:
         return sts_policies.encoded(self.policies.remembered)
 
 
-def _fetch_by(reactor: Any, resolver: Resolver) -> Fetch:
+def fetch_by(reactor: Any, resolver: Resolver) -> Fetch:
+    """Fetches policies, found by ``resolver``, from whoever has a certificate of the system's authorities for them."""
     fetcher: Fetch | None = None
 
     async def fetch(domain: str) -> bytes | NotFetched:

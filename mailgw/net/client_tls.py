@@ -103,7 +103,10 @@ class ClientTls:
 
 @implementer(IOpenSSLClientConnectionCreator)
 class Handshake:
-    """One connection's TLS, for ``startTLS``; then ``judge``, once; then, where wanted, ``keep``."""
+    """One connection's TLS, for ``startTLS``; then ``judge``, once; then, where wanted, ``keep``.
+
+    ``chain`` is what the server showed once it was judged, its own certificate first (DER).
+    """
 
     def __init__(
         self,
@@ -115,6 +118,7 @@ class Handshake:
         seconds: Callable[[], float],
     ) -> None:
         self.demand = demand
+        self.chain: tuple[bytes, ...] = ()
         self._context = context
         self._paths = paths
         self._kept = kept
@@ -141,7 +145,8 @@ class Handshake:
         """Once the handshake is done, before anything is sent: whether the server is who was demanded."""
         connection = self._connection
         assert connection is not None
-        self._judgement = judge(self.demand, _chain(connection), self._paths)
+        self.chain = _chain(connection)
+        self._judgement = judge(self.demand, self.chain, self._paths)
         return self._judgement
 
     def secured(self) -> Secured:
