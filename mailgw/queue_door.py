@@ -70,7 +70,9 @@ def _ask_spool(state: str, command: str, request: Mapping[str, Any], config: str
     from mailgw.spool.offline import open_offline
     from mailgw.spool.settings import SpoolSettings
 
-    settings = SpoolSettings(folder=folder, reserve_octets=0, inline_octets=1 << 16, lease_seconds=7200.0, node="0")
+    settings = SpoolSettings(
+        folder=folder, reserve_octets=0, inline_octets=1 << 16, lease_seconds=7200.0, node="0", late_seconds=0.0
+    )
     with open_offline(settings, time.time, to_look=command in LOOKS) as spool:
         return _answer(spool, command, request, lane_for)
 

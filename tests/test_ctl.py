@@ -415,7 +415,8 @@ async def test_a_gateway_that_hangs_up(elsewhere: Path, capsys: Output) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_stopped_gateway_s_queue_is_opened_itself(elsewhere: Path, capsys: Output) -> None:
-    spool = SqliteSpool.open(SpoolSettings(str(elsewhere / "q/spool"), 0, 65536, 60.0, "0"), reactor, lambda: 1.0)
+    settings = SpoolSettings(str(elsewhere / "q/spool"), 0, 65536, 60.0, "0", 14400.0)
+    spool = SqliteSpool.open(settings, reactor, lambda: 1.0)
     draft = spool.draft()
     draft.write(b"Subject: hello\r\n\r\nbody\r\n")
     parameters = MailParameters(envid="x", hold_until=1795497704.81)

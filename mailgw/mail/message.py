@@ -72,13 +72,16 @@ class Destination:
 @attrs.frozen
 class QueuedRecipient:
     """One recipient in the queue.  ``row`` is the spool's own number for it; ``attempts`` counts the ended
-    ones; ``warned`` says whether its sender has been told of the delay."""
+    ones; ``warned`` says whether its sender has been told of the delay; ``due`` is when it was to be tried when it was
+    claimed, by the spool's clock; ``reason`` is why it was not delivered yet."""
 
     row: int
     recipient: Mailbox
     attempts: int
     warned: bool
     parameters: RcptParameters = NO_RCPT_PARAMETERS
+    due: float = 0.0
+    reason: str = ""
 
 
 @attrs.frozen(eq=False)
@@ -105,13 +108,15 @@ class Finished:
 
 @attrs.frozen
 class Postponed:
-    """Tried in vain.  ``due`` is when to try again (epoch seconds); ``attempts`` the new count."""
+    """It waits on.  ``due`` is when to try again (epoch seconds); ``attempts`` the new count; ``late`` when there is
+    something to be said of it, tried or not (None: never)."""
 
     row: int
     due: float
     attempts: int
     reason: str
     warned: bool
+    late: float | None = None
 
 
 @attrs.frozen
@@ -136,6 +141,17 @@ class Notice:
     arrival: Arrival
     octets: bytes
     destinations: tuple[Destination, ...]
+
+
+@attrs.frozen
+class Agenda:
+    """What there is to do.  ``lanes``: those in which something became due, each with its earliest due time, the
+    longest due first; ``next_due`` and ``next_late`` when something else will be due, or late (which may be over);
+    None: nothing.  Times in epoch seconds."""
+
+    lanes: tuple[tuple[str, float], ...]
+    next_due: float | None
+    next_late: float | None
 
 
 class RowState:

@@ -10,7 +10,17 @@ import attrs
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.event import Event
-from mailgw.mail.message import Arrival, Claim, Destination, LaneRow, Notice, Query, QueueRow, Settlement
+from mailgw.mail.message import (
+    Agenda,
+    Arrival,
+    Claim,
+    Destination,
+    LaneRow,
+    Notice,
+    Query,
+    QueueRow,
+    Settlement,
+)
 from mailgw.mail.names import MxRecord, Records, TlsaRecord
 from mailgw.mail.sts_policy import StsPolicy
 
@@ -62,22 +72,33 @@ class Spool(Protocol):
         """Whether the free space is above the reserve: below it no new mail, and no attempts, since their
         results could not be recorded.  Cheap: a reading that is at most a second old."""
 
-    async def claim(self, lane: str, limit: int) -> tuple[Claim, ...]:
-        """Lease at most ``limit`` messages that are due in ``lane``: the highest priority first, then the longest due.
+    async def claim(self, lane: str, limit: int, after: str = "") -> tuple[Claim, ...]:
+        """Lease at most ``limit`` messages that are due in ``lane``: the highest priority first.
 
-        Where that leaves out the longest due of all, it takes the place of the last one (but of the only one), so
-        that no priority starves another.
+        Of one priority half are the longest due, the others the longest due of each sender in turn (reverse-paths in
+        their order, from the one behind ``after`` on), so that nobody waits for all that another has sent.  Where that
+        leaves out the longest due of all, it takes the place of the last one (but of the only one), so that no
+        priority starves another.
         """
 
+    async def claim_late(self, limit: int) -> tuple[Claim, ...]:
+        """Lease at most ``limit`` messages of which there is something to be said: of each lane one claim, with those
+        recipients whose ``late`` has come, whether they are due or not; the latest first."""
+
     async def release(self, claim: Claim) -> None:
-        """Give a lease back unattempted: due at once, nothing counted."""
+        """Give a lease back unattempted: due when it was, nothing counted."""
 
     async def come_closer(self, longest_wait_seconds: float) -> int:
         """The wall clock stepped back: what is due later than after the longest wait there is, is due after that
         wait; how many recipients.  Leases are shortened likewise; what waits for its release (RFC 4865) stays."""
 
-    async def due_lanes(self) -> Sequence[tuple[str, float]]:
-        """Each lane that has unleased, unheld recipients, with its earliest due time (epoch seconds)."""
+    async def agenda(self, since: float) -> Agenda:
+        """What became due after ``since`` (by this clock), in unleased recipients or by a lease that ended, and when
+        there is something to do next.
+
+        With minus infinity it takes as long as there are lanes, else as there are recipients that became due; how many
+        wait matters to neither.
+        """
 
     async def record(
         self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice] = ()

@@ -24,8 +24,8 @@ _INSERT_MESSAGES: _Statement = (
 )
 _INSERT_RECIPIENTS: _Statement = (
     "INSERT INTO recipient (queue_id, row, sender, recipient, domain, lane, due, attempts, reason, warned, token,"
-    " parameters, priority) VALUES ",
-    "(?,?,?,?,?,?,?,0,?,0,?,?,?)", ""
+    " parameters, priority, late) VALUES ",
+    "(?,?,?,?,?,?,?,0,?,0,?,?,?,?)", ""
 )
 # CROSS JOIN: look up what is done in the table, never the other way round.
 _FINISH_RECIPIENTS: _Statement = (

@@ -9,11 +9,13 @@ from itertools import count
 from weakref import WeakKeyDictionary
 
 import attrs
+from sortedcontainers import SortedList
 
 from mailgw.mail.address import Mailbox, folded
 from mailgw.mail.envelope import path_text
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import (
+    Agenda,
     Arrival,
     Claim,
     Destination,
@@ -34,15 +36,17 @@ from mailgw.queue.suspension import MAX_SUSPENSIONS, Suspensions
 from mailgw.spool.content import MemoryContent
 from mailgw.spool.faults import no_room
 from mailgw.spool.ids import QueueIds
-from mailgw.spool.leases import fresh_claims
-from mailgw.spool.rows import HELD_BY_OPERATOR, first_due
+from mailgw.spool.leases import fresh_claims, with_turns
+from mailgw.spool.rows import HELD_BY_OPERATOR, first_due, first_late
 
 
 @attrs.define(eq=False)
 class _Row:
+    message: Message
     number: int
     destination: Destination
     due: float | None
+    late: float | None
     attempts: int = 0
     reason: str = ""
     warned: bool = False
@@ -56,17 +60,54 @@ class _Queued:
     rows: dict[int, _Row]
 
 
+class _Waiting:
+    """The rows that nobody holds and that are not held, in every order in which they are looked for."""
+
+    def __init__(self) -> None:
+        # Entries end with (queue_id, number) of the row.
+        self.by_due: SortedList[tuple[float, str, int]] = SortedList()
+        self.by_late: SortedList[tuple[float, str, int]] = SortedList()
+        self.lanes: dict[str, SortedList[tuple[int, float, str, int]]] = {}  # the highest priority first
+
+    def add(self, row: _Row) -> None:
+        assert row.due is not None
+        where = (row.message.queue_id, row.number)
+        self.by_due.add((row.due, *where))
+        if row.late is not None:
+            self.by_late.add((row.late, *where))
+        lane = row.destination.lane
+        if lane not in self.lanes:
+            self.lanes[lane] = SortedList()
+        self.lanes[lane].add((-row.message.parameters.priority, row.due, *where))
+
+    def remove(self, row: _Row) -> None:
+        assert row.due is not None
+        where = (row.message.queue_id, row.number)
+        self.by_due.remove((row.due, *where))
+        if row.late is not None:
+            self.by_late.remove((row.late, *where))
+        lane = row.destination.lane
+        self.lanes[lane].remove((-row.message.parameters.priority, row.due, *where))
+        if not self.lanes[lane]:
+            del self.lanes[lane]
+
+
 class MemorySpool:
     """A ``mail.ports.Spool``.  ``is_full`` may be set at any time, as if the disk had filled up."""
 
-    def __init__(self, wall_clock: WallClock, lease_seconds: float = 3600.0, node: str = "m") -> None:
+    def __init__(
+        self, wall_clock: WallClock, lease_seconds: float = 3600.0, node: str = "m", late_seconds: float = 14400.0
+    ) -> None:
         self.is_full = False
         self._wall_clock = wall_clock
         self._lease_seconds = lease_seconds
+        self._late_seconds = late_seconds
         self._ids = QueueIds(wall_clock, 0, node)
         self._tokens = count(1)
         self._queue: dict[str, _Queued] = {}
         self._suspended: dict[str, float] = {}
+        self._waiting = _Waiting()
+        self._leases: SortedList[tuple[float, str, int]] = SortedList()  # by their end
         self._noticed: WeakKeyDictionary[Claim, set[str]] = WeakKeyDictionary()
 
     def draft(self) -> "MemoryDraft":
@@ -88,8 +129,13 @@ class MemorySpool:
         content = MemoryContent(octets)
         message = Message(queue_id, arrival.reverse_path, arrival.body_type, now, content, arrival.parameters)
         due, reason = first_due(arrival, now)
-        rows = {n: _Row(n, destination, due, reason=reason) for n, destination in enumerate(destinations, 1)}
+        late = first_late(arrival, due, self._late_seconds)
+        rows = {
+            n: _Row(message, n, destination, due, late, reason=reason) for n, destination in enumerate(destinations, 1)
+        }
         self._queue[queue_id] = _Queued(message, arrival, rows)
+        for row in rows.values():
+            self._waiting.add(row)
         if not claim or due > now or any(self._is_suspended(destination.lane) for destination in destinations):
             return ()
         claims = fresh_claims(message, destinations, self._tokens.__next__)
@@ -98,42 +144,74 @@ class MemorySpool:
                 self._lease(rows[recipient.row], one.token, now)
         return claims
 
-    async def claim(self, lane: str, limit: int) -> tuple[Claim, ...]:
+    async def claim(self, lane: str, limit: int, after: str = "") -> tuple[Claim, ...]:
         if self._is_suspended(lane):
             return ()
         now = self._wall_clock()
-        due: dict[str, list[_Row]] = {}
-        found = [
-            (-queued.message.parameters.priority, row.due, queue_id, row)
-            for queue_id, queued in self._queue.items()
-            for row in queued.rows.values()
-            if row.destination.lane == lane and row.due is not None and row.due <= now
+        self._end_leases(now)
+        return tuple(self._claimed(queue_id, lane, now) for queue_id in self._due_messages(lane, limit, after, now))
+
+    def _due_messages(self, lane: str, limit: int, after: str, now: float) -> list[str]:
+        waiting = self._waiting.lanes.get(lane, ())
+        found: dict[str, None] = {}
+        longest: tuple[float, str] | None = None
+        for priority in sorted({entry[0] for entry in waiting}) if limit > 1 else ():
+            due = [entry for entry in waiting if entry[0] == priority and entry[1] <= now]
+            if due:
+                longest = min(longest or due[0][1:3], due[0][1:3])
+            mine = dict.fromkeys(entry[2] for entry in due)
+            places = limit - len(found)
+            if len(mine) > places > 1:
+                mine = dict.fromkeys(with_turns(list(mine)[:places], self._in_turn(mine, after)[:places // 2]))
+            found.update(dict.fromkeys(list(mine)[:places]))
+        if limit == 1:  # the first one is enough to know
+            found = dict.fromkeys([entry[2] for entry in waiting if entry[1] <= now][:1])
+        elif longest is not None and longest[1] not in found:
+            found.popitem()
+            found[longest[1]] = None
+        return list(found)
+
+    def _in_turn(self, queue_ids: Iterable[str], after: str) -> list[str]:
+        """The first one of each sender."""
+        first: dict[str, str] = {}
+        for queue_id in queue_ids:
+            first.setdefault(folded(path_text(self._queue[queue_id].arrival.reverse_path)), queue_id)
+        return [first[sender] for sender in sorted(first, key=lambda sender: (sender <= folded(after), sender))]
+
+    async def claim_late(self, limit: int) -> tuple[Claim, ...]:
+        now = self._wall_clock()
+        found: dict[tuple[str, str], None] = {}
+        for late, queue_id, number in self._waiting.by_late:
+            if late > now:
+                break
+            where = (queue_id, self._queue[queue_id].rows[number].destination.lane)
+            if len(found) >= limit and where not in found:
+                break
+            found[where] = None
+        return tuple(self._claimed(queue_id, lane, now, late=True) for queue_id, lane in found)
+
+    def _claimed(self, queue_id: str, lane: str, now: float, late: bool = False) -> Claim:
+        rows = [
+            row for row in self._queue[queue_id].rows.values()
+            if row.destination.lane == lane and row.due is not None and row.token is None
+            and ((row.late is not None and row.late <= now) if late else row.due <= now)
         ]
-        for _, _, queue_id, row in sorted(found, key=lambda f: f[:3]):
-            due.setdefault(queue_id, []).append(row)
-        chosen = list(due)[:limit]
-        if found and limit > 1:
-            longest = min(found, key=lambda f: f[1:3])[2]
-            if longest not in chosen:
-                chosen[-1] = longest
-        claims = []
-        for queue_id in chosen:
-            rows = due[queue_id]
-            token = next(self._tokens)
-            for row in rows:
-                self._lease(row, token, now)
-            recipients = tuple(
-                QueuedRecipient(
-                    row.number, row.destination.recipient, row.attempts, row.warned, row.destination.parameters)
-                for row in sorted(rows, key=lambda row: row.number)
-            )
-            claims.append(Claim(token, lane, self._queue[queue_id].message, recipients))
-        return tuple(claims)
+        token = next(self._tokens)
+        recipients = tuple(
+            QueuedRecipient(
+                row.number, row.destination.recipient, row.attempts, row.warned, row.destination.parameters,
+                row.due or 0.0, row.reason)
+            for row in sorted(rows, key=lambda row: row.number)
+        )
+        for row in rows:
+            self._lease(row, token, now)
+        return Claim(token, lane, self._queue[queue_id].message, recipients)
 
     async def release(self, claim: Claim) -> None:
+        dues = {queued.row: queued.due for queued in claim.recipients}
         for row in self._held_by(claim):
-            row.token = None
-            row.due = self._wall_clock()
+            if row.number in dues:
+                self._wait(row, dues[row.number])
 
     async def come_closer(self, longest_wait_seconds: float) -> int:
         now, count = self._wall_clock(), 0
@@ -143,21 +221,35 @@ class MemorySpool:
                 if row.due is None:
                     continue
                 if row.token is not None:
+                    self._leases.remove((row.due, row.message.queue_id, row.number))
                     row.due = min(row.due, now + self._lease_seconds)
+                    self._leases.add((row.due, row.message.queue_id, row.number))
                 elif row.due > now + longest_wait_seconds and (row.attempts or not is_to_be_held):
-                    row.due = now + longest_wait_seconds
+                    self._wait(row, now + longest_wait_seconds)
                     count += 1
         return count
 
-    async def due_lanes(self) -> Sequence[tuple[str, float]]:
+    async def agenda(self, since: float) -> Agenda:
         now = self._wall_clock()
         earliest: dict[str, float] = {}
-        for queued in self._queue.values():
-            for row in queued.rows.values():
-                if row.due is not None and (row.token is None or row.due <= now):
-                    lane = row.destination.lane
-                    earliest[lane] = min(row.due, earliest.get(lane, row.due))
-        return sorted((lane, due) for lane, due in earliest.items() if not self._is_suspended(lane))
+
+        def learn(lane: str, due: float) -> None:
+            earliest[lane] = min(due, earliest.get(lane, due))
+
+        for due, queue_id, number in self._leases:
+            if due > now:
+                break
+            learn(self._queue[queue_id].rows[number].destination.lane, due)
+        start = self._waiting.by_due.bisect_right((since, "\U0010ffff", 0))
+        next_due = None
+        for due, queue_id, number in self._waiting.by_due.islice(start):
+            if due > now:
+                next_due = due
+                break
+            learn(self._queue[queue_id].rows[number].destination.lane, due)
+        next_late = self._waiting.by_late[0][0] if self._waiting.by_late else None
+        lanes = [(lane, due) for lane, due in earliest.items() if not self._is_suspended(lane)]
+        return Agenda(tuple(sorted(lanes, key=lambda lane: (lane[1], lane[0]))), next_due, next_late)
 
     async def record(
         self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice] = ()
@@ -200,6 +292,7 @@ class MemorySpool:
     async def hold(self, query: Query) -> int:
         rows = self._inactive(query, lambda row: row.due is not None)
         for _, row in rows:
+            self._leave(row)
             row.due, row.token = None, None
             row.reason = f"{HELD_BY_OPERATOR}: {row.reason}" if row.reason else HELD_BY_OPERATOR
         return len(rows)
@@ -208,13 +301,17 @@ class MemorySpool:
         rows = self._inactive(query, lambda row: row.due is None)
         for queued, row in rows:
             until = queued.message.parameters.hold_until if not row.attempts else None
-            row.due, row.reason = max(self._wall_clock(), until or 0.0), _unmarked(row.reason)
+            row.reason, row.late = _unmarked(row.reason), row.late or self._wall_clock()
+            self._wait(row, max(self._wall_clock(), until or 0.0))
         return len(rows)
 
     async def retry(self, query: Query) -> int:
         rows = self._inactive(query)
         for _, row in rows:
-            row.due, row.token, row.reason = self._wall_clock(), None, _unmarked(row.reason)
+            row.reason = _unmarked(row.reason)
+            if row.due is None and row.late is None:
+                row.late = self._wall_clock()
+            self._wait(row, self._wall_clock())
         return len(rows)
 
     async def reroute(self, query: Query, lane_for: Callable[[Mailbox], str | None]) -> int:
@@ -222,8 +319,12 @@ class MemorySpool:
         for _, row in self._inactive(query):
             lane = lane_for(row.destination.recipient)
             if lane is not None:
+                self._leave(row)
                 row.destination = attrs.evolve(row.destination, lane=lane)
-                row.due, row.token = None if row.due is None else self._wall_clock(), None
+                row.token = None
+                if row.due is not None:
+                    row.due = self._wall_clock()
+                    self._waiting.add(row)
                 count += 1
         return count
 
@@ -244,6 +345,7 @@ class MemorySpool:
     async def remove(self, query: Query) -> int:
         found = list(self._matching(query))
         for queued, row in found:
+            self._leave(row)
             del queued.rows[row.number]
         self._forget_finished([queued.message.queue_id for queued, _ in found])
         return len(found)
@@ -252,12 +354,32 @@ class MemorySpool:
         for queued in self._queue.values():
             for row in queued.rows.values():
                 if row.token is not None:
-                    row.due, row.token = self._wall_clock(), None
+                    self._wait(row, self._wall_clock())
 
     # --- helpers ----------------------------------------------------------------------------------
 
+    def _leave(self, row: _Row) -> None:
+        """It stands where it stood no more."""
+        if row.token is not None:
+            assert row.due is not None
+            self._leases.remove((row.due, row.message.queue_id, row.number))
+        elif row.due is not None:
+            self._waiting.remove(row)
+
+    def _wait(self, row: _Row, due: float) -> None:
+        self._leave(row)
+        row.due, row.token = due, None
+        self._waiting.add(row)
+
     def _lease(self, row: _Row, token: int, now: float) -> None:
+        self._leave(row)
         row.token, row.due = token, now + self._lease_seconds
+        self._leases.add((row.due, row.message.queue_id, row.number))
+
+    def _end_leases(self, now: float) -> None:
+        while self._leases and self._leases[0][0] <= now:
+            due, queue_id, number = self._leases[0]
+            self._wait(self._queue[queue_id].rows[number], due)
 
     def _is_suspended(self, lane: str) -> bool:
         return Suspensions.of(self._suspended).holds(lane)
@@ -286,14 +408,17 @@ class MemorySpool:
         return [row for row in queued.rows.values() if row.token == claim.token] if queued else []
 
     def _settle(self, queue_id: str, row: _Row, settlement: Settlement) -> None:
+        self._leave(row)
+        row.token = None
         match settlement:
             case Finished():
                 del self._queue[queue_id].rows[row.number]
             case Postponed():
                 row.due, row.attempts, row.reason = settlement.due, settlement.attempts, settlement.reason
-                row.warned, row.token = settlement.warned, None
+                row.warned, row.late = settlement.warned, settlement.late
+                self._waiting.add(row)
             case Held():
-                row.due, row.attempts, row.reason, row.token = None, settlement.attempts, settlement.reason, None
+                row.due, row.attempts, row.reason = None, settlement.attempts, settlement.reason
 
     def _forget_finished(self, queue_ids: Iterable[str]) -> None:
         for queue_id in queue_ids:

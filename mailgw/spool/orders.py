@@ -73,8 +73,9 @@ def unhold(connection: sqlite3.Connection, keys: Sequence[Key], now: float) -> i
     dues = _dues(connection, keys, now)
     return _each(
         connection,
-        f"UPDATE recipient SET due = ?, reason = {_UNMARKED} WHERE {_AT} AND due IS NULL",  # noqa: S608  # constants
-        [(dues[queue_id, row], queue_id, row) for queue_id, row, _ in keys if (queue_id, row) in dues],
+        "UPDATE recipient SET due = ?, late = coalesce(late, ?),"  # noqa: S608  # constants
+        f" reason = {_UNMARKED} WHERE {_AT} AND due IS NULL",
+        [(dues[queue_id, row], now, queue_id, row) for queue_id, row, _ in keys if (queue_id, row) in dues],
     )
 
 
@@ -98,9 +99,9 @@ def retry(connection: sqlite3.Connection, keys: Sequence[Key], now: float) -> in
     """Due now, held ones too."""
     return _each(
         connection,
-        f"UPDATE recipient SET due = ?, token = NULL, reason = {_UNMARKED}"  # noqa: S608  # constants
-        f" WHERE {_AT} AND (token IS NULL OR due <= ?)",
-        [(now, queue_id, row, now) for queue_id, row, _ in keys],
+        "UPDATE recipient SET due = ?, token = NULL, late = coalesce(late, ?),"  # noqa: S608  # constants
+        f" reason = {_UNMARKED} WHERE {_AT} AND (token IS NULL OR due <= ?)",
+        [(now, now, queue_id, row, now) for queue_id, row, _ in keys],
     )
 
 

@@ -4,9 +4,11 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
+from mailgw.mail.address import folded
 from mailgw.mail.message import Claim, Content, Finished, Held, Message, Postponed, QueuedRecipient, Settlement
 from mailgw.mail.parameters import stored_mail_parameters, stored_rcpt_parameters
 from mailgw.spool.batch import Insertion, forget_messages, insert
+from mailgw.spool.leases import with_turns
 from mailgw.spool.rows import storable_reason, stored_body_type, stored_mailbox, stored_path
 from mailgw.spool.search import due_after, is_queued
 
@@ -23,32 +25,60 @@ def end_all_leases(connection: sqlite3.Connection, now: float) -> None:
 
 
 def claim_due(
-    connection: sqlite3.Connection, lane: str, limit: int, now: float, lease_end: float,
+    connection: sqlite3.Connection, lane: str, limit: int, after: str, now: float, lease_end: float,
     next_token: Callable[[], int], content_of: ContentOf,
 ) -> tuple[Claim, ...]:
     """Lease at most ``limit`` messages of a lane, as ``mail.ports.Spool`` says; ends leases whose time is over."""
     connection.execute("UPDATE recipient SET token = NULL WHERE token IS NOT NULL AND due <= ?", (now,))
-    claims = []
-    for queue_id in _due_messages(connection, lane, limit, now):
-        recipients = tuple(
-            QueuedRecipient(row, stored_mailbox(recipient), attempts, bool(warned), stored_rcpt_parameters(parameters))
-            for row, recipient, attempts, warned, parameters in connection.execute(
-                "SELECT row, recipient, attempts, warned, parameters FROM recipient"
-                " WHERE queue_id = ? AND lane = ? AND token IS NULL AND due <= ? ORDER BY row", (queue_id, lane, now))
-        )
-        token = next_token()
-        connection.execute(
-            "UPDATE recipient SET token = ?, due = ? WHERE queue_id = ? AND lane = ? AND token IS NULL AND due <= ?",
-            (token, lease_end, queue_id, lane, now),
-        )
-        claims.append(Claim(token, lane, _message(connection, queue_id, content_of), recipients))
-    return tuple(claims)
+    return tuple(
+        _lease(connection, (queue_id, lane), "due <= ?", now, lease_end, next_token(), content_of)
+        for queue_id in _due_messages(connection, lane, limit, after, now)
+    )
 
 
-def release(connection: sqlite3.Connection, claim: Claim, now: float) -> None:
+def claim_late(
+    connection: sqlite3.Connection, limit: int, now: float, lease_end: float,
+    next_token: Callable[[], int], content_of: ContentOf,
+) -> tuple[Claim, ...]:
+    """Lease at most ``limit`` messages of which there is something to be said, as ``mail.ports.Spool`` says."""
+    found: dict[tuple[str, str], None] = {}
+    for where in connection.execute(
+        "SELECT queue_id, lane FROM recipient INDEXED BY late WHERE token IS NULL AND due IS NOT NULL AND late <= ?"
+        " ORDER BY late", (now,)
+    ):
+        if len(found) >= limit and where not in found:
+            break
+        found[where] = None
+    return tuple(
+        _lease(connection, where, "due IS NOT NULL AND late <= ?", now, lease_end, next_token(), content_of)
+        for where in found
+    )
+
+
+def _lease(
+    connection: sqlite3.Connection, where: tuple[str, str], which: str, now: float, lease_end: float, token: int,
+    content_of: ContentOf,
+) -> Claim:
+    """Of a message in a lane (``where``), the recipients that nobody holds and for whom ``which`` is true."""
+    condition = f"queue_id = ? AND lane = ? AND token IS NULL AND {which}"  # constants
+    recipients = tuple(
+        QueuedRecipient(
+            row, stored_mailbox(recipient), attempts, bool(warned), stored_rcpt_parameters(asked), due, reason)
+        for row, recipient, attempts, warned, asked, due, reason in connection.execute(
+            "SELECT row, recipient, attempts, warned, parameters, due, reason"  # noqa: S608
+            f" FROM recipient WHERE {condition} ORDER BY row",
+            (*where, now))
+    )
     connection.execute(
-        "UPDATE recipient SET token = NULL, due = ? WHERE queue_id = ? AND token = ?",
-        (now, claim.message.queue_id, claim.token),
+        f"UPDATE recipient SET token = ?, due = ? WHERE {condition}", (token, lease_end, *where, now)  # noqa: S608
+    )
+    return Claim(token, where[1], _message(connection, where[0], content_of), recipients)
+
+
+def release(connection: sqlite3.Connection, claim: Claim) -> None:
+    connection.executemany(
+        "UPDATE recipient SET token = NULL, due = ? WHERE queue_id = ? AND row = ? AND token = ?",
+        [(queued.due, claim.message.queue_id, queued.row, claim.token) for queued in claim.recipients],
     )
 
 
@@ -93,10 +123,11 @@ def _settle_one(connection: sqlite3.Connection, key: tuple[str, int], settlement
     match settlement:
         case Finished(row):
             cursor = connection.execute(f"DELETE FROM recipient {where}", (*key, row))  # noqa: S608  # a constant
-        case Postponed(row, due, attempts, reason, warned):
+        case Postponed(row, due, attempts, reason, warned, late):
             cursor = connection.execute(
-                f"UPDATE recipient SET token = NULL, due = ?, attempts = ?, reason = ?, warned = ? {where}",  # noqa: S608
-                (due, attempts, storable_reason(reason), warned, *key, row),
+                "UPDATE recipient SET token = NULL, due = ?, attempts = ?, reason = ?, warned = ?, late = ?"  # noqa: S608
+                f" {where}",
+                (due, attempts, storable_reason(reason), warned, late, *key, row),
             )
         case Held(row, attempts, reason):
             cursor = connection.execute(
@@ -119,23 +150,68 @@ _DUE = (
 )
 
 
-def _due_messages(connection: sqlite3.Connection, lane: str, limit: int, now: float) -> list[str]:
+# The earliest of the next sender, again two looks for each.
+_NEXT_SENDER = (
+    "SELECT sender FROM recipient INDEXED BY by_sender WHERE lane = ? AND priority = ? AND sender > ? AND token IS NULL"
+    " AND due IS NOT NULL ORDER BY sender LIMIT 1"
+)
+_OF_SENDER = (
+    "SELECT queue_id FROM recipient INDEXED BY by_sender WHERE lane = ? AND priority = ? AND sender = ? AND due <= ?"
+    " AND token IS NULL AND due IS NOT NULL ORDER BY due LIMIT ?"
+)
+# Senders of whom nothing is due yet are looked at in vain: so many at most for each message that is wanted.
+_LOOKS_A_PLACE = 4
+
+
+def _due_messages(connection: sqlite3.Connection, lane: str, limit: int, after: str, now: float) -> list[str]:
     found: dict[str, None] = {}
     longest: tuple[float, str] | None = None
     priority = MAX_PRIORITY + 1
     while following := connection.execute(_NEXT_PRIORITY, (lane, priority)).fetchone():
         (priority,) = following
+        places = limit - len(found)
         # Read until there are enough: GROUP BY would read the whole lane.
+        mine: dict[str, None] = {}
+        is_all = True
         for due, queue_id in connection.execute(_DUE, (lane, priority, now)):
             if longest is None or (due, queue_id) < longest:
                 longest = (due, queue_id)
-            if len(found) >= limit and queue_id not in found:
+            if len(mine) >= places and queue_id not in mine:
+                is_all = False
                 break
-            found[queue_id] = None
+            mine[queue_id] = None
+        if not is_all and places > 1:
+            in_turn = _in_turn(connection, lane, priority, after, now, places // 2)
+            mine = dict.fromkeys(with_turns(list(mine), list(in_turn)))
+        found.update(mine)
     if longest is not None and longest[1] not in found and limit > 1:
         found.popitem()
         found[longest[1]] = None
     return list(found)
+
+
+def _in_turn(
+    connection: sqlite3.Connection, lane: str, priority: int, after: str, now: float, places: int
+) -> dict[str, None]:
+    """The longest due of one sender after the other, from the one behind ``after`` on, around once."""
+    found: dict[str, None] = {}
+    sender, is_around = after, False
+    for _ in range(places * _LOOKS_A_PLACE):
+        following = connection.execute(_NEXT_SENDER, (lane, priority, sender)).fetchone()
+        if following is None:
+            if is_around:
+                break
+            # The null reverse-path is "", which nothing comes before.
+            is_around, sender, following = True, "", ("",)
+        else:
+            (sender,) = following
+        if is_around and folded(sender) > folded(after):
+            break
+        found.update(dict.fromkeys(
+            queue_id for (queue_id,) in connection.execute(_OF_SENDER, (lane, priority, sender, now, 1))))
+        if len(found) >= places:
+            break
+    return found
 
 
 def _message(connection: sqlite3.Connection, queue_id: str, content_of: ContentOf) -> Message:

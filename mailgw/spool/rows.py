@@ -19,9 +19,10 @@ _BODY_TYPES = {body_type.value: body_type for body_type in BodyType}
 
 def leased_insertion(
     queue_id: str, arrival: Arrival, arrived: float, size_octets: int, octets: bytes | None, place: str | None,
-    claims: Sequence[Claim], lease_end: float,
+    claims: Sequence[Claim], lease_end: float, late_seconds: float,
 ) -> Insertion:
     """A new message that ``claims`` hold."""
+    late = first_late(arrival, arrived, late_seconds)
     sender = path_text(arrival.reverse_path)
     priority = arrival.parameters.priority
     return Insertion(
@@ -29,7 +30,7 @@ def leased_insertion(
         [
             (
                 queue_id, r.row, sender, str(r.recipient), r.recipient.domain, claim.lane, lease_end, "", claim.token,
-                _text_of(r.parameters), priority,
+                _text_of(r.parameters), priority, late,
             )
             for claim in claims for r in claim.recipients
         ],
@@ -38,7 +39,7 @@ def leased_insertion(
 
 def waiting_insertion(
     queue_id: str, arrival: Arrival, arrived: float, size_octets: int, octets: bytes | None, place: str | None,
-    destinations: Sequence[Destination],
+    destinations: Sequence[Destination], late_seconds: float,
 ) -> Insertion:
     """A new message that nobody holds: due at once, or when it is to be released (RFC 4865).
 
@@ -46,13 +47,14 @@ def waiting_insertion(
     """
     sender = path_text(arrival.reverse_path)
     due, reason = first_due(arrival, arrived)
+    late = first_late(arrival, due, late_seconds)
     priority = arrival.parameters.priority
     return Insertion(
         _message_values(queue_id, arrival, sender, arrived, size_octets, octets, place),
         [
             (
                 queue_id, row, sender, str(d.recipient), d.recipient.domain, d.lane, due, reason, None,
-                _text_of(d.parameters), priority,
+                _text_of(d.parameters), priority, late,
             )
             for row, d in enumerate(destinations, 1)
         ],
@@ -65,6 +67,12 @@ def first_due(arrival: Arrival, arrived: float) -> tuple[float, str]:
     if until is None or until <= arrived:
         return arrived, ""
     return until, f"not before {date_text(int(until))} (FUTURERELEASE)"
+
+
+def first_late(arrival: Arrival, due: float, late_seconds: float) -> float:
+    """When there may be something to be said of a new message; those who know its route find out."""
+    by = arrival.parameters.deliver_by
+    return due + late_seconds if by is None else min(due + late_seconds, by.deadline)
 
 
 def storable(text: str) -> str:

@@ -66,8 +66,25 @@ def _add_parameters(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+# When something is to be said of a recipient (a warning, its end), whatever becomes of its attempts; who of a lane is
+# waiting; and what became due in a time.  All of those that wait alone: what goes at its first attempt costs none.
+_VERSION_3 = (
+    """ALTER TABLE recipient ADD COLUMN late REAL""",
+    """UPDATE recipient SET late = due""",
+    """CREATE INDEX late ON recipient (late) WHERE token IS NULL AND due IS NOT NULL""",
+    """CREATE INDEX by_sender ON recipient (lane, priority DESC, sender, due)
+        WHERE token IS NULL AND due IS NOT NULL""",
+    """CREATE INDEX by_due ON recipient (due, lane) WHERE token IS NULL AND due IS NOT NULL""",
+)
+
+
+def _add_late(connection: sqlite3.Connection) -> None:
+    for statement in _VERSION_3:
+        connection.execute(statement)
+
+
 Step = Callable[[sqlite3.Connection], None]
-STEPS: Sequence[Step] = (_create, _add_parameters)
+STEPS: Sequence[Step] = (_create, _add_parameters, _add_late)
 """Step n brings a database of version n to version n + 1; version 0 is an empty file."""
 
 

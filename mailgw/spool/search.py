@@ -3,12 +3,13 @@
 They serve the running gateway and ``spool.offline`` alike.
 """
 
+import math
 import sqlite3
 from collections.abc import Callable
 from threading import Lock
 from typing import TypeVar
 
-from mailgw.mail.message import LaneRow, Query, QueueRow, RowState
+from mailgw.mail.message import Agenda, LaneRow, Query, QueueRow, RowState
 from mailgw.spool.batch import Value
 from mailgw.spool.schema import connect_reader
 
@@ -36,22 +37,38 @@ _WAITING = """
         FROM waiting_priority WHERE waiting_priority.priority IS NOT NULL
     )"""
 
-_DUE_LANES = _WAITING + """
+_ALL_DUE_LANES = _WAITING + """
     SELECT lane, min(due) FROM (
         SELECT lane, (SELECT due FROM recipient r INDEXED BY waiting WHERE r.lane = waiting_priority.lane
             AND r.priority = waiting_priority.priority AND token IS NULL AND due IS NOT NULL
             ORDER BY due LIMIT 1) AS due
         FROM waiting_priority WHERE priority IS NOT NULL
         UNION ALL
-        SELECT lane, due FROM recipient INDEXED BY leased WHERE token IS NOT NULL AND due <= ?
-    ) GROUP BY lane ORDER BY lane"""  # noqa: S608  # constants
+        SELECT lane, due FROM recipient INDEXED BY leased WHERE token IS NOT NULL AND due <= ?1
+    ) GROUP BY lane HAVING min(due) <= ?1 ORDER BY 2, 1"""  # noqa: S608  # constants
+
+_NEWLY_DUE_LANES = """
+    SELECT lane, min(due) FROM (
+        SELECT lane, due FROM recipient INDEXED BY by_due
+        WHERE token IS NULL AND due IS NOT NULL AND due > ?2 AND due <= ?1
+        UNION ALL
+        SELECT lane, due FROM recipient INDEXED BY leased WHERE token IS NOT NULL AND due <= ?1
+    ) GROUP BY lane ORDER BY 2, 1"""
+_NEXT_DUE = (
+    "SELECT due FROM recipient INDEXED BY by_due WHERE token IS NULL AND due IS NOT NULL AND due > ?"
+    " ORDER BY due LIMIT 1"
+)
+_NEXT_LATE = (
+    "SELECT late FROM recipient INDEXED BY late WHERE token IS NULL AND due IS NOT NULL AND late IS NOT NULL"
+    " ORDER BY late LIMIT 1"
+)
 
 # What is due after a time, but for what was not attempted yet and waits for its release (RFC 4865).
-_DUE_AFTER = _WAITING + """
-    SELECT r.queue_id, r.row FROM waiting_priority w CROSS JOIN recipient r INDEXED BY waiting
-    WHERE r.lane = w.lane AND r.priority = w.priority AND r.due > ? AND r.token IS NULL AND r.due IS NOT NULL
+_DUE_AFTER = """
+    SELECT r.queue_id, r.row FROM recipient r INDEXED BY by_due
+    WHERE r.due > ? AND r.token IS NULL AND r.due IS NOT NULL
     AND (r.attempts > 0 OR NOT EXISTS (SELECT 1 FROM message m INDEXED BY parametered WHERE m.queue_id = r.queue_id
-        AND m.parameters <> '' AND ' ' || m.parameters LIKE '% HOLDUNTIL=%'))"""  # noqa: S608  # constants
+        AND m.parameters <> '' AND ' ' || m.parameters LIKE '% HOLDUNTIL=%'))"""
 
 # The reason of the one that is due last: with its time before it, so that max() finds it.
 _LANES = """
@@ -77,8 +94,15 @@ def search(connection: sqlite3.Connection, query: Query, limit: int, now: float)
     return [QueueRow(*row) for row in connection.execute(_ROWS.format(where=where), [now, *values, limit])]
 
 
-def due_lanes(connection: sqlite3.Connection, now: float) -> list[tuple[str, float]]:
-    return [(lane, due) for lane, due in connection.execute(_DUE_LANES, (now,))]
+def agenda(connection: sqlite3.Connection, since: float, now: float) -> Agenda:
+    if math.isinf(since):
+        lanes = connection.execute(_ALL_DUE_LANES, (now,))
+    else:
+        lanes = connection.execute(_NEWLY_DUE_LANES, (now, since))
+    due = lanes.fetchall()
+    next_due = connection.execute(_NEXT_DUE, (now,)).fetchone()
+    next_late = connection.execute(_NEXT_LATE).fetchone()
+    return Agenda(tuple(due), next_due and next_due[0], next_late and next_late[0])
 
 
 def due_after(connection: sqlite3.Connection, latest: float) -> list[tuple[str, int]]:

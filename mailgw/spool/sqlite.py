@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
+import attrs
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -25,6 +26,7 @@ from mailgw.disk import Disk
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import LocalProtocolError, TemporaryFault
 from mailgw.mail.message import (
+    Agenda,
     Arrival,
     Claim,
     Content,
@@ -171,18 +173,24 @@ class SqliteSpool:
 
     # --- attempts ---------------------------------------------------------------------------------
 
-    async def claim(self, lane: str, limit: int) -> tuple[Claim, ...]:
+    async def claim(self, lane: str, limit: int, after: str = "") -> tuple[Claim, ...]:
         if self._suspensions.holds(lane):
             return ()
         now = self._wall_clock()
         lease_end = now + self.settings.lease_seconds
         claims: tuple[Claim, ...] = await self._writer.submit(Call(lambda connection, _: records.claim_due(
-            connection, lane, limit, now, lease_end, self._tokens.__next__, self._content_of)))
+            connection, lane, limit, after, now, lease_end, self._tokens.__next__, self._content_of)))
+        return claims
+
+    async def claim_late(self, limit: int) -> tuple[Claim, ...]:
+        now = self._wall_clock()
+        lease_end = now + self.settings.lease_seconds
+        claims: tuple[Claim, ...] = await self._writer.submit(Call(lambda connection, _: records.claim_late(
+            connection, limit, now, lease_end, self._tokens.__next__, self._content_of)))
         return claims
 
     async def release(self, claim: Claim) -> None:
-        now = self._wall_clock()
-        await self._writer.submit_patiently(Call(lambda connection, _: records.release(connection, claim, now)))
+        await self._writer.submit_patiently(Call(lambda connection, _: records.release(connection, claim)))
 
     async def come_closer(self, longest_wait_seconds: float) -> int:
         now = self._wall_clock()
@@ -191,11 +199,12 @@ class SqliteSpool:
             connection, now + longest_wait_seconds, lease_end)))
         return rows
 
-    async def due_lanes(self) -> Sequence[tuple[str, float]]:
+    async def agenda(self, since: float) -> Agenda:
         now = self._wall_clock()
-        lanes = await self._ask(
-            self._lane_threads, self._lane_reader, lambda connection: sql.due_lanes(connection, now))
-        return [one for one in lanes if not self._suspensions.holds(one[0])]
+        agenda = await self._ask(
+            self._lane_threads, self._lane_reader, lambda connection: sql.agenda(connection, since, now))
+        lanes = tuple(one for one in agenda.lanes if not self._suspensions.holds(one[0]))
+        return agenda if len(lanes) == len(agenda.lanes) else attrs.evolve(agenda, lanes=lanes)
 
     async def record(
         self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice] = ()
@@ -326,11 +335,13 @@ class SqliteSpool:
         now = self._wall_clock()
         size = content.size_octets
         if not claim or first_due(arrival, now)[0] > now or any(self._suspensions.holds(d.lane) for d in destinations):
-            return (), waiting_insertion(queue_id, arrival, now, size, octets, place, destinations)
+            late = self.settings.late_seconds
+            return (), waiting_insertion(queue_id, arrival, now, size, octets, place, destinations, late)
         message = Message(queue_id, arrival.reverse_path, arrival.body_type, now, content, arrival.parameters)
         claims = fresh_claims(message, destinations, self._tokens.__next__)
         lease_end = now + self.settings.lease_seconds
-        return claims, leased_insertion(queue_id, arrival, now, size, octets, place, claims, lease_end)
+        late = self.settings.late_seconds
+        return claims, leased_insertion(queue_id, arrival, now, size, octets, place, claims, lease_end, late)
 
     async def _kept(self, notice: Notice) -> str | None:
         """The place of the notice's file, or None where it is small enough for its row."""

@@ -39,7 +39,7 @@ finished: list[Deferred[object]] = []
 
 
 async def measure(folder: str, sessions: int) -> None:
-    spool = SqliteSpool.open(SpoolSettings(folder, 0, 65536, 3600.0, "a"), reactor, time.time)
+    spool = SqliteSpool.open(SpoolSettings(folder, 0, 65536, 3600.0, "a", 14400.0), reactor, time.time)
     began, thread_began, process_began = time.perf_counter(), time.thread_time(), time.process_time()
     await gatherResults(
         [Deferred.fromCoroutine(session(spool, MESSAGES // sessions)) for _ in range(sessions)])

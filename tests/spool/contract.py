@@ -1,5 +1,6 @@
 """What every spool promises (mail.ports.Spool), as tests; each implementation subclasses ``SpoolContract``."""
 
+import math
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
@@ -10,6 +11,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import (
+    Agenda,
     Arrival,
     Claim,
     Destination,
@@ -21,13 +23,14 @@ from mailgw.mail.message import (
     Query,
     RowState,
 )
-from mailgw.mail.parameters import NO_MAIL_PARAMETERS, MailParameters, Notify, RcptParameters, Ret
+from mailgw.mail.parameters import NO_MAIL_PARAMETERS, ByMode, DeliverBy, MailParameters, Notify, RcptParameters, Ret
 from mailgw.mail.ports import Spool
 from mailgw.spool.rows import HELD_BY_OPERATOR
 
 T = TypeVar("T")
 
 LEASE_SECONDS = 3600.0
+LATE_SECONDS = 14400.0
 ANN = Mailbox("ann", "example.org")
 BOB = Mailbox("bob", "example.net")
 CAT = Mailbox("Cat \"9\" lives\\", "example.net")
@@ -71,6 +74,10 @@ def queued(world: World, query: Query = ANYTHING) -> list[str]:
     return [row.recipient for row in world.run(world.spool.search(query, 100))]
 
 
+def due_lanes(world: World, since: float = -math.inf) -> list[tuple[str, float]]:
+    return list(world.run(world.spool.agenda(since)).lanes)
+
+
 def octets_of(world: World, claim: Claim) -> bytes:
     async def read() -> bytes:
         return b"".join([chunk async for chunk in claim.message.content.chunks()])
@@ -109,13 +116,13 @@ class SpoolContract:
     @pytest.mark.parametrize("octets", [b"small", LARGE], ids=["small", "large"])
     def test_without_claim_it_is_due_at_once(self, world: World, octets: bytes) -> None:
         assert commit(world, octets, TO_ALL, claim=False) == ()
-        assert list(world.run(world.spool.due_lanes())) == [("home", world.now), ("out/example.net", world.now)]
+        assert due_lanes(world) == [("home", world.now), ("out/example.net", world.now)]
         (claim,) = world.run(world.spool.claim("out/example.net", 5))
         assert [r.recipient for r in claim.recipients] == [BOB, CAT]
         assert claim.message.reverse_path == ANN
         assert claim.message.content.size_octets == len(octets)
         assert octets_of(world, claim) == octets
-        assert list(world.run(world.spool.due_lanes())) == [("home", world.now)]
+        assert due_lanes(world) == [("home", world.now)]
 
     def test_a_draft_counts_what_was_written(self, world: World) -> None:
         draft = world.spool.draft()
@@ -171,12 +178,12 @@ class SpoolContract:
     def test_a_leased_message_is_not_claimed_again(self, world: World) -> None:
         commit(world, b"x")
         assert world.run(world.spool.claim("out/example.net", 5)) == ()
-        assert list(world.run(world.spool.due_lanes())) == []
+        assert due_lanes(world) == []
 
     def test_a_lease_ends(self, world: World) -> None:
         (old,) = commit(world, b"x")
         world.now += LEASE_SECONDS + 1
-        assert [lane for lane, _ in world.run(world.spool.due_lanes())] == ["out/example.net"]
+        assert [lane for lane, _ in due_lanes(world)] == ["out/example.net"]
         (new,) = world.run(world.spool.claim("out/example.net", 5))
         assert new.token != old.token
         world.run(world.spool.record(old, [Finished(1)]))
@@ -187,7 +194,7 @@ class SpoolContract:
     def test_a_released_claim_is_due_and_nothing_is_counted(self, world: World) -> None:
         (claim,) = commit(world, b"x")
         world.run(world.spool.release(claim))
-        assert list(world.run(world.spool.due_lanes())) == [("out/example.net", world.now)]
+        assert due_lanes(world) == [("out/example.net", world.now)]
         (again,) = world.run(world.spool.claim("out/example.net", 5))
         assert again.recipients == claim.recipients
         world.run(world.spool.release(claim))  # an old token
@@ -206,14 +213,95 @@ class SpoolContract:
         assert world.run(world.spool.claim("elsewhere", 2)) == ()
         assert [c.message.queue_id for c in world.run(world.spool.claim("out/example.net", 2))] == [ids[0]]
 
+    def test_a_lane_whose_lease_ended_is_told_whatever_was_seen(self, world: World) -> None:
+        commit(world, b"x")
+        began = world.now
+        world.now += LEASE_SECONDS
+        assert due_lanes(world, began + LEASE_SECONDS) == [("out/example.net", began + LEASE_SECONDS)]
+
+    def sent(self, world: World, sender: Mailbox | None) -> str:
+        draft = world.spool.draft()
+        draft.write(b"x")
+        world.run(draft.commit(attrs.evolve(ARRIVAL, reverse_path=sender), TO_BOB, False))
+        world.now += 1.0
+        return draft.queue_id
+
+    def test_senders_take_turns_beside_the_longest_due(self, world: World) -> None:
+        mine = [self.sent(world, ANN) for _ in range(20)]
+        null, cat, bob = (self.sent(world, sender) for sender in (None, CAT, BOB))
+        claims = world.run(world.spool.claim("out/example.net", 6))
+        # In the order of their reverse-paths: quoted ones, then A to Z; one of ANN's is among the longest due anyway.
+        assert [claim.message.queue_id for claim in claims] == [*mine[:4], cat, bob]
+        claims = world.run(world.spool.claim("out/example.net", 4, str(BOB)))
+        assert [claim.message.queue_id for claim in claims] == [*mine[4:7], null]
+
+    def test_with_room_for_all_everybody_comes(self, world: World) -> None:
+        mine = [self.sent(world, sender) for sender in (ANN, None, BOB)]
+        claims = world.run(world.spool.claim("out/example.net", 3))
+        assert [claim.message.queue_id for claim in claims] == mine
+
+    # --- what there is to say ---------------------------------------------------------------------
+
+    def test_what_nobody_tried_is_late_after_a_while(self, world: World) -> None:
+        commit(world, b"x", claim=False)
+        began = world.now
+        assert world.run(world.spool.agenda(-math.inf)).next_late == began + LATE_SECONDS
+        assert world.run(world.spool.claim_late(5)) == ()
+        world.now += LATE_SECONDS
+        (claim,) = world.run(world.spool.claim_late(5))
+        assert [(r.recipient, r.due) for r in claim.recipients] == [(BOB, began)]
+        assert world.run(world.spool.claim_late(5)) == ()
+        world.run(world.spool.release(claim))
+        assert due_lanes(world) == [("out/example.net", began)]
+
+    def test_what_is_late_is_claimed_before_it_is_due_and_keeps_its_time(self, world: World) -> None:
+        claims = commit(world, b"x", TO_ALL)
+        began = world.now
+        for claim in claims:
+            world.run(world.spool.record(claim, [
+                Postponed(r.row, began + 900.0, 1, "busy", False, None if r.recipient == CAT else began + 60.0 + r.row)
+                for r in claim.recipients]))
+        assert world.run(world.spool.agenda(-math.inf)).next_late == began + 61.0
+        world.now = began + 61.0
+        (claim,) = world.run(world.spool.claim_late(5))
+        assert [(r.recipient, r.due, r.attempts) for r in claim.recipients] == [(BOB, began + 900.0, 1)]
+        world.run(world.spool.record(claim, [Postponed(1, began + 900.0, 1, "busy", True, None)]))
+        world.now = began + 62.0
+        (claim,) = world.run(world.spool.claim_late(5))
+        assert claim.lane == "home"
+        world.run(world.spool.release(claim))
+        world.now = began + 900.0
+        assert {claim.lane for claim in world.run(world.spool.claim_late(5))} == {"home"}
+        (claim,) = world.run(world.spool.claim("out/example.net", 5))
+        assert [(r.recipient, r.warned) for r in claim.recipients] == [(BOB, True), (CAT, False)]
+
+    def test_no_more_of_what_is_late_than_asked(self, world: World) -> None:
+        for _ in range(3):
+            commit(world, b"x", TO_ALL, claim=False)
+        world.now += LATE_SECONDS
+        assert [len(world.run(world.spool.claim_late(4))) for _ in range(3)] == [4, 2, 0]
+
+    def test_a_deadline_is_as_late_as_it_gets(self, world: World) -> None:
+        by = DeliverBy(world.now + 100.0, ByMode.RETURN, False)
+        commit(world, b"x", claim=False, parameters=MailParameters(deliver_by=by))
+        assert world.run(world.spool.agenda(-math.inf)).next_late == world.now + 100.0
+
     def test_due_lanes_tell_the_earliest_of_each(self, world: World) -> None:
         for due in (30.0, 10.0):
             for claim in commit(world, b"x", TO_ALL):
                 settlements = [
                     Postponed(r.row, world.now + due + r.row, 1, "busy", False) for r in claim.recipients]
                 world.run(world.spool.record(claim, settlements))
-        assert list(world.run(world.spool.due_lanes())) == [
-            ("home", world.now + 12.0), ("out/example.net", world.now + 11.0)]
+        began = world.now
+        assert world.run(world.spool.agenda(-math.inf)) == Agenda((), began + 11.0, None)
+        world.now += 12.0
+        assert world.run(world.spool.agenda(-math.inf)) == Agenda(
+            (("out/example.net", began + 11.0), ("home", began + 12.0)), began + 13.0, None)
+        assert world.run(world.spool.agenda(began + 11.0)).lanes == (("home", began + 12.0),)
+        assert world.run(world.spool.agenda(began + 12.0)).lanes == ()
+        world.now += 1000.0
+        assert world.run(world.spool.agenda(began + 12.0)) == Agenda((
+            ("out/example.net", began + 13.0), ("home", began + 32.0)), None, None)
 
     # --- what was asked for with MAIL and RCPT ----------------------------------------------------
 
@@ -264,12 +352,17 @@ class SpoolContract:
             (claim,) = commit(world, b"x", parameters=MailParameters(priority=priority))
             due = began + 100.0 + priority
             world.run(world.spool.record(claim, [Postponed(1, due, 1, "busy", False)]))
-        assert list(world.run(world.spool.due_lanes())) == [("out/example.net", began + 95.0)]
+        assert world.run(world.spool.agenda(-math.inf)) == Agenda((), began + 95.0, None)
+        world.now = began + 110.0
+        assert due_lanes(world) == [("out/example.net", began + 95.0)]
 
     def test_what_is_held_for_the_future_is_due_then(self, world: World) -> None:
         until = world.now + 5000.0
         assert commit(world, b"x", parameters=MailParameters(hold_until=until)) == ()
-        assert list(world.run(world.spool.due_lanes())) == [("out/example.net", until)]
+        agenda = world.run(world.spool.agenda(-math.inf))
+        assert (agenda.lanes, agenda.next_due) == ((), until)
+        assert agenda.next_late is not None
+        assert agenda.next_late > until
         (row,) = world.run(world.spool.search(ANYTHING, 5))
         assert (row.state, row.due, row.attempts) == (RowState.WAITING, until, 0)
         assert row.reason == "not before Tue, 14 Nov 2023 23:36:40 +0000 (FUTURERELEASE)"
@@ -331,7 +424,7 @@ class SpoolContract:
         (claim,) = commit(world, b"x")
         world.run(world.spool.record(claim, [Held(1, 3, "550 5.1.1 no")]))
         world.now += 1e9
-        assert list(world.run(world.spool.due_lanes())) == []
+        assert due_lanes(world) == []
         assert world.run(world.spool.claim("out/example.net", 1)) == ()
         (row,) = world.run(world.spool.search(Query(state=RowState.HELD), 10))
         assert (row.due, row.attempts, row.reason) == (None, 3, "550 5.1.1 no")
@@ -421,7 +514,7 @@ class SpoolContract:
         assert world.run(world.spool.hold(Query(domain="example.net"))) == 0
         assert queued(world, Query(state=RowState.HELD)) == [str(BOB), str(CAT)]
         world.now += 1e6
-        assert [lane for lane, _ in world.run(world.spool.due_lanes())] == ["home"]
+        assert [lane for lane, _ in due_lanes(world)] == ["home"]
         assert world.run(world.spool.claim("out/example.net", 5)) == ()
         held, _ = world.run(world.spool.search(Query(reason="HELD by the operator"), 9))
         assert (held.reason, held.due, held.state) == (HELD_BY_OPERATOR, None, RowState.HELD)
@@ -527,7 +620,7 @@ class SpoolContract:
         assert not world.run(world.spool.suspend("example.net"))
         assert world.spool.suspended() == {"example.net": world.now}
         assert commit(world, b"x", TO_ALL) == (), "what is committed now is not claimed"
-        assert [lane for lane, _ in world.run(world.spool.due_lanes())] == ["home"]
+        assert [lane for lane, _ in due_lanes(world)] == ["home"]
         assert world.run(world.spool.claim("out/example.net", 5)) == ()
         assert queued(world, Query(state=RowState.WAITING)) == [str(BOB), str(ANN), str(CAT)]
         assert world.run(world.spool.resume("example.net"))
@@ -580,7 +673,7 @@ class SpoolContract:
         world.run(world.spool.record(claim, [Postponed(1, world.now + 9999, 1, "later", False)]))
         assert world.run(world.spool.retry(Query(domain="example.com"))) == 0
         assert world.run(world.spool.retry(Query(domain="example.net"))) == 1
-        assert list(world.run(world.spool.due_lanes())) == [("out/example.net", world.now)]
+        assert due_lanes(world) == [("out/example.net", world.now)]
 
     @pytest.mark.parametrize("octets", [b"small", LARGE], ids=["small", "large"])
     def test_removed_recipients_are_left_alone_by_records(self, world: World, octets: bytes) -> None:

@@ -4,6 +4,7 @@ The disk of these tests forgets what was not synced: a file's octets until the f
 is.  SQLite's own files are taken as they stand; that it syncs them is in ``test_sqlite`` (synchronous=FULL).
 """
 
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -164,7 +165,7 @@ class Story:
 
 
 def settings(folder: str) -> SpoolSettings:
-    return SpoolSettings(folder, 0, 65536, LEASE_SECONDS, "a")
+    return SpoolSettings(folder, 0, 65536, LEASE_SECONDS, "a", 14400.0)
 
 
 def test_nothing_acknowledged_is_lost_wherever_the_power_fails(tmp_path: Path) -> None:
@@ -193,8 +194,8 @@ def test_nothing_acknowledged_is_lost_wherever_the_power_fails(tmp_path: Path) -
         for row in rows:  # owed or not, what is there is whole
             octets = reactor.wait_for(spool.content(row.queue_id, 10**9))
             assert octets == story.octets[row.queue_id], (crash, row)
-        lanes = [lane for lane, _ in reactor.wait_for(spool.due_lanes())]
-        assert lanes == sorted({row.lane for row in rows}), "all of it is due"
+        lanes = [lane for lane, _ in reactor.wait_for(spool.agenda(-math.inf)).lanes]
+        assert sorted(lanes) == sorted({row.lane for row in rows}), "all of it is due"
         reactor.wait_for(spool.close())
         files = {path.name for path in Path(crash.folder).glob("*/**/*") if path.is_file()}
         assert files <= {row.queue_id for row in rows}, "and nothing else is left"

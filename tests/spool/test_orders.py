@@ -14,7 +14,7 @@ from mailgw.spool.batch import Call
 from mailgw.spool.folder import database_path
 from mailgw.spool.sqlite import open_offline
 from mailgw.spool.suspended import read_suspended
-from tests.spool.contract import ANN, ANYTHING, ARRIVAL, BOB, TO_ALL, TO_BOB, commit, queued
+from tests.spool.contract import ANN, ANYTHING, ARRIVAL, BOB, TO_ALL, TO_BOB, commit, due_lanes, queued
 from tests.spool.test_sqlite import SqliteWorld, world
 
 __all__ = ["world"]  # a fixture
@@ -122,7 +122,7 @@ def test_what_is_suspended_outlives_a_restart(world: SqliteWorld) -> None:
     world.reopen()
     assert world.spool.suspended() == {"example.net": since, "internet/*": since + 2}
     commit(world, b"x", TO_ALL)
-    assert [lane for lane, _ in world.run(world.spool.due_lanes())] == ["home"]
+    assert [lane for lane, _ in due_lanes(world)] == ["home"]
 
 
 def test_a_suspension_that_cannot_be_kept_is_none(world: SqliteWorld, monkeypatch: pytest.MonkeyPatch) -> None:
