@@ -109,9 +109,10 @@ class Intake:
             raise TemporaryFault(f"no route for {recipient}, which the policy let pass")
         return Destination(recipient, lane)
 
-    def has_room(self, lanes: Sequence[str]) -> bool:
-        assert self.dispatcher is not None
-        return all(map(self.dispatcher.has_room, lanes))
+    def has_room(self, lanes: Sequence[str], sender: str) -> bool:
+        dispatcher = self.dispatcher
+        assert dispatcher is not None
+        return all(dispatcher.has_room(lane, sender) for lane in lanes)
 
     def accept(self, claims: tuple[Claim, ...]) -> None:
         assert self.dispatcher is not None
@@ -211,13 +212,15 @@ class MailGateway(MultiService):
         self._backends = {
             name: self._backend(settings, accounts, resolver) for name, settings in config.backends.items()
         }
-        intake = Intake(self.spool, RouteTable(config.routes), self._backends)
+        routes = RouteTable(config.routes)
+        intake = Intake(self.spool, routes, self._backends)
         settings = DispatcherSettings(
             hostname=config.hostname,
             retry=config.retry,
             attempt_seconds=config.limits.attempt_seconds,
             postmaster=config.postmaster if config.postmaster_is_set else None,
             desk=config.reports,
+            classes=config.reply_classes,
         )
         self.dispatcher = intake.dispatcher = Dispatcher(
             settings,
@@ -228,6 +231,7 @@ class MailGateway(MultiService):
             reactor,
             self._wall_clock,
             random.random,
+            routes.retries(config.retry),
         )
         self.sessions = Sessions(config.limits.sessions, config.limits.crowded_seconds)
         if why := too_few_files(config.limits.sessions, open_files_now()):

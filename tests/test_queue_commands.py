@@ -120,7 +120,7 @@ type = "python:a:B"
 @pytest_twisted.ensureDeferred
 async def test_a_stopped_gateway_s_queue(elsewhere: Path, capsys: Output) -> None:
     (elsewhere / "b.toml").write_text(CONFIG)
-    spool = SqliteSpool.open(SpoolSettings(str(elsewhere / "q/spool"), 0, 65536, 60.0, "0"), reactor, lambda: NOW)
+    spool = SqliteSpool.open(SpoolSettings(str(elsewhere / "q/spool"), 0, 65536, 60.0, "0", 9e9), reactor, lambda: NOW)
     await commit(spool)
     await spool.close()
 

@@ -10,6 +10,8 @@ import stat
 from collections.abc import Mapping
 from typing import assert_never
 
+import attrs
+
 from mailgw.config import accounts, hops, plugin, reports, values
 from mailgw.config.document import (
     BackendTable,
@@ -20,6 +22,7 @@ from mailgw.config.document import (
     MaildirTable,
     PythonTable,
     RetryTable,
+    RouteTable,
 )
 from mailgw.config.files import Owner, acting_as
 from mailgw.config.hop_tables import LmtpTable, SmtpTable
@@ -40,7 +43,7 @@ from mailgw.net.server_tls import CertificateFiles, certificate_faults
 from mailgw.policy.limits import CounterSettings
 from mailgw.policy.lockout import LockoutSettings
 from mailgw.queue.route import RouteSettings
-from mailgw.queue.schedule import RetrySettings
+from mailgw.queue.schedule import RetrySettings, soonest_word
 from mailgw.receive.settings import TimeLimits
 from mailgw.spool.settings import SpoolSettings
 from mailgw.store.journal import JournalSettings
@@ -64,8 +67,14 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
     logins = accounts.logins(document, folder)
     senders = accounts.senders(document, passwd_file)
     backends = {name: _backend(document, table, raw, folder, hostname) for name, table in document.backend.items()}
-    routes = _routes(document, raw)
-    _check_retry(document.retry)
+    retry = RetrySettings(
+        schedule=document.retry.schedule,
+        warn_after=document.retry.warn_after,
+        give_up_after=document.retry.give_up_after,
+        jitter=document.retry.jitter,
+    )
+    routes = _routes(document, raw, retry)
+    _check_warning(document.retry, document.retry.warn_after, document.retry.give_up_after)
     _check_lockout(document.limits)
     limits = document.limits
     return Config(
@@ -83,12 +92,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         check_from=document.accounts is not None and document.accounts.check_from,
         routes=routes,
         backends=backends,
-        retry=RetrySettings(
-            schedule=document.retry.schedule,
-            warn_after=document.retry.warn_after,
-            give_up_after=document.retry.give_up_after,
-            jitter=document.retry.jitter,
-        ),
+        retry=retry,
         reply_classes=all_reply_classes(document.reply_class, document.reply_classes, folder, document.spot),
         limits=LimitSettings(
             message_octets=limits.message_octets,
@@ -147,6 +151,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
             # A lease that ended during an attempt would let the message be tried twice at once.
             lease_seconds=2 * limits.attempt_timeout,
             node=NODE,
+            late_seconds=min(soonest_word(route.retry or retry) for route in routes) if routes else soonest_word(retry),
         ),
         reports=reports.desk(document, folder, hostname),
         dns=_dns(document),
@@ -185,10 +190,10 @@ def _write_fault(folder: str, forbidden: str) -> str | None:
     return None if os.access(folder, os.W_OK | os.X_OK, effective_ids=True) else forbidden
 
 
-def _check_retry(table: RetryTable) -> None:
+def _check_warning(table: RetryTable | RouteTable, warn_after: float, give_up_after: float) -> None:
     """A short ``give_up_after`` alone is no fault: then nobody is warned."""
     spots = [table.spot.inner(key) for key in ("warn_after", "give_up_after")]
-    if "warn_after" in table.given and table.give_up_after < table.warn_after and not any(x.has_fault for x in spots):
+    if "warn_after" in table.given and give_up_after < warn_after and not any(x.has_fault for x in spots):
         spots[0].fault("is longer than give_up_after: nobody would ever be warned")
 
 
@@ -338,7 +343,9 @@ def _socket_fault(path: str) -> str | None:
 
 # --- routes and backends ----------------------------------------------------------------------------------
 
-def _routes(document: Document, raw: Mapping[str, object]) -> tuple[RouteSettings, ...]:
+def _routes(
+    document: Document, raw: Mapping[str, object], retry: RetrySettings
+) -> tuple[RouteSettings, ...]:
     if not raw.get("route"):
         document.spot.fault("no [[route]]: expected at least one, else no mail is accepted")
     written = raw.get("backend")
@@ -347,7 +354,20 @@ def _routes(document: Document, raw: Mapping[str, object]) -> tuple[RouteSetting
         if table.backend and table.backend not in names:
             hint = values.nearest(table.backend, names) or (f"; there are {', '.join(names)}" if names else "")
             table.spot.inner("backend").fault(f"there is no [backend.{table.backend}]{hint}")
-    return tuple(RouteSettings(table.recipients, table.backend) for table in document.route)
+    return tuple(RouteSettings(table.recipients, table.backend, _route_retry(table, retry)) for table in document.route)
+
+
+def _route_retry(table: RouteTable, usual: RetrySettings) -> RetrySettings | None:
+    """Its own schedule, None where it has that of all."""
+    own = {
+        key: value for key in ("schedule", "jitter", "warn_after", "give_up_after")
+        if (value := getattr(table, key)) is not None and (value or key != "schedule")
+    }
+    if not own:
+        return None
+    retry = attrs.evolve(usual, **own)
+    _check_warning(table, retry.warn_after, retry.give_up_after)
+    return retry
 
 
 def _first_postmaster(routes: tuple[RouteSettings, ...]) -> Mailbox | None:

@@ -51,9 +51,25 @@ class SenderTable(Table):
 
 
 @attrs.frozen
+class RetryTable(Table):
+    schedule: tuple[float, ...] = part(
+        each(values.duration, '"15m"'), (5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR)
+    )
+    jitter: float = key(values.fraction, 0.1)
+    warn_after: float = key(values.duration, 4 * HOUR)
+    give_up_after: float = key(values.duration, 5 * DAY)
+
+
+@attrs.frozen
 class RouteTable(Table):
+    """Where one of the keys of [retry] is missing, that of [retry] holds."""
+
     recipients: tuple[str, ...] = part(each(values.pattern, '"@example.org"'), stand_in=())
     backend: str = key(values.text, stand_in="")
+    schedule: tuple[float, ...] | None = part(each(values.duration, '"15m"'), None)
+    jitter: float | None = key(values.fraction, None)
+    warn_after: float | None = key(values.duration, None)
+    give_up_after: float | None = key(values.duration, None)
 
 
 @attrs.frozen
@@ -123,16 +139,6 @@ BACKEND_TYPES: Mapping[str, type[MaildirTable | SmtpTable | LmtpTable]] = {
     "smtp": SmtpTable,
     "lmtp": LmtpTable,
 }
-
-
-@attrs.frozen
-class RetryTable(Table):
-    schedule: tuple[float, ...] = part(
-        each(values.duration, '"15m"'), (5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR)
-    )
-    jitter: float = key(values.fraction, 0.1)
-    warn_after: float = key(values.duration, 4 * HOUR)
-    give_up_after: float = key(values.duration, 5 * DAY)
 
 
 @attrs.frozen

@@ -6,33 +6,39 @@ Rules:
     A notice is committed in the transaction that finishes what it tells of.
     While the spool has no room for results, nothing is attempted, or a full disk would repeat deliveries for ever.
     An attempt begins while its lease has at least an attempt's time to go, or a message would be tried twice at once.
-    Where a destination is dead, one probe speaks for all that waits there: each goes on by its own schedule and is
-    warned of in time, whether a thousand others wait or none.  It is returned after an attempt of its own, for
-    which it need not wait for the next probe.
-    What must not be delivered after a time (RFC 2852) is returned without an attempt once that has passed, however
-    long its destination would have it wait; and who is to be told of a delay is told, whatever it waits for.
-    Lanes take turns, and what waits in memory is bounded over all of them.
+    Where a destination is dead, what waits for it stays on disk as it is, however much that is, and one probe after the
+    other is one of its messages.  Once it answers, all that is due goes.
+    What there is to say of a message (that it is late, that it goes back) is said in time, whatever it waits for.  It
+    goes back after an attempt that began when its age had passed: its own or, where nobody is reached, any other.
+    What must not be delivered after a time (RFC 2852) is returned without an attempt once that has passed.
+    Lanes take turns, and so do senders; what waits in memory is bounded over all of them, and for each sender.
     Wall time decides what is due, the reactor's monotonic clock when we look: a jump delays a look by a minute
     at most.  When it steps back, what would wait too long comes closer.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mailgw.deliver.agenda import Looks
 from mailgw.deliver.attempt import attempt, with_parameters
 from mailgw.deliver.bounce import Notices
 from mailgw.deliver.desk import plain_desk
+from mailgw.deliver.lane_facts import LaneFacts, lane_facts
+from mailgw.deliver.lanes import Inside, Lanes, backend_of, lane_key
+from mailgw.deliver.records import Records
 from mailgw.deliver.results import Results
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import path_text
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Claim, Message, Notice, Postponed, Settlement
 from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
@@ -40,29 +46,36 @@ from mailgw.mail.parameters import ByMode
 from mailgw.mail.ports import Journal, Spool, WallClock
 from mailgw.net.tasks import TaskGroup
 from mailgw.queue.dsn import Desk
-from mailgw.queue.lanes import MAX_WAITING, Lane, is_trouble
+from mailgw.queue.gates import Pauses, is_trouble
+from mailgw.queue.lanes import MAX_WAITING, Lane
+from mailgw.queue.replies import NO_CLASSES, LaneOrder, ReplyClasses
+from mailgw.queue.route import RouteRetries
 from mailgw.queue.schedule import RetrySettings, longest_wait
+from mailgw.queue.suspension import Suspensions
 
 log = Logger()
 
-# Attempts at once over all lanes: each may hold a socket and a chunk of content.
-MAX_ATTEMPTS = 500
+__all__ = ["Dispatcher", "DispatcherSettings", "backend_of", "lane_key"]
+
 # Claims that wait in memory, over all lanes: with bodies of 64 KiB at the most, 128 MiB.  A lane with none has a
 # place up to twice as many, so that a few slow destinations do not shut out the others.
 MAX_WAITING_IN_ALL = 2000
 FETCH = 20
-# Results that the disk refuses to take: with so many open, nothing more is attempted.
-MAX_UNRECORDED = 20
 # The longest time between two looks at what is due; a wall clock that jumped is noticed by then.
 LOOK_SECONDS = 60.0
 SHORTEST_LOOK_SECONDS = 0.5
 NO_ROOM_SECONDS = 5.0
-# A wall clock that is put back by more than this makes retries late; less is not worth a look at the whole queue.
-STEP_SECONDS = 60.0
 FULL_LANE_SECONDS = 1.0
-# A lane that is unwell is probed at least this often, or after the schedule's first wait where that is shorter.
-LONGEST_PAUSE_SECONDS = 60.0
-RECORD_AGAIN_SECONDS = (1.0, 5.0, 15.0, 60.0)
+# A lane that is unwell is probed at least this often at first, or after the schedule's first wait if that is shorter.
+USUAL_PAUSE_SECONDS = 60.0
+# What waits for a gate that stays closed for longer than this waits on disk.
+LONG_PAUSE_SECONDS = 10.0
+# Messages of which there is something to be said: so many at once.
+SPEAK = 50
+# Before any that a client may ask for (RFC 6710): who is owed a last attempt has waited for days.
+OWED_PRIORITY = 10
+# Of what waits for the operator's word there is nothing to say until then.
+SUSPENDED_SECONDS = 3600.0
 
 _Lane: TypeAlias = Lane[tuple[Claim, float]]
 """Each claim with the time it came, by the reactor's clock."""
@@ -71,26 +84,18 @@ LaneFor = Callable[[Mailbox], str | None]
 """The lane of a recipient of our own mail (routes of clients included), None where no route serves it."""
 
 
-def lane_key(backend: str, lane: str) -> str:
-    """The spool's name for a backend's lane."""
-    return f"{backend}/{lane}" if lane else backend
-
-
-def backend_of(key: str) -> str:
-    return key.partition("/")[0]
-
-
 @attrs.frozen
 class DispatcherSettings:
     """``postmaster`` gets a copy of what can be neither delivered nor returned, None for nobody.
-    ``attempt_seconds`` is how long one ``deliver`` may take; the spool's leases last at least twice as long.  ``desk``
-    is where notices are written, None for the built-in words."""
+    ``attempt_seconds`` is how long one ``deliver`` may take; the spool's leases last at least twice as long.
+    ``desk`` writes the notices, None for the words that come with mailgw.  ``classes`` say what replies mean."""
 
     hostname: str
     retry: RetrySettings
     attempt_seconds: float
     postmaster: Mailbox | None
     desk: Desk | None = None
+    classes: ReplyClasses = NO_CLASSES
 
 
 class Dispatcher:
@@ -106,35 +111,40 @@ class Dispatcher:
         clock: IReactorTime,
         wall_clock: WallClock,
         chance: Callable[[], float],
+        routes: RouteRetries | None = None,
     ) -> None:
+        """``routes`` None: every recipient has ``settings.retry``."""
         self._settings = settings
         self._spool = spool
         self._backends = backends
         self._lane_for = lane_for
         notices = Notices(settings.desk or plain_desk(settings.hostname), lane_for, settings.postmaster)
-        self._results = Results(settings.retry, notices, journal, chance)
+        routes = routes or RouteRetries(lambda _: settings.retry, (settings.retry,))
+        self._results = Results(routes.of, settings.classes, notices, journal, chance)
         self._note = journal.note
         self._clock = clock
         self._wall_clock = wall_clock
         why = f"The delivery took longer than {settings.attempt_seconds:.0f} seconds"
         self._too_long = temporary("4.4.7", why, Scope.MESSAGE, "")
-        self._pause_seconds = min(LONGEST_PAUSE_SECONDS, settings.retry.schedule[0])
         # Of a lease of two attempts' time: half of one to wait, one to run, the rest to notice and to record.
         self._wait_seconds = settings.attempt_seconds / 2
         self._look_seconds = min(LOOK_SECONDS, settings.attempt_seconds / 4)
-        self._lanes: dict[str, _Lane] = {}
-        self._queue: dict[str, _Lane] = {}  # lanes that wait for one of MAX_ATTEMPTS, in order
-        self._wakes: dict[str, IDelayedCall] = {}
-        self._running: dict[Claim, tuple[Callable[[], None], float] | None] = {}
-        self._active = 0
-        self._waiting = 0  # claims in all lanes
-        self._fetching = 0  # claims that were asked for
-        self._unrecorded = 0
-        self._is_serving = False
         self._tasks = TaskGroup(self._bug)
+        pauses = Pauses(
+            min(USUAL_PAUSE_SECONDS, *(retry.schedule[0] for retry in routes.every)),
+            min(max(retry.schedule) for retry in routes.every),
+        )
+        self._lanes: Lanes[tuple[Claim, float]] = Lanes(
+            backends, pauses, lambda key: Suspensions.of(spool.suspended()).holds(key), clock, self._tasks, self._work
+        )
+        self._looks = Looks(spool, clock, wall_clock, max(map(longest_wait, routes.every)))
+        self._running: dict[Claim, tuple[Callable[[], None], float] | None] = {}
+        self._waiting = 0  # claims in all lanes
+        self._of_sender: Counter[str] = Counter()  # of those
+        self._fetching = 0  # claims that were asked for
+        self._records = Records(spool, clock, self._looks.look_through)
         self._look_call: IDelayedCall | None = None
         self._is_looking = False
-        self._clock_lead: float | None = None  # of the wall clock over the monotonic one, as far as it is dealt with
         self._told_at = -math.inf  # by the reactor's clock: the last look for what is late
         self._deadline = math.inf  # the first one of what waits in memory, by the wall clock
         self._is_stopping = False
@@ -144,12 +154,19 @@ class Dispatcher:
         """Begin with what an earlier process left."""
         self._look_in(0.0)
 
-    def has_room(self, lane: str) -> bool:
+    def has_room(self, lane: str, sender: str) -> bool:
         """Whether a message committed now should be claimed at once; else it waits in the spool alone."""
         if self._is_stopping:
             return False
-        if self._has_place(self._lanes.get(lane)):
+        known = self._lanes.get(lane)
+        if self._has_place(known) and (
+            known is None or not known.waiting or (
+                known.has_room_for(sender) and self._of_sender[sender] < MAX_WAITING_IN_ALL // 2
+            )
+        ):
             return True
+        if known is not None:
+            known.has_more = True
         self._look_in(FULL_LANE_SECONDS)  # the caller commits without a claim: find it when there is room
         return False
 
@@ -158,28 +175,36 @@ class Dispatcher:
         if not claims:
             self._look_in(FULL_LANE_SECONDS)  # none for now: it is held (RFC 4865); see when it is due
         for claim in claims:
-            lane = self._lane(claim.lane)
+            lane = self._lanes.lane(claim.lane)
             # Many may have asked for room at once, and notices do not ask: some more are taken than has_room allows.
             if len(lane.waiting) < 2 * MAX_WAITING and self._waiting < 3 * MAX_WAITING_IN_ALL:
-                self._add(lane, claim, self._clock.seconds())
+                self._add(lane, claim, self._clock.seconds(), claim.message.parameters.priority)
                 self._work(lane)
             else:
                 self._tasks.spawn("release", self._give_back(claim))
 
     def poke(self) -> None:
         """Something became due out of turn (the operator's retry, a commit without a claim): look soon."""
-        for lane in list(self._lanes.values()):
-            lane.open_at = 0.0
-            self._work(lane)
+        self._looks.look_through()
+        self._lanes.suspensions_changed()
+        self._lanes.hasten()
         self._look_in(0.0)
 
     async def give_back(self, is_meant: Callable[[Claim], bool]) -> None:
         """What waits in memory, and is meant, waits in the spool alone; what is being tried goes on."""
-        for lane in list(self._lanes.values()):
+        self._lanes.suspensions_changed()
+        for lane in self._lanes:
             taken = lane.waiting.take_where(lambda one: is_meant(one[0]))
-            self._waiting -= len(taken)
+            for claim, _ in taken:
+                self._taken(claim)
             for claim, _ in taken:
                 await self._spool.release(claim)
+                lane.has_more = True
+
+    def lanes(self) -> Sequence[LaneFacts]:
+        """Those that have work, or are unwell, in the order of their names."""
+        now, wall = self._clock.seconds(), self._wall_clock()
+        return [lane_facts(lane, now, wall - now) for lane in sorted(self._lanes, key=lambda lane: lane.key)]
 
     async def stop(self, limit_seconds: float) -> None:
         """Begin nothing more; let running attempts end within the limit, then cancel them.
@@ -188,128 +213,104 @@ class Dispatcher:
         good; its lease ends when that closes.
         """
         self._is_stopping = True
-        for call in [*self._wakes.values(), self._look_call]:
-            if call is not None and call.active():
-                call.cancel()
+        self._lanes.stop()
+        if self._look_call is not None and self._look_call.active():
+            self._look_call.cancel()
         limit = self._clock.callLater(limit_seconds, self._cut_off)
         await self._tasks.settled()
+        self._lanes.stop()
         if limit.active():
             limit.cancel()
 
     def _cut_off(self) -> None:
-        self._is_cut_off = True
+        self._is_cut_off = self._records.is_cut_off = True
         self._tasks.cancel()
 
     # --- lanes ------------------------------------------------------------------------------------
 
-    def _lane(self, key: str) -> _Lane:
-        lane = self._lanes.get(key)
-        if lane is None:
-            backend = self._backends.get(backend_of(key))
-            limit = max(1, backend.concurrency) if backend is not None else 1
-            lane = self._lanes[key] = Lane(key, limit, self._pause_seconds)
-        return lane
-
     def _has_place(self, lane: _Lane | None) -> bool:
         """Whether one more claim of this lane may come to wait in memory."""
         in_all = self._waiting + self._fetching
-        if lane is None or not lane.waiting:
+        if lane is None:
+            return in_all < 2 * MAX_WAITING_IN_ALL and not self._lanes.is_full
+        if not lane.waiting:
             return in_all < 2 * MAX_WAITING_IN_ALL
         return lane.has_room and in_all < MAX_WAITING_IN_ALL
 
-    def _add(self, lane: _Lane, claim: Claim, since: float) -> None:
+    def _add(self, lane: _Lane, claim: Claim, since: float, priority: int) -> None:
         """Let it wait for its lane."""
-        lane.waiting.add((claim, since), claim.message.parameters.priority)
+        sender = path_text(claim.message.reverse_path)
+        is_fresh = all(not queued.attempts for queued in claim.recipients)
+        lane.waiting.add((claim, since), priority, is_fresh, sender)
         self._waiting += 1
+        self._of_sender[sender] += 1
         if claim.message.parameters.deliver_by is not None:
             deadline = _deadline_of(claim)
             self._deadline = min(self._deadline, deadline)
             self._look_in(deadline - self._wall_clock())
 
+    def _taken(self, claim: Claim) -> None:
+        """It waits in its lane no more."""
+        self._waiting -= 1
+        sender = path_text(claim.message.reverse_path)
+        self._of_sender[sender] -= 1
+        if not self._of_sender[sender]:
+            del self._of_sender[sender]
+
     def _work(self, lane: _Lane) -> None:
         """Begin as much as the lane bears."""
         if self._is_stopping or lane.is_working:
             return  # an attempt that ended at once comes back here: the loop below goes on, the stack does not grow
-        now = self._clock.seconds()
         lane.is_working = True
         try:
-            while lane.waiting and lane.may_start(now):
-                if self._active >= MAX_ATTEMPTS:
-                    self._queue[lane.key] = lane
+            while lane.waiting:
+                if not self._lanes.is_open(lane) or not self._lanes.has_place(lane):
                     return
-                if self._unrecorded >= MAX_UNRECORDED or not self._spool.room():
-                    self._wake(lane, NO_ROOM_SECONDS)
+                if self._records.are_too_many or not self._spool.room():
+                    self._lanes.wake_lane(lane, NO_ROOM_SECONDS)
                     return
+                now = self._clock.seconds()
+                is_slow = not lane.waiting.has_fresh() or lane.gate.troubles > 0
                 claim, since = lane.waiting.take()
-                self._waiting -= 1
+                self._taken(claim)
                 if claim.message.parameters.deliver_by is not None and self._wall_clock() >= _deadline_of(claim):
-                    self._tasks.spawn("expire", self._expire(claim))
+                    self._tasks.spawn("expire", self._speak(claim, lane))
                 elif now - since <= self._wait_seconds:
-                    self._begin(lane, claim, now)
+                    self._begin(lane, claim, now, is_slow)
                 else:
                     self._tasks.spawn("release", self._give_back(claim))
         finally:
             lane.is_working = False
-        if now < lane.open_at:
-            self._wake(lane, lane.open_at - now)
-        elif lane.has_more:
-            self._fetch(lane)
-        elif lane.is_idle and self._lanes.get(lane.key) is lane:
-            del self._lanes[lane.key]
-
-    def _take_turns(self, lane: _Lane) -> None:
-        """A slot is free: it goes to the lane that waits longest, ``lane`` itself the last of them."""
-        if not self._queue and not self._is_serving:
-            self._work(lane)
-            return
-        self._queue[lane.key] = lane
-        if self._is_serving:
-            return  # an attempt that ended at once: the loop below goes on
-        self._is_serving = True
-        try:
-            while self._queue and self._active < MAX_ATTEMPTS:
-                self._work(self._queue.pop(next(iter(self._queue))))
-        finally:
-            self._is_serving = False
-
-    def _wake(self, lane: _Lane, seconds: float) -> None:
-        key = lane.key
-        if key not in self._wakes:
-
-            def wake() -> None:
-                del self._wakes[key]
-                awake = self._lanes.get(key)  # it may have been forgotten, and made again, in the meantime
-                if awake is not None:
-                    self._work(awake)
-
-            self._wakes[key] = self._clock.callLater(seconds, wake)
+            if lane.has_more and len(lane.waiting) < FETCH:
+                self._fetch(lane)
+            elif not lane.waiting:
+                self._lanes.forget_if_idle(lane)
 
     async def _give_back(self, claim: Claim) -> None:
-        """Let it wait on disk, due at once, for as long as the lane has no place for it."""
+        """Let it wait on disk for as long as the lane has no place for it."""
         try:
             await self._spool.release(claim)
         except TemporaryFault as fault:  # it is due when its lease ends
             log.error("{queue_id} could not be released: {why}", queue_id=claim.message.queue_id, why=fault.why)
-        lane = self._lane(claim.lane)
+        lane = self._lanes.lane(claim.lane)
         lane.has_more = True
         self._work(lane)
 
-    def _begin(self, lane: _Lane, claim: Claim, now: float) -> None:
-        lane.active += 1
-        self._active += 1
+    def _begin(self, lane: _Lane, claim: Claim, now: float, is_slow: bool) -> None:
         self._running[claim] = None
-        cancel = self._tasks.spawn("attempt", self._attempt(lane, claim))
+        cancel = self._tasks.spawn("attempt", self._attempt(lane, claim, self._lanes.begins(lane, is_slow)))
         if claim in self._running:
             self._running[claim] = (cancel, now)
 
     # --- attempts ---------------------------------------------------------------------------------
 
-    async def _attempt(self, lane: _Lane, claim: Claim) -> None:
+    async def _attempt(self, lane: _Lane, claim: Claim, inside: Inside) -> None:
         outcomes: Mapping[Mailbox, Outcome] | None = None
         recipients = [queued.recipient for queued in claim.recipients]
         if len(recipients) > 1:
             recipients = list(dict.fromkeys(recipients))  # who was named twice gets one copy
         message = with_parameters(claim)
+        began = self._wall_clock()
         try:
             try:
                 name = backend_of(claim.lane)
@@ -322,18 +323,36 @@ class Dispatcher:
                 outcomes = dict.fromkeys(recipients, self._too_long)
             finally:
                 self._running.pop(claim, None)
-                self._active -= 1
-                said = _of_the_destination(outcomes)
-                lane.ended(said, self._clock.seconds())
+                self._lanes.ended(lane, inside, self._of_the_destination(outcomes, inside), began)
             if self._is_cut_off:
                 # What was not tried to its end is not counted; the lease ends with the spool.
                 outcomes = {r: o for r, o in outcomes.items() if o.permanence is not Permanence.TEMPORARY}
             if outcomes:
                 self._settle(claim, outcomes)
-            if said is not None and lane.is_dead:
-                self._share(lane, said)
+            if lane.dead_gate() is not None:
+                self._lay_down(lane)
         finally:
-            self._take_turns(lane)
+            self._lanes.go_on(lane, inside)
+
+    def _of_the_destination(self, outcomes: Mapping[Mailbox, Outcome] | None, inside: Inside) -> Outcome | None:
+        """What an attempt says of the destination: well, if it served any recipient at all."""
+        if not outcomes:
+            return None
+        first = None
+        for outcome in outcomes.values():
+            if outcome.is_delivered:
+                return outcome
+            found = self._results.reply_class(outcome)
+            if found is not None and found.lane is LaneOrder.SLOW:
+                for gate in inside.gates:
+                    gate.slow(self._clock.seconds())
+                return None  # it is well, and wants less
+            if found is not None and found.lane is LaneOrder.PAUSE:
+                first = first or attrs.evolve(outcome, permanence=Permanence.TEMPORARY, scope=Scope.HOST)
+            elif not is_trouble(outcome):
+                return outcome
+            first = first or outcome
+        return first
 
     async def _attempt_rerouted(
         self, claim: Claim, message: Message, recipients: Sequence[Mailbox]
@@ -382,25 +401,35 @@ class Dispatcher:
         settlements, notices = await self._results.judged(claim, outcomes, now)
         await self._record(claim, settlements, notices)
 
-    def _share(self, lane: _Lane, said: Outcome) -> None:
-        """What waits for a dead destination is postponed by the probe's answer, but for what is too old to wait.
+    # --- what waits -------------------------------------------------------------------------------
 
-        That is tried next, one after the other without a pause: each such attempt is the last of its message, so
-        they end, and at a probe a minute a thousand senders would learn of it a day late.
-        """
+    def _lay_down(self, lane: _Lane) -> None:
+        """What waits for a gate that is closed for long waits on disk; what is owed a word gets it."""
+        for claim, _ in lane.waiting.take_all():
+            self._taken(claim)
+            self._tasks.spawn("lay down", self._speak(claim, lane))
+
+    async def _speak(self, claim: Claim, lane: _Lane | None) -> None:
+        """Say what there is to say of a message that waits; what is owed an attempt first gets it next."""
         now = self._wall_clock()
-        waiting = lane.waiting.take_all()
-        self._waiting -= len(waiting)
-        for one in waiting:
-            if self._results.has_expired(one[0].message, now):
-                self._add(lane, *one)
-                lane.open_at = 0.0
-            else:
-                self._tasks.spawn("postpone", self._postpone(one[0], said, now))
-
-    async def _postpone(self, claim: Claim, said: Outcome, now: float) -> None:
-        settlements, notices = await self._results.postponed(claim, said, now)
-        await self._record(claim, settlements, notices)
+        settlements, notices, owed = await self._results.spoken(claim, now, lane.last_word() if lane else None)
+        if owed and lane is not None and lane.is_suspended:
+            settlements += [
+                Postponed(q.row, q.due, q.attempts, q.reason, q.warned, now + SUSPENDED_SECONDS) for q in owed
+            ]
+            owed = []
+        if settlements:
+            await self._record(claim, settlements, notices)
+        if lane is not None:
+            lane.has_more = True
+        if owed:
+            lane = self._lanes.lane(claim.lane)
+            claim = attrs.evolve(claim, recipients=tuple(owed))
+            self._add(lane, claim, self._clock.seconds(), OWED_PRIORITY)
+            word = lane.last_word()
+            if word is None or word[1] < self._wall_clock() - LONG_PAUSE_SECONDS:
+                lane.gate.hasten()
+            self._work(lane)
 
     def _expire_overdue(self) -> None:
         """What waits in memory for a destination that is busy or unwell, and must not be delivered any more."""
@@ -408,76 +437,40 @@ class Dispatcher:
         if now < self._deadline:
             return
         self._deadline = math.inf
-        for lane in list(self._lanes.values()):
-            overdue = lane.waiting.take_where(lambda one: now >= _deadline_of(one[0]))
-            self._waiting -= len(overdue)
-            for claim, _ in overdue:
-                self._tasks.spawn("expire", self._expire(claim))
+        for lane in self._lanes:
+            for claim, _ in lane.waiting.take_where(lambda one: now >= _deadline_of(one[0])):
+                self._taken(claim)
+                self._tasks.spawn("expire", self._speak(claim, lane))
             self._deadline = min([self._deadline, *(_deadline_of(claim) for claim, _ in lane.waiting)])
 
     def _tell_of_delays(self) -> None:
-        """What is late and waits in memory: an attempt before it may take long.  It makes room for the next ones."""
+        """What is late and waits in memory: an attempt before it may take long.  It makes room for the next ones; what
+        waits for a gate that stays closed does so, too."""
         mono, now = self._clock.seconds(), self._wall_clock()
         came_before = mono - self._look_seconds  # what came since then may have its turn at once
         if self._told_at > came_before:
             return
         self._told_at = mono
-        for lane in list(self._lanes.values()):
-            late = lane.waiting.take_where(lambda one: one[1] <= came_before and self._results.is_late(one[0], now))
-            self._waiting -= len(late)
+        for lane in self._lanes:
+            if not lane.waiting:
+                continue
+            gate = lane.closed_gate(mono)
+            if lane.is_suspended or (gate is not None and mono + LONG_PAUSE_SECONDS < gate.opens_at(mono) < math.inf):
+                late = lane.waiting.take_where(lambda one: not _is_owed(one[0]) or one[1] <= came_before)
+            else:
+                late = lane.waiting.take_where(lambda one: one[1] <= came_before and self._results.is_late(one[0], now))
             for claim, _ in late:
-                self._tasks.spawn("tell", self._tell(claim, now))
-
-    async def _tell(self, claim: Claim, now: float) -> None:
-        settlements, notices = await self._results.late(claim, now)
-        await self._record(claim, settlements, notices)
-
-    async def _expire(self, claim: Claim) -> None:
-        settlements, notices = await self._results.overdue(claim, self._wall_clock())
-        await self._record(claim, settlements, notices)
+                self._taken(claim)
+                self._tasks.spawn("tell", self._speak(claim, lane))
+        self._lanes.sweep()
 
     async def _record(self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice]) -> None:
-        """Write it down, however long the disk refuses (but not beyond the limit of ``stop``): until then the lease
-        keeps others away."""
-        tries = 0
-        fresh: tuple[Claim, ...] | None = None
-        try:
-            while fresh is None:
-                try:
-                    fresh = await self._spool.record(claim, settlements, notices)
-                except TemporaryFault as fault:
-                    if self._is_cut_off:
-                        log.error(
-                            "the result for {queue_id} is lost, since the gateway stops: {why}",
-                            queue_id=claim.message.queue_id, why=fault.why,
-                        )
-                        return
-                    if not tries:
-                        self._unrecorded += 1
-                    wait = RECORD_AGAIN_SECONDS[min(tries, len(RECORD_AGAIN_SECONDS) - 1)]
-                    tries += 1
-                    log.error(
-                        "the result for {queue_id} could not be recorded, again in {wait} s: {why}",
-                        queue_id=claim.message.queue_id, wait=wait, why=fault.why,
-                    )
-                    await self._sleep(wait)
-        finally:
-            if tries:
-                self._unrecorded -= 1
+        fresh = await self._records.write(claim, settlements, notices)
         if fresh:
             self.accept(fresh)
         dues = [s.due for s in settlements if isinstance(s, Postponed)]
         if dues:
             self._look_in(min(dues) - self._wall_clock())
-
-    async def _sleep(self, seconds: float) -> None:
-        done: Deferred[None] = Deferred()
-        call = self._clock.callLater(seconds, done.callback, None)
-        try:
-            await done
-        finally:
-            if call.active():
-                call.cancel()
 
     # --- what is due ------------------------------------------------------------------------------
 
@@ -504,20 +497,24 @@ class Dispatcher:
         wait = self._look_seconds
         try:
             self._cancel_overdue()
-            await self._mend_dues()
             self._expire_overdue()
             self._tell_of_delays()
-            lanes = await self._spool.due_lanes()
+            agenda = await self._looks.look()
             now = self._wall_clock()
             wait = min(wait, self._deadline - now)
-            for key, due in sorted(lanes, key=lambda lane: lane[1]):
-                if due > now:
-                    wait = min(wait, due - now)
-                elif key in self._lanes or self._has_place(None):
-                    lane = self._lane(key)
+            for key, _ in agenda.lanes:
+                if self._lanes.get(key) is not None or self._has_place(None):
+                    lane = self._lanes.lane(key)
                     lane.has_more = True
                     self._work(lane)
                 else:
+                    self._looks.look_through()
+                    wait = min(wait, FULL_LANE_SECONDS)
+            if agenda.next_due is not None:
+                wait = min(wait, agenda.next_due - now)
+            if agenda.next_late is not None:
+                wait = min(wait, agenda.next_late - now)
+                if agenda.next_late <= now and await self._speak_of_some():
                     wait = 0.0
         except TemporaryFault as fault:
             log.error("the queue could not be read: {why}", why=fault.why)
@@ -526,48 +523,44 @@ class Dispatcher:
             self._is_looking = False
             self._look_in(max(wait, SHORTEST_LOOK_SECONDS))
 
-    async def _mend_dues(self) -> None:
-        """At the start, and when the wall clock has stepped back: let nothing wait longer than the schedule does."""
-        lead = self._wall_clock() - self._clock.seconds()
-        if self._clock_lead is None or lead < self._clock_lead - STEP_SECONDS:
-            count = await self._spool.come_closer(longest_wait(self._settings.retry))
-            if count:
-                log.warn("the clock was put back: {count} recipients are tried earlier than it says", count=count)
-            self._clock_lead = lead
-        elif lead > self._clock_lead:
-            self._clock_lead = lead
+    async def _speak_of_some(self) -> bool:
+        """Say what is to be said of what is late; whether there may be more."""
+        if not self._spool.room() or not self._has_place(None):
+            return False
+        claims = await self._spool.claim_late(SPEAK)
+        for claim in claims:
+            self._tasks.spawn("speak", self._speak(claim, self._lanes.get(claim.lane)))
+        return len(claims) == SPEAK
 
     def _fetch(self, lane: _Lane) -> None:
-        if lane.is_fetching:
+        if lane.is_fetching or not self._lanes.is_open(lane):
             return
         if not self._has_place(lane):
             self._look_in(FULL_LANE_SECONDS)
             return
         if not self._spool.room():
-            self._wake(lane, NO_ROOM_SECONDS)
+            self._lanes.wake_lane(lane, NO_ROOM_SECONDS)
             return
         lane.is_fetching = True
         lane.has_more = False
         self._tasks.spawn("fetch", self._fetch_some(lane))
 
     async def _fetch_some(self, lane: _Lane) -> None:
-        # A probe speaks for all that was fetched: of a dead lane as much as may wait.
-        wanted = MAX_WAITING if lane.is_dead else max(lane.window, FETCH)
+        wanted = 1 if lane.dead_gate() is not None else max(lane.gate.window, FETCH)  # a probe needs no more
         self._fetching += wanted
         try:
-            claims = await self._spool.claim(lane.key, wanted)
+            claims = await self._spool.claim(lane.key, wanted, lane.cursor)
             since = self._clock.seconds()
-            if len(claims) == wanted:
-                lane.has_more = True
-            else:
-                # The look that found it due saw the earliest alone: when is the next one?
-                self._look_in(SHORTEST_LOOK_SECONDS)
+            lane.has_more |= len(claims) == wanted
             for claim in claims:
-                self._add(lane, claim, since)
+                self._add(lane, claim, since, claim.message.parameters.priority)
+            if claims:
+                lane.cursor = path_text(claims[-1].message.reverse_path)
             self._expire_overdue()
         except TemporaryFault as fault:
             log.error("lane {lane} could not be read: {why}", lane=lane.key, why=fault.why)
-            self._look_in(NO_ROOM_SECONDS)
+            lane.has_more = True
+            self._lanes.wake_lane(lane, NO_ROOM_SECONDS)
         finally:
             self._fetching -= wanted
             lane.is_fetching = False
@@ -591,8 +584,6 @@ def _deadline_of(claim: Claim) -> float:
     return by.deadline if by is not None and by.mode is ByMode.RETURN else math.inf
 
 
-def _of_the_destination(outcomes: Mapping[Mailbox, Outcome] | None) -> Outcome | None:
-    """What an attempt says of the destination: well, if it served any recipient at all."""
-    if not outcomes:
-        return None
-    return next((outcome for outcome in outcomes.values() if not is_trouble(outcome)), next(iter(outcomes.values())))
+def _is_owed(claim: Claim) -> bool:
+    """Whether it is old enough to go back, and may have come for its last attempt."""
+    return any(queued.attempts for queued in claim.recipients)

@@ -19,7 +19,16 @@ from mailgw.mail.parameters import ByMode, DeliverBy, Notify
 from mailgw.mail.ports import Journal
 from mailgw.queue import fate
 from mailgw.queue.dsn_fields import Report
-from mailgw.queue.schedule import RetrySettings, age_begins, gives_up_at, is_expired, is_overdue, wants_warning
+from mailgw.queue.replies import ReplyClass, ReplyClasses
+from mailgw.queue.schedule import (
+    RetrySettings,
+    age_begins,
+    gives_up_at,
+    is_expired,
+    is_overdue,
+    speaks_at,
+    wants_warning,
+)
 
 log = Logger()
 
@@ -30,20 +39,28 @@ _IN_LINE = temporary("4.4.5", "It waits for its turn: other mail is being tried 
 
 @attrs.frozen
 class _Told:
-    """A recipient in a notice: ``outcome`` holds the words that its sender reads."""
+    """A recipient in a notice: ``outcome`` holds the words that its sender reads, ``reply_class`` what they were found
+    to be."""
 
     queued: QueuedRecipient
     outcome: Outcome
     report: Report
+    reply_class: str = ""
 
 
 class Results:
-    """Made once a gateway.  ``chance`` returns 0 to 1, for the schedule's jitter."""
+    """Made once a gateway.  ``retry_for`` gives a recipient's schedule; ``chance`` returns 0 to 1, for its jitter."""
 
     def __init__(
-        self, retry: RetrySettings, notices: Notices, journal: Journal, chance: Callable[[], float]
+        self,
+        retry_for: Callable[[Mailbox], RetrySettings],
+        classes: ReplyClasses,
+        notices: Notices,
+        journal: Journal,
+        chance: Callable[[], float],
     ) -> None:
-        self._retry = retry
+        self._retry_for = retry_for
+        self._classes = classes
         self._notices = notices
         self._note = journal.note
         self._chance = chance
@@ -67,8 +84,9 @@ class Results:
 
         ``now`` is the wall clock's at the attempt's end.
         """
-        message, retry = claim.message, self._retry
+        message = claim.message
         since, by = age_begins(message.arrived, message.parameters), message.parameters.deliver_by
+        has_sender = message.reverse_path is not None
         settlements: list[Settlement] = []
         notices: list[Notice] = []
         served: list[_Told] = []
@@ -80,23 +98,26 @@ class Results:
             if outcome is None:
                 continue  # its attempt was cut off: it stays leased, and nothing is counted
             attempts = queued.attempts + 1
+            retry = self._retry_for(queued.recipient)
+            found = self.reply_class(outcome)
             judged = fate.judge(
-                outcome, retry, now, since, attempts, queued.warned or not queued.parameters.wants(Notify.DELAY),
-                message.reverse_path is not None, self._chance, by,
+                outcome, retry, now, since, attempts, not _may_be_warned_of(queued), has_sender, self._chance, by, found
             )
             match judged:
                 case fate.Delivered():
                     settlements.append(self._delivered(claim, queued, outcome, now))
                     if _is_to_be_reported(message, queued, outcome, now):
                         served.append(_told(queued, outcome, attempts, None, now))
-                case fate.Retry(due, warn):
+                case fate.Retry(due, warn, is_counted):
+                    attempts -= not is_counted
                     warned = queued.warned or warn
-                    settlements.append(Postponed(queued.row, due, attempts, _reason(outcome), warned))
-                    self._note_retry(claim, queued, outcome, attempts, due - now)
+                    word = speaks_at(retry, since, has_sender and _may_be_warned_of(queued) and not warn, by)
+                    settlements.append(Postponed(queued.row, due, attempts, _reason(outcome, found), warned, word))
+                    self._note_retry(claim, queued, outcome, attempts, due - now, found)
                     if warn:
                         late.append(_told(queued, outcome, attempts, gives_up_at(retry, since, by), now))
                 case fate.Fail(reply):
-                    failed.append(_told(queued, attrs.evolve(outcome, reply=reply), attempts, None, now))
+                    failed.append(_told(queued, attrs.evolve(outcome, reply=reply), attempts, None, now, found))
                     self._note_if_overdue(claim, failed[-1], outcome, now)
                 case fate.Hold(reply):
                     held.append(_told(queued, attrs.evolve(outcome, reply=reply), attempts, None, now))
@@ -108,27 +129,55 @@ class Results:
         final, more = await self._ended(claim, failed, held, now)
         return settlements + final, notices + more
 
-    async def postponed(self, claim: Claim, said: Outcome, now: float) -> tuple[list[Settlement], list[Notice]]:
-        """As ``judged``, for what waits for a destination of which an attempt at another message was told ``said``.
+    def reply_class(self, outcome: Outcome) -> ReplyClass | None:
+        """The class of what was said, None where it is in none, or all is well."""
+        return None if outcome.is_delivered else self._classes.of(outcome.reply, outcome.hop)
 
-        Nothing is final and no attempt is counted.  Not for a message that ``has_expired``.
+    async def spoken(
+        self, claim: Claim, now: float, word: tuple[Outcome, float] | None
+    ) -> tuple[list[Settlement], list[Notice], list[QueuedRecipient]]:
+        """What there is to say of a message that waits, with as much of it as is owed an attempt first.
+
+        ``word`` is what the latest attempt there was told, and when it began, where nobody is reached; else None.
         """
-        message, retry = claim.message, self._retry
+        message = claim.message
         since, by = age_begins(message.arrived, message.parameters), message.parameters.deliver_by
+        has_sender = message.reverse_path is not None
         settlements: list[Settlement] = []
+        failed: list[_Told] = []
+        held: list[_Told] = []
         late: list[_Told] = []
+        owed: list[QueuedRecipient] = []
         for queued in claim.recipients:
-            judged = fate.judge_unattempted(
-                retry, now, since, queued.warned or not queued.parameters.wants(Notify.DELAY),
-                message.reverse_path is not None, self._chance, by,
-            )
-            settlements.append(
-                Postponed(queued.row, judged.due, queued.attempts, _reason(said), queued.warned or judged.warn)
-            )
-            self._note_retry(claim, queued, said, queued.attempts, judged.due - now)
-            if judged.warn:
-                late.append(_told(queued, said, queued.attempts, gives_up_at(retry, since, by), now))
-        return settlements, await self._warning(claim, late, now) if late else []
+            retry = self._retry_for(queued.recipient)
+            if is_overdue(by, now):
+                verdict: fate.Fate = fate.judge_overdue(by, has_sender)
+            elif not is_expired(retry, now, since):
+                may_be_warned = has_sender and _may_be_warned_of(queued)
+                warns = may_be_warned and wants_warning(retry, now, since, False, by)
+                if warns:
+                    said = word[0] if word is not None else _waiting(queued)
+                    late.append(_told(queued, said, queued.attempts, gives_up_at(retry, since, by), None))
+                settlements.append(Postponed(
+                    queued.row, queued.due, queued.attempts, queued.reason, queued.warned or warns,
+                    speaks_at(retry, since, may_be_warned and not warns, by),
+                ))
+                continue
+            elif word is None or word[1] < since + retry.give_up_after:
+                owed.append(queued)  # no recipient expires without an attempt after its age passed
+                continue
+            else:
+                verdict = fate.judge(
+                    word[0], retry, now, since, queued.attempts, True, has_sender, self._chance, by
+                )
+            assert isinstance(verdict, fate.Fail | fate.Hold)
+            outcome = word[0] if word is not None else _waiting(queued)
+            told = _told(queued, attrs.evolve(outcome, reply=verdict.reply), queued.attempts, None, None)
+            (failed if isinstance(verdict, fate.Fail) else held).append(told)
+            self._note_if_overdue(claim, told, outcome, now)
+        notices = await self._warning(claim, late, now) if late else []
+        final, more = await self._ended(claim, failed, held, now)
+        return settlements + final, notices + more, owed
 
     async def overdue(self, claim: Claim, now: float) -> tuple[list[Settlement], list[Notice]]:
         """As ``judged``, for a message whose time is over (RFC 2852): it goes back without an attempt."""
@@ -141,34 +190,17 @@ class Results:
         return await self._ended(claim, *((told, []) if isinstance(judged, fate.Fail) else ([], told)), now)
 
     def is_late(self, claim: Claim, now: float) -> bool:
-        """Whether somebody should be told now that it is late."""
+        """Whether there is something to be said of it now, though it waits for its turn."""
         message = claim.message
         since, by = age_begins(message.arrived, message.parameters), message.parameters.deliver_by
-        return (
+        return is_overdue(by, now) or (
             message.reverse_path is not None
-            and wants_warning(self._retry, now, since, False, by)
-            and any(_may_be_warned_of(queued) for queued in claim.recipients)
+            and any(
+                _may_be_warned_of(queued)
+                and wants_warning(self._retry_for(queued.recipient), now, since, False, by)
+                for queued in claim.recipients
+            )
         )
-
-    async def late(self, claim: Claim, now: float) -> tuple[list[Settlement], list[Notice]]:
-        """As ``judged``, for what ``is_late`` while it waits for its turn: its sender is told, and it waits on."""
-        parameters = claim.message.parameters
-        until = gives_up_at(self._retry, age_begins(claim.message.arrived, parameters), parameters.deliver_by)
-        late = [
-            _told(queued, _IN_LINE, queued.attempts, until, None)
-            for queued in claim.recipients if _may_be_warned_of(queued)
-        ]
-        warned = {told.queued.row for told in late}
-        settlements: list[Settlement] = [
-            Postponed(queued.row, now, queued.attempts, _reason(_IN_LINE), queued.warned or queued.row in warned)
-            for queued in claim.recipients
-        ]
-        return settlements, await self._warning(claim, late, now)
-
-    def has_expired(self, message: Message, now: float) -> bool:
-        """Whether it waits for nothing any more: its next attempt is the last one, or its time is over."""
-        since = age_begins(message.arrived, message.parameters)
-        return is_expired(self._retry, now, since) or is_overdue(message.parameters.deliver_by, now)
 
     async def _ended(
         self, claim: Claim, failed: list[_Told], held: list[_Told], now: float
@@ -195,7 +227,7 @@ class Results:
             if copy is not None:
                 notices.append(copy)
             for told in held:
-                settlements.append(Held(told.queued.row, told.report.attempts, _reason(told.outcome)))
+                settlements.append(Held(told.queued.row, told.report.attempts, _reason(told.outcome, None)))
                 self._note_held(claim, told)
         return settlements, notices
 
@@ -246,13 +278,14 @@ class Results:
         return Finished(queued.row)
 
     def _note_retry(
-        self, claim: Claim, queued: QueuedRecipient, outcome: Outcome, attempts: int, seconds: float
+        self, claim: Claim, queued: QueuedRecipient, outcome: Outcome, attempts: int, seconds: float,
+        found: ReplyClass | None,
     ) -> None:
         reply = outcome.reply
         self._note(
             fact.Retrying(
                 claim.message.queue_id, str(queued.recipient), claim.lane, outcome.hop, reply.code, reply.status,
-                reply.text, attempts, round(seconds, 3),
+                reply.text, attempts, round(seconds, 3), "" if found is None else found.name,
             )
         )
 
@@ -271,7 +304,7 @@ class Results:
         self._note(
             fact.Bounced(
                 claim.message.queue_id, str(told.queued.recipient), claim.lane, told.outcome.hop, reply.code,
-                reply.status, reply.text, told.report.attempts, notice_id,
+                reply.status, reply.text, told.report.attempts, notice_id, told.reply_class,
             )
         )
 
@@ -304,15 +337,25 @@ def _is_to_be_reported(message: Message, queued: QueuedRecipient, outcome: Outco
 
 
 def _told(
-    queued: QueuedRecipient, outcome: Outcome, attempts: int, until: float | None, attempted: float | None
+    queued: QueuedRecipient, outcome: Outcome, attempts: int, until: float | None, attempted: float | None,
+    found: ReplyClass | None = None,
 ) -> _Told:
     report = Report(
         queued.recipient, outcome.reply, outcome.hop, attempts, until, attempted, queued.parameters.orcpt,
         outcome.relayed,
     )
-    return _Told(queued, outcome, report)
+    return _Told(queued, outcome, report, "" if found is None else found.name)
 
 
-def _reason(outcome: Outcome) -> str:
-    """What the operator reads in the queue: who said it, and what."""
-    return f"{outcome.hop}: {outcome.reply}" if outcome.hop else str(outcome.reply)
+def _waiting(queued: QueuedRecipient) -> Outcome:
+    """What its sender hears of a recipient that waits: what the last attempt was told, if there was one."""
+    # RFC 3463 s3.5: x.4.5, congestion; x.4.7, delivery time expired
+    if not queued.attempts:
+        return _IN_LINE
+    return temporary("4.4.7", queued.reason or "It is tried again and again", Scope.HOST, "")
+
+
+def _reason(outcome: Outcome, found: ReplyClass | None) -> str:
+    """What the operator reads in the queue: what it was found to be, who said it, and what."""
+    said = f"{outcome.hop}: {outcome.reply}" if outcome.hop else str(outcome.reply)
+    return said if found is None else f"{found.name}: {said}"

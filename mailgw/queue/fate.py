@@ -1,8 +1,9 @@
 """What one attempt's outcome means for a recipient: deliver, retry, fail, hold.
 
 Rules:
-    Only a permanent outcome or the age limit, after an attempt, makes a failure final.
-    What others heard of the destination only postpones; it is never an attempt.
+    Only a permanent outcome or the age limit, after an attempt, makes a failure final.  Where nobody is reached, an
+    attempt for another message counts, if it began when this one's age had passed.
+    An operator's class of replies (``queue.replies``) may say otherwise of its code.
     A message with the null reverse-path is never bounced (RFC 5321 s4.5.5, s6.1): it is held.
     The one failure without an attempt after its time: that of what its sender wants delivered by then or not at all
     (RFC 2852, mode R).
@@ -17,7 +18,8 @@ from mailgw.mail.header import date_text
 from mailgw.mail.outcome import Outcome, Permanence
 from mailgw.mail.parameters import DeliverBy
 from mailgw.mail.reply import Reply
-from mailgw.queue.schedule import RetrySettings, is_expired, is_overdue, next_due, steps_of_age, wants_warning
+from mailgw.queue.replies import AGAIN_SECONDS, MessageOrder, ReplyClass
+from mailgw.queue.schedule import RetrySettings, is_expired, is_overdue, next_due, wants_warning
 
 
 @attrs.frozen
@@ -27,10 +29,11 @@ class Delivered:
 
 @attrs.frozen
 class Retry:
-    """Again at ``due``; with ``warn`` tell the sender of the delay."""
+    """Again at ``due``; with ``warn`` tell the sender of the delay.  ``is_counted``: this was an attempt."""
 
     due: float
     warn: bool
+    is_counted: bool = True
 
 
 @attrs.frozen
@@ -62,16 +65,24 @@ def judge(
     has_sender: bool,
     chance: Callable[[], float],
     by: DeliverBy | None = None,
+    found: ReplyClass | None = None,
 ) -> Fate:
-    """The fate of one recipient.  ``attempts`` counts this one; ``since`` and ``by`` as ``queue.schedule`` has them.
+    """The fate of one recipient.  ``attempts`` counts this one; ``since`` and ``by`` as ``queue.schedule`` has them;
+    ``found`` is the class of the reply.
 
     ``warned``: the sender knows of the delay, or does not want to.
     """
     if outcome.permanence is Permanence.DELIVERED:
         return DELIVERED
+    if found is not None:
+        is_final = found.is_final(outcome.reply)
+        outcome = attrs.evolve(outcome, permanence=Permanence.PERMANENT if is_final else Permanence.TEMPORARY)
     overdue = is_overdue(by, now)
     if outcome.permanence is Permanence.TEMPORARY and not overdue and not is_expired(settings, now, since):
-        due = next_due(settings, now, since, attempts, chance, by)
+        if found is not None and found.message is MessageOrder.AGAIN:
+            due = soon(settings, now, since, found, by)
+            return Retry(due, has_sender and wants_warning(settings, now, since, warned, by), False)
+        due = next_due(settings, now, since, attempts, chance, by, 1.0 if found is None else found.wait)
         return Retry(due, has_sender and wants_warning(settings, now, since, warned, by))
     reply = outcome.reply
     if outcome.permanence is Permanence.TEMPORARY and overdue:
@@ -82,21 +93,12 @@ def judge(
     return Fail(reply) if has_sender else Hold(reply)
 
 
-def judge_unattempted(
-    settings: RetrySettings,
-    now: float,
-    since: float,
-    warned: bool,
-    has_sender: bool,
-    chance: Callable[[], float],
-    by: DeliverBy | None = None,
-) -> Retry:
-    """The fate of a recipient whose destination was just found dead by an attempt at another message.
-
-    It waits as long as if its own had failed.  Not for what ``is_expired`` (that is owed an attempt) or ``is_overdue``.
-    """
-    due = next_due(settings, now, since, steps_of_age(settings, now - since), chance, by)
-    return Retry(due, has_sender and wants_warning(settings, now, since, warned, by))
+def soon(
+    settings: RetrySettings, now: float, since: float, found: ReplyClass, by: DeliverBy | None
+) -> float:
+    """When to try again what had no place; never past the end."""
+    due = min(now + AGAIN_SECONDS * found.wait, since + settings.give_up_after)
+    return due if by is None or now >= by.deadline else min(due, by.deadline)
 
 
 def judge_overdue(by: DeliverBy | None, has_sender: bool) -> Fail | Hold:

@@ -89,6 +89,9 @@ class ReplyClasses:
         return next((one for one in self.classes if one.matches(reply, host)), None)
 
 
+NO_CLASSES = ReplyClasses()
+
+
 def _has_code(pattern: str, code: int) -> bool:
     return all(wanted in ("x", digit) for wanted, digit in zip(pattern, str(code), strict=True))
 

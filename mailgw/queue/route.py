@@ -4,19 +4,30 @@ Patterns: ``user@example.org``, ``@example.org``, ``@.example.org`` (its subdoma
 Local parts and domains compare without regard to the case of ASCII letters; domains are in their normal form.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
 from mailgw.mail.address import Mailbox, folded
+from mailgw.queue.schedule import RetrySettings
 
 
 @attrs.frozen
 class RouteSettings:
-    """One route: the ``patterns`` it serves, as they were written, and the name of its ``backend``."""
+    """One route: the ``patterns`` it serves, as they were written, the name of its ``backend``, and its own schedule,
+    None for that of all."""
 
     patterns: tuple[str, ...]
     backend: str
+    retry: RetrySettings | None = None
+
+
+@attrs.frozen
+class RouteRetries:
+    """The schedule ``of`` a recipient, and ``every`` one that there is, at least one."""
+
+    of: Callable[[Mailbox], RetrySettings]
+    every: tuple[RetrySettings, ...]
 
 
 class RouteTable:
@@ -25,13 +36,18 @@ class RouteTable:
     def __init__(self, routes: Sequence[RouteSettings]) -> None:
         # Every pattern by its key, with the place of its route: of those that match, the first route wins.
         self._places: dict[str, int] = {}
-        self._backends = [route.backend for route in routes]
+        self._routes = tuple(routes)
         for place, route in enumerate(routes):
             for pattern in route.patterns:
                 self._places.setdefault(folded(pattern), place)
 
     def backend_for(self, recipient: Mailbox, for_client: bool) -> str | None:
-        """The backend's name, or None where no route matches.
+        """The backend's name, or None where no route matches; see ``route_for``."""
+        route = self.route_for(recipient, for_client)
+        return None if route is None else route.backend
+
+    def route_for(self, recipient: Mailbox, for_client: bool) -> RouteSettings | None:
+        """The first route that matches, or None.
 
         ``*`` matches only ``for_client``: for clients that logged in or come from ``relay_from``, and for
         mail of our own.  To a stranger it is as if it were not there, so no order makes an open relay.
@@ -45,4 +61,16 @@ class RouteTable:
         if for_client:
             keys.append("*")
         places = [self._places[key] for key in keys if key in self._places]
-        return self._backends[min(places)] if places else None
+        return self._routes[min(places)] if places else None
+
+    def retries(self, usual: RetrySettings) -> RouteRetries:
+        """The schedules of all routes; ``usual`` where a route has none of its own, or no route matches."""
+
+        def of(recipient: Mailbox) -> RetrySettings:
+            route = self.route_for(recipient, for_client=True)
+            return usual if route is None or route.retry is None else route.retry
+
+        own = [route.retry for route in self._routes if route.retry is not None]
+        if not own:
+            return RouteRetries(lambda _: usual, (usual,))
+        return RouteRetries(of, tuple(dict.fromkeys([usual, *own])))

@@ -43,14 +43,16 @@ def longest_wait(settings: RetrySettings) -> float:
 
 def next_due(
     settings: RetrySettings, now: float, since: float, attempts: int, chance: Callable[[], float],
-    by: DeliverBy | None = None,
+    by: DeliverBy | None = None, factor: float = 1.0,
 ) -> float:
     """When to try again after ``attempts`` (from 1) ended attempts; epoch seconds, later than ``now``.
+
+    ``factor`` (above 0) makes the schedule's wait longer or shorter.
 
     ``chance`` returns 0 to 1.  A wait that would lead past the age limit ends at it, so that the last attempt
     is made when the age is reached, and no recipient expires without one after that.  None leads past a deadline.
     """
-    wait = settings.schedule[min(max(attempts, 1), len(settings.schedule)) - 1]
+    wait = settings.schedule[min(max(attempts, 1), len(settings.schedule)) - 1] * factor
     due = now + wait * (1 + settings.jitter * (2 * chance() - 1))
     expiry = since + settings.give_up_after
     if now < expiry:
@@ -61,17 +63,6 @@ def next_due(
         if by.mode is ByMode.RETURN and now < last_call:
             due = min(due, last_call)
     return due
-
-
-def steps_of_age(settings: RetrySettings, age: float) -> int:
-    """How many attempts the schedule makes until ``age`` seconds, from 1; at most as many as it has waits, since
-    the last one repeats.  For what is postponed without an attempt of its own."""
-    passed = 0.0
-    for steps, wait in enumerate(settings.schedule, 1):
-        passed += wait
-        if age < passed:
-            return steps
-    return len(settings.schedule)
 
 
 def is_expired(settings: RetrySettings, now: float, since: float) -> bool:
@@ -101,3 +92,15 @@ def wants_warning(
 def warns_at(settings: RetrySettings, since: float, by: DeliverBy | None = None) -> float:
     """From when on the sender is to be told of the delay."""
     return by.deadline if by is not None and by.mode is ByMode.NOTIFY else since + settings.warn_after
+
+
+def speaks_at(settings: RetrySettings, since: float, may_be_warned: bool, by: DeliverBy | None = None) -> float:
+    """When there is something to be said of a message, tried or not: a warning where its sender may get one, or that it
+    goes back."""
+    end = gives_up_at(settings, since, by)
+    return min(end, warns_at(settings, since, by)) if may_be_warned else end
+
+
+def soonest_word(settings: RetrySettings) -> float:
+    """How old a message is at least when there is something to be said of it, but for its own deadline; seconds."""
+    return min(settings.warn_after, settings.give_up_after)

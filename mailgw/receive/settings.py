@@ -97,8 +97,9 @@ class Intake(Protocol):
     def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
         """The lane of a recipient that the policy let pass; ``for_client`` says that the route ``*`` serves, too."""
 
-    def has_room(self, lanes: Sequence[str]) -> bool:
-        """Whether a first attempt can go on from memory; else the message waits in the spool alone."""
+    def has_room(self, lanes: Sequence[str], sender: str) -> bool:
+        """Whether a first attempt can go on from memory; else the message waits in the spool alone.  ``sender`` is the
+        reverse-path, ``""`` the null one: nobody takes all the places."""
 
     def accept(self, claims: tuple[Claim, ...]) -> None:
         """Attempt what was just committed."""

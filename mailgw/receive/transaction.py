@@ -9,7 +9,7 @@ import re
 import attrs
 
 from mailgw.mail.address import Mailbox
-from mailgw.mail.envelope import BodyType, Client
+from mailgw.mail.envelope import BodyType, Client, path_text
 from mailgw.mail.header import (
     date_text,
     has_field,
@@ -146,7 +146,7 @@ class Transaction:
             parameters=self.parameters,
         )
         destinations = list(self._destinations.values())
-        claim = self._intake.has_room([d.lane for d in destinations])
+        claim = self._intake.has_room([d.lane for d in destinations], path_text(self.reverse_path))
         self._draft = None  # from here on the message is the spool's: a lost connection must not discard it
         claims = await draft.commit(arrival, destinations, claim)
         return Accepted(draft.queue_id, draft.size_octets, claims)

@@ -15,6 +15,7 @@ from mailgw.mail.message import Arrival, Destination, Message, Query, QueueRow
 from mailgw.mail.outcome import Outcome, Scope, delivered, permanent, temporary
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS, MailParameters, Notify, RcptParameters
 from mailgw.mail.reply import Reply
+from mailgw.queue.replies import NO_CLASSES, ReplyClasses
 from mailgw.queue.schedule import RetrySettings
 from mailgw.spool.memory import MemorySpool
 from tests.driving import result_of
@@ -78,7 +79,10 @@ class ScriptedBackend:
 class House:
     """The dispatcher and all it stands on."""
 
-    def __init__(self, backend: object, postmaster: Mailbox | None = None, spool: MemorySpool | None = None) -> None:
+    def __init__(
+        self, backend: object, postmaster: Mailbox | None = None, spool: MemorySpool | None = None,
+        classes: ReplyClasses = NO_CLASSES,
+    ) -> None:
         self.clock = Clock()
         self.step = 0.0  # of the wall clock
         self.events: list[Event] = []
@@ -86,7 +90,7 @@ class House:
         self.backend = backend
         self.lanes: dict[str, str | None] = {}
         self.dispatcher = Dispatcher(
-            DispatcherSettings("mx.example.org", RETRY, 600.0, postmaster),
+            DispatcherSettings("mx.example.org", RETRY, 600.0, postmaster, classes=classes),
             self.spool,
             {"out": backend},  # type: ignore[dict-item]
             self.lane_for,

@@ -157,9 +157,7 @@ def test_a_clock_that_drifts_is_looked_after_in_time() -> None:
             asked.append(house.step)
             return 0
 
-    house = House(ScriptedBackend())
-    house.spool = Spool(house.now)
-    house.dispatcher._spool = house.spool
+    house = House(ScriptedBackend(), spool=Spool(lambda: house.now()))
     house.dispatcher.start()
     for step in (0, -40, 100, 90, 45, 39, 0):
         house.step = step

@@ -1,19 +1,24 @@
 """The dispatcher: first attempts from memory, retries, bounces, trouble of every kind, and nothing lost."""
 
 import email
+import re
 from collections.abc import Mapping, Sequence
 
 import pytest
 from twisted.internet.defer import Deferred
+from zope.interface import implementer
 
-from mailgw.deliver import dispatcher
+from mailgw.deliver import dispatcher, lanes, records
+from mailgw.interfaces import IShapedBackend
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.message import Claim, Message, Query, RowState
+from mailgw.mail.message import Agenda, Claim, Message, Query, RowState
 from mailgw.mail.outcome import Outcome, Scope, temporary
+from mailgw.mail.shape import Bounds, Shape
 from mailgw.queue import dsn
 from mailgw.queue.lanes import MAX_WAITING
+from mailgw.queue.replies import LaneOrder, MessageOrder, ReplyClass, ReplyClasses
 from mailgw.spool.memory import MemorySpool
 from tests.conftest import LoggedFailures
 from tests.deliver.dispatching import (
@@ -222,11 +227,12 @@ def test_a_lane_that_is_full_lets_mail_wait_on_disk_and_fetches_it_later() -> No
     backend = ScriptedBackend(concurrency=1)
     house = House(backend)
     house.dispatcher.start()
-    for _ in range(MAX_WAITING + 1):
-        assert house.dispatcher.has_room("out/example.net")
-        house.put(BOB)
-    assert not house.dispatcher.has_room("out/example.net")
-    assert house.dispatcher.has_room("out/example.org")
+    for number in range(MAX_WAITING + 1):
+        sender = (ALICE, ADMIN)[number % 2]
+        assert house.dispatcher.has_room("out/example.net", str(sender))
+        house.put(BOB, sender=sender)
+    assert not house.dispatcher.has_room("out/example.net", str(ALICE))
+    assert house.dispatcher.has_room("out/example.org", "")
     house.put(BOB, claim=False)
     for _ in range(300):
         if not backend.waiting:
@@ -338,7 +344,7 @@ def test_a_stop_waits_for_what_runs_and_begins_nothing() -> None:
     house.put(BOB)
     stopped = Deferred.fromCoroutine(house.dispatcher.stop(30.0))
     assert not stopped.called
-    assert not house.dispatcher.has_room("out/example.net")
+    assert not house.dispatcher.has_room("out/example.net", str(ALICE))
     backend.let_go()
     assert stopped.called
     assert len(backend.seen) == 1
@@ -436,13 +442,13 @@ def test_what_waited_too_long_in_memory_is_not_tried_twice() -> None:
 
 def test_what_waits_in_memory_is_bounded_over_all_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatcher, "MAX_WAITING_IN_ALL", 10)
-    monkeypatch.setattr(dispatcher, "MAX_ATTEMPTS", 4)
+    monkeypatch.setattr(lanes, "MAX_ATTEMPTS", 4)
     backend = ScriptedBackend()
     house = House(backend)
     house.dispatcher.start()
     everyone = [Mailbox("a", f"d{number}.example") for number in range(60)]
     for one in everyone:
-        house.put(one, claim=house.dispatcher.has_room(f"out/{one.domain}"))
+        house.put(one, claim=house.dispatcher.has_room(f"out/{one.domain}", ""))
     assert sum(row.state == RowState.ACTIVE for row in house.rows()) == 4 + 2 * 10
     for _ in range(200):
         while backend.waiting:
@@ -455,11 +461,12 @@ def test_what_waits_in_memory_is_bounded_over_all_lanes(monkeypatch: pytest.Monk
 def test_a_slow_destination_does_not_take_the_others_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatcher, "MAX_WAITING_IN_ALL", 10)
     house = House(ScriptedBackend(concurrency=1))
-    for _ in range(1 + 10):
-        assert house.dispatcher.has_room("out/example.net")
-        house.put(BOB)
-    assert not house.dispatcher.has_room("out/example.net")
-    assert house.dispatcher.has_room("out/example.org")
+    for number in range(1 + 10):
+        sender = (ALICE, ADMIN)[number % 2]
+        assert house.dispatcher.has_room("out/example.net", str(sender))
+        house.put(BOB, sender=sender)
+    assert not house.dispatcher.has_room("out/example.net", str(ALICE))
+    assert house.dispatcher.has_room("out/example.org", "")
 
 
 def test_notices_that_flood_a_lane_wait_on_disk() -> None:
@@ -480,7 +487,7 @@ def test_notices_that_flood_a_lane_wait_on_disk() -> None:
 
 
 def test_lanes_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "MAX_ATTEMPTS", 2)
+    monkeypatch.setattr(lanes, "MAX_ATTEMPTS", 2)
     backend = ScriptedBackend(concurrency=2)
     house = House(backend)
     for _ in range(6):
@@ -495,7 +502,7 @@ def test_lanes_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_thousand_lanes_that_end_at_once_need_no_deep_stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(lanes, "MAX_ATTEMPTS", 1)
     backend = ScriptedBackend()
     house = House(backend)
     house.put(BOB)
@@ -515,7 +522,7 @@ def test_one_probe_speaks_for_all_that_waits_for_a_dead_destination() -> None:
     for number in range(many):
         someone = Mailbox(f"u{number}", "example.net")
         backend.always[someone] = DEAD
-        house.put(someone, claim=house.dispatcher.has_room("out/example.net"))
+        house.put(someone, claim=house.dispatcher.has_room("out/example.net", str(ALICE)))
     house.pass_time(5 * 3600 + 600, 60)
     assert house.names().count("delay_warning") == many
     assert len(backend.seen) - many < 5 * 60 + 20  # about a probe a minute, the warnings aside
@@ -525,7 +532,7 @@ def test_one_probe_speaks_for_all_that_waits_for_a_dead_destination() -> None:
     assert house.rows() == []
 
 
-def test_nobody_is_given_up_by_another_messages_probe() -> None:
+def test_nobody_is_given_up_but_by_an_attempt_after_his_time() -> None:
     backend = ScriptedBackend(concurrency=10)
     house = House(backend)
     tried: list[tuple[Mailbox, float]] = []
@@ -541,15 +548,173 @@ def test_nobody_is_given_up_by_another_messages_probe() -> None:
     everyone = [Mailbox(f"u{number}", "example.net") for number in range(25)]
     for someone in everyone:
         backend.always[someone] = DEAD
-        house.put(someone, claim=house.dispatcher.has_room("out/example.net"))
+        house.put(someone, claim=house.dispatcher.has_room("out/example.net", str(ALICE)))
     house.pass_time(86400 + 900, 60)
     assert house.rows() == []
     bounces = [event for event in house.events if isinstance(event, fact.Bounced)]
     assert {event.recipient for event in bounces} == {str(someone) for someone in everyone}
+    assert any(age >= 86400 for _, age in tried), "one for all"
+    probes = [age for someone, age in tried if someone != ALICE and age < 86400]
+    assert len(probes) < 70, "dead destinations are not asked again and again"
     for event in bounces:
-        ages = [age for someone, age in tried if str(someone) == event.recipient]
-        assert [age >= 86400 for age in ages] == [False] * (len(ages) - 1) + [True]
-        assert event.attempts == len(ages)
+        own = [age for someone, age in tried if str(someone) == event.recipient]
+        assert event.attempts == len(own)
+
+
+def test_what_waits_for_a_dead_destination_stays_as_it_is_and_goes_when_it_answers() -> None:
+    backend = ScriptedBackend(concurrency=10)
+    house = House(backend)
+    house.dispatcher.start()
+    everyone = [Mailbox(f"u{number}", "example.net") for number in range(60)]
+    for someone in everyone:
+        backend.always[someone] = DEAD
+        house.put(someone, claim=house.dispatcher.has_room("out/example.net", str(ALICE)))
+    house.pass_time(3000, 10)
+    tried = len(backend.seen)
+    assert tried < 60
+    assert len([row for row in house.rows() if not row.attempts]) > 30
+    [facts] = house.dispatcher.lanes()
+    assert (facts.lane, facts.state, facts.said) == ("out/example.net", "dead", "451 4.4.1 no answer")
+    for someone in everyone:
+        backend.always[someone] = OK
+    house.pass_time(400, 1)
+    assert len([row for row in house.rows() if not row.attempts]) == 0
+    house.pass_time(3700, 10)
+    assert house.rows() == []
+
+
+def test_a_sender_with_much_to_one_destination_keeps_nobody_waiting() -> None:
+    backend = ScriptedBackend(concurrency=1)
+    house = House(backend)
+    house.dispatcher.start()
+    for _ in range(500):
+        house.put(BOB, claim=house.dispatcher.has_room("out/example.net", str(ALICE)))
+    house.clock.advance(1)
+    other = house.put(BOB, sender=ADMIN, claim=house.dispatcher.has_room("out/example.net", str(ADMIN)))
+    for _ in range(3):
+        backend.let_go()
+    assert other in [queue_id for queue_id, _ in backend.seen]
+
+
+def test_a_sender_with_much_on_disk_keeps_nobody_waiting() -> None:
+    backend = ScriptedBackend(concurrency=1)
+    house = House(backend)
+    for _ in range(500):
+        house.put(BOB, claim=False)
+    other = house.put(BOB, sender=ADMIN, claim=False)
+    house.dispatcher.start()
+    house.clock.advance(1)
+    for _ in range(12):
+        backend.let_go()
+    assert other in [queue_id for queue_id, _ in backend.seen]
+
+
+def test_fresh_mail_has_places_of_its_own_beside_what_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "MAX_ATTEMPTS", 10)
+    monkeypatch.setattr(lanes, "MAX_SLOW_ATTEMPTS", 5)
+    backend = ScriptedBackend(concurrency=1)
+    house = House(backend)
+    dead = [Mailbox("a", f"d{number}.example") for number in range(40)]
+    backend.script = [LATER] * 40
+    for someone in dead:
+        house.put(someone)
+    house.dispatcher.start()
+    house.pass_time(400, 5)
+    assert len(backend.waiting) == 5, "they hang"
+    for number in range(20):
+        house.put(Mailbox("b", f"live{number}.example"))
+    assert len(backend.waiting) == 10
+    for _ in range(20):
+        backend.waiting.pop().callback(OK)
+    assert len([1 for _, (to,) in backend.seen if to.local_part == "b"]) == 20
+
+
+def test_what_waits_for_the_operator_does_not_go_and_is_not_given_up() -> None:
+    backend = ScriptedBackend()
+    backend.always[ALICE] = OK
+    house = House(backend)
+    house.dispatcher.start()
+    result_of(house.spool.suspend("example.net"))
+    house.put(BOB)
+    house.put(EVE, claim=False)
+    house.put(ALICE)
+    house.pass_time(90000, 100)
+    assert {to for _, (to,) in backend.seen} == {ALICE}
+    assert len(house.rows()) == 2
+    assert house.names().count("delay_warning") == 2
+    backend.always[BOB] = backend.always[EVE] = LATER
+    result_of(house.spool.resume("example.net"))
+    house.dispatcher.poke()
+    house.pass_time(3700, 100)
+    assert [to for _, (to,) in backend.seen if to != ALICE] == [BOB, EVE]
+    assert house.names().count("bounced") == 2, "after a last attempt"
+
+
+def test_classes_of_replies_say_what_becomes_of_the_lane() -> None:
+    busy = temporary("4.7.0", "too many connections", Scope.SESSION, "mx [192.0.2.9]:25")
+    classes = ReplyClasses((
+        ReplyClass("too-many", texts=(re.compile("too many"),), message=MessageOrder.AGAIN, lane=LaneOrder.SLOW),
+    ))
+    backend = ScriptedBackend(concurrency=20)
+    house = House(backend, classes=classes)
+    house.dispatcher.start()
+    for _ in range(5):
+        house.put(BOB)
+    for _ in range(5):
+        backend.let_go(busy)
+    [facts] = house.dispatcher.lanes()
+    assert (facts.state, facts.window) == ("well", 2)
+    assert [(row.attempts, row.reason) for row in house.rows()] == [
+        (0, "too-many: mx [192.0.2.9]:25: 451 4.7.0 too many connections")] * 5
+    house.pass_time(70, 1)
+    assert len(backend.waiting) == 2
+
+
+def test_lanes_of_one_host_share_its_gate() -> None:
+    @implementer(IShapedBackend)
+    class Shaped(ScriptedBackend):
+        async def shape(self, lane: str) -> Shape:
+            host = "big" if lane.startswith("d") else lane
+            return Shape(Bounds(20, None), {f"host:{host}": Bounds(2, None), "backend": Bounds(4, None)})
+
+    backend = Shaped()
+    house = House(backend)
+    done = 0
+    for number in range(5):
+        house.put(Mailbox("a", f"d{number}.example"))
+    assert len(backend.seen) == 2
+    house.put(BOB)
+    house.put(EVE)
+    house.put(BOB)
+    assert len(backend.seen) == 4, "the backend's own"
+    for _ in range(8):
+        assert len(backend.waiting) <= 4
+        assert len([1 for queue_id, (to,) in backend.seen if to.local_part == "a"]) - done <= 2
+        backend.let_go()
+        done = len([1 for row in house.events if getattr(row, "recipient", "").startswith("a@")])
+    assert house.rows() == []
+    assert len(backend.seen) == 8
+
+
+def test_a_dead_host_is_probed_once_for_all_its_domains() -> None:
+    @implementer(IShapedBackend)
+    class Shaped(ScriptedBackend):
+        async def shape(self, lane: str) -> Shape:
+            return Shape(Bounds(20, None), {"host:big": Bounds(20, None)})
+
+    backend = Shaped()
+    house = House(backend)
+    house.dispatcher.start()
+    everyone = [Mailbox("a", f"d{number}.example") for number in range(30)]
+    for someone in everyone:
+        backend.always[someone] = DEAD
+        house.put(someone)
+    house.pass_time(3600, 1)
+    assert len(backend.seen) < 40, "the first five, then one at a time with growing pauses"
+    for someone in everyone:
+        backend.always[someone] = OK
+    house.pass_time(8000, 10)
+    assert house.rows() == []
 
 
 def test_one_broken_moment_is_not_a_dead_destination() -> None:
@@ -557,17 +722,16 @@ def test_one_broken_moment_is_not_a_dead_destination() -> None:
     house = House(backend)
     for _ in range(40):
         house.put(BOB)
-    for _ in range(20):
+    for _ in range(5):
         backend.let_go(DEAD)
     house.clock.advance(1)
-    backend.let_go()
-    for _ in range(19):
+    for _ in range(35):
         backend.let_go()
-    assert [row.attempts for row in house.rows()] == [1] * 20  # those that broke; the others were delivered
+    assert [row.attempts for row in house.rows()] == [1] * 5  # those that broke; the others were delivered
 
 
 def test_a_disk_that_takes_no_results_ends_the_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "MAX_UNRECORDED", 3)
+    monkeypatch.setattr(records, "MAX_UNRECORDED", 3)
     spool = RefusingSpool(lambda: START)
     backend = ScriptedBackend(concurrency=20)
     backend.always[BOB] = OK
@@ -594,7 +758,7 @@ def test_a_stop_still_writes_results_down_when_the_disk_takes_them() -> None:
 
 
 class BrokenSpool(MemorySpool):
-    """Each call to ``due_lanes``, ``claim`` and ``release`` raises the next of ``faults``, while there are any."""
+    """Each call to ``agenda``, ``claim`` and ``release`` raises the next of ``faults``, while there are any."""
 
     def __init__(self) -> None:
         super().__init__(lambda: START + 1)
@@ -604,13 +768,13 @@ class BrokenSpool(MemorySpool):
         if self.faults:
             raise self.faults.pop(0)
 
-    async def due_lanes(self) -> Sequence[tuple[str, float]]:
+    async def agenda(self, since: float) -> Agenda:
         self.fail()
-        return await super().due_lanes()
+        return await super().agenda(since)
 
-    async def claim(self, lane: str, limit: int) -> tuple[Claim, ...]:
+    async def claim(self, lane: str, limit: int, after: str = "") -> tuple[Claim, ...]:
         self.fail()
-        return await super().claim(lane, limit)
+        return await super().claim(lane, limit, after)
 
     async def release(self, claim: Claim) -> None:
         self.fail()
@@ -620,21 +784,21 @@ class BrokenSpool(MemorySpool):
 class CountingSpool(MemorySpool):
     looks = 0
 
-    async def due_lanes(self) -> Sequence[tuple[str, float]]:
+    async def agenda(self, since: float) -> Agenda:
         self.looks += 1
-        return await super().due_lanes()
+        return await super().agenda(since)
 
 
 def test_each_retry_of_a_lane_comes_in_time() -> None:
     backend = ScriptedBackend(concurrency=10)
-    house = House(backend)
-    spool = house.spool = house.dispatcher._spool = CountingSpool(house.now)  # type: ignore[assignment]
+    spool = CountingSpool(lambda: house.now())
+    house = House(backend, spool=spool)
     house.dispatcher.start()
     everyone = {Mailbox(f"u{number}", "example.net"): 1.0 + number / 2 for number in range(3)}
     for someone, due in everyone.items():
         house.put(someone, claim=False)
         [*_, row] = spool._queue.values()
-        row.rows[1].due = START + due
+        spool._wait(row.rows[1], START + due)
     tried: dict[Mailbox, float] = {}
     for _ in range(60):
         house.clock.advance(0.1)
@@ -666,17 +830,17 @@ def test_a_claim_that_fails_is_made_again() -> None:
     house = House(ScriptedBackend(OK), spool=spool)
     house.put(BOB, claim=False)
     house.dispatcher.start()
-    look = spool.due_lanes
+    look = spool.agenda
 
-    async def due_lanes() -> Sequence[tuple[str, float]]:
-        lanes = await look()
+    async def agenda(since: float) -> Agenda:
+        lanes = await look(since)
         if not tried:
             tried.append(1)
             spool.faults = [TemporaryFault("the claim")]
         return lanes
 
     tried: list[int] = []
-    spool.due_lanes = due_lanes  # type: ignore[method-assign]  # the claim after the first look fails
+    spool.agenda = agenda  # type: ignore[method-assign]  # the claim after the first look fails
     house.pass_time(130, 5)
     assert tried
     assert house.rows() == []

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from mailgw.mail.outcome import Outcome, Permanence, Scope, delivered, permanent, refused, temporary
 from mailgw.mail.parameters import ByMode, DeliverBy
 from mailgw.mail.reply import Reply
-from mailgw.queue.fate import DELIVERED, Delivered, Fail, Fate, Hold, Retry, judge, judge_overdue, judge_unattempted
+from mailgw.queue.fate import DELIVERED, Delivered, Fail, Fate, Hold, Retry, judge, judge_overdue
+from mailgw.queue.replies import AGAIN_SECONDS, MessageOrder, ReplyClass
 from mailgw.queue.schedule import RetrySettings
 from tests.tables import each
 
@@ -124,19 +125,29 @@ def test_only_permanence_or_age_is_final_and_nothing_without_a_sender_is_bounced
         assert not (fate.warn and (warned or not has_sender))
 
 
-@each(
-    ("age", "warned", "has_sender", "fate"),
-    [
-        (0.0, False, True, Retry(NOW + 60, False)),
-        (60.0, False, True, Retry(NOW + 600, False)),
-        (3600.0, False, True, Retry(NOW + 600, True)),
-        (3600.0, True, True, Retry(NOW + 600, False)),
-        (3600.0, False, False, Retry(NOW + 600, False)),
-        (86400.0 - 1, True, True, Retry(NOW + 1, False)),
-    ],
-)
-def test_what_others_heard_only_postpones(age: float, warned: bool, has_sender: bool, fate: Fate) -> None:
-    assert judge_unattempted(SETTINGS, NOW, NOW - age, warned, has_sender, lambda: 0.5) == fate
+# --- classes of replies ------------------------------------------------------------------------------------
+
+def judged(found: ReplyClass, outcome: Outcome, age: float = 0.0) -> Fate:
+    return judge(outcome, SETTINGS, NOW, NOW - age, 1, True, True, lambda: 0.5, None, found)
+
+
+def test_what_a_class_does_to_the_schedule() -> None:
+    later = refused(LATER, Scope.RECIPIENT, HOP)
+    assert judged(ReplyClass("a", wait=0.5), later) == Retry(NOW + 30.0, False)
+    assert judged(ReplyClass("a", wait=1e9), later) == Retry(NOW + 86400.0, False)
+    assert judged(ReplyClass("a", message=MessageOrder.AGAIN), later) == Retry(NOW + AGAIN_SECONDS, False, False)
+    assert judged(ReplyClass("a", message=MessageOrder.AGAIN, wait=2.0), later) == Retry(
+        NOW + 2 * AGAIN_SECONDS, False, False)
+    assert judged(ReplyClass("a", message=MessageOrder.AGAIN), later, 86399.0) == Retry(NOW + 1.0, False, False)
+    assert isinstance(judged(ReplyClass("a", message=MessageOrder.AGAIN), later, 86400.0), Fail)
+
+
+def test_a_class_may_say_otherwise_of_a_code() -> None:
+    assert judged(ReplyClass("a", message=MessageOrder.FAIL), refused(LATER, Scope.RECIPIENT, HOP)) == Fail(LATER)
+    no_user = refused(NO_USER, Scope.RECIPIENT, HOP)
+    assert judged(ReplyClass("a"), no_user) == Fail(NO_USER)
+    assert judged(ReplyClass("a", message=MessageOrder.SCHEDULE), no_user) == Retry(NOW + 60.0, False)
+    assert isinstance(judged(ReplyClass("a", message=MessageOrder.SCHEDULE), no_user, 86400.0), Fail)
 
 
 # --- the time that a sender gave ------------------------------------------------------------------------
@@ -171,5 +182,3 @@ def test_a_deadline_of_mode_n_only_tells_the_sender() -> None:
     by = attrs.evolve(BY, mode=ByMode.NOTIFY)
     assert fate_by(refused(LATER, Scope.HOST, HOP), by, NOW - 300.0) == Retry(NOW, False)
     assert fate_by(refused(LATER, Scope.HOST, HOP), by) == Retry(NOW + 600.0, True)
-    assert judge_unattempted(SETTINGS, NOW, NOW - 60.0, False, True, lambda: 0.5, by) == Retry(NOW + 600.0, True)
-    assert judge_unattempted(SETTINGS, NOW - 9.0, NOW - 60.0, False, True, lambda: 0.5, by) == Retry(NOW, False)

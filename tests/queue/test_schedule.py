@@ -17,7 +17,8 @@ from mailgw.queue.schedule import (
     is_overdue,
     longest_wait,
     next_due,
-    steps_of_age,
+    soonest_word,
+    speaks_at,
     wants_warning,
 )
 from tests.tables import each
@@ -86,10 +87,21 @@ def test_attempts_below_one_wait_like_the_first() -> None:
     assert next_due(USUAL, ARRIVED, ARRIVED, 0, middle) == ARRIVED + 5 * MINUTE
 
 
-def test_which_attempt_an_age_stands_for() -> None:
-    settings = attrs.evolve(USUAL, schedule=(300.0, 900.0, 3600.0))
-    ages = [-9, 0, 299, 300, 1199, 1200, 4799, 4800, DAY]
-    assert [steps_of_age(settings, age) for age in ages] == [1, 1, 1, 2, 2, 3, 3, 3, 3]
+def test_when_there_is_something_to_be_said() -> None:
+    by = DeliverBy(ARRIVED + HOUR, ByMode.RETURN, False)
+    tell = DeliverBy(ARRIVED + HOUR, ByMode.NOTIFY, False)
+    assert [speaks_at(USUAL, ARRIVED, warned, asked) - ARRIVED for warned, asked in (
+        (True, None), (False, None), (True, by), (False, by), (True, tell), (False, tell),
+    )] == [4 * HOUR, DAY, HOUR, HOUR, HOUR, DAY]
+    assert soonest_word(USUAL) == 4 * HOUR
+    assert soonest_word(attrs.evolve(USUAL, give_up_after=HOUR)) == HOUR
+
+
+def test_a_factor_makes_a_wait_longer_or_shorter() -> None:
+    def due(factor: float) -> float:
+        return next_due(USUAL, ARRIVED, ARRIVED, 1, lambda: 0.5, None, factor) - ARRIVED
+
+    assert [due(factor) for factor in (0.5, 1.0, 3.0, 1e9)] == [150.0, 300.0, 900.0, DAY]
 
 
 @each(

@@ -95,7 +95,7 @@ class FakeIntake:
     def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
         return Destination(recipient, "out")
 
-    def has_room(self, lanes: Sequence[str]) -> bool:
+    def has_room(self, lanes: Sequence[str], sender: str) -> bool:
         return self.is_roomy
 
     def accept(self, claims: tuple[Claim, ...]) -> None:

@@ -1,0 +1,69 @@
+"""What is due and what is late, as the spool says: how far back to look, and what a clock that jumps does to that.
+
+Rules:
+    Everything is looked through at the start, then now and then, and whenever there may be a gap; else only what became
+    due since the last look, with an overlap, since what became due then may have been written after it.
+    When the wall clock steps back, nothing waits longer than the schedule does.
+"""
+
+import math
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from mailgw.mail.message import Agenda
+from mailgw.mail.ports import Spool, WallClock
+
+log = Logger()
+
+# How often everything is looked through: what was written late, or was forgotten, is found by then.
+ALL_SECONDS = 600.0
+OVERLAP_SECONDS = 60.0
+# A wall clock that is put back by more than this makes retries late; less is not worth a look at the whole queue.
+STEP_SECONDS = 60.0
+
+
+class Looks:
+    """``longest_wait_seconds``: no wait between two attempts is longer."""
+
+    def __init__(self, spool: Spool, clock: IReactorTime, wall_clock: WallClock, longest_wait_seconds: float) -> None:
+        self._spool = spool
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._longest_wait_seconds = longest_wait_seconds
+        self._seen = -math.inf  # by the wall clock
+        self._all_at = -math.inf  # by the reactor's: when everything was looked through
+        self._clock_lead: float | None = None  # of the wall clock over the monotonic one, as far as it is dealt with
+
+    def look_through(self) -> None:
+        """There may be a gap: let the next look be at everything."""
+        self._seen = -math.inf
+
+    async def look(self) -> Agenda:
+        """What became due since the last look.  TemporaryFault: then that look was none."""
+        await self._mend_dues()
+        mono, now = self._clock.seconds(), self._wall_clock()
+        if mono - self._all_at >= ALL_SECONDS:
+            self._seen = -math.inf
+        since = self._seen - OVERLAP_SECONDS
+        self._seen = now  # before the answer: what look_through says meanwhile counts
+        try:
+            agenda = await self._spool.agenda(since)
+        except BaseException:
+            self._seen = -math.inf
+            raise
+        if math.isinf(since):
+            self._all_at = mono
+        return agenda
+
+    async def _mend_dues(self) -> None:
+        """At the start, and when the wall clock has stepped back: let nothing wait longer than the schedule does."""
+        lead = self._wall_clock() - self._clock.seconds()
+        if self._clock_lead is None or lead < self._clock_lead - STEP_SECONDS:
+            count = await self._spool.come_closer(self._longest_wait_seconds)
+            if count:
+                log.warn("the clock was put back: {count} recipients are tried earlier than it says", count=count)
+            self._clock_lead = lead
+            self._seen = -math.inf
+        elif lead > self._clock_lead:
+            self._clock_lead = lead

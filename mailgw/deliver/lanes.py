@@ -1,0 +1,311 @@
+"""The lanes of a gateway in the reactor's time: who may begin an attempt, who waits for what, and who is woken when.
+
+What is decided is in ``queue.lanes`` and ``queue.gates``; this has the timers, and the gates that lanes share.
+
+Rules:
+    A lane begins nothing before its gates are known (``IShapedBackend.shape``); where they cannot be known, it has the
+    backend's concurrency and no others.
+    Who has a gate to wait for is woken by it: by the end of an attempt inside, or by the clock.
+    Places are few: those of fresh mail to destinations that are well, and as many for what was tried before or is
+    unwell.  So however many dead destinations are tried, fresh mail has places of its own.  In both, senders take
+    turns, and then lanes.
+    What is unwell is remembered for a while without work, so that each new message is not the first.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Generic, TypeVar
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from mailgw.interfaces import IDeliveryBackend, IShapedBackend
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.outcome import Outcome
+from mailgw.mail.shape import Bounds, Shape
+from mailgw.net.tasks import TaskGroup
+from mailgw.queue.gates import Gate, Pauses
+from mailgw.queue.lanes import Lane
+from mailgw.queue.turns import Turns
+
+log = Logger()
+
+T = TypeVar("T")
+
+# Attempts at once over all lanes: each may hold a socket and a chunk of content.
+MAX_ATTEMPTS = 500
+# Of those, what is tried again, or where somebody is unwell.
+MAX_SLOW_ATTEMPTS = 250
+# Some 2 KiB each.  Of more destinations than that mail waits on disk until some are done with.
+MAX_LANES = 50_000
+# How long a lane without work remembers that its destination is unwell, from when it may be tried again.
+REMEMBER_SECONDS = 600.0
+# How often DNS is asked anew what a lane leads to.
+SHAPE_SECONDS = 300.0
+
+
+@attrs.frozen
+class Inside:
+    """The gates that an attempt has passed, and whether its place is one of the slow ones."""
+
+    gates: tuple[Gate, ...]
+    is_slow: bool
+
+
+def lane_key(backend: str, lane: str) -> str:
+    """The spool's name for a backend's lane."""
+    return f"{backend}/{lane}" if lane else backend
+
+
+def backend_of(key: str) -> str:
+    return key.partition("/")[0]
+
+
+class Lanes(Generic[T]):
+    """All lanes that have work, or are unwell.  ``is_suspended`` says of a lane's name that the operator wants nothing
+    to be tried there; ``work`` is called with a lane whose gate has opened."""
+
+    def __init__(
+        self,
+        backends: Mapping[str, IDeliveryBackend],
+        pauses: Pauses,
+        is_suspended: Callable[[str], bool],
+        clock: IReactorTime,
+        tasks: TaskGroup,
+        work: Callable[[Lane[T]], None],
+    ) -> None:
+        self._backends = backends
+        self._pauses = pauses
+        self._is_suspended = is_suspended
+        self._clock = clock
+        self._tasks = tasks
+        self._work = work
+        self._lanes: dict[str, Lane[T]] = {}
+        self._shared: dict[str, Gate] = {}
+        self._blocked: dict[str, Turns[Lane[T]]] = {}  # by the key of the gate they wait for
+        self._wakes: dict[str, IDelayedCall] = {}
+        self._fresh: Turns[Lane[T]] = Turns()
+        self._slow: Turns[Lane[T]] = Turns()
+        self._is_serving = False
+        self._served_gates: set[str] = set()
+        self.active = 0
+        self.active_slow = 0
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def __iter__(self) -> Iterator[Lane[T]]:
+        """A copy: lanes may come and go meanwhile."""
+        return iter(list(self._lanes.values()))
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._lanes) >= MAX_LANES
+
+    def get(self, key: str) -> Lane[T] | None:
+        return self._lanes.get(key)
+
+    def lane(self, key: str) -> Lane[T]:
+        """The lane of that name, made where there is none."""
+        lane = self._lanes.get(key)
+        if lane is None:
+            backend = self._backends.get(backend_of(key))
+            limit = max(1, backend.concurrency) if backend is not None else 1
+            lane = self._lanes[key] = Lane(key, Gate(key, Bounds(limit, None), self._pauses))
+            lane.is_suspended = self._is_suspended(key)
+            self._shape(lane)
+        elif self._clock.seconds() - lane.shaped_at > SHAPE_SECONDS:
+            self._shape(lane)
+        return lane
+
+    def forget_if_idle(self, lane: Lane[T]) -> None:
+        """It has no work; what is unwell is kept."""
+        if lane.is_idle and self._lanes.get(lane.key) is lane and self._is_forgotten(lane.gate):
+            del self._lanes[lane.key]
+            self._fresh.drop(lane.key)
+            self._slow.drop(lane.key)
+
+    def _is_forgotten(self, gate: Gate) -> bool:
+        """Whether nobody needs to know any more how the destination felt.  What waits by its own schedule comes back
+        within the longest pause; where lanes are too many, that is not waited for."""
+        if gate.is_well:
+            return True
+        more = 0.0 if self.is_full else self._pauses.longest_seconds
+        return self._clock.seconds() > gate.open_at + REMEMBER_SECONDS + more
+
+    def sweep(self) -> None:
+        """Forget what is over; now and then."""
+        for lane in self:
+            self.forget_if_idle(lane)
+        named = {gate.key for lane in self._lanes.values() for gate in lane.shared}
+        for key, gate in list(self._shared.items()):
+            if key not in named and gate.is_idle and self._is_forgotten(gate):
+                del self._shared[key]
+                self._blocked.pop(key, None)
+
+    # --- the operator -------------------------------------------------------------------------------
+
+    def suspensions_changed(self) -> None:
+        """What is suspended begins nothing more; what is not any more goes on."""
+        for lane in self:
+            was, lane.is_suspended = lane.is_suspended, self._is_suspended(lane.key)
+            if was and not lane.is_suspended:
+                self._work(lane)
+
+    def hasten(self) -> None:
+        """Everything may be tried now, whatever its destination did before."""
+        for gate in self._shared.values():
+            gate.hasten()
+        for lane in self:
+            lane.gate.hasten()
+            self._work(lane)
+
+    # --- gates ----------------------------------------------------------------------------------------
+
+    def is_open(self, lane: Lane[T]) -> bool:
+        """Whether a gate lets an attempt of this lane pass now; else it is woken when that changes."""
+        if lane.is_suspended or not lane.is_shaped:
+            return False
+        now = self._clock.seconds()
+        closed = lane.closed_gate(now)
+        if closed is None:
+            return True
+        opens_at = closed.opens_at(now)
+        if closed is not lane.gate:
+            self._blocked.setdefault(closed.key, Turns()).add(lane.key, lane.waiting.next_sender(), lane)
+            if opens_at < float("inf"):
+                self.wake(closed.key, opens_at - now, lambda: self._serve_gate(closed))
+        elif opens_at < float("inf"):
+            self.wake_lane(lane, opens_at - now)
+        return False  # where an attempt has to end first, its end will wake it
+
+    def has_place(self, lane: Lane[T]) -> bool:
+        """Whether there is a place for one attempt more; else the lane stands in line for one."""
+        is_slow = not lane.waiting.has_fresh() or lane.gate.troubles > 0
+        if self.active < MAX_ATTEMPTS and (not is_slow or self.active_slow < MAX_SLOW_ATTEMPTS):
+            return True
+        (self._slow if is_slow else self._fresh).add(lane.key, lane.waiting.next_sender(), lane)
+        return False
+
+    def begins(self, lane: Lane[T], is_slow: bool) -> Inside:
+        """An attempt begins, which ``has_place`` and ``is_open`` allowed; to be handed to ``ended``."""
+        self.active += 1
+        self.active_slow += is_slow
+        return Inside(lane.passes(self._clock.seconds()), is_slow)
+
+    def ended(self, lane: Lane[T], inside: Inside, said: Outcome | None, began: float) -> None:
+        """An attempt ended, which began at ``began`` by the wall clock; ``said`` is what it says of the destination."""
+        self.active -= 1
+        self.active_slow -= inside.is_slow
+        now = self._clock.seconds()
+        for gate in inside.gates:
+            gate.ended(said, now, began)
+
+    def go_on(self, lane: Lane[T], inside: Inside) -> None:
+        """After ``ended``: others may begin, and so may this one, behind them."""
+        for gate in inside.gates:
+            if gate.key in self._blocked:
+                self._serve_gate(gate)
+        if not self._fresh and not self._slow and not self._is_serving:
+            self._work(lane)
+            return
+        is_slow = not lane.waiting.has_fresh() or lane.gate.troubles > 0
+        (self._slow if is_slow else self._fresh).add(lane.key, lane.waiting.next_sender(), lane)
+        self._serve_places()
+
+    def _serve_places(self) -> None:
+        if self._is_serving:
+            return  # an attempt that ended at once: the loop below goes on, the stack does not grow
+        self._is_serving = True
+        try:
+            while self.active < MAX_ATTEMPTS:
+                if self._slow and self.active_slow < MAX_SLOW_ATTEMPTS:
+                    self._work(self._slow.take())
+                elif not self._fresh:
+                    return
+                if self._fresh and self.active < MAX_ATTEMPTS:
+                    self._work(self._fresh.take())
+        finally:
+            self._is_serving = False
+
+    def _serve_gate(self, gate: Gate) -> None:
+        if gate.key in self._served_gates:
+            return  # as above
+        self._served_gates.add(gate.key)
+        waiting = self._blocked.get(gate.key)
+        try:
+            while waiting and gate.may_pass(self._clock.seconds()):
+                self._work(waiting.take())
+        finally:
+            self._served_gates.discard(gate.key)
+        if waiting:
+            opens_at = gate.opens_at(self._clock.seconds())
+            if opens_at < float("inf"):
+                self.wake(gate.key, opens_at - self._clock.seconds(), lambda: self._serve_gate(gate))
+        else:
+            self._blocked.pop(gate.key, None)
+
+    def wake_lane(self, lane: Lane[T], seconds: float) -> None:
+        key = lane.key
+
+        def wake() -> None:
+            awake = self._lanes.get(key)  # it may have been forgotten, and made again, in the meantime
+            if awake is not None:
+                self._work(awake)
+
+        self.wake(key, seconds, wake)
+
+    def wake(self, key: str, seconds: float, call: Callable[[], None]) -> None:
+        """``call`` in ``seconds``, unless something of this key is called anyway, and not later."""
+        known = self._wakes.get(key)
+        now = self._clock.seconds()
+        if known is not None:
+            if known.getTime() <= now + seconds + 0.001:
+                return
+            known.cancel()
+
+        def wake() -> None:
+            del self._wakes[key]
+            call()
+
+        self._wakes[key] = self._clock.callLater(max(0.0, seconds), wake)
+
+    def stop(self) -> None:
+        """No timers any more."""
+        for call in self._wakes.values():
+            if call.active():
+                call.cancel()
+        self._wakes.clear()
+
+    # --- shapes ---------------------------------------------------------------------------------------
+
+    def _shape(self, lane: Lane[T]) -> None:
+        lane.shaped_at = self._clock.seconds()
+        backend = self._backends.get(backend_of(lane.key))
+        if backend is None or not IShapedBackend.providedBy(backend):
+            lane.is_shaped = True
+            return
+        self._tasks.spawn("shape", self._learn_shape(lane, backend))
+
+    async def _learn_shape(self, lane: Lane[T], backend: IShapedBackend) -> None:
+        name, _, destination = lane.key.partition("/")
+        try:
+            shape: Shape = await backend.shape(destination)
+        except TemporaryFault:
+            lane.shaped_at = self._clock.seconds() - SHAPE_SECONDS  # the attempt will meet the same, and say so
+        else:
+            lane.gate.rebind(shape.destination)
+            lane.shared = tuple(self._gate(f"{name} {key}", bounds) for key, bounds in shape.gates.items())
+        finally:
+            if not lane.is_shaped:
+                lane.is_shaped = True
+                self._work(lane)
+
+    def _gate(self, key: str, bounds: Bounds) -> Gate:
+        gate = self._shared.get(key)
+        if gate is None:
+            adapts = " host:" in key
+            gate = self._shared[key] = Gate(key, bounds, self._pauses if adapts else None)
+        else:
+            gate.rebind(bounds)
+        return gate

@@ -1,0 +1,52 @@
+"""Whose turn it is where many want one of few places: groups take turns, and within a group its members.
+
+Pure.  Who is in it twice is in it once.
+"""
+
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Turns(Generic[T]):
+    """Members with a key and a group each; all methods take the same time however many there are."""
+
+    __slots__ = ("_groups", "_of")
+
+    def __init__(self) -> None:
+        self._groups: dict[str, dict[str, T]] = {}
+        self._of: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._of
+
+    def add(self, key: str, group: str, member: T) -> None:
+        """To the end of its group, unless it waits already; a group that is new comes last."""
+        if key not in self._of:
+            self._of[key] = group
+            self._groups.setdefault(group, {})[key] = member
+
+    def take(self) -> T:
+        """The next one; IndexError where nobody waits."""
+        if not self._groups:
+            raise IndexError("nobody waits")
+        group = next(iter(self._groups))
+        members = self._groups.pop(group)
+        key = next(iter(members))
+        member = members.pop(key)
+        del self._of[key]
+        if members:
+            self._groups[group] = members
+        return member
+
+    def drop(self, key: str) -> None:
+        """It wants no place any more."""
+        group = self._of.pop(key, None)
+        if group is not None:
+            members = self._groups[group]
+            del members[key]
+            if not members:
+                del self._groups[group]
