@@ -72,8 +72,17 @@ class Tallies:
         self._octets = 0
         self._domains: dict[tuple[int, str], dict[_PolicyKey, _Policy]] = {}
         self.lost = 0
-        for tally in tallies:
-            self._restore(tally)
+        kept = tuple(tallies)
+        # Policies first: each had its place before the details of others took what was left.
+        found = [
+            self._policy(tally.day, tally.domain, (one.policy_type, one.policy_strings, one.mx_patterns))
+            for tally in kept for one in tally.policies
+        ]
+        for policy, one in zip(found, (one for tally in kept for one in tally.policies), strict=True):
+            if policy is not None:
+                policy.successes, policy.failures = one.successes, one.failures
+                policy.details = dict(one.details)
+                self._octets += sum(map(_detail_octets, policy.details))
 
     def count(self, result: TlsResult, day: int) -> None:
         """Count one session, or one failure to learn a policy."""
@@ -135,14 +144,6 @@ class Tallies:
                 octets = 0 if detail in policy.details else _detail_octets(detail)
             self._octets += octets
         policy.details[detail] = policy.details.get(detail, 0) + 1
-
-    def _restore(self, tally: DomainTally) -> None:
-        for one in tally.policies:
-            policy = self._policy(tally.day, tally.domain, (one.policy_type, one.policy_strings, one.mx_patterns))
-            if policy is not None:
-                policy.successes, policy.failures = one.successes, one.failures
-                policy.details = dict(one.details)
-                self._octets += sum(map(_detail_octets, policy.details))
 
 
 _PolicyKey = tuple[PolicyType, tuple[str, ...], tuple[str, ...]]
