@@ -47,7 +47,9 @@ class _Memory:
 
     def __init__(self, path: str, workshop: Workshop) -> None:
         self.policies: StsPolicies | None = None
-        self._file = StateFile(path, workshop, sts_policies.LIMIT_OCTETS, self._encoded)
+        self._file = StateFile(
+            path, workshop, sts_policies.LIMIT_OCTETS, sts_policies.WRITE_SECONDS, self._encoded
+        )
 
     async def read(self) -> Mapping[str, Remembered]:
         return await self._file.read(sts_policies.decoded) or {}

@@ -286,6 +286,34 @@ class StsPolicyFailed(Event):
 
 
 @attrs.frozen
+class TlsReported(Event):
+    """A report on a day's TLS went to whom the domain named (RFC 8460), by mail, which is in the queue, or by HTTPS.
+
+    ``day`` as 2026-11-28; ``queue_id`` ``""`` where none went by mail; ``successes`` and ``failures`` count sessions.
+    """
+
+    name: ClassVar[str] = "tls_report"
+    domain: str
+    day: str
+    report_id: str
+    destinations: tuple[str, ...]
+    queue_id: str
+    successes: int
+    failures: int
+
+
+@attrs.frozen
+class TlsReportFailed(Event):
+    """A report on a day's TLS could be brought to nobody; ``is_final``: it is given up."""
+
+    name: ClassVar[str] = "tls_report_failed"
+    domain: str
+    day: str
+    why: str
+    is_final: bool
+
+
+@attrs.frozen
 class Removed(Event):
     """The operator removed recipients from the queue."""
 

@@ -1,8 +1,8 @@
 """A small file in the state folder that is written as a whole: what is learned, and can be learned again.
 
 Rules:
-    A crash leaves the old file or the new one, whole (``disk.write_atomically``); what was learned within the last
-    ``WRITE_SECONDS`` may be gone.
+    A crash leaves the old file or the new one, whole (``disk.write_atomically``); what was learned within its
+    ``write_seconds`` may be gone.
     A file that cannot be read is told of in the log, and counts as none: it stops nothing, and the next write
     replaces it.  One that cannot be written stays as it was; it is tried again with the next change.
     The reactor's thread touches no disk.
@@ -20,7 +20,6 @@ from twisted.python.failure import Failure
 
 from mailgw.disk import Disk
 
-WRITE_SECONDS = 10.0
 T = TypeVar("T")
 _log = Logger()
 
@@ -41,13 +40,17 @@ class Workshop:
 class StateFile:
     """One file.  ``encoded`` gives its content whenever it is to be written, in the reactor's thread.
 
-    ``limit_octets``: a larger file is not read.  Its folder is made where it is missing.
+    ``limit_octets``: a larger file is not read.  A change is written within ``write_seconds``.  Its folder is made
+    where it is missing.
     """
 
-    def __init__(self, path: str, workshop: Workshop, limit_octets: int, encoded: Callable[[], bytes]) -> None:
+    def __init__(
+        self, path: str, workshop: Workshop, limit_octets: int, write_seconds: float, encoded: Callable[[], bytes]
+    ) -> None:
         self._path = path
         self._workshop = workshop
         self._limit_octets = limit_octets
+        self._write_seconds = write_seconds
         self._encoded = encoded
         self._timer: IDelayedCall | None = None
         self._writing: Deferred[None] | None = None
@@ -75,10 +78,10 @@ class StateFile:
         return decode(octets)
 
     def changed(self) -> None:
-        """Its content is another now: write it, within ``WRITE_SECONDS``, or at ``close``."""
+        """Its content is another now: write it, soon, or at ``close``."""
         self._is_changed = True
         if self._timer is None and self._writing is None and not self._is_closing:
-            self._timer = self._workshop.reactor.callLater(WRITE_SECONDS, self._begin)
+            self._timer = self._workshop.reactor.callLater(self._write_seconds, self._begin)
 
     async def close(self) -> None:
         """Write what is not yet written, and no more."""

@@ -14,6 +14,7 @@ from mailgw.trust.mtasts import Remembered
 FILE = "mta-sts.json"
 # Ten thousand policies of some 300 octets; with as many MX patterns as a policy may have they would not be read again.
 LIMIT_OCTETS = 32 * 1024 * 1024
+WRITE_SECONDS = 10.0
 
 
 class _Entry(msgspec.Struct, omit_defaults=False, forbid_unknown_fields=False):
