@@ -58,6 +58,7 @@ def test_the_cause_of_a_failure(code: int, status: str, text: str, cause: Cause)
         (Reply(452, "4.2.2", ("over quota",)), Cause.MAILBOX_FULL),
         (Reply(451, "4.7.1", ("greylisted",)), Cause.GAVE_UP),
         (Reply(421, "", ("busy",)), Cause.GAVE_UP),
+        (Reply(451, "4.7.4", ("TLS is required, but the server does not offer it",)), Cause.TLS_REQUIRED),
     ],
 )
 def test_what_lasted_until_it_was_given_up(last: Reply, cause: Cause) -> None:
