@@ -62,7 +62,7 @@ _BY_DETAIL: Mapping[str, Cause] = {
     ".7.0": Cause.REFUSED,
     ".7.1": Cause.REFUSED,
     ".7.2": Cause.REFUSED,
-    ".7.4": Cause.CONTENT,
+    **{f".7.{detail}": Cause.TLS_REQUIRED for detail in (4, 5, 11)},  # as ours say it, of TLS that is not to be had
     ".7.10": Cause.TLS_REQUIRED,
     ".7.30": Cause.TLS_REQUIRED,         # RFC 8689 s4.2.1
     **{f".7.{detail}": Cause.SENDER_NOT_VERIFIED for detail in (9, *range(20, 30))},
