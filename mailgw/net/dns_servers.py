@@ -4,8 +4,8 @@ Rules:
     A fact is NOERROR or NXDOMAIN from a server; anything else (SERVFAIL, REFUSED, silence, garbage) sends the
     question on.  A server that said no is not asked that question again, one that was silent is.
     A silent server goes behind those that answer.  Every SILENT_SECONDS some question is sent to it as well, which
-    does not wait for it: when it answers, it has its old place again.  So a dead first server costs one question
-    UDP_SECONDS, and no other one anything.
+    does not wait for it: when it answers, it has its old place again.  So a dead first server costs the questions
+    that are under way UDP_SECONDS, and later ones nothing.
 """
 
 import secrets
