@@ -241,3 +241,19 @@ def test_a_text_is_looked_at_as_far_as_the_limit() -> None:
     pattern = compiled("full")
     assert is_found(pattern, "x" * (TEXT_CHARACTERS - 4) + "FULL")
     assert not is_found(pattern, "x" * (TEXT_CHARACTERS - 3) + "full")
+
+
+def test_our_own_words_touch_no_lane() -> None:
+    """Where no server spoke: what these say of a destination is known without reading them."""
+    for status, words in (
+        ("4.4.1", "Cannot connect: Connection was refused by other side: 111: Connection refused."),
+        ("4.4.1", "Cannot connect: User timeout caused connection failure"),
+        ("4.4.1", "Cannot connect: No route to host: 113: No route to host."),
+        ("4.4.3", "DNS server 127.0.0.1 did not answer in time"), ("4.4.4", "The host mx.example.net has no address"),
+        ("4.4.7", "The delivery took longer than 3600 seconds"), ("4.3.0", "Short of resources here, please try again"),
+        ("4.4.5", "It waits for its turn: other mail is being tried there"),
+        ("4.4.2", "The connection broke: it ended in the middle of a reply"),
+        ("4.7.5", "The certificate is not for mx.example.net"),
+    ):
+        found = BUILT_IN.of(Reply(451, status, (words,)), HOP)
+        assert found is None or found.lane is LaneOrder.NONE, (found, words)
