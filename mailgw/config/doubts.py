@@ -7,6 +7,7 @@ from mailgw.config.lines import Path, locate
 from mailgw.config.reader import Faults
 from mailgw.config.settings import Config
 from mailgw.config.values import is_loopback
+from mailgw.deliver.smtp_settings import SmtpSettings, TlsMode
 from mailgw.disk import Disk
 from mailgw.mail.address import folded
 from mailgw.mail.errors import ConfigError
@@ -22,7 +23,7 @@ EVERYBODY = (
 def doubts(config: Config) -> list[ConfigError]:
     """In the order of the lines."""
     found = Faults(config.file, _lines(config.file))
-    for path, why in (*_open_doors(config), *_unused(config), *_limits(config), *_far_dns(config)):
+    for path, why in (*_open_doors(config), *_unused(config), *_limits(config), *_far_dns(config), *_blind(config)):
         found.add(path, why)
     return sorted(found.found, key=lambda one: one.line)
 
@@ -80,6 +81,20 @@ def _taker(pattern: str, before: dict[str, int]) -> int | None:
             wider.append(f"@.{rest}")
             rest = rest.partition(".")[2]
     return min((before[one] for one in wider if one in before), default=None)
+
+
+def _blind(config: Config) -> Iterator[tuple[Path, str]]:
+    if config.dns.validating is not False:
+        return
+    why = "waits for ever: DANE needs a name server that validates and is believed ([dns] validating)"
+    for name, backend in config.backends.items():
+        if not isinstance(backend, SmtpSettings):
+            continue
+        if backend.tls is TlsMode.DANE:
+            yield ("backend", name, "tls"), f"all mail {why}"
+        for at, destination in enumerate(backend.shaping.destinations):
+            if destination.tls is TlsMode.DANE:
+                yield ("backend", name, "destination", at, "tls"), f"its mail {why}"
 
 
 def _limits(config: Config) -> Iterator[tuple[Path, str]]:

@@ -109,3 +109,25 @@ def test_a_validating_server_elsewhere(tmp_path: Path) -> None:
             "15: dns.validating: believes 192.0.2.53:53, whose answers anybody on the way can change: "
             "a validating server on this machine is safer"
         ]
+
+
+def test_dane_without_anybody_who_validates(tmp_path: Path) -> None:
+    out = '''[[route]]
+recipients = ["*"]
+backend = "out"
+[backend.out]
+type = "smtp"
+tls = "dane"
+[[backend.out.destination]]
+domains = ["example.net"]
+tls = "encrypt"
+[[backend.out.destination]]
+domains = ["example.com"]
+tls = "dane"
+'''
+    needs = "waits for ever: DANE needs a name server that validates and is believed ([dns] validating)"
+    assert said(tmp_path, more=out + "[dns]\nvalidating = false\n") == [
+        f"18: backend.out.tls: all mail {needs}", f"24: backend.out.destination.tls: its mail {needs}",
+    ]
+    assert said(tmp_path, more=out + '[dns]\nservers = ["127.0.0.1:53"]\n') == []
+    assert said(tmp_path, more=out) == []  # whether the system's servers do is seen when they are asked
