@@ -64,7 +64,8 @@ class Round:
         self._lane = lane
         self._message = message
         self._is_binary = message.body_type is BodyType.BINARY
-        self._is_lowered: bool | None = None  # whether TLS is less to this message than to others
+        self._is_lowered = False  # whether TLS is less to this message than to others
+        self._says_not_required: bool | None = None
         self._connections = CONNECTIONS_PER_ATTEMPT
 
     async def over_a_kept_session(self) -> None:
@@ -118,13 +119,13 @@ class Round:
     ) -> list[Call]:
         """What is asked of each place of a host; an outcome for each that may not be used."""
         require_tls = self._message.parameters.require_tls
-        if self._is_lowered is None and host.has_policy:
+        if host.has_policy:
             # RFC 8689 s5: REQUIRETLS takes precedence
-            self._is_lowered = not require_tls and await says_not_required(self._message)
+            self._is_lowered = not require_tls and await self._does_without_tls()
         calls = []
         for hop in hops:
             needs_tls = require_tls and not (self._ways.settings.lmtp and hop.is_loopback)
-            wanted = host.demand(hop, needs_tls, self._is_lowered is True)
+            wanted = host.demand(hop, needs_tls, self._is_lowered)
             if isinstance(wanted, Refused):
                 self._set_fault(self._ways.security.refused(host, hop, wanted))
             elif needs_tls and not hop.port:
@@ -147,7 +148,7 @@ class Round:
                 return False
             opened = await self._ways.opening.open(calls[:self._connections])
             self._connections -= opened.connections
-            self._tell(host, opened)
+            await self._tell(host, opened)
             calls = [call for call in calls if call not in opened.tried and call is not opened.call]
             session = opened.result
             if isinstance(session, Session):
@@ -199,13 +200,22 @@ class Round:
 
     def _remember(self, call: Call) -> None:
         # Not where it was led there by what this message says of TLS: others of the lane want more.
-        if self._is_lowered is not True:
+        if not self._is_lowered:
             self._ways.pool.remember(self._lane, call, self._now)
 
-    def _tell(self, host: HostSecurity, opened: Opened) -> None:
-        """What TLS in this session came to, where it was tried."""
+    async def _does_without_tls(self) -> bool:
+        if self._says_not_required is None:
+            self._says_not_required = await says_not_required(self._message)
+        return self._says_not_required
+
+    async def _tell(self, host: HostSecurity, opened: Opened) -> None:
+        """What TLS in this session came to, where it was tried.
+
+        Not of one that was opened for a message to which TLS is nothing, as reports on TLS are: two servers would
+        report on each other's reports for ever (RFC 8460 s3).
+        """
         session, wanted = opened.met, opened.call.demand
-        if session is None or wanted.level is Level.CLEAR:
+        if session is None or wanted.level is Level.CLEAR or await self._does_without_tls():
             return
         if session.judgement is not None:
             result = Fault(session.judgement.failure, session.judgement.why)
