@@ -119,6 +119,8 @@ def _socks5(table: HopTable, folder: str, hosts: tuple[str, ...]) -> Socks5 | No
         return None
     if any(host.startswith("unix:") for host in hosts):
         table.spot.inner("socks5").fault("no proxy leads to a Unix socket")
+    elif any(values.is_loopback(host) for host in hosts):
+        table.spot.inner("socks5").fault("no proxy leads to hosts of this machine")
     if table.source:
         table.spot.inner("socks5").fault("servers see the proxy's address: expected no [[source]] beside it")
     if (username is None) != (file is None):

@@ -61,7 +61,7 @@ class SmtpBackend(Service):
         self._own_names = frozenset(name.lower().rstrip(".") for name in own_names)
         self._given = given_targets(settings.hosts)
         self._pool: SessionPool[Call] = SessionPool(settings.messages_per_session, settings.shaping.total_concurrency)
-        self._opening = Opening(settings, reactor, self._own_names)
+        self._opening = Opening(settings, reactor, resolver, self._own_names)
         self._security = Security(settings, resolver, sts, note)
         # Where hosts are given, one of them may well be this host.
         own = self._own_names if not self._given else frozenset()

@@ -181,4 +181,8 @@ class _Once(Factory):
 
 def _text(fault: BaseException | None) -> str:
     number = getattr(fault, "osError", None) or getattr(fault, "errno", None)
-    return os.strerror(number) if isinstance(number, int) else (str(fault) or type(fault).__name__)
+    if isinstance(number, int):
+        return os.strerror(number)
+    # Twisted's own text has a preamble to the words that it was given.
+    words = fault.args[0] if fault is not None and fault.args else str(fault)
+    return str(words) or type(fault).__name__

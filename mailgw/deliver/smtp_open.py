@@ -16,9 +16,12 @@ from mailgw.deliver.smtp_connect import Connected, NotConnected, Silent, first_t
 from mailgw.deliver.smtp_hops import Hop
 from mailgw.deliver.smtp_session import Session, step_limits
 from mailgw.deliver.smtp_settings import SmtpSettings, SourceSettings, TlsMode
+from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.outcome import Outcome, Scope, permanent, temporary
+from mailgw.mail.ports import Resolver
 from mailgw.net.client_tls import ClientTls
 from mailgw.net.server_tls import CertificateFiles
+from mailgw.net.socks5 import Socks5Endpoint
 from mailgw.trust.tls_policy import Demand, Level
 from mailgw.wire.client_asked import NO_VERIFIED_TLS
 from mailgw.wire.client_events import ClientSettings, Login, StartTlsUse
@@ -65,11 +68,13 @@ class Opening:
         self,
         settings: SmtpSettings,
         reactor: Any,  # IReactorTCP, IReactorUNIX and IReactorTime at once; no such type exists
+        resolver: Resolver,
         own_names: frozenset[str],
     ) -> None:
         self.silent = Silent(reactor)
         self._settings = settings
         self._reactor = reactor
+        self._resolver = resolver
         # A smart host or an LMTP server on this machine may well have our name.
         self._own_names = own_names if not settings.hosts else frozenset()
         self._limits = step_limits(settings)
@@ -87,7 +92,12 @@ class Opening:
         The outcome is permanent where the host calls itself by our name, or lacks the TLS that the message asks for
         (``NO_VERIFIED_TLS``); all else is temporary.
         """
-        met = await self._connect(calls)
+        try:
+            proxy = await self._proxy()
+        except TemporaryFault as trouble:
+            unknown = temporary("4.4.3", f"The SOCKS5 proxy: {trouble.why}", Scope.HOST, str(calls[0].hop))
+            return Opened(unknown, calls[0], frozenset(calls[1:]), None, unknown)
+        met = await self._connect(calls, proxy)
         call = _of(calls, met.hop)
         if isinstance(met, NotConnected):
             why = temporary("4.4.1", f"Cannot connect: {met.why}", Scope.HOST, str(met.hop))
@@ -103,18 +113,30 @@ class Opening:
             if session.tls_is_wrong or fault.reply.status == NO_STARTTLS:
                 lacking = permanent(*NO_VERIFIED_TLS, Scope.HOST, str(met.hop))
                 return Opened(lacking, call, tried, session, fault)
-        elif session.tls_failed and call.demand.may_fall_back and (self._login is None or met.hop.is_loopback):
+        elif session.tls_failed and call.demand.may_fall_back and (
+            self._login is None or self._is_local(met.hop)
+        ):
             # RFC 7435 s3: opportunistic security is better than none, and none better than no mail.
             clear = attrs.evolve(call, demand=attrs.evolve(call.demand, level=Level.CLEAR))
-            in_clear = await self._connect([clear])
+            in_clear = await self._connect([clear], proxy)
             if isinstance(in_clear, Connected) and await in_clear.session.opened is None:
                 return Opened(in_clear.session, call, tried, session, fault)
         return Opened(fault, call, tried, session, fault)
 
-    async def _connect(self, calls: Sequence[Call]) -> Connected | NotConnected:
+    async def _proxy(self) -> str:
+        """The proxy's address; ``""`` where there is none."""
+        settings = self._settings.socks5
+        if settings is None:
+            return ""
+        found = (await self._resolver.addresses(settings.host)).items
+        if not found:
+            raise TemporaryFault(f"{settings.host} has no address")
+        return found[0]
+
+    async def _connect(self, calls: Sequence[Call], proxy: str) -> Connected | NotConnected:
         return await first_to_answer(
             [call.hop for call in calls],
-            lambda hop: self._endpoint(_of(calls, hop)),
+            lambda hop: self._endpoint(_of(calls, hop), proxy),
             lambda hop: self._session(_of(calls, hop)),
             self.silent,
             self._reactor,
@@ -134,16 +156,26 @@ class Opening:
                 lmtp=settings.lmtp,
                 starttls=starttls,
                 login=self._login,
-                may_show_login=hop.is_loopback,
+                may_show_login=self._is_local(hop),
                 hop=str(hop),
                 own_names=self._own_names,
             ),
             implicit,
         )
-        return Session(dialog, str(hop), handshake, implicit, self._limits, self._reactor, hop.is_loopback)
+        return Session(dialog, str(hop), handshake, implicit, self._limits, self._reactor, self._is_local(hop))
 
-    def _endpoint(self, call: Call) -> IStreamClientEndpoint:
+    def _is_local(self, hop: Hop) -> bool:
+        """Whether nobody else can listen in: behind a proxy the loopback is another machine's."""
+        return hop.is_loopback and self._settings.socks5 is None
+
+    def _endpoint(self, call: Call, proxy: str) -> IStreamClientEndpoint:
         hop, seconds = call.hop, self._settings.connect_seconds
+        socks5 = self._settings.socks5
+        if socks5 is not None:
+            login = None
+            if socks5.username is not None and socks5.password is not None:
+                login = socks5.username, socks5.password.value
+            return Socks5Endpoint(self._reactor, (proxy, socks5.port), login, hop.address, hop.port, seconds)
         bind = None if call.source is None else (call.source.address, 0)
         if not hop.port:
             return UNIXClientEndpoint(self._reactor, hop.address, seconds)  # type: ignore[no-untyped-call]

@@ -24,6 +24,7 @@ A map:
     smtp_server     the server's dialog: order, state, and whose turn it is
     proxy           the header of a proxy in front, which says whose connection it is
     xclient         a front that says whose session it is
+    socks5          through a proxy to a next hop
     stuffing        dots the other way
     reply_reader    replies as the client reads them
     client_events   what the client's dialog is told and tells

@@ -151,6 +151,7 @@ HOST = "[[backend.out.host]]\nhosts = ['mx.example']\n"
         (DESTINATION + "concurency = 1", "unknown key; did you mean 'concurrency'?"),
         ("[[backend.out.destination]]", "backend.out.destination.domains: is missing"),
         ("socks5 = 'proxy'\n" + SOURCE, "backend.out.socks5: servers see the proxy's address"),
+        ("hosts = ['127.0.0.1']\nsocks5 = 'proxy'", "backend.out.socks5: no proxy leads to hosts of this machine"),
         ("socks5_username = 'me'", "backend.out.socks5_username: needs socks5, too"),
         ("socks5 = 'proxy'\nsocks5_username = 'me'", "socks5_username: needs socks5_password_file, too"),
         ("socks5 = 'proxy'\nsocks5_password_file = 'word'", "socks5_password_file: needs socks5_username, too"),
