@@ -40,6 +40,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     one.add_argument("-c", "--config", metavar="FILE", help=f"default: {DEFAULT_FILE}")
     one.add_argument("destination", type=_destination, metavar="DOMAIN", help="or an address")
     one.add_argument("--backend", metavar="NAME", help="as if a route led there")
+    one.add_argument("--require-tls", action="store_true", help="for a message with REQUIRETLS (RFC 8689)")
     one.add_argument("--no-connect", action="store_true", help="connect to no mail server")
     one.add_argument("--json", action="store_true", help="for programs")
     one.set_defaults(run=tls, usage_fault=one.error)
@@ -83,10 +84,13 @@ def _report(options: argparse.Namespace) -> "Report":
         raise Fault(f"there is no backend {name}")
     if not isinstance(settings, SmtpSettings):
         raise Fault(f"mail for {mailbox.domain} goes to the backend {name}, which sends it to no other server")
-    return _run(survey(config, name, settings, mailbox.domain, not options.no_connect))
+    looking = survey(config, name, settings, mailbox.domain, not options.no_connect, options.require_tls)
+    return _run(looking)
 
 
-async def survey(config: "Config", name: str, settings: "SmtpSettings", domain: str, connect: bool) -> "Report":
+async def survey(
+    config: "Config", name: str, settings: "SmtpSettings", domain: str, connect: bool, require_tls: bool = False
+) -> "Report":
     """The backend ``name`` looks at a destination.  Fault where a file for TLS cannot be used."""
     from twisted.internet import reactor
 
@@ -103,7 +107,7 @@ async def survey(config: "Config", name: str, settings: "SmtpSettings", domain: 
         made = Survey(name, settings, resolver, sts, frozenset({config.hostname}), reactor)
     except ValueError as fault:
         raise Fault(str(fault)) from None
-    return await made.of(domain, connect)
+    return await made.of(domain, connect, require_tls)
 
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:

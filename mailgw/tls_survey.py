@@ -1,7 +1,7 @@
 """Asks DNS, MTA-STS and the hosts of a destination what mail would meet there, as a delivery does, and sends none.
 
 It uses a delivery's own parts, so that what it says is what happens.  Left out: logins, since a password is nothing to
-try; sessions that are kept; and what a message itself asks for (REQUIRETLS, TLS-Required: No).
+try; sessions that are kept; and TLS-Required: No.
 """
 
 import hashlib
@@ -72,8 +72,9 @@ class Survey:
         steps = ("connect_seconds", "greeting_seconds", "hello_seconds")
         self._quick = attrs.evolve(settings, **{step: min(getattr(settings, step), STEP_SECONDS) for step in steps})
 
-    async def of(self, domain: str, connect: bool) -> Report:
-        """``domain`` in its normal form.  Whatever is wrong stands in the report."""
+    async def of(self, domain: str, connect: bool, require_tls: bool = False) -> Report:
+        """``domain`` in its normal form; ``require_tls``: for a message with REQUIRETLS (RFC 8689).  Whatever is wrong
+        stands in the report."""
         lane = "" if self._given else domain
         security = await self._security.of_lane(lane)
         is_asked = self._sts is not None and security.domain != ""
@@ -90,10 +91,11 @@ class Survey:
         if isinstance(targets, Outcome):
             is_final = targets.permanence is Permanence.PERMANENT
             return attrs.evolve(report, fault=targets.reply.text, is_final=is_final)
-        hosts = [Deferred.fromCoroutine(self._host(security, target, ranks.get(target.host))) for target in targets]
+        hosts = [Deferred.fromCoroutine(self._host(security, target, ranks.get(target.host), require_tls))
+                 for target in targets]
         found: Sequence[_Found] = await gatherResults(hosts, consumeErrors=True)
         if connect:
-            await self._try(found)
+            await self._try(found, require_tls)
         return attrs.evolve(report, hosts=tuple(one.host for one in found))
 
     def _rule(self, security: LaneSecurity, lane: str) -> str:
@@ -118,7 +120,7 @@ class Survey:
 
     # --- a host, before any connection -------------------------------------------------------------------
 
-    async def _host(self, lane: LaneSecurity, target: Target, rank: int | None) -> "_Found":
+    async def _host(self, lane: LaneSecurity, target: Target, rank: int | None, require_tls: bool) -> "_Found":
         host = Host(target.host, target.port, rank, target.is_authentic)
         places = await places_of(target, self._resolver)
         if isinstance(places, Outcome):
@@ -134,16 +136,20 @@ class Survey:
         known = await self._security.of_host(lane, target, places)
         if isinstance(known, Outcome):
             return _Found(attrs.evolve(host, fault=known.reply.text))
-        return self._judged(host, known, places)
+        return self._judged(host, known, places, require_tls)
+
+    def _needs(self, hop: Hop, require_tls: bool) -> bool:
+        # As a delivery: over LMTP to this machine nobody listens in.
+        return require_tls and not (self._settings.lmtp and hop.is_loopback)
 
     @staticmethod
     def _asks_for_tlsa(rule: LocalRule) -> bool:
         return rule.level is not Level.CLEAR and (rule.level is Level.DANE or not rule.is_override)
 
-    def _judged(self, host: Host, known: HostSecurity, places: Places) -> "_Found":
+    def _judged(self, host: Host, known: HostSecurity, places: Places, require_tls: bool) -> "_Found":
         if known.dane is not None:
             host = attrs.evolve(host, tlsa=judged(known.dane.records), tlsa_base=known.dane.base)
-        asked = [(hop, known.demand(hop, False, False)) for hop in places.hops]
+        asked = [(hop, known.demand(hop, self._needs(hop, require_tls), False)) for hop in places.hops]
         # Of all hops of a host the same is asked, but on the loopback, where TLS from the first octet may be anybody's.
         wanted = asked[0][1]
         if isinstance(wanted, Refused):
@@ -154,18 +160,17 @@ class Survey:
 
     # --- connections ----------------------------------------------------------------------------------------
 
-    async def _try(self, found: Sequence["_Found"]) -> None:
+    async def _try(self, found: Sequence["_Found"], require_tls: bool) -> None:
         left = CONNECTIONS
         under_way = []
         for one in found:
             hops, left = one.hops[:left], left - len(one.hops[:left])
-            under_way.append(gatherResults(
-                [Deferred.fromCoroutine(self._tried(hop, wanted)) for hop, wanted in hops], consumeErrors=True
-            ))
-        for one, tried in zip(found, await gatherResults(under_way, consumeErrors=True), strict=True):
-            one.host = attrs.evolve(one.host, tried=tuple(tried))
+            tried = [self._tried(hop, wanted, self._needs(hop, require_tls)) for hop, wanted in hops]
+            under_way.append(gatherResults(map(Deferred.fromCoroutine, tried), consumeErrors=True))
+        for one, results in zip(found, await gatherResults(under_way, consumeErrors=True), strict=True):
+            one.host = attrs.evolve(one.host, tried=tuple(results))
 
-    async def _tried(self, hop: Hop, wanted: Demand) -> Tried:
+    async def _tried(self, hop: Hop, wanted: Demand, require_tls: bool) -> Tried:
         """A session up to where a message would follow, and its end; where TLS fails that may fail, one in clear."""
         one = await self._opened(hop, wanted)
         place = f"[{hop.address}]:{hop.port}" if hop.port else hop.address
@@ -185,6 +190,9 @@ class Survey:
         judgement, secured = one.session.judgement, one.dialog.secured
         if judgement is None or secured is None:
             return attrs.evolve(seen, how=How.CLEAR, why="" if wanted.level is Level.CLEAR else "TLS is not offered")
+        if require_tls and not one.session.offer.require_tls:
+            # RFC 8689 s4.2.1: the next hop must offer it as well
+            return attrs.evolve(seen, why="REQUIRETLS is not offered")
         return Tried(
             place, How.ENCRYPTED if judgement.verified is Verified.NONE else How.VERIFIED, secured.version,
             secured.cipher, secured.verified, judgement.why, shown,

@@ -38,13 +38,15 @@ DNS = FakeResolver(
 class Looked:
     """A survey under way."""
 
-    def __init__(self, domain: str, connect: bool = True, sts: Any = None, **changes: Any) -> None:
+    def __init__(
+        self, domain: str, connect: bool = True, sts: Any = None, require_tls: bool = False, **changes: Any
+    ) -> None:
         self.reactor = MemoryReactorClock()
         own = frozenset({"us.example", "192.0.2.99"})
         changes = {"hosts": (), "tls": TlsMode.OPPORTUNISTIC} | changes
         survey = Survey("internet", settings(**changes), DNS, sts, own, self.reactor)
         self._results: list[Any] = []
-        self.deferred = Deferred.fromCoroutine(survey.of(domain, connect))
+        self.deferred = Deferred.fromCoroutine(survey.of(domain, connect, require_tls))
         self.deferred.addBoth(self._results.append)
 
     def accept(self, place: int) -> Peer:
@@ -226,6 +228,18 @@ def test_policies_of_mta_sts() -> None:
     assert it.report.is_good
     assert "what is wrong is told, and the mail goes all the same" in it.report.hosts[0].demand
     assert it.report.hosts[0].flaw == "The MTA-STS policy does not list the host c.example"
+
+
+def test_for_a_message_with_requiretls() -> None:
+    it = Looked("one.example", False, require_tls=True)
+    assert "nothing vouches for the host c.example" in it.report.hosts[0].fault
+    it = Looked("example.org", False, require_tls=True)
+    assert [host.demand for host in it.report.hosts] == [
+        "TLS with a certificate that a TLSA record of a.example.org matches",
+        "TLS with a trusted certificate for b.example.org",
+    ]
+    it = Looked("x.example", False, hosts=("unix:/run/lmtp",), tls=TlsMode.NEVER, lmtp=True, require_tls=True)
+    assert it.report.hosts[0].demand == "no TLS", "nobody listens in"
 
 
 def test_certificates() -> None:

@@ -159,6 +159,9 @@ def test_the_words_for_people(config: Path) -> None:
         assert part in words, (part, words)
     status, words = looked(config, "bad.signed.test", "--json")
     assert (status, json.loads(words)["hosts"][0]["tried"][0]["how"]) == (1, "not"), words
+    for domain in ("dane.signed.test", "may.plain.test"):
+        status, words = looked(config, domain, "--require-tls")
+        assert status == (domain[0] == "m"), words
     status, words = looked(config, "sts.plain.test", "--no-connect")
     assert status == 1, words
     assert "MTA-STS    enforce for *.elsewhere.test (no record; fetched 2h ago, good for 6d)\n" in words, words
