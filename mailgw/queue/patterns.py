@@ -13,16 +13,19 @@ MAX_PATTERN_CHARACTERS = 300
 # Two repeats without a bound (".*.*b") take a tenth of a second at the very worst; who writes choices that overlap, one
 # after the other, on purpose, gets to two.
 MAX_WAYS = (TEXT_CHARACTERS + 1) ** 2
+_ESCAPE = re.compile(r"\\.", re.DOTALL)
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
-    """``pattern``, to be searched for without regard to case; ValueError, with words for its author, where it is
+    """``pattern``, for ``is_found``, which has no regard to case; ValueError, with words for its author, where it is
     none, too long, or might take long."""
     if len(pattern) > MAX_PATTERN_CHARACTERS:
         raise ValueError(f"a pattern has at most {MAX_PATTERN_CHARACTERS} characters, this one {len(pattern)}")
     try:
-        tree = re._parser.parse(pattern, re.IGNORECASE)  # type: ignore[attr-defined]  # re has no public door to it
-        found = re.compile(pattern, re.IGNORECASE)
+        # Texts are in lower case, and re is eight times as fast where it need not care.
+        flags = re.IGNORECASE if any(c.isupper() for c in _ESCAPE.sub("", pattern)) else 0
+        tree = re._parser.parse(pattern, flags)  # type: ignore[attr-defined]  # re has no public door to it
+        found = re.compile(pattern, flags)
     except (re.error, OverflowError, RecursionError) as fault:
         raise ValueError(f"not a regular expression ({fault}): {pattern!r}") from None
     if _ways(tree) > MAX_WAYS:
@@ -33,8 +36,14 @@ def compiled(pattern: str) -> re.Pattern[str]:
     return found
 
 
+def searched(text: str) -> str:
+    """As much of a text as is looked at, in lower case."""
+    return text[:TEXT_CHARACTERS].lower()
+
+
 def is_found(pattern: re.Pattern[str], text: str) -> bool:
-    return pattern.search(text, 0, TEXT_CHARACTERS) is not None
+    """Whether it is somewhere in ``text``, which ``searched`` made."""
+    return pattern.search(text) is not None
 
 
 def _ways(tree: Any) -> int:

@@ -16,10 +16,13 @@ import re
 import attrs
 
 from mailgw.mail.reply import Reply
-from mailgw.queue.patterns import is_found
+from mailgw.queue.patterns import is_found, searched
 
 AGAIN_SECONDS = 60.0
 """How soon ``MessageOrder.AGAIN`` is (times ``wait``)."""
+
+MOST_KNOWN = 1000
+"""Answers whose class is remembered."""
 
 
 class MessageOrder(enum.Enum):
@@ -57,13 +60,14 @@ class ReplyClass:
     lane: LaneOrder = LaneOrder.NONE
     wait: float = 1.0
 
-    def matches(self, reply: Reply, host: str) -> bool:
-        """``host``: the hop's name in lower case, ``""`` where it has none."""
+    def matches(self, reply: Reply, text: str, host: str) -> bool:
+        """``text``: the reply's, as ``patterns.searched`` made it; ``host``: the hop's name in lower case, ``""`` where
+        it has none."""
         return (
             (not self.codes or any(_has_code(code, reply.code) for code in self.codes))
             and (not self.statuses or any(_has_status(status, reply.status) for status in self.statuses))
             and (not self.hosts or any(_has_name(name, host) for name in self.hosts))
-            and (not self.texts or any(is_found(pattern, reply.text) for pattern in self.texts))
+            and (not self.texts or any(is_found(pattern, text) for pattern in self.texts))
         )
 
     def is_final(self, reply: Reply) -> bool:
@@ -76,6 +80,9 @@ class ReplyClasses:
     """A table of classes, in order; in an empty one nothing is found."""
 
     classes: tuple[ReplyClass, ...] = ()
+    _known: dict[tuple[int, str, str, str], ReplyClass | None] = attrs.field(
+        init=False, factory=dict, eq=False, repr=False
+    )
 
     def of(self, reply: Reply, hop: str) -> ReplyClass | None:
         """The first class that a next hop's reply falls into, None where it is in none, or positive.
@@ -86,7 +93,12 @@ class ReplyClasses:
         if reply.is_positive:
             return None
         host = hop.partition(" [")[0].lower() if " [" in hop else ""
-        return next((one for one in self.classes if one.matches(reply, host)), None)
+        key = (reply.code, reply.status, searched(reply.text), host)
+        if key not in self._known:  # a destination says the same to many, and each is looked up more than once
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = next((one for one in self.classes if one.matches(reply, key[2], host)), None)
+        return self._known[key]
 
 
 NO_CLASSES = ReplyClasses()

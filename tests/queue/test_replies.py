@@ -11,8 +11,8 @@ import pytest
 from mailgw.config.replies import built_in_classes
 from mailgw.mail.reply import Reply
 from mailgw.queue import replies
-from mailgw.queue.patterns import MAX_PATTERN_CHARACTERS, TEXT_CHARACTERS, compiled, is_found
-from mailgw.queue.replies import LaneOrder, MessageOrder, ReplyClass, ReplyClasses
+from mailgw.queue.patterns import MAX_PATTERN_CHARACTERS, TEXT_CHARACTERS, compiled, is_found, searched
+from mailgw.queue.replies import MOST_KNOWN, LaneOrder, MessageOrder, ReplyClass, ReplyClasses
 from mailgw.wire.reply_reader import made_reply
 from tests.tables import each
 
@@ -231,16 +231,34 @@ def test_patterns_that_a_text_cannot_keep_busy(pattern: str, is_good: bool) -> N
 
 def test_the_worst_text_for_the_worst_pattern_takes_no_time() -> None:
     began = time.monotonic()
-    assert not is_found(compiled("a.*a.*b"), "a" * 10_000)
+    assert not is_found(compiled("a.*a.*b"), searched("a" * 10_000))
+    text = searched("message domain sender user " * 400)
     for one in BUILT_IN.classes:
-        one.matches(Reply(450, "4.0.0", ("message domain sender user " * 400,)), "")
+        one.matches(Reply(450, "4.0.0", (text,)), text, "")
     assert time.monotonic() - began < 5  # 0.1 s where nothing else runs
 
 
 def test_a_text_is_looked_at_as_far_as_the_limit() -> None:
     pattern = compiled("full")
-    assert is_found(pattern, "x" * (TEXT_CHARACTERS - 4) + "FULL")
-    assert not is_found(pattern, "x" * (TEXT_CHARACTERS - 3) + "full")
+    assert is_found(pattern, searched("x" * (TEXT_CHARACTERS - 4) + "FULL"))
+    assert not is_found(pattern, searched("x" * (TEXT_CHARACTERS - 3) + "full"))
+
+
+@each("pattern", ["full", "FULL", r"\Sull\Z", r"(?P<x>full)", "[A-Z]ull", r"\BULL", "Ü|full"])
+def test_case_is_no_matter(pattern: str) -> None:
+    assert is_found(compiled(pattern), searched("Mailbox FULL"))
+    assert not is_found(compiled(pattern), searched("Mailbox empty"))
+    assert is_found(compiled("über"), searched("ÜBER"))
+
+
+def test_what_is_remembered_is_bounded_and_the_same() -> None:
+    classes = ReplyClasses((ReplyClass("even", texts=(compiled("[02468]$"),)),))
+    for _ in range(2):
+        for number in range(MOST_KNOWN + 1):
+            found = classes.of(Reply(450, "", (f"number {number}",)), HOP)
+            assert (found is not None) == (number % 2 == 0)
+            assert len(classes._known) <= MOST_KNOWN
+    assert classes == ReplyClasses(classes.classes)
 
 
 def test_our_own_words_touch_no_lane() -> None:
