@@ -128,6 +128,8 @@ class Round:
             wanted = host.demand(hop, needs_tls, self._is_lowered)
             if isinstance(wanted, Refused):
                 self._set_fault(self._ways.security.refused(host, hop, wanted))
+                if host.lane.domain:
+                    break  # of its other places the same would be said
             elif needs_tls and not hop.port:
                 # A Unix socket has no name to verify.
                 self._set_fault(permanent(*NO_VERIFIED_TLS, Scope.HOST, str(hop)))

@@ -154,6 +154,8 @@ def _asked(
     if records and dane_facts is not None:
         # RFC 7672 s8.1: the server may choose its certificate by the TLSA base domain.
         names = tuple(dict.fromkeys((dane_facts.base, *dane_facts.other_names)))
+        if not any(record.usage == dane.DANE_TA for record in records):
+            names = ()  # nobody looks at them, and so domains with one host have one demand, and share sessions
         return Demand(Level.DANE, dane_facts.base, False, names, records, (), PolicyType.TLSA, is_authentic=authentic)
     found = _local(host, rule, authentic)
     if mode is StsMode.ENFORCE:

@@ -1,6 +1,6 @@
 """The table of TLS situations, by the backend, over real TLS on the loopback: DNS and MTA-STS policies are data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +120,10 @@ class Place:
         taken: list[bool] = self._factory.taken
         return taken
 
-    async def tried(self, it: Situation) -> tuple[Outcome, list[TlsResult]]:
+    async def tried(self, it: Situation, addresses: Sequence[str] = (ADDRESS,)) -> tuple[Outcome, list[TlsResult]]:
         told: list[TlsResult] = []
         backend = SmtpBackend(
-            self._settings(it), MovedReactor(self.port.getHost().port), _dns(it), list.reverse, frozenset(),
+            self._settings(it), MovedReactor(self.port.getHost().port), _dns(it, addresses), list.reverse, frozenset(),
             lambda: 0.0, Policies(it.policy), told.append,
         )
         backend.startService()
@@ -140,11 +140,11 @@ class Place:
         return attrs.evolve(plain, shaping=attrs.evolve(plain.shaping, destinations=(only,)))
 
 
-def _dns(it: Situation) -> FakeResolver:
+def _dns(it: Situation, addresses: Sequence[str]) -> FakeResolver:
     name = f"_25._tcp.{HOST}"
     return FakeResolver(
         mx_records={DOMAIN: [(10, HOST)]},
-        address_records={HOST: [ADDRESS]},
+        address_records={HOST: addresses},
         tlsa_records={} if it.records is None else {name: it.records},
         failing=frozenset({name} if it.records is None else ()),
         secure=frozenset(({DOMAIN} if it.mx_is_signed else set()) | ({HOST} if it.host_is_signed else set())),
@@ -189,3 +189,12 @@ async def test_each_situation(place: Place) -> None:
         for result in told:
             assert (result.domain, result.mx_host, result.receiving_ip) == (DOMAIN, HOST, ADDRESS)
     assert not wrong, "\n".join(wrong)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_host_that_may_not_be_used_is_told_of_once(place: Place) -> None:
+    for word in ("fails", "enforce!"):
+        it = next(it for it in situations() if word in (it.tlsa, it.sts) and it.outcome == "later")
+        place.show(it)
+        _, told = await place.tried(it, (ADDRESS, "192.0.2.26", "192.0.2.27"))
+        assert [(result.policy_type, result.result) for result in told] == [it.report]

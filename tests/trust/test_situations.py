@@ -77,3 +77,15 @@ def test_every_word_of_the_table_has_its_turn() -> None:
     assert {it.outcome for it in table} == {
         "sent dane", "sent sts", "sent ca", "sent fingerprint", "sent none", "sent clear", "later", "back",
     }
+
+
+def test_domains_with_one_host_share_its_sessions_where_names_mean_nothing() -> None:
+    it = next(it for it in situations() if it.tlsa == "ee")
+    rule = it.local_rule
+    for records, is_one in ((it.records, True), (next(x for x in situations() if x.tlsa == "ta").records, False)):
+        assert records is not None
+        demands = {
+            demand(HOST, rule, True, DaneFacts(records, HOST, (HOST, domain)), None, False)
+            for domain in ("a.example", "b.example")
+        }
+        assert len(demands) == (1 if is_one else 2)
