@@ -17,6 +17,7 @@ from mailgw.mail.message import Claim, Finished, Held, Message, Notice, Postpone
 from mailgw.mail.outcome import Outcome, Permanence, Scope, Secured, temporary
 from mailgw.mail.parameters import ByMode, DeliverBy, Notify
 from mailgw.mail.ports import Journal
+from mailgw.mail.reply import Reply
 from mailgw.queue import fate
 from mailgw.queue.dsn_fields import Report
 from mailgw.queue.replies import ReplyClass, ReplyClasses
@@ -115,12 +116,12 @@ class Results:
                     settlements.append(Postponed(queued.row, due, attempts, _reason(outcome, found), warned, word))
                     self._note_retry(claim, queued, outcome, attempts, due - now, found)
                     if warn:
-                        late.append(_told(queued, outcome, attempts, gives_up_at(retry, since, by), now))
+                        late.append(_told(queued, outcome, attempts, gives_up_at(retry, since, by), now, found))
                 case fate.Fail(reply):
-                    failed.append(_told(queued, attrs.evolve(outcome, reply=reply), attempts, None, now, found))
+                    failed.append(_told(queued, outcome, attempts, None, now, found, reply))
                     self._note_if_overdue(claim, failed[-1], outcome, now)
                 case fate.Hold(reply):
-                    held.append(_told(queued, attrs.evolve(outcome, reply=reply), attempts, None, now))
+                    held.append(_told(queued, outcome, attempts, None, now, found, reply))
                     self._note_if_overdue(claim, held[-1], outcome, now)
         if served:
             notices += await self._success(claim, served, now)
@@ -172,7 +173,7 @@ class Results:
                 )
             assert isinstance(verdict, fate.Fail | fate.Hold)
             outcome = word[0] if word is not None else _waiting(queued)
-            told = _told(queued, attrs.evolve(outcome, reply=verdict.reply), queued.attempts, None, None)
+            told = _told(queued, outcome, queued.attempts, None, None, self.reply_class(outcome), verdict.reply)
             (failed if isinstance(verdict, fate.Fail) else held).append(told)
             self._note_if_overdue(claim, told, outcome, now)
         notices = await self._warning(claim, late, now) if late else []
@@ -338,13 +339,16 @@ def _is_to_be_reported(message: Message, queued: QueuedRecipient, outcome: Outco
 
 def _told(
     queued: QueuedRecipient, outcome: Outcome, attempts: int, until: float | None, attempted: float | None,
-    found: ReplyClass | None = None,
+    found: ReplyClass | None = None, verdict: Reply | None = None,
 ) -> _Told:
+    """``found`` is the class of the outcome's reply; ``verdict`` what ``queue.fate`` says in place of that."""
+    name = "" if found is None else found.name
+    told = outcome if verdict is None else attrs.evolve(outcome, reply=verdict)
     report = Report(
-        queued.recipient, outcome.reply, outcome.hop, attempts, until, attempted, queued.parameters.orcpt,
-        outcome.relayed,
+        queued.recipient, told.reply, outcome.hop, attempts, until, attempted, queued.parameters.orcpt,
+        outcome.relayed, said=outcome.reply, is_ours=outcome.is_ours, reply_class=name,
     )
-    return _Told(queued, outcome, report, "" if found is None else found.name)
+    return _Told(queued, told, report, name)
 
 
 def _waiting(queued: QueuedRecipient) -> Outcome:

@@ -43,7 +43,7 @@ class Outcome:
     Of what was delivered: ``relayed`` says that the hop will hand it on (an SMTP server), not that this is the end of
     its way (a mailbox, LMTP); ``dsn`` that the hop took the DSN parameters over, and so the reports (RFC 3461 s5.2);
     ``deliver_by`` that it took the time over that a sender may have given (RFC 2852); ``secured`` how it got there,
-    None in clear.
+    None in clear.  ``is_ours``: the words are ours, also where there is a hop, which then is where it happened.
     """
 
     permanence: Permanence
@@ -54,6 +54,7 @@ class Outcome:
     dsn: bool = False
     deliver_by: bool = False
     secured: Secured | None = None
+    is_ours: bool = attrs.field(default=False, eq=False)
 
     @property
     def is_delivered(self) -> bool:
@@ -80,9 +81,9 @@ def refused(reply: Reply, scope: Scope, hop: str) -> Outcome:
 
 def temporary(status: str, why: str, scope: Scope, hop: str) -> Outcome:
     """Trouble without a peer's verdict: no answer, no connection, no lookup, a bug of ours."""
-    return Outcome(Permanence.TEMPORARY, scope, Reply(451, status, (why,)), hop)
+    return Outcome(Permanence.TEMPORARY, scope, Reply(451, status, (why,)), hop, is_ours=True)
 
 
 def permanent(status: str, why: str, scope: Scope, hop: str) -> Outcome:
     """A definite verdict of our own: a null MX, a domain that does not exist."""
-    return Outcome(Permanence.PERMANENT, scope, Reply(550, status, (why,)), hop)
+    return Outcome(Permanence.PERMANENT, scope, Reply(550, status, (why,)), hop, is_ours=True)

@@ -1,7 +1,8 @@
-"""What a failure or a delay comes to for a person: its cause, of a handful, by the codes of a reply (RFC 3463, 5248).
+"""What a failure or a delay comes to for a person: its cause, of a handful, by the class of an answer and by its codes
+(RFC 3463, 5248).
 
 The cause chooses the sentence that a notice says, and nothing else: what happens to a message is ``queue.fate``'s.
-Where the codes do not tell, it is ``OTHER``: a notice says less rather than what is not so.
+Where neither tells, it is ``OTHER``: a notice says less rather than what is not so.
 """
 
 import enum
@@ -9,6 +10,7 @@ import re
 from collections.abc import Mapping
 
 from mailgw.mail.reply import Reply
+from mailgw.queue.dsn_fields import Report
 
 
 class Cause(enum.Enum):
@@ -81,20 +83,30 @@ _BY_CODE: Mapping[int, Cause] = {
     556: Cause.NOT_TAKING_MAIL,  # RFC 7504
 }
 _STATUS = re.compile(r"[245]((\.\d{1,3})\.\d{1,3})\Z")
-# Who tells a stranger nothing by its status often says it in words.
-_NO_USER = re.compile(
-    r"(?:user|recipient|mailbox|address) unknown|unknown (?:user|recipient|mailbox|local)"
-    r"|no (?:such|mailbox for) (?:user|mailbox|recipient|person)|(?:user|recipient|mailbox|account) not found"
-    r"|(?:user|recipient|mailbox|account) does(?:n't| not) exist|recipient address rejected: access denied",
-    re.IGNORECASE,
-)
-_SPAM = re.compile(r"\bspam\b|\bblock(?:ed|list)|\bblacklist|\bunsolicited\b|\breputation\b|\bdnsbl\b", re.IGNORECASE)
-_FULL = re.compile(
-    r"over ?quota|mailbox (?:is )?full|quota exceeded|exceeded (?:its |the |storage )?quota", re.IGNORECASE
-)
-# How ``queue.fate`` quotes the last answer of those that it gave up.
-_LAST = re.compile(r"the last one: (\d{3}) (?:([245]\.\d{1,3}\.\d{1,3}) )?")
-_MAX_WORDS = 1000
+# What the words of servers were found to mean (``queue.replies``, ``reply_classes.toml``): they say more than codes.
+_BY_CLASS: Mapping[str, Cause] = {
+    "no-such-user": Cause.NO_SUCH_USER,
+    "moved": Cause.NO_SUCH_USER,
+    "no-such-domain": Cause.NO_SUCH_DOMAIN,
+    "mailbox-full": Cause.MAILBOX_FULL,
+    "mailbox-disabled": Cause.NOT_TAKING_MAIL,
+    "too-large": Cause.TOO_LARGE,
+    "recipient-closed": Cause.REFUSED,
+    "sender-refused": Cause.REFUSED,
+    "blocked": Cause.REFUSED,
+    "no-reverse-name": Cause.REFUSED,
+    "deferred-for-reputation": Cause.REFUSED,
+    "content-refused": Cause.REFUSED,
+    "virus": Cause.REFUSED,
+    "authentication-missing": Cause.SENDER_NOT_VERIFIED,
+    "tls-required": Cause.TLS_REQUIRED,
+    "loop": Cause.LOOP,
+    "message-malformed": Cause.CONTENT,
+    "addresses-beyond-ascii": Cause.ADDRESS_FORM,
+    "login-required": Cause.OUR_FAULT,
+    "login-failed": Cause.OUR_FAULT,
+    "relay-denied": Cause.OUR_FAULT,
+}
 
 FAILURES = frozenset(Cause) - {Cause.LATER, Cause.IN_LINE}
 """What ``cause_of_failure`` may say."""
@@ -104,35 +116,32 @@ DELAYS = frozenset({
 """What ``cause_of_delay`` may say."""
 
 
-def cause_of_failure(reply: Reply, is_overdue: bool) -> Cause:
+def cause_of_failure(report: Report, is_overdue: bool) -> Cause:
     """Of what goes back.  ``is_overdue``: the time that its sender gave it (RFC 2852) had passed."""
-    cause = _by_codes(reply)
-    if cause is Cause.GAVE_UP:
-        return Cause.TIME_IS_OVER if is_overdue else _lasted(reply)
-    words = str(reply)[:_MAX_WORDS]
-    if cause in (Cause.OTHER, Cause.NO_ROOM) and _FULL.search(words):
-        return Cause.MAILBOX_FULL
+    if _by_codes(report.reply) is Cause.GAVE_UP:
+        if is_overdue:
+            return Cause.TIME_IS_OVER
+        # Why it was given up: what was the trouble the last time.
+        last = _cause(report)
+        return last if last in _LASTING else Cause.GAVE_UP
+    cause = _cause(report)
     # x.4.z says that a way is broken now; as a server's last word it means all kinds of things.
-    if cause in (Cause.OTHER, Cause.UNREACHABLE) and _NO_USER.search(words):
-        return Cause.NO_SUCH_USER
-    if cause is Cause.OTHER and _SPAM.search(words):
-        return Cause.REFUSED
     return cause if cause in FAILURES and cause is not Cause.UNREACHABLE else Cause.OTHER
 
 
-def cause_of_delay(reply: Reply) -> Cause:
+def cause_of_delay(report: Report) -> Cause:
     """Of what is tried again, LATER where a server asks for patience and no more is known."""
-    cause = _by_codes(reply)
+    cause = _cause(report)
     return cause if cause in DELAYS else Cause.LATER
 
 
-def _lasted(reply: Reply) -> Cause:
-    """Why it was given up: what was the trouble the last time."""
-    found = _LAST.search(str(reply)[:_MAX_WORDS])
-    if found is None:
-        return Cause.GAVE_UP
-    cause = _by_codes(Reply(int(found[1]), found[2] or "", ("",)))
-    return cause if cause in (Cause.MAILBOX_FULL, Cause.UNREACHABLE, Cause.TLS_REQUIRED) else Cause.GAVE_UP
+_LASTING = (Cause.MAILBOX_FULL, Cause.UNREACHABLE, Cause.TLS_REQUIRED)
+
+
+def _cause(report: Report) -> Cause:
+    """Of the last answer: by its words, but for ours, whose codes are exact."""
+    by_class = None if report.is_ours else _BY_CLASS.get(report.reply_class)
+    return by_class or _by_codes(report.answer)
 
 
 def _by_codes(reply: Reply) -> Cause:

@@ -221,8 +221,8 @@ def _sentence(kind: Kind, original: Original, now: float, report: Report) -> str
     if kind is SUCCESS:
         return report.action
     if kind is DELAY:
-        return f"waits {cause_of_delay(report.reply).value}"
-    return f"because {cause_of_failure(report.reply, is_overdue(original.parameters.deliver_by, now)).value}"
+        return f"waits {cause_of_delay(report).value}"
+    return f"because {cause_of_failure(report, is_overdue(original.parameters.deliver_by, now)).value}"
 
 
 def _moment(when: float) -> str:

@@ -18,7 +18,7 @@ _WIDTH = 76
 MAX_WORDS = 1000
 
 # "mx1.example.org [192.0.2.1]:25": a hop that speaks SMTP, its name where one is known
-HOP = re.compile(r"(?:([A-Za-z0-9_.\-]*[A-Za-z][A-Za-z0-9_.\-]*) )?\[[0-9A-Za-z.:%]+\]:\d+\Z")
+HOP = re.compile(r"(?:([A-Za-z0-9_.\-]*[A-Za-z][A-Za-z0-9_.\-]*) )?\[([0-9A-Za-z.:%]+)\]:\d+\Z")
 # RFC 3463 s2: status-code = class "." subject "." detail
 _STATUS = re.compile(r"[245](\.\d{1,3}\.\d{1,3})\Z")
 _UNPRINTABLE = re.compile(r"[^ -~]")
@@ -38,6 +38,9 @@ class Report:
     known; with 0 attempts another message's); ``will_retry_until`` is when we will give up, None where we gave up.
     Times are epoch seconds.  ``orcpt`` as in ``RcptParameters``.  Of a success: ``is_relayed`` says that the hop hands
     it on, ``is_expanded`` that it went to the addresses of an alias (RFC 3464 s2.3.3); else it was delivered.
+
+    ``said`` is the answer that ``reply`` is a verdict on, None where that is the answer itself; ``is_ours``: the answer
+    was no server's; ``reply_class`` its class, as ``queue.replies`` names it, "" for none.
     """
 
     recipient: Mailbox
@@ -49,6 +52,14 @@ class Report:
     orcpt: str = ""
     is_relayed: bool = False
     is_expanded: bool = False
+    said: Reply | None = None
+    is_ours: bool = False
+    reply_class: str = ""
+
+    @property
+    def answer(self) -> Reply:
+        """What was said the last time, by a server or by us."""
+        return self.reply if self.said is None else self.said
 
     @property
     def action(self) -> str:
@@ -103,12 +114,14 @@ def _of_recipient(action: str, status: str, queue_id: str, report: Report, is_gl
         f"Action: {action or report.action}",
         f"Status: {status}",
     ]
-    if hop is not None and hop[1]:
-        lines.append(f"Remote-MTA: dns; {hop[1]}")
+    if hop is not None:
+        # RFC 3461 s6.3 (h) and s9.3: its name, or an address literal
+        literal = f"[IPv6:{hop[2]}]" if ":" in hop[2] else f"[{hop[2]}]"
+        lines.append(f"Remote-MTA: dns; {hop[1] or literal}")
     # RFC 3464 s2.3.6: "smtp" is for the words of an SMTP or LMTP server, ours have a type of our own.
-    diagnostic = "smtp" if hop is not None or report.hop.startswith("unix:") else "x-mailgw"
-    if action or diagnostic == "smtp":
-        lines += wrapped(f"Diagnostic-Code: {diagnostic}; {words_of(report.reply)}", "", "    ")
+    is_smtp = not report.is_ours and (hop is not None or report.hop.startswith("unix:"))
+    if action or is_smtp:
+        lines += wrapped(f"Diagnostic-Code: {'smtp' if is_smtp else 'x-mailgw'}; {words_of(report.answer)}", "", "    ")
     if report.last_attempt is not None:
         lines.append(f"Last-Attempt-Date: {date_text(int(report.last_attempt))}")
     lines.append(f"Final-Log-ID: {queue_id}")  # RFC 3464 s2.3.8: under which our journal tells of the attempts

@@ -41,6 +41,7 @@ NO_USER = Report(BOB, Reply(550, "5.1.1", ("No such user", "here")), "mx1.exampl
 LATE = Report(
     BOB, Reply(450, "4.2.1", ("Try later",)), "mx1.example.org [192.0.2.1]:25", 7, ARRIVED + 432_000, NOW - 60
 )
+GAVE_UP = Reply(550, "5.4.7", ("Gave up after 9 attempts; the last one: ...",))
 
 
 def made(
@@ -230,7 +231,8 @@ def test_the_class_of_a_status_is_what_came_of_it(kind: Kind, reply: Reply, stat
     [
         ("mx1.example.org [192.0.2.1]:25", "dns; mx1.example.org", "smtp", True),
         ("a_b.example [2001:db8::1]:2525", "dns; a_b.example", "smtp", True),
-        ("[192.0.2.1]:25", None, "smtp", True),
+        ("[192.0.2.1]:25", "dns; [192.0.2.1]", "smtp", True),
+        ("[2001:db8::1]:25", "dns; [IPv6:2001:db8::1]", "smtp", True),
         ("192.0.2.1 [192.0.2.1]:25", None, "x-mailgw", False),
         ("unix:/run/lmtp", None, "smtp", False),
         ("/var/mail/example.org/bob", None, "x-mailgw", False),
@@ -247,6 +249,17 @@ def test_hops_of_the_network_are_named_and_no_paths_of_ours(
     assert group["Diagnostic-Code"].startswith(diagnostic + "; 550")
     assert f"Server: {hop if shown else 'mx.example.net'} Answer:" in words_of(octets)
     assert b"/var/mail" not in octets
+
+
+def test_the_words_of_a_verdict_are_ours_and_the_diagnostic_those_of_the_server() -> None:
+    report = attrs.evolve(NO_USER, reply=GAVE_UP, said=Reply(451, "4.7.1", ("greylisted",)))
+    group = status_groups(made(BOUNCE, [report]))[1]
+    assert (group["Status"], group["Diagnostic-Code"]) == ("5.4.7", "smtp; 451 4.7.1 greylisted")
+    assert "Answer: 550 5.4.7 Gave up after 9 attempts; the last one: ..." in words_of(made(BOUNCE, [report]))
+    ours = attrs.evolve(report, said=Reply(451, "4.4.1", ("Cannot connect",)), is_ours=True)
+    group = status_groups(made(BOUNCE, [ours]))[1]
+    assert group["Remote-MTA"] == "dns; mx1.example.org"
+    assert group["Diagnostic-Code"] == "x-mailgw; 451 4.4.1 Cannot connect"
 
 
 # --- octets of others -------------------------------------------------------------------------------
@@ -479,7 +492,7 @@ def test_the_subject_tells_which_message(header: bytes, subject: str) -> None:
 @each(
     ("report", "words"),
     [
-        (attrs.evolve(NO_USER, reply=Reply(550, "5.4.7", ("Gave up after 9 attempts; the last one: 451 4.4.1 no",))),
+        (attrs.evolve(NO_USER, reply=GAVE_UP, said=Reply(451, "4.4.1", ("no",)), is_ours=True),
          "The mail system of example.org could not be reached for 73 minutes."),
         (attrs.evolve(NO_USER, reply=Reply(552, "5.2.2", ("full",))), "The mailbox is full."),
         (attrs.evolve(NO_USER, reply=Reply(550, "", ("no",))), "example.org does not take the message."),
