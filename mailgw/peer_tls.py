@@ -1,30 +1,69 @@
-"""Puts together what is learned of other servers' TLS: MTA-STS policies, by HTTPS, kept in the state folder."""
+"""Puts together what is learned of other servers' TLS: MTA-STS policies, by HTTPS, kept in the state folder; and the
+reports of what TLS with them came to."""
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from mailgw.config.settings import Config
 from mailgw.deliver.mta_sts import Fetch, StsPolicies
 from mailgw.deliver.smtp_settings import SmtpSettings
-from mailgw.mail.ports import Journal, MtaSts, Resolver, WallClock
+from mailgw.deliver.tls_reports import Post, TlsReports
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import BodyType
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.message import Arrival, Claim, Destination
+from mailgw.mail.parameters import RcptParameters
+from mailgw.mail.ports import Draft, Journal, MtaSts, Resolver, WallClock
 from mailgw.mail.tls_result import TlsResult
-from mailgw.store import sts_policies
+from mailgw.store import sts_policies, tls_reports
 from mailgw.store.state_file import StateFile, Workshop
 from mailgw.trust.mtasts import FETCH_SECONDS, POLICY_OCTETS, NotFetched, Remembered
+from mailgw.trust.tls_report import GZIP_TYPE
+from mailgw.trust.tls_tallies import DomainTally
+
+POST_SECONDS = 60.0  # of a report that is posted; RFC 8460 has no figure
+ANSWER_OCTETS = 64 * 1024  # to a report; nobody reads it
+
+
+class Queue(Protocol):
+    """``service.Intake``."""
+
+    def draft(self) -> Draft: ...
+
+    def lane(self, recipient: Mailbox, for_client: bool) -> str | None: ...
+
+    def has_room(self, lanes: Sequence[str], sender: str) -> bool: ...
+
+    def accept(self, claims: tuple[Claim, ...]) -> None: ...
 
 
 class PeerTls:
-    """For all backends of a gateway.  Nothing is read, asked or written before mail goes to a domain by MX."""
+    """For all backends of a gateway.  Of policies nothing is read, asked or written before mail goes to a domain by MX;
+    of reports nothing where none are configured."""
 
     def __init__(
-        self, config: Config, resolver: Resolver, workshop: Workshop, journal: Journal, wall_clock: WallClock
+        self,
+        config: Config,
+        resolver: Resolver,
+        workshop: Workshop,
+        journal: Journal,
+        wall_clock: WallClock,
+        chance: Callable[[], float],
     ) -> None:
         memory = _Memory(os.path.join(config.state, sts_policies.FILE), workshop)
         fetch = fetch_by(workshop.reactor, resolver)
         self._policies = StsPolicies(resolver, fetch, memory, journal, self.note, workshop.reactor, wall_clock)
         memory.policies = self._policies
         self._memory = memory
+        self._reports: TlsReports | None = None
+        self._report_memory = _ReportMemory(os.path.join(config.state, tls_reports.FOLDER), workshop)
+        self._mailer = _Mailer()
+        if config.tls_reports is not None:
+            self._reports = self._report_memory.reports = TlsReports(
+                config.tls_reports, resolver, self._mailer, _post_by(workshop.reactor, resolver), self._report_memory,
+                journal, workshop.reactor, wall_clock, chance,
+            )
 
     def sts(self, settings: SmtpSettings) -> MtaSts | None:
         """The policies, for a backend that heeds them."""
@@ -32,14 +71,23 @@ class PeerTls:
 
     def note(self, result: TlsResult) -> None:
         """Take what a session's TLS came to."""
+        if self._reports is not None:
+            self._reports.note(result)
 
-    def start(self) -> None:
+    def start(self, queue: Queue) -> None:
+        """``queue`` takes the reports that go by mail."""
         self._policies.start()
+        if self._reports is not None:
+            self._mailer.queue = queue
+            self._reports.start()
 
     async def close(self) -> None:
         """Once no delivery is under way: keep what is known."""
         self._policies.stop()
         await self._memory.close()
+        if self._reports is not None:
+            self._reports.stop()
+            await self._report_memory.close()
 
 
 class _Memory:
@@ -82,3 +130,83 @@ def fetch_by(reactor: Any, resolver: Resolver) -> Fetch:
         return await fetcher(domain)
 
     return fetch
+
+
+# --- reports ----------------------------------------------------------------------------------------------
+
+class _ReportMemory:
+    """``deliver.tls_reports.Memory`` on the folder of reports."""
+
+    def __init__(self, folder: str, workshop: Workshop) -> None:
+        self.reports: TlsReports | None = None
+        self._workshop = workshop
+        self._sent = tls_reports.SentReports(folder, workshop.disk)
+        path = os.path.join(folder, tls_reports.TALLIES_FILE)
+        self._file = StateFile(
+            path, workshop, tls_reports.LIMIT_OCTETS, tls_reports.WRITE_SECONDS, self._encoded
+        )
+
+    async def read(self) -> Sequence[DomainTally]:
+        return await self._file.read(tls_reports.decoded) or ()
+
+    def changed(self) -> None:
+        self._file.changed()
+
+    async def keep(self, file_name: str, octets: bytes) -> None:
+        await self._workshop.do(self._sent.keep, file_name, octets)
+
+    async def prune(self, oldest: float) -> None:
+        await self._workshop.do(self._sent.prune, oldest)
+
+    async def close(self) -> None:
+        await self._file.close()
+
+    def _encoded(self) -> bytes:
+        assert self.reports is not None
+        return tls_reports.encoded(self.reports.tallies)
+
+
+class _Mailer:
+    """``deliver.tls_reports.Mailer`` into our own queue, by the routes of who may send anywhere."""
+
+    queue: Queue | None = None
+
+    async def mail(self, octets: bytes, reverse_path: Mailbox, recipients: Sequence[Mailbox]) -> str:
+        queue = self.queue
+        assert queue is not None
+        # Nobody needs to hear of a report that does not arrive; the journal has it.
+        destinations = []
+        for recipient in recipients:
+            lane = queue.lane(recipient, for_client=True)
+            if lane is None:
+                raise TemporaryFault(f"no route for {recipient}")
+            destinations.append(Destination(recipient, lane, RcptParameters(notify=frozenset())))
+        arrival = Arrival(reverse_path, BodyType.SEVEN_BIT, "", "", "", "", "")
+        draft = queue.draft()
+        try:
+            draft.write(octets)
+            claim = queue.has_room([one.lane for one in destinations], str(reverse_path))
+            claims = await draft.commit(arrival, destinations, claim)
+        except BaseException:
+            draft.discard()
+            raise
+        queue.accept(claims)
+        return draft.queue_id
+
+
+def _post_by(reactor: Any, resolver: Resolver) -> Post:
+    https: Any = None
+
+    async def post(url: str, octets: bytes) -> None:
+        nonlocal https
+        if https is None:
+            from mailgw.net.https import Https
+            from mailgw.net.https_hosts import is_public, strangers_agent
+
+            agent = strangers_agent(reactor, resolver, None, ANSWER_OCTETS, is_public)
+            https = Https(agent, reactor, POST_SECONDS, ANSWER_OCTETS)
+        answer = await https.post(url, octets, {"Content-Type": GZIP_TYPE})
+        if not 200 <= answer.status < 300:  # RFC 8460 s5.4
+            raise TemporaryFault(f"{url} answers {answer.status}")
+
+    return post

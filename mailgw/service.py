@@ -250,6 +250,7 @@ class MailGateway(MultiService):
             gate.inner = self._factory(listener, tls, intake, sources)
         self._listen_for_control()
         self.dispatcher.start()
+        self._peer_tls.start(intake)
         senders = (backend for backend in self._backends.values() if isinstance(backend, SmtpBackend))
         self._tls_in_force: tuple[ServerTls | SmtpBackend, ...] = (*tls.values(), *senders)
         self._timer = reactor.callLater(RELOAD_SECONDS, self._look_again)
@@ -270,9 +271,8 @@ class MailGateway(MultiService):
 
     def _learned_of_peers(self, resolver: StubResolver) -> PeerTls:
         workshop = Workshop(Disk(), self._reactor, self._threads(STATE_THREADS, "mailgw state"))
-        peer_tls = PeerTls(self.config, resolver, workshop, self.journal, self._wall_clock)
+        peer_tls = PeerTls(self.config, resolver, workshop, self.journal, self._wall_clock, random.random)
         self._closers.append(peer_tls.close)
-        peer_tls.start()
         return peer_tls
 
     def _threads(self, most: int, name: str, in_background: bool = False) -> ThreadPool:

@@ -12,7 +12,7 @@ from typing import assert_never
 
 import attrs
 
-from mailgw.config import accounts, hops, plugin, reports, values
+from mailgw.config import accounts, hops, plugin, reports, tls_reports, values
 from mailgw.config.document import (
     BackendTable,
     CertificateTable,
@@ -154,6 +154,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
             late_seconds=min(soonest_word(route.retry or retry) for route in routes) if routes else soonest_word(retry),
         ),
         reports=reports.desk(document, folder, hostname),
+        tls_reports=tls_reports.tls_reports(document, hostname),
         dns=_dns(document),
         port_hint="",
     )

@@ -201,6 +201,13 @@ class ReportsTable(Table):
 
 
 @attrs.frozen
+class TlsReportsTable(Table):
+    contact: Mailbox | None = key(values.mailbox, None)
+    organization: str | None = key(values.text, None)
+    keep: float = key(values.duration, 30 * DAY)
+
+
+@attrs.frozen
 class DnsTable(Table):
     servers: tuple[str, ...] = part(each(values.name_server), ())
     validating: bool | None = key(values.truth, None)
@@ -266,4 +273,5 @@ class Document(Table):
     journal: JournalTable = part(table(JournalTable), attrs.Factory(JournalTable))
     reports: ReportsTable = part(table(ReportsTable), attrs.Factory(ReportsTable))
     dns: DnsTable = part(table(DnsTable), attrs.Factory(DnsTable))
+    tls_reports: TlsReportsTable = part(table(TlsReportsTable), attrs.Factory(TlsReportsTable))
     api: None = later()

@@ -208,7 +208,7 @@ def read_table(shape: type[Shape], value: Mapping[str, object], spot: Spot) -> S
 
 
 def _known(fields: Sequence[str]) -> str:
-    return f"; expected one of {', '.join(fields)}" if len(fields) < 20 else ""
+    return f"; expected one of {', '.join(fields)}" if len(fields) < 25 else ""
 
 
 def _usable(reader: Reader[T], values: list[object], spot: Spot) -> Iterator[T]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.access.oauth_settings import OAuthSettings
     from mailgw.deliver.maildir import MaildirSettings
     from mailgw.deliver.smtp_settings import SmtpSettings
+    from mailgw.deliver.tls_report_settings import TlsReportSettings
     from mailgw.net.server_tls import CertificateFiles
     from mailgw.policy.limits import CounterSettings
     from mailgw.policy.lockout import LockoutSettings
@@ -149,7 +150,8 @@ class Config:
     ``file`` is the configuration's path, ``""`` where there is none (a quick run, the local trial).
     ``postmaster`` is where ``<Postmaster>`` goes: the configured one, else postmaster@ the first routed
     domain, None where no domain is routed; ``postmaster_is_set`` says that it was configured, so that it
-    also gets copies of what cannot be delivered or returned.  ``reports`` is where notices to senders are written.
+    also gets copies of what cannot be delivered or returned.  ``reports`` is where notices to senders are written,
+    ``tls_reports`` None where no domain is told what TLS with it came to.
     ``control`` is the control socket's path.  ``port_hint`` is told where a port cannot be bound.
     """
 
@@ -173,6 +175,7 @@ class Config:
     journal: JournalSettings
     spool: SpoolSettings
     reports: Desk
+    tls_reports: TlsReportSettings | None
     dns: DnsSettings
     port_hint: str
 

@@ -1,0 +1,190 @@
+"""What is learned of other servers' TLS, put together: over a restart, and into the queue."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from mailgw.config.load import load
+from mailgw.disk import Disk
+from mailgw.mail.address import Mailbox
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.event import Event
+from mailgw.mail.message import Arrival, Claim, Destination
+from mailgw.mail.sts_policy import StsMode
+from mailgw.mail.tls_result import PolicyType, TlsFailure, TlsResult
+from mailgw.peer_tls import PeerTls, _post_by
+from mailgw.store.state_file import Workshop
+from tests.config.test_reports import SMALL
+from tests.driving import result_of
+from tests.fake_threads import FakeThreads
+from tests.fakes_dns import FakeResolver
+
+DAY = 86_400.0
+NOON = 19_675.5 * DAY
+POLICY = b"version: STSv1\nmode: enforce\nmx: mx.a.example\nmax_age: 604800\n"
+RESULT = TlsResult("a.example", PolicyType.NONE, (), (), "mx", "", "", "", TlsFailure.SUCCESS, "")
+REPORTS = '[tls_reports]\ncontact = "tls@example.org"\n'
+INTERNET = '[[route]]\nrecipients = ["*"]\nbackend = "out"\n[backend.out]\ntype = "smtp"\n'
+
+
+class FakeDraft:
+    def __init__(self, queue: "FakeQueue") -> None:
+        self.queue_id = f"Q{len(queue.taken) + 1}"
+        self.is_discarded = False
+        self._queue = queue
+        self._octets = b""
+
+    def write(self, chunk: bytes) -> None:
+        self._octets += chunk
+
+    def discard(self) -> None:
+        self.is_discarded = True
+
+    async def commit(self, arrival: Arrival, destinations: Sequence[Destination], claim: bool) -> tuple[Claim, ...]:
+        if self._queue.is_full:
+            raise TemporaryFault("the disk is full")
+        self._queue.taken.append((arrival, destinations, self._octets))
+        return ()
+
+
+class FakeQueue:
+    """``service.Intake``, as far as reports go: everybody but who is at home at nowhere.example has a route."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[Arrival, Sequence[Destination], bytes]] = []
+        self.drafts: list[FakeDraft] = []
+        self.is_full = False
+
+    def draft(self) -> Any:
+        self.drafts.append(FakeDraft(self))
+        return self.drafts[-1]
+
+    def lane(self, recipient: Mailbox, for_client: bool) -> str | None:
+        assert for_client
+        return None if recipient.domain == "nowhere.example" else f"out/{recipient.domain}"
+
+    def has_room(self, lanes: Sequence[str], sender: str) -> bool:
+        return True
+
+    def accept(self, claims: tuple[Claim, ...]) -> None:
+        """The dispatcher's business."""
+
+
+class Bench:
+    """One start of it, in a folder that may have seen others."""
+
+    def __init__(self, folder: Path, more: str) -> None:
+        file = folder / "mailgw.toml"
+        file.write_text(SMALL + INTERNET + more)
+        self.config = load(str(file))
+        self.clock: Any = Clock()
+        self.clock.advance(NOON)
+        threads: Any = FakeThreads()
+        self.clock.callFromThread = threads.callFromThread
+        self.resolver = FakeResolver(text_records={
+            "_mta-sts.a.example": [b"v=STSv1; id=1"],
+            "_smtp._tls.a.example": [b"v=TLSRPTv1; rua=mailto:r@a.example"],
+            "_smtp._tls.b.example": [b"v=TLSRPTv1; rua=mailto:r@nowhere.example"],
+        })
+        self.facts: list[Event] = []
+        self.queue = FakeQueue()
+        workshop = Workshop(Disk(), self.clock, threads)
+        self.peer_tls = PeerTls(self.config, self.resolver, workshop, self, self.clock.seconds, lambda: 0.0)
+        self.fetched: list[str] = []
+        self.peer_tls._policies._fetch = self.fetch
+        self.peer_tls.start(self.queue)
+
+    async def fetch(self, domain: str) -> bytes:
+        self.fetched.append(domain)
+        return POLICY
+
+    def note(self, event: Event) -> None:
+        self.facts.append(event)
+
+    def policy(self) -> Any:
+        sts = self.peer_tls.sts(self.config.backends["out"])  # type: ignore[arg-type]
+        assert sts is not None
+        return result_of(sts.policy("a.example"))
+
+    def at(self, moment: float) -> None:
+        self.clock.advance(moment - self.clock.seconds())
+        self.clock.advance(60)
+
+    def close(self) -> None:
+        closed: list[object] = []
+        Deferred.fromCoroutine(self.peer_tls.close()).addBoth(closed.append)
+        assert closed == [None]
+        assert not self.clock.getDelayedCalls()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., Bench]:
+    return lambda more=REPORTS: Bench(tmp_path, more)
+
+
+def test_a_policy_outlives_the_process(start: Callable[..., Bench], tmp_path: Path) -> None:
+    first = start()
+    assert first.policy().mode is StsMode.ENFORCE
+    first.close()
+    assert (tmp_path / "state/mta-sts.json").exists()
+    second = start()
+    assert second.policy() == first.policy()
+    assert (first.fetched, second.fetched) == (["a.example"], [])
+    second.close()
+
+
+def test_nothing_is_written_where_nothing_was_learned(start: Callable[..., Bench], tmp_path: Path) -> None:
+    start("").close()
+    start().close()
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_day_s_counts_outlive_the_process(start: Callable[..., Bench], tmp_path: Path) -> None:
+    first = start()
+    first.peer_tls.note(RESULT)
+    first.close()
+    second = start()
+    second.peer_tls.note(RESULT)
+    second.at(19_676 * DAY)
+    [(arrival, [destination], octets)] = second.queue.taken
+    assert arrival.reverse_path == Mailbox("tls", "example.org")
+    assert (destination.recipient, destination.lane) == (Mailbox("r", "a.example"), "out/a.example")
+    assert str(destination.parameters) == "NOTIFY=NEVER"
+    assert b"\r\nTLS-Required: No\r\n" in octets
+    assert b"as it should be: 2." in octets
+    [kept] = (tmp_path / "state/tls-reports").glob("*.json.gz")
+    assert kept.name.startswith("example.org!a.example!")
+    second.close()
+
+
+def test_without_a_contact_nothing_is_counted(start: Callable[..., Bench], tmp_path: Path) -> None:
+    it = start("")
+    it.peer_tls.note(RESULT)
+    it.at(19_676 * DAY)
+    it.close()
+    assert it.queue.drafts == []
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_queue_that_refuses_has_nothing_left_over(start: Callable[..., Bench]) -> None:
+    it = start()
+    mail = it.peer_tls._mailer.mail
+    with pytest.raises(TemporaryFault, match="no route for r@nowhere"):
+        result_of(mail(b"x", Mailbox("a", "b"), [Mailbox("r", "a.example"), Mailbox("r", "nowhere.example")]))
+    assert it.queue.drafts == []
+    it.queue.is_full = True
+    with pytest.raises(TemporaryFault, match="full"):
+        result_of(mail(b"x", Mailbox("a", "b"), [Mailbox("r", "a.example")]))
+    assert [draft.is_discarded for draft in it.queue.drafts] == [True]
+    it.close()
+
+
+def test_reports_are_posted_to_public_addresses_alone() -> None:
+    post = _post_by(Clock(), FakeResolver(address_records={"in.example": ["10.1.2.3"]}))
+    found: list[Any] = []
+    Deferred.fromCoroutine(post("https://in.example/", b"x")).addBoth(found.append)  # type: ignore[arg-type]
+    assert "has no address that may be connected to" in found[0].value.why
