@@ -12,26 +12,19 @@ import attrs
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
-from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
-from twisted.internet.protocol import Factory
 
-from mailgw.deliver.smtp_hops import Hop, Places, Target, given_targets, loops_back, mx_targets, places_of
+from mailgw.deliver.smtp_hops import Hop, Target, given_targets, loops_back, mx_targets, places_of
+from mailgw.deliver.smtp_open import Call, Opening
 from mailgw.deliver.smtp_security import HostSecurity, LaneSecurity, Security
-from mailgw.deliver.smtp_session import Session, step_limits
-from mailgw.deliver.smtp_settings import SmtpSettings, TlsMode
+from mailgw.deliver.smtp_settings import SmtpSettings, SourceSettings
+from mailgw.deliver.smtp_shape import site_of, sources_of
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.outcome import Outcome, Permanence
 from mailgw.mail.ports import MtaSts, Resolver
-from mailgw.net.client_tls import ClientTls, Handshake
-from mailgw.net.server_tls import CertificateFiles
 from mailgw.tls_report import POLICIES, Certificate, Host, How, Report, Sts, Tried, demanded, iso, judged
 from mailgw.trust.dane import public_key_info
 from mailgw.trust.reference_names import names_in
 from mailgw.trust.tls_policy import Demand, Level, LocalRule, Refused, Verified
-from mailgw.wire.client_events import ClientSettings, StartTlsUse
-from mailgw.wire.smtp_client import ClientDialog
 
 CONNECTIONS: Final = 32  # over all hosts; a delivery tries fewer
 STEP_SECONDS: Final = 15.0  # for each of: connect, greeting, EHLO, STARTTLS, handshake.  Somebody sits and waits.
@@ -65,12 +58,10 @@ class Survey:
         self._reactor = reactor
         self._given = given_targets(settings.hosts)
         self._security = Security(settings, resolver, sts, lambda result: None)
-        own = None
-        if settings.client_certificate is not None and settings.client_key is not None:
-            own = CertificateFiles(settings.client_certificate, settings.client_key)
-        self._tls = ClientTls(settings.ca_file, own, reactor.seconds)
         steps = ("connect_seconds", "greeting_seconds", "hello_seconds")
-        self._quick = attrs.evolve(settings, **{step: min(getattr(settings, step), STEP_SECONDS) for step in steps})
+        quick = {step: min(getattr(settings, step), STEP_SECONDS) for step in steps}
+        without = attrs.evolve(settings, username=None, password=None, **quick)
+        self._opening = Opening(without, reactor, resolver, own_names)
 
     async def of(self, domain: str, connect: bool, require_tls: bool = False) -> Report:
         """``domain`` in its normal form; ``require_tls``: for a message with REQUIRETLS (RFC 8689).  Whatever is wrong
@@ -91,11 +82,12 @@ class Survey:
         if isinstance(targets, Outcome):
             is_final = targets.permanence is Permanence.PERMANENT
             return attrs.evolve(report, fault=targets.reply.text, is_final=is_final)
-        hosts = [Deferred.fromCoroutine(self._host(security, target, ranks.get(target.host), require_tls))
+        sources = await self._sources(lane)
+        hosts = [Deferred.fromCoroutine(self._host(security, target, ranks.get(target.host), sources, require_tls))
                  for target in targets]
         found: Sequence[_Found] = await gatherResults(hosts, consumeErrors=True)
         if connect:
-            await self._try(found, require_tls)
+            await self._try(found)
         return attrs.evolve(report, hosts=tuple(one.host for one in found))
 
     def _rule(self, security: LaneSecurity, lane: str) -> str:
@@ -107,6 +99,15 @@ class Survey:
         more += [f"of one of {len(rule.fingerprints)} fingerprints"] * bool(rule.fingerprints)
         where = "for this destination" if is_own else "of the backend"
         return ", ".join([f"{words} {where}", *more])
+
+    async def _sources(self, lane: str) -> tuple[SourceSettings, ...]:
+        shaping = self._settings.shaping
+        if not shaping.sources:
+            return ()
+        try:
+            return sources_of(shaping, self._settings.hosts[0] if self._given else await site_of(lane, self._resolver))
+        except TemporaryFault:
+            return sources_of(shaping, lane)
 
     async def _ranks(self, domain: str) -> tuple[Mapping[str, int], bool]:
         try:
@@ -120,7 +121,10 @@ class Survey:
 
     # --- a host, before any connection -------------------------------------------------------------------
 
-    async def _host(self, lane: LaneSecurity, target: Target, rank: int | None, require_tls: bool) -> "_Found":
+    async def _host(
+        self, lane: LaneSecurity, target: Target, rank: int | None, sources: tuple[SourceSettings, ...],
+        require_tls: bool,
+    ) -> "_Found":
         host = Host(target.host, target.port, rank, target.is_authentic)
         places = await places_of(target, self._resolver)
         if isinstance(places, Outcome):
@@ -133,10 +137,14 @@ class Survey:
             )
         if not self._given and any(hop.address in self._own_names for hop in places.hops):
             return _Found(attrs.evolve(host, fault=loops_back(target.host).reply.text))
+        families = {source.is_ipv6 for source in sources} or {True, False}
+        hops = [hop for hop in places.hops if hop.is_ipv6 in families or not hop.port]
+        if not hops:
+            return _Found(attrs.evolve(host, fault="It has no address of a kind that there is a source address for"))
         known = await self._security.of_host(lane, target, places)
-        if isinstance(known, Outcome):
-            return _Found(attrs.evolve(host, fault=known.reply.text))
-        return self._judged(host, known, places, require_tls)
+        if known.dane is not None:
+            host = attrs.evolve(host, tlsa=judged(known.dane.records), tlsa_base=known.dane.base)
+        return self._judged(host, known, hops, sources, require_tls)
 
     def _needs(self, hop: Hop, require_tls: bool) -> bool:
         # As a delivery: over LMTP to this machine nobody listens in.
@@ -146,113 +154,66 @@ class Survey:
     def _asks_for_tlsa(rule: LocalRule) -> bool:
         return rule.level is not Level.CLEAR and (rule.level is Level.DANE or not rule.is_override)
 
-    def _judged(self, host: Host, known: HostSecurity, places: Places, require_tls: bool) -> "_Found":
-        if known.dane is not None:
-            host = attrs.evolve(host, tlsa=judged(known.dane.records), tlsa_base=known.dane.base)
-        asked = [(hop, known.demand(hop, self._needs(hop, require_tls), False)) for hop in places.hops]
+    def _judged(
+        self, host: Host, known: HostSecurity, hops: Sequence[Hop], sources: tuple[SourceSettings, ...],
+        require_tls: bool,
+    ) -> "_Found":
+        asked = [(hop, known.demand(hop, self._needs(hop, require_tls), False)) for hop in hops]
         # Of all hops of a host the same is asked, but on the loopback, where TLS from the first octet may be anybody's.
         wanted = asked[0][1]
         if isinstance(wanted, Refused):
             return _Found(attrs.evolve(host, fault=wanted.fault.why, policy=POLICIES[wanted.policy]))
         flaw = wanted.flaw.why if wanted.flaw is not None else ""
         host = attrs.evolve(host, demand=demanded(wanted), policy=POLICIES[wanted.policy], flaw=flaw)
-        return _Found(host, [(hop, one) for hop, one in asked if isinstance(one, Demand)])
+        calls = []
+        for hop, one in asked:
+            source = next((source for source in sources if hop.port and source.is_ipv6 is hop.is_ipv6), None)
+            if isinstance(one, Demand):
+                calls.append(Call(hop, one, source, self._needs(hop, require_tls)))
+        return _Found(host, calls)
 
     # --- connections ----------------------------------------------------------------------------------------
 
-    async def _try(self, found: Sequence["_Found"], require_tls: bool) -> None:
+    async def _try(self, found: Sequence["_Found"]) -> None:
         left = CONNECTIONS
         under_way = []
         for one in found:
-            hops, left = one.hops[:left], left - len(one.hops[:left])
-            tried = [self._tried(hop, wanted, self._needs(hop, require_tls)) for hop, wanted in hops]
-            under_way.append(gatherResults(map(Deferred.fromCoroutine, tried), consumeErrors=True))
+            calls, left = one.calls[:left], left - len(one.calls[:left])
+            under_way.append(gatherResults(map(Deferred.fromCoroutine, map(self._tried, calls)), consumeErrors=True))
         for one, results in zip(found, await gatherResults(under_way, consumeErrors=True), strict=True):
             one.host = attrs.evolve(one.host, tried=tuple(results))
 
-    async def _tried(self, hop: Hop, wanted: Demand, require_tls: bool) -> Tried:
+    async def _tried(self, call: Call) -> Tried:
         """A session up to where a message would follow, and its end; where TLS fails that may fail, one in clear."""
-        one = await self._opened(hop, wanted)
+        opened = await self._opening.open([call])
+        hop, met = call.hop, opened.met
         place = f"[{hop.address}]:{hop.port}" if hop.port else hop.address
-        shown = certificate(one.handshake.chain) if one.handshake is not None else None
-        seen = Tried(place, How.NOT, why=one.why, certificate=shown)
-        if one.session is None:
+        why = "" if opened.fault is None else opened.fault.reply.text
+        seen = Tried(place, How.NOT, why=why, certificate=None if met is None else certificate(met.chain))
+        if isinstance(opened.result, Outcome):
             return seen
-        if one.why:
-            if not (one.session.tls_failed and wanted.may_fall_back):
-                return seen
-            in_clear = await self._opened(hop, attrs.evolve(wanted, level=Level.CLEAR))
-            if in_clear.session is None or in_clear.why:
-                return attrs.evolve(seen, why=f"{one.why}; in clear: {in_clear.why}")
-            in_clear.session.close()
+        opened.result.close()
+        secured = opened.result.secured
+        if opened.result is not met:
             return attrs.evolve(seen, how=How.CLEAR)
-        one.session.close()
-        judgement, secured = one.session.judgement, one.dialog.secured
-        if judgement is None or secured is None:
-            return attrs.evolve(seen, how=How.CLEAR, why="" if wanted.level is Level.CLEAR else "TLS is not offered")
-        if require_tls and not one.session.offer.require_tls:
+        if secured is None or met.judgement is None:
+            missing = "" if call.demand.level is Level.CLEAR else "TLS is not offered"
+            return attrs.evolve(seen, how=How.CLEAR, why=missing)
+        if call.needs_tls and not met.offer.require_tls:
             # RFC 8689 s4.2.1: the next hop must offer it as well
             return attrs.evolve(seen, why="REQUIRETLS is not offered")
-        return Tried(
-            place, How.ENCRYPTED if judgement.verified is Verified.NONE else How.VERIFIED, secured.version,
-            secured.cipher, secured.verified, judgement.why, shown,
+        return attrs.evolve(
+            seen, how=How.ENCRYPTED if met.judgement.verified is Verified.NONE else How.VERIFIED,
+            version=secured.version, cipher=secured.cipher, verified=secured.verified, why=met.judgement.why,
         )
-
-    async def _opened(self, hop: Hop, wanted: Demand) -> "_Opened":
-        with_tls = wanted.level is not Level.CLEAR
-        implicit = with_tls and self._settings.tls is TlsMode.IMPLICIT
-        starttls = StartTlsUse.IF_OFFERED if wanted.may_fall_back else StartTlsUse.REQUIRED
-        if implicit or not with_tls:
-            starttls = StartTlsUse.NEVER
-        handshake = self._tls.to(wanted, f"{hop.address} {hop.port}") if with_tls else None
-        own_names: frozenset[str] = frozenset() if self._given else self._own_names
-        settings, is_local = self._settings, hop.is_loopback
-        asked = ClientSettings(settings.hello_name, settings.lmtp, starttls, None, is_local, str(hop), own_names)
-        dialog = ClientDialog(asked, implicit)
-        limits = step_limits(self._quick)
-        session = Session(dialog, str(hop), handshake, implicit, limits, self._reactor, is_local)
-        try:
-            await self._endpoint(hop).connect(_Once(session))
-        except (ConnectError, OSError) as fault:
-            return _Opened(dialog, None, None, f"Cannot connect: {fault}")
-        trouble = await session.opened
-        return _Opened(dialog, session, handshake, "" if trouble is None else trouble.reply.text)
-
-    def _endpoint(self, hop: Hop) -> IStreamClientEndpoint:
-        seconds = self._quick.connect_seconds
-        if not hop.port:
-            return UNIXClientEndpoint(self._reactor, hop.address, seconds)  # type: ignore[no-untyped-call]
-        kind: Any = TCP6ClientEndpoint if ":" in hop.address else TCP4ClientEndpoint
-        endpoint: IStreamClientEndpoint = kind(self._reactor, hop.address, hop.port, seconds)
-        return endpoint
 
 
 @attrs.define
 class _Found:
-    """A host so far, and the hops that may be connected to, with what is asked of each."""
+    """A host so far, and what there is to try."""
 
     host: Host
-    hops: list[tuple[Hop, Demand]] = attrs.Factory(list)
-
-
-@attrs.frozen
-class _Opened:
-    """``session`` None: there is no connection; ``handshake`` None: there was to be none; ``why`` it does not stand."""
-
-    dialog: ClientDialog
-    session: Session | None
-    handshake: Handshake | None
-    why: str
-
-
-class _Once(Factory):
-    noisy = False
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def buildProtocol(self, addr: IAddress | None) -> Session:
-        return self._session
+    calls: list[Call] = attrs.Factory(list)
 
 
 def certificate(chain: Sequence[bytes]) -> Certificate | None:

@@ -6,7 +6,7 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
-from mailgw.deliver.smtp_settings import DestinationSettings, TlsMode
+from mailgw.deliver.smtp_settings import DestinationSettings, Secret, SourceSettings, TlsMode
 from mailgw.mail.names import TlsaRecord
 from mailgw.mail.sts_policy import StsMode, StsPolicy
 from mailgw.tls_report import How, Report, Sts, Tlsa, lines
@@ -161,7 +161,7 @@ def test_a_handshake_that_fails_and_may() -> None:
     it.accept(1).say(b"421 busy\r\n")
     one, = it.report.hosts[0].tried
     assert one.how is How.NOT
-    assert "wrong version number; in clear: " in one.why
+    assert one.why == "The TLS handshake failed: wrong version number"
     assert not it.report.is_good
 
 
@@ -202,6 +202,21 @@ good, as far as can be told without a connection"""
     assert it.report.rule == rule
     assert it.report.hosts[0].demand == "TLS with a certificate of a given fingerprint"
     assert "TLSA" not in it.text
+
+
+def test_connections_come_from_where_a_delivery_s_do() -> None:
+    four = SourceSettings("192.0.2.200", "four.us.example", 10, None)
+    it = Looked("example.org", shaping=shaping(sources=(four,)))
+    (_, _, _, _, bound), = it.reactor.tcpClients
+    assert bound == ("192.0.2.200", 0)
+    peer = it.accept(0)
+    peer.say(b"220 mx.example.org ESMTP\r\n")
+    assert peer.heard() == b"EHLO four.us.example\r\n"
+    peer.hang_up()
+    assert it.report.hosts[1].fault == "It has no address of a kind that there is a source address for"
+    it = Looked("x.example", hosts=("192.0.2.1:25",), username="ann", password=Secret("secret"))
+    it.accept(0).greet(b"250-mx\r\n250 AUTH PLAIN\r\n")
+    assert it.report.is_good, "without the login"
 
 
 class Policies:

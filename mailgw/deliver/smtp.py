@@ -16,7 +16,7 @@ from mailgw.deliver.smtp_round import Round, Ways
 from mailgw.deliver.smtp_security import Security
 from mailgw.deliver.smtp_session import TOO_LONG
 from mailgw.deliver.smtp_settings import Secret, SmtpSettings, SourceSettings, TlsMode
-from mailgw.deliver.smtp_shape import shape_of, site_of, source_of
+from mailgw.deliver.smtp_shape import shape_of, site_of, sources_of
 from mailgw.interfaces import IShapedBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
@@ -136,8 +136,7 @@ class SmtpBackend(Service):
         except TemporaryFault:
             # DNS said it a moment ago, and says nothing now: the lane's own name does, too.
             site = lane
-        found = [source_of(shaping, site, is_ipv6) for is_ipv6 in (False, True)]
-        return tuple(source for source in found if source is not None)
+        return sources_of(shaping, site)
 
     async def _site(self, lane: str) -> str:
         return self._settings.hosts[0] if self._given else await site_of(lane, self._resolver)

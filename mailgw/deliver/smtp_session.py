@@ -19,7 +19,7 @@ from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Content, Message
-from mailgw.mail.outcome import Outcome, Scope, temporary
+from mailgw.mail.outcome import Outcome, Scope, Secured, temporary
 from mailgw.net.client_tls import Handshake, is_tls_fault, tls_fault_text
 from mailgw.net.sending import send
 from mailgw.trust.tls_policy import Judgement, Verified
@@ -134,6 +134,16 @@ class Session(Protocol):
     def tls_is_missing(self) -> bool:
         """TLS was wanted, and the server does not offer it, or refused it."""
         return self._dialog.tls_is_missing
+
+    @property
+    def secured(self) -> Secured | None:
+        """What TLS came to, once the handshake is done and judged; None before, and in clear."""
+        return self._dialog.secured
+
+    @property
+    def chain(self) -> tuple[bytes, ...]:
+        """The certificates that the server showed (DER), its own first."""
+        return () if self._handshake is None else self._handshake.chain
 
     @property
     def server_name(self) -> str:

@@ -47,6 +47,12 @@ def shape_of(settings: SmtpSettings, lane: str, site: str) -> Shape:
     return Shape(Bounds(concurrency, rate), gates)
 
 
+def sources_of(shaping: Shaping, site: str) -> tuple[SourceSettings, ...]:
+    """Those for a site: at most one address of each family; () leaves it to the system."""
+    found = [source_of(shaping, site, is_ipv6) for is_ipv6 in (False, True)]
+    return tuple(source for source in found if source is not None)
+
+
 def source_of(shaping: Shaping, site: str, is_ipv6: bool) -> SourceSettings | None:
     """The source address for a site; None where none of that family is listed."""
     family = [source for source in shaping.sources if source.is_ipv6 is is_ipv6]
