@@ -13,7 +13,7 @@ One line of JSON is a request, one line is its answer, in order:
     queue.hold        tried by nobody until they are released
     queue.release     due, those that are held
     queue.reroute     to the lanes of the backend ``to``, due now
-    queue.lanes       each lane that somebody waits in, and whether it is suspended
+    queue.lanes       each lane that somebody waits in, whether it is suspended, and how it is ``now`` (null: idle)
     queue.suspend     nothing is tried at ``destination`` (``queue.suspension``) any more
     queue.resume      ... it is again
     queue.suspended   what is suspended, and since when
@@ -76,6 +76,9 @@ class Attempts(Protocol):
     async def give_back(self, is_meant: Callable[[Claim], bool]) -> None:
         """What waits in memory, and is meant, waits in the spool alone; what is being tried goes on."""
 
+    def lanes(self) -> Sequence[attrs.AttrsInstance]:
+        """What it knows of each lane that has work, or is unwell; the lane's name is in ``lane``."""
+
 
 LaneIn = Callable[[str, Mailbox], str | None]
 """The lane of a recipient in the backend of a name; None where that does not take it, KeyError where there is none."""
@@ -123,8 +126,9 @@ async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
         case "queue.reroute":
             return await _reroute(request, doors)
         case "queue.lanes":
-            suspensions = Suspensions.of(doors.spool.suspended())
-            return lanes_told(await doors.spool.lanes(), suspensions)
+            told = lanes_told(await doors.spool.lanes(), Suspensions.of(doors.spool.suspended()))
+            known = {facts["lane"]: facts for facts in map(attrs.asdict, doors.attempts.lanes())}
+            return [lane | {"now": known.get(lane["lane"])} for lane in told]
         case "queue.suspend" | "queue.resume":
             return await _suspend_or_resume(command, request, doors)
         case "queue.suspended":

@@ -48,7 +48,8 @@ backend ("internet/*").  New mail for it is taken, and waits; its age counts.  W
 alone.  A suspension outlives restarts."""
 LANES_WORDS = """\
 A lane is a backend with the destination that its recipients wait for.  "in line" are those that are being tried, or
-wait for their turn there.  Below it stands what one of them was told last."""
+wait for their turn there.  "unwell" is a destination whose last attempts reached nobody, "dead" one whose attempts have
+not for minutes: then one is made from time to time.  Below it stands what was said last."""
 REMOVE_WORDS = """\
 There is no --all: name the message, or say which by the filters.
 The journal of a running gateway says so; while it is stopped nothing is written there."""
@@ -323,13 +324,21 @@ def lane_table(
         parts = [f"{lane['waiting']} waiting ({lane['due_now']} due now)", f"{lane['active']} in line"]
         if lane["held"]:
             parts.append(f"{lane['held']} held")
+        facts = lane.get("now") or {}
         if lane["suspended"]:
             parts.append("suspended")
+        elif facts.get("state") in ("unwell", "dead"):
+            since = facts["unwell_since"]
+            parts.append(facts["state"] + (f" since {_minute(since)}" if since is not None else ""))
+            if facts["opens_at"] is not None:
+                parts.append(f"next try {_in(facts['opens_at'] - now).removeprefix('next ')}")
         elif lane["next_due"] is not None:
             parts.append(_in(lane["next_due"] - now))
+        if facts:
+            parts.append(f"at most {facts['window']} at once now")
         lines.append(f"{harmless(lane['lane'])}  {', '.join(parts)}")
-        if lane["reason"]:
-            lines.append(f"    {harmless(lane['reason'])}")
+        if said := facts.get("said") or lane["reason"]:
+            lines.append(f"    {harmless(said)}")
     for word, since in sorted(suspended.items()):
         lines.append(f"suspended since {_minute(since)}: {harmless(word)}")
     return lines

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from mailgw.control import IDLE_SECONDS, MAX_REQUEST_OCTETS, ControlDoors, ControlFactory, ControlProtocol
+from mailgw.deliver.lane_facts import LaneFacts
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event, Removed
 from mailgw.mail.message import Claim, Query, QueueRow
@@ -75,6 +76,7 @@ class Gateway:
     def __init__(self, *rows: QueueRow, spool: Any = None) -> None:
         self.spool = spool or FakeSpool(*rows)
         self.in_memory: list[Claim] = []  # of the dispatcher
+        self.lane_facts: list[LaneFacts] = []
         self.journal = FakeJournal()
         self.pokes = 0
         self.clock = Clock()
@@ -88,6 +90,9 @@ class Gateway:
 
     def poke(self) -> None:
         self.pokes += 1
+
+    def lanes(self) -> Sequence[LaneFacts]:
+        return self.lane_facts
 
     async def give_back(self, is_meant: Callable[[Claim], bool]) -> None:
         """As the dispatcher: the messages that ``in_memory`` names wait in the spool then."""

@@ -2,8 +2,10 @@
 
 import pytest
 
+from mailgw.deliver.lane_facts import LaneFacts
 from mailgw.mail.event import Ordered
 from mailgw.mail.message import Claim, Destination, Postponed, Query, RowState
+from mailgw.queue_commands import lane_table
 from mailgw.spool.memory import MemorySpool
 from tests.driving import result_of as run
 from tests.spool.contract import ARRIVAL, BOB, TO_ALL
@@ -92,6 +94,20 @@ def test_suspend_and_resume(gateway: Running) -> None:
     assert gateway.pokes == pokes + 2
     assert gateway.journal.events == [
         Ordered("suspend", "example.net", "", 2), Ordered("resume", "example.net", "", 2)]
+
+
+def test_lanes_are_told_with_what_the_dispatcher_knows(gateway: Running) -> None:
+    gateway.commit()
+    facts = LaneFacts("out/example.net", "dead", 1, 1, 20, 3, True, 900.0, 1060.0, "451 4.4.1 no answer", ("host:mx",))
+    gateway.lane_facts = [facts]
+    home, out = gateway.result("queue.lanes")  # type: ignore[misc, attr-defined]
+    assert (home["lane"], home["now"]) == ("home", None)
+    assert (out["waiting"], out["now"]["state"], out["now"]["opens_at"]) == (2, "dead", 1060.0)
+    assert lane_table([home, out], {}, 1000.0) == [
+        "out/example.net  2 waiting (2 due now), 0 in line, dead since 1970-01-01 00:15Z, next try in 60s,"
+        " at most 1 at once now",
+        "    451 4.4.1 no answer", "home  1 waiting (1 due now), 0 in line, due now",
+    ]
 
 
 def test_a_backend_that_is_not_there_cannot_be_suspended_but_resumed(gateway: Running) -> None:

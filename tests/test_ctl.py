@@ -21,6 +21,7 @@ from mailgw.access import schemes
 from mailgw.config import where
 from mailgw.control import ControlDoors, ControlFactory
 from mailgw.ctl import main
+from mailgw.deliver.lane_facts import LaneFacts
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.message import Arrival, Claim, Destination
@@ -247,6 +248,9 @@ class Idle:
 
     def poke(self) -> None:
         pass
+
+    def lanes(self) -> list[LaneFacts]:
+        return []
 
     async def give_back(self, is_meant: Callable[[Claim], bool]) -> None:
         pass

@@ -133,8 +133,8 @@ class Spool(Protocol):
         """Make what matches due now (held ones too); how many recipients."""
 
     async def reroute(self, query: Query, lane_for: Callable[[Mailbox], str | None]) -> int:
-        """Put what matches into the lane that ``lane_for`` says (None: let it be), due now, or held as before; how many
-        recipients."""
+        """Put what matches into the lane that ``lane_for`` says (None: let it be), due as after ``unhold``, or held as
+        before; how many recipients."""
 
     async def remove(self, query: Query) -> int:
         """Forget what matches, without a bounce; how many recipients."""

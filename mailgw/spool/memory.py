@@ -300,9 +300,8 @@ class MemorySpool:
     async def unhold(self, query: Query) -> int:
         rows = self._inactive(query, lambda row: row.due is None)
         for queued, row in rows:
-            until = queued.message.parameters.hold_until if not row.attempts else None
             row.reason, row.late = _unmarked(row.reason), row.late or self._wall_clock()
-            self._wait(row, max(self._wall_clock(), until or 0.0))
+            self._wait(row, self._earliest(queued, row))
         return len(rows)
 
     async def retry(self, query: Query) -> int:
@@ -316,14 +315,14 @@ class MemorySpool:
 
     async def reroute(self, query: Query, lane_for: Callable[[Mailbox], str | None]) -> int:
         count = 0
-        for _, row in self._inactive(query):
+        for queued, row in self._inactive(query):
             lane = lane_for(row.destination.recipient)
             if lane is not None:
                 self._leave(row)
                 row.destination = attrs.evolve(row.destination, lane=lane)
                 row.token = None
                 if row.due is not None:
-                    row.due = self._wall_clock()
+                    row.due = self._earliest(queued, row)
                     self._waiting.add(row)
                 count += 1
         return count
@@ -383,6 +382,11 @@ class MemorySpool:
 
     def _is_suspended(self, lane: str) -> bool:
         return Suspensions.of(self._suspended).holds(lane)
+
+    def _earliest(self, queued: _Queued, row: _Row) -> float:
+        """Now, or when its sender wants it sent."""
+        until = queued.message.parameters.hold_until if not row.attempts else None
+        return max(self._wall_clock(), until or 0.0)
 
     def _inactive(
         self, query: Query, is_meant: Callable[[_Row], bool] = lambda row: True

@@ -7,8 +7,8 @@ million rows the commits of new mail wait for none of them for long.  They serve
 Rules:
     Who came after the order began is not meant: else it might never end.
     What is being tried now, or is next in line, is left alone, but by ``remove``: its lease holds.
-    A recipient that is held keeps its last answer, and what its sender asked for: released, it waits for the time of
-    FUTURERELEASE (RFC 4865) as before, while a retry overrides it.
+    A recipient that is held keeps its last answer, and what its sender asked for: released or rerouted, it waits for
+    the time of FUTURERELEASE (RFC 4865) as before; a retry alone overrides it.
 """
 
 import sqlite3
@@ -70,7 +70,7 @@ def hold(connection: sqlite3.Connection, keys: Sequence[Key], now: float) -> int
 
 def unhold(connection: sqlite3.Connection, keys: Sequence[Key], now: float) -> int:
     """Due now, or when its sender wants it sent; those that could be neither delivered nor returned, too."""
-    dues = _dues(connection, keys, now)
+    dues = _dues(connection, [key[:2] for key in keys], now)
     return _each(
         connection,
         "UPDATE recipient SET due = ?, late = coalesce(late, ?),"  # noqa: S608  # constants
@@ -79,14 +79,16 @@ def unhold(connection: sqlite3.Connection, keys: Sequence[Key], now: float) -> i
     )
 
 
-def _dues(connection: sqlite3.Connection, keys: Sequence[Key], now: float) -> dict[tuple[str, int], float]:
-    """When each of those that are held is due."""
+def _dues(
+    connection: sqlite3.Connection, keys: Sequence[tuple[str, int]], now: float
+) -> dict[tuple[str, int], float]:
+    """When each of them, as far as they are there, is due at the earliest: now, or when its sender wants it sent."""
     dues = {}
-    for queue_id, row, _ in keys:
+    for queue_id, row in keys:
         found = connection.execute(
             "SELECT r.attempts, (SELECT p.parameters FROM message p INDEXED BY parametered"  # noqa: S608  # a constant
             " WHERE p.queue_id = r.queue_id AND p.parameters <> '') FROM recipient r"
-            f" WHERE r.{_AT.replace('row', 'r.row')} AND r.due IS NULL", (queue_id, row)
+            f" WHERE {_AT}", (queue_id, row)
         ).fetchone()
         if found is not None:
             attempts, parameters = found
@@ -112,12 +114,16 @@ def moves(keys: Sequence[Key], lane_for: LaneFor) -> list[tuple[str, int, str]]:
 
 
 def reroute(connection: sqlite3.Connection, moved: Sequence[tuple[str, int, str]], now: float) -> int:
-    """To their lanes, due now; who is held goes there when it is released."""
+    """To their lanes, due now, or when its sender wants it sent; who is held goes there when it is released."""
+    dues = _dues(connection, [key[:2] for key in moved], now)
     return _each(
         connection,
         "UPDATE recipient SET lane = ?, due = CASE WHEN due IS NULL THEN NULL ELSE ? END, token = NULL"  # noqa: S608
         f" WHERE {_AT} AND (token IS NULL OR due <= ?)",
-        [(lane, now, queue_id, row, now) for queue_id, row, lane in moved],
+        [
+            (lane, dues[queue_id, row], queue_id, row, now)
+            for queue_id, row, lane in moved if (queue_id, row) in dues
+        ],
     )
 
 

@@ -566,6 +566,8 @@ class SpoolContract:
         first, second = world.run(world.spool.search(ANYTHING, 9))
         assert (first.due, second.due) == (until, world.now)
         assert first.reason.startswith("not before ")
+        assert world.run(world.spool.reroute(ANYTHING, lambda recipient: "relay")) == 2
+        assert [row.due for row in world.run(world.spool.search(ANYTHING, 9))] == [until, world.now]
         world.run(world.spool.hold(ANYTHING))
         assert world.run(world.spool.retry(ANYTHING)) == 2, "a retry overrides both"
         assert {row.due for row in world.run(world.spool.search(ANYTHING, 9))} == {world.now}
