@@ -159,8 +159,8 @@ class Round:
                 await self._send(session, opened.call)
                 if not self.left:
                     return False
-                if session.is_spent and len(self.left) < len(before):
-                    # A server may say that it takes no more in one session: as often as this serves some of them.
+                if not session.has_room(self._message.body_type) and len(self.left) < len(before):
+                    # It takes no more of this kind in one session: as often as this serves some of them.
                     self._connections += 1
                     calls.insert(0, opened.call)
             else:

@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Content, Message
 from mailgw.mail.outcome import Outcome, Scope, Secured, temporary
@@ -118,13 +119,15 @@ class Session(Protocol):
 
     @property
     def is_spent(self) -> bool:
-        """Whether it takes no further transaction: the server said so (RFC 9422 s4), or it has carried BDAT."""
+        """Whether it takes no further transaction: the server said so (RFC 9422 s4)."""
         offer = self._dialog.offer
         # Which domains were named before is not kept: where they are limited, each transaction has its own session.
-        return bool(
-            self.messages
-            and (offer.rcpt_domain_limit or 0 < offer.mail_limit <= self.messages or self._dialog.is_chunked)
-        )
+        return bool(self.messages and (offer.rcpt_domain_limit or 0 < offer.mail_limit <= self.messages))
+
+    def has_room(self, body_type: BodyType) -> bool:
+        """Whether a further transaction may have such content: binary content is for the first one alone (see
+        ``wire.smtp_client``); after it may come anything else, since DATA's answer shows who is out of step."""
+        return not self.is_spent and not (body_type is BodyType.BINARY and self.messages)
 
     @property
     def offer(self) -> Offer:

@@ -112,7 +112,7 @@ async def _in_turns(
 ) -> None:
     """Offered again as long as the server says that they are too many at once."""
     while recipients:
-        if session.is_spent or not session.is_ready:
+        if not session.is_ready or not session.has_room(message.body_type):
             # RFC 3463 s3.6: X.5.3, too many recipients; another session may take them
             why = "The session ended before the turn of this recipient"
             _set_all(outcomes, recipients, temporary("4.5.3", why, Scope.SESSION, session.hop))

@@ -9,7 +9,9 @@ A map of the steps; a reply leads to the right, trouble to OVER:
 
 Rules:
     BDAT is for binary content alone, where it must be (RFC 3030 s3); chunk after chunk, each once the one before it
-    was taken, so that no more than one of them is under way.
+    was taken, so that no more than one of them is under way.  For other content it was weighed and left: it saves the
+    stuffing (measured: 22 of some 1800 us of a 4 KiB message, 5 ms a MiB), and costs the 354 by which it shows that
+    both ends mean the same command, and for large content a round trip a chunk.
     Where PIPELINING is offered, everything up to DATA goes out at once (RFC 2920 s3.1); the steps are the same,
     only nothing is sent between them.
     What became of a recipient is an ``Outcome``.  Only a peer's 5yz to MAIL, RCPT, DATA or the content is final.
@@ -19,9 +21,9 @@ Rules:
     So is one that was there before what it answers: behind the 354 nothing stands until content was sent, and nothing
     stands in a session where no command is under way.
     An answer too many may also come late.  DATA's 354 shows it; to BDAT all answers are alike, so it is used for the
-    first transaction of a session alone.
-    Once the final dot or the last chunk left, the server may have taken the message: without an answer, no other
-    host is tried in the same attempt (the outcome's scope is MESSAGE), since that would make a second copy likely.
+    first transaction of a session alone; others may follow it by DATA.
+    Once the final dot or the last chunk left, the server may have taken the message (RFC 1047): without an answer, no
+    other host is tried in the same attempt (the outcome's scope is MESSAGE); that would make a second copy likely.
 """
 
 from base64 import b64encode
