@@ -1,7 +1,9 @@
 """Reports on TLS to the domains that mail went to: counted all day, sent after midnight UTC (RFC 8460).
 
 Rules:
-    A domain that asks for no reports gets none, and what was counted for it is forgotten when its day is over.
+    A domain that asks for no reports gets none, and what was counted for it is forgotten when its day is over.  Nor
+    does one hear that its policy could not be fetched where no session followed: to send a report asks for the
+    policy, too, so a report on that would follow every report.
     Reports go out within ``SPREAD_SECONDS`` after midnight, each at a moment of its own (s4.1): who gets reports from
     many gets them one by one.
     A report is sent once anybody whom the domain named has it: by mail, that is when it is in our queue, which tries
@@ -42,6 +44,7 @@ LONGEST_WAIT_SECONDS: Final = 4 * 3600.0
 # After a long stop: what is older is of no use to anybody.
 OLDEST_SECONDS: Final = 7 * 86_400.0
 LOOK_SECONDS: Final = 60.0
+FIRST_LOOK_SECONDS: Final = 5.0  # after a start, which has better things to do first
 AT_ONCE: Final = 4
 
 _log = Logger()
@@ -134,7 +137,7 @@ class TlsReports:
 
     def start(self) -> None:
         self._tasks.spawn("reading what was counted of TLS", self._read())
-        self._timer = self._clock.callLater(LOOK_SECONDS, self._look)
+        self._timer = self._clock.callLater(FIRST_LOOK_SECONDS, self._look)
 
     def stop(self) -> None:
         """Give up what is under way: it is tried again after the next start."""
@@ -218,7 +221,7 @@ class TlsReports:
         tally = self._tallies.tally(day, domain) if self._tallies is not None else None
         records = await self._resolver.text(tlsrpt.record_name(domain))
         wanted = tlsrpt.destinations(records.items)
-        if tally is None or not wanted:
+        if tally is None or not wanted or not tally.has_sessions:
             return None
         report = tls_report(self._settings.reporter, self._settings.unique, tally)
         taken, queue_id, faults = await self._brought(report, tally, wanted)

@@ -24,6 +24,7 @@ DETAILS = 100
 POLICIES = 20
 # What an entry weighs beside its words: keys, numbers, and what JSON puts around them.
 _OVERHEAD = 200
+_NO_SESSION = (TlsFailure.STS_POLICY_FETCH_ERROR, TlsFailure.STS_POLICY_INVALID, TlsFailure.STS_WEBPKI_INVALID)
 
 
 @attrs.frozen
@@ -57,6 +58,14 @@ class DomainTally:
     day: int
     domain: str
     policies: tuple[PolicyTally, ...]
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether any was tried: else there are policies alone that could not be learned."""
+        return any(
+            one.successes or any(detail.result not in _NO_SESSION for detail, _ in one.details)
+            for one in self.policies
+        )
 
 
 def day_of(now: float) -> int:

@@ -147,6 +147,14 @@ def test_who_wants_no_report_gets_none() -> None:
     bench.stop()
 
 
+def test_a_report_is_no_reason_for_another() -> None:
+    fetched = attrs.evolve(GOOD, policy_type=PolicyType.STS, result=TlsFailure.STS_POLICY_FETCH_ERROR)
+    bench = Bench().started(fetched)
+    bench.at(MIDNIGHT)
+    assert (bench.sent, bench.facts, bench.reports.tallies) == ([], [], [])
+    bench.stop()
+
+
 def test_by_https_and_by_mail() -> None:
     bench = Bench(record=BY_MAIL + b"," + BY_POST.partition(b"=")[2].partition(b"=")[2]).started(GOOD)
     bench.at(MIDNIGHT)

@@ -1,8 +1,12 @@
-"""MTA-STS, all of it real: DNS, policies over HTTPS at port 443, and an MX with STARTTLS at port 25 of the loopback."""
+"""MTA-STS and reports on TLS, all of it real: DNS, policies over HTTPS at port 443, an MX with STARTTLS at port 25."""
 
 import datetime
+import email
+import gzip
+import json
 import socket
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -45,6 +49,8 @@ def zone(domain: str) -> Zone:
     records = ["@ MX 10 mx", f"mx A {MX}", f"mta-sts A {WEB}"]
     if domain != "nopolicy.test":
         records.append('_mta-sts TXT "v=STSv1; id=1;"')
+    wanted = "https://mta-sts.good.test/reports" if domain == "good.test" else f"mailto:tls@{domain}"
+    records.append(f'_smtp._tls TXT "v=TLSRPTv1; rua={wanted}"')
     return Zone(domain, records, signed=False)
 
 
@@ -163,3 +169,54 @@ def test_a_backend_need_not_heed_them(lab: Lab, world: PolicyHost) -> None:
     start(lab)
     assert outcomes(near, ["good.test", *REFUSED], "one") == dict.fromkeys(["good.test", *REFUSED], "none")
     assert world.asked == []
+
+
+def report_in(message: bytes) -> Any:
+    """The JSON of a report that came by mail."""
+    parts = email.message_from_bytes(message).get_payload()
+    assert isinstance(parts, list)
+    payload = parts[1].get_payload(decode=True)  # type: ignore[union-attr]
+    assert isinstance(payload, bytes)
+    return json.loads(gzip.decompress(payload))
+
+
+def test_domains_are_told_what_tls_with_them_came_to(lab: Lab, world: PolicyHost) -> None:
+    near = lab.gateways[1]
+    near.config.write_text(near.config.read_text() + '[tls_reports]\ncontact = "tls@gw.test"\n')
+    start(lab)
+    found = outcomes(near, ["good.test", "badmx.test", "testing.test", "redirect.test"], "one")
+    assert found["badmx.test"].startswith("4.7.5 ")
+    near.stop()
+    # Two days pass.
+    tallies = near.folder / "state/tls-reports/tallies.json"
+    kept = json.loads(tallies.read_text())
+    for one in kept["tallies"]:
+        one["day"] -= 2
+    tallies.write_text(json.dumps(kept))
+    start(lab)
+    reports = {
+        domain: report_in(wait_for_letters(lab.gateways[0].folder / f"mail/{domain}/tls", seconds=60)[0])
+        for domain in ("badmx.test", "testing.test", "redirect.test")  # the first in spite of its own policy
+    }
+    [policy] = reports["badmx.test"]["policies"]
+    assert policy["policy"] == {
+        "policy-type": "sts", "policy-domain": "badmx.test", "mx-host": ["mx.badmx.test"],
+        "policy-string": ["version: STSv1", "mode: enforce", "mx: mx.badmx.test", "max_age: 86400"],
+    }
+    [failure] = policy["failure-details"]
+    assert (failure["result-type"], failure["receiving-ip"]) == ("certificate-host-mismatch", MX)
+    [policy] = reports["testing.test"]["policies"]
+    assert policy["summary"] == {"total-successful-session-count": 0, "total-failure-session-count": 1}
+    kinds = {one["policy"]["policy-type"]: one for one in reports["redirect.test"]["policies"]}
+    assert kinds["sts"]["failure-details"][0]["result-type"] == "sts-policy-fetch-error"
+    assert kinds["no-policy-found"]["summary"]["total-successful-session-count"] == 1
+    wait_until(lambda: near.facts("tls_report_failed"), 30, "the report to good.test has failed")
+    [failed] = near.facts("tls_report_failed")
+    assert failed["why"].endswith("has no address that may be connected to"), failed  # type: ignore[attr-defined]
+    assert len(near.facts("tls_report")) == 3
+    assert len(list(tallies.parent.glob("gw.test!*.json.gz"))) == 3
+    wait_until(lambda: len(near.queue()) == 1, 30, "the reports have gone, the letter to badmx.test has not")
+    near.stop()
+    # The report to good.test is tried again.  Of the sessions with reports nothing is counted.
+    left = {(one["domain"], one["policies"][0]["policy_type"]) for one in json.loads(tallies.read_text())["tallies"]}
+    assert left == {("good.test", "sts"), ("redirect.test", "sts")}

@@ -131,6 +131,18 @@ def test_days_and_domains() -> None:
     assert tallies.closed(DAY + 2) == [(DAY, "a.example"), (DAY + 1, "x.example")]
 
 
+@each(("results", "has"), [
+    ([GOOD], True),
+    ([CLEAR], True),
+    ([attrs.evolve(CLEAR, policy_type=PolicyType.STS, result=TlsFailure.STS_WEBPKI_INVALID)], False),
+    ([attrs.evolve(CLEAR, policy_type=PolicyType.STS, result=TlsFailure.STS_POLICY_FETCH_ERROR), GOOD], True),
+])
+def test_a_policy_that_is_not_learned_is_no_session(results: list[TlsResult], has: bool) -> None:
+    tally = counted(*results).tally(DAY, "x.example")
+    assert tally is not None
+    assert tally.has_sessions is has
+
+
 @each(("now", "day"), [(0.0, 0), (86_399.9, 0), (86_400.0, 1), (1_700_000_000.0, DAY)])
 def test_days_begin_at_midnight_utc(now: float, day: int) -> None:
     assert day_of(now) == day
