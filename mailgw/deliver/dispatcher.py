@@ -57,8 +57,8 @@ log = Logger()
 
 __all__ = ["Dispatcher", "DispatcherSettings", "backend_of", "lane_key"]
 
-# Claims that wait in memory, over all lanes: with bodies of 64 KiB at the most, 128 MiB.  A lane with none has a
-# place up to twice as many, so that a few slow destinations do not shut out the others.
+# Claims that wait in memory, over all lanes: with bodies of 64 KiB at the most, 128 MiB.  Fresh mail to a lane with
+# none has a place up to twice as many: neither a few slow destinations nor what is tried again shut it out.
 MAX_WAITING_IN_ALL = 2000
 FETCH = 20
 # The longest time between two looks at what is due; a wall clock that jumped is noticed by then.
@@ -535,7 +535,7 @@ class Dispatcher:
     def _fetch(self, lane: _Lane) -> None:
         if lane.is_fetching or not self._lanes.is_open(lane):
             return
-        if not self._has_place(lane):
+        if not lane.has_room or self._waiting + self._fetching >= MAX_WAITING_IN_ALL:
             self._look_in(FULL_LANE_SECONDS)
             return
         if not self._spool.room():
@@ -546,7 +546,10 @@ class Dispatcher:
         self._tasks.spawn("fetch", self._fetch_some(lane))
 
     async def _fetch_some(self, lane: _Lane) -> None:
-        wanted = 1 if lane.dead_gate() is not None else max(lane.gate.window, FETCH)  # a probe needs no more
+        # Of what may be dead no more than can be tried at once: memory is for what gets on.
+        wanted = max(lane.gate.window, FETCH) if lane.gate.was_reached else lane.gate.window
+        if lane.dead_gate() is not None:
+            wanted = 1
         self._fetching += wanted
         try:
             claims = await self._spool.claim(lane.key, wanted, lane.cursor)

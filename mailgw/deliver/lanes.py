@@ -299,7 +299,8 @@ class Lanes(Generic[T]):
         finally:
             if not lane.is_shaped:
                 lane.is_shaped = True
-                self._work(lane)
+                if lane.waiting or lane.has_more:  # else it is being made: whoever does that has work for it
+                    self._work(lane)
 
     def _gate(self, key: str, bounds: Bounds) -> Gate:
         gate = self._shared.get(key)

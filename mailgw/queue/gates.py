@@ -40,12 +40,14 @@ class Pauses:
 
 
 class Gate:
-    """``active`` attempts are inside; ``window`` is how many may be; ``unwell_since`` is when trouble began (None where
+    """``active`` attempts are inside; ``window`` is how many may be; ``was_reached`` says that the last one that says
+    anything found somebody; ``unwell_since`` is when trouble began (None where
     there is none); ``open_at`` is when the next one may pass.  ``said`` is what the last attempt in trouble was told,
     ``said_of`` when it began, by the clock of whoever says it ended."""
 
     __slots__ = ("_interval", "_pauses", "_rate_at", "_rate_slack", "active", "bounds", "key", "open_at", "pause",
-                 "said", "said_of", "troubles", "unwell_since", "window")
+                 "said", "said_of", "troubles", "unwell_since", "was_reached",
+                 "window")
 
     def __init__(self, key: str, bounds: Bounds, pauses: Pauses | None) -> None:
         """``pauses`` None: it does not adapt."""
@@ -54,6 +56,7 @@ class Gate:
         self.open_at = 0.0
         self.pause = 0.0
         self.troubles = 0
+        self.was_reached = False
         self.unwell_since: float | None = None
         self.said: Outcome | None = None
         self.said_of = -math.inf
@@ -107,6 +110,7 @@ class Gate:
             return
         if not is_trouble(said):
             self.troubles = 0
+            self.was_reached = True
             self.unwell_since = None
             self.pause = 0.0
             self.open_at = 0.0
@@ -117,6 +121,7 @@ class Gate:
         if now < self.open_at:
             return  # it ran beside the one that told us
         self.troubles += 1
+        self.was_reached = False
         if self.unwell_since is None:
             self.unwell_since = now
         self.window = 1

@@ -4,6 +4,7 @@ It keeps every promise of ``mail.ports.Spool`` but durability, and passes the sa
 Its coroutines never suspend, so a test may drive them by hand.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from weakref import WeakKeyDictionary
@@ -38,6 +39,8 @@ from mailgw.spool.faults import no_room
 from mailgw.spool.ids import QueueIds
 from mailgw.spool.leases import fresh_claims, with_turns
 from mailgw.spool.rows import HELD_BY_OPERATOR, first_due, first_late
+
+_LAST = "\U0010ffff"  # no queue id comes after it
 
 
 @attrs.define(eq=False)
@@ -79,6 +82,15 @@ class _Waiting:
         if lane not in self.lanes:
             self.lanes[lane] = SortedList()
         self.lanes[lane].add((-row.message.parameters.priority, row.due, *where))
+
+    def earliest(self, lane: str) -> float:
+        """The earliest due of a lane's, however many there are: one look for each priority."""
+        entries = self.lanes[lane]
+        earliest, at = math.inf, 0
+        while at < len(entries):
+            earliest = min(earliest, entries[at][1])
+            at = entries.bisect_right((entries[at][0], math.inf, "", 0))
+        return earliest
 
     def remove(self, row: _Row) -> None:
         assert row.due is not None
@@ -240,9 +252,14 @@ class MemorySpool:
             if due > now:
                 break
             learn(self._queue[queue_id].rows[number].destination.lane, due)
-        start = self._waiting.by_due.bisect_right((since, "\U0010ffff", 0))
+        if math.isinf(since):
+            for lane in self._waiting.lanes:
+                due = self._waiting.earliest(lane)
+                if due <= now:
+                    learn(lane, due)
+            since = now
         next_due = None
-        for due, queue_id, number in self._waiting.by_due.islice(start):
+        for due, queue_id, number in self._waiting.by_due.islice(self._waiting.by_due.bisect_right((since, _LAST, 0))):
             if due > now:
                 next_due = due
                 break

@@ -696,6 +696,21 @@ def test_lanes_of_one_host_share_its_gate() -> None:
     assert len(backend.seen) == 8
 
 
+def test_a_lane_with_a_shape_is_one() -> None:
+    @implementer(IShapedBackend)
+    class Shaped(ScriptedBackend):
+        async def shape(self, lane: str) -> Shape:
+            return Shape(Bounds(1, None), {})
+
+    backend = Shaped()
+    house = House(backend)
+    for _ in range(3):
+        house.put(BOB)
+    assert len(backend.waiting) == 1
+    [facts] = house.dispatcher.lanes()
+    assert (facts.active, facts.waiting) == (1, 2)
+
+
 def test_a_dead_host_is_probed_once_for_all_its_domains() -> None:
     @implementer(IShapedBackend)
     class Shaped(ScriptedBackend):
