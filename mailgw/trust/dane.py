@@ -90,6 +90,14 @@ def public_key_info(certificate: bytes) -> bytes:
     return certificate[at:behind]
 
 
+def read_certificate(octets: bytes) -> x509.Certificate | None:
+    """What DER says, None where it is no certificate that can be read."""
+    try:
+        return x509.load_der_x509_certificate(octets)
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
+        return None
+
+
 def _inside(octets: bytes, at: int, end: int, tag: int) -> tuple[int, int]:
     """Where the contents of the element at ``at`` begin and end; it must have the tag and end before ``end``."""
     if at + 2 > end or octets[at] != tag:
@@ -111,11 +119,10 @@ def _is_understood(record: TlsaRecord) -> bool:
         return False
     if record.matching != FULL:
         return len(record.data) == _OCTETS.get(record.matching)
+    if record.selector == CERTIFICATE:
+        return read_certificate(record.data) is not None
     try:
-        if record.selector == CERTIFICATE:
-            x509.load_der_x509_certificate(record.data)
-        else:
-            load_der_public_key(record.data)
+        load_der_public_key(record.data)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return False
     return True

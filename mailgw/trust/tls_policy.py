@@ -17,8 +17,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from mailgw.mail.names import TlsaRecord
 from mailgw.mail.sts_policy import StsMode
@@ -267,9 +265,8 @@ def _judge_path(
     fault = paths.fault(chain, anchors)
     if fault is not None:
         return _fault(wanted, fault.failure, fault.why)
-    try:
-        leaf = x509.load_der_x509_certificate(chain[0])
-    except (ValueError, UnsupportedAlgorithm):
+    leaf = dane.read_certificate(chain[0])
+    if leaf is None:
         return _fault(wanted, TlsFailure.VALIDATION_FAILURE, "The certificate cannot be read")
     if not is_for_servers(leaf):
         return _fault(wanted, TlsFailure.VALIDATION_FAILURE, "The certificate is not one for servers")

@@ -118,6 +118,10 @@ def site(lab: Lab) -> Site:
     names = ("good", "other", "old", "plain", "ta", "unusable", "broken", "mixed", "far")
     hosts = {name: issuer.mx(f"{name}.signed.test", expired=name == "old") for name in names}
     hosts["other"] = attrs.evolve(hosts["other"], pem=issuer.mx("someone.else.test").pem)
+    # It takes mail from those alone who show a certificate of the tests' authority.
+    asking = ["-o smtpd_tls_req_ccert=yes", "-o smtpd_tls_security_level=encrypt",
+              f"-o smtpd_tls_CAfile={lab.authority.ca}"]
+    hosts["asks"] = issuer.mx("asks.signed.test", options=asking)
     hosts["plain"] = attrs.evolve(hosts["plain"], options=["-o smtpd_tls_security_level=none"])
     zones = [
         Zone("signed.test", [
@@ -158,6 +162,7 @@ def site(lab: Lab) -> Site:
             f'[dns]\nservers = ["{unbound.server}"]', route("@home.test", "boxes"), route("*", "internet"),
             maildirs("boxes"), LATER,
             f'[backend.internet]\ntype = "smtp"\nmta_sts = false\ncheck_domains = false\nca_file = "{issuer.ca}"\n'
+            f'client_certificate = "{lab.authority.certificate}"\nclient_key = "{lab.authority.private_key}"\n'
             '[[backend.internet.destination]]\ndomains = ["d-mixed.signed.test"]\ntls = "verify"\n'
             '[[backend.internet.destination]]\ndomains = ["d-broken.signed.test"]\ntls = "dane"\n',
         ),
@@ -198,6 +203,7 @@ def test_domains_are_served_as_they_publish(site: Site) -> None:
         "d-alias.signed.test": "dane",
         "d-two.signed.test": "dane",  # by the second host
         "d-unusable.signed.test": "none",
+        "d-asks.signed.test": "none",
         "d-none.signed.test": "none",
         "plain.test": "dane",  # an MX that is not signed, to a host that is
         "broken.test": "deferred",  # its signatures are wrong
