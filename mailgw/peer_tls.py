@@ -39,8 +39,8 @@ class Queue(Protocol):
 
 
 class PeerTls:
-    """For all backends of a gateway.  Of policies nothing is read, asked or written before mail goes to a domain by MX;
-    of reports nothing where none are configured."""
+    """For all backends of a gateway.  Of policies nothing is read, asked or written where no backend heeds them; of
+    reports nothing where none are configured."""
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class PeerTls:
         self._policies = StsPolicies(resolver, fetch, memory, journal, self.note, workshop.reactor, wall_clock)
         memory.policies = self._policies
         self._memory = memory
+        self._is_heeded = any(isinstance(one, SmtpSettings) and one.mta_sts for one in config.backends.values())
         self._reports: TlsReports | None = None
         self._report_memory = _ReportMemory(os.path.join(config.state, tls_reports.FOLDER), workshop)
         self._mailer = _Mailer()
@@ -76,7 +77,8 @@ class PeerTls:
 
     def start(self, queue: Queue) -> None:
         """``queue`` takes the reports that go by mail."""
-        self._policies.start()
+        if self._is_heeded:
+            self._policies.start()
         if self._reports is not None:
             self._mailer.queue = queue
             self._reports.start()

@@ -143,6 +143,13 @@ def test_nothing_is_written_where_nothing_was_learned(start: Callable[..., Bench
     assert not (tmp_path / "state").exists()
 
 
+def test_where_no_backend_heeds_policies_none_is_looked_after(start: Callable[..., Bench]) -> None:
+    it = start("mta_sts = false\n")
+    assert it.peer_tls.sts(it.config.backends["out"]) is None  # type: ignore[arg-type]
+    assert not it.clock.getDelayedCalls()
+    it.close()
+
+
 def test_a_day_s_counts_outlive_the_process(start: Callable[..., Bench], tmp_path: Path) -> None:
     first = start()
     first.peer_tls.note(RESULT)

@@ -175,6 +175,10 @@ class StsPolicies:
     def _look(self) -> None:
         self._timer = self._clock.callLater(LOOK_SECONDS, self._look)
         now = self._now()
+        if self._known is None:
+            # After a restart, and no mail yet: what is remembered would expire unseen.
+            reading = Deferred.fromCoroutine(self._memories())
+            reading.addErrback(lambda trouble: _log.failure("reading policies", failure=trouble))  # type: ignore[unused-awaitable]
         due = [
             (domain, one.policy.id) for domain, one in self.remembered.items()
             if mtasts.wants_refresh(one, self._failures.get(domain), now, IDLE_SECONDS)

@@ -211,6 +211,15 @@ def test_it_is_fetched_again_without_any_mail() -> None:
     assert not bench.clock.getDelayedCalls()
 
 
+def test_and_after_a_restart() -> None:
+    bench = Bench(kept(fetched=NOW - DAY))
+    bench.policies.start()
+    bench.clock.pump([LOOK_SECONDS, LOOK_SECONDS])
+    assert bench.fetched == ["a.example"]
+    assert bench.reads == 1
+    bench.policies.stop()
+
+
 def test_the_last_use_is_kept_to_the_hour() -> None:
     bench = Bench(kept())
     bench.clock.advance(3599.9)
