@@ -10,6 +10,10 @@ no exception comes out of it for what a peer said.
 
 A map:
     dispatcher      what is due, lane by lane, and when to look again
+    agenda          how far back to look for it, and what a clock that jumps does to that
+    lanes           who may begin, who waits for what, and who is woken when
+    lane_facts      what an operator is told of a lane
+    records         results on their way to the disk, however long it refuses
     attempt         one ``deliver``, and an outcome for each recipient whatever the backend does
     refusal         a backend's word at RCPT, whatever it does
     results         outcomes into settlements, notices and facts

@@ -7,7 +7,9 @@ for every recipient.
 
     route      which backend serves a recipient     fate        an outcome -> delivered, retry, fail, hold
     schedule   when to try again                    dsn         bounces, delay warnings, delivery reports
-    lanes      how much one destination bears       dsn_fields  the part of them that programs read
+    lanes      what waits for one destination       dsn_fields  the part of them that programs read
+    gates      how much it bears, and how it feels  line        who of those that wait is next
+    turns      who of many is next
     suspension destinations that are to wait
     replies    what a hop's words mean, as data     patterns    regular expressions that cannot take for ever
     causes     what a failure comes to for people   report_words  the template of what they read
@@ -17,6 +19,6 @@ The rules that everything hangs on:
     A sender is told of every failure; what has no sender is held, never bounced and never dropped.
     ``*`` is not there for strangers, so no order of the routes makes an open relay.
 
-Known faults: what a lane learned is forgotten when it falls idle.  Warnings and bounces are one a lane, not
-one a message, since recipients of two lanes fail apart.
+Known faults: what a destination that is well has learned of itself is forgotten when it falls idle.  Warnings and
+bounces are one a lane, not one a message, since recipients of two lanes fail apart.
 """
