@@ -5,6 +5,7 @@ No socket and no clock here.  Whatever a server sends is either the answer to th
 """
 
 import ipaddress
+import re
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
@@ -24,6 +25,7 @@ POSITIVE_SECONDS = 86_400.0
 NEGATIVE_SECONDS = 3_600.0
 WORDS_OCTETS = 120  # of what a server says about its failure
 
+_PLAIN = re.compile(rb"[!-~]*\Z")
 _OPT = b"\0" + struct.pack("!HHIH", dns.OPT, UDP_OCTETS, 0, 0)
 _RECURSION_DESIRED, _AUTHENTIC = 0x0100, 0x0020  # RFC 1035 s4.1.1, RFC 4035 s3.2.3
 _CODES = {
@@ -43,23 +45,22 @@ _ERRORS = {
 
 @attrs.frozen
 class Kind(Generic[T]):
-    """A type of record: its number, its word, and what a payload of it says (None: nothing that is of use)."""
+    """A type of record: its number, its word, and what a payload of it says."""
 
     number: int
     word: str
-    read: Callable[[Any], T | None]
+    read: Callable[[Any], T]
 
 
-def _mx(payload: Any) -> MxRecord | None:
-    host = text_of(payload.name.name)
-    return None if host is None else MxRecord(payload.preference, host)
+def _mx(payload: Any) -> MxRecord:
+    return MxRecord(payload.preference, text_of(payload.name.name))
 
 
 def _address(payload: Any) -> str:
     return str(ipaddress.ip_address(payload.address))
 
 
-def _name(payload: Any) -> str | None:
+def _name(payload: Any) -> str:
     return text_of(payload.name.name)
 
 
@@ -67,10 +68,11 @@ def _joined(payload: Any) -> bytes:
     return b"".join(payload.data)
 
 
-def _tlsa(payload: Any) -> TlsaRecord | None:
-    # Twisted knows no such type: these are its octets.  RFC 6698 s2.1: three numbers of one octet, and the rest.
-    octets: bytes = payload.data
-    return TlsaRecord(octets[0], octets[1], octets[2], octets[3:]) if len(octets) >= 3 else None
+def _tlsa(payload: Any) -> TlsaRecord:
+    # Twisted knows no such type: these are its octets.  RFC 6698 s2.1: three numbers of one octet, and the rest.  One
+    # that is too short is there all the same, though it means nothing (RFC 7672 s2.2: unusable records count).
+    octets: bytes = payload.data.ljust(3, b"\xff")
+    return TlsaRecord(octets[0], octets[1], octets[2], octets[3:])
 
 
 MX: Kind[MxRecord] = Kind(dns.MX, "MX", _mx)
@@ -88,9 +90,15 @@ def normal(name: str) -> str:
     return name.lower().rstrip(".")
 
 
-def text_of(name: bytes) -> str | None:
-    """A name of an answer in its normal form; None where it is not ASCII, so nobody's mail host."""
-    return normal(name.decode("ascii")) if name.isascii() else None
+def text_of(name: bytes) -> str:
+    """A name of an answer in its normal form; octets that stand in no host's name as ``\\DDD`` (RFC 1035 s5.1).
+
+    It comes into logs, headers and reports.  What nobody can ask for stays a name all the same: a domain whose only MX
+    is such a one has an MX, and its own address is not to be taken for it (RFC 5321 s5.1).
+    """
+    if _PLAIN.match(name):
+        return normal(name.decode("ascii"))
+    return normal("".join(chr(octet) if 0x21 <= octet <= 0x7E else f"\\{octet:03}" for octet in name))
 
 
 def can_be_asked(name: str) -> bool:
@@ -131,12 +139,12 @@ class Answer:
         records: dict[str, list[Any]] = {}
         for header in self.records:
             owner = text_of(header.name.name)
-            if owner is None or header.cls != dns.IN:
+            if header.cls != dns.IN:
                 continue
             if header.type == kind:
                 records.setdefault(owner, []).append(header)
             elif header.type == dns.CNAME:
-                aliases[owner] = (text_of(header.payload.name.name) or "", _life(header.ttl))
+                aliases[owner] = (text_of(header.payload.name.name), _life(header.ttl))
         seconds = POSITIVE_SECONDS
         for _ in range(CHAIN):
             if name in records or name not in aliases:
@@ -237,5 +245,4 @@ def _nothing_seconds(message: dns.Message) -> float | None:
 
 
 def items_of(kind: Kind[T], payloads: Sequence[Any]) -> tuple[T, ...]:
-    found = (kind.read(payload) for payload in payloads)
-    return tuple(item for item in found if item is not None)
+    return tuple(kind.read(payload) for payload in payloads)

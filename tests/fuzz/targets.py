@@ -396,10 +396,10 @@ def dns(octets: bytes) -> None:
         end, payloads, seconds = found.end_of("example.org", kind.number)
         assert 0 <= seconds <= POSITIVE_SECONDS
         assert end.isascii()
+        assert end.isprintable()
         assert found.words.isascii()
         assert found.words.isprintable()
-        for item in items_of(kind, payloads):
-            assert item is not None
+        assert len(items_of(kind, payloads)) == len(payloads)
 
 
 # --- the client's dialog ----------------------------------------------------------------------------------

@@ -32,8 +32,10 @@ def test_mx_records(net: DnsNet) -> None:
 
 def test_a_null_mx_and_names_that_are_none(net: DnsNet) -> None:
     asked = Asked(resolver(net, ONE).mx("example.org"))
-    net.answer(mx("example.org", 0, ""), mx("other.example", 0, "evil.example"), mx("example.org", 5, b"m\xe4.example"))
-    assert asked.items == [MxRecord(0, "")]
+    net.answer(mx("example.org", 0, ""), mx("other.example", 0, "evil.example"), mx("example.org", 5, b"m\xe4.Example"),
+               mx("example.org", 6, b"a b\r\nX: y.example"))
+    hosts = [record.host for record in asked.items]
+    assert hosts == ["", "m\\228.example", "a\\032b\\013\\010x:\\032y.example"]
 
 
 def test_text(net: DnsNet) -> None:
@@ -48,7 +50,9 @@ def test_tlsa(net: DnsNet) -> None:
 
     owner = "_25._tcp.mx.example"
     net.answer(*(unknown(owner, TLSA, octets) for octets in (b"\3\1\1digest", b"\3\1", b"\xff\xfe\xfd")))
-    assert asked.items == [TlsaRecord(3, 1, 1, b"digest"), TlsaRecord(255, 254, 253, b"")]
+    assert asked.items == [
+        TlsaRecord(3, 1, 1, b"digest"), TlsaRecord(3, 1, 255, b""), TlsaRecord(255, 254, 253, b""),
+    ]
 
 
 def test_addresses_of_both_kinds(net: DnsNet) -> None:

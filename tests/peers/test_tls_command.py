@@ -169,13 +169,3 @@ def test_the_words_for_people(config: Path) -> None:
     assert status == 0, words
     for part in (f"{FAR}:25\n", 'tls = "encrypt" of the backend\n', "; nobody knows to whom"):
         assert part in words, (part, words)
-
-
-def test_what_could_not_run(config: Path) -> None:
-    for words, why in (
-        (("home.test",), "which sends it to no other server"), (("a@home.test",), "which sends it to no other server"),
-        (("dane.signed.test", "--backend", "none"), "there is no backend none"), (("a b",), "expected a domain"),
-    ):
-        status, told = looked(config, *words)
-        assert status == 2, (words, told)
-        assert why in told, (words, told)
