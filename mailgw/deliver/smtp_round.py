@@ -219,12 +219,13 @@ class Round:
         session, wanted = opened.met, opened.call.demand
         if session is None or wanted.level is Level.CLEAR or await self._does_without_tls():
             return
-        if session.judgement is not None:
-            result = Fault(session.judgement.failure, session.judgement.why)
+        judged = session.judgement
+        if session.tls_failed and opened.fault is not None and (judged is None or judged.may_go_on):
+            result = Fault(TlsFailure.VALIDATION_FAILURE, opened.fault.reply.text)
+        elif judged is not None:
+            result = Fault(judged.failure, judged.why)
         elif session.tls_is_missing:
             result = Fault(TlsFailure.STARTTLS_NOT_SUPPORTED, "")
-        elif session.tls_failed and opened.fault is not None:
-            result = Fault(TlsFailure.VALIDATION_FAILURE, opened.fault.reply.text)
         else:
             return  # it never got so far
         self._ways.security.tried(

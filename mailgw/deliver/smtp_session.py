@@ -67,7 +67,7 @@ class Session(Protocol):
 
     ``handshake`` is for STARTTLS or, with ``implicit``, for TLS from the first octet; None where there is to be
     no TLS.  ``on_end`` is called when an idle session ends by itself; only one that is kept, and so has it, does.
-    ``messages`` counts transactions.  ``tls_failed`` says that the handshake is what broke the session,
+    ``messages`` counts transactions.  ``tls_failed`` says that TLS is what broke the session,
     ``tls_is_wrong`` that this was no lost connection but TLS itself, the certificate for one; ``judgement`` what a
     handshake that was completed is worth, None before; ``is_verified`` that it proves the host to be the destination's;
     ``timed_out`` that the peer was silent for too long; ``is_local`` that it is on this machine; ``own_address`` the IP
@@ -99,6 +99,7 @@ class Session(Protocol):
         self._handshake = handshake
         self._implicit = implicit
         self._in_handshake = False
+        self._is_untried = False  # TLS is on, and nothing was heard under it yet
         self._limits = limits
         self._clock = clock
         self._heard = 0.0
@@ -210,6 +211,7 @@ class Session(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self._heard = self._clock.seconds()
+        self._is_untried = False
         dialog = self._dialog
         dialog.receive(data)
         while not isinstance(event := dialog.next_event(), Signal):
@@ -232,6 +234,8 @@ class Session(Protocol):
             return
         self.is_verified = judgement.verified is not Verified.NONE and self._handshake.demand.is_authentic
         self._dialog.secured = self._handshake.secured()
+        # RFC 8446 s4.4: a server judges what the client showed, or did not, when the client has finished already.
+        self._is_untried = True
         self._heard = self._clock.seconds()
         if self._dialog.step is Step.HANDSHAKE:
             self._dialog.tls_started()
@@ -246,6 +250,9 @@ class Session(Protocol):
             self.tls_failed = True
             self.tls_is_wrong = is_tls_fault(reason.value)
             self._fail("4.7.5", f"The TLS handshake failed: {tls_fault_text(reason.value)}")
+        elif self._is_untried:
+            self.tls_failed = True
+            self._fail("4.7.5", f"The connection broke right behind the TLS handshake: {tls_fault_text(reason.value)}")
         elif isinstance(reason.value, ConnectionDone | ConnectionLost):
             self._fail("4.4.2", f"The connection was lost while waiting for {self._dialog.step.value}")
         else:
@@ -370,6 +377,7 @@ class Session(Protocol):
             self.close()
         else:
             self.timed_out = True
+            self.tls_failed = self.tls_failed or self._in_handshake or self._is_untried
             self._fail("4.4.2", f"Timed out while waiting for {step.value}")
             self._drop()
 

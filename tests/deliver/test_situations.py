@@ -25,7 +25,7 @@ from mailgw.mail.tls_result import TlsResult
 from tests.deliver.smtp_net import ANN, message, settings
 from tests.fakes_dns import FakeResolver
 from tests.tables import some
-from tests.tls_situations import DOMAIN, HOST, Situation, identity, situations
+from tests.tls_situations import DOMAIN, HOST, Situation, situations
 from tests.trust.certificates import root
 
 ADDRESS = "192.0.2.25"
@@ -105,16 +105,18 @@ class Place:
         self._factory: Any = Factory.forProtocol(Server)
         self._factory.noisy = False
         self.port = real_reactor.listenTCP(0, self._factory, interface="127.0.0.1")
-        self._contexts: dict[str, SSL.Context] = {}
+        self._contexts: dict[tuple[str, str], SSL.Context] = {}
 
     def show(self, it: Situation) -> list[bool]:
         """Be that server; each message that it takes adds whether it came under TLS."""
-        word = "broken" if it.offer == "broken" else "self" if it.shows == "-" else it.shows
-        if word not in self._contexts:
-            self._contexts[word] = context = SSL.Context(SSL.TLS_SERVER_METHOD)
-            if word != "broken":
-                identity(word).configure(context)
-        self._factory.tls = ServerTls(self._contexts[word])
+        words = it.offer if it.offer in ("broken", "asks") else "", it.shows
+        if words not in self._contexts:
+            self._contexts[words] = context = SSL.Context(SSL.TLS_SERVER_METHOD)
+            if it.offer != "broken":
+                it.identity.configure(context)
+            if it.offer == "asks":
+                context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: False)
+        self._factory.tls = ServerTls(self._contexts[words])
         self._factory.situation = it
         self._factory.taken = []
         taken: list[bool] = self._factory.taken

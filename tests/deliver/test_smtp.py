@@ -552,5 +552,17 @@ def test_a_handshake_has_a_time_limit_too() -> None:
     assert peer.wire.aborted
 
 
+def test_where_a_handshake_hangs_mail_that_may_goes_in_clear() -> None:
+    for mode, calls in ((TlsMode.OPPORTUNISTIC, 2), (TlsMode.ENCRYPT, 1)):
+        net = Net(tls=mode)
+        delivery = net.deliver()
+        peer = net.accept().greet(b"250-mx.example.org\r\n250 STARTTLS\r\n").say(b"220 go\r\n")
+        net.reactor.advance(302)
+        assert peer.wire.aborted
+        peer.hang_up()
+        assert len(net.calls()) == calls
+        assert delivery.is_over is (calls == 1)
+
+
 async def test_nobody_is_refused_at_rcpt() -> None:
     assert await Net().backend.refusal(ANN) is None

@@ -51,7 +51,8 @@ def result(it: Situation) -> Result:
     if wanted.level is Level.CLEAR:
         return "sent clear", None
     if it.offer != "tls":
-        broken = TlsFailure.VALIDATION_FAILURE if it.offer == "broken" else TlsFailure.STARTTLS_NOT_SUPPORTED
+        fails = it.offer in ("broken", "asks")
+        broken = TlsFailure.VALIDATION_FAILURE if fails else TlsFailure.STARTTLS_NOT_SUPPORTED
         lost = "back" if it.message == "req" and it.offer == "plain" else "later"
         return "sent clear" if wanted.may_fall_back else lost, (wanted.policy, broken)
     found = judge(wanted, it.identity.chain, PATHS)
