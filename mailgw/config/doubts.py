@@ -1,6 +1,7 @@
 """What is no fault of a configuration, and will be regretted: an open relay, a route that nothing reaches."""
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
 
 from mailgw.config.lines import Path, locate
@@ -23,7 +24,8 @@ EVERYBODY = (
 def doubts(config: Config) -> list[ConfigError]:
     """In the order of the lines."""
     found = Faults(config.file, _lines(config.file))
-    for path, why in (*_open_doors(config), *_unused(config), *_limits(config), *_far_dns(config), *_blind(config)):
+    for path, why in (*_open_doors(config), *_unused(config), *_limits(config), *_far_dns(config), *_blind(config),
+                      *_sending(config)):
         found.add(path, why)
     return sorted(found.found, key=lambda one: one.line)
 
@@ -95,6 +97,31 @@ def _blind(config: Config) -> Iterator[tuple[Path, str]]:
         for at, destination in enumerate(backend.shaping.destinations):
             if destination.tls is TlsMode.DANE:
                 yield ("backend", name, "destination", at, "tls"), f"its mail {why}"
+
+
+def _sending(config: Config) -> Iterator[tuple[Path, str]]:
+    for name, backend in config.backends.items():
+        if not isinstance(backend, SmtpSettings):
+            continue
+        shaping = backend.shaping
+        if not backend.hosts and shaping.host_concurrency < backend.concurrency:
+            yield ("backend", name, "concurrency"), "is above host_concurrency: whoever has one host never gets so many"
+        if shaping.total_concurrency < backend.concurrency:
+            yield ("backend", name, "concurrency"), "is above total_concurrency: one destination can take them all"
+        for at, source in enumerate(shaping.sources):
+            if not _is_ours(source.address):
+                why = "is no address of this machine now: what is to be sent from it waits"
+                yield ("backend", name, "source", at, "address"), why
+
+
+def _is_ours(address: str) -> bool:
+    """Whether a socket may have this IP address now; none is bound for longer than that takes."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _limits(config: Config) -> Iterator[tuple[Path, str]]:

@@ -131,3 +131,26 @@ tls = "dane"
     ]
     assert said(tmp_path, more=out + '[dns]\nservers = ["127.0.0.1:53"]\n') == []
     assert said(tmp_path, more=out) == []  # whether the system's servers do is seen when they are asked
+
+
+@each(
+    ("more", "expected"),
+    [
+        ("concurrency = 51", ["concurrency: is above host_concurrency: whoever has one host never gets so many"]),
+        ("concurrency = 50", []),
+        ("hosts = ['h']\nconcurrency = 51", []),
+        (
+            "concurrency = 20\ntotal_concurrency = 19",
+            ["concurrency: is above total_concurrency: one destination can take them all"],
+        ),
+        ("[[backend.out.source]]\naddress = '127.0.5.5'", []),
+        (
+            "[[backend.out.source]]\naddress = '192.0.2.1'\n[[backend.out.source]]\naddress = '2001:db8::1'",
+            ["source.address: is no address of this machine now: what is to be sent from it waits"] * 2,
+        ),
+    ],
+)
+def test_how_mail_goes_out(tmp_path: Path, more: str, expected: list[str]) -> None:
+    route = '[[route]]\nrecipients = ["@out.example"]\nbackend = "out"\n[backend.out]\ntype = "smtp"\n'
+    found = said(tmp_path, more=route + more)
+    assert [one.partition(": backend.out.")[2] for one in found] == expected
