@@ -44,6 +44,9 @@ log = Logger()
 # A longer chain than any authority's; each certificate of it costs a signature's check.
 LONGEST_CHAIN = 10
 
+# An update of the system's authorities changes many files, somewhere; it is seen by tomorrow.
+READ_AGAIN_SECONDS = 86400.0
+
 _EXPIRED = (SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED, SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID)
 _UNTRUSTED = (
     SSL.X509VerificationCodes.ERR_UNABLE_TO_GET_ISSUER_CERT,
@@ -71,9 +74,10 @@ class ClientTls:
         self._load()
 
     def reload(self) -> None:
-        """Read the files again where one has changed; what cannot be used is logged, and the old ones stay."""
+        """Read the files again where one has changed, and the system's authorities once a day; what cannot be used is
+        logged, and the old ones stay."""
         seen = self._stamp()
-        if seen == self._seen:
+        if seen == self._seen and self._seconds() - self._read < READ_AGAIN_SECONDS:
             return
         self._seen = seen
         try:
@@ -92,6 +96,7 @@ class ClientTls:
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # KeptSessions is the cache
         if self._own is not None and (faults := use_pair(context, self._own)):
             raise ValueError("; ".join(faults.values()))
+        self._read = self._seconds()
         self._paths = CertificatePaths(self._ca_file)
         self._context = context
         self._kept = KeptSessions()  # a session belongs to its context

@@ -176,6 +176,20 @@ def test_a_certificate_of_our_own_is_shown_who_asks_and_read_again(tmp_path: Pat
         ClientTls(None, files, lambda: 0.0)
 
 
+def test_the_system_s_authorities_are_read_again_once_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place(tmp_path, issued(HOST))
+    place.client = ClientTls(None, None, lambda: place.now)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    place.meet(VERIFY)
+    assert place.judgement.failure is TlsFailure.CERTIFICATE_NOT_TRUSTED
+    monkeypatch.setenv("SSL_CERT_FILE", str(place.ca_file))
+    for later, is_trusted in ((86399.0, False), (1.0, True)):
+        place.now += later
+        place.client.reload()
+        place.meet(VERIFY)
+        assert place.judgement.may_go_on is is_trusted
+
+
 def test_a_chain_without_end_is_cut(tmp_path: Path) -> None:
     identity = issued(HOST)
     place = Place(tmp_path, Identity(identity.chain_pem + 30 * identity.chain_pem[:1], identity.key_pem))
