@@ -1,11 +1,12 @@
 """One attempt: the backend is asked, and whatever it does becomes one outcome for each recipient."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
+from mailgw.deliver.names import backend_of
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.message import Claim, Message
@@ -13,6 +14,10 @@ from mailgw.mail.outcome import Outcome, Scope, temporary
 from mailgw.mail.parameters import NO_RCPT_PARAMETERS
 
 log = Logger()
+
+LaneFor = Callable[[Mailbox], str | None]
+"""The lane of a recipient of our own mail (routes of clients included), None where no route serves it."""
+
 
 def with_parameters(claim: Claim) -> Message:
     """The message with what was asked for each recipient; of one who was named twice, the last word counts."""
@@ -55,4 +60,41 @@ async def attempt(
         queue_id=message.queue_id,
         kind=type(result).__name__,
     )
+    return outcomes
+
+
+async def attempt_rerouted(
+    claim: Claim,
+    message: Message,
+    recipients: Sequence[Mailbox],
+    lane_for: LaneFor,
+    backends: Mapping[str, IDeliveryBackend],
+    too_long: Outcome,
+    is_over: Callable[[], bool],
+) -> Mapping[Mailbox, Outcome]:
+    """The lane's backend is no longer configured: each recipient goes where the routes of today say.
+
+    One such attempt a lane at a time, beside those of the backend's own lanes: for as long as such rows are
+    left, it may get more calls at once than its ``concurrency``.  Cancelled, it returns what is known, with
+    ``too_long`` for the others; ``is_over`` says whether it had its time.
+    """
+    outcomes: dict[Mailbox, Outcome] = {}
+    groups: dict[str, list[Mailbox]] = {}
+    for recipient in recipients:
+        key = lane_for(recipient)
+        if key is None:
+            why = f"No route serves <{recipient}>, and there is no backend {backend_of(claim.lane)!r} any more"
+            outcomes[recipient] = temporary("4.3.5", why, Scope.RECIPIENT, "")
+        else:
+            groups.setdefault(key, []).append(recipient)
+    for group in groups.values():
+        outcomes |= dict.fromkeys(group, too_long)
+    for key, group in groups.items():
+        name = backend_of(key)
+        try:
+            outcomes |= await attempt(name, backends[name], message, group)
+        except CancelledError:
+            break
+        if is_over():
+            break  # the backend was cancelled, and said what it knew: the next one would not be
     return outcomes

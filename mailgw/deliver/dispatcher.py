@@ -28,11 +28,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailgw.deliver.agenda import Looks
-from mailgw.deliver.attempt import attempt, with_parameters
+from mailgw.deliver.attempt import LaneFor, attempt, attempt_rerouted, with_parameters
 from mailgw.deliver.bounce import Notices
 from mailgw.deliver.desk import plain_desk
 from mailgw.deliver.lane_facts import LaneFacts, lane_facts
-from mailgw.deliver.lanes import Inside, Lanes, backend_of, lane_key
+from mailgw.deliver.lanes import Inside, Lanes
+from mailgw.deliver.names import backend_of, lane_key
 from mailgw.deliver.records import Records
 from mailgw.deliver.results import Results
 from mailgw.interfaces import IDeliveryBackend
@@ -40,7 +41,7 @@ from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import path_text
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.message import Claim, Message, Notice, Postponed, Settlement
+from mailgw.mail.message import Claim, Notice, Postponed, Settlement
 from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
 from mailgw.mail.parameters import ByMode
 from mailgw.mail.ports import Journal, Spool, WallClock
@@ -52,6 +53,7 @@ from mailgw.queue.replies import NO_CLASSES, LaneOrder, ReplyClasses
 from mailgw.queue.route import RouteRetries
 from mailgw.queue.schedule import RetrySettings, longest_wait
 from mailgw.queue.suspension import Suspensions
+from mailgw.queue.turns import Turns
 
 log = Logger()
 
@@ -79,9 +81,6 @@ SUSPENDED_SECONDS = 3600.0
 
 _Lane: TypeAlias = Lane[tuple[Claim, float]]
 """Each claim with the time it came, by the reactor's clock."""
-
-LaneFor = Callable[[Mailbox], str | None]
-"""The lane of a recipient of our own mail (routes of clients included), None where no route serves it."""
 
 
 @attrs.frozen
@@ -142,6 +141,7 @@ class Dispatcher:
         self._waiting = 0  # claims in all lanes
         self._of_sender: Counter[str] = Counter()  # of those
         self._fetching = 0  # claims that were asked for
+        self._hungry: Turns[_Lane] = Turns()  # who would fetch more, if memory had a place
         self._records = Records(spool, clock, self._looks.look_through)
         self._look_call: IDelayedCall | None = None
         self._is_looking = False
@@ -318,7 +318,10 @@ class Dispatcher:
                 if backend is not None:
                     outcomes = await attempt(name, backend, message, recipients)
                 else:
-                    outcomes = await self._attempt_rerouted(claim, message, recipients)
+                    outcomes = await attempt_rerouted(
+                        claim, message, recipients, self._lane_for, self._backends, self._too_long,
+                        lambda: self._is_over(claim),
+                    )
             except CancelledError:
                 outcomes = dict.fromkeys(recipients, self._too_long)
             finally:
@@ -353,35 +356,6 @@ class Dispatcher:
                 return outcome
             first = first or outcome
         return first
-
-    async def _attempt_rerouted(
-        self, claim: Claim, message: Message, recipients: Sequence[Mailbox]
-    ) -> Mapping[Mailbox, Outcome]:
-        """The lane's backend is no longer configured: each recipient goes where the routes of today say.
-
-        One such attempt a lane at a time, beside those of the backend's own lanes: for as long as such rows are
-        left, it may get more calls at once than its ``concurrency``.  Cancelled, it returns what is known.
-        """
-        outcomes: dict[Mailbox, Outcome] = {}
-        groups: dict[str, list[Mailbox]] = {}
-        for recipient in recipients:
-            key = self._lane_for(recipient)
-            if key is None:
-                why = f"No route serves <{recipient}>, and there is no backend {backend_of(claim.lane)!r} any more"
-                outcomes[recipient] = temporary("4.3.5", why, Scope.RECIPIENT, "")
-            else:
-                groups.setdefault(key, []).append(recipient)
-        for group in groups.values():
-            outcomes |= dict.fromkeys(group, self._too_long)
-        for key, group in groups.items():
-            name = backend_of(key)
-            try:
-                outcomes |= await attempt(name, self._backends[name], message, group)
-            except CancelledError:
-                break
-            if self._is_over(claim):
-                break  # the backend was cancelled, and said what it knew: the next one would not be
-        return outcomes
 
     def _is_over(self, claim: Claim) -> bool:
         """Whether this attempt has had its time."""
@@ -420,8 +394,10 @@ class Dispatcher:
             owed = []
         if settlements:
             await self._record(claim, settlements, notices)
-        if lane is not None:
+        if any(isinstance(one, Postponed) and one.due <= now for one in settlements):
+            lane = self._lanes.lane(claim.lane)  # nobody else finds what was due already
             lane.has_more = True
+            self._work(lane)
         if owed:
             lane = self._lanes.lane(claim.lane)
             claim = attrs.evolve(claim, recipients=tuple(owed))
@@ -499,6 +475,8 @@ class Dispatcher:
             self._cancel_overdue()
             self._expire_overdue()
             self._tell_of_delays()
+            for _ in range(len(self._hungry)):
+                self._work(self._hungry.take())
             agenda = await self._looks.look()
             now = self._wall_clock()
             wait = min(wait, self._deadline - now)
@@ -510,6 +488,8 @@ class Dispatcher:
                 else:
                     self._looks.look_through()
                     wait = min(wait, FULL_LANE_SECONDS)
+            if self._hungry:
+                wait = min(wait, FULL_LANE_SECONDS)
             if agenda.next_due is not None:
                 wait = min(wait, agenda.next_due - now)
             if agenda.next_late is not None:
@@ -535,7 +515,10 @@ class Dispatcher:
     def _fetch(self, lane: _Lane) -> None:
         if lane.is_fetching or not self._lanes.is_open(lane):
             return
-        if not lane.has_room or self._waiting + self._fetching >= MAX_WAITING_IN_ALL:
+        if not lane.has_room:
+            return  # an attempt has to end first
+        if self._waiting + self._fetching >= MAX_WAITING_IN_ALL:
+            self._hungry.add(lane.key, backend_of(lane.key), lane)
             self._look_in(FULL_LANE_SECONDS)
             return
         if not self._spool.room():

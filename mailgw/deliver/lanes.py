@@ -19,6 +19,7 @@ import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from mailgw.deliver.names import backend_of
 from mailgw.interfaces import IDeliveryBackend, IShapedBackend
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.outcome import Outcome
@@ -50,15 +51,6 @@ class Inside:
 
     gates: tuple[Gate, ...]
     is_slow: bool
-
-
-def lane_key(backend: str, lane: str) -> str:
-    """The spool's name for a backend's lane."""
-    return f"{backend}/{lane}" if lane else backend
-
-
-def backend_of(key: str) -> str:
-    return key.partition("/")[0]
 
 
 class Lanes(Generic[T]):

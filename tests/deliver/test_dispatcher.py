@@ -696,6 +696,42 @@ def test_lanes_of_one_host_share_its_gate() -> None:
     assert len(backend.seen) == 8
 
 
+def test_who_finds_no_place_in_memory_gets_one_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "MAX_WAITING_IN_ALL", 4)
+    backend = ScriptedBackend(concurrency=1)
+    house = House(backend)
+    for number in range(40):
+        house.put(Mailbox("a", f"d{number % 10}.example"), claim=False)
+    house.dispatcher.start()
+    house.clock.advance(1)
+    ended = 0
+    while backend.waiting or ended < 40:
+        if backend.waiting:
+            backend.let_go()
+            ended += 1
+        else:
+            house.clock.advance(0.5)
+        assert house.clock.seconds() < 60, "not only when everything is looked through"
+    assert house.rows() == []
+
+
+def test_what_is_warned_of_while_its_lane_is_looked_through_is_not_forgotten() -> None:
+    house = House(backend := ScriptedBackend(LATER, OK, OK))
+    house.put(BOB)
+    look = house.dispatcher._look_call
+    assert look is not None
+    look.cancel()
+    house.clock.advance(4 * 3600)  # due, and late
+    [claim] = result_of(house.spool.claim_late(5))
+    house.dispatcher.start()
+    house.pass_time(70, 1)
+    assert len(backend.seen) == 1
+    house.dispatcher._tasks.spawn("speak", house.dispatcher._speak(claim, None))
+    house.pass_time(1, 1)
+    assert len(backend.seen) == 3
+    assert sorted(house.names()) == ["deferred", "delay_warning", "delivered", "delivered"]
+
+
 def test_a_lane_with_a_shape_is_one() -> None:
     @implementer(IShapedBackend)
     class Shaped(ScriptedBackend):
