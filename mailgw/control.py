@@ -19,8 +19,9 @@ One line of JSON is a request, one line is its answer, in order:
     queue.suspended   what is suspended, and since when
     journal.reopen    close the journal's file and open it anew (after a rotation by others)
 
-Hold, release and reroute answer {"recipients": how many they met, "active": how many they left alone, since they are
-being tried now}; suspend and resume {"changed": whether they changed anything, "recipients": how many wait there}.
+Hold, release and reroute answer {"recipients": how many they met, "active": how many they would have met, and left
+alone, since they are being tried now}; suspend and resume {"changed": whether they changed anything, "recipients": how
+many wait there}.
 
 Whoever can open the socket may do all of this: its file belongs to the gateway's user alone (mode 0600, in the
 state folder of mode 0700).  A second request waits in the socket while one is answered.
@@ -146,7 +147,8 @@ async def _ordered(
 ) -> object:
     """Give an order, to those that wait in the dispatcher's memory, too."""
     count = await give(query)
-    active = await _active(doors, query)
+    # Who says "the held ones", by a state or by releasing, does not mean those that are tried.
+    active = await _active(doors, query) if query.state is None and order != "release" else ()
     if active:
         queue_ids = {row.queue_id for row in active}
         await doors.attempts.give_back(lambda claim: claim.message.queue_id in queue_ids)
@@ -159,8 +161,6 @@ async def _ordered(
 
 
 async def _active(doors: ControlDoors, query: Query) -> Sequence[QueueRow]:
-    if query.state is not None:
-        return ()  # who says "the held ones" does not mean those that are tried
     return await doors.spool.search(attrs.evolve(query, state=RowState.ACTIVE), MAX_ROWS)
 
 

@@ -19,7 +19,7 @@ from mailgw.terminal import Fault, harmless, say, text
 DEFAULT_ROWS = 1000
 MAX_ROWS = 100_000  # control.MAX_ROWS, which takes its time to be imported
 WITH_ALL = ("retry", "release")
-LEAVES_ACTIVE = ("hold", "release", "reroute")
+LEAVES_ACTIVE = ("hold", "reroute")
 LANES_SHOWN = 10
 _HELD = re.compile(r"\b(HOLDUNTIL=)([0-9]{1,11}(?:\.[0-9]+)?)(?= |\Z)")
 

@@ -68,6 +68,15 @@ def test_who_names_a_state_means_no_other(gateway: Running) -> None:
     assert gateway.in_memory == [out]
 
 
+def test_a_release_does_not_mean_what_is_tried(gateway: Running) -> None:
+    out, _ = gateway.commit(claim=True)
+    gateway.in_memory = [out]
+    gateway.commit()
+    gateway.result("queue.hold", query={"state": "waiting"})
+    assert gateway.result("queue.release") == {"recipients": 3, "active": 0}
+    assert gateway.in_memory == [out]
+
+
 def test_reroute(gateway: Running) -> None:
     gateway.commit()
     refused = gateway.ask(command="queue.reroute", query={"domain": "example.net"}, to="relai")

@@ -21,8 +21,8 @@ from mailgw.spool.batch import Value, forget_messages
 from mailgw.spool.rows import HELD_BY_OPERATOR, stored_mailbox
 from mailgw.spool.search import condition
 
-BATCH = 500
-"""Recipients in one transaction: some 10 ms of the writer."""
+BATCH = 250
+"""Recipients in one transaction: some 30 ms of the writer, for which commits of new mail wait."""
 
 Key = tuple[str, int, str]
 """Queue id, row, recipient."""
