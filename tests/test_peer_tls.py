@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_twisted
+import trustme
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -22,6 +25,7 @@ from tests.config.test_reports import SMALL
 from tests.driving import result_of
 from tests.fake_threads import FakeThreads
 from tests.fakes_dns import FakeResolver
+from tests.net.test_https_hosts import Site
 
 DAY = 86_400.0
 NOON = 19_675.5 * DAY
@@ -195,3 +199,26 @@ def test_reports_are_posted_to_public_addresses_alone() -> None:
     found: list[Any] = []
     Deferred.fromCoroutine(post("https://in.example/", b"x")).addBoth(found.append)  # type: ignore[arg-type]
     assert "has no address that may be connected to" in found[0].value.why
+
+
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted does it
+@pytest_twisted.ensureDeferred
+async def test_a_report_is_posted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    monkeypatch.setattr("mailgw.net.https_hosts.is_public", lambda address: True)
+    site = Site(authority, tmp_path, "r.example")
+    post = _post_by(reactor, FakeResolver(address_records={"r.example": ["127.0.0.1"]}))
+    try:
+        for answer, is_taken in [(b"201 Created", True), (b"200 OK", True), (b"302 Found", False), (b"500 No", False)]:
+            site.factory.says = b"HTTP/1.1 " + answer + b"\r\nContent-Length: 0\r\n\r\n"
+            if is_taken:
+                await post(site.url("r.example"), b"a report")
+            else:
+                with pytest.raises(TemporaryFault, match=r"answers \d"):
+                    await post(site.url("r.example"), b"a report")
+    finally:
+        await site.port.stopListening()
+    asked = b"".join(site.factory.asked)
+    assert asked.count(b"POST /x HTTP/1.1\r\n") == asked.count(b"Content-Type: application/tlsrpt+gzip\r\n") == 4
