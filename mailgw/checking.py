@@ -52,7 +52,7 @@ def check(options: argparse.Namespace) -> int:
             print(f"{file}: warning: the TLS key {key} is open to every user here: chmod o= it", file=sys.stderr)
     for warning in passwd_warnings(config.passwd_file) if config.passwd_file is not None else ():
         print(f"{file}: warning: {warning}", file=sys.stderr)
-    if why := too_few_files(config.limits.sessions, open_files_at_most()):
+    if why := too_few_files(config.limits.sessions, config.outbound_sessions, open_files_at_most()):
         print(f"{file}: warning: {why}", file=sys.stderr)
     if os.geteuid() == 0:
         say(

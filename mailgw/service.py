@@ -234,7 +234,7 @@ class MailGateway(MultiService):
             routes.retries(config.retry),
         )
         self.sessions = Sessions(config.limits.sessions, config.limits.crowded_seconds)
-        if why := too_few_files(config.limits.sessions, open_files_now()):
+        if why := too_few_files(config.limits.sessions, config.outbound_sessions, open_files_now()):
             log.warn("{why}", why=why)
         self._reverse_names = ReverseNames(resolver, reactor, config.limits.reverse_name_seconds)
         self._line = Line(reactor)

@@ -180,5 +180,12 @@ class Config:
     port_hint: str
 
     @property
+    def outbound_sessions(self) -> int:
+        """How many sessions with other servers there may be at once."""
+        from mailgw.deliver.smtp_settings import SmtpSettings
+
+        return sum(one.shaping.total_concurrency for one in self.backends.values() if isinstance(one, SmtpSettings))
+
+    @property
     def control(self) -> str:
         return f"{self.state}/control.sock"

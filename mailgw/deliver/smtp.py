@@ -100,6 +100,7 @@ class SmtpBackend(Service):
         lane = "" if self._given else recipients[0].domain
         attempt = Round(self._ways, self._reactor.seconds(), lane, message, recipients)
         outcomes = attempt.outcomes
+        self._pool.active += 1
         try:
             await attempt.over_a_kept_session()
             if attempt.left:
@@ -112,6 +113,8 @@ class SmtpBackend(Service):
             log.failure("{queue_id} could not be sent to all its recipients", queue_id=message.queue_id)
             why = f"The delivery broke off ({type(fault).__name__})"
             _set_the_others(outcomes, recipients, temporary("4.3.0", why, Scope.MESSAGE, ""))
+        finally:
+            self._pool.active -= 1
         return outcomes
 
     async def _send_freshly(self, attempt: Round, lane: str) -> None:

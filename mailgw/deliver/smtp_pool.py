@@ -21,10 +21,12 @@ Key = TypeVar("Key", bound=Hashable)
 class SessionPool(Generic[Key]):
     """Idle sessions by key; the one that was used last is taken first, so that surplus ones run out of time.
 
-    At most ``most`` are kept, from 1: one more closes the one that is idle for longest.  ``now`` is monotonic.
+    ``most``, from 1, are idle and in somebody's hands (``active``) together: for one more, the one that is idle for
+    longest is closed.  ``now`` is monotonic.
     """
 
     def __init__(self, messages_per_session: int, most: int) -> None:
+        self.active = 0  # attempts under way, each with one session at most
         self._limit = messages_per_session
         self._most = most
         self._idle: dict[Key, list[Session]] = {}
@@ -63,12 +65,18 @@ class SessionPool(Generic[Key]):
             del self._ways[next(iter(self._ways))]  # the one that was led longest ago
         self._ways[lane] = (key, now + WAY_SECONDS)
 
+    def make_room(self) -> None:
+        """Before a session is opened by one of those that are ``active``."""
+        while self._keys and len(self._keys) + self.active > self._most:
+            next(iter(self._keys)).close()
+
     def give(self, key: Key, session: Session) -> None:
         """Keep a session whose transaction is over, or close it where it is of no more use."""
         if self._closed or not session.is_ready or session.is_spent or session.messages >= self._limit:
             session.close()
             return
-        if len(self._keys) >= self._most:
+        # Whoever gives it has none after that.
+        while self._keys and len(self._keys) + max(1, self.active) > self._most:
             next(iter(self._keys)).close()
         self._idle.setdefault(key, []).append(session)
         self._keys[session] = key

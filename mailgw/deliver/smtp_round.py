@@ -148,6 +148,7 @@ class Round:
         while calls:
             if self._connections <= 0:
                 return False
+            self._ways.pool.make_room()
             opened = await self._ways.opening.open(calls[:self._connections])
             self._connections -= opened.connections
             await self._tell(host, opened)

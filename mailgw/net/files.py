@@ -2,18 +2,20 @@
 
 import resource
 
-# Beside the sessions: the queue's and the Maildirs' files, connections to next hops, DNS, the journal, threads.
-OTHER_FILES = 512
+# Beside the sessions: the queue's and the Maildirs' files, DNS, the journal, threads.
+OTHER_FILES = 256
 
 
-def too_few_files(sessions: int, most: int) -> str | None:
-    """Why ``most`` open files (``ulimit -n``) are too few for that many sessions; None where they do."""
-    needed = sessions + OTHER_FILES
+def too_few_files(sessions: int, outbound: int, most: int) -> str | None:
+    """Why ``most`` open files (``ulimit -n``) are too few for that many sessions, of clients and with next hops; None
+    where they do."""
+    needed = sessions + outbound + OTHER_FILES
     if most == resource.RLIM_INFINITY or most >= needed:
         return None
     return (
-        f"{sessions} sessions (limits.sessions) with all else need {needed} open files, and {most} are allowed here: "
-        "raise the limit (ulimit -n, LimitNOFILE= of systemd), or lower limits.sessions"
+        f"{sessions} sessions of clients (limits.sessions), {outbound} with other servers (total_concurrency) and all "
+        f"else need {needed} open files, and {most} are allowed here: raise the limit (ulimit -n, LimitNOFILE= of "
+        "systemd), or lower those"
     )
 
 

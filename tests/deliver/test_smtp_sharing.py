@@ -107,13 +107,24 @@ def test_at_most_so_many_are_kept_and_the_one_that_is_idle_for_longest_goes() ->
     for _ in range(3):
         net.deliver()
         peers.append(net.accept().greet())
-    for peer in peers[:2]:
+    for peer in peers:
         peer.accept_all()
-    assert net.idle() == 2
-    peers[2].accept_all()
     assert net.idle() == 2
     assert [peer.is_closed for peer in peers] == [True, False, False]
     assert peers[0].heard().endswith(b"QUIT\r\n")
+
+
+def test_idle_sessions_give_way_to_a_new_one_elsewhere() -> None:
+    records = {f"{name}.example": [(10, f"mx.{name}.test")] for name in "abc"}
+    dns = FakeResolver(records, {f"mx.{name}.test": [f"192.0.2.{at}"] for at, name in enumerate("abc")})
+    net = Net(dns, hosts=(), shaping=shaping(total_concurrency=2))
+    peers = []
+    for name in "abc":
+        net.deliver(None, [Mailbox("ann", f"{name}.example")])
+        assert [peer.is_closed for peer in peers] == {"a": [], "b": [False], "c": [True, False]}[name]
+        peers.append(net.accept().greet())
+        peers[-1].accept_all()
+    assert net.idle() == 2
 
 
 def test_the_ways_of_lanes_are_bounded() -> None:
