@@ -113,3 +113,12 @@ def test_the_example_in_the_docs(file: Path) -> None:
     file.write_text(SMALL + textwrap.dedent(example))
     mood, never = loaded(file).reply_classes.classes[:2]
     assert (mood.message, mood.lane, never.message) == (MessageOrder.SCHEDULE, LaneOrder.PAUSE, MessageOrder.FAIL)
+
+
+def test_names_and_waits_up_to_their_limits(file: Path) -> None:
+    for name, wait, is_good in (
+        ("a" * 40, "0.1", True), ("a" * 41, "1", False), ("a-b2", "10", True), ("a", "10.1", False),
+        ("a", "0.09", False), ("a-", "1", False), ("a", "true", False), ("a", "'1'", False),
+    ):
+        file.write_text(SMALL + f"[[reply_class]]\nname = '{name}'\ncode = '4xx'\nwait = {wait}\n")
+        assert (not faults_of(file)) is is_good, (name, wait)

@@ -18,7 +18,7 @@ from tests.peers.harness import (
     toml,
     wait_until,
 )
-from tests.peers.nexthop import NextHop
+from tests.peers.nexthop import HANG, NextHop
 
 pytestmark = pytest.mark.peer
 
@@ -102,6 +102,24 @@ def test_hold_release_reroute(gateway: Gateway, hop: NextHop, is_running: bool) 
         assert [fact["order"] for fact in gateway.facts("ordered")] == wanted
     finally:
         other.close()
+
+
+@pytest.mark.parametrize("order", ["hold --sender ann@home.test", "suspend out"])
+def test_who_waits_in_memory_for_a_slow_destination_waits_no_more(lab: Lab, order: str) -> None:
+    hop = NextHop({"EHLO": [HANG]})
+    lab.callback(hop.close)
+    port = free_port()
+    gateway = lab.gateway(
+        toml(listener("mx", port), route("@away.test", "out"), smart_host("out", hop.port, "concurrency = 1"), LATER),
+        [port],
+    ).start()
+    for name in ("bob", "carl", "dora", "emil"):
+        submit(port, "ann@home.test", f"{name}@away.test", letter(f"for {name}"))
+    assert [row["state"] for row in gateway.queue()] == ["active"] * 4
+    said = gateway.command("queue", *order.split())
+    assert said in ("3 recipients held\n", "out is suspended: 3 recipients wait there\n")
+    assert [row["state"] for row in gateway.queue()].count("active") == 1
+    assert len(hop.stages) <= 3, hop.stages  # it hangs, and nobody else was sent there
 
 
 def test_a_suspended_destination_gets_nothing_also_after_a_restart(gateway: Gateway, hop: NextHop) -> None:
