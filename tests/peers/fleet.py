@@ -240,6 +240,7 @@ class Fleet:
 
     def __init__(self, servers: list[Mx]) -> None:
         self.servers = servers
+        self._listening: list[asyncio.Server] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -248,6 +249,7 @@ class Fleet:
         self._run(self._listen())
 
     def stop(self) -> None:
+        self._run(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
@@ -262,7 +264,11 @@ class Fleet:
 
     async def _listen(self) -> None:
         for mx in self.servers:
-            await asyncio.start_server(mx.serve, mx.address, 25, limit=1 << 20, backlog=200)
+            self._listening.append(await asyncio.start_server(mx.serve, mx.address, 25, limit=1 << 20, backlog=200))
+
+    async def _close(self) -> None:
+        for server in self._listening:
+            server.close()
 
 
 # --- tempers ------------------------------------------------------------------------------------------------
