@@ -6,7 +6,10 @@ from mailgw.deliver.smtp import TlsMode
 from mailgw.deliver.smtp_pool import WAY_SECONDS
 from mailgw.deliver.smtp_settings import DestinationSettings, SourceSettings
 from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import BodyType
+from mailgw.mail.parameters import MailParameters, Ret
 from tests.deliver.smtp_net import ANN, Net, Peer, message, shaping
+from tests.deliver.test_smtp_asked import JOSÉ, SUCCESS, asking, ehlo
 from tests.fakes_dns import FakeResolver
 
 DEE = Mailbox("dee", "other.example")
@@ -138,3 +141,23 @@ def test_the_ways_of_lanes_are_bounded() -> None:
         assert delivery.is_over
     pool = net.backend._pool
     assert [pool.way(name, 0.0) is not None for name in names] == [False, False, False, True, True]
+
+
+def test_what_was_asked_for_is_said_over_a_kept_session_and_with_bdat_as_well() -> None:
+    words = MailParameters(Ret.FULL, "x7", smtputf8=True)
+    offer = ehlo(b"SIZE", b"8BITMIME", b"DSN", b"SMTPUTF8", b"CHUNKING", b"BINARYMIME")
+    said = (b" SMTPUTF8", b" RET=FULL", b" ENVID=x7", b" NOTIFY=SUCCESS", b" ORCPT=utf-8;")
+    for body, kind in ((BodyType.BINARY, b"BINARYMIME"), (BodyType.EIGHT_BIT, b"8BITMIME")):
+        net = Net()
+        letters = [message(b"Subject: x\r\n\r\n\xe9\r\n", one) for one in (body, BodyType.EIGHT_BIT)]
+        net.deliver(asking(words, {JOSÉ: SUCCESS}, letters[0]), [JOSÉ])
+        peer = net.accept().greet(offer)
+        first = peer.heard()
+        assert first.startswith(b"MAIL FROM:<sender@example.net> SIZE=17 BODY=" + kind), first
+        assert all(word in first for word in said), first
+        peer.say(b"250 ok\r\n250 ok\r\n" + (b"" if body is BodyType.BINARY else b"354 go\r\n")).say(b"250 ok\r\n")
+        peer.heard()
+        again = net.deliver(asking(words, {JOSÉ: SUCCESS}, letters[1]), [JOSÉ])
+        assert peer.accept_all().startswith(first.replace(b"BINARYMIME", b"8BITMIME"))
+        assert again.outcomes[JOSÉ].dsn
+        assert len(net.calls()) == 1
