@@ -93,16 +93,21 @@ userdb {{
   driver = passwd-file
   args = {folder}/users
 }}
+mail_plugins = quota
+plugin {{
+  quota = maildir:all
+}}
 """
 
 
 class Dovecot(Running):
     """Its LMTP server alone, at ``port`` and at the Unix socket ``path``, and who may log in, at ``auth_path``.
 
-    Maildirs are below ``folder``/mail; every user's password is "x".
+    Maildirs are below ``folder``/mail; every user's password is "x".  ``full`` are those of them whose mailbox takes
+    nothing: Dovecot says so behind the content.
     """
 
-    def __init__(self, logs: Path, folder: Path, users: Sequence[str]) -> None:
+    def __init__(self, logs: Path, folder: Path, users: Sequence[str], full: Sequence[str] = ()) -> None:
         super().__init__("dovecot", logs)
         self.folder, self.port = folder, free_port()
         self.path, self.auth_path = folder / "run/lmtp", folder / "run/auth-client"
@@ -110,7 +115,9 @@ class Dovecot(Running):
         for part in ("run", "state", "mail"):
             (folder / part).mkdir()
         (folder / "mail").chmod(0o777)
-        (folder / "users").write_text("".join(f"{user}:{{PLAIN}}x:{uid}:{gid}::{folder}/mail\n" for user in users))
+        limits = dict.fromkeys(full, "userdb_quota_rule=*:bytes=10")
+        lines = [f"{user}:{{PLAIN}}x:{uid}:{gid}::{folder}/mail::{limits.get(user, '')}\n" for user in users]
+        (folder / "users").write_text("".join(lines))
         self.config = folder / "dovecot.conf"
         self.config.write_text(DOVECOT.format(folder=folder, port=self.port, user="dovecot", group="dovecot"))
 

@@ -59,6 +59,37 @@ def test_dovecot_takes_what_it_knows_and_the_rest_comes_back(lab: Lab, how: str)
 
 
 @pytest.mark.parametrize("how", ["tcp", "unix"])
+def test_one_answer_for_each_behind_the_content(lab: Lab, how: str) -> None:
+    names = ["bob", "full", "cy"]
+    dovecot = Dovecot(lab.folder, lab.public_folder(), [f"{name}@dove.test" for name in names], ["full@dove.test"])
+    lab.own(dovecot)
+    dovecot.start()
+    port = free_port()
+    host = f"127.0.0.1:{dovecot.port}" if how == "tcp" else f"unix:{dovecot.path}"
+    gateway = lab.gateway(
+        toml(
+            listener("mx", port), route("@dove.test", "dovecot"), hop("dovecot", host), SOON,
+            route("@home.test", "boxes"), maildirs("boxes"),
+        ),
+        [port],
+    ).start()
+    with smtplib.SMTP("127.0.0.1", port, local_hostname="client.test", timeout=20) as client:
+        client.sendmail("ann@home.test", [f"{name}@dove.test" for name in names], letter("to three", "x" * 100))
+    for name in ("bob", "cy"):
+        wait_for_letters(dovecot.folder / "mail" / name)
+    bounce, = wait_for_letters(gateway.folder / "mail/home.test/ann")
+    assert b"Final-Recipient: rfc822; full@dove.test" in bounce
+    assert b"5.2.2" in bounce
+    assert b"bob@dove.test" not in bounce
+    gateway.wait_for_empty_queue()
+    # One transaction, in which all three were accepted; nobody got it twice.
+    assert {(str(fact["recipient"]), fact["attempts"]) for fact in gateway.facts("delivered")} >= {
+        ("bob@dove.test", 1), ("cy@dove.test", 1)
+    }
+    assert len(letters(dovecot.folder / "mail/bob")) == 1
+
+
+@pytest.mark.parametrize("how", ["tcp", "unix"])
 def test_postfix_hands_over(lab: Lab, how: str) -> None:
     port, folder = free_port(), lab.public_folder()
     socket = folder / "lmtp"
