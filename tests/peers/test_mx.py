@@ -1,5 +1,6 @@
 """Delivery by MX, asked of a real DNS server, to port 25 of addresses in 127.0.0.0/8."""
 
+import contextlib
 import socket
 
 import pytest
@@ -36,6 +37,9 @@ RECORDS = [
     "null.test. MX 0 .",
     f"null.test. A {FAR}",
     "xn--mller-kva.test. MX 10 alive.two.test.",
+    "race.test. MX 10 both.two.test.",
+    "both.two.test. AAAA ::1",
+    f"both.two.test. A {FAR}",
 ]
 
 
@@ -50,7 +54,7 @@ def gateway(lab: Lab) -> Gateway:
     far = lab.gateway(
         toml(
             f'[[listen]]\nrole = "mx"\nendpoint = "tcp:25:interface={FAR}"', lab.authority.toml(),
-            *[route(f"@{domain}", "boxes") for domain in ("two.test", "plain.test", "null.test", "müller.test")],
+            *[route(f"@{name}.test", "boxes") for name in ("two", "plain", "null", "müller", "race")],
             maildirs("boxes"),
         ).replace("gw.test", "alive.two.test"),
         [],
@@ -61,7 +65,7 @@ def gateway(lab: Lab) -> Gateway:
         toml(
             listener("mx", port, 'relay_from = ["127.0.0.0/8"]'), f'[dns]\nservers = ["127.0.0.1:{unbound.port}"]',
             route("@home.test", "boxes"), route("*", "internet"), maildirs("boxes"), SOON,
-            '[backend.internet]\ntype = "smtp"\n',
+            '[backend.internet]\ntype = "smtp"\nidle_timeout = "60s"\n',
         ),
         [port],
     )
@@ -79,6 +83,32 @@ def test_delivery_by_mx(lab: Lab, gateway: Gateway) -> None:
     wait_until(lambda: len(gateway.facts("delivered")) == 3, 5, "three facts in the journal")
     hops = {str(fact["hop"]).partition(" ")[0] for fact in gateway.facts("delivered")}
     assert hops == {"alive.two.test", "plain.test"}
+
+
+def test_two_domains_of_one_host_share_a_session(lab: Lab, gateway: Gateway) -> None:
+    port, = gateway.ports
+    far = lab.gateways[0]
+    for at, recipient in enumerate(("bob@two.test", "bob@xn--mller-kva.test"), 1):
+        submit(port, "ann@home.test", recipient, letter(f"to {recipient}"))
+        wait_until(lambda at=at: len(gateway.facts("delivered")) == at, 20, f"{at} delivered")
+    assert len(far.facts("connected")) == 1
+
+
+def test_an_address_that_does_not_answer_is_overtaken(lab: Lab, gateway: Gateway) -> None:
+    # A listener whose queue is full: the kernel drops what else would connect, as a firewall does.
+    with socket.socket(socket.AF_INET6) as silent, contextlib.ExitStack() as crowd:
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        silent.bind(("::1", 25))
+        silent.listen(0)
+        for _ in range(4):
+            one = crowd.enter_context(socket.socket(socket.AF_INET6))
+            one.setblocking(False)
+            one.connect_ex(("::1", 25))
+        port, = gateway.ports
+        submit(port, "ann@home.test", "bob@race.test", letter("to whom answers"))
+        wait_until(lambda: gateway.facts("delivered"), 20, "delivered")
+    fact, = gateway.facts("delivered")
+    assert (fact["hop"], fact["attempts"]) == (f"both.two.test [{FAR}]:25", 1)
 
 
 def test_domains_that_take_no_mail_are_refused(gateway: Gateway) -> None:
