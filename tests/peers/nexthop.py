@@ -46,7 +46,9 @@ class NextHop:
     DROP are answers, too.
     """
 
-    def __init__(self, script: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(
+        self, script: Mapping[str, Sequence[str]] | None = None, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
         self.given: list[Given] = []
         self.stages: list[str] = []
         self.on_given: Callable[[Given], None] = self.given.append
@@ -55,7 +57,7 @@ class NextHop:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._open: set[socket.socket] = set()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self._listener = socket.create_server((host, port), backlog=100)
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
