@@ -48,7 +48,7 @@ from mailgw.wire.smtp_grammar import parse_auth, parse_mail, parse_name, parse_r
 from mailgw.wire.smtp_parameters import mail_keywords, mail_parameters, rcpt_keywords
 from mailgw.wire.stuffing import DotWriter, stuffed
 from mailgw.wire.xclient import parse_xclient
-from tests.fuzz import policies
+from tests.fuzz import notices, policies
 from tests.fuzz.certificates import certificate
 from tests.wire.dialog_file import KEYS, NOW, Shell, reply_of, settings_of
 
@@ -529,6 +529,8 @@ TARGETS: dict[str, Target] = {
     "dns": dns,
     "reencode": reencode,
     "certificate": certificate,
+    "notice": notices.noticed,
+    "template": notices.template,
     "policy": policies.policy,
     "records": policies.records,
 }
