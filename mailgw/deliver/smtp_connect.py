@@ -180,6 +180,8 @@ class _Once(Factory):
 
 
 def _text(fault: BaseException | None) -> str:
+    if isinstance(fault, ConnectTimeout) and not any(fault.args):
+        return "No answer"
     number = getattr(fault, "osError", None) or getattr(fault, "errno", None)
     if isinstance(number, int):
         return os.strerror(number)

@@ -164,6 +164,8 @@ class Round:
                     # It takes no more of this kind in one session: as often as this serves some of them.
                     self._connections += 1
                     calls.insert(0, opened.call)
+            elif opened.met is None:
+                self._set_unreached(session)
             else:
                 self._set_fault(session)
                 if session.permanence is Permanence.PERMANENT and session.reply.status != NO_VERIFIED_TLS[0]:
@@ -240,6 +242,14 @@ class Round:
             self._set_the_others(fault)
         else:
             self._set_all(fault)
+
+    def _set_unreached(self, outcome: Outcome) -> None:
+        """Of a host that no connection led to.  Trouble that another one told stands: it is a better reason than that
+        nobody is here, and a destination that was reached at all is not dead."""
+        for recipient in self.left:
+            known = self.outcomes.get(recipient)
+            if known is None or known.permanence is Permanence.PERMANENT:
+                self.outcomes[recipient] = outcome
 
     def _set_all(self, outcome: Outcome) -> None:
         self.outcomes.update(dict.fromkeys(self.left, outcome))

@@ -2,6 +2,7 @@
 
 import pytest
 from twisted.internet.error import ConnectionLost
+from twisted.internet.error import TimeoutError as ConnectTimeout
 
 from mailgw.deliver.smtp import Secret, TlsMode
 from mailgw.mail.address import Mailbox
@@ -237,15 +238,36 @@ def test_the_next_host_serves_when_one_refuses_or_breaks() -> None:
     assert [host for host, _ in net.calls()] == [f"192.0.2.{i}" for i in range(1, 6)]
 
 
-def test_when_no_host_serves_the_last_word_stands() -> None:
-    net = Net(hosts=("192.0.2.1:25", "192.0.2.2:25"))
+def test_when_no_host_serves_the_word_of_the_last_one_that_was_reached_stands() -> None:
+    net = Net(hosts=("192.0.2.1:25", "192.0.2.2:25", "192.0.2.3:25"))
     delivery = net.deliver()
+    net.refuse()
     net.accept().say(b"421 4.3.2 busy\r\n")
     net.refuse()
     outcome = delivery.outcomes[ANN]
     assert (outcome.permanence, outcome.scope) == (Permanence.TEMPORARY, Scope.HOST)
+    assert (str(outcome.reply), outcome.hop) == ("421 4.3.2 busy", "[192.0.2.2]:25")
+    assert not outcome.is_ours
+
+
+def test_a_host_that_hung_up_is_no_dead_one_because_another_is() -> None:
+    net = Net(hosts=("192.0.2.1:25", "192.0.2.2:25"))
+    delivery = net.deliver()
+    net.accept().greet().hang_up()
+    net.refuse()
+    assert delivery.outcomes[ANN].scope is Scope.SESSION
+
+
+def test_where_nobody_is_reached_that_is_said() -> None:
+    net = Net(hosts=("192.0.2.1:25", "192.0.2.2:25"))
+    delivery = net.deliver()
+    net.refuse()
+    net.refuse()
+    outcome = delivery.outcomes[ANN]
+    assert (outcome.permanence, outcome.scope) == (Permanence.TEMPORARY, Scope.HOST)
     assert str(outcome.reply) == "451 4.4.1 Cannot connect: Connection refused"
-    assert outcome.hop == "[192.0.2.2]:25"
+    assert outcome.hop == "[192.0.2.1]:25"
+    assert outcome.is_ours
 
 
 def test_a_permanent_refusal_of_one_recipient_survives_the_next_host() -> None:
@@ -276,6 +298,13 @@ def test_an_odd_reason_is_said() -> None:
     assert delivery.texts == {
         "ann": "temporary 451 4.4.2 The connection broke while waiting for the answer to MAIL: a cable"
     }
+
+
+def test_who_does_not_answer_is_told_so() -> None:
+    net = Net()
+    delivery = net.deliver()
+    net.refuse(why=ConnectTimeout())
+    assert delivery.texts == {"ann": "temporary 451 4.4.1 Cannot connect: No answer"}
 
 
 @each(
