@@ -77,11 +77,12 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
     _check_warning(document.retry, document.retry.warn_after, document.retry.give_up_after)
     _check_lockout(document.limits)
     limits = document.limits
+    postmaster = document.postmaster or _first_postmaster(routes)
     return Config(
         file=file,
         hostname=hostname,
         state=state,
-        postmaster=document.postmaster or _first_postmaster(routes),
+        postmaster=postmaster,
         postmaster_is_set=document.postmaster is not None,
         trusted_clients=document.trusted_clients,
         tls=tls,
@@ -153,7 +154,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
             node=NODE,
             late_seconds=min(soonest_word(route.retry or retry) for route in routes) if routes else soonest_word(retry),
         ),
-        reports=reports.desk(document, folder, hostname),
+        reports=reports.desk(document, folder, hostname, postmaster),
         tls_reports=tls_reports.tls_reports(document, hostname),
         dns=_dns(document),
         port_hint="",

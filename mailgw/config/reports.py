@@ -4,13 +4,15 @@ import os
 
 from mailgw.config.document import Document
 from mailgw.deliver.desk import built_in_words, daemon_address, words_of_file
+from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import ConfigError
 from mailgw.queue.dsn import Desk
 from mailgw.queue.report_words import Words
 
 
-def desk(document: Document, folder: str, hostname: str) -> Desk:
-    """Faults of the template are told with its own lines, as those of any other file."""
+def desk(document: Document, folder: str, hostname: str, postmaster: Mailbox | None) -> Desk:
+    """Faults of the template are told with its own lines, as those of any other file.  ``postmaster`` is whom people
+    may ask where no address is given."""
     table = document.reports
     address = table.from_address or daemon_address(hostname)
     if not address.is_ascii or not address.domain:
@@ -26,4 +28,5 @@ def desk(document: Document, folder: str, hostname: str) -> Desk:
             table.spot.inner("template").fault(f"{path}: {'; '.join(fault.why for fault in read)}")
         else:
             table.spot.faults.found += [ConfigError(path, fault.line, "", fault.why) for fault in read]
-    return Desk(hostname, address, words or built_in_words())
+    contact = table.from_address or postmaster or Mailbox("postmaster", hostname)
+    return Desk(hostname, address, contact, words or built_in_words())

@@ -39,4 +39,4 @@ def daemon_address(hostname: str) -> Mailbox:
 
 def plain_desk(hostname: str) -> Desk:
     """Where nothing else is configured."""
-    return Desk(hostname, daemon_address(hostname), built_in_words())
+    return Desk(hostname, daemon_address(hostname), Mailbox("postmaster", hostname), built_in_words())

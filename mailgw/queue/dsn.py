@@ -99,10 +99,11 @@ UNDELIVERABLE = Kind("held", "failed", "5", "auto-generated")
 @attrs.frozen
 class Desk:
     """Where notices are written: by whom, under which address (in ASCII; RFC 3464 s2: somebody should read there), and
-    in which words."""
+    in which words; ``contact`` is whom their readers may ask."""
 
     hostname: str
     address: Mailbox
+    contact: Mailbox
     words: Words
 
 
@@ -187,6 +188,7 @@ def _facts(
     words = desk.words
     return {
         "hostname": desk.hostname,
+        "contact": printable(str(desk.contact)),
         "queue_id": original.queue_id,
         "subject": _subject_of(fields) or words.fixed("no subject"),
         "arrived": _moment(original.arrived),

@@ -28,7 +28,7 @@ _BLOCK = re.compile(r"\s*\{(recipients|details)\}\s*\Z")
 _HEAD = re.compile(r"(Subject|From):(.*)\Z")
 
 _OF_HEADS = frozenset({"hostname", "queue_id"})
-_OF_NOTICES = frozenset({"hostname", "queue_id", "subject", "arrived", "until", "attached"})
+_OF_NOTICES = frozenset({"hostname", "contact", "queue_id", "subject", "arrived", "until", "attached"})
 _OF_SENTENCES = frozenset({"recipient", "domain", "age", "days", "arrived", "until", "hostname"})
 _OF_DETAILS = frozenset({"recipient", "attempts", "server", "answer", "status"})
 

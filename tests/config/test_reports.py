@@ -36,13 +36,14 @@ def test_without_any_the_built_in_words_are_said(tmp_path: Path) -> None:
     desk = loaded(configured(tmp_path, "")).reports
     assert desk.words == built_in_words()
     assert (desk.hostname, desk.address) == ("mx1.example.org", Mailbox("MAILER-DAEMON", "mx1.example.org"))
+    assert desk.contact == Mailbox("postmaster", "example.org"), "of the first routed domain"
 
 
 def test_a_template_of_ones_own(tmp_path: Path) -> None:
     reports = 'template = "words.txt"\nfrom_address = "postmaster@example.org"'
     desk = loaded(configured(tmp_path, reports, BUILT_IN.replace("is delayed", "waits"))).reports
     assert desk.words.heads("delay", {}) == ("Your message waits", "Mail Delivery System")
-    assert desk.address == Mailbox("postmaster", "example.org")
+    assert desk.address == desk.contact == Mailbox("postmaster", "example.org")
 
 
 @each(
@@ -53,7 +54,7 @@ def test_a_template_of_ones_own(tmp_path: Path) -> None:
         ('template = "words.txt"', ("#", "#" * 65537),
          ["mailgw.toml:15: reports.template: words.txt: expected at most 65536 octets"]),
         ('template = "words.txt"', ("\n[delivered]", "\n[deliverd]"),
-         ["words.txt: [delivered] is missing", "words.txt:186: there is no section [deliverd]"]),
+         ["words.txt: [delivered] is missing", "words.txt:187: there is no section [deliverd]"]),
         ('from_address = "jörg@example.org"', None,
          ["mailgw.toml:15: reports.from_address: expected a whole address in ASCII"]),
         ('from_address = "postmaster"', None,

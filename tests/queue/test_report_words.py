@@ -210,6 +210,8 @@ def test_no_template_breaks_a_notice(lines: list[str], kind: Kind, words: str) -
 
 
 def test_the_desk_has_an_address_of_its_own() -> None:
-    desk = Desk("mx.example.net", Mailbox("postmaster", "example.net"), built_in_words())
+    office = Mailbox("office", "example.net")
+    desk = Desk("mx.example.net", office, office, built_in_words())
     octets = notice(BOUNCE, desk, "q1b7", Mailbox("a", "example.net"), ORIGINAL, NOW, [REPORT])
-    assert octets.startswith(b"From: Mail Delivery System <postmaster@example.net>\r\n")
+    assert octets.startswith(b"From: Mail Delivery System <office@example.net>\r\n")
+    assert b"who run your mail\r\nsystem, office@example.net, and" in octets
