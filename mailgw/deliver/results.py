@@ -273,7 +273,7 @@ class Results:
             fact.Delivered(
                 message.queue_id, str(queued.recipient), claim.lane, outcome.hop, reply.code, reply.status,
                 reply.text, queued.attempts + 1, round(now - message.arrived, 3),
-                secured.version, secured.cipher, secured.verified,
+                secured.version, secured.cipher, secured.verified, outcome.source,
             )
         )
         return Finished(queued.row)
@@ -286,7 +286,7 @@ class Results:
         self._note(
             fact.Retrying(
                 claim.message.queue_id, str(queued.recipient), claim.lane, outcome.hop, reply.code, reply.status,
-                reply.text, attempts, round(seconds, 3), "" if found is None else found.name,
+                reply.text, attempts, round(seconds, 3), "" if found is None else found.name, outcome.source,
             )
         )
 
@@ -305,7 +305,7 @@ class Results:
         self._note(
             fact.Bounced(
                 claim.message.queue_id, str(told.queued.recipient), claim.lane, told.outcome.hop, reply.code,
-                reply.status, reply.text, told.report.attempts, notice_id, told.reply_class,
+                reply.status, reply.text, told.report.attempts, notice_id, told.reply_class, told.outcome.source,
             )
         )
 

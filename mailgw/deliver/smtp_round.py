@@ -165,9 +165,9 @@ class Round:
                     self._connections += 1
                     calls.insert(0, opened.call)
             elif opened.met is None:
-                self._set_unreached(session)
+                self._set_unreached(_from(opened.call, session))
             else:
-                self._set_fault(session)
+                self._set_fault(_from(opened.call, session))
                 if session.permanence is Permanence.PERMANENT and session.reply.status != NO_VERIFIED_TLS[0]:
                     return False  # it called itself by our name: those behind it are not to be tried
         return True
@@ -199,6 +199,8 @@ class Round:
             self.outcomes.update(session.abort())
             raise
         self._ways.pool.give(call, session)
+        if call.source is not None:
+            self.outcomes.update({r: _from(call, self.outcomes[r]) for r in recipients})
         self.left = [
             r for r in recipients if self.outcomes[r].scope in _ELSEWHERE and not self.outcomes[r].is_delivered
         ]
@@ -257,3 +259,8 @@ class Round:
     def _set_the_others(self, outcome: Outcome) -> None:
         for recipient in self.left:
             self.outcomes.setdefault(recipient, outcome)
+
+
+def _from(call: Call, outcome: Outcome) -> Outcome:
+    """The same, with the source address that the call had."""
+    return outcome if call.source is None else attrs.evolve(outcome, source=call.source.address)

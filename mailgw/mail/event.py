@@ -178,6 +178,7 @@ class Delivered(Event):
     tls: str = ""  # its version, "" in clear
     cipher: str = ""
     verified: str = ""  # by what the hop's certificate was: dane, sts, ca, fingerprint, none
+    source: str = ""  # the address that it left from, where one was chosen from several
 
 
 @attrs.frozen
@@ -196,6 +197,7 @@ class Retrying(Event):
     attempts: int
     retry_seconds: float
     reply_class: str = ""
+    source: str = ""  # as ``Delivered`` has it
 
 
 @attrs.frozen
@@ -214,6 +216,7 @@ class Bounced(Event):
     attempts: int
     notice_id: str
     reply_class: str = ""
+    source: str = ""  # as ``Delivered`` has it
 
 
 @attrs.frozen

@@ -44,6 +44,7 @@ class Outcome:
     its way (a mailbox, LMTP); ``dsn`` that the hop took the DSN parameters over, and so the reports (RFC 3461 s5.2);
     ``deliver_by`` that it took the time over that a sender may have given (RFC 2852); ``secured`` how it got there,
     None in clear.  ``is_ours``: the words are ours, also where there is a hop, which then is where it happened.
+    ``source``: the address of ours that was chosen to speak to the hop, ``""`` where the system chose.
     """
 
     permanence: Permanence
@@ -55,6 +56,7 @@ class Outcome:
     deliver_by: bool = False
     secured: Secured | None = None
     is_ours: bool = attrs.field(default=False, eq=False)
+    source: str = attrs.field(default="", eq=False)
 
     @property
     def is_delivered(self) -> bool:

@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from mailgw.deliver.smtp_connect import REMEMBERED_SECONDS, Silent
 from mailgw.deliver.smtp_hops import Hop
 from mailgw.deliver.smtp_settings import SourceSettings
-from tests.deliver.smtp_net import ANN, Net, shaping
+from tests.deliver.smtp_net import ANN, EHLO, Net, shaping
 from tests.fakes_dns import FakeResolver
 
 SIX, FOUR, OTHER = "2001:db8::1", "192.0.2.1", "192.0.2.2"
@@ -167,7 +167,7 @@ def bound(here: Net) -> list[object]:
 
 def test_a_source_address_is_bound_with_its_name() -> None:
     here = net([SIX, FOUR], shaping=shaping(sources=(source("192.0.2.9"), source("2001:db8::9", "out6.example.net"))))
-    here.deliver()
+    delivery = here.deliver()
     here.reactor.advance(0.3)
     assert bound(here) == [("2001:db8::9", 0), ("192.0.2.9", 0)]
     here.accept(0).say(b"220 mx\r\n").hang_up()
@@ -175,6 +175,9 @@ def test_a_source_address_is_bound_with_its_name() -> None:
     peer.say(b"220 mx\r\n")
     assert peer.heard() == b"EHLO out.example.net\r\n"
     assert bound(here)[2:] == [("192.0.2.9", 0)]
+    peer.say(EHLO).say(b"250 ok\r\n452 4.2.2 full\r\n")
+    peer.say(b"503 nobody\r\n")
+    assert (delivery.outcomes[ANN].source, delivery.outcomes[ANN].reply.text) == ("192.0.2.9", "full")
 
 
 def test_only_families_with_a_source_address_are_connected_to() -> None:
@@ -193,3 +196,4 @@ def test_a_source_address_that_is_not_this_machine_s_is_trouble_for_now() -> Non
     delivery = here.deliver()
     here.refuse(why=ConnectBindError(osError=99))
     assert delivery.texts == {"ann": "temporary 451 4.4.1 Cannot connect: Cannot assign requested address"}
+    assert delivery.outcomes[ANN].source == "192.0.2.9"

@@ -42,7 +42,7 @@ def test_the_source_address_and_its_name_are_seen(lab: Lab, tmp_path: Path) -> N
     lab.own(sink)
     port = free_port()
     source = '[[backend.out.source]]\naddress = "127.0.5.9"\nhello_name = "out9.gw.test"'
-    lab.gateway(
+    gateway = lab.gateway(
         toml(
             listener("mx", port, 'relay_from = ["127.0.0.0/8"]'), route("*", "out"), smart_host("out", sink.port),
             source, SOON,
@@ -54,6 +54,8 @@ def test_the_source_address_and_its_name_are_seen(lab: Lab, tmp_path: Path) -> N
     dump, = (file.read_text() for file in seen.iterdir())
     assert "X-Client-Addr: 127.0.5.9" in dump
     assert "X-Helo-Args: out9.gw.test" in dump
+    wait_until(lambda: gateway.facts("delivered"), 10, "it is written down")
+    assert gateway.facts("delivered")[0]["source"] == "127.0.5.9"
 
 
 @pytest.mark.parametrize("login", ["", "me"])
