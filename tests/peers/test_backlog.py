@@ -1,0 +1,105 @@
+"""A large queue costs a start and the memory nothing: ``MAILGW_BACKLOG`` deferred messages beside none.
+
+The default is 20,000.  Most are due in some hours, a hundredth has been due since yesterday, to destinations where
+nobody answers.
+"""
+
+import os
+import smtplib
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from mailgw.spool.schema import connect_writer, migrate
+from tests.peers.harness import Gateway, Lab, free_port, letters, listener, maildirs, route, toml, wait_until
+
+pytestmark = pytest.mark.peer
+
+BACKLOG = int(os.environ.get("MAILGW_BACKLOG", "20000"))
+DOMAINS = 10_000
+START_SECONDS = 10.0
+MORE_OCTETS = 100 * 1024 * 1024
+
+
+def fill(folder: Path, count: int) -> None:
+    """A queue as an earlier gateway left it."""
+    for one in (folder.parent, folder):
+        one.mkdir(mode=0o700)
+    database = folder / "queue.sqlite"
+    connection = connect_writer(str(database))
+    migrate(connection, str(database))
+    now = time.time()
+    connection.execute("BEGIN")
+    connection.executemany(
+        "INSERT INTO message (queue_id, arrived, reverse_path, body_type, size, peer, helo, login, protocol,"
+        " session_id, body, parameters) VALUES (?, ?, ?, '7BIT', 40, '', '', '', '', '', 'Subject: x', '')",
+        ((f"{number:013x}0000", now - 3600, f"s{number % 97}@sender.test") for number in range(count)),
+    )
+    connection.executemany(
+        "INSERT INTO recipient (queue_id, row, sender, recipient, domain, lane, due, attempts, reason, warned, token,"
+        " parameters, priority, late) VALUES (?, 1, ?, ?, ?, ?, ?, 3, 'busy', 1, NULL, '', 0, ?)",
+        (
+            (
+                f"{number:013x}0000", f"s{number % 97}@sender.test", f"a@d{number % DOMAINS}.test",
+                f"d{number % DOMAINS}.test", f"away/d{number % DOMAINS}.test",
+                now - 86400 if number % 100 == 0 else now + 10_000 + number % 7000, now + 400_000,
+            )
+            for number in range(count)
+        ),
+    )
+    connection.execute("COMMIT")
+    connection.close()
+
+
+def resident_octets(gateway: Gateway) -> int:
+    assert gateway.process is not None
+    for line in Path(f"/proc/{gateway.process.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no VmRSS")
+
+
+def measured(lab: Lab, count: int) -> tuple[float, int, float]:
+    """Seconds until it listens, octets after ten seconds, and seconds that a fresh message takes then."""
+    port, folder = free_port(), lab.folder / f"with-{count}"
+    folder.mkdir()
+    if count:
+        fill(folder / "state" / "spool", count)
+    gateway = lab.gateway(
+        toml(
+            listener("mx", port), route("@home.test", "boxes"), maildirs("boxes"),
+            '[[route]]\nrecipients = ["*"]\nbackend = "away"\n[backend.away]\ntype = "smtp"\n'
+            f'[dns]\nservers = ["127.0.0.1:{free_port()}"]',  # nobody answers there
+        ),
+        [port], folder,
+    )
+    began = time.monotonic()
+    gateway.start()
+    started = time.monotonic() - began
+    time.sleep(10)
+    octets = resident_octets(gateway)
+    began = time.monotonic()
+    with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+        client.sendmail("ann@away.test", ["bob@home.test"], b"Subject: fresh\r\n\r\nhello\r\n")
+    wait_until(lambda: letters(folder / "mail/home.test/bob"), 10, "a fresh message passes")
+    took = time.monotonic() - began
+    gateway.stop(60)
+    if count:
+        with sqlite3.connect(folder / "state" / "spool" / "queue.sqlite") as connection:
+            assert connection.execute("SELECT count(*) FROM recipient").fetchone() == (count,), "nothing was lost"
+    return started, octets, took
+
+
+def test_a_large_queue_is_no_burden(lab: Lab, report: list[str]) -> None:
+    seconds, octets, took = measured(lab, 0)
+    more_seconds, more_octets, took_longer = measured(lab, BACKLOG)
+    report.append(
+        f"{BACKLOG} deferred messages to {DOMAINS} domains: started in {more_seconds:.1f} s (with none {seconds:.1f}), "
+        f"{more_octets >> 20} MiB (with none {octets >> 20}), a fresh message took {took_longer * 1000:.0f} ms "
+        f"(with none {took * 1000:.0f})"
+    )
+    assert more_seconds < START_SECONDS
+    assert more_octets - octets < MORE_OCTETS
+    assert took_longer < 5.0
