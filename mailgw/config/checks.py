@@ -363,7 +363,7 @@ def _route_retry(table: RouteTable, usual: RetrySettings) -> RetrySettings | Non
     """Its own schedule, None where it has that of all."""
     own = {
         key: value for key in ("schedule", "jitter", "warn_after", "give_up_after")
-        if (value := getattr(table, key)) is not None and (value or key != "schedule")
+        if (value := getattr(table, key)) is not None
     }
     if not own:
         return None

@@ -17,6 +17,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 from mailgw.mail.errors import ConfigError
 from mailgw.net.server_tls import CertificateFiles
+from mailgw.queue.schedule import RetrySettings
 from mailgw.wire.content import BareLineEnds, ContentRules
 from tests.config.making import Backend, faults_of, loaded, make_certificate, make_encrypted_key
 from tests.tables import each
@@ -58,6 +59,15 @@ def file(folder: Path) -> Iterator[Path]:
     file = folder / "mailgw.toml"
     yield file
     file.unlink(missing_ok=True)
+
+
+def test_a_route_has_the_schedule_of_all_but_for_what_it_says(file: Path) -> None:
+    own = "schedule = ['1m', '5m']\ngive_up_after = '1d'\n[backend.mailboxes]"
+    file.write_text(SMALL.replace("[backend.mailboxes]", own, 1) + "[retry]\nwarn_after = '2h'\njitter = 0.0\n")
+    config = loaded(file)
+    assert config.routes[0].retry == RetrySettings((60.0, 300.0), 7200.0, 86400.0, 0.0)
+    assert config.retry.schedule[0] == 300.0
+    assert config.spool.late_seconds == 7200.0, "nothing is to be said of a message before"
 
 
 def test_the_smallest(file: Path) -> None:
@@ -358,6 +368,15 @@ servers = "127.0.0.1"
         (SMALL.replace("tcp:25", "unix:word/lmtp"), "listen.endpoint: word/lmtp: word is not a folder"),
         (SMALL.replace("tcp:25", "unix:word"), "listen.endpoint: word: is there, and is no socket"),
         (SMALL.replace("tcp:25", f"unix:{'x' * 108}"), "expected a shorter path: at most 107 octets"),
+        (SMALL + "[retry]\nschedule = []", "mailgw.toml:15: retry.schedule: "),
+        (
+            SMALL.replace("[backend.mailboxes]", "schedule = []\n[backend.mailboxes]", 1),
+            "mailgw.toml:10: route.schedule: ",
+        ),
+        (
+            SMALL.replace("[backend.mailboxes]", "warn_after = '6d'\n[backend.mailboxes]", 1),
+            "mailgw.toml:10: route.warn_after: is longer than give_up_after",
+        ),
         (SMALL + "[retry]\nwarn_after = '6d'", "mailgw.toml:15: retry.warn_after: is longer than give_up_after"),
         (
             SMALL + "[retry]\nwarn_after = '2h'\ngive_up_after = '1h'",

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from mailgw.mail.address import Mailbox, parse_mailbox
 from mailgw.queue.route import RouteSettings, RouteTable
+from mailgw.queue.schedule import RetrySettings
 from tests.tables import each
 
 
@@ -122,3 +123,18 @@ def test_no_order_makes_an_open_relay(routes: list[RouteSettings], local: str, d
     assert stranger == RouteTable(without).backend_for(recipient, for_client=True)
     wider = [r.backend for r in routes if "*" in r.patterns or any(names(p, recipient) for p in r.patterns)]
     assert RouteTable(routes).backend_for(recipient, for_client=True) == (wider[0] if wider else None)
+
+
+def test_each_route_may_have_a_schedule_of_its_own() -> None:
+    usual = RetrySettings((300.0,), 3600.0, 86400.0, 0.1)
+    quick = RetrySettings((10.0,), 60.0, 600.0, 0.1)
+    routes = RouteTable([
+        RouteSettings(("@quick.example",), "a", quick),
+        RouteSettings(("@usual.example",), "a"),
+        RouteSettings(("*",), "b"),
+    ])
+    retries = routes.retries(usual)
+    found = {one: retries.of(mailbox(one)) for one in ("x@quick.example", "x@usual.example", "x@other.example")}
+    assert found == {"x@quick.example": quick, "x@usual.example": usual, "x@other.example": usual}
+    assert retries.every == (usual, quick)
+    assert table(("*", "b")).retries(usual).every == (usual,)
