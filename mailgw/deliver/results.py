@@ -20,6 +20,7 @@ from mailgw.mail.ports import Journal
 from mailgw.mail.reply import Reply
 from mailgw.queue import fate
 from mailgw.queue.dsn_fields import Report
+from mailgw.queue.reasons import outcome_of, reason_of
 from mailgw.queue.replies import ReplyClass, ReplyClasses
 from mailgw.queue.schedule import (
     RetrySettings,
@@ -113,7 +114,7 @@ class Results:
                     attempts -= not is_counted
                     warned = queued.warned or warn
                     word = speaks_at(retry, since, has_sender and _may_be_warned_of(queued) and not warn, by)
-                    settlements.append(Postponed(queued.row, due, attempts, _reason(outcome, found), warned, word))
+                    settlements.append(Postponed(queued.row, due, attempts, reason_of(outcome, found), warned, word))
                     self._note_retry(claim, queued, outcome, attempts, due - now, found)
                     if warn:
                         late.append(_told(queued, outcome, attempts, gives_up_at(retry, since, by), now, found))
@@ -158,7 +159,8 @@ class Results:
                 warns = may_be_warned and wants_warning(retry, now, since, False, by)
                 if warns:
                     said = word[0] if word is not None else _waiting(queued)
-                    late.append(_told(queued, said, queued.attempts, gives_up_at(retry, since, by), None))
+                    until = gives_up_at(retry, since, by)
+                    late.append(_told(queued, said, queued.attempts, until, None, self.reply_class(said)))
                 settlements.append(Postponed(
                     queued.row, queued.due, queued.attempts, queued.reason, queued.warned or warns,
                     speaks_at(retry, since, may_be_warned and not warns, by),
@@ -228,7 +230,7 @@ class Results:
             if copy is not None:
                 notices.append(copy)
             for told in held:
-                settlements.append(Held(told.queued.row, told.report.attempts, _reason(told.outcome, None)))
+                settlements.append(Held(told.queued.row, told.report.attempts, reason_of(told.outcome, None)))
                 self._note_held(claim, told)
         return settlements, notices
 
@@ -353,13 +355,4 @@ def _told(
 
 def _waiting(queued: QueuedRecipient) -> Outcome:
     """What its sender hears of a recipient that waits: what the last attempt was told, if there was one."""
-    # RFC 3463 s3.5: x.4.5, congestion; x.4.7, delivery time expired
-    if not queued.attempts:
-        return _IN_LINE
-    return temporary("4.4.7", queued.reason or "It is tried again and again", Scope.HOST, "")
-
-
-def _reason(outcome: Outcome, found: ReplyClass | None) -> str:
-    """What the operator reads in the queue: what it was found to be, who said it, and what."""
-    said = f"{outcome.hop}: {outcome.reply}" if outcome.hop else str(outcome.reply)
-    return said if found is None else f"{found.name}: {said}"
+    return outcome_of(queued.reason) if queued.attempts else _IN_LINE

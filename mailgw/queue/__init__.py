@@ -12,6 +12,7 @@ for every recipient.
     turns      who of many is next
     suspension destinations that are to wait
     replies    what a hop's words mean, as data     patterns    regular expressions that cannot take for ever
+    reasons    why a recipient waits, in a line
     causes     what a failure comes to for people   report_words  the template of what they read
 
 The rules that everything hangs on:
