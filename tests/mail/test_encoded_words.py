@@ -50,3 +50,10 @@ def test_others_read_what_we_write(text: str) -> None:
 @given(st.binary(max_size=200))
 def test_nothing_breaks_it(body: bytes) -> None:
     assert decoded(body).isprintable()
+
+
+@each("length", [22, 23, 200])
+def test_a_long_text_is_several_words_of_whole_characters(length: int) -> None:
+    written = encoded("ü" * length)
+    assert written.count("=?utf-8?b?") == -(-2 * length // 44)
+    assert decoded(written.encode()) == "ü" * length
