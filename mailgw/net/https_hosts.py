@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.client import URI, Agent
@@ -25,6 +26,11 @@ ADDRESSES = 4  # of one host
 # Of a whole answer beside its content: status line, fields, chunks' sizes, and what TLS adds to all that.
 OVERHEAD_OCTETS = 128 * 1024
 
+# IPv6 addresses that are IPv4 ones in disguise, whichever they are, or some site's own: NAT64 (RFC 6052 s2.1; RFC 8215
+# has the other), 6to4 (RFC 3056), IPv4-compatible (RFC 4291 s2.5.5.1) and site-local ones (s2.5.7).  For ``ipaddress``
+# they are global.
+_DISGUISES = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "::/96", "fec0::/10")))
+
 
 def anywhere(address: str) -> bool:
     """``may_connect`` for what does no harm wherever it is sent."""
@@ -33,7 +39,8 @@ def anywhere(address: str) -> bool:
 
 def is_public(address: str) -> bool:
     """``may_connect`` for what nobody within our own network asked for: IP addresses of the public Internet alone."""
-    return ipaddress.ip_address(address).is_global
+    found = ipaddress.ip_address(address)
+    return found.is_global and not found.is_multicast and not any(found in network for network in _DISGUISES)
 
 
 @implementer(IAgentEndpointFactory)
@@ -105,8 +112,9 @@ class _Addresses:
             endpoint = kind(self._reactor, address, self._port, CONNECT_SECONDS)
             try:
                 wrapper = await endpoint.connect(_Limiting(factory, self._octets))
-            except CancelledError:
-                raise
+            except (CancelledError, ConnectingCancelledError):
+                # Who asked has given up.  With the next address it would begin anew, and nobody would end it.
+                raise CancelledError from None
             except Exception as fault:  # noqa: BLE001 - of TCP, whatever it is: the next address is tried
                 trouble = fault
                 continue

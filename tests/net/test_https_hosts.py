@@ -9,7 +9,9 @@ import pytest
 import pytest_twisted
 import trustme
 from twisted.internet import reactor, ssl
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import MemoryReactorClock
 from twisted.web.client import URI
 
 from mailgw.mail.errors import TemporaryFault
@@ -154,6 +156,17 @@ async def test_addresses(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_certificate_fault(await site.fault("six.example"))
 
 
+def test_who_gave_up_has_no_further_address_tried() -> None:
+    clock: Any = MemoryReactorClock()
+    agent: Any = strangers_agent(clock, FakeResolver(address_records=HOSTS), None, LIMIT_OCTETS, anywhere)
+    task = Deferred.fromCoroutine(Https(agent, clock, 20.0, LIMIT_OCTETS).get("https://six.example/x"))
+    clock.advance(20.0)
+    assert [client[0] for client in clock.tcpClients] == ["127.0.0.2"]
+    found: list[Any] = []
+    task.addBoth(found.append)
+    assert [failure.value.why for failure in found] == ["https://six.example/x: no answer within 20 s"]
+
+
 def test_nothing_but_https() -> None:
     hosts = StrangersHosts(reactor, FakeResolver(), None, 1, anywhere)
     with pytest.raises(TemporaryFault):
@@ -163,7 +176,9 @@ def test_nothing_but_https() -> None:
 @each(("address", "may"), [
     ("192.0.2.1", False), ("127.0.0.1", False), ("10.1.2.3", False), ("169.254.169.254", False), ("::1", False),
     ("fe80::1", False), ("fd00::1", False), ("::ffff:10.0.0.1", False), ("0.0.0.0", False),
-    ("9.9.9.9", True), ("2620:fe::fe", True),
+    ("224.0.0.1", False), ("ff0e::1", False), ("::7f00:1", False), ("fec0::1", False), ("100.64.0.1", False),
+    ("64:ff9b::7f00:1", False), ("64:ff9b:1::a00:1", False), ("2002:a00:1::1", False),
+    ("9.9.9.9", True), ("2620:fe::fe", True), ("64:ff9c::1", True), ("2003::1", True),
 ])
 def test_public_addresses(address: str, may: bool) -> None:
     assert is_public(address) is may
