@@ -127,7 +127,9 @@ class Round:
             needs_tls = require_tls and not (self._ways.settings.lmtp and hop.is_loopback)
             wanted = host.demand(hop, needs_tls, self._is_lowered)
             if isinstance(wanted, Refused):
-                self._set_fault(self._ways.security.refused(host, hop, wanted))
+                # As in _tell: nothing that says that TLS is nothing to it, as reports do, makes another report.
+                is_told = not await self._does_without_tls()
+                self._set_fault(self._ways.security.refused(host, hop, wanted, is_told))
                 if host.lane.domain:
                     break  # of its other places the same would be said
             elif needs_tls and not hop.port:

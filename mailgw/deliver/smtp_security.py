@@ -48,7 +48,7 @@ class LaneSecurity:
 @attrs.frozen
 class HostSecurity:
     """What is known of one host before a connection.  ``doubt``: why it is not known whether there are TLSA records,
-    ``""`` where it is."""
+    ``""`` where it is.  ``is_implicit``: with TLS from the first octet, and the loopback is ours, not a proxy's."""
 
     lane: LaneSecurity
     target: Target
@@ -66,13 +66,17 @@ class HostSecurity:
         rule, policy, host = self.lane.rule, self.lane.policy, self.target.host
         if self.is_implicit and hop.is_loopback and not require_tls:
             rule = attrs.evolve(rule, level=Level.ENCRYPT)  # nobody is in between
+        facts, doubt = self.dane, self.doubt
         if is_lowered:
-            return demand(host, rule, self.target.is_authentic, None, None, require_tls)
-        if self.doubt:
+            policy = None
+            # What is configured stands (RFC 8689 s5); where that is DANE, records are still what meets it.
+            if rule.level is not Level.DANE:
+                facts, doubt = None, ""
+        if doubt:
             # RFC 7672 s2.1.2: not before it is known
-            return Refused(Fault(TlsFailure.DNSSEC_INVALID, self.doubt), PolicyType.TLSA, False)
+            return Refused(Fault(TlsFailure.DNSSEC_INVALID, doubt), PolicyType.TLSA, False)
         sts = None if policy is None else StsFacts(policy.mode, mtasts.covers(policy, host))
-        return demand(host, rule, self.target.is_authentic, self.dane, sts, require_tls)
+        return demand(host, rule, self.target.is_authentic, facts, sts, require_tls)
 
 
 class Security:
@@ -110,7 +114,8 @@ class Security:
             found = await self._dane(target, places) if asks else None
         except TemporaryFault as fault:
             found, doubt = None, f"Whether {target.host} has TLSA records is not known: {fault.why}"
-        return HostSecurity(lane, target, self._is_implicit, found, doubt)
+        is_implicit = self._is_implicit and self._settings.socks5 is None
+        return HostSecurity(lane, target, is_implicit, found, doubt)
 
     async def _dane(self, target: Target, places: Places) -> DaneFacts | None:
         # RFC 7672 s2.2.3: the better TLSA base domain is the name at the end of the CNAMEs, the other the one before.
@@ -126,11 +131,11 @@ class Security:
 
     # --- what became of it -------------------------------------------------------------------------------
 
-    def refused(self, host: HostSecurity, hop: Hop, refused: Refused) -> Outcome:
-        """A host that is not to be used: the outcome, which is told of as well."""
+    def refused(self, host: HostSecurity, hop: Hop, refused: Refused, is_told: bool) -> Outcome:
+        """A host that is not to be used: the outcome.  ``is_told``: of what the host lacks, a result is told."""
         if refused.by_message:
             return permanent(NO_VERIFIED_TLS[0], refused.fault.why, Scope.HOST, str(hop))
-        if host.lane.domain:
+        if host.lane.domain and is_told:
             self._tell(host.lane, host.target, refused.policy, host.dane, "", hop.address, "", refused.fault)
         return temporary("4.7.5", refused.fault.why, Scope.HOST, str(hop))
 

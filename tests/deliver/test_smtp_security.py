@@ -8,7 +8,7 @@ import pytest
 
 from mailgw.deliver.smtp_hops import Hop, Places, Target
 from mailgw.deliver.smtp_security import MOST_HEADER_OCTETS, HostSecurity, Security, says_not_required
-from mailgw.deliver.smtp_settings import DestinationSettings, TlsMode
+from mailgw.deliver.smtp_settings import DestinationSettings, Socks5, TlsMode
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.names import TlsaRecord
 from mailgw.mail.outcome import Outcome, Permanence, Scope
@@ -114,7 +114,7 @@ def test_records_that_dns_does_not_tell_keep_mail_back() -> None:
         refused = it.demand()
         assert isinstance(refused, Refused)
         assert refused.fault.failure is TlsFailure.DNSSEC_INVALID
-        outcome = it.security.refused(it.host, HOP, refused)
+        outcome = it.security.refused(it.host, HOP, refused, True)
         assert (outcome.permanence, outcome.scope, outcome.reply.status) == (Permanence.TEMPORARY, Scope.HOST, "4.7.5")
         assert "Whether mx.example.org has TLSA records is not known: " in outcome.reply.text
         result, = it.told
@@ -179,9 +179,11 @@ def test_on_the_loopback_implicit_tls_looks_at_no_certificate() -> None:
     near, far = Hop("localhost", "127.0.0.1", 465), Hop("localhost", "192.0.2.1", 465)
     levels = [found.level for hop in (near, far) if isinstance(found := it.demand(hop=hop), Demand)]
     assert levels == [Level.ENCRYPT, Level.VERIFY]
-    strict = it.demand(hop=near, require_tls=True)
-    assert isinstance(strict, Demand)
-    assert strict.level is Level.VERIFY
+    proxy = Socks5("192.0.2.80", 1080, None, None)  # behind it the loopback is another machine's
+    behind = learned("", "localhost", hosts=("localhost:465",), tls=TlsMode.IMPLICIT, socks5=proxy)
+    for strict in (it.demand(hop=near, require_tls=True), behind.demand(hop=near)):
+        assert isinstance(strict, Demand)
+        assert strict.level is Level.VERIFY
 
 
 def test_what_is_told_has_the_policy_as_it_was_published() -> None:
@@ -208,7 +210,7 @@ def test_a_message_that_cannot_be_sent_so_is_returned_and_nobody_is_told() -> No
     it = learned(tls=TlsMode.NEVER)
     refused = it.demand(require_tls=True)
     assert isinstance(refused, Refused)
-    outcome: Outcome = it.security.refused(it.host, HOP, refused)
+    outcome: Outcome = it.security.refused(it.host, HOP, refused, True)
     assert (outcome.permanence, outcome.reply.status) == (Permanence.PERMANENT, "5.7.10")
     assert it.told == []
 

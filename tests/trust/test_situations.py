@@ -30,13 +30,14 @@ def demanded(it: Situation) -> Demand | Refused | None:
     """None where DNS does not say what is."""
     facts = sts = None
     asks = it.host_is_signed and it.level is not Level.CLEAR and (not it.is_override or it.level is Level.DANE)
-    if it.message != "not":
-        if asks and it.records is None:
+    is_lowered = it.message == "not"
+    if asks and (not is_lowered or it.level is Level.DANE):
+        if it.records is None:
             return None
-        if asks and it.records:
+        if it.records:
             facts = DaneFacts(it.records, HOST, (HOST, DOMAIN))
-        if it.policy is not None:
-            sts = StsFacts(it.policy.mode, mtasts.covers(it.policy, HOST))
+    if it.policy is not None and not is_lowered:
+        sts = StsFacts(it.policy.mode, mtasts.covers(it.policy, HOST))
     return demand(HOST, it.local_rule, it.mx_is_signed, facts, sts, it.message == "req")
 
 
