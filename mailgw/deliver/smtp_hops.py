@@ -19,7 +19,7 @@ class Target:
     """A host that may serve: a name, an address, or, with port 0, the path of a Unix socket.
 
     ``is_authentic``: that it serves was configured, or DNS said so and was validated; or it is the domain itself.
-    ``next_hops``: the domain that led here, and what it is an alias of.
+    ``next_hops``: the domain that led here, and what it is an alias of, where DNS said so and was validated.
     """
 
     host: str
@@ -106,7 +106,10 @@ async def mx_targets(
         names = list(dict.fromkeys(record.host for record in group))
         shuffle(names)
         groups.append((preference, names))
-    return _but_ours(groups, domain, own_names, found.secure, tuple(dict.fromkeys((domain, found.name))))
+    # RFC 7672 s3.2.2: behind an MX that nobody validated, the host's name is the only one that counts.  Else whoever
+    # forges a CNAME gives the domain a name for which he has a certificate.
+    next_hops = tuple(dict.fromkeys((domain, found.name))) if found.secure else ()
+    return _but_ours(groups, domain, own_names, found.secure, next_hops)
 
 
 def _but_ours(

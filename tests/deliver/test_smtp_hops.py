@@ -1,5 +1,6 @@
 """Where a domain's mail goes, on a DNS that is plain data."""
 
+import attrs
 import pytest
 
 from mailgw.deliver.smtp_hops import Hop, Target, given_targets, mx_targets, places_of
@@ -54,6 +55,14 @@ def targets(domain: str) -> list[str] | str:
 )
 def test_by_mx(domain: str, hosts: list[str] | str) -> None:
     assert targets(domain) == hosts
+
+
+def test_only_a_signed_mx_says_what_else_a_certificate_may_name() -> None:
+    zone = FakeResolver(mx_records={"b.example": [(10, "mx.test")]}, aliases={"a.example": "b.example"})
+    for secure, next_hops in (({"example"}, ("a.example", "b.example")), ({"a.example"}, ()), (set[str](), ())):
+        dns = attrs.evolve(zone, secure=frozenset(secure))
+        found = result_of(mx_targets("a.example", dns, list.reverse, HERE))
+        assert found == (Target("mx.test", 25, bool(next_hops), next_hops),)
 
 
 def test_given_hosts() -> None:

@@ -35,7 +35,7 @@ def demanded(it: Situation) -> Demand | Refused | None:
         if it.records is None:
             return None
         if it.records:
-            facts = DaneFacts(it.records, HOST, (HOST, DOMAIN))
+            facts = DaneFacts(it.records, HOST, (HOST, DOMAIN) if it.mx_is_signed else (HOST,))
     if it.policy is not None and not is_lowered:
         sts = StsFacts(it.policy.mode, mtasts.covers(it.policy, HOST))
     return demand(HOST, it.local_rule, it.mx_is_signed, facts, sts, it.message == "req")
