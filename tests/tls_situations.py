@@ -10,7 +10,16 @@ from mailgw.mail.sts_policy import StsMode, StsPolicy
 from mailgw.mail.tls_result import PolicyType, TlsFailure
 from mailgw.trust.dane import public_key_info
 from mailgw.trust.tls_policy import Level, LocalRule
-from tests.trust.certificates import Identity, issued, issued_for_clients, middle_der, root_der, self_signed
+from tests.trust.certificates import (
+    Identity,
+    issued,
+    issued_by_sha1,
+    issued_by_who_may_not,
+    issued_for_clients,
+    middle_der,
+    root_der,
+    self_signed,
+)
 
 DOMAIN = "example.org"
 HOST = "mx.example.org"
@@ -106,6 +115,10 @@ def identity(word: str) -> Identity:
             return issued(common_name=HOST)
         case "client":
             return issued_for_clients(HOST)
+        case "clients-ca":
+            return issued_by_who_may_not(HOST)
+        case "sha1":
+            return issued_by_sha1(HOST)
         case "self":
             return self_signed()
         case "self-old":

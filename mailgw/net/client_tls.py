@@ -16,6 +16,7 @@ Not done: revocation.
 import ipaddress
 from collections.abc import Callable, Sequence
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from OpenSSL import SSL
 from OpenSSL.crypto import (
     FILETYPE_ASN1,
@@ -37,6 +38,8 @@ from mailgw.mail.outcome import Secured
 from mailgw.mail.tls_result import TlsFailure
 from mailgw.net.server_tls import CertificateFiles, stamp, use_pair
 from mailgw.net.tls_sessions import KeptSessions
+from mailgw.trust.dane import read_certificate
+from mailgw.trust.reference_names import is_for_servers
 from mailgw.trust.tls_policy import Demand, Fault, Judgement, Level, judge
 
 log = Logger()
@@ -46,6 +49,10 @@ LONGEST_CHAIN = 10
 
 # An update of the system's authorities changes many files, somewhere; it is seen by tomorrow.
 READ_AGAIN_SECONDS = 86400.0
+
+# For signatures: whoever can make two texts with one digest can have one signed, and show the other.  No authority has
+# issued such certificates since 2016 (CA/Browser Forum, Baseline Requirements s7.1.3).
+_BROKEN_DIGESTS = ("md5", "sha1")
 
 _EXPIRED = (SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED, SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID)
 _UNTRUSTED = (
@@ -200,10 +207,11 @@ class CertificatePaths:
         except CryptoError:
             return Fault(TlsFailure.VALIDATION_FAILURE, "The certificate cannot be read")
         try:
-            X509StoreContext(store, leaf, others).verify_certificate()
+            path = X509StoreContext(store, leaf, others).get_verified_chain()
         except X509StoreContextError as fault:
             return Fault(_kind(fault), f"The certificate is not trusted: {str(fault.args[0])[:200]}")
-        return None
+        why = _unfit([dump_certificate(FILETYPE_ASN1, certificate) for certificate in path])
+        return Fault(TlsFailure.CERTIFICATE_NOT_TRUSTED, f"The certificate is not trusted: {why}") if why else None
 
     def _system_or_file(self) -> X509Store:
         if self._authorities is None:
@@ -224,6 +232,25 @@ def _store(anchors: Sequence[bytes]) -> X509Store:
     return store
 
 
+def _unfit(path: Sequence[bytes]) -> str:
+    """What OpenSSL asks of a path where it verifies a server's itself, and not where it is not told what a path is for;
+    "" where nothing is wrong.  Of the anchor, the last one, nothing is asked."""
+    for place, der in enumerate(path[:-1]):
+        certificate = read_certificate(der)
+        if certificate is None:
+            return "a certificate of its path cannot be read"
+        # An authority that may issue for mail or for clients alone is held to no server's name by whoever made it one.
+        if place and not is_for_servers(certificate):
+            return "its issuer may not issue certificates for servers"
+        try:
+            digest = certificate.signature_hash_algorithm
+        except UnsupportedAlgorithm:
+            return "its path has a signature that is not known"
+        if digest is not None and digest.name in _BROKEN_DIGESTS:
+            return f"its path has a signature by {digest.name.upper()}"
+    return ""
+
+
 def _kind(fault: X509StoreContextError) -> TlsFailure:
     code = fault.errors[0]
     if code in _EXPIRED:
@@ -234,8 +261,6 @@ def _kind(fault: X509StoreContextError) -> TlsFailure:
 def _chain(connection: SSL.Connection) -> tuple[bytes, ...]:
     certificates: Sequence[X509] = connection.get_peer_cert_chain() or ()
     return tuple(dump_certificate(FILETYPE_ASN1, certificate) for certificate in certificates[:LONGEST_CHAIN])
-
-
 
 
 def tls_fault_text(fault: BaseException | None) -> str:

@@ -214,8 +214,9 @@ class Paths(Protocol):
     """Certification paths (RFC 5280 s6), with signatures and dates as they are now."""
 
     def fault(self, chain: Sequence[bytes], anchors: Sequence[bytes] | None) -> Fault | None:
-        """None where the first of ``chain`` is issued, over others of it, by one of ``anchors``, or by one of the
-        configured authorities where that is None.  All DER; an anchor need not be self-signed."""
+        """None where the first of ``chain`` is issued, over others of it that may issue for servers, by one of
+        ``anchors``, or by one of the configured authorities where that is None, with no signature that could be
+        anybody's.  All DER; an anchor need not be self-signed."""
 
 
 @attrs.frozen

@@ -36,6 +36,7 @@ class Identity:
         return self.chain[0]
 
     def configure(self, context: SSL.Context) -> None:
+        context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")  # whatever it is, it is shown
         leaf, *others = [x509.load_pem_x509_certificate(pem) for pem in self.chain_pem]
         context.use_certificate(leaf)
         for other in others:
@@ -83,16 +84,59 @@ def issued(*names: str, expired: bool = False, common_name: str | None = None) -
 @cache
 def issued_for_clients(name: str) -> Identity:
     """By ``middle``, and not for servers."""
+    leaf, key = _signed(name, CLIENT_AUTH, middle().cert_pem.bytes(), middle().private_key_pem.bytes())
+    return Identity((leaf, middle().cert_pem.bytes()), key)
+
+
+@cache
+def issued_by_sha1(name: str) -> Identity:
+    """By ``middle``, for servers, with a signature that is none any more."""
+    authority = middle()
+    leaf, key = _signed(name, SERVER_AUTH, authority.cert_pem.bytes(), authority.private_key_pem.bytes())
+    # cryptography makes no such signature.  RFC 3279 s2.2.3: ecdsa-with-SHA1, in the place of ecdsa-with-SHA256
+    sha256, sha1 = bytes.fromhex("300a06082a8648ce3d040302"), bytes.fromhex("300906072a8648ce3d0401")
+    told = _sequence(x509.load_pem_x509_certificate(leaf).tbs_certificate_bytes[4:].replace(sha256, sha1))
+    issuer_key = load_pem_private_key(authority.private_key_pem.bytes(), None)
+    assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
+    signature = issuer_key.sign(told, ec.ECDSA(hashes.SHA1()))
+    found = _sequence(told + sha1 + b"\x03" + bytes([len(signature) + 1, 0]) + signature)
+    pem = x509.load_der_x509_certificate(found).public_bytes(Encoding.PEM)
+    return Identity((pem, authority.cert_pem.bytes()), key)
+
+
+@cache
+def issued_by_who_may_not(name: str) -> Identity:
+    """For servers, by an authority below ``root`` that is one for clients alone."""
+    above, above_key = _signed("", CLIENT_AUTH, root().cert_pem.bytes(), root().private_key_pem.bytes())
+    leaf, key = _signed(name, SERVER_AUTH, above, above_key)
+    return Identity((leaf, above), key)
+
+
+def _sequence(octets: bytes) -> bytes:
+    """In DER, of 256 octets or more."""
+    assert 256 <= len(octets) < 65536
+    return b"\x30\x82" + len(octets).to_bytes(2, "big") + octets
+
+
+def _signed(
+    name: str, usage: x509.ObjectIdentifier, issuer_pem: bytes, issuer_key_pem: bytes
+) -> tuple[bytes, bytes]:
+    """A certificate and its key; without a name it is an authority's."""
     key = ec.generate_private_key(ec.SECP256R1())
-    authority = x509.load_pem_x509_certificate(middle().cert_pem.bytes())
+    issuer = x509.load_pem_x509_certificate(issuer_pem)
+    subject = x509.Name([] if name else [x509.NameAttribute(NameOID.COMMON_NAME, "clients")])
     builder = (
-        x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(authority.subject)
+        x509.CertificateBuilder().subject_name(subject).issuer_name(issuer.subject)
         .public_key(key.public_key()).serial_number(7).not_valid_before(LONG_AGO).not_valid_after(NEVER)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([CLIENT_AUTH]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=not name, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     )
-    cert = builder.sign(load_pem_private_key(middle().private_key_pem.bytes(), None), hashes.SHA256())
-    return Identity((cert.public_bytes(Encoding.PEM), middle().cert_pem.bytes()), _key_pem(key))
+    if name:
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=True)
+    issuer_key = load_pem_private_key(issuer_key_pem, None)
+    assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
+    cert = builder.sign(issuer_key, hashes.SHA256())
+    return cert.public_bytes(Encoding.PEM), _key_pem(key)
 
 
 @cache
