@@ -26,9 +26,8 @@ ADDRESSES = 4  # of one host
 # Of a whole answer beside its content: status line, fields, chunks' sizes, and what TLS adds to all that.
 OVERHEAD_OCTETS = 128 * 1024
 
-# IPv6 addresses that are IPv4 ones in disguise, whichever they are, or some site's own: NAT64 (RFC 6052 s2.1; RFC 8215
-# has the other), 6to4 (RFC 3056), IPv4-compatible (RFC 4291 s2.5.5.1) and site-local ones (s2.5.7).  For ``ipaddress``
-# they are global.
+# IPv6 addresses that are IPv4 ones in disguise, whichever they are, or some site's own: NAT64 (its prefix for all, and
+# the one for networks of one's own), 6to4, IPv4-compatible and site-local ones.  For ``ipaddress`` they are global.
 _DISGUISES = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "::/96", "fec0::/10")))
 
 
