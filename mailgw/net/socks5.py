@@ -97,7 +97,8 @@ class _Passage(Protocol):
         protocol.makeConnection(transport)
         self.through.callback(protocol)
         if rest:
-            protocol.dataReceived(rest)
+            # As what comes later: to TLS, where the protocol has started it, and never past it.
+            transport.protocol.dataReceived(rest)
 
     def _say(self) -> None:
         octets = self._dialog.output()

@@ -6,7 +6,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from mailgw.deliver.smtp import Secret
-from mailgw.deliver.smtp_settings import Socks5
+from mailgw.deliver.smtp_settings import Socks5, TlsMode
 from tests.deliver.smtp_net import ANN, Delivery, Net, Wire
 from tests.fakes_dns import FakeResolver
 
@@ -18,9 +18,9 @@ REACHED = b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00"
 class Passage:
     """The proxy's end of a connection: who reads from it changes."""
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: Net, wire: Wire | None = None) -> None:
         _, _, factory, *_ = net.reactor.tcpClients[-1]
-        self.wire: Any = Wire()
+        self.wire: Any = wire or Wire()
         self.wire.protocol = factory.buildProtocol(None)
         self.wire.protocol.makeConnection(self.wire)
 
@@ -53,6 +53,32 @@ def test_a_message_goes_through_a_proxy() -> None:
     passage.say(b"250 ok\r\n250 ok\r\n354 go\r\n").say(b"250 2.0.0 queued\r\n")
     assert delivery.outcomes[ANN].hop == "mx.example [2001:db8::1]:25"
     assert net.idle() == 1
+
+
+class Sealed(Wire):
+    """TLS that starts takes what comes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.received = b""
+
+    def startTLS(self, creator: object) -> None:
+        super().startTLS(creator)
+        self.protocol: Any = self
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+
+def test_what_comes_with_the_proxy_s_answer_does_not_pass_by_tls() -> None:
+    dns = FakeResolver(address_records=ADDRESSES)
+    net = Net(dns, hosts=("mx.example:465",), tls=TlsMode.IMPLICIT, socks5=PROXY)
+    net.deliver()
+    passage = Passage(net, Sealed())
+    clear = b"220 mx.example\r\n250 mx.example\r\n"
+    passage.say(b"\x05\x00").heard()
+    passage.say(REACHED + clear)
+    assert (passage.wire.received, passage.heard()) == (clear, b"")
 
 
 def test_a_destination_out_of_reach_brings_the_next_address() -> None:
