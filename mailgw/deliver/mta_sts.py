@@ -6,6 +6,7 @@ Rules:
     Nothing here raises or refuses: a policy that cannot be learned is one more reason in the journal, and the one
     that was in force stays.
     One fetch a domain at a time, for all who wait; ``FETCHES`` over all, and background ones take no other's place.
+    One that has no turn in time is given up, so that mail waits no longer for other domains' hosts than for its own.
     What is remembered is bounded: beyond ``POLICIES`` those go that were not asked for longest.
 """
 
@@ -13,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredSemaphore, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure as Trouble
@@ -207,7 +208,13 @@ class StsPolicies:
         self._fetches.pop(domain).tell()
 
     async def _fetched(self, domain: str, policy_id: str) -> None:
-        await self._turns.acquire()
+        try:
+            await self._turns.acquire().addTimeout(mtasts.FETCH_SECONDS, self._clock)
+        except TimeoutError:
+            # Our trouble, which the domain's report is not to speak of; and the next mail may try at once.
+            why = "too many fetches are under way"
+            self._journal.note(fact.StsPolicyFailed(domain, TlsFailure.STS_POLICY_FETCH_ERROR.value, why))
+            return
         try:
             found: bytes | NotFetched | StsPolicy = await self._fetch(domain)
         finally:

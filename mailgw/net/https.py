@@ -30,11 +30,13 @@ USER_AGENT = "mailgw"
 
 @attrs.frozen
 class HttpAnswer:
-    """``media_type``: the Content-Type field as it came, ``""`` where there is none, or more than one."""
+    """``media_type``: the Content-Type field as it came, ``""`` where there is none, or more than one.  ``is_whole``:
+    the server said where ``body`` ends; else the connection's end did, which anybody on the way can bring about."""
 
     status: int
     body: bytes
     media_type: str = ""
+    is_whole: bool = True
 
 
 @implementer(IPolicyForHTTPS)
@@ -113,7 +115,8 @@ class Https:
         response.deliverBody(body)  # type: ignore[no-untyped-call]
         types = response.headers.getRawHeaders(b"content-type", [])
         media_type = types[0].decode("latin-1") if len(types) == 1 else ""
-        return HttpAnswer(response.code, await body.whole, media_type)
+        octets = await body.whole
+        return HttpAnswer(response.code, octets, media_type, body.is_whole)
 
 
 def is_certificate_fault(fault: TemporaryFault) -> bool:
@@ -168,6 +171,7 @@ class _Octets:
 class _Body(Protocol):
     def __init__(self, limit_octets: int) -> None:
         self.whole: Deferred[bytes] = Deferred(lambda _: self._abort())
+        self.is_whole = False
         self._limit = limit_octets
         self._found: list[bytes] = []
         self._octets = 0
@@ -183,7 +187,8 @@ class _Body(Protocol):
         if self.whole.called:
             return
         # RFC 9112 s6.3: without a length the end of the connection ends it, and whoever asked sees whether it is whole.
-        if isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
+        self.is_whole = isinstance(reason.value, ResponseDone)
+        if self.is_whole or isinstance(reason.value, PotentialDataLoss):
             self.whole.callback(b"".join(self._found))
         else:
             self.whole.errback(reason)

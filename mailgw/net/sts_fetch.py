@@ -3,6 +3,7 @@
 Rules:
     The server's certificate must name ``mta-sts.DOMAIN``: that alone says that the policy is the domain's.
     200 and text/plain, or nothing; a redirect is nothing.  At most 64 KiB, within a minute.
+    What may have been cut off on its way counts to the end of a line.
 """
 
 from typing import Protocol
@@ -39,4 +40,8 @@ class PolicyFetcher:
         # s3.3: so that no page of a user's is taken for the domain's word; parameters are ignored.
         if answer.media_type.partition(";")[0].strip().lower() != "text/plain":
             return NotFetched(TlsFailure.STS_POLICY_FETCH_ERROR, f"{url} is no text/plain")
+        # Whoever cuts an answer that the end of the connection ends makes an mx.example.co of an mx.example.com, or a
+        # minute of a week.  Without its last lines a policy is none, or has fewer hosts.
+        if not answer.is_whole and not answer.body.endswith(b"\n"):
+            return NotFetched(TlsFailure.STS_POLICY_FETCH_ERROR, f"{url} breaks off within a line")
         return answer.body

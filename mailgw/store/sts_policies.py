@@ -12,8 +12,9 @@ from mailgw.mail.sts_policy import StsMode, StsPolicy
 from mailgw.trust.mtasts import Remembered
 
 FILE = "mta-sts.json"
-# Ten thousand policies of some 300 octets; with as many MX patterns as a policy may have they would not be read again.
-LIMIT_OCTETS = 32 * 1024 * 1024
+# Ten thousand policies have some 300 octets each, and at most some 5,000 (``trust.mtasts.MX_OCTETS``): whatever domains
+# serve, the file can be read again.
+LIMIT_OCTETS = 64 * 1024 * 1024
 WRITE_SECONDS = 10.0
 
 

@@ -26,8 +26,11 @@ REFRESH_WAIT_SECONDS = 3600.0  # the same for a policy that is in force, and fet
 REFRESH_SECONDS = 86_400.0
 # A shorter max_age counts as this: to fetch a policy anew for every message would serve nobody.
 SHORTEST_MAX_AGE = 60
-# Of a policy; s3.2 has no limit, and 64 KiB hold some thousands.
+# Of a policy, and all of them together; s3.2 has no limit, and 64 KiB hold some thousands.  Ten thousand policies that
+# are as long as that must still fit into the file that remembers them: else whoever serves some hundreds of long ones
+# would have all others forgotten.
 MX_PATTERNS = 100
+MX_OCTETS = 4096
 
 # s3.1:
 #   sts-text-record = sts-version 1*(sts-field-delim sts-field) [sts-field-delim]
@@ -140,6 +143,8 @@ def _policy(fields: Mapping[str, str], patterns: tuple[str, ...], policy_id: str
         return NoPolicy('no "max_age" in seconds')
     if len(patterns) > MX_PATTERNS:
         return NoPolicy(f'more than {MX_PATTERNS} different "mx"')
+    if sum(map(len, patterns)) > MX_OCTETS:
+        return NoPolicy(f'"mx" of more than {MX_OCTETS} octets')
     for pattern in patterns:
         if not _MX.match(pattern):
             return NoPolicy('an "mx" that is no host name')

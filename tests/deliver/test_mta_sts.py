@@ -18,7 +18,7 @@ from mailgw.mail.sts_policy import StsMode, StsPolicy
 from mailgw.mail.tls_result import TlsFailure, TlsResult
 from mailgw.net.https import HttpAnswer
 from mailgw.net.sts_fetch import PolicyFetcher
-from mailgw.trust.mtasts import NotFetched, Remembered
+from mailgw.trust.mtasts import FETCH_SECONDS, NotFetched, Remembered
 from tests.conftest import LoggedFailures
 from tests.driving import result_of
 from tests.fakes_dns import FakeResolver
@@ -272,6 +272,28 @@ def test_fetches_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bench.fetched[-1] == "d.example"
 
 
+def test_a_turn_is_waited_for_no_longer_than_a_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mta_sts, "FETCHES", 1)
+    bench = Bench({"b.example": Remembered(attrs.evolve(POLICY, id="0"), NOW, NOW)})
+    bench.resolver.text_records = {f"_mta-sts.{x}.example": [b"v=STSv1; id=1"] for x in "abc"}
+    bench.held = []
+    first, second, third = (bench.ask(f"{x}.example")[0] for x in "abc")
+    bench.clock.advance(FETCH_SECONDS - 1)
+    assert (first, second, third) == ([], [], [])
+    bench.clock.advance(1)
+    assert (first, second, third) == ([], [attrs.evolve(POLICY, id="0")], [None])
+    assert [(event.domain, event.why) for event in bench.facts if isinstance(event, StsPolicyFailed)] == [
+        ("b.example", "too many fetches are under way"), ("c.example", "too many fetches are under way"),
+    ]
+    assert bench.results == []
+    bench.held[0].callback(TEXT)
+    assert first == [POLICY]
+    third, _ = bench.ask("c.example")
+    bench.held[1].callback(TEXT)
+    assert third == [POLICY]
+    assert not bench.clock.getDelayedCalls()
+
+
 def test_what_is_remembered_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mta_sts, "POLICIES", 3)
     old = {f"{x}.example": Remembered(POLICY, NOW, NOW - age) for x, age in (("b", 5), ("c", 7), ("d", 6))}
@@ -335,6 +357,8 @@ class Web:
 @each(("answer", "found"), [
     (HttpAnswer(200, b"x", "text/plain"), b"x"),
     (HttpAnswer(200, b"x", "Text/Plain ; charset=utf-8; y=z"), b"x"),
+    (HttpAnswer(200, b"x\n", "text/plain", False), b"x\n"),
+    (HttpAnswer(200, b"x", "text/plain", False), "breaks off within a line"),
     (HttpAnswer(200, b"x", ""), "is no text/plain"),
     (HttpAnswer(200, b"x", "text/html"), "is no text/plain"),
     (HttpAnswer(200, b"x", "text/plainer"), "is no text/plain"),

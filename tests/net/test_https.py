@@ -149,7 +149,7 @@ def test_an_answer_that_the_end_of_the_connection_ends(code: int) -> None:
     bench.agent.answer.callback(bench.response)
     bench.response.body.dataReceived(b"{}")
     bench.response.body.connectionLost(Failure(PotentialDataLoss()))
-    assert bench.found == [HttpAnswer(code, b"{}")]
+    assert bench.found == [HttpAnswer(code, b"{}", is_whole=False)]
 
 
 def test_it_is_not_there() -> None:

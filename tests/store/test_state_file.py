@@ -9,10 +9,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
+from mailgw.deliver.mta_sts import POLICIES
 from mailgw.mail.sts_policy import StsMode, StsPolicy
 from mailgw.store import sts_policies
 from mailgw.store.state_file import StateFile, Workshop
-from mailgw.trust.mtasts import Remembered
+from mailgw.trust.mtasts import LONGEST_MAX_AGE, MX_OCTETS, MX_PATTERNS, Remembered
 from tests.driving import result_of
 from tests.fake_threads import FakeThreads
 from tests.store.fake_disk import ScriptedDisk
@@ -137,6 +138,14 @@ def test_policies() -> None:
     }
     assert sts_policies.decoded(sts_policies.encoded(policies)) == policies
     assert sts_policies.decoded(b'{"version":1,"policies":{}}') == {}
+
+
+def test_the_longest_policies_do_not_keep_the_others_from_being_read_again() -> None:
+    octets = MX_OCTETS // MX_PATTERNS
+    patterns = tuple(f"{number:03}.".ljust(octets - 1, "a") + "b" for number in range(MX_PATTERNS))
+    longest = StsPolicy(StsMode.ENFORCE, patterns, LONGEST_MAX_AGE, "x" * 32)
+    one = {"d" * 253: Remembered(longest, 1_700_000_000.123456, 1_700_000_000.123456)}
+    assert len(sts_policies.encoded(one)) * POLICIES <= sts_policies.LIMIT_OCTETS
 
 
 @each("octets", [

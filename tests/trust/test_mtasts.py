@@ -136,6 +136,12 @@ def test_a_policy_has_limits() -> None:
     assert isinstance(found, StsPolicy)
     assert len(found.mx_patterns) == mtasts.MX_PATTERNS
     assert isinstance(read_policy(GOOD + more + b"mx: one.more\n", "1"), NoPolicy)
+    long = [f"{number:02}.{'a' * 60}.{'b' * 60}.example" for number in range(30)]
+    left = mtasts.MX_OCTETS - sum(map(len, POLICY.mx_patterns)) - sum(map(len, long))
+    for surplus, is_policy in ((0, True), (1, False)):
+        last = f"{'c' * 60}." + "d" * (left + surplus - 61)
+        text = GOOD + "".join(f"mx: {pattern}\n" for pattern in (*long, last)).encode()
+        assert isinstance(read_policy(text, "1"), StsPolicy) is is_policy
 
 
 LINES = st.lists(st.sampled_from([*GOOD.splitlines(True), b"x: y", b"mx: ", b"\n"])).map(b"".join)
