@@ -153,9 +153,15 @@ class Round:
             self._ways.pool.make_room()
             opened = await self._ways.opening.open(calls[:self._connections])
             self._connections -= opened.connections
-            await self._tell(host, opened)
-            calls = [call for call in calls if call not in opened.tried and call is not opened.call]
             session = opened.result
+            try:
+                await self._tell(host, opened)
+            except BaseException:
+                # It reads the message, which takes time: cancelled there, nobody else has the session.
+                if isinstance(session, Session):
+                    session.abort()
+                raise
+            calls = [call for call in calls if call not in opened.tried and call is not opened.call]
             if isinstance(session, Session):
                 before = self.left
                 self._remember(opened.call)

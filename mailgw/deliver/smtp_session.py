@@ -210,9 +210,14 @@ class Session(Protocol):
         self._timer = self._clock.callLater(self._limits[self._dialog.step], self._time_is_up)
 
     def dataReceived(self, data: bytes) -> None:
-        self._heard = self._clock.seconds()
-        self._is_untried = False
         dialog = self._dialog
+        if dialog.step is Step.OVER:
+            # We said good-bye, and it talks on, as it may under TLS until it says good-bye, too: nobody reads that, it
+            # fills no memory, and it buys no time.
+            return
+        if dialog.step is not Step.IDLE:  # where nothing was asked, half an answer does not keep a session alive
+            self._heard = self._clock.seconds()
+        self._is_untried = False
         dialog.receive(data)
         while not isinstance(event := dialog.next_event(), Signal):
             self._take(event)
