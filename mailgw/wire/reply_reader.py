@@ -3,7 +3,8 @@
 Rules:
     A bare LF ends a line, too: what a reply says is never passed on as lines, and servers that write so exist.
     Lines whose codes differ are one reply with the last line's code, as Postfix reads them.
-    Everything is bounded, and whatever leaves here is printable ASCII.
+    Everything is bounded, and whatever leaves here is printable ASCII.  Of a reply's words no more is kept than people
+    read: each of a hundred recipients may get one, and they go into the queue, the journal and reports.
 The result depends on the octets alone, never on how they were split.
 """
 
@@ -16,6 +17,9 @@ from mailgw.mail.reply import Reply
 MAX_LINE_OCTETS = 2048
 # EHLO's answer is the longest that makes sense; the largest seen have some 30 lines.
 MAX_LINES = 100
+
+# The most of a reply's words that is kept; the longest seen, with links to explanations, have some 500 octets.
+MAX_KEPT_OCTETS = 2048
 
 # RFC 2034 s4: status-code ::= class "." subject "." detail, before the text and a space
 _STATUS = re.compile(rb"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:[ \t]+|\Z)")
@@ -84,15 +88,24 @@ class ReplyReader:
 
 
 def made_reply(raw: RawReply) -> Reply:
-    """The reply with its enhanced status taken off the lines; where the peer gave none, the class alone: X.0.0."""
+    """The reply with its enhanced status taken off the lines; where the peer gave none, the class alone: X.0.0.
+
+    Of its text MAX_KEPT_OCTETS are kept; a line that is cut ends in dots."""
     code, lines = raw
     status = b""
     texts = []
+    left = MAX_KEPT_OCTETS
     for line in lines:
         found = _STATUS.match(line)
         # RFC 2034 s4: the class must be that of the code.
         if found is not None and line[0] == 48 + code // 100:
             status = status or found[1]
             line = line[found.end():]
+        if len(line) > left:
+            line = line[:left] + b" ..."
+            left = 0
+        left -= len(line) + 1  # with the space between two lines
         texts.append(_UNPRINTABLE.sub(b"?", line).decode("ascii"))
+        if left <= 0:
+            break
     return Reply(code, status.decode("ascii") or _NO_DETAIL[code // 100], tuple(texts))
