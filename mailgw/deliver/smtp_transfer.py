@@ -27,6 +27,7 @@ from mailgw.wire.client_asked import Onward, unmet
 from mailgw.wire.client_offer import Offer
 from mailgw.wire.mime import MimeReader, Part, Piece
 from mailgw.wire.reencode import Unfit
+from mailgw.wire.smtp_client import is_too_many
 
 
 def is_plain(message: Message, recipients: Sequence[Mailbox]) -> bool:
@@ -165,7 +166,7 @@ def _too_many(outcomes: Mapping[Mailbox, Outcome]) -> tuple[Mailbox, ...]:
         for recipient, outcome in outcomes.items()
         if outcome.permanence is Permanence.TEMPORARY
         and outcome.scope is Scope.RECIPIENT
-        and outcome.reply.status in ("4.5.3", "5.5.3")
+        and is_too_many(outcome.reply)
     )
 
 

@@ -35,6 +35,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import LocalProtocolError
 from mailgw.mail.outcome import Outcome, Permanence, Scope, Secured, delivered, permanent, refused, temporary
+from mailgw.mail.reply import Reply
 from mailgw.wire.client_asked import Onward, mail_words, rcpt_words
 from mailgw.wire.client_events import (
     NEED_DATA,
@@ -42,6 +43,7 @@ from mailgw.wire.client_events import (
     Done,
     Event,
     GoAhead,
+    Login,
     Ready,
     Signal,
     StartTls,
@@ -54,6 +56,7 @@ from mailgw.wire.reply_reader import RawReply, ReplyFault, ReplyReader, made_rep
 
 _IN_TRANSACTION = frozenset({Step.RESET, Step.MAIL, Step.RCPT, Step.DATA, Step.CONTENT, Step.CHUNK, Step.END})
 NO_STARTTLS = "4.7.4"  # RFC 3463 s3.8, X.7.4: security features not supported
+_SHORTEST_PART = 8  # of a secret that a server cut; less of it stands in words by chance
 _TOO_MUCH = "Out of step with the server: it answered more than it was asked"
 
 
@@ -301,9 +304,7 @@ class ClientDialog:
             return self.refuse("4.7.11", "A login is configured, and is not sent without TLS")
         offered = self.offer.extensions.get("AUTH", "").split()
         if "PLAIN" in offered:
-            # RFC 4616 s2: message = [authzid] UTF8NUL authcid UTF8NUL passwd
-            word = _base64(f"\0{login.username}\0{login.password}")
-            self._out.append(b"AUTH PLAIN " + word + b"\r\n")
+            self._out.append(b"AUTH PLAIN " + _plain_word(login) + b"\r\n")
             self.step = Step.AUTH
         elif "LOGIN" in offered:
             self._out.append(b"AUTH LOGIN\r\n")
@@ -316,7 +317,7 @@ class ClientDialog:
         login = self._settings.login
         assert login is not None
         if raw[0] != 334:
-            return self._unusable(raw)
+            return self._login_refused(raw)
         self._out.append(_base64(login.username) + b"\r\n")
         self.step = Step.PASSWORD
         return None
@@ -325,13 +326,20 @@ class ClientDialog:
         login = self._settings.login
         assert login is not None
         if raw[0] != 334:
-            return self._unusable(raw)
+            return self._login_refused(raw)
         self._out.append(_base64(login.password) + b"\r\n")
         self.step = Step.AUTH
         return None
 
     def _on_auth(self, raw: RawReply) -> Event | None:
-        return self._ready() if raw[0] // 100 == 2 else self._unusable(raw)
+        return self._ready() if raw[0] // 100 == 2 else self._login_refused(raw)
+
+    def _login_refused(self, raw: RawReply) -> Event:
+        """Some servers repeat the command that they do not know; its answer is for the queue, journal and reports."""
+        login = self._settings.login
+        assert login is not None
+        secrets = [_plain_word(login), _base64(login.password), login.password.encode("utf-8")]
+        return self._unusable((raw[0], [_without(secrets, line) for line in raw[1]]))
 
     def _ready(self) -> Event:
         if self._reader.has_more:
@@ -475,8 +483,9 @@ class ClientDialog:
 
     def _rcpt_refusal(self, raw: RawReply) -> Outcome:
         outcome = self._outcome(raw, Scope.RECIPIENT)
-        # RFC 5321 s4.5.3.1.10: 552 for too many recipients is to be taken as 452.
-        if raw[0] == 552 and outcome.reply.status == "5.5.3":
+        # RFC 5321 s4.5.3.1.10: 552 for too many recipients is to be taken as 452.  Words alone say it of those that
+        # come behind others.
+        if raw[0] == 552 and is_too_many(outcome.reply) and (self._accepted or outcome.reply.status == "5.5.3"):
             return attrs.evolve(outcome, permanence=Permanence.TEMPORARY)
         return outcome
 
@@ -524,5 +533,30 @@ _ANSWERED: Mapping[Step, Callable[[ClientDialog, RawReply], Event | None]] = {
 }
 
 
+def is_too_many(reply: Reply) -> bool:
+    """Whether a server refused a recipient because there were enough of them in this transaction (RFC 3463 s3.6, X.5.3;
+    Exim and others say so in words alone)."""
+    if reply.status in ("4.5.3", "5.5.3"):
+        return True
+    return (
+        reply.code in (452, 552) and reply.status.endswith(".0.0") and "too many recipients" in reply.text.lower()
+    )
+
+
 def _base64(word: str) -> bytes:
     return b64encode(word.encode("utf-8"))
+
+
+def _plain_word(login: Login) -> bytes:
+    # RFC 4616 s2: message = [authzid] UTF8NUL authcid UTF8NUL passwd
+    return _base64(f"\0{login.username}\0{login.password}")
+
+
+def _without(secrets: Sequence[bytes], line: bytes) -> bytes:
+    """The line without any of the secrets, also where it ends in the middle of one."""
+    for secret in secrets:
+        for length in range(len(secret), min(len(secret), _SHORTEST_PART) - 1, -1):
+            if secret[:length] in line:
+                line = line.replace(secret[:length], b"[...]")
+                break
+    return line

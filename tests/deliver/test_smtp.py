@@ -164,7 +164,7 @@ def test_too_many_recipients_go_in_the_next_transaction_at_once() -> None:
     net = Net()
     delivery = net.deliver(recipients=[ANN, BOB, CY])
     peer = net.accept().greet()
-    peer.say(b"250 ok\r\n250 ok\r\n452 4.5.3 too many\r\n452 4.5.3 too many\r\n354 go\r\n").say(b"250 ok\r\n")
+    peer.say(b"250 ok\r\n250 ok\r\n452 4.5.3 too many\r\n452 too many recipients\r\n354 go\r\n").say(b"250 ok\r\n")
     assert not delivery.is_over
     peer.heard()
     peer.say(b"250 ok\r\n250 ok\r\n452 4.5.3 too many\r\n354 go\r\n").say(b"250 ok\r\n")

@@ -275,6 +275,21 @@ def test_a_login_that_fails_never_bounces_mail(offer: bytes, answers: bytes, tex
     assert trouble(events) == (Permanence.TEMPORARY, Scope.HOST, text)
 
 
+@each(
+    ("offer", "answers", "text"),
+    [
+        (b"PLAIN", b'500 5.5.1 unknown: "AUTH PLAIN AHVzAHNlc2FtZQ=="\r\n', '500 5.5.1 unknown: "AUTH PLAIN [...]"'),
+        (b"PLAIN", b"500-AUTH PLAIN AHVzAHNlc2F...\r\n500 ?\r\n", "500 5.0.0 AUTH PLAIN [...]... ?"),
+        (b"LOGIN", b"334 a\r\n334 b\r\n535 c2VzYW1l is sesame\r\n", "535 5.0.0 [...] is [...]"),
+        (b"LOGIN", b"334 a\r\n500 what is dXM= ?\r\n", "500 5.0.0 what is dXM= ?"),
+    ],
+)
+def test_a_server_that_repeats_the_login_spreads_it_no_further(offer: bytes, answers: bytes, text: str) -> None:
+    dialog = ClientDialog(settings(login=LOGIN), True)
+    events = fed(dialog, b"220 hi\r\n250-mx\r\n250 AUTH " + offer + b"\r\n" + answers)
+    assert trouble(events) == (Permanence.TEMPORARY, Scope.HOST, text)
+
+
 # --- refusals ---------------------------------------------------------------------------------------------------
 
 @each(
@@ -341,11 +356,27 @@ def test_a_reset_refused_ends_the_session_and_never_bounces_mail() -> None:
     assert dialog.step is Step.OVER
 
 
-def test_too_many_recipients_is_temporary() -> None:
+@each(
+    ("reply", "permanence"),
+    [
+        ("552 5.5.3 too many", Permanence.TEMPORARY),
+        ("552 5.0.0 Too many recipients", Permanence.TEMPORARY),  # as made_reply writes one without a status
+        ("552 5.2.2 Too many recipients have it full", Permanence.PERMANENT),
+        ("552 5.0.0 mailbox full", Permanence.PERMANENT),
+    ],
+)
+def test_too_many_recipients_is_temporary(reply: str, permanence: Permanence) -> None:
     dialog = begun([ANN, BOB])
-    fed(dialog, b"250 ok\r\n250 ok\r\n552 5.5.3 too many\r\n354 go\r\n")
+    said = reply.replace(" 5.0.0", "").encode()
+    fed(dialog, b"250 ok\r\n250 ok\r\n" + said + b"\r\n354 go\r\n")
     outcomes = done(fed(sent(dialog), b"250 ok\r\n"))
-    assert judged(outcomes[BOB]) == (Permanence.TEMPORARY, Scope.RECIPIENT, "552 5.5.3 too many")
+    assert judged(outcomes[BOB]) == (permanence, Scope.RECIPIENT, reply)
+
+
+def test_the_first_recipient_is_not_one_too_many_because_of_words() -> None:
+    dialog = begun([ANN])
+    outcomes = done(fed(dialog, b"250 ok\r\n552 Too many recipients\r\n503 nobody\r\n"))
+    assert judged(outcomes[ANN])[0] is Permanence.PERMANENT
 
 
 @pytest.mark.parametrize(
