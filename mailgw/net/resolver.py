@@ -117,7 +117,10 @@ class StubResolver:
         if trouble is not None and not items:
             raise trouble  # "no address" would be a fact, and half of it is not known
         exists = any(records.exists for records in found)
-        return Records(items, exists, all(records.secure for records in found), found[-1].name)
+        # What DNS64 makes up is not signed, and what it is made of is.
+        four = found[-1]
+        secure = all(records.secure for records in found) or (bool(four.items) and four.secure)
+        return Records(items, exists, secure, four.name)
 
     async def text(self, domain: str) -> Records[bytes]:
         return await self._records(normal(domain), TXT)

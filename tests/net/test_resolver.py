@@ -339,13 +339,24 @@ def test_a_chain_is_secure_where_every_link_is(links: tuple[bool, bool], secure:
     assert Asked(it.mx("www.example")).result == asked.result, "and so it is remembered"
 
 
-@each(("six", "four", "secure"), [(True, True, True), (True, False, False), (False, True, False), (None, True, True)])
-def test_addresses_are_secure_where_all_that_was_learned_is(six: bool | None, four: bool, secure: bool) -> None:
+@each(("six", "four", "secure"), [
+    (True, True, True), (True, False, False), (False, False, False), (None, True, True),
+    (False, True, True),  # DNS64
+])
+def test_addresses_are_secure_where_all_that_nobody_made_up_is(six: bool | None, four: bool, secure: bool) -> None:
     net = DnsNet()
     asked = Asked(resolver(net, ONE, validating=True).addresses("mx.example"))
     net.answer(code=dns.ESERVER if six is None else dns.OK, authentic=bool(six))
     net.answer(cname("mx.example", "A.example"), ("a.example", dns.Record_A("192.0.2.1"), 60), authentic=four)
     assert asked.result == Records(("192.0.2.1",), True, secure, "a.example")
+
+
+def test_of_a_host_with_addresses_of_one_kind_both_answers_count() -> None:
+    net = DnsNet()
+    asked = Asked(resolver(net, ONE, validating=True).addresses("mx.example"))
+    net.answer(("mx.example", dns.Record_AAAA("2001:db8::1"), 60), authentic=False)
+    net.answer(authentic=True)
+    assert asked.result == Records(("2001:db8::1",), True, False, "mx.example")
 
 
 def test_what_the_hosts_file_says_is_not_secure(net: DnsNet) -> None:
