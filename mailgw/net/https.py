@@ -92,15 +92,18 @@ class Https:
     async def _in_time(self, url: str, request: Coroutine[Deferred[Any], Any, HttpAnswer]) -> HttpAnswer:
         task = Deferred.fromCoroutine(request)
         timer = self._clock.callLater(self._limit_seconds, task.cancel)
+        late = f"{url}: no answer within {self._limit_seconds:.0f} s"
         try:
             return await task
         except CancelledError:
             if timer.active():
                 raise
-            raise TemporaryFault(f"{url}: no answer within {self._limit_seconds:.0f} s") from None
+            raise TemporaryFault(late) from None
         except TemporaryFault:
             raise
-        except Exception as fault:  # DNS, TCP, TLS, HTTP: Twisted has dozens of names for it
+        except Exception as fault:  # DNS, TCP, TLS, HTTP: Twisted has dozens of names for it, also for our own limit
+            if not timer.active():
+                raise TemporaryFault(late) from None
             raise TemporaryFault(f"{url}: {_words(fault)}") from fault
         finally:
             if timer.active():

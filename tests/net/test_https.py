@@ -14,7 +14,7 @@ from twisted.logger import capturedLogs
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport, connect
-from twisted.web.client import Agent, ResponseDone
+from twisted.web.client import Agent, ResponseDone, ResponseNeverReceived
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from zope.interface.verify import verifyObject
@@ -53,9 +53,10 @@ class FakeResponse:
 
 
 class Bench:
-    def __init__(self) -> None:
+    def __init__(self, answer: Deferred[Any] | None = None) -> None:
         self.clock = Clock()
         self.agent = FakeAgent()
+        self.agent.answer = answer or self.agent.answer
         self.response = FakeResponse(200)
         agent: Any = self.agent
         self.found: list[Any] = []
@@ -123,6 +124,12 @@ def test_it_takes_too_long() -> None:
     bench.clock.advance(9.9)
     assert bench.found == []
     bench.clock.advance(0.1)
+    assert bench.fault() == "https://a.example/x: no answer within 10 s"
+
+
+def test_it_takes_too_long_in_the_words_of_others() -> None:
+    bench = Bench(Deferred(lambda answer: answer.errback(ResponseNeverReceived([Failure(CancelledError())]))))
+    bench.clock.advance(10.0)
     assert bench.fault() == "https://a.example/x: no answer within 10 s"
 
 
