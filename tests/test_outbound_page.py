@@ -9,7 +9,7 @@ import attrs
 from mailgw.config.hop_tables import DestinationTable, HopTable, HostTable, SourceTable
 from mailgw.config.reader import Faults, Spot, read_table
 from mailgw.deliver.smtp_connect import NEXT_SECONDS, REMEMBERED_SECONDS
-from mailgw.deliver.smtp_hops import ADDRESSES_PER_HOST
+from mailgw.deliver.smtp_hops import ADDRESSES_PER_HOST, HOSTS_PER_DOMAIN
 from mailgw.deliver.smtp_round import CONNECTIONS_PER_ATTEMPT
 
 PAGE = (Path(__file__).parent.parent / "docs/outbound.rst").read_text()
@@ -37,5 +37,6 @@ def test_every_key_of_the_small_tables_is_there() -> None:
 
 def test_the_numbers_are_those_of_the_code() -> None:
     assert (NEXT_SECONDS, REMEMBERED_SECONDS, ADDRESSES_PER_HOST, CONNECTIONS_PER_ATTEMPT) == (0.25, 180, 4, 8)
-    for words in ("250 ms", "three minutes", "at most four addresses", "at most eight"):
+    assert HOSTS_PER_DOMAIN == 50
+    for words in ("250 ms", "three minutes", "at most four addresses", "at most eight", "the best fifty"):
         assert words in PAGE.replace("\n", " ")

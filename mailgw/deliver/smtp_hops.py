@@ -12,6 +12,9 @@ from mailgw.mail.ports import Resolver
 SMTP_PORT = 25
 # Of a host with many addresses, so that one sick host does not take the whole attempt.
 ADDRESSES_PER_HOST = 4
+# Of a domain, the best ones.  An answer has room for thousands, and each costs questions to DNS, also where it has no
+# address or may not be used; those that have many have some twenty.
+HOSTS_PER_DOMAIN = 50
 
 
 @attrs.frozen
@@ -125,7 +128,7 @@ def _but_ours(
         if not own_names.isdisjoint(names):
             break
         targets.update(dict.fromkeys(Target(name, SMTP_PORT, is_authentic, next_hops) for name in names))
-    return tuple(targets) if targets else loops_back(domain)
+    return tuple(targets)[:HOSTS_PER_DOMAIN] if targets else loops_back(domain)
 
 
 def loops_back(what: str) -> Outcome:

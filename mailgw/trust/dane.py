@@ -11,6 +11,7 @@ Not done: usages 0 and 1; a public key as a whole in a record of usage 2 whose c
 """
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -26,6 +27,10 @@ CERTIFICATE: Final = 0
 PUBLIC_KEY: Final = 1
 FULL: Final = 0
 
+# Of one host; an answer has room for more than a thousand, each of which costs a look at every certificate.  A host has
+# two for each of its keys; whoever has more is held to the first ones, which asks for no less.
+MOST_RECORDS: Final = 100
+
 # RFC 6698 s2.1.3, weakest first; the octets that each has.
 _DIGESTS = {1: hashlib.sha256, 2: hashlib.sha512}
 _OCTETS = {number: digest().digest_size for number, digest in _DIGESTS.items()}
@@ -34,13 +39,14 @@ _OCTETS = {number: digest().digest_size for number, digest in _DIGESTS.items()}
 def usable(records: Iterable[TlsaRecord]) -> tuple[TlsaRecord, ...]:
     """Those that can authenticate an SMTP server, without those that a stronger digest makes void; ``()`` where there
     are none, and RFC 7672 s2.2 then asks for encryption alone."""
-    known = [record for record in records if _is_understood(record)]
+    understood = (record for record in dict.fromkeys(records) if _is_understood(record))
+    known = list(itertools.islice(understood, MOST_RECORDS))
     best: dict[tuple[int, int], int] = {}
     for record in known:
         pair = record.usage, record.selector
         best[pair] = max(best.get(pair, FULL), record.matching)
     # RFC 7671 s9: per usage and selector; what is there as a whole is no digest, and always counts.
-    return tuple(r for r in dict.fromkeys(known) if r.matching in (FULL, best[r.usage, r.selector]))
+    return tuple(r for r in known if r.matching in (FULL, best[r.usage, r.selector]))
 
 
 def matches(record: TlsaRecord, certificate: bytes) -> bool:

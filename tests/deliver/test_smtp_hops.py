@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from mailgw.deliver.smtp_hops import Hop, Target, given_targets, mx_targets, places_of
+from mailgw.deliver.smtp_hops import HOSTS_PER_DOMAIN, Hop, Target, given_targets, mx_targets, places_of
 from mailgw.mail.outcome import Outcome, Permanence, Scope
 from tests.deliver.smtp_net import ANN, Net
 from tests.driving import result_of
@@ -63,6 +63,14 @@ def test_only_a_signed_mx_says_what_else_a_certificate_may_name() -> None:
         dns = attrs.evolve(zone, secure=frozenset(secure))
         found = result_of(mx_targets("a.example", dns, list.reverse, HERE))
         assert found == (Target("mx.test", 25, bool(next_hops), next_hops),)
+
+
+def test_hosts_of_a_domain_are_bounded() -> None:
+    for number in (HOSTS_PER_DOMAIN, HOSTS_PER_DOMAIN + 1):
+        dns = FakeResolver(mx_records={"a.example": [(rank, f"mx{rank}.example") for rank in range(number, 0, -1)]})
+        found = result_of(mx_targets("a.example", dns, list.reverse, HERE))
+        assert isinstance(found, tuple)
+        assert [target.host for target in found] == [f"mx{rank}.example" for rank in range(1, HOSTS_PER_DOMAIN + 1)]
 
 
 def test_given_hosts() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailgw.mail.names import TlsaRecord
-from mailgw.trust.dane import anchors, matches, matches_end, public_key_info, shown, usable
+from mailgw.trust.dane import MOST_RECORDS, anchors, matches, matches_end, public_key_info, shown, usable
 from tests.tables import each
 from tests.trust.certificates import issued, middle_der, root_der
 
@@ -50,6 +50,12 @@ def sha512(octets: bytes) -> bytes:
 )
 def test_which_records_count(record: TlsaRecord, is_usable: bool) -> None:
     assert usable([record]) == ((record,) if is_usable else ())
+
+
+def test_records_are_bounded() -> None:
+    many = [TlsaRecord(3, 1, 1, number.to_bytes(32, "big")) for number in range(MOST_RECORDS + 1)]
+    odd = TlsaRecord(3, 9, 1, bytes(32))
+    assert usable([odd, many[0], *many[:-1]]) == usable([odd, *many]) == tuple(many[:-1])
 
 
 @each(
