@@ -81,6 +81,7 @@ class ClientDialog:
         self._extended = True
         self._must_reset = False
         self._has_begun = False  # a transaction
+        self._is_used = False  # there was one before the one under way
         # the transaction
         self._waiting: list[bytes] = []  # without PIPELINING: commands to come, the next one last
         self._recipients: tuple[Mailbox, ...] = ()
@@ -179,7 +180,7 @@ class ClientDialog:
         self._accepted = []
         self._outcomes = {}
         self._mail_refused = False
-        self._has_begun = True
+        self._is_used, self._has_begun = self._has_begun, True
         self._at = 0
         self.is_chunked = is_chunked
         self.step = Step.RESET if self._must_reset else Step.MAIL
@@ -360,6 +361,10 @@ class ClientDialog:
     def _on_mail(self, raw: RawReply) -> Event | None:
         self.step = Step.RCPT
         if raw[0] // 100 != 2:
+            if raw[0] == 503 and self._is_used:
+                # RFC 5321 s4.2.2: bad sequence of commands.  It speaks of what was said before in this session, for
+                # another message; in a fresh one this message has its own verdict.
+                return self._broken(self._trouble(raw))
             self._mail_refused = True
             self._outcomes = dict.fromkeys(self._recipients, self._refusal(raw))
             if not self.offer.pipelining:
@@ -395,8 +400,9 @@ class ClientDialog:
         if self._reader.has_more or raw[0] // 100 < 3:
             return self._out_of_step()
         if raw[0] == 354:
-            if self._mail_refused:
-                # The dot that RFC 2920 s3.1 asks for might send an empty message to whom it took meanwhile.
+            if self._mail_refused or (self._settings.lmtp and not self._accepted):
+                # The dot that RFC 2920 s3.1 asks for might send an empty message to whom it took meanwhile.  And LMTP
+                # answers it once for each recipient (RFC 2033 s4.2): nobody says how often where there is none.
                 self.step = Step.OVER
                 return Done(self._outcomes)
             self.step = Step.CONTENT

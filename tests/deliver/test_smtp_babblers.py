@@ -1,4 +1,4 @@
-"""Servers that say more than they were asked, and deliveries that end at an odd moment."""
+"""Servers that say more or other things than they were asked, and deliveries that end at an odd moment."""
 
 from collections.abc import AsyncIterator
 
@@ -61,3 +61,33 @@ def test_a_delivery_that_is_given_up_while_it_looks_at_the_message_drops_the_ses
     delivery.deferred.cancel()
     assert delivery.texts == {"ann": "temporary 451 4.4.7 The delivery took too long"}
     assert peer.wire.aborted
+
+
+def test_a_kept_session_that_lost_its_thread_returns_no_mail() -> None:
+    net = Net()
+    net.deliver()
+    peer = net.accept().greet()
+    peer.accept_all()
+    second = net.deliver()
+    peer.say(b"503 5.5.1 Sender already specified\r\n503 5.5.1 no\r\n503 5.5.1 no\r\n")
+    assert peer.is_closed
+    fresh = net.accept().greet()
+    fresh.accept_all()
+    assert second.outcomes[ANN].is_delivered
+
+
+def test_a_fresh_session_s_503_is_its_word_on_the_message() -> None:
+    net = Net()
+    delivery = net.deliver()
+    net.accept().greet().say(b"503 5.5.1 log in first\r\n503 5.5.1 no\r\n503 5.5.1 no\r\n")
+    assert delivery.texts == {"ann": "permanent 503 5.5.1 log in first"}
+
+
+def test_lmtp_that_wants_content_for_nobody_is_not_waited_for() -> None:
+    net = Net(hosts=("unix:/run/lmtp",), lmtp=True)
+    delivery = net.deliver()
+    peer = net.accept_unix()
+    peer.say(b"220 hi\r\n").say(b"250-mx\r\n250 PIPELINING\r\n")
+    peer.say(b"250 ok\r\n550 5.1.1 no\r\n354 go\r\n")
+    assert delivery.texts == {"ann": "permanent 550 5.1.1 no"}
+    assert peer.is_closed
