@@ -54,6 +54,7 @@ HEADER_OCTETS = 65536
 MAX_ROWS = 100_000
 # The fields of a query that are no texts.
 TIMES = ("arrived_before", "arrived_after")
+MOST_SECONDS = 1e15  # JSON has numbers of any length, SQLite those of 64 bits
 # Commands connect, ask and go; one that stopped reading must not hold its answer in memory for ever.
 IDLE_SECONDS = 60.0
 
@@ -253,6 +254,8 @@ def query_of(request: Mapping[str, Any]) -> Query:
     for name, value in given.items():
         if not isinstance(value, float | int if name in TIMES else str) or isinstance(value, bool):
             raise RefusedRequest(f"query: {name} must be {'a number' if name in TIMES else 'a text'}")
+        if not isinstance(value, str) and not abs(value) < MOST_SECONDS:
+            raise RefusedRequest(f"query: {name} must be a time")
     return Query(**given)
 
 

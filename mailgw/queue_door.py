@@ -54,7 +54,7 @@ def ask_gateway(path: str, request: Mapping[str, Any]) -> Any:
         except (OSError, ValueError) as fault:
             raise Fault(f"{path}: the gateway did not answer ({fault or 'it hung up'})") from None
     if not answer.get("ok"):
-        raise Fault(str(answer.get("error")))
+        raise Fault(harmless(str(answer.get("error"))))
     return answer["result"]
 
 

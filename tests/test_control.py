@@ -173,6 +173,7 @@ def test_the_journal_is_reopened() -> None:
         (b'{"command": "queue.list", "limit": ' + b"9" * 9000 + b"}", "not JSON"),
         (b'{"command": "queue.list", "query": []}', "query must be an object"),
         (b'{"command": "queue.list", "query": {"sender": 1}}', "sender must be a text"),
+        (b'{"command": "queue.list", "query": {"arrived_after": 1' + b"0" * 30 + b"}}", "arrived_after must be a time"),
         (b'{"command": "queue.list", "query": {"colour": "red"}}', "unknown query fields ['colour']"),
         (b'{"command": "queue.list", "limit": 0}', "limit must be"),
         (b'{"command": "queue.list", "limit": true}', "limit must be"),

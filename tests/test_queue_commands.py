@@ -53,6 +53,11 @@ async def said(capsys: Output, words: str, status: int = 0) -> str:
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_a_gateway_refuses_is_safe_on_a_terminal(spool: MemorySpool, capsys: Output) -> None:
+    assert await said(capsys, "show \x1b[2J", 1) == "mailgw: no message \\x1b[2J in the queue\n"
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_running_gateway_holds_releases_and_reroutes(spool: MemorySpool, capsys: Output) -> None:
     dry = await said(capsys, "hold --domain example.net --dry-run")
     assert "bob@example.net  out/example.net  " in dry
