@@ -80,6 +80,8 @@ class Tallies:
         self._limit = limit_octets
         self._octets = 0
         self._domains: dict[tuple[int, str], dict[_PolicyKey, _Policy]] = {}
+        # What is said of those that nothing was counted for since: they are kept each minute, and few of them change.
+        self._told: dict[tuple[int, str], DomainTally] = {}
         self.lost = 0
         kept = tuple(tallies)
         # Policies first: each had its place before the details of others took what was left.
@@ -98,6 +100,7 @@ class Tallies:
         strings = tuple(line[:POLICY_LINE] for line in result.policy_strings)
         key = (result.policy_type, strings, result.mx_patterns)
         policy = self._policy(day, result.domain, key)
+        self._told.pop((day, result.domain), None)
         if policy is None:
             self.lost += 1
         elif result.result is TlsFailure.SUCCESS:
@@ -115,11 +118,14 @@ class Tallies:
         policies = self._domains.get((day, domain))
         if policies is None:
             return None
-        found = [
-            PolicyTally(*key, policy.successes, policy.failures, tuple(policy.details.items()))
-            for key, policy in policies.items()
-        ]
-        return DomainTally(day, domain, tuple(found))
+        told = self._told.get((day, domain))
+        if told is None:
+            found = [
+                PolicyTally(*key, policy.successes, policy.failures, tuple(policy.details.items()))
+                for key, policy in policies.items()
+            ]
+            told = self._told[day, domain] = DomainTally(day, domain, tuple(found))
+        return told
 
     def all(self) -> Sequence[DomainTally]:
         """Everything, for who keeps it."""
@@ -127,6 +133,7 @@ class Tallies:
 
     def remove(self, day: int, domain: str) -> None:
         """Forget a domain's day; where there is none nothing happens."""
+        self._told.pop((day, domain), None)
         for key, policy in self._domains.pop((day, domain), {}).items():
             self._octets -= _policy_octets(domain, key)
             self._octets -= sum(_detail_octets(detail) for detail in policy.details)

@@ -131,6 +131,19 @@ def test_days_and_domains() -> None:
     assert tallies.closed(DAY + 2) == [(DAY, "a.example"), (DAY + 1, "x.example")]
 
 
+def test_what_was_told_before_changes_with_every_count() -> None:
+    tallies = Tallies(100_000)
+    other = attrs.evolve(GOOD, domain="a.example")
+    for number in (1, 2, 3):
+        tallies.count(GOOD, DAY)
+        tallies.count(other, DAY)
+        assert [tally.policies[0].successes for tally in tallies.all()] == [number, number]
+    tallies.remove(DAY, "a.example")
+    assert [tally.domain for tally in tallies.all()] == ["x.example"]
+    tallies.count(other, DAY)
+    assert [tally.policies[0].successes for tally in tallies.all()] == [3, 1]
+
+
 @each(("results", "has"), [
     ([GOOD], True),
     ([CLEAR], True),
