@@ -75,7 +75,7 @@ def judge(
     if outcome.permanence is Permanence.DELIVERED:
         return DELIVERED
     if found is not None:
-        is_final = found.is_final(outcome.reply)
+        is_final = found.is_final(outcome.permanence is Permanence.PERMANENT)
         outcome = attrs.evolve(outcome, permanence=Permanence.PERMANENT if is_final else Permanence.TEMPORARY)
     overdue = is_overdue(by, now)
     if outcome.permanence is Permanence.TEMPORARY and not overdue and not is_expired(settings, now, since):

@@ -28,7 +28,7 @@ MOST_KNOWN = 1000
 class MessageOrder(enum.Enum):
     """What becomes of the recipient that was answered."""
 
-    BY_CODE = "by code"    # 4yz: by the schedule; 5yz: it goes back
+    BY_CODE = "by code"    # as without a class.  4yz: by the schedule; 5yz to the message: it goes back
     SCHEDULE = "schedule"  # tried again by the schedule, whatever the code
     AGAIN = "again"        # tried again soon, and this was no attempt: it is the destination that had no place
     FAIL = "fail"          # it goes back, whatever the code
@@ -70,9 +70,12 @@ class ReplyClass:
             and (not self.texts or any(is_found(pattern, text) for pattern in self.texts))
         )
 
-    def is_final(self, reply: Reply) -> bool:
-        """Whether the recipient goes back to its sender."""
-        return self.message is MessageOrder.FAIL or (self.message is MessageOrder.BY_CODE and reply.is_permanent)
+    def is_final(self, is_permanent: bool) -> bool:
+        """Whether the recipient goes back to its sender.  ``is_permanent``: it would without a class.
+
+        That is no question of the code alone: a 5yz to the greeting, EHLO or AUTH is no verdict on the message.
+        """
+        return self.message is MessageOrder.FAIL or (self.message is MessageOrder.BY_CODE and is_permanent)
 
 
 @attrs.frozen

@@ -77,3 +77,12 @@ def test_a_crowded_server_costs_no_attempt(lab: Lab) -> None:
     wait_until(lambda: gateway.facts("delivered"), 60, "it went")
     [deferred], [delivered] = gateway.facts("deferred"), gateway.facts("delivered")
     assert (deferred["reply_class"], deferred.get("attempts", 0), delivered["attempts"]) == ("crowded", 0, 1)
+
+
+def test_a_greeting_that_refuses_us_returns_no_mail(lab: Lab) -> None:
+    hop = NextHop({"CONNECT": ["554 5.7.1 Your address is listed by spamhaus", "220 hop.test ESMTP"]})
+    gateway, port = gateway_to(lab, hop)
+    submit(port, "ann@home.test", "bob@away.test", letter("for bob"))
+    wait_until(lambda: gateway.facts("delivered"), 60, "it went")
+    [deferred] = gateway.facts("deferred")
+    assert (deferred["code"], deferred["reply_class"]) == (554, "blocked")

@@ -67,6 +67,9 @@ def test_a_5yz_that_is_counted_as_temporary_is_tried_again() -> None:
     # A login that is refused is our configuration's trouble, not the message's.
     outcome = attrs.evolve(temporary("4.7.8", "x", Scope.HOST, HOP), reply=Reply(535, "5.7.8", ("Bad password",)))
     assert fate_of(outcome) == Retry(NOW + 60, False)
+    # Also where its words are known: every one of them would go back because of a wrong password, or of a block list.
+    assert judged(ReplyClass("login-failed"), outcome) == Retry(NOW + 60, False)
+    assert judged(ReplyClass("a", message=MessageOrder.FAIL), outcome) == Fail(outcome.reply)
 
 
 def test_a_verdict_of_our_own() -> None:

@@ -203,10 +203,10 @@ def test_the_first_class_wins_and_every_condition_must_match() -> None:
 
 def test_what_is_final() -> None:
     final = [
-        (one, code) for one in MessageOrder for code in (450, 550)
-        if ReplyClass("a", message=one).is_final(Reply(code, "", ("x",)))
+        (one, is_permanent) for one in MessageOrder for is_permanent in (False, True)
+        if ReplyClass("a", message=one).is_final(is_permanent)
     ]
-    assert final == [(MessageOrder.BY_CODE, 550), (MessageOrder.FAIL, 450), (MessageOrder.FAIL, 550)]
+    assert final == [(MessageOrder.BY_CODE, True), (MessageOrder.FAIL, False), (MessageOrder.FAIL, True)]
     assert ReplyClass("a").lane is LaneOrder.NONE
 
 
