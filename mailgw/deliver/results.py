@@ -89,6 +89,8 @@ class Results:
         message = claim.message
         since, by = age_begins(message.arrived, message.parameters), message.parameters.deliver_by
         has_sender = message.reverse_path is not None
+        # One draw for all: those who failed together are tried together, in one transaction, and not each by himself.
+        drawn = self._chance()
         settlements: list[Settlement] = []
         notices: list[Notice] = []
         served: list[_Told] = []
@@ -103,7 +105,8 @@ class Results:
             retry = self._retry_for(queued.recipient)
             found = self.reply_class(outcome)
             judged = fate.judge(
-                outcome, retry, now, since, attempts, not _may_be_warned_of(queued), has_sender, self._chance, by, found
+                outcome, retry, now, since, attempts, not _may_be_warned_of(queued), has_sender, lambda: drawn, by,
+                found,
             )
             match judged:
                 case fate.Delivered():

@@ -1,6 +1,6 @@
 """A dispatcher on fakes: a spool in memory, a clock by hand, a backend that is a script."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
@@ -81,7 +81,7 @@ class House:
 
     def __init__(
         self, backend: object, postmaster: Mailbox | None = None, spool: MemorySpool | None = None,
-        classes: ReplyClasses = NO_CLASSES,
+        classes: ReplyClasses = NO_CLASSES, retry: RetrySettings = RETRY, chance: Callable[[], float] = lambda: 0.5,
     ) -> None:
         self.clock = Clock()
         self.step = 0.0  # of the wall clock
@@ -90,14 +90,14 @@ class House:
         self.backend = backend
         self.lanes: dict[str, str | None] = {}
         self.dispatcher = Dispatcher(
-            DispatcherSettings("mx.example.org", RETRY, 600.0, postmaster, classes=classes),
+            DispatcherSettings("mx.example.org", retry, 600.0, postmaster, classes=classes),
             self.spool,
             {"out": backend},  # type: ignore[dict-item]
             self.lane_for,
             self,
             self.clock,
             self.now,
-            lambda: 0.5,
+            chance,
         )
 
     def now(self) -> float:

@@ -1,9 +1,11 @@
 """The dispatcher: first attempts from memory, retries, bounces, trouble of every kind, and nothing lost."""
 
 import email
+import random
 import re
 from collections.abc import Mapping, Sequence
 
+import attrs
 import pytest
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -30,6 +32,7 @@ from tests.deliver.dispatching import (
     LATER,
     NEVER,
     OK,
+    RETRY,
     START,
     House,
     ScriptedBackend,
@@ -69,6 +72,17 @@ def test_what_was_tried_in_vain_is_tried_by_the_schedule() -> None:
     gaps = [later - earlier for earlier, later in zip([0, *tried], tried, strict=False)]
     assert gaps == pytest.approx([300, 900, 3600, 3600], abs=60)
     assert house.names() == ["deferred"] * 4 + ["delivered"]
+
+
+def test_those_who_failed_together_are_tried_together() -> None:
+    backend = ScriptedBackend(DEAD, OK)
+    house = House(backend, retry=attrs.evolve(RETRY, jitter=0.5), chance=random.Random(7).random)
+    house.dispatcher.start()
+    everyone = [Mailbox(f"u{number}", "example.net") for number in range(20)]
+    house.put(*everyone)
+    assert len({row.due for row in house.rows()}) == 1
+    house.pass_time(500)
+    assert [len(to) for _, to in backend.seen] == [20, 20]
 
 
 def test_a_refusal_for_good_goes_back_to_the_sender() -> None:
