@@ -37,6 +37,10 @@ def check(options: argparse.Namespace) -> int:
         for fault in faults:
             print(fault, file=sys.stderr)
         return 1
+    except ImportError as lacking:  # of Python itself, or of what mailgw stands on; plug-ins' are told as faults
+        if options.user is None:
+            raise
+        raise Fault(f"user {options.user} cannot load what mailgw needs: {lacking}") from None
     parts = (
         (len(config.listeners), "listener"),
         (len(config.routes), "route"),
@@ -66,11 +70,13 @@ def _become(name: str) -> None:
     import pwd
 
     from mailgw.config.files import python_fault
+    from mailgw.late import load_all
 
     try:
         user = pwd.getpwnam(name)
         if why := python_fault((user.pw_uid, user.pw_gid)):
             print(f"mailgw: warning: {why}", file=sys.stderr)
+        load_all()
         os.initgroups(name, user.pw_gid)
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)

@@ -16,6 +16,7 @@ from mailgw.config.quick import QuickOptions, quick
 from mailgw.config.settings import Config
 from mailgw.config.trial import trial
 from mailgw.config.where import DEFAULT_FILE, TRIAL_STATE, config_faults, faulty, is_there
+from mailgw.late import load_all
 from mailgw.mail.errors import ConfigError
 
 _SINGLE = ("maildir", "relay", "hostname", "certificate", "private-key", "passwd", "state")
@@ -120,7 +121,8 @@ the ports are bound, --pidfile, --logfile. Commands for the queue and passwords:
 def makeService(options: Options) -> IService:
     """The gateway.  Faults of the configuration: one line each on standard error, and exit status 1."""
     if options.owner is not None and (why := python_fault(options.owner)):
-        print(f"mailgw: warning: {why}", file=sys.stderr)  # what it needs may be loaded all the same
+        print(f"mailgw: warning: {why}", file=sys.stderr)
+        load_all()  # then what it needs of its own is there all the same
     try:
         return gateway(options.config(), options.owner)
     except (ConfigError, ExceptionGroup) as fault:

@@ -19,8 +19,10 @@ from twisted.internet.threads import deferToThread
 from mailgw import checking, ctl, passwords, queue_commands
 from mailgw.access import schemes
 from mailgw.config import where
+from mailgw.config.replies import built_in_classes
 from mailgw.control import ControlDoors, ControlFactory
 from mailgw.ctl import main
+from mailgw.deliver.desk import built_in_words
 from mailgw.deliver.lane_facts import LaneFacts
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
@@ -130,6 +132,30 @@ def test_check_takes_the_file_by_itself_too(capsys: Output) -> None:
 def test_check_as_a_user_that_does_not_exist(capsys: Output) -> None:
     assert main(["check", "--user", "no-such-user"]) == 1
     assert capsys.readouterr().err == "mailgw: there is no user no-such-user\n"
+
+
+def test_check_as_a_user_who_may_not_read_python(
+    elsewhere: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*args: object) -> None:
+        raise ModuleNotFoundError("No module named 'importlib.readers'")
+
+    def become(*ids: object) -> None:
+        monkeypatch.setattr("mailgw.config.replies.files", unreadable)
+        monkeypatch.setattr("importlib.resources.files", unreadable)
+
+    monkeypatch.setattr("os.initgroups", become)
+    monkeypatch.setattr("os.setgid", become)
+    monkeypatch.setattr("os.setuid", become)
+    (elsewhere / "passwd").touch(mode=0o600)
+    built_in_classes.cache_clear()
+    built_in_words.cache_clear()
+    assert main(["check", "--user", "root", "a.toml"]) == 0
+    assert "a.toml: good: " in capsys.readouterr().out
+    monkeypatch.setattr("mailgw.config.load.load", unreadable)
+    assert main(["check", "--user", "root", "a.toml"]) == 1
+    why = "mailgw: user root cannot load what mailgw needs: No module named 'importlib.readers'\n"
+    assert capsys.readouterr().err == why
 
 
 def test_check_warns_of_an_open_relay(elsewhere: Path, capsys: Output) -> None:
