@@ -20,7 +20,7 @@ from mailgw.mail.ports import Journal
 from mailgw.mail.reply import Reply
 from mailgw.queue import fate
 from mailgw.queue.dsn_fields import Report
-from mailgw.queue.reasons import outcome_of, reason_of
+from mailgw.queue.reasons import is_answer, outcome_of, reason_of
 from mailgw.queue.replies import ReplyClass, ReplyClasses
 from mailgw.queue.schedule import (
     RetrySettings,
@@ -358,4 +358,4 @@ def _told(
 
 def _waiting(queued: QueuedRecipient) -> Outcome:
     """What its sender hears of a recipient that waits: what the last attempt was told, if there was one."""
-    return outcome_of(queued.reason) if queued.attempts else _IN_LINE
+    return outcome_of(queued.reason) if queued.attempts or is_answer(queued.reason) else _IN_LINE

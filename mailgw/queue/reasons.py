@@ -22,6 +22,12 @@ def reason_of(outcome: Outcome, found: ReplyClass | None) -> str:
     return said if found is None else f"{found.name}: {said}"
 
 
+def is_answer(reason: str) -> bool:
+    """Whether a row's reason tells what was said at an attempt, in the form of ``reason_of``; one that did not count
+    leaves such a reason, too."""
+    return _REASON.search(reason) is not None
+
+
 def outcome_of(reason: str) -> Outcome:
     """The temporary trouble that a row's ``reason`` tells of, as far as it is in the form of ``reason_of``: its hop is
     a server or nobody (another's path is left out), and its words count as ours where they tell of the way there
