@@ -26,6 +26,7 @@ from zope.interface import implementer
 from mailgw.mail.errors import TemporaryFault
 
 USER_AGENT = "mailgw"
+_NOBODY = "nobody.invalid"  # RFC 6761 s6.4: no such name exists
 
 
 @attrs.frozen
@@ -53,8 +54,26 @@ class VerifiedHttps:
             self._roots = trustRootFromCertificates(authorities(ca_file))  # type: ignore[no-untyped-call]
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
+        name = hostname.decode("ascii")
+        creator: IOpenSSLClientConnectionCreator
+        try:
+            creator = self._options(name)
+        except UnicodeError:
+            creator = self._named_by_dns(name)
+        return creator
+
+    def _named_by_dns(self, name: str) -> Any:
+        # Twisted has every name pass IDNA2008, which knows no underscores, no "ab--cd" and no emoji; DNS does, domains
+        # with such names have policies, and certificates name them.  Of the attributes there is no public form; were
+        # they others one day, no certificate would do.
+        options = self._options(_NOBODY)
+        options._hostname = options._hostnameASCII = name
+        options._hostnameBytes = name.encode("ascii")
+        return options
+
+    def _options(self, name: str) -> Any:
         return optionsForClientTLS(
-            hostname.decode("ascii"), self._roots, extraCertificateOptions={"raiseMinimumTo": TLSVersion.TLSv1_2}
+            name, self._roots, extraCertificateOptions={"raiseMinimumTo": TLSVersion.TLSv1_2}
         )
 
 

@@ -20,6 +20,7 @@ from mailgw.net.https import HttpAnswer, Https, is_certificate_fault
 from mailgw.net.https_hosts import OVERHEAD_OCTETS, StrangersHosts, anywhere, is_public, strangers_agent
 from tests.fakes_dns import FakeResolver
 from tests.tables import each
+from tests.trust.certificates import self_signed
 
 pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted does it
 
@@ -124,6 +125,29 @@ async def test_certificates(make: Make, authority: tuple[trustme.CA, Path]) -> N
     past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
     assert is_certificate_fault(await make("expired.example", not_after=past).fault("expired.example"))
     assert not site.factory.asked
+
+
+@pytest_twisted.ensureDeferred
+async def test_names_that_only_dns_knows(make: Make, tmp_path: Path) -> None:
+    site = make()
+    names = ["mta-sts.under_score.example", "mta-sts.ab--cd.example", "mta-sts.xn--i-7iq.example"]
+    for name in names:
+        identity = self_signed(name)
+        (tmp_path / "ca.pem").write_bytes(identity.chain_pem[0])
+        context = ssl.PrivateCertificate.loadPEM(identity.key_pem + identity.chain_pem[0]).options()
+        port: Any = cast(Any, reactor).listenSSL(0, site.factory, context, interface="127.0.0.1")
+        resolver = FakeResolver(address_records=dict.fromkeys([*names, "good.example"], ("127.0.0.1",)))
+        agent: Any = strangers_agent(reactor, resolver, str(tmp_path / "ca.pem"), LIMIT_OCTETS, anywhere)
+        https = Https(agent, cast(Any, reactor), 20.0, LIMIT_OCTETS)
+        for asked in ("good.example", *names):
+            url = f"https://{asked}:{port.getHost().port}/x"
+            if asked == name:
+                assert (await https.get(url)).status == 200
+                continue
+            with pytest.raises(TemporaryFault) as caught:
+                await https.get(url)
+            assert is_certificate_fault(caught.value)
+        await port.stopListening()
 
 
 @pytest_twisted.ensureDeferred
