@@ -47,6 +47,9 @@ log = Logger()
 # A longer chain than any authority's; each certificate of it costs a signature's check.
 LONGEST_CHAIN = 10
 
+# Of the chain in a session that is kept: usual ones have 4 KiB, OpenSSL takes 100, and there may be a thousand of them.
+KEPT_OCTETS = 16 * 1024
+
 # An update of the system's authorities changes many files, somewhere; it is seen by tomorrow.
 READ_AGAIN_SECONDS = 86400.0
 
@@ -172,10 +175,12 @@ class Handshake:
     def keep(self) -> None:
         """Once more was read than the handshake: the server's ticket is here, for another connection (RFC 8446 s4.6.1).
 
-        Does nothing for DANE, or where the server gave none.
+        Does nothing for DANE, or where the server gave none, or has too long a chain.
         """
         connection, self._connection = self._connection, None
         if connection is None or self._judgement is None or self.demand.level is Level.DANE:
+            return
+        if len(self.chain) >= LONGEST_CHAIN or sum(map(len, self.chain)) > KEPT_OCTETS:
             return
         session = connection.get_session()
         if session is not None and self._judgement.may_go_on:

@@ -10,7 +10,7 @@ from OpenSSL import SSL
 from mailgw.mail.names import TlsaRecord
 from mailgw.mail.outcome import Secured
 from mailgw.mail.tls_result import TlsFailure
-from mailgw.net import tls_sessions
+from mailgw.net import client_tls, tls_sessions
 from mailgw.net.client_tls import ClientTls, Handshake
 from mailgw.net.server_tls import CertificateFiles
 from mailgw.net.tls_sessions import KeptSessions
@@ -109,6 +109,16 @@ def test_with_dane_every_connection_shows_its_certificate(tmp_path: Path) -> Non
         place.meet(by_dns)
         assert not place.was_resumed
         assert place.secured.verified == "dane"
+
+
+def test_with_a_long_chain_none_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    octets = sum(map(len, issued(HOST).chain))
+    for limit, resumed in ((octets, True), (octets - 1, False)):
+        monkeypatch.setattr(client_tls, "KEPT_OCTETS", limit)
+        place = Place(tmp_path, issued(HOST))
+        place.meet(VERIFY)
+        place.meet(VERIFY)
+        assert place.was_resumed is resumed
 
 
 def test_an_old_session_is_not_resumed(tmp_path: Path) -> None:
