@@ -39,6 +39,12 @@ class Looks:
         """There may be a gap: let the next look be at everything."""
         self._seen = -math.inf
 
+    def is_due(self, due: float) -> None:
+        """What was just written down is due then.  Where that is further off than any wait, it was reckoned before the
+        wall clock stepped back, and written after that was mended: it has to be mended again."""
+        if due > self._wall_clock() + self._longest_wait_seconds + STEP_SECONDS:
+            self._clock_lead = None
+
     async def look(self) -> Agenda:
         """What became due since the last look.  TemporaryFault: then that look was none."""
         await self._mend_dues()

@@ -28,6 +28,7 @@ from mailgw.queue.schedule import (
     gives_up_at,
     is_expired,
     is_overdue,
+    longest_wait,
     speaks_at,
     wants_warning,
 )
@@ -164,8 +165,9 @@ class Results:
                     said = word[0] if word is not None else _waiting(queued)
                     until = gives_up_at(retry, since, by)
                     late.append(_told(queued, said, queued.attempts, until, None, self.reply_class(said)))
+                due = _still_due(message, queued, now, retry)
                 settlements.append(Postponed(
-                    queued.row, queued.due, queued.attempts, queued.reason, queued.warned or warns,
+                    queued.row, due, queued.attempts, queued.reason, queued.warned or warns,
                     speaks_at(retry, since, may_be_warned and not warns, by),
                 ))
                 continue
@@ -321,6 +323,12 @@ class Results:
                 claim.message.queue_id, str(told.queued.recipient), claim.lane, reply.code, reply.status, reply.text
             )
         )
+
+
+def _still_due(message: Message, queued: QueuedRecipient, now: float, retry: RetrySettings) -> float:
+    """When it was due, or after the schedule's longest wait, if the wall clock stepped back while it was claimed."""
+    until = message.parameters.hold_until if not queued.attempts else None
+    return queued.due if until is not None and until > now else min(queued.due, now + longest_wait(retry))
 
 
 def _may_be_warned_of(queued: QueuedRecipient) -> bool:

@@ -86,7 +86,8 @@ class Spool(Protocol):
         recipients whose ``late`` has come, whether they are due or not; the latest first."""
 
     async def release(self, claim: Claim) -> None:
-        """Give a lease back unattempted: due when it was, nothing counted."""
+        """Give a lease back unattempted: due when it was, and now where that is still to come (since the wall clock
+        stepped back, or since it was claimed late); nothing counted."""
 
     async def come_closer(self, longest_wait_seconds: float) -> int:
         """The wall clock stepped back: what is due later than after the longest wait there is, is due after that

@@ -223,7 +223,7 @@ class MemorySpool:
         dues = {queued.row: queued.due for queued in claim.recipients}
         for row in self._held_by(claim):
             if row.number in dues:
-                self._wait(row, dues[row.number])
+                self._wait(row, min(dues[row.number], self._wall_clock()))
 
     async def come_closer(self, longest_wait_seconds: float) -> int:
         now, count = self._wall_clock(), 0

@@ -75,10 +75,10 @@ def _lease(
     return Claim(token, where[1], _message(connection, where[0], content_of), recipients)
 
 
-def release(connection: sqlite3.Connection, claim: Claim) -> None:
+def release(connection: sqlite3.Connection, claim: Claim, now: float) -> None:
     connection.executemany(
         "UPDATE recipient SET token = NULL, due = ? WHERE queue_id = ? AND row = ? AND token = ?",
-        [(queued.due, claim.message.queue_id, queued.row, claim.token) for queued in claim.recipients],
+        [(min(queued.due, now), claim.message.queue_id, queued.row, claim.token) for queued in claim.recipients],
     )
 
 

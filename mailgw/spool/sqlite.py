@@ -190,7 +190,8 @@ class SqliteSpool:
         return claims
 
     async def release(self, claim: Claim) -> None:
-        await self._writer.submit_patiently(Call(lambda connection, _: records.release(connection, claim)))
+        now = self._wall_clock()
+        await self._writer.submit_patiently(Call(lambda connection, _: records.release(connection, claim, now)))
 
     async def come_closer(self, longest_wait_seconds: float) -> int:
         now = self._wall_clock()

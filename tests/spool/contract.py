@@ -200,6 +200,13 @@ class SpoolContract:
         world.run(world.spool.release(claim))  # an old token
         assert world.run(world.spool.claim("out/example.net", 5)) == ()
 
+    def test_what_is_released_when_the_clock_was_put_back_is_due_now(self, world: World) -> None:
+        (claim,) = commit(world, b"x")
+        world.now -= 86400.0
+        world.run(world.spool.come_closer(3600.0))
+        world.run(world.spool.release(claim))
+        assert due_lanes(world) == [("out/example.net", world.now)]
+
     def test_claims_take_the_longest_due_first_and_no_more_than_asked(self, world: World) -> None:
         ids = []
         for due in (30.0, 10.0, 20.0):
