@@ -10,8 +10,10 @@ from mailgw.deliver.names import backend_of
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.message import Claim, Message
-from mailgw.mail.outcome import Outcome, Scope, temporary
+from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
 from mailgw.mail.parameters import NO_RCPT_PARAMETERS
+from mailgw.queue.gates import is_trouble
+from mailgw.queue.replies import LaneOrder, ReplyClass
 
 log = Logger()
 
@@ -27,6 +29,31 @@ def with_parameters(claim: Claim) -> Message:
         if queued.parameters is not NO_RCPT_PARAMETERS
     }
     return attrs.evolve(claim.message, recipient_parameters=asked) if asked else claim.message
+
+
+def of_the_destination(
+    outcomes: Mapping[Mailbox, Outcome], too_long: Outcome, class_of: Callable[[Outcome], ReplyClass | None]
+) -> tuple[Outcome | None, bool]:
+    """What an attempt says of the destination, None for nothing: well, if it served any recipient at all; and whether
+    it is well, and wants less at once.
+
+    ``too_long`` says nothing: who keeps us waiting until an attempt has had its time is not well for that.
+    """
+    first = None
+    for outcome in outcomes.values():
+        if outcome.is_delivered:
+            return outcome, False
+        if outcome is too_long:
+            continue
+        found = class_of(outcome)
+        if found is not None and found.lane is LaneOrder.SLOW:
+            return None, True
+        if found is not None and found.lane is LaneOrder.PAUSE:
+            first = first or attrs.evolve(outcome, permanence=Permanence.TEMPORARY, scope=Scope.HOST)
+        elif not is_trouble(outcome):
+            return outcome, False
+        first = first or outcome
+    return first, False
 
 
 _NO_ANSWER = temporary("4.3.0", "The delivery backend did not say what became of it", Scope.RECIPIENT, "")

@@ -22,13 +22,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailgw.deliver.agenda import Looks
-from mailgw.deliver.attempt import LaneFor, attempt, attempt_rerouted, with_parameters
+from mailgw.deliver.attempt import LaneFor, attempt, attempt_rerouted, of_the_destination, with_parameters
 from mailgw.deliver.bounce import Notices
 from mailgw.deliver.desk import plain_desk
 from mailgw.deliver.lane_facts import LaneFacts, lane_facts
@@ -47,9 +47,9 @@ from mailgw.mail.parameters import ByMode
 from mailgw.mail.ports import Journal, Spool, WallClock
 from mailgw.net.tasks import TaskGroup
 from mailgw.queue.dsn import Desk
-from mailgw.queue.gates import Pauses, is_trouble
+from mailgw.queue.gates import Pauses
 from mailgw.queue.lanes import MAX_WAITING, Lane
-from mailgw.queue.replies import NO_CLASSES, LaneOrder, ReplyClasses
+from mailgw.queue.replies import NO_CLASSES, ReplyClasses
 from mailgw.queue.route import RouteRetries
 from mailgw.queue.schedule import RetrySettings, longest_wait
 from mailgw.queue.suspension import Suspensions
@@ -76,8 +76,10 @@ LONG_PAUSE_SECONDS = 10.0
 SPEAK = 50
 # Before any that a client may ask for (RFC 6710): who is owed a last attempt has waited for days.
 OWED_PRIORITY = 10
-# Of what waits for the operator's word there is nothing to say until then.
+# Of what waits for the operator's word there is nothing to say until then, and of what is owed an attempt that it
+# cannot have yet.
 SUSPENDED_SECONDS = 3600.0
+OWED_SECONDS = 600.0
 
 _Lane: TypeAlias = Lane[tuple[Claim, float]]
 """Each claim with the time it came, by the reactor's clock."""
@@ -193,13 +195,14 @@ class Dispatcher:
     async def give_back(self, is_meant: Callable[[Claim], bool]) -> None:
         """What waits in memory, and is meant, waits in the spool alone; what is being tried goes on."""
         self._lanes.suspensions_changed()
-        for lane in self._lanes:
-            taken = lane.waiting.take_where(lambda one: is_meant(one[0]))
-            for claim, _ in taken:
-                self._taken(claim)
-            for claim, _ in taken:
-                await self._spool.release(claim)
-                lane.has_more = True
+        taken = [one[0] for lane in self._lanes for one in lane.waiting.take_where(lambda one: is_meant(one[0]))]
+        for claim in taken:
+            self._taken(claim)
+        for released in [Deferred.fromCoroutine(self._release(claim)) for claim in taken]:  # all with one commit
+            await released
+        if taken:  # what is not meant by the order that follows is found again
+            self._looks.look_through()
+            self._look_in(FULL_LANE_SECONDS)
 
     def lanes(self) -> Sequence[LaneFacts]:
         """Those that have work, or are unwell, in the order of their names."""
@@ -274,7 +277,7 @@ class Dispatcher:
                 claim, since = lane.waiting.take()
                 self._taken(claim)
                 if claim.message.parameters.deliver_by is not None and self._wall_clock() >= _deadline_of(claim):
-                    self._tasks.spawn("expire", self._speak(claim, lane))
+                    self._tasks.spawn("expire", self._speak(claim, since))
                 elif now - since <= self._wait_seconds:
                     self._begin(lane, claim, now, is_slow)
                 else:
@@ -288,11 +291,22 @@ class Dispatcher:
 
     async def _give_back(self, claim: Claim) -> None:
         """Let it wait on disk for as long as the lane has no place for it."""
+        await self._release(claim)
+        self._is_due(claim.lane)
+
+    async def _release(self, claim: Claim) -> None:
         try:
             await self._spool.release(claim)
         except TemporaryFault as fault:  # it is due when its lease ends
             log.error("{queue_id} could not be released: {why}", queue_id=claim.message.queue_id, why=fault.why)
-        lane = self._lanes.lane(claim.lane)
+
+    def _is_due(self, key: str) -> None:
+        """Something of this lane is due on disk: fetch it, now or when there is a place for the lane."""
+        if self._lanes.get(key) is None and not self._has_place(None):
+            self._looks.look_through()
+            self._look_in(FULL_LANE_SECONDS)
+            return
+        lane = self._lanes.lane(key)
         lane.has_more = True
         self._work(lane)
 
@@ -326,7 +340,11 @@ class Dispatcher:
                 outcomes = dict.fromkeys(recipients, self._too_long)
             finally:
                 self._running.pop(claim, None)
-                self._lanes.ended(lane, inside, self._of_the_destination(outcomes, inside), began)
+                said: Outcome | None = None
+                try:
+                    said = self._of_the_destination(outcomes, inside)
+                finally:
+                    self._lanes.ended(lane, inside, said, began)  # whatever a plug-in's outcome does to us
             if self._is_cut_off:
                 # What was not tried to its end is not counted; the lease ends with the spool.
                 outcomes = {r: o for r, o in outcomes.items() if o.permanence is not Permanence.TEMPORARY}
@@ -338,24 +356,11 @@ class Dispatcher:
             self._lanes.go_on(lane, inside)
 
     def _of_the_destination(self, outcomes: Mapping[Mailbox, Outcome] | None, inside: Inside) -> Outcome | None:
-        """What an attempt says of the destination: well, if it served any recipient at all."""
-        if not outcomes:
-            return None
-        first = None
-        for outcome in outcomes.values():
-            if outcome.is_delivered:
-                return outcome
-            found = self._results.reply_class(outcome)
-            if found is not None and found.lane is LaneOrder.SLOW:
-                for gate in inside.gates:
-                    gate.slow(self._clock.seconds())
-                return None  # it is well, and wants less
-            if found is not None and found.lane is LaneOrder.PAUSE:
-                first = first or attrs.evolve(outcome, permanence=Permanence.TEMPORARY, scope=Scope.HOST)
-            elif not is_trouble(outcome):
-                return outcome
-            first = first or outcome
-        return first
+        """What an attempt says of the destination, None for nothing."""
+        said, is_too_much = of_the_destination(outcomes or {}, self._too_long, self._results.reply_class)
+        for gate in inside.gates if is_too_much else ():
+            gate.slow(self._clock.seconds())
+        return said
 
     def _is_over(self, claim: Claim) -> bool:
         """Whether this attempt has had its time."""
@@ -379,33 +384,42 @@ class Dispatcher:
 
     def _lay_down(self, lane: _Lane) -> None:
         """What waits for a gate that is closed for long waits on disk; what is owed a word gets it."""
-        for claim, _ in lane.waiting.take_all():
+        for claim, since in lane.waiting.take_all():
             self._taken(claim)
-            self._tasks.spawn("lay down", self._speak(claim, lane))
+            self._tasks.spawn("lay down", self._speak(claim, since))
 
-    async def _speak(self, claim: Claim, lane: _Lane | None) -> None:
-        """Say what there is to say of a message that waits; what is owed an attempt first gets it next."""
+    async def _speak(self, claim: Claim, since: float) -> None:
+        """Say what there is to say of a message that waits, and was claimed at ``since`` by the reactor's clock; what
+        is owed an attempt first gets it next, or waits for it on disk."""
         now = self._wall_clock()
-        settlements, notices, owed = await self._results.spoken(claim, now, lane.last_word() if lane else None)
-        if owed and lane is not None and lane.is_suspended:
-            settlements += [
-                Postponed(q.row, q.due, q.attempts, q.reason, q.warned, now + SUSPENDED_SECONDS) for q in owed
-            ]
+        known = self._lanes.get(claim.lane)
+        settlements, notices, owed = await self._results.spoken(claim, now, known.last_word() if known else None)
+        wait = self._owed_waits(self._lanes.lane(claim.lane), since) if owed else 0.0
+        if wait:
+            settlements += [Postponed(q.row, q.due, q.attempts, q.reason, q.warned, now + wait) for q in owed]
             owed = []
         if settlements:
             await self._record(claim, settlements, notices)
         if any(isinstance(one, Postponed) and one.due <= now for one in settlements):
-            lane = self._lanes.lane(claim.lane)  # nobody else finds what was due already
-            lane.has_more = True
-            self._work(lane)
+            self._is_due(claim.lane)  # nobody else finds what was due already
         if owed:
             lane = self._lanes.lane(claim.lane)
-            claim = attrs.evolve(claim, recipients=tuple(owed))
-            self._add(lane, claim, self._clock.seconds(), OWED_PRIORITY)
-            word = lane.last_word()
-            if word is None or word[1] < self._wall_clock() - LONG_PAUSE_SECONDS:
-                lane.gate.hasten()
+            self._add(lane, attrs.evolve(claim, recipients=tuple(owed)), since, OWED_PRIORITY)
             self._work(lane)
+
+    def _owed_waits(self, lane: _Lane, since: float) -> float:
+        """Seconds for which what is owed an attempt is asked for no more: 0 where it waits for that in memory."""
+        if lane.is_suspended:
+            return SUSPENDED_SECONDS
+        word, mono = lane.last_word(), self._clock.seconds()
+        if word is None or word[1] < self._wall_clock() - LONG_PAUSE_SECONDS:
+            lane.gate.hasten()
+        # Nobody takes all the places with what is old, and no lease is stretched by what is said meanwhile.
+        if not lane.has_room or self._waiting >= MAX_WAITING_IN_ALL or mono - since > self._wait_seconds:
+            return OWED_SECONDS
+        gate = lane.closed_gate(mono)
+        closed = 0.0 if gate is None else gate.opens_at(mono) - mono
+        return min(closed, OWED_SECONDS) if LONG_PAUSE_SECONDS < closed < math.inf else 0.0
 
     def _expire_overdue(self) -> None:
         """What waits in memory for a destination that is busy or unwell, and must not be delivered any more."""
@@ -414,9 +428,9 @@ class Dispatcher:
             return
         self._deadline = math.inf
         for lane in self._lanes:
-            for claim, _ in lane.waiting.take_where(lambda one: now >= _deadline_of(one[0])):
+            for claim, since in lane.waiting.take_where(lambda one: now >= _deadline_of(one[0])):
                 self._taken(claim)
-                self._tasks.spawn("expire", self._speak(claim, lane))
+                self._tasks.spawn("expire", self._speak(claim, since))
             self._deadline = min([self._deadline, *(_deadline_of(claim) for claim, _ in lane.waiting)])
 
     def _tell_of_delays(self) -> None:
@@ -435,9 +449,9 @@ class Dispatcher:
                 late = lane.waiting.take_where(lambda one: not _is_owed(one[0]) or one[1] <= came_before)
             else:
                 late = lane.waiting.take_where(lambda one: one[1] <= came_before and self._results.is_late(one[0], now))
-            for claim, _ in late:
+            for claim, since in late:
                 self._taken(claim)
-                self._tasks.spawn("tell", self._speak(claim, lane))
+                self._tasks.spawn("tell", self._speak(claim, since))
         self._lanes.sweep()
 
     async def _record(self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice]) -> None:
@@ -446,6 +460,7 @@ class Dispatcher:
             self.accept(fresh)
         dues = [s.due for s in settlements if isinstance(s, Postponed)]
         if dues:
+            self._looks.is_due(max(dues))
             self._look_in(min(dues) - self._wall_clock())
 
     # --- what is due ------------------------------------------------------------------------------
@@ -476,26 +491,22 @@ class Dispatcher:
             self._expire_overdue()
             self._tell_of_delays()
             for _ in range(len(self._hungry)):
+                if self._waiting + self._fetching >= MAX_WAITING_IN_ALL:
+                    break  # they may be very many
                 self._work(self._hungry.take())
             agenda = await self._looks.look()
             now = self._wall_clock()
             wait = min(wait, self._deadline - now)
             for key, _ in agenda.lanes:
-                if self._lanes.get(key) is not None or self._has_place(None):
-                    lane = self._lanes.lane(key)
-                    lane.has_more = True
-                    self._work(lane)
-                else:
-                    self._looks.look_through()
-                    wait = min(wait, FULL_LANE_SECONDS)
+                self._is_due(key)
             if self._hungry:
                 wait = min(wait, FULL_LANE_SECONDS)
             if agenda.next_due is not None:
                 wait = min(wait, agenda.next_due - now)
-            if agenda.next_late is not None:
+            if agenda.next_late is not None and agenda.next_late > now:
                 wait = min(wait, agenda.next_late - now)
-                if agenda.next_late <= now and await self._speak_of_some():
-                    wait = 0.0
+            elif agenda.next_late is not None:
+                wait = 0.0 if await self._speak_of_some() else min(wait, NO_ROOM_SECONDS)
         except TemporaryFault as fault:
             log.error("the queue could not be read: {why}", why=fault.why)
             wait = min(wait, NO_ROOM_SECONDS)
@@ -505,11 +516,12 @@ class Dispatcher:
 
     async def _speak_of_some(self) -> bool:
         """Say what is to be said of what is late; whether there may be more."""
-        if not self._spool.room() or not self._has_place(None):
+        if not self._spool.room() or not self._has_place(None) or self._records.are_too_many:
             return False
         claims = await self._spool.claim_late(SPEAK)
+        since = self._clock.seconds()
         for claim in claims:
-            self._tasks.spawn("speak", self._speak(claim, self._lanes.get(claim.lane)))
+            self._tasks.spawn("speak", self._speak(claim, since))
         return len(claims) == SPEAK
 
     def _fetch(self, lane: _Lane) -> None:

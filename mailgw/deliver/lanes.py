@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 import attrs
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -41,7 +42,7 @@ MAX_SLOW_ATTEMPTS = 250
 MAX_LANES = 50_000
 # How long a lane without work remembers that its destination is unwell, from when it may be tried again.
 REMEMBER_SECONDS = 600.0
-# How often DNS is asked anew what a lane leads to.
+# How often DNS is asked anew what a lane leads to, and how long at most an answer is waited for.
 SHAPE_SECONDS = 300.0
 
 
@@ -131,9 +132,9 @@ class Lanes(Generic[T]):
             self.forget_if_idle(lane)
         named = {gate.key for lane in self._lanes.values() for gate in lane.shared}
         for key, gate in list(self._shared.items()):
-            if key not in named and gate.is_idle and self._is_forgotten(gate):
+            # Whom it woke would wait for ever, though his lane may have other gates by now.
+            if key not in named and key not in self._blocked and gate.is_idle and self._is_forgotten(gate):
                 del self._shared[key]
-                self._blocked.pop(key, None)
 
     # --- the operator -------------------------------------------------------------------------------
 
@@ -198,6 +199,7 @@ class Lanes(Generic[T]):
         for gate in inside.gates:
             if gate.key in self._blocked:
                 self._serve_gate(gate)
+        lane = self._lanes.get(lane.key, lane)  # what the attempt came to may have had it forgotten, and made again
         if not self._fresh and not self._slow and not self._is_serving:
             self._work(lane)
             return
@@ -282,17 +284,18 @@ class Lanes(Generic[T]):
     async def _learn_shape(self, lane: Lane[T], backend: IShapedBackend) -> None:
         name, _, destination = lane.key.partition("/")
         try:
-            shape: Shape = await backend.shape(destination)
-        except TemporaryFault:
+            answer: Deferred[Shape] = Deferred.fromCoroutine(backend.shape(destination))
+            shape = await answer.addTimeout(SHAPE_SECONDS, self._clock)
+        except (TemporaryFault, TimeoutError):
             lane.shaped_at = self._clock.seconds() - SHAPE_SECONDS  # the attempt will meet the same, and say so
         else:
             lane.gate.rebind(shape.destination)
             lane.shared = tuple(self._gate(f"{name} {key}", bounds) for key, bounds in shape.gates.items())
         finally:
-            if not lane.is_shaped:
-                lane.is_shaped = True
-                if lane.waiting or lane.has_more:  # else it is being made: whoever does that has work for it
-                    self._work(lane)
+            lane.is_shaped = True
+            # Other gates may be open.  Without work it is being made: whoever does that has some for it.
+            if lane.waiting or lane.has_more:
+                self._work(lane)
 
     def _gate(self, key: str, bounds: Bounds) -> Gate:
         gate = self._shared.get(key)

@@ -24,10 +24,9 @@ class Turns(Generic[T]):
         return key in self._of
 
     def add(self, key: str, group: str, member: T) -> None:
-        """To the end of its group, unless it waits already; a group that is new comes last."""
-        if key not in self._of:
-            self._of[key] = group
-            self._groups.setdefault(group, {})[key] = member
+        """To the end of its group; who waits already, by this key, keeps the place, which ``member`` has from now on.
+        A group that is new comes last."""
+        self._groups.setdefault(self._of.setdefault(key, group), {})[key] = member
 
     def take(self) -> T:
         """The next one; IndexError where nobody waits."""

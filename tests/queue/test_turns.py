@@ -21,6 +21,13 @@ def test_groups_take_turns_and_so_do_their_members() -> None:
         turns.take()
 
 
+def test_who_comes_again_has_the_same_place() -> None:
+    turns: Turns[str] = Turns()
+    for key, group, member in (("a1", "a", "old"), ("a2", "a", "A2"), ("b1", "b", "B1"), ("a1", "b", "new")):
+        turns.add(key, group, member)
+    assert [turns.take() for _ in range(len(turns))] == ["new", "B1", "A2"]
+
+
 def test_a_group_that_is_dropped_whole_is_gone() -> None:
     turns: Turns[str] = Turns()
     turns.add("a1", "a", "A1")
