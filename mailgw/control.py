@@ -27,7 +27,7 @@ Whoever can open the socket may do all of this: its file belongs to the gateway'
 state folder of mode 0700).  A second request waits in the socket while one is answered.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -45,7 +45,15 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Ordered, Removed
 from mailgw.mail.message import Claim, Query, QueueRow, RowState
 from mailgw.mail.ports import Journal, Spool
-from mailgw.queue.suspension import Suspensions, lanes_told, suspension, waiting_in
+from mailgw.queue.suspension import (
+    BackendLanes,
+    Suspensions,
+    lanes_told,
+    misses,
+    suspension,
+    unknown_backend,
+    waiting_in,
+)
 
 # A request is a command, a few short fields and numbers.
 MAX_REQUEST_OCTETS = 16384
@@ -88,13 +96,14 @@ LaneIn = Callable[[str, Mailbox], str | None]
 
 @attrs.frozen
 class ControlDoors:
-    """What the commands act on.  ``backends`` are their names."""
+    """What the commands act on.  ``routed`` are the backends that mail for a domain goes to."""
 
     spool: Spool
     attempts: Attempts
     journal: ReopeningJournal
     lane_in: LaneIn
-    backends: Collection[str]
+    backends: BackendLanes
+    routed: Callable[[str], Sequence[str]]
 
 
 async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
@@ -178,11 +187,14 @@ async def _reroute(request: Mapping[str, Any], doors: ControlDoors) -> object:
 
 async def _suspend_or_resume(command: str, request: Mapping[str, Any], doors: ControlDoors) -> object:
     word = destination_of(request)
-    backend = word.partition("/")[0]
-    is_new = word not in doors.spool.suspended()
-    if is_new and ("/" in word or "." not in word) and backend not in doors.backends:
-        raise RefusedRequest(f"there is no backend {backend!r}; there are {', '.join(sorted(doors.backends))}")
     meant = Suspensions.of([word])
+    if word not in doors.spool.suspended():
+        why = unknown_backend(word, doors.backends)
+        # What was rerouted waits where no route would have led it.
+        if command == "queue.suspend" and not any(meant.holds(row.lane) for row in await doors.spool.lanes()):
+            why = misses(word, doors.backends, doors.routed)
+        if why is not None:
+            raise RefusedRequest(why)
     if command == "queue.suspend":
         changed = await doors.spool.suspend(word)
         await doors.attempts.give_back(lambda claim: meant.holds(claim.lane))

@@ -10,10 +10,10 @@ import os
 import socket
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mailgw.config.where import DEFAULT_FILE, own_state, state_of
+from mailgw.config.where import DEFAULT_FILE, is_there, own_state, state_of
 from mailgw.terminal import Fault, harmless
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ def ask_gateway(path: str, request: Mapping[str, Any]) -> Any:
 
 def _ask_spool(state: str, command: str, request: Mapping[str, Any], config: str | None) -> Any:
     """The same from the spool itself; TemporaryFault where somebody else holds it."""
+    if config is None and is_there(DEFAULT_FILE) and state_of(DEFAULT_FILE) == state:
+        config = DEFAULT_FILE
+    meant = _meant(request["destination"], command, config) if "destination" in request else None
     lane_for = lane_in(request["to"], config) if command == "queue.reroute" else None
     folder = f"{state}/spool"
     if not os.path.isdir(folder):
@@ -74,6 +77,8 @@ def _ask_spool(state: str, command: str, request: Mapping[str, Any], config: str
         folder=folder, reserve_octets=0, inline_octets=1 << 16, lease_seconds=7200.0, node="0", late_seconds=0.0
     )
     with open_offline(settings, time.time, to_look=command in LOOKS) as spool:
+        if meant is not None:
+            return _suspend_or_resume(spool, command, *meant)
         return _answer(spool, command, request, lane_for)
 
 
@@ -96,7 +101,7 @@ def _answer(spool: "OfflineSpool", command: str, request: Mapping[str, Any], lan
     import attrs
 
     from mailgw.mail.message import Query
-    from mailgw.queue.suspension import Suspensions, lanes_told, suspension, waiting_in
+    from mailgw.queue.suspension import Suspensions, lanes_told
 
     query = Query(**request.get("query", {}))
     match command:
@@ -117,13 +122,6 @@ def _answer(spool: "OfflineSpool", command: str, request: Mapping[str, Any], lan
             return lanes_told(spool.lanes(), Suspensions.of(spool.suspended()))
         case "queue.suspended":
             return spool.suspended()
-        case "queue.suspend" | "queue.resume":
-            try:
-                word = suspension(request["destination"])
-            except ValueError as fault:
-                raise Fault(str(fault)) from None
-            changed = spool.suspend(word) if command == "queue.suspend" else spool.resume(word)
-            return {"changed": changed, "recipients": waiting_in(spool.lanes(), Suspensions.of([word]))}
         case _:
             from mailgw import control
 
@@ -134,25 +132,85 @@ def _answer(spool: "OfflineSpool", command: str, request: Mapping[str, Any], lan
             return control.shown(rows, content)
 
 
+def _meant(destination: str, command: str, config: str | None) -> tuple[str, Callable[[], str | None]]:
+    """The word that is to be suspended or resumed, and what is against it where it is new, and no lane has it now."""
+    from mailgw.mail.address import parse_domain
+    from mailgw.queue.route import RouteSettings, RouteTable
+    from mailgw.queue.suspension import misses, suspension, unknown_backend
+
+    try:
+        word = suspension(destination)
+    except ValueError as fault:
+        raise Fault(str(fault)) from None
+    if config is None:
+        is_domain = "." in word and "/" not in word
+        return word, lambda: None if is_domain else "no gateway runs: say --config FILE, which has the backends"
+    tables = _tables(config)
+    backends = {name: _has_many(table) for name, table in _backends(tables).items()}
+    if command == "queue.resume":
+        return word, lambda: unknown_backend(word, backends)
+    routes = []
+    try:
+        for route in tables.get("route", ()):
+            parts = [pattern.rpartition("@") for pattern in route["recipients"]]
+            patterns = tuple(f"{local}{at}{parse_domain(domain) or domain}" for local, at, domain in parts)
+            routes.append(RouteSettings(patterns, str(route["backend"])))
+    except (AttributeError, KeyError, TypeError):
+        raise Fault(f"{config}: its routes cannot be used: see mailgw check") from None
+    return word, lambda: misses(word, backends, RouteTable(routes).backends_of)
+
+
+def _suspend_or_resume(
+    spool: "OfflineSpool", command: str, word: str, against: Callable[[], str | None]
+) -> Mapping[str, object]:
+    from mailgw.queue.suspension import Suspensions, waiting_in
+
+    meant = Suspensions.of([word])
+    is_known = word in spool.suspended() or any(meant.holds(row.lane) for row in spool.lanes())
+    if not is_known and (why := against()) is not None:
+        raise Fault(harmless(why))
+    changed = spool.suspend(word) if command == "queue.suspend" else spool.resume(word)
+    return {"changed": changed, "recipients": waiting_in(spool.lanes(), meant)}
+
+
+def _tables(config: str) -> Mapping[str, Any]:
+    state_of(config)  # for its words about a file that cannot be read
+    with open(config, "rb") as opened:
+        return tomllib.load(opened)
+
+
+def _backends(tables: Mapping[str, Any]) -> Mapping[str, Any]:
+    names = tables.get("backend")
+    return {name: one for name, one in names.items() if isinstance(one, dict)} if isinstance(names, dict) else {}
+
+
+def _has_many(table: Mapping[str, Any]) -> bool | None:
+    """As ``BackendLanes`` has it."""
+    match table.get("type"), bool(table.get("hosts")):
+        case "smtp", False:
+            return True  # by MX
+        case ("smtp" | "lmtp" | "maildir"), _:
+            return False
+        case _:
+            return None
+
+
 def lane_in(backend: str, config: str | None) -> "LaneFor":
     """The lanes of a backend that the configuration names; Fault where there is none, or only itself knows them."""
     file = config or DEFAULT_FILE
     if config is None and not os.path.exists(file):
         raise Fault("no gateway runs: say --config FILE, which has the backends")
-    state_of(file)  # for its words about a file that cannot be read
-    with open(file, "rb") as opened:
-        backends = tomllib.load(opened).get("backend")
-    names = backends if isinstance(backends, dict) else {}
+    names = _backends(_tables(file))
     table = names.get(backend)
-    if not isinstance(table, dict):
+    if table is None:
         raise Fault(f"there is no backend {harmless(backend)}; there are {', '.join(map(harmless, sorted(names)))}")
-    match table.get("type"), bool(table.get("hosts")):
-        case "smtp", False:
-            return lambda recipient: f"{backend}/{recipient.domain}"  # by MX
-        case ("smtp" | "lmtp" | "maildir"), _:
+    match _has_many(table):
+        case True:
+            return lambda recipient: f"{backend}/{recipient.domain}"
+        case False:
             return lambda recipient: backend
-        case kind, _:
-            raise Fault(f"only a running gateway knows the lanes of {harmless(str(kind))}: start it first")
+        case None:
+            raise Fault(f"only a running gateway knows the lanes of {harmless(str(table.get('type')))}: start it first")
 
 
 def _not_queued(queue_id: str) -> Fault:

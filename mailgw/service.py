@@ -32,6 +32,7 @@ from mailgw.deliver.dispatcher import Dispatcher, DispatcherSettings, lane_key
 from mailgw.deliver.maildir import MaildirBackend, MaildirSettings
 from mailgw.deliver.refusal import refusal
 from mailgw.deliver.smtp import SmtpBackend
+from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.disk import Disk
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail import event as fact
@@ -392,7 +393,12 @@ class MailGateway(MultiService):
         path = self.config.control
         if os.path.exists(path):
             os.unlink(path)  # the spool's lock says that nobody else is alive to listen there
-        doors = ControlDoors(self.spool, self.dispatcher, self.journal, self._lane_in, self._backends.keys())
+        backends = {
+            name: None if isinstance(one, PythonSettings) else isinstance(one, SmtpSettings) and not one.hosts
+            for name, one in self.config.backends.items()
+        }
+        routed = RouteTable(self.config.routes).backends_of
+        doors = ControlDoors(self.spool, self.dispatcher, self.journal, self._lane_in, backends, routed)
         factory = ControlFactory(doors, self._reactor)
         port = self._reactor.listenUNIX(path, factory, mode=0o600)
         self._closers.append(lambda: maybeDeferred(port.stopListening))

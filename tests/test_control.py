@@ -58,6 +58,11 @@ class FakeSpool:
         return before - len(self.rows)
 
 
+def routed(domain: str) -> Sequence[str]:
+    """All mail for .test goes to a smart host."""
+    return ("relay",) if domain.endswith(".test") else ()
+
+
 class FakeJournal:
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -81,7 +86,8 @@ class Gateway:
         self.pokes = 0
         self.clock = Clock()
         doors = ControlDoors(
-            self.spool, self, self.journal, lambda backend, recipient: f"{backend}/x", {"internet", "relay"}
+            self.spool, self, self.journal, lambda backend, recipient: f"{backend}/x",
+            {"internet": True, "relay": False}, routed,
         )
         factory = ControlFactory(doors, self.clock)
         self.protocol: ControlProtocol = factory.buildProtocol(None)

@@ -124,6 +124,9 @@ def test_a_backend_that_is_not_there_cannot_be_suspended_but_resumed(gateway: Ru
         assert "there is no backend 'relai'" in str(gateway.ask(command="queue.suspend", destination=word)["error"])
     for word in ("relay", "relay/*", "internet/example.net", "no-backend.example"):
         assert gateway.result("queue.suspend", destination=word) == {"changed": True, "recipients": 0}
+    assert gateway.ask(command="queue.suspend", destination="all.test")["error"] == (
+        "mail for all.test goes by relay: suspend relay, or hold --domain all.test")
+    assert gateway.result("queue.resume", destination="all.test") == {"changed": False, "recipients": 0}
     run(gateway.spool.suspend("gone/*"))  # its backend was there once
     assert gateway.result("queue.resume", destination="gone/*") == {"changed": True, "recipients": 0}
 

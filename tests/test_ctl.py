@@ -35,7 +35,7 @@ from mailgw.spool.sqlite import SqliteSpool
 from mailgw.terminal import harmless, say
 from tests.config.making import make_certificate
 from tests.tables import each
-from tests.test_control import FakeJournal, FakeSpool, row
+from tests.test_control import FakeJournal, FakeSpool, routed, row
 
 GATEWAY = """
 hostname = "mx1.example.org"
@@ -284,7 +284,8 @@ class Idle:
 
 def doors_of(spool: Any, journal: FakeJournal) -> ControlDoors:
     return ControlDoors(
-        spool, Idle(), journal, lambda backend, recipient: f"{backend}/{recipient.domain}", {"internet", "relay"}
+        spool, Idle(), journal, lambda backend, recipient: f"{backend}/{recipient.domain}",
+        {"internet": True, "relay": False}, routed,
     )
 
 

@@ -152,6 +152,20 @@ async def test_a_stopped_gateway_s_queue(elsewhere: Path, capsys: Output) -> Non
     assert "boxes  1 waiting (1 due now), 0 in line, 1 held, suspended\n    held by the operator\n" in told("lanes")
     assert told("resume boxes example.net").startswith("boxes is resumed: 1 recipient waits there\n")
     assert "expected a domain" in told("suspend \x1b", 1)
+    assert told("suspend bogus", 1) == (
+        "mailgw: there is no backend 'bogus'; there are boxes, internet, own, relay\n")
+    without_plugin = CONFIG.replace("type = \"python:a:B\"", "type = \"lmtp\"\nhosts = [\"h:24\"]")
+    (elsewhere / "b.toml").write_text(without_plugin + """
+[[route]]
+recipients = ["@M\u00fcller.example"]
+backend = "relay"
+""")
+    assert told("suspend m\u00fcller.example", 1) == (
+        "mailgw: mail for xn--mller-kva.example goes by relay: suspend relay, or hold --domain xn--mller-kva.example\n")
+    assert main(["queue", "suspend", "bogus", "--state", "q"]) == 1
+    assert "say --config FILE" in capsys.readouterr().err
+    (elsewhere / "b.toml").write_text(CONFIG + "[[route]]\nbackend = 5\n")
+    assert "see mailgw check" in told("suspend example.com", 1)
     assert told("remove --recipient bob@example.net") == "1 recipient removed\n"
 
 

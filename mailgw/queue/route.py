@@ -63,6 +63,22 @@ class RouteTable:
         places = [self._places[key] for key in keys if key in self._places]
         return self._routes[min(places)] if places else None
 
+    def backends_of(self, domain: str) -> tuple[str, ...]:
+        """The backends that mail for a domain goes to, whoever sends it, and whoever there it is for; () where no
+        route matches.  ``domain`` in its normal form."""
+        names, of_all, of_one = [], {f"@{domain}"}, f"@{domain}"
+        rest = domain.partition(".")[2]
+        while rest:
+            of_all.add(f"@.{rest}")
+            rest = rest.partition(".")[2]
+        for route in self._routes:
+            patterns = {folded(pattern) for pattern in route.patterns}
+            if "*" in patterns or not of_all.isdisjoint(patterns) or any(one.endswith(of_one) for one in patterns):
+                names.append(route.backend)
+            if not of_all.isdisjoint(patterns):
+                break
+        return tuple(dict.fromkeys(names))
+
     def retries(self, usual: RetrySettings) -> RouteRetries:
         """The schedules of all routes; ``usual`` where a route has none of its own, or no route matches."""
 

@@ -138,3 +138,17 @@ def test_each_route_may_have_a_schedule_of_its_own() -> None:
     assert found == {"x@quick.example": quick, "x@usual.example": usual, "x@other.example": usual}
     assert retries.every == (usual, quick)
     assert table(("*", "b")).retries(usual).every == (usual,)
+
+
+@each(
+    ("routes", "names"),
+    [
+        ([("@example.org", "boxes"), ("*", "relay")], ("boxes",)),
+        ([("*", "relay"), ("@example.org", "boxes")], ("relay", "boxes")),  # strangers' mail does not see the first
+        ([("Ann@Example.org", "own"), ("@.org", "boxes"), ("*", "relay")], ("own", "boxes")),
+        ([("bob@other.org @.example.org", "own"), ("*", "relay"), ("ann@example.org", "relay")], ("relay",)),
+        ([("@example.net", "boxes")], ()),
+    ],
+)
+def test_all_backends_of_a_domain(routes: list[tuple[str, str]], names: tuple[str, ...]) -> None:
+    assert table(*routes).backends_of("example.org") == names

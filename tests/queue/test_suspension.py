@@ -1,6 +1,6 @@
 import pytest
 
-from mailgw.queue.suspension import MAX_WORD_CHARACTERS, Suspensions, suspension
+from mailgw.queue.suspension import MAX_WORD_CHARACTERS, Suspensions, misses, suspension
 from tests.tables import each
 
 
@@ -36,3 +36,42 @@ def test_words_that_name_nothing(word: str) -> None:
     with pytest.raises(ValueError, match="expected a domain"):
         suspension(word)
     assert suspension("x" * MAX_WORD_CHARACTERS)
+
+
+@each(
+    ("word", "why"),
+    [
+        ("relay", None),
+        ("relay/*", None),
+        ("internet/*", None),
+        ("internet/example.net", None),
+        ("direct.example", None),
+        ("nobody.example", None),
+        ("both.example", None),
+        ("bogus", "there is no backend 'bogus'; there are boxes, internet, relay"),
+        ("bogus/*", "there is no backend 'bogus'; there are boxes, internet, relay"),
+        ("internet", 'internet has a lane for each domain: suspend "internet/*", or internet/DOMAIN'),
+        (
+            "relay/example.net",
+            "relay has one lane for all domains: suspend relay, or hold --domain example.net",
+        ),
+        ("example.net", "mail for example.net goes by relay: suspend relay, or hold --domain example.net"),
+        (
+            "mixed.example",
+            "mail for mixed.example goes by boxes, relay: suspend boxes relay, or hold --domain mixed.example",
+        ),
+    ],
+)
+def test_words_that_no_lane_ever_has(word: str, why: str | None) -> None:
+    routes = {
+        "example.net": ["relay"], "direct.example": ["internet"], "both.example": ["relay", "internet"],
+        "mixed.example": ["boxes", "relay"],
+    }
+    backends = {"internet": True, "relay": False, "boxes": False}
+    assert misses(word, backends, lambda domain: routes.get(domain, ())) == why
+
+
+def test_a_plug_in_s_lanes_may_have_any_name() -> None:
+    backends = {"relay": False, "own": None}
+    for word in ("mx.example.net", "own", "own/mx.example.net", "own/*"):
+        assert misses(word, backends, lambda domain: ["relay"]) is None
