@@ -56,6 +56,11 @@ class IDeliveryBackend(Interface):
         """
 
 
+class IRelay(IDeliveryBackend):
+    """A backend that hands mail to servers of the operator's choice (a smart host), whoever the recipient is: that they
+    are not reached says nothing of the recipient's domain, and reports do not blame it.  It is a mark alone."""
+
+
 class IShapedBackend(IDeliveryBackend):
     """A backend that says more of its limits than one number for every lane."""
 

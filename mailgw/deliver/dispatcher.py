@@ -36,7 +36,7 @@ from mailgw.deliver.lanes import Inside, Lanes
 from mailgw.deliver.names import backend_of, lane_key
 from mailgw.deliver.records import Records
 from mailgw.deliver.results import Results
-from mailgw.interfaces import IDeliveryBackend
+from mailgw.interfaces import IDeliveryBackend, IRelay
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import path_text
@@ -121,7 +121,10 @@ class Dispatcher:
         self._lane_for = lane_for
         notices = Notices(settings.desk or plain_desk(settings.hostname), lane_for, settings.postmaster)
         routes = routes or RouteRetries(lambda _: settings.retry, (settings.retry,))
-        self._results = Results(routes.of, settings.classes, notices, journal, chance)
+        self._results = Results(
+            routes.of, settings.classes, notices, journal, chance,
+            lambda lane: IRelay.providedBy(backends.get(backend_of(lane))),
+        )
         self._note = journal.note
         self._clock = clock
         self._wall_clock = wall_clock

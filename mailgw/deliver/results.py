@@ -52,7 +52,8 @@ class _Told:
 
 
 class Results:
-    """Made once a gateway.  ``retry_for`` gives a recipient's schedule; ``chance`` returns 0 to 1, for its jitter."""
+    """Made once a gateway.  ``retry_for`` gives a recipient's schedule; ``chance`` returns 0 to 1, for its jitter;
+    ``is_relay`` says of a lane whether it leads to a server that the operator chose (``interfaces.IRelay``)."""
 
     def __init__(
         self,
@@ -61,7 +62,9 @@ class Results:
         notices: Notices,
         journal: Journal,
         chance: Callable[[], float],
+        is_relay: Callable[[str], bool],
     ) -> None:
+        self._is_relay = is_relay
         self._retry_for = retry_for
         self._classes = classes
         self._notices = notices
@@ -113,7 +116,7 @@ class Results:
                 case fate.Delivered():
                     settlements.append(self._delivered(claim, queued, outcome, now))
                     if _is_to_be_reported(message, queued, outcome, now):
-                        served.append(_told(queued, outcome, attempts, None, now))
+                        served.append(self._told(claim, queued, outcome, attempts, None, now))
                 case fate.Retry(due, warn, is_counted):
                     attempts -= not is_counted
                     warned = queued.warned or warn
@@ -121,12 +124,13 @@ class Results:
                     settlements.append(Postponed(queued.row, due, attempts, reason_of(outcome, found), warned, word))
                     self._note_retry(claim, queued, outcome, attempts, due - now, found)
                     if warn:
-                        late.append(_told(queued, outcome, attempts, gives_up_at(retry, since, by), now, found))
+                        until = gives_up_at(retry, since, by)
+                        late.append(self._told(claim, queued, outcome, attempts, until, now, found))
                 case fate.Fail(reply):
-                    failed.append(_told(queued, outcome, attempts, None, now, found, reply))
+                    failed.append(self._told(claim, queued, outcome, attempts, None, now, found, reply))
                     self._note_if_overdue(claim, failed[-1], outcome, now)
                 case fate.Hold(reply):
-                    held.append(_told(queued, outcome, attempts, None, now, found, reply))
+                    held.append(self._told(claim, queued, outcome, attempts, None, now, found, reply))
                     self._note_if_overdue(claim, held[-1], outcome, now)
         if served:
             notices += await self._success(claim, served, now)
@@ -164,7 +168,7 @@ class Results:
                 if warns:
                     said = word[0] if word is not None else _waiting(queued)
                     until = gives_up_at(retry, since, by)
-                    late.append(_told(queued, said, queued.attempts, until, None, self.reply_class(said)))
+                    late.append(self._told(claim, queued, said, queued.attempts, until, None, self.reply_class(said)))
                 due = _still_due(message, queued, now, retry)
                 settlements.append(Postponed(
                     queued.row, due, queued.attempts, queued.reason, queued.warned or warns,
@@ -180,7 +184,8 @@ class Results:
                 )
             assert isinstance(verdict, fate.Fail | fate.Hold)
             outcome = word[0] if word is not None else _waiting(queued)
-            told = _told(queued, outcome, queued.attempts, None, None, self.reply_class(outcome), verdict.reply)
+            found = self.reply_class(outcome)
+            told = self._told(claim, queued, outcome, queued.attempts, None, None, found, verdict.reply)
             (failed if isinstance(verdict, fate.Fail) else held).append(told)
             self._note_if_overdue(claim, told, outcome, now)
         notices = await self._warning(claim, late, now) if late else []
@@ -192,7 +197,7 @@ class Results:
         message = claim.message
         judged = fate.judge_overdue(message.parameters.deliver_by, message.reverse_path is not None)
         outcome = Outcome(Permanence.TEMPORARY, Scope.MESSAGE, judged.reply, "")
-        told = [_told(queued, outcome, queued.attempts, None, None) for queued in claim.recipients]
+        told = [self._told(claim, queued, outcome, queued.attempts, None, None) for queued in claim.recipients]
         for one in told:
             self._note_if_overdue(claim, one, outcome, now)
         return await self._ended(claim, *((told, []) if isinstance(judged, fate.Fail) else ([], told)), now)
@@ -269,6 +274,20 @@ class Results:
         except Exception:  # noqa: BLE001 - a bug here must not leave the delivered ones of this claim unrecorded
             log.failure("no notice could be made for {queue_id}", queue_id=claim.message.queue_id)
             return None
+
+    def _told(
+        self, claim: Claim, queued: QueuedRecipient, outcome: Outcome, attempts: int, until: float | None,
+        attempted: float | None, found: ReplyClass | None = None, verdict: Reply | None = None,
+    ) -> _Told:
+        """``found`` is the class of the outcome's reply; ``verdict`` what ``queue.fate`` says in place of that."""
+        name = "" if found is None else found.name
+        told = outcome if verdict is None else attrs.evolve(outcome, reply=verdict)
+        report = Report(
+            queued.recipient, told.reply, outcome.hop, attempts, until, attempted, queued.parameters.orcpt,
+            outcome.relayed, said=outcome.reply, is_ours=outcome.is_ours, reply_class=name,
+            is_by_relay=self._is_relay(claim.lane),
+        )
+        return _Told(queued, told, report, name)
 
     # --- facts ------------------------------------------------------------------------------------
 
@@ -348,20 +367,6 @@ def _is_to_be_reported(message: Message, queued: QueuedRecipient, outcome: Outco
     if is_traced and outcome.relayed and wanted.notify != frozenset():
         return True
     return wanted.wants(Notify.SUCCESS) and not outcome.dsn
-
-
-def _told(
-    queued: QueuedRecipient, outcome: Outcome, attempts: int, until: float | None, attempted: float | None,
-    found: ReplyClass | None = None, verdict: Reply | None = None,
-) -> _Told:
-    """``found`` is the class of the outcome's reply; ``verdict`` what ``queue.fate`` says in place of that."""
-    name = "" if found is None else found.name
-    told = outcome if verdict is None else attrs.evolve(outcome, reply=verdict)
-    report = Report(
-        queued.recipient, told.reply, outcome.hop, attempts, until, attempted, queued.parameters.orcpt,
-        outcome.relayed, said=outcome.reply, is_ours=outcome.is_ours, reply_class=name,
-    )
-    return _Told(queued, told, report, name)
 
 
 def _waiting(queued: QueuedRecipient) -> Outcome:

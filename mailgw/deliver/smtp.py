@@ -6,7 +6,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from mailgw.deliver.smtp_domains import DomainsAtRcpt
 from mailgw.deliver.smtp_hops import Target, given_targets, mx_targets
@@ -17,7 +17,7 @@ from mailgw.deliver.smtp_security import Security
 from mailgw.deliver.smtp_session import TOO_LONG
 from mailgw.deliver.smtp_settings import Secret, SmtpSettings, SourceSettings, TlsMode
 from mailgw.deliver.smtp_shape import shape_of, site_of, sources_of
-from mailgw.interfaces import IShapedBackend
+from mailgw.interfaces import IRelay, IShapedBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Message
@@ -60,6 +60,8 @@ class SmtpBackend(Service):
         self._shuffle = shuffle
         self._own_names = frozenset(name.lower().rstrip(".") for name in own_names)
         self._given = given_targets(settings.hosts)
+        if self._given:
+            alsoProvides(self, IRelay)
         self._pool: SessionPool[Call] = SessionPool(settings.messages_per_session, settings.shaping.total_concurrency)
         self._opening = Opening(settings, reactor, resolver, self._own_names)
         self._security = Security(settings, resolver, sts, note)

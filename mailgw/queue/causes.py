@@ -26,6 +26,7 @@ class Cause(enum.Enum):
     SENDER_NOT_VERIFIED = "sender not verified"  # SPF, DKIM, DMARC and the like
     TLS_REQUIRED = "tls required"
     UNREACHABLE = "unreachable"              # of a failure: for as long as we tried
+    RELAY_UNREACHABLE = "relay unreachable"  # the same of a server that the operator chose, not of the recipient's
     GAVE_UP = "gave up"                      # another temporary failure that lasted
     TIME_IS_OVER = "time is over"            # RFC 2852: its sender gave it a time
     LOOP = "loop"
@@ -111,7 +112,8 @@ _BY_CLASS: Mapping[str, Cause] = {
 FAILURES = frozenset(Cause) - {Cause.LATER, Cause.IN_LINE}
 """What ``cause_of_failure`` may say."""
 DELAYS = frozenset({
-    Cause.MAILBOX_FULL, Cause.UNREACHABLE, Cause.IN_LINE, Cause.TLS_REQUIRED, Cause.OUR_FAULT, Cause.LATER,
+    Cause.MAILBOX_FULL, Cause.UNREACHABLE, Cause.RELAY_UNREACHABLE, Cause.IN_LINE, Cause.TLS_REQUIRED, Cause.OUR_FAULT,
+    Cause.LATER,
 })
 """What ``cause_of_delay`` may say."""
 
@@ -126,7 +128,7 @@ def cause_of_failure(report: Report, is_overdue: bool) -> Cause:
         return last if last in _LASTING else Cause.GAVE_UP
     cause = _cause(report)
     # x.4.z says that a way is broken now; as a server's last word it means all kinds of things.
-    return cause if cause in FAILURES and cause is not Cause.UNREACHABLE else Cause.OTHER
+    return cause if cause in FAILURES and cause not in _WAYS else Cause.OTHER
 
 
 def cause_of_delay(report: Report) -> Cause:
@@ -135,13 +137,17 @@ def cause_of_delay(report: Report) -> Cause:
     return cause if cause in DELAYS else Cause.LATER
 
 
-_LASTING = (Cause.MAILBOX_FULL, Cause.UNREACHABLE, Cause.TLS_REQUIRED)
+_WAYS = (Cause.UNREACHABLE, Cause.RELAY_UNREACHABLE)
+_LASTING = (Cause.MAILBOX_FULL, *_WAYS, Cause.TLS_REQUIRED)
 
 
 def _cause(report: Report) -> Cause:
     """Of the last answer: by its words, but for ours, whose codes are exact."""
     by_class = None if report.is_ours else _BY_CLASS.get(report.reply_class)
-    return by_class or _by_codes(report.answer)
+    cause = by_class or _by_codes(report.answer)
+    if cause is Cause.UNREACHABLE and report.is_by_relay and report.is_ours:  # what a relay says itself is of others
+        return Cause.RELAY_UNREACHABLE
+    return cause
 
 
 def _by_codes(reply: Reply) -> Cause:

@@ -40,7 +40,8 @@ class Report:
     it on, ``is_expanded`` that it went to the addresses of an alias (RFC 3464 s2.3.3); else it was delivered.
 
     ``said`` is the answer that ``reply`` is a verdict on, None where that is the answer itself; ``is_ours``: the answer
-    was no server's; ``reply_class`` its class, as ``queue.replies`` names it, "" for none.
+    was no server's; ``reply_class`` its class, as ``queue.replies`` names it, "" for none.  ``is_by_relay``: it goes by
+    a server that the operator chose (``interfaces.IRelay``), which says nothing of the recipient's domain.
     """
 
     recipient: Mailbox
@@ -55,6 +56,7 @@ class Report:
     said: Reply | None = None
     is_ours: bool = False
     reply_class: str = ""
+    is_by_relay: bool = False
 
     @property
     def answer(self) -> Reply:

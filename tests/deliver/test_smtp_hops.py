@@ -4,6 +4,7 @@ import attrs
 import pytest
 
 from mailgw.deliver.smtp_hops import HOSTS_PER_DOMAIN, Hop, Target, given_targets, mx_targets, places_of
+from mailgw.interfaces import IRelay
 from mailgw.mail.outcome import Outcome, Permanence, Scope
 from tests.deliver.smtp_net import ANN, Net
 from tests.driving import result_of
@@ -181,3 +182,8 @@ def test_connections_in_one_attempt_are_bounded() -> None:
         net.refuse()
     assert len(net.calls()) == 8
     assert delivery.outcomes[ANN].permanence is Permanence.TEMPORARY
+
+
+def test_given_hosts_are_a_relay() -> None:
+    assert IRelay.providedBy(Net(hosts=("relay.example:587",)).backend)
+    assert not IRelay.providedBy(Net(hosts=()).backend)

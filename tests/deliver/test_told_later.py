@@ -3,11 +3,14 @@
 import re
 from email import message_from_bytes, policy
 
+from zope.interface import implementer
+
 from mailgw.config.replies import built_in_classes
+from mailgw.interfaces import IRelay
 from mailgw.mail.outcome import Outcome, Scope, refused, temporary
 from mailgw.mail.reply import Reply
 from mailgw.queue.replies import LaneOrder, MessageOrder, ReplyClass, ReplyClasses
-from tests.deliver.dispatching import ALICE, BOB, RETRY, House, ScriptedBackend
+from tests.deliver.dispatching import ALICE, BOB, DEAD, EVE, RETRY, House, ScriptedBackend
 from tests.driving import result_of
 from tests.tables import each
 
@@ -26,7 +29,11 @@ def warning_of(backend: ScriptedBackend) -> str:
     house.pass_time(120)
     assert [event for event in backend.seen[tried:] if event[0] == queue_id] == [], "it was not made by an attempt"
     [warning] = [row for row in house.rows() if row.recipient == str(ALICE)]
-    octets = result_of(house.spool.content(warning.queue_id, 65536))
+    return text_of(house, warning.queue_id)
+
+
+def text_of(house: House, queue_id: str) -> str:
+    octets = result_of(house.spool.content(queue_id, 65536))
     assert octets is not None
     return octets.decode()
 
@@ -61,3 +68,22 @@ def test_it_is_what_the_last_attempt_was_told(
     assert f"Server: {server} Answer: {answer}" in words
     assert f"Diagnostic-Code: {code}" in programs.as_string()
     assert f"Status: {said.reply.status or '4.0.0'}\n" in programs.as_string()
+
+
+def test_a_relay_that_is_down_is_told_as_ours() -> None:
+    @implementer(IRelay)
+    class Relay(ScriptedBackend):
+        pass
+
+    backend = Relay()
+    backend.always = {BOB: DEAD, EVE: DEAD}
+    assert "does not answer at the moment" in " ".join(warning_of(backend).split())
+    house = House(backend)
+    house.dispatcher.start()
+    house.put(BOB, EVE)
+    house.pass_time(RETRY.give_up_after + 3700, 300)
+    bounce = next(row.queue_id for row in house.rows() if "b" in row.queue_id[16:])
+    words = " ".join(text_of(house, bounce).split())
+    assert words.count("on to did not answer for 24 hours. That is no fault of the address") == 2
+    assert "everybody" not in words
+    assert "could not be reached" not in words

@@ -1,5 +1,7 @@
 """The cause of a failure, as real servers tell it, and what a sentence may be about."""
 
+import attrs
+
 from mailgw.config.replies import built_in_classes
 from mailgw.mail.address import Mailbox
 from mailgw.mail.reply import Reply
@@ -102,6 +104,29 @@ def test_what_lasted_until_it_was_given_up(last: Reply, cause: Cause) -> None:
 )
 def test_the_cause_of_a_delay(code: int, status: str, cause: Cause) -> None:
     assert cause_of_delay(told(Reply(code, status, ("x",)))) is cause
+
+
+@each(
+    ("last", "is_ours", "cause", "delay"),
+    [
+        (Reply(451, "4.4.1", ("Cannot connect",)), True, Cause.RELAY_UNREACHABLE, Cause.RELAY_UNREACHABLE),
+        (Reply(451, "4.4.3", ("DNS",)), True, Cause.RELAY_UNREACHABLE, Cause.RELAY_UNREACHABLE),
+        (Reply(451, "4.4.1", ("no answer from host",)), False, Cause.UNREACHABLE, Cause.UNREACHABLE),  # its next hop's
+        (Reply(452, "4.2.2", ("full",)), False, Cause.MAILBOX_FULL, Cause.MAILBOX_FULL),
+        (Reply(451, "4.4.5", ("in line",)), True, Cause.GAVE_UP, Cause.IN_LINE),
+    ],
+)
+def test_a_relay_that_is_down_is_not_the_domain_s_fault(
+    last: Reply, is_ours: bool, cause: Cause, delay: Cause
+) -> None:
+    report = attrs.evolve(told(last, GAVE_UP, is_ours, is_classed=False), is_by_relay=True)
+    assert cause_of_failure(report, False) is cause
+    assert cause_of_delay(report) is delay
+
+
+def test_what_a_relay_says_for_good() -> None:
+    report = attrs.evolve(told(Reply(550, "5.4.4", ("Unable to route",)), is_ours=True), is_by_relay=True)
+    assert cause_of_failure(report, False) is Cause.OTHER
 
 
 def test_every_code_and_every_class_has_a_cause_that_can_be_told() -> None:

@@ -214,4 +214,4 @@ def test_the_desk_has_an_address_of_its_own() -> None:
     desk = Desk("mx.example.net", office, office, built_in_words())
     octets = notice(BOUNCE, desk, "q1b7", Mailbox("a", "example.net"), ORIGINAL, NOW, [REPORT])
     assert octets.startswith(b"From: Mail Delivery System <office@example.net>\r\n")
-    assert b"who run your mail\r\nsystem, office@example.net, and" in octets
+    assert b"run your mail system, office@example.net, and" in octets
