@@ -17,7 +17,8 @@ Rules:
     What became of a recipient is an ``Outcome``.  Only a peer's 5yz to MAIL, RCPT, DATA or the content is final.
     A 5yz to the greeting, EHLO, STARTTLS or AUTH is not: it speaks of us, of the hour or of our configuration,
     not of the message, which its age will end.
-    A reply that is not owed, or is no reply, ends the session: it is out of step.
+    A reply that is not owed, or is no reply, ends the session: it is out of step.  A 3yz to MAIL or RCPT is DATA's:
+    what was said of one recipient before it may have been said of another.
     So is one that was there before what it answers: behind the 354 nothing stands until content was sent, and nothing
     stands in a session where no command is under way.
     An answer too many may also come late.  DATA's 354 shows it; to BDAT all answers are alike, so it is used for the
@@ -58,6 +59,7 @@ _IN_TRANSACTION = frozenset({Step.RESET, Step.MAIL, Step.RCPT, Step.DATA, Step.C
 NO_STARTTLS = "4.7.4"  # RFC 3463 s3.8, X.7.4: security features not supported
 _SHORTEST_PART = 8  # of a secret that a server cut; less of it stands in words by chance
 _TOO_MUCH = "Out of step with the server: it answered more than it was asked"
+_TOO_LITTLE = "Out of step with the server: it left something unanswered"
 
 
 class ClientDialog:
@@ -359,6 +361,8 @@ class ClientDialog:
         return None
 
     def _on_mail(self, raw: RawReply) -> Event | None:
+        if raw[0] // 100 == 3:
+            return self._out_of_step(_TOO_LITTLE)
         self.step = Step.RCPT
         if raw[0] // 100 != 2:
             if raw[0] == 503 and self._is_used:
@@ -373,6 +377,9 @@ class ClientDialog:
         return None
 
     def _on_rcpt(self, raw: RawReply) -> Event | None:
+        # That is DATA's answer: one is missing before it, and what was said of one recipient may be another's.
+        if raw[0] // 100 == 3:
+            return self._out_of_step(_TOO_LITTLE)
         recipient = self._recipients[self._at]
         self._at += 1
         if not self._mail_refused:
@@ -419,9 +426,9 @@ class ClientDialog:
             return Done(self._outcomes)
         return self._done()
 
-    def _out_of_step(self) -> Done | Unusable:
-        self._outcomes.clear()
-        return self._broken(temporary("4.5.0", _TOO_MUCH, Scope.SESSION, self._hop))
+    def _out_of_step(self, why: str = _TOO_MUCH) -> Done | Unusable:
+        self._outcomes = {}
+        return self._broken(temporary("4.5.0", why, Scope.SESSION, self._hop))
 
     def _on_chunk(self, raw: RawReply) -> Event | None:
         if raw[0] // 100 == 2:

@@ -6,7 +6,7 @@ from mailgw.mail.outcome import Permanence, Scope
 from mailgw.wire.client_events import Step
 from mailgw.wire.smtp_client import ClientDialog
 from tests.tables import each
-from tests.wire.test_smtp_client import ANN, EHLO, SENDER, begun, done, fed, judged, ready, settings, trouble
+from tests.wire.test_smtp_client import ANN, BOB, EHLO, SENDER, begun, done, fed, judged, ready, settings, trouble
 
 
 @each("behind", [EHLO, b"250 ok\r\n", b"2"])
@@ -38,3 +38,14 @@ def test_a_hello_is_answered_with_250(code: int) -> None:
     dialog = ClientDialog(settings(), False)
     events = fed(dialog, b"220 hi\r\n" + EHLO.replace(b"250", b"%d" % code))
     assert trouble(events)[2] == f"451 4.5.0 Out of step with the server: it answered our greeting with {code}"
+
+
+@each("replies", [b"354 go\r\n", b"250 s\r\n550 5.1.1 b\r\n354 go\r\n", b"550 5.1.8 s\r\n354 go\r\n"])
+def test_an_answer_that_is_missing_returns_nobody_s_mail(replies: bytes) -> None:
+    dialog = begun([ANN, BOB])
+    outcomes = done(fed(dialog, replies))
+    assert {judged(outcome) for outcome in outcomes.values()} == {(
+        Permanence.TEMPORARY, Scope.SESSION, "451 4.5.0 Out of step with the server: it left something unanswered"
+    )}
+    assert set(outcomes) == {ANN, BOB}
+    assert dialog.step is Step.OVER
