@@ -162,7 +162,8 @@ def _count(word: str) -> int:
 # --- the commands -----------------------------------------------------------------------------------------
 
 def queue_list(options: argparse.Namespace) -> int:
-    rows, _ = ask(options, "queue.list", query=_filters(options), limit=options.limit)
+    rows, is_running = ask(options, "queue.list", query=_filters(options), limit=options.limit)
+    _say_who_answers(options, is_running)
     if not rows and options.where_lane is not None:
         _look_for_lane(options)
     if options.json:
@@ -173,6 +174,12 @@ def queue_list(options: argparse.Namespace) -> int:
     if len(rows) == options.limit:
         print(f"mailgw: the first {options.limit} rows; more with --limit", file=sys.stderr)
     return 0
+
+
+def _say_who_answers(options: argparse.Namespace, is_running: bool) -> None:
+    """Programs see what they asked for, people also that nothing moves."""
+    if not (is_running or options.json):
+        print("mailgw: no gateway runs; this is what is on disk", file=sys.stderr)
 
 
 def _look_for_lane(options: argparse.Namespace) -> None:
@@ -186,7 +193,8 @@ def _look_for_lane(options: argparse.Namespace) -> None:
 
 
 def queue_show(options: argparse.Namespace) -> int:
-    found, _ = ask(options, "queue.show", queue_id=options.queue_id)
+    found, is_running = ask(options, "queue.show", queue_id=options.queue_id)
+    _say_who_answers(options, is_running)
     if options.json:
         say(json.dumps(found))
         return 0
@@ -306,7 +314,8 @@ def _suspend_or_resume(options: argparse.Namespace, command: str, done: str, und
 
 def queue_lanes(options: argparse.Namespace) -> int:
     lanes, _ = ask(options, "queue.lanes")
-    suspended, _ = ask(options, "queue.suspended")
+    suspended, is_running = ask(options, "queue.suspended")
+    _say_who_answers(options, is_running)
     if options.json:
         say(json.dumps({"lanes": lanes, "suspended": suspended}))
         return 0

@@ -32,7 +32,7 @@ def ask(options: argparse.Namespace, command: str, **request: Any) -> tuple[Any,
         state = state_of(options.config) if options.config is not None else own_state()
     answer = ask_gateway(f"{state}/control.sock", {"command": command, **request})
     if answer is None:
-        return _ask_spool(state, command, request, getattr(options, "config", None)), False
+        return _ask_spool(state, command, request, getattr(options, "config", None), options.folder is None), False
     return answer, True
 
 
@@ -58,15 +58,20 @@ def ask_gateway(path: str, request: Mapping[str, Any]) -> Any:
     return answer["result"]
 
 
-def _ask_spool(state: str, command: str, request: Mapping[str, Any], config: str | None) -> Any:
-    """The same from the spool itself; TemporaryFault where somebody else holds it."""
+def _ask_spool(
+    state: str, command: str, request: Mapping[str, Any], config: str | None, is_a_gateway_s: bool
+) -> Any:
+    """The same from the spool itself; TemporaryFault where somebody else holds it.  ``is_a_gateway_s``: not just any
+    folder."""
     if config is None and is_there(DEFAULT_FILE) and state_of(DEFAULT_FILE) == state:
         config = DEFAULT_FILE
     meant = _meant(request["destination"], command, config) if "destination" in request else None
     lane_for = lane_in(request["to"], config) if command == "queue.reroute" else None
     folder = f"{state}/spool"
     if not os.path.isdir(folder):
-        if not (os.path.isdir(state) and os.access(state, os.R_OK | os.X_OK)):
+        # Every other folder has no queue; a gateway's may have none yet.
+        is_a_gateway_s = is_a_gateway_s or config is not None
+        if not (is_a_gateway_s and os.path.isdir(state) and os.access(state, os.R_OK | os.X_OK)):
             raise Fault(f"no gateway runs, and there is no queue, at {state}; say --config FILE or --state FOLDER")
         return _of_nothing(command, request)
     _act_as_owner(folder)

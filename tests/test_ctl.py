@@ -16,7 +16,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
-from mailgw import checking, ctl, passwords, queue_commands
+from mailgw import checking, ctl, passwords, queue_commands, queue_door
 from mailgw.access import schemes
 from mailgw.config import where
 from mailgw.config.replies import built_in_classes
@@ -60,7 +60,7 @@ Output = pytest.CaptureFixture[str]
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a configuration, and none in /etc."""
     monkeypatch.chdir(tmp_path)
-    for module in (checking, passwords, where):
+    for module in (checking, passwords, queue_door, where):
         monkeypatch.setattr(module, "DEFAULT_FILE", str(tmp_path / "etc.toml"))
     (tmp_path / "a.toml").write_text(GATEWAY)
     return tmp_path
@@ -464,9 +464,9 @@ async def test_a_stopped_gateway_s_queue_is_opened_itself(elsewhere: Path, capsy
     shown = capsys.readouterr().out
     assert "Subject: hello" in shown
     assert "MAIL asked for ENVID=x HOLDUNTIL=2026-11-24T05:21:44Z\n" in shown
-    assert main(["queue", "list", "--state", "q", "--lane", "nosuch"]) == 0
+    assert main(["queue", "list", "--state", "q", "--lane", "nosuch", "--json"]) == 0
     assert capsys.readouterr().err == "mailgw: nothing is in the lane nosuch; there is mail in mailboxes\n"
-    assert main(["queue", "list", "--state", "q", "--lane", "mailboxes", "--held"]) == 0
+    assert main(["queue", "list", "--state", "q", "--lane", "mailboxes", "--held", "--json"]) == 0
     assert capsys.readouterr().err == ""
     assert main(["queue", "show", "none", "--state", "q"]) == 1
     assert main(["queue", "retry", "--all", "--state", "q"]) == 0
@@ -493,7 +493,8 @@ def test_what_strangers_wrote_does_not_reach_the_terminal() -> None:
 
 
 LIST = [
-    sys.executable, "-c", "import sys; from mailgw.ctl import main; sys.exit(main(['queue', 'list', '--state', '.']))",
+    sys.executable, "-c", "import os, sys; from mailgw.ctl import main; os.mkdir('state'); "
+    "sys.exit(main(['queue', 'list', '-c', 'a.toml', '--json']))",
 ]
 
 

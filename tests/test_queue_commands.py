@@ -171,14 +171,31 @@ backend = "relay"
 
 def test_where_nothing_was_ever_queued(elsewhere: Path, capsys: Output) -> None:
     (elsewhere / "q").mkdir()
+    (elsewhere / "b.toml").write_text(CONFIG)
     for words, out in (
         ("hold --domain x.example", "0 recipients held\n"), ("lanes", "the queue is empty\n"),
         ("release --all --dry-run", "0 recipients; nothing was done\n"),
     ):
-        assert main(["queue", *words.split(), "--state", "q"]) == 0
+        assert main(["queue", *words.split(), "-c", "b.toml"]) == 0
         assert capsys.readouterr().out == out
-    assert main(["queue", "suspend", "example.net", "--state", "q"]) == 1
+        assert main(["queue", *words.split(), "--state", "q"]) == 1
+        assert f"no gateway runs, and there is no queue, at {elsewhere}/q" in capsys.readouterr().err
+    assert main(["queue", "suspend", "example.net", "-c", "b.toml"]) == 1
     assert "there is no queue yet" in capsys.readouterr().err
+    (elsewhere / "etc.toml").write_text("state = 'q'")
+    assert main(["queue", "list", "--state", "q"]) == 0
+
+
+def test_people_are_told_that_nothing_runs(elsewhere: Path, capsys: Output) -> None:
+    (elsewhere / "q").mkdir()
+    (elsewhere / "b.toml").write_text(CONFIG)
+    for words, err in (
+        ("list", "mailgw: no gateway runs; this is what is on disk\n"),
+        ("lanes", "mailgw: no gateway runs; this is what is on disk\n"),
+        ("list --json", ""), ("lanes --json", ""), ("hold --domain x.example", ""),
+    ):
+        assert main(["queue", *words.split(), "-c", "b.toml"]) == 0
+        assert capsys.readouterr().err == err
 
 
 def test_lanes_for_people() -> None:
