@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
+from ipaddress import ip_address
 from typing import TypeVar
 
 import attrs
@@ -42,6 +43,16 @@ def _matching(pattern: re.Pattern[str], what: str) -> Callable[[object], str]:
         return value.lower()
 
     return read
+
+
+def _host(value: object) -> str:
+    """A name, ``*.NAME``, or an address: by itself, or in brackets as the queue and the journal show it."""
+    if isinstance(value, str):
+        try:
+            return str(ip_address(value.removeprefix("[").removesuffix("]")))
+        except ValueError:
+            pass
+    return _matching(_HOST, 'a name such as "mx.example.net" or "*.example.net", or an address')(value)
 
 
 def _name(value: object) -> str:
@@ -79,7 +90,7 @@ class ReplyClassTable(Table):
     )
     text: tuple[re.Pattern[str], ...] | None = part(_one_or_each(_pattern, "'grey.?list'"), None)
     host: tuple[str, ...] | None = part(
-        _one_or_each(_matching(_HOST, 'a name such as "mx.example.net" or "*.example.net"'), '"*.example.net"'), None
+        _one_or_each(_host, '"*.example.net"'), None
     )
     message: MessageOrder = key(values.choice(MessageOrder), MessageOrder.BY_CODE)
     lane: LaneOrder = key(values.choice(LaneOrder), LaneOrder.NONE)

@@ -24,6 +24,9 @@ AGAIN_SECONDS = 60.0
 MOST_KNOWN = 1000
 """Answers whose class is remembered."""
 
+_HOP = re.compile(r"(?:(?P<name>\S+) )?\[(?P<address>[0-9a-f.:]+)\]:")
+_ADDRESS = re.compile(r"[0-9.]+\Z|[0-9a-f.]*:[0-9a-f.:]+\Z")  # no domain's last label is a number
+
 
 class MessageOrder(enum.Enum):
     """What becomes of the recipient that was answered."""
@@ -47,8 +50,9 @@ class ReplyClass:
     """A class, and what it does.  Every condition that is not empty must hold, each by any of its members.
 
     ``codes`` as ``"450"`` or ``"45x"``; ``statuses`` as ``"4.2.1"`` or ``"4.7.*"``; ``texts`` are searched for;
-    ``hosts`` are names of next hops, ``"*.example.net"`` for what is below one.  ``wait`` multiplies the wait of the
-    message's own schedule; no wait leads past the age at which it gives up.
+    ``hosts`` are names of next hops, ``"*.example.net"`` for what is below one, or addresses in their usual form,
+    without brackets.  ``wait`` multiplies the wait of the message's own schedule; no wait leads past the age at which
+    it gives up.
     """
 
     name: str
@@ -60,13 +64,13 @@ class ReplyClass:
     lane: LaneOrder = LaneOrder.NONE
     wait: float = 1.0
 
-    def matches(self, reply: Reply, text: str, host: str) -> bool:
+    def matches(self, reply: Reply, text: str, host: str, address: str) -> bool:
         """``text``: the reply's, as ``patterns.searched`` made it; ``host``: the hop's name in lower case, ``""`` where
-        it has none."""
+        it has none; ``address``: its own, ``""`` likewise."""
         return (
             (not self.codes or any(_has_code(code, reply.code) for code in self.codes))
             and (not self.statuses or any(_has_status(status, reply.status) for status in self.statuses))
-            and (not self.hosts or any(_has_name(name, host) for name in self.hosts))
+            and (not self.hosts or any(_has_name(name, host) or name == address for name in self.hosts))
             and (not self.texts or any(is_found(pattern, text) for pattern in self.texts))
         )
 
@@ -83,24 +87,32 @@ class ReplyClasses:
     """A table of classes, in order; in an empty one nothing is found."""
 
     classes: tuple[ReplyClass, ...] = ()
-    _known: dict[tuple[int, str, str, str], ReplyClass | None] = attrs.field(
+    _known: dict[tuple[int, str, str, str, str], ReplyClass | None] = attrs.field(
         init=False, factory=dict, eq=False, repr=False
     )
+    _asks_for_addresses: bool = attrs.field(init=False, eq=False, repr=False)
+
+    @_asks_for_addresses.default
+    def _any_of_them_does(self) -> bool:
+        return any(_ADDRESS.match(host) for one in self.classes for host in one.hosts)
 
     def of(self, reply: Reply, hop: str) -> ReplyClass | None:
         """The first class that a next hop's reply falls into, None where it is in none, or positive.
 
-        ``hop`` as outcomes name it: ``"mx1.example.org [192.0.2.1]:25"``.  A hop without a name (an address, a
-        socket's path) is found by no ``hosts``.
+        ``hop`` as outcomes name it: ``"mx1.example.org [192.0.2.1]:25"``, ``"[2001:db8::1]:25"``, a socket's path,
+        which is found by no ``hosts``.
         """
         if reply.is_positive:
             return None
-        host = hop.partition(" [")[0].lower() if " [" in hop else ""
-        key = (reply.code, reply.status, searched(reply.text), host)
+        found = _HOP.match(hop)
+        host, address = ((found["name"] or "").lower(), found["address"]) if found is not None else ("", "")
+        if not self._asks_for_addresses:  # the hosts of one name share what is known then
+            address = ""
+        key = (reply.code, reply.status, searched(reply.text), host, address)
         if key not in self._known:  # a destination says the same to many, and each is looked up more than once
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
-            self._known[key] = next((one for one in self.classes if one.matches(reply, key[2], host)), None)
+            self._known[key] = next((one for one in self.classes if one.matches(reply, key[2], host, address)), None)
         return self._known[key]
 
 

@@ -38,6 +38,16 @@ def test_own_classes_come_first(file: Path) -> None:
     assert tuple(others) == built_in_classes()
 
 
+def test_hosts_are_names_or_addresses(file: Path) -> None:
+    file.write_text(SMALL + """
+[[reply_class]]
+name = "some"
+host = ["127.0.0.1", "[192.0.2.1]", "[2001:DB8:0::1]", "::1", "*.Example.net"]
+""")
+    assert loaded(file).reply_classes.classes[0].hosts == (
+        "127.0.0.1", "192.0.2.1", "2001:db8::1", "::1", "*.example.net")
+
+
 def test_another_table_takes_the_place_of_ours(file: Path) -> None:
     (file.parent / "classes.toml").write_text("[[reply_class]]\nname = 'full'\ncode = '452'\nmessage = 'fail'\n")
     file.write_text("reply_classes = 'classes.toml'\n" + SMALL + GOOD)

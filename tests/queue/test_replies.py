@@ -201,6 +201,18 @@ def test_the_first_class_wins_and_every_condition_must_match() -> None:
     assert ReplyClasses((ReplyClass("silent", statuses=("4.7.*",)),)).of(Reply(450, "", ("x",)), HOP) is None
 
 
+def test_hosts_by_their_address() -> None:
+    v4, v6 = ReplyClass("four", hosts=("192.0.2.1",)), ReplyClass("six", hosts=("*.2.7", "2001:db8::1"))
+    both = ReplyClasses((v4, v6))
+    for hop, name in (
+        ("[192.0.2.1]:25", "four"), (HOP, "four"), ("MX [2001:db8::1]:25", "six"), ("[2001:db8::1]:3025", "six"),
+        ("[192.0.2.10]:25", ""), ("[192.0.2.7]:25", ""), ("mx1.example.net [192.0.2.2]:25", ""),
+        ("unix:/run/[192.0.2.1]:25", ""), ("", ""),
+    ):
+        found = both.of(reply("450 x"), hop)
+        assert (found.name if found is not None else "") == name, hop
+
+
 def test_what_is_final() -> None:
     final = [
         (one, is_permanent) for one in MessageOrder for is_permanent in (False, True)
@@ -234,7 +246,7 @@ def test_the_worst_text_for_the_worst_pattern_takes_no_time() -> None:
     assert not is_found(compiled("a.*a.*b"), searched("a" * 10_000))
     text = searched("message domain sender user " * 400)
     for one in BUILT_IN.classes:
-        one.matches(Reply(450, "4.0.0", (text,)), text, "")
+        one.matches(Reply(450, "4.0.0", (text,)), text, "", "")
     assert time.monotonic() - began < 5  # 0.1 s where nothing else runs
 
 
