@@ -26,7 +26,7 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.outcome import Outcome
 from mailgw.mail.shape import Bounds, Shape
 from mailgw.net.tasks import TaskGroup
-from mailgw.queue.gates import Gate, Pauses
+from mailgw.queue.gates import Gate, Pauses, is_for_all
 from mailgw.queue.lanes import Lane
 from mailgw.queue.turns import Turns
 
@@ -191,8 +191,9 @@ class Lanes(Generic[T]):
         self.active -= 1
         self.active_slow -= inside.is_slow
         now = self._clock.seconds()
+        to_all = said if said is None or is_for_all(said) else None
         for gate in inside.gates:
-            gate.ended(said, now, began)
+            gate.ended(said if gate is lane.gate else to_all, now, began)
 
     def go_on(self, lane: Lane[T], inside: Inside) -> None:
         """After ``ended``: others may begin, and so may this one, behind them."""

@@ -157,3 +157,13 @@ def is_trouble(outcome: Outcome) -> bool:
     must not speak for those that wait behind it.
     """
     return outcome.permanence is Permanence.TEMPORARY and outcome.scope is Scope.HOST
+
+
+def is_for_all(outcome: Outcome) -> bool:
+    """Whether trouble of an attempt is that of a host which serves other destinations, too.
+
+    What one destination demands of its hosts, by DANE, MTA-STS or our configuration, and a DNS that does not say where
+    it is, are its own: who writes those could hold up all mail to a provider that his MX records name.
+    """
+    # RFC 3463 s3.5, X.4.3: directory server failure; s3.8, X.7.z: security.  A server's own words are meant for all.
+    return not outcome.is_ours or not outcome.reply.status.startswith(("4.4.3", "4.7."))

@@ -17,6 +17,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Agenda, Claim, Message, Query, RowState
 from mailgw.mail.outcome import Outcome, Scope, temporary
+from mailgw.mail.reply import Reply
 from mailgw.mail.shape import Bounds, Shape
 from mailgw.queue import dsn
 from mailgw.queue.lanes import MAX_WAITING
@@ -780,6 +781,30 @@ def test_a_dead_host_is_probed_once_for_all_its_domains() -> None:
         backend.always[someone] = OK
     house.pass_time(8000, 10)
     assert house.rows() == []
+
+
+def test_a_domain_that_lays_down_what_its_host_is_not_holds_up_nobody_else_there() -> None:
+    @implementer(IShapedBackend)
+    class Shaped(ScriptedBackend):
+        async def shape(self, lane: str) -> Shape:
+            return Shape(Bounds(20, None), {"host:big": Bounds(20, None)})
+
+    strict = "the host is none of those in its MTA-STS policy"
+    for demand, is_held_up in (
+        (temporary("4.7.5", strict, Scope.HOST, "big [192.0.2.1]:25"), False),
+        (temporary("4.4.3", "no answer from DNS", Scope.HOST, ""), False),
+        (temporary("4.4.1", "Cannot connect", Scope.HOST, "big [192.0.2.1]:25"), True),
+        (attrs.evolve(DEAD, reply=Reply(454, "4.7.5", ("not from there",)), is_ours=False), True),
+    ):
+        backend = Shaped()
+        house = House(backend)
+        house.dispatcher.start()
+        backend.always = {EVE: demand, ALICE: OK}
+        house.put(EVE)
+        house.put(ALICE)
+        assert [row.recipient for row in house.rows()] == [str(EVE), *([str(ALICE)] if is_held_up else [])]
+        house.put(EVE)
+        assert [to for _, to in backend.seen].count((EVE,)) == 1, "its own lane is unwell all the same"
 
 
 def test_one_broken_moment_is_not_a_dead_destination() -> None:
