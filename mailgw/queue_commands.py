@@ -5,6 +5,7 @@ The commands talk to a running gateway, or to its spool where none runs (``queue
 
 import argparse
 import json
+import math
 import re
 import sys
 import time
@@ -49,7 +50,8 @@ alone.  A suspension outlives restarts."""
 LANES_WORDS = """\
 A lane is a backend with the destination that its recipients wait for.  "in line" are those that are being tried, or
 wait for their turn there.  "unwell" is a destination whose last attempts reached nobody, "dead" one whose attempts have
-not for minutes: then one is made from time to time.  Below it stands what was said last."""
+not for minutes: then one is made from time to time.  "paused" is one that answered, and is left in peace for a while.
+Below it stands what was said there last."""
 REMOVE_WORDS = """\
 There is no --all: name the message, or say which by the filters.
 The journal of a running gateway says so; while it is stopped nothing is written there."""
@@ -336,13 +338,8 @@ def lane_table(
         facts = lane.get("now") or {}
         if lane["suspended"]:
             parts.append("suspended")
-        elif facts.get("state") in ("unwell", "dead"):
-            since = facts["unwell_since"]
-            parts.append(facts["state"] + (f" since {_minute(since)}" if since is not None else ""))
-            if facts["opens_at"] is not None:
-                parts.append(f"next try {_in(facts['opens_at'] - now).removeprefix('next ')}")
-        elif lane["next_due"] is not None:
-            parts.append(_in(lane["next_due"] - now))
+        else:
+            parts += _attempts(lane, facts, now)
         if facts:
             parts.append(f"at most {facts['window']} at once now")
         lines.append(f"{harmless(lane['lane'])}  {', '.join(parts)}")
@@ -351,6 +348,28 @@ def lane_table(
     for word, since in sorted(suspended.items()):
         lines.append(f"suspended since {_minute(since)}: {harmless(word)}")
     return lines
+
+
+def _attempts(lane: Mapping[str, Any], facts: Mapping[str, Any], now: float) -> list[str]:
+    """How a lane's destination feels, and when the next attempt there may begin."""
+    parts = []
+    state, since, opens_at = facts.get("state"), facts.get("unwell_since"), facts.get("opens_at")
+    if state in ("unwell", "dead"):
+        parts.append(state + (f" since {_minute(since)}" if since is not None else ""))
+    if opens_at is not None and opens_at > now:
+        parts.append(f"{'paused until' if state == 'paused' else 'next try at'} {_clock(opens_at, now)}")
+    elif state == "paused":
+        parts.append("paused")
+    elif lane["next_due"] is not None and lane["next_due"] > now:
+        parts.append(_in(lane["next_due"] - now))
+    return parts
+
+
+def _clock(seconds: float, now: float) -> str:
+    """The time of day, with the day where that is another one than ``now``'s; rounded up, for it is then or later."""
+    whole = math.ceil(seconds)
+    is_today = whole // 86400 == now // 86400
+    return time.strftime("%H:%M:%SZ" if is_today else "%Y-%m-%d %H:%M:%SZ", time.gmtime(whole))
 
 
 def _minute(seconds: float) -> str:

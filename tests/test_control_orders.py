@@ -113,9 +113,9 @@ def test_lanes_are_told_with_what_the_dispatcher_knows(gateway: Running) -> None
     assert (home["lane"], home["now"]) == ("home", None)
     assert (out["waiting"], out["now"]["state"], out["now"]["opens_at"]) == (2, "dead", 1060.0)
     assert lane_table([home, out], {}, 1000.0) == [
-        "out/example.net  2 waiting (2 due now), 0 in line, dead since 1970-01-01 00:15Z, next try in 60s,"
-        " at most 1 at once now",
-        "    451 4.4.1 no answer", "home  1 waiting (1 due now), 0 in line, due now",
+        "out/example.net  2 waiting (2 due now), 0 in line, dead since 1970-01-01 00:15Z, next try at"
+        " 00:17:40Z, at most 1 at once now",
+        "    451 4.4.1 no answer", "home  1 waiting (1 due now), 0 in line",
     ]
 
 

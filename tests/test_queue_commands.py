@@ -210,6 +210,32 @@ def test_lanes_for_people() -> None:
 
 
 @each(
+    ("due_now", "next_due", "facts", "words"),
+    [
+        (1, 100.0, None, ""),  # "1 due now" says it
+        (0, 700.0, None, ", next in 10m"),
+        (0, 700.0, {"state": "well"}, ", next in 10m, at most 3 at once now"),
+        (1, 100.0, {"state": "unwell", "unwell_since": 40.0, "opens_at": 131.2},
+         ", unwell since 1970-01-01 00:00Z, next try at 00:02:12Z, at most 3 at once now"),
+        (1, 100.0, {"state": "dead", "unwell_since": 40.0, "opens_at": 86400.0},
+         ", dead since 1970-01-01 00:00Z, next try at 1970-01-02 00:00:00Z, at most 3 at once now"),
+        (1, 100.0, {"state": "unwell", "unwell_since": 40.0},
+         ", unwell since 1970-01-01 00:00Z, at most 3 at once now"),
+        (0, 700.0, {"state": "paused", "unwell_since": 40.0, "opens_at": 131.0},
+         ", paused until 00:02:11Z, at most 3 at once now"),
+        (0, 700.0, {"state": "paused"}, ", paused, at most 3 at once now"),
+        (0, 700.0, {"state": "well", "waiting": 2, "opens_at": 131.0},
+         ", next try at 00:02:11Z, at most 3 at once now"),
+    ],
+)
+def test_how_a_lane_is(due_now: int, next_due: float, facts: dict[str, object] | None, words: str) -> None:
+    known = {"unwell_since": None, "opens_at": None, "waiting": 0, "window": 3, "said": ""}
+    lane = {"lane": "a", "waiting": 2, "due_now": due_now, "active": 0, "held": 0, "suspended": False, "reason": "",
+            "next_due": next_due, "now": facts and {**known, **facts}}
+    assert lane_table([lane], {}, 100.0) == [f"a  2 waiting ({due_now} due now), 0 in line{words}"]
+
+
+@each(
     ("words", "why"),
     [
         ("hold", "say which: an ID, or a filter\n"), ("release", "or --all"), ("reroute --to x", "or a filter"),

@@ -210,7 +210,8 @@ class Dispatcher:
     def lanes(self) -> Sequence[LaneFacts]:
         """Those that have work, or are unwell, in the order of their names."""
         now, wall = self._clock.seconds(), self._wall_clock()
-        return [lane_facts(lane, now, wall - now) for lane in sorted(self._lanes, key=lambda lane: lane.key)]
+        of = self._results.reply_class
+        return [lane_facts(lane, now, wall - now, of) for lane in sorted(self._lanes, key=lambda lane: lane.key)]
 
     async def stop(self, limit_seconds: float) -> None:
         """Begin nothing more; let running attempts end within the limit, then cancel them.
@@ -416,7 +417,7 @@ class Dispatcher:
             return SUSPENDED_SECONDS
         word, mono = lane.last_word(), self._clock.seconds()
         if word is None or word[1] < self._wall_clock() - LONG_PAUSE_SECONDS:
-            lane.gate.hasten()
+            lane.gate.hasten(self._clock.seconds())
         # Nobody takes all the places with what is old, and no lease is stretched by what is said meanwhile.
         if not lane.has_room or self._waiting >= MAX_WAITING_IN_ALL or mono - since > self._wait_seconds:
             return OWED_SECONDS

@@ -147,10 +147,11 @@ class Lanes(Generic[T]):
 
     def hasten(self) -> None:
         """Everything may be tried now, whatever its destination did before."""
+        now = self._clock.seconds()
         for gate in self._shared.values():
-            gate.hasten()
+            gate.hasten(now)
         for lane in self:
-            lane.gate.hasten()
+            lane.gate.hasten(now)
             self._work(lane)
 
     # --- gates ----------------------------------------------------------------------------------------

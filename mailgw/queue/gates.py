@@ -138,9 +138,9 @@ class Gate:
         self.pause = min(self._pauses.usual_seconds, max(FIRST_PAUSE_SECONDS, self.pause * 2))
         self.open_at = now + self.pause
 
-    def hasten(self) -> None:
-        """Somebody knows that it is worth a try now."""
-        self.open_at = 0.0
+    def hasten(self, now: float) -> None:
+        """Somebody knows that it is worth a try now.  How it felt, and since when, stays known."""
+        self.open_at = min(self.open_at, now)
 
     def _take_rate(self, bounds: Bounds) -> None:
         self._interval = bounds.rate.seconds / bounds.rate.count if bounds.rate is not None else 0.0

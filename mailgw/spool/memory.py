@@ -38,7 +38,7 @@ from mailgw.spool.content import MemoryContent
 from mailgw.spool.faults import no_room
 from mailgw.spool.ids import QueueIds
 from mailgw.spool.leases import fresh_claims, with_turns
-from mailgw.spool.rows import HELD_BY_OPERATOR, first_due, first_late
+from mailgw.spool.rows import HELD_BY_OPERATOR, first_due, first_late, rerouted, tells_of_lane
 
 _LAST = "\U0010ffff"  # no queue id comes after it
 
@@ -336,6 +336,8 @@ class MemorySpool:
             lane = lane_for(row.destination.recipient)
             if lane is not None:
                 self._leave(row)
+                if lane != row.destination.lane:
+                    row.reason = rerouted(row.reason)
                 row.destination = attrs.evolve(row.destination, lane=lane)
                 row.token = None
                 if row.due is not None:
@@ -421,7 +423,7 @@ class MemorySpool:
         return LaneRow(
             lane, len(dues), sum(due <= now for due in dues), states.count(RowState.ACTIVE),
             states.count(RowState.HELD), min(dues, default=None),
-            max(told, key=lambda row: (row.due or 0, row.reason)).reason if told else "",
+            max(told, key=lambda row: (tells_of_lane(row.reason), row.due or 0, row.reason)).reason if told else "",
         )
 
     def _held_by(self, claim: Claim) -> list[_Row]:

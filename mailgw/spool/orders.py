@@ -18,7 +18,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.message import Query
 from mailgw.mail.parameters import stored_mail_parameters
 from mailgw.spool.batch import Value, forget_messages
-from mailgw.spool.rows import HELD_BY_OPERATOR, stored_mailbox
+from mailgw.spool.rows import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LANE, stored_mailbox
 from mailgw.spool.search import condition
 
 BATCH = 250
@@ -35,6 +35,16 @@ _AT = "queue_id = ? AND row = ?"
 _UNMARKED = (
     f"CASE WHEN reason = '{HELD_BY_OPERATOR}' THEN '' WHEN substr(reason, 1, {len(HELD_BY_OPERATOR) + 2}) ="
     f" '{HELD_BY_OPERATOR}: ' THEN substr(reason, {len(HELD_BY_OPERATOR) + 3}) ELSE reason END"
+)
+
+# As ``rows.rerouted``.
+_UNTOLD = " OR ".join(f"{{0}} GLOB '{marked}*'" for marked in (OF_ANOTHER_LANE, HELD_BY_SENDER))
+_REROUTED = (
+    f"CASE WHEN reason IN ('', '{HELD_BY_OPERATOR}') OR {_UNTOLD.format('reason')} THEN reason"
+    f" WHEN substr(reason, 1, {len(HELD_BY_OPERATOR) + 2}) <> '{HELD_BY_OPERATOR}: '"
+    f" THEN '{OF_ANOTHER_LANE}: ' || reason"
+    f" WHEN {_UNTOLD.format(f'substr(reason, {len(HELD_BY_OPERATOR) + 3})')} THEN reason"
+    f" ELSE '{HELD_BY_OPERATOR}: {OF_ANOTHER_LANE}: ' || substr(reason, {len(HELD_BY_OPERATOR) + 3}) END"
 )
 
 
@@ -118,10 +128,11 @@ def reroute(connection: sqlite3.Connection, moved: Sequence[tuple[str, int, str]
     dues = _dues(connection, [key[:2] for key in moved], now)
     return _each(
         connection,
-        "UPDATE recipient SET lane = ?, due = CASE WHEN due IS NULL THEN NULL ELSE ? END, token = NULL"  # noqa: S608
+        "UPDATE recipient SET due = CASE WHEN due IS NULL THEN NULL ELSE ? END, token = NULL,"  # noqa: S608  # constants
+        f" reason = CASE WHEN lane = ? THEN reason ELSE {_REROUTED} END, lane = ?"
         f" WHERE {_AT} AND (token IS NULL OR due <= ?)",
         [
-            (lane, dues[queue_id, row], queue_id, row, now)
+            (dues[queue_id, row], lane, lane, queue_id, row, now)
             for queue_id, row, lane in moved if (queue_id, row) in dues
         ],
     )

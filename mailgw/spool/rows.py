@@ -12,6 +12,10 @@ from mailgw.spool.batch import Insertion, Value
 
 HELD_BY_OPERATOR = "held by the operator"
 """Begins the reason of what is held by an order."""
+OF_ANOTHER_LANE = "before the reroute"
+"""Begins the reason, behind that mark, of what was told in another lane."""
+HELD_BY_SENDER = "not before "
+"""Begins the reason of what its sender wants sent later (RFC 4865)."""
 # A reply that an operator wants to read is shorter.
 _MOST_REASON = 2000
 _BODY_TYPES = {body_type.value: body_type for body_type in BodyType}
@@ -66,13 +70,29 @@ def first_due(arrival: Arrival, arrived: float) -> tuple[float, str]:
     until = arrival.parameters.hold_until
     if until is None or until <= arrived:
         return arrived, ""
-    return until, f"not before {date_text(int(until))} (FUTURERELEASE)"
+    return until, f"{HELD_BY_SENDER}{date_text(int(until))} (FUTURERELEASE)"
 
 
 def first_late(arrival: Arrival, due: float, late_seconds: float) -> float:
     """When there may be something to be said of a new message; those who know its route find out."""
     by = arrival.parameters.deliver_by
     return due + late_seconds if by is None else min(due + late_seconds, by.deadline)
+
+
+def rerouted(reason: str) -> str:
+    """The reason of what goes into another lane: an answer stays, and is said to be of the old one."""
+    mark = ""
+    if reason == HELD_BY_OPERATOR or reason.startswith(f"{HELD_BY_OPERATOR}: "):
+        mark, reason = HELD_BY_OPERATOR, reason[len(HELD_BY_OPERATOR) + 2:]
+    if reason and not reason.startswith((OF_ANOTHER_LANE, HELD_BY_SENDER)):
+        reason = f"{OF_ANOTHER_LANE}: {reason}"
+    return ": ".join(filter(None, (mark, reason)))
+
+
+def tells_of_lane(reason: str) -> bool:
+    """Whether a reason tells what was said in its lane: not before a reroute, and not by who sent it or holds it."""
+    reason = reason.removeprefix(HELD_BY_OPERATOR).removeprefix(": ")
+    return bool(reason) and not reason.startswith((OF_ANOTHER_LANE, HELD_BY_SENDER))
 
 
 def storable(text: str) -> str:

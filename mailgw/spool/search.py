@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from mailgw.mail.message import Agenda, LaneRow, Query, QueueRow, RowState
 from mailgw.spool.batch import Value
+from mailgw.spool.rows import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LANE
 from mailgw.spool.schema import connect_reader
 
 T = TypeVar("T")
@@ -70,13 +71,19 @@ _DUE_AFTER = """
     AND (r.attempts > 0 OR NOT EXISTS (SELECT 1 FROM message m INDEXED BY parametered WHERE m.queue_id = r.queue_id
         AND m.parameters <> '' AND ' ' || m.parameters LIKE '% HOLDUNTIL=%'))"""
 
-# The reason of the one that is due last: with its time before it, so that max() finds it.
-_LANES = """
+_TELLS = " AND ".join(
+    f"reason NOT GLOB '{mark}{marked}*'"
+    for mark in ("", f"{HELD_BY_OPERATOR}: ") for marked in (OF_ANOTHER_LANE, HELD_BY_SENDER)
+) + f" AND reason <> '{HELD_BY_OPERATOR}'"
+# The reason of the one that is due last, of those that tell of the lane (``rows.tells_of_lane``) if there are any: with
+# that and its time before it, so that max() finds it.
+_LANES = f"""
     SELECT lane, sum(due IS NOT NULL AND (token IS NULL OR due <= :now)),
         sum(due IS NOT NULL AND due <= :now), sum(token IS NOT NULL AND due > :now), sum(due IS NULL),
         min(CASE WHEN token IS NULL OR due <= :now THEN due END),
-        coalesce(substr(max(CASE WHEN reason <> '' THEN printf('%017.3f', coalesce(due, 0)) || reason END), 18), '')
-    FROM recipient GROUP BY lane ORDER BY lane"""
+        coalesce(substr(max(CASE WHEN reason <> '' THEN
+            printf('%d%017.3f', {_TELLS}, coalesce(due, 0)) || reason END), 19), '')
+    FROM recipient GROUP BY lane ORDER BY lane"""  # noqa: S608  # constants
 
 # CROSS JOIN: recipients in their order, messages by look-up; so a limit ends the scan, and no body is read.
 _ROWS = """

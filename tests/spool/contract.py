@@ -624,6 +624,39 @@ class SpoolContract:
         assert list(world.run(world.spool.lanes())) == [
             LaneRow("out/example.net", 2, 2, 0, 1, world.now - 9, "450 later")]
 
+    def test_a_lane_shows_what_was_told_there(self, world: World) -> None:
+        """Not when a message is to be sent, however late, and not what was told before a reroute."""
+
+        def told() -> dict[str, str]:
+            return {row.lane: row.reason for row in world.run(world.spool.lanes())}
+
+        def reasons() -> list[str]:
+            return [row.reason for row in world.run(world.spool.search(ANYTHING, 9))]
+
+        (claim,) = commit(world, b"x")
+        world.run(world.spool.record(claim, [Postponed(1, world.now + 9, 1, "mx.old: 451 no", False)]))
+        commit(world, b"x", claim=False, parameters=MailParameters(hold_until=world.now + 500))
+        sent_later = reasons()[1]
+        assert sent_later.startswith("not before ")
+        assert told() == {"out/example.net": "mx.old: 451 no"}
+        assert world.run(world.spool.reroute(ANYTHING, lambda recipient: "out/example.net")) == 2
+        assert reasons() == ["mx.old: 451 no", sent_later], "it stays where it is"
+        for lane in ("relay", "relay2", "relay2"):
+            assert world.run(world.spool.reroute(ANYTHING, lambda recipient: lane)) == 2  # noqa: B023
+            assert reasons() == ["before the reroute: mx.old: 451 no", sent_later]
+        (claim,) = commit(world, b"y", (Destination(ANN, "relay2"),))
+        world.run(world.spool.record(claim, [Postponed(1, world.now, 1, "mx.new: 451 no", False)]))
+        assert told() == {"relay2": "mx.new: 451 no"}
+        for lane in ("relay", "relay3"):
+            world.run(world.spool.hold(ANYTHING))
+            world.run(world.spool.reroute(ANYTHING, lambda recipient: lane))  # noqa: B023
+        assert reasons() == [
+            "held by the operator: before the reroute: mx.old: 451 no", f"held by the operator: {sent_later}",
+            "held by the operator: before the reroute: mx.new: 451 no"]
+        world.run(world.spool.unhold(ANYTHING))
+        assert reasons() == [
+            "before the reroute: mx.old: 451 no", sent_later, "before the reroute: mx.new: 451 no"]
+
     def test_a_suspended_destination_waits(self, world: World) -> None:
         assert world.run(world.spool.suspend("example.net"))
         assert not world.run(world.spool.suspend("example.net"))
