@@ -302,6 +302,10 @@ def _listeners(document: Document, raw: Mapping[str, object], folder: str) -> tu
                 table.spot.inner("role").fault(f"a {table.role.value} listener needs {needs}")
             elif certificate is None:
                 table.spot.fault(f"a {table.role.value} listener needs a certificate: [tls] has none, so say tls = …")
+            if table.relay_from:
+                table.spot.inner("relay_from").fault(
+                    'is for role = "mx": who comes here has to log in, whatever address he has'
+                )
         if not table.endpoint:
             continue
         endpoint = values.absolute_endpoint(table.endpoint, folder)

@@ -1,6 +1,7 @@
 """What a backend towards other servers says of single destinations, hosts and sources, into its ``Shaping``."""
 
 from mailgw.config.hop_tables import DestinationTable, HopTable
+from mailgw.config.values import is_ip_hop
 from mailgw.deliver.smtp_settings import (
     DestinationSettings,
     HostSettings,
@@ -20,8 +21,10 @@ def shaping(table: HopTable, hosts: tuple[str, ...], hello_name: str) -> Shaping
         for key in ("destination", "host"):
             if getattr(table, key):
                 table.spot.inner(key, 0).fault("is for servers found by MX: with hosts, all mail goes to those")
+        if "host_concurrency" in table.given:
+            table.spot.inner("host_concurrency").fault("is for servers found by MX: with hosts, concurrency says it")
     total = table.total_concurrency or max(TOTAL_CONCURRENCY, table.concurrency)
-    _check_sources(table)
+    _check_sources(table, hosts)
     for name in ("destination", "host"):
         _check_words(table, name, {"destination": "domains", "host": "hosts"}[name])
     return Shaping(
@@ -66,9 +69,14 @@ def _check_words(table: HopTable, name: str, key: str) -> None:
                 one.spot.inner(key, place).fault(why)
 
 
-def _check_sources(table: HopTable) -> None:
+def _check_sources(table: HopTable, hosts: tuple[str, ...]) -> None:
     seen: set[str] = set()
+    # A name may have addresses of either kind; hosts by their addresses have the kinds that are written.
+    kinds = {host.startswith("[") for host in hosts} if hosts and all(map(is_ip_hop, hosts)) else {True, False}
     for one in table.source:
         if one.address and one.address in seen:
             one.spot.inner("address").fault("stands there twice")
+        elif one.address and (":" in one.address) not in kinds:
+            kind, other = ("IPv6", "IPv4") if ":" in one.address else ("IPv4", "IPv6")
+            one.spot.inner("address").fault(f"is {kind}, and all hosts are {other}")
         seen.add(one.address)

@@ -294,6 +294,10 @@ servers = "127.0.0.1"
         ('[[listen]]\nendpoint = "tcp:25:interface=\\:\\:"\n', "between single quotes a backslash is itself"),
         ("", "no [[listen]]: expected at least one listener"),
         (SMALL.replace("[[listen]]", "[listen]"), "mailgw.toml:4: listen: expected [[listen]], once for each"),
+        (
+            SMALL + TLS + ACCOUNTS + "[[listen]]\nrole = 'submission'\nendpoint = 'tcp:587'\nrelay_from = ['::1']\n",
+            'listen.relay_from: is for role = "mx": who comes here has to log in',
+        ),
         (SMALL + "[limits]\ncontent_line_octets = 999\n", "content_line_octets: expected at least 1000 octets"),
         (SMALL + "[content]\nbare_line_ends = 'normalize'\n", "'refuse', 'normalise', not"),
         (SMALL + "[limits]\n[accounts]\npasswd_file = 'none'\n", "mailgw.toml:16: accounts.passwd_file: none does not"),

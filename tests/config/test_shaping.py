@@ -147,6 +147,12 @@ HOST = "[[backend.out.host]]\nhosts = ['mx.example']\n"
         (DESTINATION + "tls_names = []", "destination.tls_names: expected at least one"),
         (DESTINATION * 2, "domains: stands in [[destination]] 1 of this backend, too, which comes first"),
         (HOST * 2, "hosts: stands in [[host]] 1 of this backend, too, which comes first"),
+        ("hosts = ['[2001:db8::1]:25']\n" + SOURCE, "source.address: is IPv4, and all hosts are IPv6"),
+        (
+            "hosts = ['192.0.2.9', '192.0.2.8']\n" + SOURCE.replace("192.0.2.1", "2001:db8::9") + SOURCE,
+            "backend.out.source.address: is IPv6, and all hosts are IPv4",
+        ),
+        ("hosts = ['h']\nhost_concurrency = 9", "out.host_concurrency: is for servers found by MX: with hosts, conc"),
         (SOURCE * 2, "backend.out.source.address: stands there twice"),
         (DESTINATION + "concurency = 1", "unknown key; did you mean 'concurrency'?"),
         ("[[backend.out.destination]]", "backend.out.destination.domains: is missing"),
@@ -175,6 +181,11 @@ def test_one_fault(file: Path, text: str, fault: str) -> None:
     found = faults_of_lines(file, text)
     assert len(found) == 1, found
     assert fault in found[0]
+
+
+def test_sources_for_hosts_of_either_kind(file: Path) -> None:
+    for hosts in ("['192.0.2.9', '[2001:db8::1]']", "['192.0.2.9', 'h']", "['h']"):
+        assert faults_of_lines(file, f"hosts = {hosts}\n" + SOURCE + SOURCE.replace("192.0.2.1", "2001:db8::9")) == []
 
 
 def test_lmtp_on_a_unix_socket_goes_through_no_proxy(file: Path) -> None:
