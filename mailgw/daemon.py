@@ -38,7 +38,7 @@ class Daemon(MailGateway):
     def startService(self) -> None:
         raise_file_limit()
         _or_exit(super().startService)
-        for doubt in doubts(self.config):
+        for doubt in doubts(self.config, is_start=True):
             log.warn("{doubt}", doubt=doubt)
         # A handler runs between two steps of the interpreter, so it only asks the reactor to do the work.
         from_signal = cast(IReactorFromThreads, reactor).callFromThread

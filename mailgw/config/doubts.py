@@ -4,15 +4,20 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 
+from mailgw.access.schemes import fault_of
+from mailgw.config.hops import IMPLICIT_TLS_PORT
 from mailgw.config.lines import Path, locate
 from mailgw.config.reader import Faults
 from mailgw.config.settings import Config
-from mailgw.config.values import is_loopback
+from mailgw.config.values import endpoint_address, is_loopback
+from mailgw.deliver.desk import daemon_address
+from mailgw.deliver.maildir import Known, MaildirSettings
 from mailgw.deliver.smtp_settings import SmtpSettings, TlsMode
 from mailgw.disk import Disk
-from mailgw.mail.address import folded
+from mailgw.mail.address import Mailbox, folded
 from mailgw.mail.errors import ConfigError
-from mailgw.queue.route import RouteSettings
+from mailgw.queue.route import RouteSettings, RouteTable
+from mailgw.store.passwd import account_key, read_accounts
 
 EVERYBODY = (
     ("relay_from", "may send mail to anywhere: an open relay"),
@@ -21,11 +26,11 @@ EVERYBODY = (
 )
 
 
-def doubts(config: Config) -> list[ConfigError]:
-    """In the order of the lines."""
+def doubts(config: Config, is_start: bool = False) -> list[ConfigError]:
+    """In the order of the lines.  At a start without those that may well be meant: they are told when one checks."""
     found = Faults(config.file, _lines(config.file))
     for path, why in (*_open_doors(config), *_unused(config), *_limits(config), *_far_dns(config), *_blind(config),
-                      *_sending(config)):
+                      *_sending(config), *_unreached(config), *(() if is_start else _kept(config))):
         found.add(path, why)
     return sorted(found.found, key=lambda one: one.line)
 
@@ -63,8 +68,16 @@ def _unused(config: Config) -> Iterator[tuple[Path, str]]:
             why = f'only strangers\' mail gets here: the "*" of route {before["*"] + 1} takes that of who may relay'
             yield ("route", at), why
         _remember(route, at, before)
+        seen: set[str] = set()
+        for place, pattern in enumerate(route.patterns):
+            if folded(pattern) in seen:
+                yield ("route", at, "recipients", place), f"{pattern!r} stands there twice"
+            seen.add(folded(pattern))
+
+
+def _kept(config: Config) -> Iterator[tuple[Path, str]]:
     for name in config.backends.keys() - {route.backend for route in config.routes}:
-        yield ("backend", name), "no route names it"
+        yield ("backend", name), "no route names it: mail goes there by mailgw queue reroute --to alone"
 
 
 def _remember(route: RouteSettings, at: int, before: dict[str, int]) -> None:
@@ -103,6 +116,10 @@ def _sending(config: Config) -> Iterator[tuple[Path, str]]:
     for name, backend in config.backends.items():
         if not isinstance(backend, SmtpSettings):
             continue
+        for at, host in enumerate(backend.hosts):
+            if host.endswith(f":{IMPLICIT_TLS_PORT}") and backend.tls is not TlsMode.IMPLICIT:
+                why = f'speaks TLS from the first octet, so "{backend.tls.value}" hears nothing: tls = "implicit" does'
+                yield ("backend", name, "hosts", at), why
         shaping = backend.shaping
         if not backend.hosts and shaping.host_concurrency < backend.concurrency:
             yield ("backend", name, "concurrency"), "is above host_concurrency: whoever has one host never gets so many"
@@ -112,6 +129,39 @@ def _sending(config: Config) -> Iterator[tuple[Path, str]]:
             if not _is_ours(source.address):
                 why = "is no address of this machine now: what is to be sent from it waits"
                 yield ("backend", name, "source", at, "address"), why
+
+
+def _unreached(config: Config) -> Iterator[tuple[Path, str]]:
+    for at, listener in enumerate(config.listeners):
+        kind, _, interface = endpoint_address(listener.endpoint)
+        if kind == "tcp" and interface and not _is_ours(interface):
+            yield ("listen", at, "endpoint"), f"{interface} is no address of this machine now: it cannot be bound"
+    answered = {("reports", "from_address"): config.reports.address}
+    if config.reports.address == daemon_address(config.hostname):
+        answered.clear()  # nobody's choice, and auto-replies are all that comes there
+    if config.tls_reports is not None:
+        answered["tls_reports", "contact"] = config.tls_reports.reporter.contact
+        if not any(isinstance(one, SmtpSettings) and not one.hosts for one in config.backends.values()):
+            why = "nothing will be reported: no backend sends by MX (without hosts), which alone is reported on"
+            yield ("tls_reports", "contact"), why
+    for path, address in answered.items():
+        if _is_lost(config, address):
+            yield path, f"{address} has no account here: answers to it are refused"
+
+
+def _is_lost(config: Config, address: Mailbox) -> bool:
+    """Whether a stranger's mail to this address comes to a backend of ours that knows nobody of that name."""
+    name = RouteTable(config.routes).backend_for(address, for_client=False)
+    backend = config.backends.get(name or "")
+    if not isinstance(backend, MaildirSettings) or backend.recipients is not Known.ACCOUNTS:
+        return False
+    if config.passwd_file is None or (config.postmaster and account_key(address) == account_key(config.postmaster)):
+        return False
+    local_part = address.local_part
+    if backend.delimiter:
+        local_part = local_part.partition(backend.delimiter)[0] or local_part
+    known = read_accounts(config.passwd_file, fault_of).stored
+    return known.keys().isdisjoint(account_key(one) for one in (address, Mailbox(local_part, address.domain)))
 
 
 def _is_ours(address: str) -> bool:

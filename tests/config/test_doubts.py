@@ -26,10 +26,10 @@ recipients = "any"
 """
 
 
-def said(folder: Path, top: str = "", listen: str = "", more: str = "") -> list[str]:
+def said(folder: Path, top: str = "", listen: str = "", more: str = "", is_start: bool = False) -> list[str]:
     file = folder / "a.toml"
     file.write_text(START + top + LISTEN + listen + ROUTE + BACKEND + more)
-    return [str(one).removeprefix(f"{file}:") for one in doubts(load(str(file)))]
+    return [str(one).removeprefix(f"{file}:") for one in doubts(load(str(file)), is_start)]
 
 
 def test_nothing_to_say(tmp_path: Path) -> None:
@@ -84,7 +84,61 @@ def test_a_route_behind_everything_gets_strangers_mail_alone(tmp_path: Path) -> 
 
 
 def test_a_backend_of_no_route(tmp_path: Path) -> None:
-    assert said(tmp_path, more='[backend.there]\ntype = "smtp"\n') == ["13: backend.there: no route names it"]
+    there = '[backend.there]\ntype = "smtp"\n'
+    why = "no route names it: mail goes there by mailgw queue reroute --to alone"
+    assert said(tmp_path, more=there) == [f"13: backend.there: {why}"]
+    assert said(tmp_path, more=there, is_start=True) == [], "it is kept for that: once is enough"
+    assert said(tmp_path, top='trusted_clients = ["::/0"]\n', is_start=True) != []
+
+
+def test_a_pattern_that_stands_there_twice(tmp_path: Path) -> None:
+    route = '[[route]]\nrecipients = ["@a.example", "b@c.example", "B@C.example"]\nbackend = "here"\n'
+    assert said(tmp_path, more=route) == ["14: route.recipients: 'B@c.example' stands there twice"]
+
+
+@each(
+    ("interface", "is_doubted"),
+    [("127.0.5.5", False), ("0.0.0.0", False), ("192.0.2.1", True), (r"2001\:db8\:\:1", True), (r"\:\:1", False)],
+)
+def test_listeners_at_an_address_of_another_machine(tmp_path: Path, interface: str, is_doubted: bool) -> None:
+    listen = f"[[listen]]\nrole = 'mx'\nendpoint = 'tcp:2525:interface={interface}'\n"
+    address = interface.replace("\\", "")
+    assert said(tmp_path, listen=listen) == is_doubted * [
+        f"8: listen.endpoint: {address} is no address of this machine now: it cannot be bound"]
+
+
+ACCOUNTS = """[[route]]
+recipients = ["@acc.example"]
+backend = "known"
+[backend.known]
+type = "maildir"
+path = "known/{local_part}"
+[accounts]
+passwd_file = "passwd"
+"""
+
+
+def test_addresses_of_ours_that_nobody_has(tmp_path: Path) -> None:
+    (tmp_path / "passwd").write_text("Ann@acc.example:*\n")
+    for top, address, is_lost in (
+        ("", "ann@ACC.example", False), ("", "ann+tls@acc.example", False), ("", "bob@acc.example", True),
+        ("", "bob@elsewhere.example", False), ("", "bob@example.org", False),
+        ("postmaster = 'boss@acc.example'\n", "Boss@acc.example", False),
+    ):
+        for table, key in (("reports", "from_address"), ("tls_reports", "contact")):
+            out = '[backend.out]\ntype = "smtp"\n'
+            found = said(tmp_path, top=top, more=ACCOUNTS + f"[{table}]\n{key} = '{address}'\n" + out, is_start=True)
+            assert [one.partition(": ")[2] for one in found] == is_lost * [
+                f"{table}.{key}: {address} has no account here: answers to it are refused"]
+
+
+def test_reports_on_tls_by_nobody_who_sends_by_mx(tmp_path: Path) -> None:
+    reports = "[tls_reports]\ncontact = 'a@example.org'\n[backend.out]\ntype = 'smtp'\n"
+    assert said(tmp_path, more=reports, is_start=True) == []
+    assert said(tmp_path, more=reports + "hosts = ['h']\n", is_start=True) == [
+        "14: tls_reports.contact: nothing will be reported: no backend sends by MX (without hosts), which alone is"
+        " reported on"
+    ]
 
 
 @pytest.mark.parametrize(("sessions", "doubted"), [(49, True), (50, False)])
@@ -139,6 +193,13 @@ tls = "dane"
         ("concurrency = 51", ["concurrency: is above host_concurrency: whoever has one host never gets so many"]),
         ("concurrency = 50", []),
         ("hosts = ['h']\nconcurrency = 51", []),
+        ("hosts = ['h:465']", []),
+        ("hosts = ['h:465']\ntls = 'implicit'", []),
+        ("hosts = ['h', 'h:465']\ntls = 'implicit'", []),
+        (
+            "hosts = ['h', 'h:465']\ntls = 'verify'",
+            ['hosts: speaks TLS from the first octet, so "verify" hears nothing: tls = "implicit" does'],
+        ),
         (
             "concurrency = 20\ntotal_concurrency = 19",
             ["concurrency: is above total_concurrency: one destination can take them all"],
