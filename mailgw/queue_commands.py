@@ -22,7 +22,9 @@ MAX_ROWS = 100_000  # control.MAX_ROWS, which takes its time to be imported
 WITH_ALL = ("retry", "release")
 LEAVES_ACTIVE = ("hold", "reroute")
 LANES_SHOWN = 10
-_HELD = re.compile(r"\b(HOLDUNTIL=)([0-9]{1,11}(?:\.[0-9]+)?)(?= |\Z)")
+# As ``mail.parameters`` prints what was asked for with FUTURERELEASE (RFC 4865) and DELIVERBY (RFC 2852).
+_HOLD_UNTIL = re.compile(r"HOLDUNTIL=([0-9]{1,11}(?:\.[0-9]+)?)\Z", re.ASCII)
+_BY = re.compile(r"BY=([0-9]{1,11}(?:\.[0-9]+)?);([RN])(T?)\Z", re.ASCII)
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhdw])\Z", re.ASCII)
 
@@ -119,6 +121,9 @@ def _add_filters(action: argparse.ArgumentParser) -> None:
     filters.add_argument(
         "--domain", type=_domain_as_queued, metavar="NAME", dest="where_domain", help="the recipient's"
     )
+    filters.add_argument(
+        "--login", type=text, metavar="NAME", dest="where_login", help='who sent it; "" is whoever did not log in'
+    )
     filters.add_argument("--lane", type=text, metavar="LANE", dest="where_lane", help="backend, or backend/domain")
     filters.add_argument(
         "--reason", type=text, metavar="TEXT", dest="where_reason", help="part of the last answer, in any case"
@@ -203,9 +208,9 @@ def queue_show(options: argparse.Namespace) -> int:
     for line in table(found["rows"], time.time()):
         say(line)
     for row in found["rows"][:1]:
-        say(f"\nfrom {harmless(row['peer']) or 'here'} ({harmless(row['helo'])}), {row['protocol'] or 'no protocol'}")
+        say(f"\n{_origin(row)}")
         if row["parameters"]:
-            say(f"MAIL asked for {_HELD.sub(_date, harmless(row['parameters']))}")
+            say(f"MAIL asked for {', '.join(map(_wish, harmless(row['parameters']).split(' ')))}")
     for row in found["rows"]:
         if row["recipient_parameters"]:
             say(f"RCPT {harmless(row['recipient'])} asked for {harmless(row['recipient_parameters'])}")
@@ -385,9 +390,9 @@ def table(rows: Sequence[Mapping[str, Any]], now: float) -> list[str]:
     for row in rows:
         if row["queue_id"] != last:
             last = row["queue_id"]
-            arrived = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(row["arrived"]))
             sender = harmless(row["sender"]) or "<>"
-            lines.append(f"{last}  {arrived}  {row['size_octets']} octets  from {sender}")
+            size = f"{row['size_octets']} octets"
+            lines.append(f"{last}  {_second(row['arrived'])}  {size}  from {sender}{_login(row)}")
         attempts = f"{row['attempts']} attempt{'' if row['attempts'] == 1 else 's'}"
         lines.append(f"    {harmless(row['recipient'])}  {harmless(row['lane'])}  {_when(row, now)}, {attempts}")
         if row["reason"]:
@@ -395,9 +400,30 @@ def table(rows: Sequence[Mapping[str, Any]], now: float) -> list[str]:
     return lines
 
 
-def _date(found: re.Match[str]) -> str:
-    """RFC 3339, as FUTURERELEASE has it (RFC 4865 s3), of seconds since 1970."""
-    return found[1] + time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(float(found[2])))
+def _origin(row: Mapping[str, Any]) -> str:
+    """How a message came."""
+    if not row["peer"] and not row["protocol"]:
+        return "written here: a report of mailgw's own"
+    return f"from {harmless(row['peer']) or 'here'} ({harmless(row['helo'])}), {harmless(row['protocol'])}{_login(row)}"
+
+
+def _login(row: Mapping[str, Any]) -> str:
+    return f", login {harmless(row['login'])}" if row["login"] else ""
+
+
+def _wish(word: str) -> str:
+    """What a parameter of MAIL asks for, those with a time in words."""
+    if found := _HOLD_UNTIL.match(word):
+        return f"send not before {_second(float(found[1]))}"
+    if found := _BY.match(word):
+        then = "return" if found[2] == "R" else "tell me"
+        traced = ", and tell me of each relaying" if found[3] else ""
+        return f"{then} if not delivered by {_second(float(found[1]))}{traced}"
+    return word
+
+
+def _second(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))
 
 
 def _when(row: Mapping[str, Any], now: float) -> str:
@@ -418,6 +444,6 @@ def _in(seconds: float) -> str:
 
 
 def _filters(options: argparse.Namespace) -> dict[str, str | float]:
-    names = ("sender", "recipient", "domain", "lane", "state", "reason", "arrived_before", "arrived_after")
+    names = ("sender", "recipient", "domain", "login", "lane", "state", "reason", "arrived_before", "arrived_after")
     given = {name: getattr(options, f"where_{name}", None) for name in names}
     return {name: value for name, value in given.items() if value is not None}

@@ -463,7 +463,7 @@ async def test_a_stopped_gateway_s_queue_is_opened_itself(elsewhere: Path, capsy
     assert main(["queue", "show", draft.queue_id, "--state", "q"]) == 0
     shown = capsys.readouterr().out
     assert "Subject: hello" in shown
-    assert "MAIL asked for ENVID=x HOLDUNTIL=2026-11-24T05:21:44Z\n" in shown
+    assert "\nfrom 192.0.2.1 (h), ESMTP\nMAIL asked for ENVID=x, send not before 2026-11-24 05:21:44Z\n" in shown
     assert main(["queue", "list", "--state", "q", "--lane", "nosuch", "--json"]) == 0
     assert capsys.readouterr().err == "mailgw: nothing is in the lane nosuch; there is mail in mailboxes\n"
     assert main(["queue", "list", "--state", "q", "--lane", "mailboxes", "--held", "--json"]) == 0

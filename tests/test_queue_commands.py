@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import attrs
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
@@ -13,7 +14,7 @@ from mailgw.control import IDLE_SECONDS, MAX_ROWS, ControlFactory
 from mailgw.ctl import main, options_of
 from mailgw.mail.message import Destination, Query
 from mailgw.queue_commands import MAX_ROWS as ROWS_ASKED_FOR
-from mailgw.queue_commands import _filters, lane_table
+from mailgw.queue_commands import _filters, _origin, _wish, lane_table, table
 from mailgw.spool.memory import MemorySpool
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.sqlite import SqliteSpool
@@ -166,6 +167,7 @@ backend = "relay"
     assert "say --config FILE" in capsys.readouterr().err
     (elsewhere / "b.toml").write_text(CONFIG + "[[route]]\nbackend = 5\n")
     assert "see mailgw check" in told("suspend example.com", 1)
+    assert told("hold --login alice@example.org") == "0 recipients held\n"
     assert told("remove --recipient bob@example.net") == "1 recipient removed\n"
 
 
@@ -207,6 +209,21 @@ def test_lanes_for_people() -> None:
         "b  9 waiting (0 due now), 1 in line", "    a\\x1b", "a  3 waiting (0 due now), 1 in line, next in 10m",
         "    a\\x1b", "suspended since 1970-01-01 00:00Z: a/*",
     ]
+
+
+def test_what_was_asked_for_and_by_whom() -> None:
+    asked = "RET=FULL BY=1795831356.730191;R HOLDUNTIL=1795497704.81"
+    came = attrs.asdict(attrs.evolve(row("Q1"), login="al\x1b", protocol="ESMTPSA", helo="[127.0.0.1]"))
+    assert table([came], 0.0)[0] == "Q1  1970-01-01 00:00:01Z  9 octets  from a@example.org, login al\\x1b"
+    assert _origin(came) == "from 192.0.2.1 ([127.0.0.1]), ESMTPSA, login al\\x1b"
+    assert _origin({**came, "peer": "", "helo": "", "login": "", "protocol": ""}) == (
+        "written here: a report of mailgw's own")
+    assert [_wish(word) for word in asked.split()] == [
+        "RET=FULL", "return if not delivered by 2026-11-28 02:02:36Z", "send not before 2026-11-24 05:21:44Z"]
+    assert _wish("BY=1795831356.0;NT") == (
+        "tell me if not delivered by 2026-11-28 02:02:36Z, and tell me of each relaying")
+    for odd in ("BY=x;R", "BY=1795831356.0;Q", "ENVID=BY=1795831356.0;R", "HOLDUNTIL=999999999999"):
+        assert _wish(odd) == odd
 
 
 @each(
@@ -254,9 +271,10 @@ def test_words_that_make_no_sense(capsys: Output, words: str, why: str) -> None:
 
 def test_times_are_ages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mailgw.queue_commands.time.time", lambda: NOW)
-    options = options_of(["queue", "hold", "--older-than", "1.5h", "--younger-than", "2d", "--reason", "Full"])
+    words = ["queue", "hold", "--older-than", "1.5h", "--younger-than", "2d", "--reason", "Full", "--login", ""]
+    options = options_of(words)
     assert _filters(options) == {
-        "reason": "Full", "arrived_before": NOW - 5400, "arrived_after": NOW - 2 * 86400}
+        "login": "", "reason": "Full", "arrived_before": NOW - 5400, "arrived_after": NOW - 2 * 86400}
 
 
 def test_a_long_order_is_waited_for() -> None:

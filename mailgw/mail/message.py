@@ -164,7 +164,7 @@ class RowState:
 
 @attrs.frozen
 class QueueRow:
-    """One recipient as the operator sees it.  Times are epoch seconds; ``due`` None where held.
+    """One recipient as the operator sees it.  Times are epoch seconds; ``due`` None where held or active.
 
     ``parameters`` and ``recipient_parameters`` are what MAIL and RCPT asked for, as ``mail.parameters`` prints them.
     """
@@ -192,7 +192,8 @@ class QueueRow:
 class Query:
     """Which rows an operator means; every field that is not None must match.
 
-    ``sender``, ``recipient`` and ``domain`` match without regard to case; ``sender=""`` is the null path.
+    ``sender``, ``recipient``, ``domain`` and ``login`` match without regard to the case of ASCII letters; ``sender=""``
+    is the null path, ``login=""`` what came without a login.
     ``reason`` is part of the last answer, without regard to the case of ASCII letters.  ``arrived_before`` and
     ``arrived_after`` are epoch seconds, themselves not meant.
     """
@@ -201,6 +202,7 @@ class Query:
     sender: str | None = None
     recipient: str | None = None
     domain: str | None = None
+    login: str | None = None
     lane: str | None = None
     state: str | None = None
     reason: str | None = None

@@ -467,6 +467,7 @@ class MemorySpool:
                     and same(query.sender, path_text(queued.arrival.reverse_path))
                     and same(query.recipient, str(recipient))
                     and same(query.domain, recipient.domain)
+                    and same(query.login, queued.arrival.login)
                     and (query.reason is None or folded(query.reason) in folded(row.reason))
                     and (query.arrived_before is None or queued.message.arrived < query.arrived_before)
                     and (query.arrived_after is None or queued.message.arrived > query.arrived_after)
@@ -475,9 +476,11 @@ class MemorySpool:
 
     def _queue_row(self, queued: _Queued, row: _Row) -> QueueRow:
         message, arrival, recipient = queued.message, queued.arrival, row.destination.recipient
+        state = self._state(row)
+        due = row.due if state != RowState.ACTIVE else None  # else it is the end of its lease
         return QueueRow(
             message.queue_id, message.arrived, path_text(arrival.reverse_path), str(recipient), recipient.domain,
-            row.destination.lane, self._state(row), row.due, row.attempts, row.reason, message.content.size_octets,
+            row.destination.lane, state, due, row.attempts, row.reason, message.content.size_octets,
             arrival.peer, arrival.helo, arrival.login, arrival.protocol,
             str(arrival.parameters), str(row.destination.parameters),
         )

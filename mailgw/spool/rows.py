@@ -1,11 +1,11 @@
 """Nouns to rows and back."""
 
 import re
+import time
 from collections.abc import Sequence
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType, path_text
-from mailgw.mail.header import date_text
 from mailgw.mail.message import Arrival, Claim, Destination
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, RcptParameters
 from mailgw.spool.batch import Insertion, Value
@@ -70,7 +70,7 @@ def first_due(arrival: Arrival, arrived: float) -> tuple[float, str]:
     until = arrival.parameters.hold_until
     if until is None or until <= arrived:
         return arrived, ""
-    return until, f"{HELD_BY_SENDER}{date_text(int(until))} (FUTURERELEASE)"
+    return until, f"{HELD_BY_SENDER}{time.strftime('%Y-%m-%d %H:%M:%SZ', time.gmtime(until))} (FUTURERELEASE)"
 
 
 def first_late(arrival: Arrival, due: float, late_seconds: float) -> float:

@@ -89,7 +89,8 @@ _LANES = f"""
 _ROWS = """
     SELECT r.queue_id, m.arrived, r.sender, r.recipient, r.domain, r.lane,
         CASE WHEN r.due IS NULL THEN 'held' WHEN r.token IS NOT NULL AND r.due > ? THEN 'active' ELSE 'waiting' END,
-        r.due, r.attempts, r.reason, m.size, m.peer, m.helo, m.login, m.protocol,
+        CASE WHEN r.token IS NULL OR r.due <= ? THEN r.due END, r.attempts, r.reason,
+        m.size, m.peer, m.helo, m.login, m.protocol,
         coalesce((SELECT p.parameters FROM message p INDEXED BY parametered
             WHERE p.queue_id = r.queue_id AND p.parameters <> ''), ''), r.parameters
     FROM recipient r CROSS JOIN message m ON m.queue_id = r.queue_id
@@ -98,7 +99,7 @@ _ROWS = """
 
 def search(connection: sqlite3.Connection, query: Query, limit: int, now: float) -> list[QueueRow]:
     where, values = condition(query, now)
-    return [QueueRow(*row) for row in connection.execute(_ROWS.format(where=where), [now, *values, limit])]
+    return [QueueRow(*row) for row in connection.execute(_ROWS.format(where=where), [now, now, *values, limit])]
 
 
 def agenda(connection: sqlite3.Connection, since: float, now: float) -> Agenda:
@@ -147,6 +148,11 @@ def condition(query: Query, now: float) -> tuple[str, list[Value]]:
         if wanted is not None:
             clauses.append(f"r.{column} = ?")
             values.append(wanted)
+    if query.login is not None:
+        clauses.append(
+            "EXISTS (SELECT 1 FROM message a WHERE a.queue_id = r.queue_id AND a.login = ? COLLATE NOCASE)"
+        )
+        values.append(query.login)
     match query.state:
         case None:
             pass
