@@ -395,6 +395,9 @@ class Dispatcher:
     async def _speak(self, claim: Claim, since: float) -> None:
         """Say what there is to say of a message that waits, and was claimed at ``since`` by the reactor's clock; what
         is owed an attempt first gets it next, or waits for it on disk."""
+        if self._clock.seconds() - since > 3 * self._wait_seconds:
+            await self._give_back(claim)  # its lease may be over, and somebody else have spoken: it comes again
+            return
         now = self._wall_clock()
         known = self._lanes.get(claim.lane)
         settlements, notices, owed = await self._results.spoken(claim, now, known.last_word() if known else None)

@@ -80,6 +80,7 @@ class Lanes(Generic[T]):
         self._fresh: Turns[Lane[T]] = Turns()
         self._slow: Turns[Lane[T]] = Turns()
         self._is_serving = False
+        self._is_stopped = False
         self._served_gates: set[str] = set()
         self.active = 0
         self.active_slow = 0
@@ -267,7 +268,8 @@ class Lanes(Generic[T]):
         self._wakes[key] = self._clock.callLater(max(0.0, seconds), wake)
 
     def stop(self) -> None:
-        """No timers any more."""
+        """No timers any more, and nobody is asked."""
+        self._is_stopped = True
         for call in self._wakes.values():
             if call.active():
                 call.cancel()
@@ -281,6 +283,8 @@ class Lanes(Generic[T]):
         if backend is None or not IShapedBackend.providedBy(backend):
             lane.is_shaped = True
             return
+        if self._is_stopped:
+            return  # a notice of the last attempts: the stop would wait for DNS
         self._tasks.spawn("shape", self._learn_shape(lane, backend))
 
     async def _learn_shape(self, lane: Lane[T], backend: IShapedBackend) -> None:

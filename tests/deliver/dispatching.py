@@ -89,15 +89,21 @@ class House:
         self.spool = spool or MemorySpool(self.now)
         self.backend = backend
         self.lanes: dict[str, str | None] = {}
-        self.dispatcher = Dispatcher(
-            DispatcherSettings("mx.example.org", retry, 600.0, postmaster, classes=classes),
+        self.settings = DispatcherSettings("mx.example.org", retry, 600.0, postmaster, classes=classes)
+        self.chance = chance
+        self.dispatcher = self.another_dispatcher()
+
+    def another_dispatcher(self) -> Dispatcher:
+        """As that of another start, on the same spool."""
+        return Dispatcher(
+            self.settings,
             self.spool,
-            {"out": backend},  # type: ignore[dict-item]
+            {"out": self.backend},  # type: ignore[dict-item]
             self.lane_for,
             self,
             self.clock,
             self.now,
-            chance,
+            self.chance,
         )
 
     def now(self) -> float:

@@ -741,7 +741,7 @@ def test_what_is_warned_of_while_its_lane_is_looked_through_is_not_forgotten() -
     house.dispatcher.start()
     house.pass_time(70, 1)
     assert len(backend.seen) == 1
-    house.dispatcher._tasks.spawn("speak", house.dispatcher._speak(claim, None))
+    house.dispatcher._tasks.spawn("speak", house.dispatcher._speak(claim, house.clock.seconds()))
     house.pass_time(1, 1)
     assert len(backend.seen) == 3
     assert sorted(house.names()) == ["deferred", "delay_warning", "delivered", "delivered"]

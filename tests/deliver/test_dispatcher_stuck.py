@@ -16,7 +16,7 @@ from mailgw.mail.shape import Bounds, Shape
 from mailgw.queue.replies import ReplyClass, ReplyClasses
 from mailgw.spool.memory import MemorySpool
 from tests.conftest import LoggedFailures
-from tests.deliver.dispatching import ALICE, BOB, DEAD, EVE, LATER, OK, START, House, ScriptedBackend
+from tests.deliver.dispatching import ALICE, BOB, DEAD, EVE, LATER, NEVER, OK, START, House, ScriptedBackend
 from tests.driving import result_of
 
 ONE, TWO = Mailbox("a", "one.example"), Mailbox("a", "two.example")
@@ -213,6 +213,33 @@ def test_a_result_that_is_written_after_the_clock_was_put_back_is_mended() -> No
     spool.is_unwell = False
     house.pass_time(60 + 60 + 3600 + 60)
     assert house.rows() == []
+
+
+def test_what_a_full_disk_kept_in_memory_beyond_its_lease_is_told_of_once() -> None:
+    house = House(Hosted(OK), spool=MemorySpool(lambda: house.now(), 1200.0))
+    house.dispatcher.start()
+    house.spool.is_full = False
+    queue_id = house.put(BOB, claim=False)
+    house.spool.is_full = True
+    house.dispatcher.accept(result_of(house.spool.claim("out/example.net", 1)))
+    house.pass_time(4 * 3600 + 300)
+    assert house.names() == []
+    house.spool.is_full = False
+    house.pass_time(300, 5)
+    assert house.rows() == []
+    own = [event.name for event in house.events if getattr(event, "queue_id", "") == queue_id]
+    assert own == ["delivered"], "it could be tried at once"
+
+
+def test_a_stop_does_not_wait_for_where_a_notice_goes() -> None:
+    backend = Hosted()
+    house = House(backend)
+    house.put(BOB)
+    backend.answer = Deferred()
+    stopped = Deferred.fromCoroutine(house.dispatcher.stop(30.0))
+    backend.let_go(NEVER)
+    assert stopped.called
+    assert [row.recipient for row in house.rows()] == [str(ALICE)]
 
 
 def test_who_keeps_us_waiting_is_not_well_for_that() -> None:

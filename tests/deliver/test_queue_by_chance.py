@@ -1,8 +1,9 @@
 """Walks by chance through what a queue may meet: whatever it was, nothing is lost, tried twice at once, or stuck."""
 
+import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from mailgw.deliver import dispatcher, lanes, records
 from mailgw.interfaces import IShapedBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.event import Event
 from mailgw.mail.message import Agenda, Claim, Message, Notice, Query, RowState, Settlement
 from mailgw.mail.outcome import Outcome, Scope, temporary
 from mailgw.mail.parameters import ByMode, DeliverBy, MailParameters, Notify
@@ -23,7 +25,7 @@ from mailgw.mail.shape import Bounds, Shape
 from mailgw.queue import lanes as queue_lanes
 from mailgw.queue.replies import LaneOrder, MessageOrder, ReplyClass, ReplyClasses
 from mailgw.spool.memory import MemorySpool
-from tests.deliver.dispatching import ADMIN, ALICE, DEAD, LATER, NEVER, OK, House
+from tests.deliver.dispatching import ADMIN, ALICE, DEAD, LATER, NEVER, OK, RETRY, House
 
 DOMAINS = ("a.example", "b.example", "c.example", "d.example", "e.example", "f.example")
 HOSTS = {"a.example": "big", "b.example": "big", "c.example": "big", "d.example": "small", "e.example": "small"}
@@ -69,6 +71,8 @@ class Moody:
         domain = recipients[0].domain
         mine = {(message.queue_id, recipient) for recipient in recipients}
         assert not mine & self.tried, "tried twice at once"
+        by = message.parameters.deliver_by
+        assert by is None or by.mode is ByMode.NOTIFY or self.house.now() < by.deadline, "too late"
         self.tried |= mine
         self.inside[domain] += 1
         try:
@@ -135,24 +139,47 @@ class Unwell(MemorySpool):
         return await super().record(claim, settlements, notices)
 
 
+class Told(House):
+    """Somebody else hears of what happens."""
+
+    tell: Callable[[Any], None]
+
+    def note(self, event: Event) -> None:
+        self.tell(event)
+
+
 class Walk:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.backend = Moody(self.chance)
-        self.house = House(self.backend, ADMIN, Unwell(lambda: self.house.now(), 1200.0), CLASSES)
+        self.house = Told(self.backend, ADMIN, Unwell(lambda: self.house.now(), 1200.0), CLASSES)
+        self.house.tell = self.note
+        self.told: Counter[tuple[str, str, str]] = Counter()
+        self.arrived: dict[str, float] = {}
+        self.deadlines: dict[str, float] = {}
         self.spool = self.house.spool
         assert isinstance(self.spool, Unwell)
         self.backend.house = self.spool.house = self.house
         self.spool.chance = self.chance
         self.put: list[tuple[str, tuple[Mailbox, ...]]] = []
+        self.silent: set[str] = set()
         self.given_back: list[Deferred[None]] = []
         self.lead = 0.0
         self.house.dispatcher.start()
+
+    def note(self, event: Any) -> None:
+        if event.name == "trouble":
+            return  # what failed is logged, too, and found there
+        self.told[event.name, event.queue_id, event.recipient] += 1
+        if event.name in ("bounced", "undeliverable") and event.status == "5.4.7" and event.queue_id in self.arrived:
+            end = min(self.arrived[event.queue_id] + RETRY.give_up_after, self.deadlines.get(event.queue_id, math.inf))
+            assert self.house.now() >= end, "too early"
 
     def message(self, number: int) -> None:
         domains = [DOMAINS[number % 6]] if number % 3 else [DOMAINS[number % 6], DOMAINS[number // 6 % 6]]
         recipients = tuple(Mailbox(f"r{place}", domain) for place, domain in enumerate(domains))
         by = None
+        house_now = self.house.now()
         if number % 7 == 0:
             mode = ByMode.RETURN if number % 2 else ByMode.NOTIFY
             by = DeliverBy(self.house.now() + 60 * (number % 50), mode, False)
@@ -166,6 +193,11 @@ class Walk:
         except TemporaryFault:
             return  # the disk is full: 452
         self.put.append((queue_id, recipients))
+        self.arrived[queue_id] = house_now
+        if by is not None and by.mode is ByMode.RETURN:
+            self.deadlines[queue_id] = by.deadline
+        if sender is None:
+            self.silent.add(queue_id)
 
     def act(self, what: str, number: int) -> None:
         house, spool = self.house, self.spool
@@ -197,6 +229,14 @@ class Walk:
                 spool.is_slow, spool.is_full = number % 3 == 0, number % 5 == 0
             case "dns":
                 self.backend.is_unresolved = number % 2 == 0
+            case "restart":
+                spool.unwell_until, spool.is_slow = 0.0, False  # what the disk refuses then is delivered again
+                stopped = Deferred.fromCoroutine(house.dispatcher.stop(30.0))
+                house.pass_time(31, 1)
+                assert stopped.called
+                self._now(spool.close())
+                house.dispatcher = house.another_dispatcher()
+                house.dispatcher.start()
             case "suspend":
                 self.given_back.append(Deferred.fromCoroutine(self._suspend(domain)))
             case "resume":
@@ -236,12 +276,14 @@ class Walk:
         assert all(given_back.called for given_back in self.given_back)
         left = [row for row in house.rows() if row.state != RowState.HELD]
         assert not left, left
-        ended = Counter((event.queue_id, event.recipient) for event in house.events  # type: ignore[attr-defined]
-                        if event.name in ("delivered", "bounced", "undeliverable"))
+        ends = ("delivered", "bounced", "undeliverable")
+        ended = {(queue_id, to) for name, queue_id, to in self.told if name in ends}
+        warned = {one: count for one, count in self.told.items() if one[0] == "delay_warning"}
+        assert not [one for one, count in warned.items() if count > 1 or one[1] in self.silent], "warned twice"
         held = {(row.queue_id, row.recipient) for row in house.rows()}
         for queue_id, recipients in self.put:
             for recipient in set(recipients):
-                assert ended[queue_id, str(recipient)] or (queue_id, str(recipient)) in held, "lost"
+                assert (queue_id, str(recipient)) in ended or (queue_id, str(recipient)) in held, "lost"
         ours = {queue_id for queue_id, _ in self.put}  # what was released may fail again, and be told of again
         twice = {one: count for one, count in self.backend.served.items() if count > 1 and one[0] in ours}
         assert not twice, "delivered twice"
@@ -271,7 +313,7 @@ def small() -> Iterator[None]:
 
 
 ACTS = ("mail", "mail", "mail", "flood", "mood", "mood", "dead", "well", "wait", "wait", "wait", "wait", "step", "disk",
-        "dns", "suspend", "resume", "hold", "release", "give back")
+        "dns", "restart", "suspend", "resume", "hold", "release", "give back")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
