@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -69,6 +69,10 @@ class Records:
         call = self._clock.callLater(seconds, done.callback, None)
         try:
             await done
+        except CancelledError:
+            if not self.is_cut_off:
+                raise
+            # The limit of the stop: one try more, and what fails then is said to be lost.
         finally:
             if call.active():
                 call.cancel()

@@ -231,6 +231,25 @@ def test_what_a_full_disk_kept_in_memory_beyond_its_lease_is_told_of_once() -> N
     assert own == ["delivered"], "it could be tried at once"
 
 
+def test_at_the_limit_of_a_stop_a_result_that_was_refused_is_written_once_more() -> None:
+    class Unwell(MemorySpool):
+        refusals = 4
+
+        async def record(self, *args: object, **named: object) -> tuple[Claim, ...]:
+            if self.refusals:
+                self.refusals -= 1
+                raise TemporaryFault("the disk is unwell")
+            return await super().record(*args, **named)  # type: ignore[arg-type]
+
+    house = House(ScriptedBackend(OK), spool=Unwell(lambda: house.now()))
+    house.put(BOB)
+    house.pass_time(22, 1)  # the fourth time it was refused; the next one would be in a minute
+    stopped = Deferred.fromCoroutine(house.dispatcher.stop(30.0))
+    house.pass_time(31, 1)
+    assert stopped.called
+    assert house.rows() == []
+
+
 def test_a_stop_does_not_wait_for_where_a_notice_goes() -> None:
     backend = Hosted()
     house = House(backend)
