@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mailgw.config.where import DEFAULT_FILE, config_faults
 from mailgw.mail.address import Mailbox, parse_domain, parse_mailbox
+from mailgw.queue_door import ask_gateway
 from mailgw.terminal import Fault, say, text
 
 if TYPE_CHECKING:  # what is heavy is imported by the command itself
@@ -64,6 +65,8 @@ def tls(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> "Report":
+    import attrs
+
     from mailgw.config.load import load
     from mailgw.deliver.smtp_settings import SmtpSettings
     from mailgw.queue.route import RouteTable
@@ -85,7 +88,23 @@ def _report(options: argparse.Namespace) -> "Report":
     if not isinstance(settings, SmtpSettings):
         raise Fault(f"mail for {mailbox.domain} goes to the backend {name}, which sends it to no other server")
     looking = survey(config, name, settings, mailbox.domain, not options.no_connect, options.require_tls)
-    return _run(looking)
+    return attrs.evolve(_run(looking), suspended=_suspended(config, _lane(name, settings, mailbox.domain)))
+
+
+def _lane(name: str, settings: "SmtpSettings", domain: str) -> str:
+    return name if settings.hosts else f"{name}/{domain}"
+
+
+def _suspended(config: "Config", lane: str) -> str:
+    """The words that suspend this lane in the gateway that runs; "" where none do, where none runs, or where only its
+    own user may ask."""
+    from mailgw.queue.suspension import Suspensions
+
+    try:
+        words = ask_gateway(config.control, {"command": "queue.suspended"}) or {}
+    except Fault:
+        return ""
+    return ", ".join(sorted(word for word in words if Suspensions.of([word]).holds(lane)))
 
 
 async def survey(

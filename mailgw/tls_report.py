@@ -45,7 +45,8 @@ class How(enum.StrEnum):
 @attrs.frozen
 class Tried:
     """One connection.  ``version`` and ``cipher`` ``""`` without TLS; ``verified`` the journal's word for by what;
-    ``why`` says what is not as it was wanted, also where a message would go all the same."""
+    ``why`` says what is not as it was wanted, also where a message would go all the same.  ``status`` where a message
+    is returned for that, ``""`` where it goes, or waits.  ``source``: our own address, where one is configured."""
 
     address: str
     how: How
@@ -54,6 +55,8 @@ class Tried:
     verified: str = ""
     why: str = ""
     certificate: Certificate | None = None
+    status: str = ""
+    source: str = ""
 
 
 @attrs.frozen
@@ -70,7 +73,8 @@ class Host:
 
     ``preference`` None where hosts are configured, or there is no MX.  ``is_authentic``: nobody can have put it there
     who must not.  ``tlsa_is_asked``: whether DANE may count for it, if DNS is signed.  ``demand``: what is asked of it,
-    in words; ``flaw`` what is wrong with that already.  ``fault``: why it is not used at all, ``""`` where it is.
+    in words; ``flaw`` what is wrong with that already.  ``fault``: why it is not used at all, ``""`` where it is;
+    ``status`` as in ``Tried``.
     """
 
     name: str
@@ -86,11 +90,18 @@ class Host:
     demand: str = ""
     flaw: str = ""
     fault: str = ""
+    status: str = ""
     tried: tuple[Tried, ...] = ()
 
     def is_good(self, connected: bool) -> bool:
         """Whether mail goes there, as far as can be told."""
         return not self.fault and (not connected or any(one.how is not How.NOT for one in self.tried))
+
+    @property
+    def final_status(self) -> str:
+        """With which status mail is returned, if no other host helps; ``""`` where trouble here may be over later."""
+        statuses = [self.status] if self.fault else [one.status for one in self.tried]
+        return statuses[0] if statuses and all(statuses) else ""
 
 
 @attrs.frozen
@@ -110,7 +121,7 @@ class Sts:
 class Report:
     """A destination.  ``rule``: what the configuration asks for, in words.  ``sts`` None where it is not asked for.
     ``fault``: why there is no host at all, ``is_final`` where mail is returned for that.  ``connected``: whether
-    connections were tried."""
+    connections were tried.  ``suspended``: what the operator has suspended, in his word, so that all mail waits."""
 
     domain: str
     backend: str
@@ -122,14 +133,22 @@ class Report:
     fault: str
     is_final: bool
     connected: bool
+    suspended: str = ""
 
     @property
     def is_good(self) -> bool:
         """Whether mail goes: one host is enough, the others stand in for each other."""
-        return not self.fault and any(host.is_good(self.connected) for host in self.hosts)
+        return not (self.suspended or self.fault) and any(host.is_good(self.connected) for host in self.hosts)
+
+    @property
+    def final_status(self) -> str:
+        """With which status mail is returned at once for what the hosts lack; ``""`` where it goes, or waits."""
+        # RFC 8689 s4.2.1: the trouble that one of them has may be over later.
+        statuses = [host.final_status for host in self.hosts]
+        return statuses[0] if statuses and all(statuses) and not self.suspended else ""
 
     def as_json(self) -> dict[str, Any]:
-        return {**attrs.asdict(self), "good": self.is_good}
+        return {**attrs.asdict(self), "good": self.is_good, "returned": self.final_status}
 
 
 # --- words of what is asked ----------------------------------------------------------------------------------
@@ -186,6 +205,8 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"  MTA-STS    {_sts(report.sts)}"
         if report.sts.trouble:
             yield f"             {report.sts.trouble}"
+    if report.suspended:
+        yield f"  suspended  {report.suspended}: nothing is tried until it is resumed (mailgw queue resume)"
     if report.fault:
         yield f"  fault      {report.fault}"
     for host in report.hosts:
@@ -209,7 +230,7 @@ def _host(host: Host, connected: bool) -> Iterator[str]:
     if host.fault:
         yield f"  fault      {host.fault}"
     for one in host.tried:
-        yield f"  {one.address}"
+        yield f"  {one.address}" + (f", from {one.source}" if one.source else "")
         why = f"; {one.why}" if one.why and one.why != host.flaw else ""
         yield f"    {_goes(one)}{why}"
         if one.certificate is not None:
@@ -258,6 +279,10 @@ def _sts(sts: Sts) -> str:
 
 def _verdict(report: Report) -> str:
     if not report.is_good:
+        if report.suspended:
+            return f"bad: mail waits, since {report.suspended} is suspended"
+        if report.final_status:
+            return f"bad: mail is returned ({report.final_status})"
         return f"bad: mail {'is returned' if report.is_final else 'waits'}"
     return "good: mail goes" if report.connected else "good, as far as can be told without a connection"
 

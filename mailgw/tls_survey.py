@@ -25,6 +25,7 @@ from mailgw.tls_report import POLICIES, Certificate, Host, How, Report, Sts, Tri
 from mailgw.trust.dane import public_key_info
 from mailgw.trust.reference_names import names_in
 from mailgw.trust.tls_policy import Demand, Level, LocalRule, Refused, Verified
+from mailgw.wire.client_asked import NO_VERIFIED_TLS
 
 CONNECTIONS: Final = 32  # over all hosts; a delivery tries fewer
 STEP_SECONDS: Final = 15.0  # for each of: connect, greeting, EHLO, STARTTLS, handshake.  Somebody sits and waits.
@@ -128,7 +129,7 @@ class Survey:
         host = Host(target.host, target.port, rank, target.is_authentic)
         places = await places_of(target, self._resolver)
         if isinstance(places, Outcome):
-            return _Found(attrs.evolve(host, fault=places.reply.text))
+            return _Found(_faulty(host, places))
         if target.port:
             addresses = tuple(hop.address for hop in places.hops)
             asked = self._asks_for_tlsa(lane.rule) and addresses != (target.host,)
@@ -136,7 +137,7 @@ class Survey:
                 host, addresses=addresses, addresses_are_secure=places.secure, tlsa_is_asked=asked
             )
         if not self._given and any(hop.address in self._own_names for hop in places.hops):
-            return _Found(attrs.evolve(host, fault=loops_back(target.host).reply.text))
+            return _Found(_faulty(host, loops_back(target.host)))
         families = {source.is_ipv6 for source in sources} or {True, False}
         hops = [hop for hop in places.hops if hop.is_ipv6 in families or not hop.port]
         if not hops:
@@ -162,7 +163,10 @@ class Survey:
         # Of all hops of a host the same is asked, but on the loopback, where TLS from the first octet may be anybody's.
         wanted = asked[0][1]
         if isinstance(wanted, Refused):
-            return _Found(attrs.evolve(host, fault=wanted.fault.why, policy=POLICIES[wanted.policy]))
+            status = NO_VERIFIED_TLS[0] if wanted.by_message else ""
+            return _Found(
+                attrs.evolve(host, fault=wanted.fault.why, status=status, policy=POLICIES[wanted.policy])
+            )
         flaw = wanted.flaw.why if wanted.flaw is not None else ""
         host = attrs.evolve(host, demand=demanded(wanted), policy=POLICIES[wanted.policy], flaw=flaw)
         calls = []
@@ -189,9 +193,11 @@ class Survey:
         hop, met = call.hop, opened.met
         place = f"[{hop.address}]:{hop.port}" if hop.port else hop.address
         why = "" if opened.fault is None else opened.fault.reply.text
-        seen = Tried(place, How.NOT, why=why, certificate=None if met is None else certificate(met.chain))
+        source = "" if call.source is None else call.source.address
+        shown = None if met is None else certificate(met.chain)
+        seen = Tried(place, How.NOT, why=why, certificate=shown, source=source)
         if isinstance(opened.result, Outcome):
-            return seen
+            return attrs.evolve(seen, status=_final_status(opened.result))
         opened.result.close()
         secured = opened.result.secured
         if opened.result is not met:
@@ -201,11 +207,19 @@ class Survey:
             return attrs.evolve(seen, how=How.CLEAR, why=missing)
         if call.needs_tls and not met.offer.require_tls:
             # RFC 8689 s4.2.1: the next hop must offer it as well
-            return attrs.evolve(seen, why="REQUIRETLS is not offered")
+            return attrs.evolve(seen, why="REQUIRETLS is not offered", status="5.7.30")
         return attrs.evolve(
             seen, how=How.ENCRYPTED if met.judgement.verified is Verified.NONE else How.VERIFIED,
             version=secured.version, cipher=secured.cipher, verified=secured.verified, why=met.judgement.why,
         )
+
+
+def _faulty(host: Host, outcome: Outcome) -> Host:
+    return attrs.evolve(host, fault=outcome.reply.text, status=_final_status(outcome))
+
+
+def _final_status(outcome: Outcome) -> str:
+    return outcome.reply.status if outcome.permanence is Permanence.PERMANENT else ""
 
 
 @attrs.define

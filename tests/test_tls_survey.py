@@ -2,13 +2,17 @@
 
 from typing import Any
 
+import attrs
+import pytest
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
+from mailgw import tls_command
 from mailgw.deliver.smtp_settings import DestinationSettings, Secret, SourceSettings, TlsMode
 from mailgw.mail.names import TlsaRecord
 from mailgw.mail.sts_policy import StsMode, StsPolicy
+from mailgw.terminal import Fault
 from mailgw.tls_report import How, Report, Sts, Tlsa, lines
 from mailgw.tls_survey import CONNECTIONS, STEP_SECONDS, Survey, certificate
 from tests.deliver.smtp_net import Peer, settings, shaping
@@ -213,6 +217,7 @@ def test_connections_come_from_where_a_delivery_s_do() -> None:
     peer.say(b"220 mx.example.org ESMTP\r\n")
     assert peer.heard() == b"EHLO four.us.example\r\n"
     peer.hang_up()
+    assert "  [192.0.2.1]:25, from 192.0.2.200\n" in it.text
     assert it.report.hosts[1].fault == "It has no address of a kind that there is a source address for"
     it = Looked("x.example", hosts=("192.0.2.1:25",), username="ann", password=Secret("secret"))
     it.accept(0).greet(b"250-mx\r\n250 AUTH PLAIN\r\n")
@@ -248,6 +253,8 @@ def test_policies_of_mta_sts() -> None:
 def test_for_a_message_with_requiretls() -> None:
     it = Looked("one.example", False, require_tls=True)
     assert "nothing vouches for the host c.example" in it.report.hosts[0].fault
+    assert it.text.endswith("bad: mail is returned (5.7.10)")
+    assert it.report.as_json()["returned"] == "5.7.10"
     it = Looked("example.org", False, require_tls=True)
     assert [host.demand for host in it.report.hosts] == [
         "TLS with a certificate that a TLSA record of a.example.org matches",
@@ -255,6 +262,39 @@ def test_for_a_message_with_requiretls() -> None:
     ]
     it = Looked("x.example", False, hosts=("unix:/run/lmtp",), tls=TlsMode.NEVER, lmtp=True, require_tls=True)
     assert it.report.hosts[0].demand == "no TLS", "nobody listens in"
+    for first, second, verdict in (
+        (b"250 mx.example.org\r\n", b"250 mx.example.org\r\n", "bad: mail is returned (5.7.10)"),
+        (b"250 mx.example.org\r\n", b"421 busy\r\n", "bad: mail waits"),
+    ):
+        it = Looked("example.org", require_tls=True)
+        it.accept(0).greet(first)
+        it.accept(1).greet(second)
+        assert it.text.endswith(verdict), "what one of them lacks may be over when another is well"
+
+
+def test_what_is_suspended_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = Looked("one.example", False, require_tls=True)
+    text = "\n".join(lines(attrs.evolve(it.report, suspended="one.example")))
+    assert "  suspended  one.example: nothing is tried until it is resumed (mailgw queue resume)\n" in text
+    assert text.endswith("bad: mail waits, since one.example is suspended")
+    config: Any = Config()
+    word = {"one.example": 1.0, "relay": 2.0, "internet/*": 3.0, "other.example": 4.0}
+    monkeypatch.setattr(tls_command, "ask_gateway", lambda path, request: word)
+    for lane, found in (
+        ("internet/one.example", "internet/*, one.example"), ("relay", "relay"), ("relay2", ""),
+    ):
+        assert tls_command._suspended(config, lane) == found
+    for answer in (lambda path, request: None, refused):
+        monkeypatch.setattr(tls_command, "ask_gateway", answer)
+        assert tls_command._suspended(config, "relay") == ""
+
+
+class Config:
+    control = "/nowhere/control.sock"
+
+
+def refused(path: str, request: object) -> object:
+    raise Fault("run this as the gateway's user")
 
 
 def test_certificates() -> None:
