@@ -36,7 +36,7 @@ class CertificateTable(Table):
 
 @attrs.frozen
 class ListenTable(Table):
-    role: Role = key(values.choice(Role), stand_in=Role.MX)
+    role: Role = key(values.choice(Role, {"smtp": "mx", "smtps": "submissions"}), stand_in=Role.MX)
     endpoint: str = key(values.endpoint, stand_in="")
     relay_from: Networks = part(each(values.network), ())
     tls: str | None = key(values.text, None)

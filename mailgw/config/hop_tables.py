@@ -68,7 +68,7 @@ class HopTable(Table):
     data_block_timeout: float = key(values.duration, 3 * MINUTE)
     data_end_timeout: float = key(values.duration, 10 * MINUTE)
     destination: tuple[DestinationTable, ...] = part(tables(DestinationTable), ())
-    host: tuple[HostTable, ...] = part(tables(HostTable), ())
+    host: tuple[HostTable, ...] = part(tables(HostTable, "; servers to send to are hosts = [...]"), ())
     source: tuple[SourceTable, ...] = part(tables(SourceTable), ())
 
 

@@ -126,14 +126,17 @@ def table(shape: type[Shape]) -> Reader[Shape]:
     return reader
 
 
-def tables(shape: type[Shape]) -> Reader[tuple[Shape, ...]]:
-    """An array of tables; an unusable one is left out."""
+def tables(shape: type[Shape], of_text: str = "") -> Reader[tuple[Shape, ...]]:
+    """An array of tables; an unusable one is left out.  ``of_text``: a hint for who wrote text there, or a list."""
 
     def reader(value: object, spot: Spot) -> tuple[Shape, ...]:
         if not isinstance(value, list):
             name = spot.faults.key(spot.path)
             found = f"[{name}]" if isinstance(value, dict) else said(value)
-            spot.fault(f"expected [[{name}]], once for each, not {found}")
+            spot.fault(f"expected [[{name}]], once for each, not {found}{of_text if isinstance(value, str) else ''}")
+            raise Unusable
+        if of_text and value and all(isinstance(one, str) for one in value):
+            spot.fault(f"expected [[{spot.faults.key(spot.path)}]], once for each, not a list of text{of_text}")
             raise Unusable
         return tuple(_usable(table(shape), value, spot))
 

@@ -8,7 +8,8 @@ import enum
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Literal, TypeVar
 
 from twisted.internet.endpoints import serverFromString
@@ -139,13 +140,15 @@ def command_line(value: object) -> int:
     return octets
 
 
-def choice(kind: type[E]) -> Callable[[object], E]:
-    """One of an enum's words."""
+def choice(kind: type[E], hints: Mapping[str, str] = MappingProxyType({})) -> Callable[[object], E]:
+    """One of an enum's words; ``hints`` say what is meant by others that people try."""
     words = [member.value for member in kind]
 
     def read(value: object) -> E:
         if not isinstance(value, str) or value not in words:
-            hint = nearest(value, words) if isinstance(value, str) else ""
+            hint = ""
+            if isinstance(value, str):
+                hint = f"; did you mean {hints[value]!r}?" if value in hints else nearest(value, words)
             raise ValueError(f"expected {', '.join(map(repr, words))}, not {said(value)}{hint}")
         return kind(value)
 

@@ -298,6 +298,7 @@ servers = "127.0.0.1"
             SMALL + TLS + ACCOUNTS + "[[listen]]\nrole = 'submission'\nendpoint = 'tcp:587'\nrelay_from = ['::1']\n",
             'listen.relay_from: is for role = "mx": who comes here has to log in',
         ),
+        (SMALL.replace('"mx"', '"smtp"'), "'lmtp', not 'smtp'; did you mean 'mx'?"),
         (SMALL + "[limits]\ncontent_line_octets = 999\n", "content_line_octets: expected at least 1000 octets"),
         (SMALL + "[content]\nbare_line_ends = 'normalize'\n", "'refuse', 'normalise', not"),
         (SMALL + "[limits]\n[accounts]\npasswd_file = 'none'\n", "mailgw.toml:16: accounts.passwd_file: none does not"),

@@ -153,6 +153,12 @@ HOST = "[[backend.out.host]]\nhosts = ['mx.example']\n"
             "backend.out.source.address: is IPv6, and all hosts are IPv4",
         ),
         ("hosts = ['h']\nhost_concurrency = 9", "out.host_concurrency: is for servers found by MX: with hosts, conc"),
+        (
+            "host = 'h:25'",
+            "host: expected [[backend.out.host]], once for each, not 'h:25'; servers to send to are hosts = [...]",
+        ),
+        ("host = ['h:25', 'i']", "once for each, not a list of text; servers to send to are hosts = [...]"),
+        ("destination = 'a.example'", "expected [[backend.out.destination]], once for each, not 'a.example'"),
         (SOURCE * 2, "backend.out.source.address: stands there twice"),
         (DESTINATION + "concurency = 1", "unknown key; did you mean 'concurrency'?"),
         ("[[backend.out.destination]]", "backend.out.destination.domains: is missing"),
