@@ -418,6 +418,11 @@ class MailGateway(MultiService):
         for tls in self._tls_in_force:
             tls.reload()
         self.journal.reopen()
+        log.info(
+            "read again: certificates and keys that changed; the journal {path} is opened anew; the configuration is "
+            "read at a start alone",
+            path=self.config.journal.path,
+        )
 
     def _look_again(self) -> None:
         self._timer = self._reactor.callLater(RELOAD_SECONDS, self._look_again)

@@ -17,6 +17,7 @@ import trustme
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from mailgw.access.schemes import SALT_OCTETS, make_hash
 from mailgw.config.load import load
@@ -143,6 +144,21 @@ async def test_a_stranger_s_mail_reaches_the_maildir(running: MailGateway, folde
     [mail] = mails(folder, "bob")
     assert mail.startswith(b"Return-Path: <x@elsewhere.test>\nDelivered-To: Bob@example.org\nReceived: from ")
     assert mail.endswith(b"\nSubject: hi\n\n.dot\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reload_says_what_is_read_again_and_what_is_not(running: MailGateway) -> None:
+    events: list[LogEvent] = []
+    globalLogPublisher.addObserver(events.append)
+    try:
+        running.reload()
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    line, = map(formatEvent, events)
+    assert line == (
+        f"read again: certificates and keys that changed; the journal {running.config.journal.path} is opened anew; "
+        "the configuration is read at a start alone"
+    )
 
 
 @pytest.mark.parametrize("implicit", [False, True])
