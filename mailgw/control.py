@@ -8,7 +8,7 @@ One line of JSON is a request, one line is its answer, in order:
     ping              the version
     queue.list        rows that match ``query`` (fields of ``mail.message.Query``), at most ``limit``
     queue.show        all rows of ``queue_id``, and its header
-    queue.retry       due now, held ones too; the number of recipients
+    queue.retry       due now, held ones too
     queue.remove      forgotten, without a bounce; the number of recipients
     queue.hold        tried by nobody until they are released
     queue.release     due, those that are held
@@ -19,9 +19,9 @@ One line of JSON is a request, one line is its answer, in order:
     queue.suspended   what is suspended, and since when
     journal.reopen    close the journal's file and open it anew (after a rotation by others)
 
-Hold, release and reroute answer {"recipients": how many they met, "active": how many they would have met, and left
-alone, since they are being tried now}; suspend and resume {"changed": whether they changed anything, "recipients": how
-many wait there}.
+Retry, hold, release and reroute answer {"recipients": how many they met, "active": how many they would have met, and
+left alone, since they are being tried now}; suspend and resume {"changed": whether they changed anything, "recipients":
+how many wait there}.
 
 Whoever can open the socket may do all of this: its file belongs to the gateway's user alone (mode 0600, in the
 state folder of mode 0700).  A second request waits in the socket while one is answered.
@@ -120,10 +120,13 @@ async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
         case "queue.show":
             return await _show(request, doors.spool)
         case "queue.retry":
-            count = await doors.spool.retry(query_of(request))
+            query = query_of(request)
+            # As in _ordered; looked for first, since those that are retried are soon among them.
+            active = await _active(doors, query) if query.state is None else ()
+            count = await doors.spool.retry(query)
             if count:
                 doors.attempts.poke()
-            return count
+            return {"recipients": count, "active": len(active)}
         case "queue.remove":
             query = _demanding(request)
             count = await doors.spool.remove(query)

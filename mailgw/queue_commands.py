@@ -20,7 +20,7 @@ from mailgw.terminal import Fault, harmless, say, text
 DEFAULT_ROWS = 1000
 MAX_ROWS = 100_000  # control.MAX_ROWS, which takes its time to be imported
 WITH_ALL = ("retry", "release")
-LEAVES_ACTIVE = ("hold", "reroute")
+LEAVES_ACTIVE = ("retry", "hold", "reroute")
 LANES_SHOWN = 10
 # As ``mail.parameters`` prints what was asked for with FUTURERELEASE (RFC 4865) and DELIVERBY (RFC 2852).
 _HOLD_UNTIL = re.compile(r"HOLDUNTIL=([0-9]{1,11}(?:\.[0-9]+)?)\Z", re.ASCII)
@@ -148,7 +148,7 @@ def _as_queued(word: str) -> str:
 
 
 def _domain_as_queued(word: str) -> str:
-    word = text(word)
+    word = text(word).removeprefix("@")  # as routes have it
     return parse_domain(word) or word
 
 
@@ -178,6 +178,9 @@ def queue_list(options: argparse.Namespace) -> int:
     else:
         for line in table(rows, time.time()):
             say(line)
+        if rows:
+            messages = len({row["queue_id"] for row in rows})
+            say(f"{messages} message{'' if messages == 1 else 's'}, {_recipients(len(rows))}")
     if len(rows) == options.limit:
         print(f"mailgw: the first {options.limit} rows; more with --limit", file=sys.stderr)
     return 0
@@ -262,8 +265,11 @@ def _act(options: argparse.Namespace, order: str, done: str, done_while_stopped:
     else:
         say(f"{_recipients(total)} {done if is_running else done_while_stopped}")
     if active:
-        print(f"mailgw: {_recipients(active)} {'is' if active == 1 else 'are'} being tried just now, and left alone:"
-              " if that is in vain, say it again", file=sys.stderr)
+        why = (
+            "in line already: being tried just now, or next at the destination" if order == "retry"
+            else "being tried just now, and left alone: if that is in vain, say it again"
+        )
+        print(f"mailgw: {_recipients(active)} {'is' if active == 1 else 'are'} {why}", file=sys.stderr)
     if missing:
         why = "not in the queue" if order in ("remove", "reroute") else "not in the queue, or nothing there to change"
         raise Fault(f"{why}: {', '.join(map(harmless, missing))}")

@@ -41,7 +41,8 @@ class FakeSpool:
             await self.waiting
         if self.fault is not None:
             raise self.fault
-        return [r for r in self.rows if query.queue_id in (None, r.queue_id)][:limit]
+        found = [r for r in self.rows if query.queue_id in (None, r.queue_id) and query.state in (None, r.state)]
+        return found[:limit]
 
     async def content(self, queue_id: str, limit_octets: int) -> bytes | None:
         if not any(r.queue_id == queue_id for r in self.rows):
@@ -143,7 +144,8 @@ def test_show_of_what_is_not_there() -> None:
 
 def test_a_retry_pokes_the_dispatcher_where_something_became_due() -> None:
     gateway = Gateway(row("Q1"))
-    assert gateway.ask(command="queue.retry", query={}) == {"ok": True, "result": 1}
+    assert gateway.ask(command="queue.retry", query={}) == {
+        "ok": True, "result": {"recipients": 1, "active": 0}}
     assert (gateway.spool.retried, gateway.pokes) == ([Query()], 1)
     gateway.spool.rows.clear()
     gateway.ask(command="queue.retry")

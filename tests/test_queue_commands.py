@@ -65,7 +65,10 @@ async def test_a_running_gateway_holds_releases_and_reroutes(spool: MemorySpool,
     assert dry.endswith("\n1 recipient; nothing was done\n")
     assert json.loads(await said(capsys, "release --all --dry-run --json")) == []
     assert await said(capsys, "hold --domain example.net") == "1 recipient held\n"
-    assert "held by the operator" in await said(capsys, "list --held")
+    held = await said(capsys, "list --held --domain @Example.net")
+    assert "held by the operator" in held
+    assert held.endswith("\n1 message, 1 recipient\n")
+    assert (await said(capsys, "list")).endswith("\n1 message, 2 recipients\n")
     assert await said(capsys, "release --all --dry-run --waiting") == "0 recipients; nothing was done\n"
     assert json.loads(await said(capsys, "release --all --json")) == {"recipients": 1}
     assert await said(capsys, "reroute --to relay --lane out/example.net") == "1 recipient sent by relay now\n"
@@ -84,6 +87,12 @@ async def test_what_is_tried_is_told(spool: MemorySpool, capsys: Output) -> None
     assert told.out == "0 recipients held\n"
     assert told.err == (
         "mailgw: 2 recipients are being tried just now, and left alone: if that is in vain, say it again\n")
+    assert await run("queue", "retry", queue_id, "--state", "state") == 0
+    told = capsys.readouterr()
+    assert told.out == "0 recipients will be tried now\n"
+    assert told.err == (
+        "mailgw: 2 recipients are in line already: being tried just now, or next at the destination\n")
+    assert (await said(capsys, "retry --all --held")) == "0 recipients will be tried now\n"
     assert json.loads(await said(capsys, f"hold {queue_id} --json")) == {"recipients": 0, "active": 2}
     assert await said(capsys, f"hold {queue_id} --dry-run") == "0 recipients; nothing was done\n"
     assert "2 recipients; nothing was done" in await said(capsys, f"remove {queue_id} --dry-run")
