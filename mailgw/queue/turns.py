@@ -3,6 +3,7 @@
 Pure.  Who is in it twice is in it once.
 """
 
+from collections import OrderedDict
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -14,7 +15,8 @@ class Turns(Generic[T]):
     __slots__ = ("_groups", "_of")
 
     def __init__(self) -> None:
-        self._groups: dict[str, dict[str, T]] = {}
+        # Ordered ones: a plain dict looks through all the places from whose front something was taken before.
+        self._groups: OrderedDict[str, OrderedDict[str, T]] = OrderedDict()
         self._of: dict[str, str] = {}
 
     def __len__(self) -> int:
@@ -26,16 +28,18 @@ class Turns(Generic[T]):
     def add(self, key: str, group: str, member: T) -> None:
         """To the end of its group; who waits already, by this key, keeps the place, which ``member`` has from now on.
         A group that is new comes last."""
-        self._groups.setdefault(self._of.setdefault(key, group), {})[key] = member
+        group = self._of.setdefault(key, group)
+        members = self._groups.get(group)
+        if members is None:
+            members = self._groups[group] = OrderedDict()
+        members[key] = member
 
     def take(self) -> T:
         """The next one; IndexError where nobody waits."""
         if not self._groups:
             raise IndexError("nobody waits")
-        group = next(iter(self._groups))
-        members = self._groups.pop(group)
-        key = next(iter(members))
-        member = members.pop(key)
+        group, members = self._groups.popitem(last=False)
+        key, member = members.popitem(last=False)
         del self._of[key]
         if members:
             self._groups[group] = members
