@@ -74,17 +74,32 @@ def _ask_spool(
         if not (is_a_gateway_s and os.path.isdir(state) and os.access(state, os.R_OK | os.X_OK)):
             raise Fault(f"no gateway runs, and there is no queue, at {state}; say --config FILE or --state FOLDER")
         return _of_nothing(command, request)
-    _act_as_owner(folder)
+    _load_what_answers(command)
+    from mailgw.config.files import acting_as
     from mailgw.spool.offline import open_offline
     from mailgw.spool.settings import SpoolSettings
 
     settings = SpoolSettings(
         folder=folder, reserve_octets=0, inline_octets=1 << 16, lease_seconds=7200.0, node="0", late_seconds=0.0
     )
-    with open_offline(settings, time.time, to_look=command in LOOKS) as spool:
+    facts = os.stat(folder)
+    # As root, as the folder's owner: a database touched by root has files that the gateway cannot open.
+    owner = acting_as((facts.st_uid, facts.st_gid))
+    with owner, open_offline(settings, time.time, to_look=command in LOOKS) as spool:
         if meant is not None:
             return _suspend_or_resume(spool, command, *meant)
         return _answer(spool, command, request, lane_for)
+
+
+def _load_what_answers(command: str) -> None:
+    """Import all that is needed as the owner, who may not be able to read Python's files."""
+    import mailgw.mail.message
+    import mailgw.queue.suspension
+    import mailgw.spool.offline
+
+    if command == "queue.show":
+        import mailgw.control
+    assert mailgw
 
 
 def _of_nothing(command: str, request: Mapping[str, Any]) -> Any:
@@ -220,12 +235,3 @@ def lane_in(backend: str, config: str | None) -> "LaneFor":
 
 def _not_queued(queue_id: str) -> Fault:
     return Fault(f"no message {harmless(queue_id)} in the queue")
-
-
-def _act_as_owner(folder: str) -> None:
-    """As root, go on as the folder's owner: a database touched by root has files that the gateway cannot open."""
-    facts = os.stat(folder)
-    if os.geteuid() == 0 and facts.st_uid != 0:
-        os.setgroups([])
-        os.setgid(facts.st_gid)
-        os.setuid(facts.st_uid)

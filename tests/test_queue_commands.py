@@ -1,7 +1,9 @@
 """``mailgw queue hold, release, reroute, suspend ...``: to a running gateway, and on the spool of a stopped one."""
 
 import json
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -300,3 +302,35 @@ def test_a_long_order_is_waited_for() -> None:
     assert gateway.transport.disconnected
     assert queue_door.ANSWER_SECONDS > IDLE_SECONDS
     assert ROWS_ASKED_FOR == MAX_ROWS
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_imported_as_the_queue_s_owner(
+    elsewhere: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root acts as him meanwhile, and he may not be able to read Python."""
+    spool = SqliteSpool.open(SpoolSettings(str(elsewhere / "q/spool"), 0, 65536, 60.0, "0", 9e9), reactor, lambda: NOW)
+    queue_id = await commit(spool)
+    await spool.close()
+    meanwhile: list[set[str]] = []
+
+    @contextmanager
+    def acting_as(owner: tuple[int, int]) -> Iterator[None]:
+        facts = (elsewhere / "q/spool").stat()
+        assert owner == (facts.st_uid, facts.st_gid)
+        before = set(sys.modules)
+        yield
+        meanwhile.append(set(sys.modules) - before)
+
+    monkeypatch.setattr("mailgw.config.files.acting_as", acting_as)
+    import mailgw.control
+    import mailgw.spool.offline
+
+    for package, name in ((mailgw, "control"), (mailgw.spool, "offline")):  # both as they were when this is over
+        monkeypatch.setattr(package, name, getattr(package, name))
+        monkeypatch.delitem(sys.modules, f"{package.__name__}.{name}")
+    for words in (f"show {queue_id}", "list", "lanes", "suspend example.net", "retry --all"):
+        assert main(["queue", *words.split(), "--state", "q"]) == 0
+    assert meanwhile
+    assert not set().union(*meanwhile)
+    capsys.readouterr()
