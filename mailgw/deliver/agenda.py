@@ -18,7 +18,8 @@ log = Logger()
 
 # How often everything is looked through: what was written late, or was forgotten, is found by then.
 ALL_SECONDS = 600.0
-OVERLAP_SECONDS = 60.0
+# A commit that takes longer than this is found when everything is looked through.
+OVERLAP_SECONDS = 15.0
 # A wall clock that is put back by more than this makes retries late; less is not worth a look at the whole queue.
 STEP_SECONDS = 60.0
 
