@@ -4,6 +4,6 @@ from tests.simulation import Simulation
 
 
 def test_a_backlog_to_dead_domains_delays_nobody() -> None:
-    figures = Simulation(deferred=600, domains=12, fresh_every=3600.0, bulk=300).run()
+    figures = Simulation(deferred=240, domains=6, fresh_every=7200.0, bulk=100).run()
     figures.check()
-    assert (figures.deferred, figures.fresh) == (600, 120)
+    assert (figures.deferred, figures.fresh) == (240, 60)
