@@ -30,6 +30,7 @@ from twisted.python.failure import Failure
 from mailgw.deliver.agenda import Looks
 from mailgw.deliver.attempt import LaneFor, attempt, attempt_rerouted, of_the_destination, with_parameters
 from mailgw.deliver.bounce import Notices
+from mailgw.deliver.claims import deadline_of, is_owed
 from mailgw.deliver.desk import plain_desk
 from mailgw.deliver.lane_facts import LaneFacts, lane_facts
 from mailgw.deliver.lanes import Inside, Lanes
@@ -43,7 +44,6 @@ from mailgw.mail.envelope import path_text
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Claim, Notice, Postponed, Settlement
 from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
-from mailgw.mail.parameters import ByMode
 from mailgw.mail.ports import Journal, Spool, WallClock
 from mailgw.net.tasks import TaskGroup
 from mailgw.queue.dsn import Desk
@@ -73,7 +73,7 @@ USUAL_PAUSE_SECONDS = 60.0
 # What waits for a gate that stays closed for longer than this waits on disk.
 LONG_PAUSE_SECONDS = 10.0
 # Messages of which there is something to be said: so many at once.
-SPEAK = 50
+SPEAK = 200
 # Before any that a client may ask for (RFC 6710): who is owed a last attempt has waited for days.
 OWED_PRIORITY = 10
 # Of what waits for the operator's word there is nothing to say until then, and of what is owed an attempt that it
@@ -146,7 +146,8 @@ class Dispatcher:
         self._waiting = 0  # claims in all lanes
         self._of_sender: Counter[str] = Counter()  # of those
         self._fetching = 0  # claims that were asked for
-        self._hungry: Turns[_Lane] = Turns()  # who would fetch more, if memory had a place
+        # Who would fetch more, if memory had a place: where somebody was reached, and all others.
+        self._hungry: Mapping[bool, Turns[_Lane]] = {True: Turns(), False: Turns()}
         self._records = Records(spool, clock, self._looks.look_through)
         self._look_call: IDelayedCall | None = None
         self._is_looking = False
@@ -252,7 +253,7 @@ class Dispatcher:
         self._waiting += 1
         self._of_sender[sender] += 1
         if claim.message.parameters.deliver_by is not None:
-            deadline = _deadline_of(claim)
+            deadline = deadline_of(claim)
             self._deadline = min(self._deadline, deadline)
             self._look_in(deadline - self._wall_clock())
 
@@ -280,7 +281,7 @@ class Dispatcher:
                 is_slow = not lane.waiting.has_fresh() or lane.gate.troubles > 0
                 claim, since = lane.waiting.take()
                 self._taken(claim)
-                if claim.message.parameters.deliver_by is not None and self._wall_clock() >= _deadline_of(claim):
+                if claim.message.parameters.deliver_by is not None and self._wall_clock() >= deadline_of(claim):
                     self._tasks.spawn("expire", self._speak(claim, since))
                 elif now - since <= self._wait_seconds:
                     self._begin(lane, claim, now, is_slow)
@@ -435,10 +436,10 @@ class Dispatcher:
             return
         self._deadline = math.inf
         for lane in self._lanes:
-            for claim, since in lane.waiting.take_where(lambda one: now >= _deadline_of(one[0])):
+            for claim, since in lane.waiting.take_where(lambda one: now >= deadline_of(one[0])):
                 self._taken(claim)
                 self._tasks.spawn("expire", self._speak(claim, since))
-            self._deadline = min([self._deadline, *(_deadline_of(claim) for claim, _ in lane.waiting)])
+            self._deadline = min([self._deadline, *(deadline_of(claim) for claim, _ in lane.waiting)])
 
     def _tell_of_delays(self) -> None:
         """What is late and waits in memory: an attempt before it may take long.  It makes room for the next ones; what
@@ -453,7 +454,7 @@ class Dispatcher:
                 continue
             gate = lane.closed_gate(mono)
             if lane.is_suspended or (gate is not None and mono + LONG_PAUSE_SECONDS < gate.opens_at(mono) < math.inf):
-                late = lane.waiting.take_where(lambda one: not _is_owed(one[0]) or one[1] <= came_before)
+                late = lane.waiting.take_where(lambda one: not is_owed(one[0]) or one[1] <= came_before)
             else:
                 late = lane.waiting.take_where(lambda one: one[1] <= came_before and self._results.is_late(one[0], now))
             for claim, since in late:
@@ -497,16 +498,17 @@ class Dispatcher:
             self._cancel_overdue()
             self._expire_overdue()
             self._tell_of_delays()
-            for _ in range(len(self._hungry)):
-                if self._waiting + self._fetching >= MAX_WAITING_IN_ALL:
-                    break  # they may be very many
-                self._work(self._hungry.take())
+            for was_reached, hungry in self._hungry.items():
+                for _ in range(len(hungry)):
+                    if not self._has_memory(was_reached):
+                        break  # they may be very many
+                    self._work(hungry.take())
             agenda = await self._looks.look()
             now = self._wall_clock()
             wait = min(wait, self._deadline - now)
             for key, _ in agenda.lanes:
                 self._is_due(key)
-            if self._hungry:
+            if any(self._hungry.values()):
                 wait = min(wait, FULL_LANE_SECONDS)
             if agenda.next_due is not None:
                 wait = min(wait, agenda.next_due - now)
@@ -536,8 +538,9 @@ class Dispatcher:
             return
         if not lane.has_room:
             return  # an attempt has to end first
-        if self._waiting + self._fetching >= MAX_WAITING_IN_ALL:
-            self._hungry.add(lane.key, backend_of(lane.key), lane)
+        was_reached = lane.gate.was_reached
+        if not self._has_memory(was_reached):
+            self._hungry[was_reached].add(lane.key, backend_of(lane.key), lane)
             self._look_in(FULL_LANE_SECONDS)
             return
         if not self._spool.room():
@@ -546,6 +549,11 @@ class Dispatcher:
         lane.is_fetching = True
         lane.has_more = False
         self._tasks.spawn("fetch", self._fetch_some(lane))
+
+    def _has_memory(self, was_reached: bool) -> bool:
+        """Whether more may be fetched.  Half of the places are for where somebody was reached: ten thousand dead
+        destinations would else keep a live one's mail on disk."""
+        return self._waiting + self._fetching < (MAX_WAITING_IN_ALL if was_reached else MAX_WAITING_IN_ALL // 2)
 
     async def _fetch_some(self, lane: _Lane) -> None:
         # Of what may be dead no more than can be tried at once: memory is for what gets on.
@@ -581,14 +589,3 @@ class Dispatcher:
         # The recipients stay leased, and are due again when the lease or this process ends.
         log.failure("dispatcher: {what} failed", failure=failure, what=what)
         self._note(fact.Trouble(f"dispatcher: {what}", type(failure.value).__name__, "", ""))
-
-
-def _deadline_of(claim: Claim) -> float:
-    """When it must not be delivered any more (RFC 2852, mode R), by the wall clock."""
-    by = claim.message.parameters.deliver_by
-    return by.deadline if by is not None and by.mode is ByMode.RETURN else math.inf
-
-
-def _is_owed(claim: Claim) -> bool:
-    """Whether it is old enough to go back, and may have come for its last attempt."""
-    return any(queued.attempts for queued in claim.recipients)

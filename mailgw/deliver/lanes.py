@@ -12,6 +12,7 @@ Rules:
     What is unwell is remembered for a while without work, so that each new message is not the first.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
@@ -40,6 +41,8 @@ MAX_ATTEMPTS = 500
 MAX_SLOW_ATTEMPTS = 250
 # Some 2 KiB each.  Of more destinations than that mail waits on disk until some are done with.
 MAX_LANES = 50_000
+# Names of destinations without work where somebody was reached the last time: their mail has places of its own.
+MAX_REACHED = 10_000
 # How long a lane without work remembers that its destination is unwell, from when it may be tried again.
 REMEMBER_SECONDS = 600.0
 # How often DNS is asked anew what a lane leads to, and how long at most an answer is waited for.
@@ -74,6 +77,7 @@ class Lanes(Generic[T]):
         self._tasks = tasks
         self._work = work
         self._lanes: dict[str, Lane[T]] = {}
+        self._reached: OrderedDict[str, None] = OrderedDict()
         self._shared: dict[str, Gate] = {}
         self._blocked: dict[str, Turns[Lane[T]]] = {}  # by the key of the gate they wait for
         self._wakes: dict[str, IDelayedCall] = {}
@@ -106,6 +110,7 @@ class Lanes(Generic[T]):
             backend = self._backends.get(backend_of(key))
             limit = max(1, backend.concurrency) if backend is not None else 1
             lane = self._lanes[key] = Lane(key, Gate(key, Bounds(limit, None), self._pauses))
+            lane.gate.was_reached = key in self._reached
             lane.is_suspended = self._is_suspended(key)
             self._shape(lane)
         elif self._clock.seconds() - lane.shaped_at > SHAPE_SECONDS:
@@ -116,6 +121,11 @@ class Lanes(Generic[T]):
         """It has no work; what is unwell is kept."""
         if lane.is_idle and self._lanes.get(lane.key) is lane and self._is_forgotten(lane.gate):
             del self._lanes[lane.key]
+            self._reached.pop(lane.key, None)
+            if lane.gate.was_reached:
+                self._reached[lane.key] = None
+                if len(self._reached) > MAX_REACHED:
+                    self._reached.popitem(last=False)
             self._fresh.drop(lane.key)
             self._slow.drop(lane.key)
 

@@ -730,6 +730,25 @@ def test_who_finds_no_place_in_memory_gets_one_later(monkeypatch: pytest.MonkeyP
     assert house.rows() == []
 
 
+def test_dead_destinations_leave_memory_for_a_live_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "MAX_WAITING_IN_ALL", 20)
+    monkeypatch.setattr(lanes, "MAX_SLOW_ATTEMPTS", 1)
+    backend = ScriptedBackend(concurrency=2)
+    house = House(backend)
+    for number in range(60):
+        tried = house.put(Mailbox("a", f"dead{number % 15}.example"), claim=False)
+        house.spool._queue[tried].rows[1].attempts = 1
+    house.dispatcher.start()
+    house.clock.advance(1)
+    assert len(backend.waiting) == 1, "it hangs, and the others wait for its place"
+    backend.always[BOB] = OK
+    for _ in range(50):
+        house.put(BOB, claim=house.dispatcher.has_room("out/example.net", ""))
+    house.put(BOB, claim=False)
+    house.pass_time(20, 1)
+    assert len([1 for _, (to,) in backend.seen if to == BOB]) == 51
+
+
 def test_what_is_warned_of_while_its_lane_is_looked_through_is_not_forgotten() -> None:
     house = House(backend := ScriptedBackend(LATER, OK, OK))
     house.put(BOB)
