@@ -213,11 +213,11 @@ class Lanes(Generic[T]):
             if gate.key in self._blocked:
                 self._serve_gate(gate)
         lane = self._lanes.get(lane.key, lane)  # what the attempt came to may have had it forgotten, and made again
-        if not self._fresh and not self._slow and not self._is_serving:
-            self._work(lane)
-            return
-        is_slow = not lane.waiting.has_fresh() or lane.gate.troubles > 0
-        (self._slow if is_slow else self._fresh).add(lane.key, lane.waiting.next_sender(), lane)
+        if lane.waiting and (self._fresh or self._slow or self._is_serving):
+            is_slow = not lane.waiting.has_fresh() or lane.gate.troubles > 0
+            (self._slow if is_slow else self._fresh).add(lane.key, lane.waiting.next_sender(), lane)
+        else:
+            self._work(lane)  # what it has on disk is fetched without waiting for a place
         self._serve_places()
 
     def _serve_places(self) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.harness import MAILGW, Lab, free_port, letters, listener, maildirs, route, toml
+from tests.peers.harness import MAILGW, Lab, free_port, letters, listener, maildirs, route, toml, wait_until
 from tests.peers.hostile import KINDS, Honest
 
 pytestmark = pytest.mark.peer
@@ -67,6 +67,8 @@ def test_honest_sessions_notice_nothing(lab: Lab, report: list[str]) -> None:
     with enemies(mx, submissions):
         beside = asyncio.run(among(mx, BESIDE_SECONDS))
         after = resident_octets(process)
+        # Their hashes give way to all else, so on a busy machine it takes them a while to guess wrong often enough.
+        wait_until(lambda: gateway.facts("locked_out"), 90, "guessing was stopped")
         there = len(os.listdir(f"/proc/{process.pid}/fd"))
     taken = [seconds for one in beside for seconds in one.seconds]
     usual = [seconds for one in alone for seconds in one.seconds]
@@ -80,7 +82,6 @@ def test_honest_sessions_notice_nothing(lab: Lab, report: list[str]) -> None:
     assert max(taken) < WORST_SECONDS
     assert after - before < HASHES_OCTETS + HOSTILE * SESSION_OCTETS
     assert there > HOSTILE * 3 // 5, "most of them hold on"
-    assert gateway.facts("locked_out"), "guessing was stopped"
     assert not gateway.facts("login")
     assert not gateway.facts("trouble")
     arrived = len(letters(gateway.folder / "mail/home.test/honest"))
