@@ -8,6 +8,7 @@ mechanisms, ``mechanisms`` the table.
 
 import binascii
 import enum
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
@@ -118,17 +119,18 @@ class Offer:
 NOTHING_OFFERED: Final = Offer((), {})
 
 
-class Exchange:
+class Exchange(ABC):
     """One exchange.  ``challenge`` comes first, unless the client brought an initial response."""
 
-    def __init__(self, offer: Offer) -> None:
+    def __init__(self, offer: Offer) -> None:  # noqa: B027 - most mechanisms need nothing of it
         """``offer`` is what the session's client was told."""
 
     def challenge(self) -> bytes:
         return b""
 
+    @abstractmethod
     def respond(self, response: bytes) -> Step:
-        raise NotImplementedError
+        """What the client's response leads to."""
 
     def supply(self, keys: ScramKeys, nonce: str) -> bytes:
         """The answer to ``KeysWanted``, and our part of the nonce, printable and fresh; returns the next challenge."""

@@ -7,6 +7,7 @@ Rules:
     whose size nobody can tell ends the session, too.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from mailgw.mail.envelope import BodyType, Role
@@ -34,7 +35,7 @@ from mailgw.wire.smtp_parameters import mail_keywords, rcpt_keywords
 from mailgw.wire.smtp_turns import Turns
 
 
-class Transactions(Turns):
+class Transactions(Turns, ABC):
     """One after the other."""
 
     def __init__(self, settings: DialogSettings, tls: bool) -> None:
@@ -47,9 +48,9 @@ class Transactions(Turns):
         self._recipients = 0
         self._drop_transaction()
 
+    @abstractmethod
     def _lacking(self) -> Reply | None:
         """What has to be done before MAIL may be said."""
-        raise NotImplementedError
 
     def answer_each(self, answers: Sequence[Reply]) -> None:
         """Answer ``ContentEnd`` for each accepted recipient, in their order (LMTP alone, RFC 2033 s4.2)."""
