@@ -10,10 +10,6 @@ import pytest_twisted
 from OpenSSL import SSL
 from twisted.internet import reactor as real_reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
-from twisted.internet.protocol import Factory
-from twisted.protocols.basic import LineReceiver
-from zope.interface import implementer
 
 from mailgw.deliver.smtp import SmtpBackend, TlsMode
 from mailgw.deliver.smtp_settings import DestinationSettings
@@ -23,54 +19,13 @@ from mailgw.mail.parameters import MailParameters
 from mailgw.mail.sts_policy import StsPolicy
 from mailgw.mail.tls_result import TlsResult
 from tests.deliver.smtp_net import ANN, message, settings
+from tests.deliver.tls_server import TlsServer
 from tests.fakes_dns import FakeResolver
 from tests.tables import some
 from tests.tls_situations import DOMAIN, HOST, Situation, situations
 from tests.trust.certificates import root
 
 ADDRESS = "192.0.2.25"
-
-
-@implementer(IOpenSSLServerConnectionCreator)
-class ServerTls:
-    def __init__(self, context: SSL.Context) -> None:
-        self._context = context
-
-    def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:
-        return SSL.Connection(self._context, None)
-
-
-class Server(LineReceiver):
-    """Just enough of an MX, as the situation has it."""
-
-    is_secure = in_content = False
-
-    def connectionMade(self) -> None:
-        self.sendLine(b"220 hi")
-
-    def lineReceived(self, line: bytes) -> None:
-        it: Situation = self.factory.situation
-        if self.in_content:
-            if line == b".":
-                self.in_content = False
-                self.factory.taken.append(self.is_secure)
-                self.sendLine(b"250 2.0.0 ok")
-        elif line.startswith(b"EHLO"):
-            offered = b"REQUIRETLS" if self.is_secure else b"STARTTLS" if it.offer != "plain" else b"DSN"
-            self.sendLine(b"250-mx.example.org\r\n250 " + offered)
-        elif line == b"STARTTLS" and it.offer == "refused":
-            self.sendLine(b"454 4.7.0 not now")
-        elif line == b"STARTTLS":
-            self.sendLine(b"220 go")
-            self.transport.startTLS(self.factory.tls)
-            self.is_secure = True
-        elif line == b"DATA":
-            self.in_content = True
-            self.sendLine(b"354 go")
-        elif line == b"QUIT":
-            self.transport.loseConnection()
-        else:
-            self.sendLine(b"250 ok")
 
 
 class MovedReactor:
@@ -102,9 +57,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.ca_file = str(folder / "ca.pem")
         root().cert_pem.write_to_path(self.ca_file)
-        self._factory: Any = Factory.forProtocol(Server)
-        self._factory.noisy = False
-        self.port = real_reactor.listenTCP(0, self._factory, interface="127.0.0.1")
+        self.server = TlsServer(SSL.Context(SSL.TLS_SERVER_METHOD))
         self._contexts: dict[tuple[str, str], SSL.Context] = {}
 
     def show(self, it: Situation) -> list[bool]:
@@ -116,16 +69,17 @@ class Place:
                 it.identity.configure(context)
             if it.offer == "asks":
                 context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: False)
-        self._factory.tls = ServerTls(self._contexts[words])
-        self._factory.situation = it
-        self._factory.taken = []
-        taken: list[bool] = self._factory.taken
-        return taken
+        server = self.server
+        server.context = self._contexts[words]
+        server.offered = b"DSN" if it.offer == "plain" else b"STARTTLS"
+        server.refuses_tls = it.offer == "refused"
+        server.taken = []
+        return server.taken
 
     async def tried(self, it: Situation, addresses: Sequence[str] = (ADDRESS,)) -> tuple[Outcome, list[TlsResult]]:
         told: list[TlsResult] = []
         backend = SmtpBackend(
-            self._settings(it), MovedReactor(self.port.getHost().port), _dns(it, addresses), list.reverse, frozenset(),
+            self._settings(it), MovedReactor(self.server.port), _dns(it, addresses), list.reverse, frozenset(),
             lambda: 0.0, Policies(it.policy), told.append,
         )
         backend.startService()
@@ -167,7 +121,7 @@ def _message(it: Situation) -> Message:
 def place(tmp_path: Path) -> Iterator[Place]:
     it = Place(tmp_path)
     yield it
-    pytest_twisted.blockon(it.port.stopListening())
+    pytest_twisted.blockon(it.server.close())
 
 
 def _words(outcome: Outcome, taken: list[bool]) -> str:

@@ -16,6 +16,7 @@ from mailgw.net.server_tls import CertificateFiles
 from mailgw.net.tls_sessions import KeptSessions
 from mailgw.trust.dane import public_key_info
 from mailgw.trust.tls_policy import Demand, Level
+from tests.net.handshakes import pass_on, shake_hands
 from tests.trust.certificates import Identity, issued, root, self_signed
 
 HOST = "mx.example.org"
@@ -42,20 +43,12 @@ class Place:
         handshake = self.client.to(demand, peer)
         nobody: Any = None
         connection = handshake.clientConnectionForTLS(nobody)
-        connection.set_connect_state()
         self.server = SSL.Connection(self.context, None)
-        self.server.set_accept_state()
-        for _ in range(6):
-            for one, other in ((connection, self.server), (self.server, connection)):
-                try:
-                    one.do_handshake()
-                except SSL.WantReadError:
-                    pass
-                _pass_on(one, other)
+        shake_hands(connection, self.server)
         self.judgement = handshake.judge()
         self.secured = handshake.secured()
         self.server.send(b"250 ok\r\n")
-        _pass_on(self.server, connection)
+        pass_on(self.server, connection)
         assert connection.recv(100) == b"250 ok\r\n"  # and the tickets before it
         if self.judgement.may_go_on:
             handshake.keep()
@@ -67,13 +60,6 @@ class Place:
         """By what the server has to know: a resumed session signs nothing."""
         assert self.server is not None
         return bool(SSL._lib.SSL_session_reused(self.server._ssl))  # type: ignore[attr-defined] # no public name
-
-
-def _pass_on(one: SSL.Connection, other: SSL.Connection) -> None:
-    try:
-        other.bio_write(one.bio_read(1 << 16))
-    except SSL.WantReadError:
-        pass
 
 
 @pytest.mark.parametrize(("version", "name"), [(SSL.TLS1_2_VERSION, "TLSv1.2"), (SSL.TLS1_3_VERSION, "TLSv1.3")])

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
@@ -11,58 +10,14 @@ import trustme
 from OpenSSL import SSL
 from twisted.internet import reactor as real_reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
-from twisted.internet.protocol import Factory
-from twisted.protocols.basic import LineReceiver
-from zope.interface import implementer
 
 from mailgw.deliver.smtp import SmtpBackend, TlsMode
 from mailgw.deliver.smtp_hops import Hop
 from mailgw.mail.parameters import MailParameters
 from mailgw.net.client_tls import ClientTls, tls_fault_text
 from tests.deliver.smtp_net import ANN, message, settings
+from tests.deliver.tls_server import TlsServer
 from tests.fakes_dns import FakeResolver
-
-
-class Server(LineReceiver):
-    """Just enough SMTP, with STARTTLS or, where the factory says so, TLS first."""
-
-    in_content = False
-
-    def connectionMade(self) -> None:
-        self.secure = self.factory.implicit
-        if self.factory.implicit:
-            self.transport.startTLS(self.factory.tls)
-        self.sendLine(b"220 hi")
-
-    def lineReceived(self, line: bytes) -> None:
-        self.factory.lines.append((line, self.secure))
-        if self.in_content:
-            if line == b".":
-                self.in_content = False
-                self.sendLine(b"250 2.0.0 secure" if self.secure else b"250 2.0.0 clear")
-        elif line.startswith(b"EHLO"):
-            self.sendLine(b"250-mx\r\n250 REQUIRETLS" if self.secure else b"250-mx\r\n250 STARTTLS")
-        elif line == b"STARTTLS":
-            self.sendLine(b"220 go")
-            self.transport.startTLS(self.factory.tls)
-            self.secure = True
-        elif line == b"DATA":
-            self.in_content = True
-            self.sendLine(b"354 go")
-        elif line == b"QUIT":
-            self.transport.loseConnection()
-        else:
-            self.sendLine(b"250 ok")
-
-
-@implementer(IOpenSSLServerConnectionCreator)
-class ServerTls:
-    def __init__(self, context: SSL.Context) -> None:
-        self._context = context
-
-    def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:
-        return SSL.Connection(self._context, None)
 
 
 class Place:
@@ -73,28 +28,23 @@ class Place:
         self.authority = trustme.CA()
         self.ca_file = str(folder / "ca.pem")
         self.authority.cert_pem.write_to_path(self.ca_file)
-        self.ports: list[Any] = []
+        self.servers: list[TlsServer] = []
 
     def serve(self, name: str, implicit: bool = False, broken: bool = False) -> tuple[int, list[tuple[bytes, bool]]]:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         if not broken:
             self.authority.issue_cert(name).configure_cert(context)
-        factory: Any = Factory.forProtocol(Server)
-        factory.noisy = False
-        factory.tls = ServerTls(context)
-        factory.implicit = implicit
-        factory.lines = []
-        port = real_reactor.listenTCP(0, factory, interface="127.0.0.1")
-        self.ports.append(port)
-        return port.getHost().port, factory.lines
+        server = TlsServer(context, implicit)
+        self.servers.append(server)
+        return server.port, server.lines
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     it = Place(tmp_path)
     yield it
-    for port in it.ports:
-        pytest_twisted.blockon(port.stopListening())
+    for server in it.servers:
+        pytest_twisted.blockon(server.close())
 
 
 async def sent(

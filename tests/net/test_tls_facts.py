@@ -18,6 +18,7 @@ from mailgw.mail.envelope import ChannelBindings, TlsFacts
 from mailgw.net.server_tls import CertificateFiles, ServerTls, certificate_faults
 from mailgw.net.tls_facts import addresses, end_point, tls_facts
 from tests.config.making import make_certificate
+from tests.net import handshakes
 from tests.tables import each
 
 ALICE = "alice@example.org"
@@ -220,18 +221,7 @@ def test_tls_exporter_on_1_3_alone(files: CertificateFiles) -> None:
 def test_both_sides_export_the_same(files: CertificateFiles) -> None:
     server = ServerTls(files, {}).serverConnectionForTLS(None)  # type: ignore[arg-type]
     client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
-    server.set_accept_state()
-    client.set_connect_state()
-    for _ in range(4):
-        for one, other in ((client, server), (server, client)):
-            try:
-                one.do_handshake()
-            except SSL.WantReadError:
-                pass
-            try:
-                other.bio_write(one.bio_read(1 << 16))
-            except SSL.WantReadError:
-                pass
+    handshakes.shake_hands(client, server)
     expected = client.export_keying_material(b"EXPORTER-Channel-Binding", 32, b"")
     assert tls_facts(server, with_bindings=True).bindings.exporter == expected
     assert tls_facts(server, with_bindings=False).bindings == ChannelBindings()
