@@ -278,7 +278,7 @@ class Dispatcher:
                     self._lanes.wake_lane(lane, NO_ROOM_SECONDS)
                     return
                 now = self._clock.seconds()
-                is_slow = not lane.waiting.has_fresh() or lane.gate.troubles > 0
+                is_slow = lane.is_slow
                 claim, since = lane.waiting.take()
                 self._taken(claim)
                 if claim.message.parameters.deliver_by is not None and self._wall_clock() >= deadline_of(claim):

@@ -186,14 +186,17 @@ class Lanes(Generic[T]):
 
     def has_place(self, lane: Lane[T]) -> bool:
         """Whether there is a place for one attempt more; else the lane stands in line for one."""
-        is_slow = not lane.waiting.has_fresh() or lane.gate.troubles > 0
-        if self.active < MAX_ATTEMPTS and (not is_slow or self.active_slow < MAX_SLOW_ATTEMPTS):
+        if self.active < MAX_ATTEMPTS and (not lane.is_slow or self.active_slow < MAX_SLOW_ATTEMPTS):
             return True
-        (self._slow if is_slow else self._fresh).add(lane.key, lane.waiting.next_sender(), lane)
+        self._stand_in_line(lane)
         return False
 
+    def _stand_in_line(self, lane: Lane[T]) -> None:
+        (self._slow if lane.is_slow else self._fresh).add(lane.key, lane.waiting.next_sender(), lane)
+
     def begins(self, lane: Lane[T], is_slow: bool) -> Inside:
-        """An attempt begins, which ``has_place`` and ``is_open`` allowed; to be handed to ``ended``."""
+        """An attempt begins, which ``has_place`` and ``is_open`` allowed; to be handed to ``ended``.  ``is_slow`` is
+        what the lane was before its item was taken."""
         self.active += 1
         self.active_slow += is_slow
         return Inside(lane.passes(self._clock.seconds()), is_slow)
@@ -214,8 +217,7 @@ class Lanes(Generic[T]):
                 self._serve_gate(gate)
         lane = self._lanes.get(lane.key, lane)  # what the attempt came to may have had it forgotten, and made again
         if lane.waiting and (self._fresh or self._slow or self._is_serving):
-            is_slow = not lane.waiting.has_fresh() or lane.gate.troubles > 0
-            (self._slow if is_slow else self._fresh).add(lane.key, lane.waiting.next_sender(), lane)
+            self._stand_in_line(lane)
         else:
             self._work(lane)  # what it has on disk is fetched without waiting for a place
         self._serve_places()

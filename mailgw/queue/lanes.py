@@ -54,6 +54,11 @@ class Lane(Generic[T]):
             len(self.waiting) < MAX_WAITING // 2 or self.waiting.count_of(sender) < MAX_WAITING // 2
         )
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether its next attempt may take long: nothing that waits is fresh, or the destination is unwell."""
+        return not self.waiting.has_fresh() or self.gate.troubles > 0
+
     def closed_gate(self, now: float) -> Gate | None:
         """The gate that lets nothing pass now, of several the one that will for longest; None where all are open."""
         closed = None

@@ -2,12 +2,14 @@
 
 import math
 
-from mailgw.mail.outcome import Scope, temporary
+from mailgw.mail.outcome import Scope, delivered, temporary
 from mailgw.mail.rate import Rate
+from mailgw.mail.reply import Reply
 from mailgw.mail.shape import Bounds
 from mailgw.queue.gates import DEAD_AFTER, Gate, Pauses
 from mailgw.queue.lanes import MAX_WAITING, Lane
 
+OK = delivered(Reply(250, "2.0.0", ("taken",)), "mx")
 DEAD = temporary("4.4.1", "no answer", Scope.HOST, "mx")
 PAUSES = Pauses(10.0, 100.0)
 
@@ -34,6 +36,20 @@ def test_room_is_for_many_senders() -> None:
     some.waiting.take_all()
     some.has_more = True
     assert not some.is_idle
+
+
+def test_it_is_slow_with_nothing_fresh_or_where_somebody_is_unwell() -> None:
+    some = lane()
+    some.waiting.add("tried before", is_fresh=False)
+    assert some.is_slow
+    some.waiting.add("fresh")
+    assert not some.is_slow
+    some.gate.passed(0.0)
+    some.gate.ended(DEAD, 0.0)
+    assert some.is_slow
+    some.gate.passed(some.gate.open_at)
+    some.gate.ended(OK, some.gate.open_at)
+    assert not some.is_slow
 
 
 def test_every_gate_has_to_be_open() -> None:
