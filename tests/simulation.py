@@ -220,7 +220,7 @@ class Simulation:
             someone = Mailbox(f"fresh{number % 13}", "sender.example")
             fresh[self.put(someone, Mailbox("a", f"live{number % LIVE}.example"), True)] = self.clock.seconds()
             self.clock.callLater(self.fresh_every, arrive, number + 1)
-            self.most_claims = max(self.most_claims, self.dispatcher._waiting + len(self.dispatcher._running))
+            self.most_claims = max(self.most_claims, self.dispatcher._places.waiting + len(self.dispatcher._running))
             self.most_lanes = max(self.most_lanes, len(self.dispatcher._lanes))
 
         def flood() -> None:

@@ -11,13 +11,13 @@ Rules:
     What there is to say of a message (that it is late, that it goes back) is said in time, whatever it waits for.  It
     goes back after an attempt that began when its age had passed: its own or, where nobody is reached, any other.
     What must not be delivered after a time (RFC 2852) is returned without an attempt once that has passed.
-    Lanes take turns, and so do senders; what waits in memory is bounded over all of them, and for each sender.
+    Lanes take turns, and so do senders; what waits in memory is bounded over all of them, and for each sender
+    (``places``).
     Wall time decides what is due, the reactor's monotonic clock when we look: a jump delays a look by a minute
     at most.  When it steps back, what would wait too long comes closer.
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -35,6 +35,7 @@ from mailgw.deliver.desk import plain_desk
 from mailgw.deliver.lane_facts import LaneFacts, lane_facts
 from mailgw.deliver.lanes import Inside, Lanes
 from mailgw.deliver.names import backend_of, lane_key
+from mailgw.deliver.places import Places, Waiting
 from mailgw.deliver.records import Records
 from mailgw.deliver.results import Results
 from mailgw.interfaces import IDeliveryBackend, IRelay
@@ -48,21 +49,16 @@ from mailgw.mail.ports import Journal, Spool, WallClock
 from mailgw.net.tasks import TaskGroup
 from mailgw.queue.dsn import Desk
 from mailgw.queue.gates import Pauses
-from mailgw.queue.lanes import MAX_WAITING, Lane
+from mailgw.queue.lanes import Lane
 from mailgw.queue.replies import NO_CLASSES, ReplyClasses
 from mailgw.queue.route import RouteRetries
 from mailgw.queue.schedule import RetrySettings, longest_wait
 from mailgw.queue.suspension import Suspensions
-from mailgw.queue.turns import Turns
 
 log = Logger()
 
 __all__ = ["Dispatcher", "DispatcherSettings", "backend_of", "lane_key"]
 
-# Claims that wait in memory, over all lanes: with bodies of 64 KiB at the most, 128 MiB.  Fresh mail to a lane with
-# none has a place up to twice as many: neither a few slow destinations nor what is tried again shut it out.
-MAX_WAITING_IN_ALL = 2000
-FETCH = 20
 # The longest time between two looks at what is due; a wall clock that jumped is noticed by then.
 LOOK_SECONDS = 60.0
 SHORTEST_LOOK_SECONDS = 0.5
@@ -81,8 +77,7 @@ OWED_PRIORITY = 10
 SUSPENDED_SECONDS = 3600.0
 OWED_SECONDS = 600.0
 
-_Lane: TypeAlias = Lane[tuple[Claim, float]]
-"""Each claim with the time it came, by the reactor's clock."""
+_Lane: TypeAlias = Lane[Waiting]
 
 
 @attrs.frozen
@@ -138,21 +133,16 @@ class Dispatcher:
             min(USUAL_PAUSE_SECONDS, *(retry.schedule[0] for retry in routes.every)),
             min(max(retry.schedule) for retry in routes.every),
         )
-        self._lanes: Lanes[tuple[Claim, float]] = Lanes(
+        self._lanes: Lanes[Waiting] = Lanes(
             backends, pauses, lambda key: Suspensions.of(spool.suspended()).holds(key), clock, self._tasks, self._work
         )
         self._looks = Looks(spool, clock, wall_clock, max(map(longest_wait, routes.every)))
         self._running: dict[Claim, tuple[Callable[[], None], float] | None] = {}
-        self._waiting = 0  # claims in all lanes
-        self._of_sender: Counter[str] = Counter()  # of those
-        self._fetching = 0  # claims that were asked for
-        # Who would fetch more, if memory had a place: where somebody was reached, and all others.
-        self._hungry: Mapping[bool, Turns[_Lane]] = {True: Turns(), False: Turns()}
+        self._places = Places()
         self._records = Records(spool, clock, self._looks.look_through)
         self._look_call: IDelayedCall | None = None
         self._is_looking = False
         self._told_at = -math.inf  # by the reactor's clock: the last look for what is late
-        self._deadline = math.inf  # the first one of what waits in memory, by the wall clock
         self._is_stopping = False
         self._is_cut_off = False
 
@@ -165,11 +155,7 @@ class Dispatcher:
         if self._is_stopping:
             return False
         known = self._lanes.get(lane)
-        if self._has_place(known) and (
-            known is None or not known.waiting or (
-                known.has_room_for(sender) and self._of_sender[sender] < MAX_WAITING_IN_ALL // 2
-            )
-        ):
+        if self._places.has_one_for(known, sender) if known is not None else self._may_make_a_lane():
             return True
         if known is not None:
             known.has_more = True
@@ -182,8 +168,7 @@ class Dispatcher:
             self._look_in(FULL_LANE_SECONDS)  # none for now: it is held (RFC 4865); see when it is due
         for claim in claims:
             lane = self._lanes.lane(claim.lane)
-            # Many may have asked for room at once, and notices do not ask: some more are taken than has_room allows.
-            if len(lane.waiting) < 2 * MAX_WAITING and self._waiting < 3 * MAX_WAITING_IN_ALL:
+            if self._places.bears(lane):
                 self._add(lane, claim, self._clock.seconds(), claim.message.parameters.priority)
                 self._work(lane)
             else:
@@ -199,10 +184,8 @@ class Dispatcher:
     async def give_back(self, is_meant: Callable[[Claim], bool]) -> None:
         """What waits in memory, and is meant, waits in the spool alone; what is being tried goes on."""
         self._lanes.suspensions_changed()
-        taken = [one[0] for lane in self._lanes for one in lane.waiting.take_where(lambda one: is_meant(one[0]))]
-        for claim in taken:
-            self._taken(claim)
-        for released in [Deferred.fromCoroutine(self._release(claim)) for claim in taken]:  # all with one commit
+        taken = [one for lane in self._lanes for one in self._places.take_where(lane, lambda one: is_meant(one[0]))]
+        for released in [Deferred.fromCoroutine(self._release(claim)) for claim, _ in taken]:  # all with one commit
             await released
         if taken:  # what is not meant by the order that follows is found again
             self._looks.look_through()
@@ -236,34 +219,14 @@ class Dispatcher:
 
     # --- lanes ------------------------------------------------------------------------------------
 
-    def _has_place(self, lane: _Lane | None) -> bool:
-        """Whether one more claim of this lane may come to wait in memory."""
-        in_all = self._waiting + self._fetching
-        if lane is None:
-            return in_all < 2 * MAX_WAITING_IN_ALL and not self._lanes.is_full
-        if not lane.waiting:
-            return in_all < 2 * MAX_WAITING_IN_ALL
-        return lane.has_room and in_all < MAX_WAITING_IN_ALL
+    def _may_make_a_lane(self) -> bool:
+        return self._places.has_any() and not self._lanes.is_full
 
     def _add(self, lane: _Lane, claim: Claim, since: float, priority: int) -> None:
         """Let it wait for its lane."""
-        sender = path_text(claim.message.reverse_path)
-        is_fresh = all(not queued.attempts for queued in claim.recipients)
-        lane.waiting.add((claim, since), priority, is_fresh, sender)
-        self._waiting += 1
-        self._of_sender[sender] += 1
+        self._places.add(lane, claim, since, priority)
         if claim.message.parameters.deliver_by is not None:
-            deadline = deadline_of(claim)
-            self._deadline = min(self._deadline, deadline)
-            self._look_in(deadline - self._wall_clock())
-
-    def _taken(self, claim: Claim) -> None:
-        """It waits in its lane no more."""
-        self._waiting -= 1
-        sender = path_text(claim.message.reverse_path)
-        self._of_sender[sender] -= 1
-        if not self._of_sender[sender]:
-            del self._of_sender[sender]
+            self._look_in(deadline_of(claim) - self._wall_clock())
 
     def _work(self, lane: _Lane) -> None:
         """Begin as much as the lane bears."""
@@ -279,8 +242,7 @@ class Dispatcher:
                     return
                 now = self._clock.seconds()
                 is_slow = lane.is_slow
-                claim, since = lane.waiting.take()
-                self._taken(claim)
+                claim, since = self._places.take(lane)
                 if claim.message.parameters.deliver_by is not None and self._wall_clock() >= deadline_of(claim):
                     self._tasks.spawn("expire", self._speak(claim, since))
                 elif now - since <= self._wait_seconds:
@@ -289,7 +251,7 @@ class Dispatcher:
                     self._tasks.spawn("release", self._give_back(claim))
         finally:
             lane.is_working = False
-            if lane.has_more and len(lane.waiting) < FETCH:
+            if self._places.wants_more(lane):
                 self._fetch(lane)
             elif not lane.waiting:
                 self._lanes.forget_if_idle(lane)
@@ -307,7 +269,7 @@ class Dispatcher:
 
     def _is_due(self, key: str) -> None:
         """Something of this lane is due on disk: fetch it, now or when there is a place for the lane."""
-        if self._lanes.get(key) is None and not self._has_place(None):
+        if self._lanes.get(key) is None and not self._may_make_a_lane():
             self._looks.look_through()
             self._look_in(FULL_LANE_SECONDS)
             return
@@ -389,8 +351,7 @@ class Dispatcher:
 
     def _lay_down(self, lane: _Lane) -> None:
         """What waits for a gate that is closed for long waits on disk; what is owed a word gets it."""
-        for claim, since in lane.waiting.take_all():
-            self._taken(claim)
+        for claim, since in self._places.take_where(lane, lambda _: True):
             self._tasks.spawn("lay down", self._speak(claim, since))
 
     async def _speak(self, claim: Claim, since: float) -> None:
@@ -423,7 +384,7 @@ class Dispatcher:
         if word is None or word[1] < self._wall_clock() - LONG_PAUSE_SECONDS:
             lane.gate.hasten(self._clock.seconds())
         # Nobody takes all the places with what is old, and no lease is stretched by what is said meanwhile.
-        if not lane.has_room or self._waiting >= MAX_WAITING_IN_ALL or mono - since > self._wait_seconds:
+        if not self._places.has_one_for_old(lane) or mono - since > self._wait_seconds:
             return OWED_SECONDS
         gate = lane.closed_gate(mono)
         closed = 0.0 if gate is None else gate.opens_at(mono) - mono
@@ -431,15 +392,8 @@ class Dispatcher:
 
     def _expire_overdue(self) -> None:
         """What waits in memory for a destination that is busy or unwell, and must not be delivered any more."""
-        now = self._wall_clock()
-        if now < self._deadline:
-            return
-        self._deadline = math.inf
-        for lane in self._lanes:
-            for claim, since in lane.waiting.take_where(lambda one: now >= deadline_of(one[0])):
-                self._taken(claim)
-                self._tasks.spawn("expire", self._speak(claim, since))
-            self._deadline = min([self._deadline, *(deadline_of(claim) for claim, _ in lane.waiting)])
+        for claim, since in self._places.take_overdue(self._lanes, self._wall_clock()):
+            self._tasks.spawn("expire", self._speak(claim, since))
 
     def _tell_of_delays(self) -> None:
         """What is late and waits in memory: an attempt before it may take long.  It makes room for the next ones; what
@@ -454,11 +408,12 @@ class Dispatcher:
                 continue
             gate = lane.closed_gate(mono)
             if lane.is_suspended or (gate is not None and mono + LONG_PAUSE_SECONDS < gate.opens_at(mono) < math.inf):
-                late = lane.waiting.take_where(lambda one: not is_owed(one[0]) or one[1] <= came_before)
+                late = self._places.take_where(lane, lambda one: not is_owed(one[0]) or one[1] <= came_before)
             else:
-                late = lane.waiting.take_where(lambda one: one[1] <= came_before and self._results.is_late(one[0], now))
+                late = self._places.take_where(
+                    lane, lambda one: one[1] <= came_before and self._results.is_late(one[0], now)
+                )
             for claim, since in late:
-                self._taken(claim)
                 self._tasks.spawn("tell", self._speak(claim, since))
         self._lanes.sweep()
 
@@ -498,17 +453,14 @@ class Dispatcher:
             self._cancel_overdue()
             self._expire_overdue()
             self._tell_of_delays()
-            for was_reached, hungry in self._hungry.items():
-                for _ in range(len(hungry)):
-                    if not self._has_memory(was_reached):
-                        break  # they may be very many
-                    self._work(hungry.take())
+            for lane in self._places.hungry():
+                self._work(lane)
             agenda = await self._looks.look()
             now = self._wall_clock()
-            wait = min(wait, self._deadline - now)
+            wait = min(wait, self._places.deadline - now)
             for key, _ in agenda.lanes:
                 self._is_due(key)
-            if any(self._hungry.values()):
+            if self._places.is_anybody_hungry:
                 wait = min(wait, FULL_LANE_SECONDS)
             if agenda.next_due is not None:
                 wait = min(wait, agenda.next_due - now)
@@ -525,7 +477,7 @@ class Dispatcher:
 
     async def _speak_of_some(self) -> bool:
         """Say what is to be said of what is late; whether there may be more."""
-        if not self._spool.room() or not self._has_place(None) or self._records.are_too_many:
+        if not self._spool.room() or not self._may_make_a_lane() or self._records.are_too_many:
             return False
         claims = await self._spool.claim_late(SPEAK)
         since = self._clock.seconds()
@@ -538,9 +490,7 @@ class Dispatcher:
             return
         if not lane.has_room:
             return  # an attempt has to end first
-        was_reached = lane.gate.was_reached
-        if not self._has_memory(was_reached):
-            self._hungry[was_reached].add(lane.key, backend_of(lane.key), lane)
+        if not self._places.may_fetch(lane):
             self._look_in(FULL_LANE_SECONDS)
             return
         if not self._spool.room():
@@ -550,17 +500,8 @@ class Dispatcher:
         lane.has_more = False
         self._tasks.spawn("fetch", self._fetch_some(lane))
 
-    def _has_memory(self, was_reached: bool) -> bool:
-        """Whether more may be fetched.  Half of the places are for where somebody was reached: ten thousand dead
-        destinations would else keep a live one's mail on disk."""
-        return self._waiting + self._fetching < (MAX_WAITING_IN_ALL if was_reached else MAX_WAITING_IN_ALL // 2)
-
     async def _fetch_some(self, lane: _Lane) -> None:
-        # Of what may be dead no more than can be tried at once: memory is for what gets on.
-        wanted = max(lane.gate.window, FETCH) if lane.gate.was_reached else lane.gate.window
-        if lane.dead_gate() is not None:
-            wanted = 1
-        self._fetching += wanted
+        wanted = self._places.asks(lane)
         try:
             claims = await self._spool.claim(lane.key, wanted, lane.cursor)
             since = self._clock.seconds()
@@ -575,7 +516,7 @@ class Dispatcher:
             lane.has_more = True
             self._lanes.wake_lane(lane, NO_ROOM_SECONDS)
         finally:
-            self._fetching -= wanted
+            self._places.answered(wanted)
             lane.is_fetching = False
         self._work(lane)
 

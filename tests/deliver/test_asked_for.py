@@ -241,7 +241,7 @@ def test_a_busy_destination_keeps_nothing_beyond_its_time() -> None:
     for _ in range(3):
         backend.let_go()
     assert [queue_id for queue_id, (to,) in backend.seen if to == BOB][1:] == [in_time, never_late]
-    assert house.dispatcher._waiting == 0
+    assert house.dispatcher._places.waiting == 0
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_a_busy_destination_delays_no_warning(asked: MailParameters, age: float)
     backend.let_go()
     house.pass_time(10, 1)
     assert {queue_id for queue_id, (to,) in backend.seen if to == BOB} >= {*late, nobody, no_sender}
-    assert house.dispatcher._waiting == 0
+    assert house.dispatcher._places.waiting == 0
 
 
 def test_what_is_late_and_can_be_tried_at_once_is_not_warned_of() -> None:

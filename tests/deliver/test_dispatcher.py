@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from mailgw.deliver import dispatcher, lanes, records
+from mailgw.deliver import lanes, places, records
 from mailgw.interfaces import IShapedBackend
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
@@ -456,7 +456,7 @@ def test_what_waited_too_long_in_memory_is_not_tried_twice() -> None:
 
 
 def test_what_waits_in_memory_is_bounded_over_all_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "MAX_WAITING_IN_ALL", 10)
+    monkeypatch.setattr(places, "MAX_WAITING_IN_ALL", 10)
     monkeypatch.setattr(lanes, "MAX_ATTEMPTS", 4)
     backend = ScriptedBackend()
     house = House(backend)
@@ -474,7 +474,7 @@ def test_what_waits_in_memory_is_bounded_over_all_lanes(monkeypatch: pytest.Monk
 
 
 def test_a_slow_destination_does_not_take_the_others_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "MAX_WAITING_IN_ALL", 10)
+    monkeypatch.setattr(places, "MAX_WAITING_IN_ALL", 10)
     house = House(ScriptedBackend(concurrency=1))
     for number in range(1 + 10):
         sender = (ALICE, ADMIN)[number % 2]
@@ -712,7 +712,7 @@ def test_lanes_of_one_host_share_its_gate() -> None:
 
 
 def test_who_finds_no_place_in_memory_gets_one_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "MAX_WAITING_IN_ALL", 4)
+    monkeypatch.setattr(places, "MAX_WAITING_IN_ALL", 4)
     backend = ScriptedBackend(concurrency=1)
     house = House(backend)
     for number in range(40):
@@ -731,7 +731,7 @@ def test_who_finds_no_place_in_memory_gets_one_later(monkeypatch: pytest.MonkeyP
 
 
 def test_dead_destinations_leave_memory_for_a_live_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "MAX_WAITING_IN_ALL", 20)
+    monkeypatch.setattr(places, "MAX_WAITING_IN_ALL", 20)
     monkeypatch.setattr(lanes, "MAX_SLOW_ATTEMPTS", 1)
     backend = ScriptedBackend(concurrency=2)
     house = House(backend)

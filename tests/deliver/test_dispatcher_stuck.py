@@ -5,7 +5,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from mailgw.deliver import dispatcher, lanes
+from mailgw.deliver import lanes, places
 from mailgw.interfaces import IShapedBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
@@ -71,7 +71,7 @@ def test_what_is_owed_an_attempt_and_cannot_have_it_is_not_tried_twice() -> None
     shared.open_at = house.clock.seconds() + 4000
     house.pass_time(3900, 60)
     assert [to for _, to in backend.seen[tried:] if to != (ALICE,)] == []
-    assert house.dispatcher._waiting == 0, "it waits on disk"
+    assert house.dispatcher._places.waiting == 0, "it waits on disk"
     backend.always = {ONE: OK, TWO: OK, ALICE: OK}
     house.pass_time(1300, 60)
     assert sorted(to[0].domain for _, to in backend.seen[tried:]) == ["one.example", "one.example", "two.example"]
@@ -79,7 +79,7 @@ def test_what_is_owed_an_attempt_and_cannot_have_it_is_not_tried_twice() -> None
 
 
 def test_a_slow_destination_with_much_that_is_too_old_takes_nobodys_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "MAX_WAITING_IN_ALL", 4)
+    monkeypatch.setattr(places, "MAX_WAITING_IN_ALL", 4)
     backend = ScriptedBackend(concurrency=1)
     backend.always = {BOB: OK}
     house = House(backend)
@@ -90,7 +90,7 @@ def test_a_slow_destination_with_much_that_is_too_old_takes_nobodys_place(monkey
     house.clock.advance(2 * 86400)
     house.dispatcher.start()
     house.pass_time(60, 1)
-    assert house.dispatcher._waiting <= 8
+    assert house.dispatcher._places.waiting <= 8
     house.put(BOB, claim=house.dispatcher.has_room("out/example.net", ""))
     house.pass_time(5, 1)
     assert [to for _, to in backend.seen] == [(ALICE,), (BOB,)]

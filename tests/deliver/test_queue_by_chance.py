@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from mailgw.deliver import dispatcher, lanes, records
+from mailgw.deliver import dispatcher, lanes, places, records
 from mailgw.interfaces import IShapedBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
@@ -287,8 +287,8 @@ class Walk:
         ours = {queue_id for queue_id, _ in self.put}  # what was released may fail again, and be told of again
         twice = {one: count for one, count in self.backend.served.items() if count > 1 and one[0] in ours}
         assert not twice, "delivered twice"
-        own = house.dispatcher
-        assert (own._waiting, own._fetching, own._of_sender, own._running) == (0, 0, Counter(), {})
+        own, memory = house.dispatcher, house.dispatcher._places
+        assert (memory.waiting, memory.fetching, memory._of_sender, own._running) == (0, 0, Counter(), {})
         assert (own._lanes.active, own._lanes.active_slow, own._records._unrecorded) == (0, 0, 0)
         gates = [*own._lanes._shared.values(), *(lane.gate for lane in own._lanes)]
         assert not [gate.key for gate in gates if gate.active]
@@ -300,10 +300,10 @@ class Walk:
 def small() -> Iterator[None]:
     """A gateway so small that every limit is met."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dispatcher, "MAX_WAITING_IN_ALL", 8)
-        patch.setattr(dispatcher, "FETCH", 3)
+        patch.setattr(places, "MAX_WAITING_IN_ALL", 8)
+        patch.setattr(places, "FETCH", 3)
         patch.setattr(dispatcher, "SPEAK", 3)
-        patch.setattr(dispatcher, "MAX_WAITING", 6)
+        patch.setattr(places, "MAX_WAITING", 6)
         patch.setattr(queue_lanes, "MAX_WAITING", 6)
         patch.setattr(lanes, "MAX_ATTEMPTS", 6)
         patch.setattr(lanes, "MAX_SLOW_ATTEMPTS", 3)
