@@ -15,6 +15,7 @@ A map:
     places          how many claims wait in memory, and who may fetch more of them
     lane_facts      what an operator is told of a lane
     records         results on their way to the disk, however long it refuses
+    running         the attempts that run: their gates, their time, what they say of their destination
     attempt         one ``deliver``, and an outcome for each recipient whatever the backend does
     refusal         a backend's word at RCPT, whatever it does
     results         outcomes into settlements, notices and facts

@@ -22,29 +22,30 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailgw.deliver.agenda import Looks
-from mailgw.deliver.attempt import LaneFor, attempt, attempt_rerouted, of_the_destination, with_parameters
+from mailgw.deliver.attempt import LaneFor
 from mailgw.deliver.bounce import Notices
 from mailgw.deliver.claims import deadline_of, is_owed
 from mailgw.deliver.desk import plain_desk
 from mailgw.deliver.lane_facts import LaneFacts, lane_facts
-from mailgw.deliver.lanes import Inside, Lanes
+from mailgw.deliver.lanes import Lanes
 from mailgw.deliver.names import backend_of, lane_key
 from mailgw.deliver.places import Places, Waiting
 from mailgw.deliver.records import Records
 from mailgw.deliver.results import Results
+from mailgw.deliver.running import Running
 from mailgw.interfaces import IDeliveryBackend, IRelay
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import path_text
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Claim, Notice, Postponed, Settlement
-from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
+from mailgw.mail.outcome import Outcome
 from mailgw.mail.ports import Journal, Spool, WallClock
 from mailgw.net.tasks import TaskGroup
 from mailgw.queue.dsn import Desk
@@ -110,10 +111,7 @@ class Dispatcher:
         routes: RouteRetries | None = None,
     ) -> None:
         """``routes`` None: every recipient has ``settings.retry``."""
-        self._settings = settings
         self._spool = spool
-        self._backends = backends
-        self._lane_for = lane_for
         notices = Notices(settings.desk or plain_desk(settings.hostname), lane_for, settings.postmaster)
         routes = routes or RouteRetries(lambda _: settings.retry, (settings.retry,))
         self._results = Results(
@@ -123,8 +121,6 @@ class Dispatcher:
         self._note = journal.note
         self._clock = clock
         self._wall_clock = wall_clock
-        why = f"The delivery took longer than {settings.attempt_seconds:.0f} seconds"
-        self._too_long = temporary("4.4.7", why, Scope.MESSAGE, "")
         # Of a lease of two attempts' time: half of one to wait, one to run, the rest to notice and to record.
         self._wait_seconds = settings.attempt_seconds / 2
         self._look_seconds = min(LOOK_SECONDS, settings.attempt_seconds / 4)
@@ -137,14 +133,16 @@ class Dispatcher:
             backends, pauses, lambda key: Suspensions.of(spool.suspended()).holds(key), clock, self._tasks, self._work
         )
         self._looks = Looks(spool, clock, wall_clock, max(map(longest_wait, routes.every)))
-        self._running: dict[Claim, tuple[Callable[[], None], float] | None] = {}
+        self._running = Running(
+            backends, lane_for, self._lanes, self._results.reply_class, settings.attempt_seconds, clock, wall_clock,
+            self._tasks, self._ended,
+        )
         self._places = Places()
         self._records = Records(spool, clock, self._looks.look_through)
         self._look_call: IDelayedCall | None = None
         self._is_looking = False
         self._told_at = -math.inf  # by the reactor's clock: the last look for what is late
         self._is_stopping = False
-        self._is_cut_off = False
 
     def start(self) -> None:
         """Begin with what an earlier process left."""
@@ -214,7 +212,7 @@ class Dispatcher:
             limit.cancel()
 
     def _cut_off(self) -> None:
-        self._is_cut_off = self._records.is_cut_off = True
+        self._running.is_cut_off = self._records.is_cut_off = True
         self._tasks.cancel()
 
     # --- lanes ------------------------------------------------------------------------------------
@@ -240,13 +238,12 @@ class Dispatcher:
                 if self._records.are_too_many or not self._spool.room():
                     self._lanes.wake_lane(lane, NO_ROOM_SECONDS)
                     return
-                now = self._clock.seconds()
                 is_slow = lane.is_slow
                 claim, since = self._places.take(lane)
                 if claim.message.parameters.deliver_by is not None and self._wall_clock() >= deadline_of(claim):
                     self._tasks.spawn("expire", self._speak(claim, since))
-                elif now - since <= self._wait_seconds:
-                    self._begin(lane, claim, now, is_slow)
+                elif self._clock.seconds() - since <= self._wait_seconds:
+                    self._running.begin(lane, claim, is_slow)
                 else:
                     self._tasks.spawn("release", self._give_back(claim))
         finally:
@@ -277,63 +274,13 @@ class Dispatcher:
         lane.has_more = True
         self._work(lane)
 
-    def _begin(self, lane: _Lane, claim: Claim, now: float, is_slow: bool) -> None:
-        self._running[claim] = None
-        cancel = self._tasks.spawn("attempt", self._attempt(lane, claim, self._lanes.begins(lane, is_slow)))
-        if claim in self._running:
-            self._running[claim] = (cancel, now)
-
     # --- attempts ---------------------------------------------------------------------------------
 
-    async def _attempt(self, lane: _Lane, claim: Claim, inside: Inside) -> None:
-        outcomes: Mapping[Mailbox, Outcome] | None = None
-        recipients = [queued.recipient for queued in claim.recipients]
-        if len(recipients) > 1:
-            recipients = list(dict.fromkeys(recipients))  # who was named twice gets one copy
-        message = with_parameters(claim)
-        began = self._wall_clock()
-        try:
-            try:
-                name = backend_of(claim.lane)
-                backend = self._backends.get(name)
-                if backend is not None:
-                    outcomes = await attempt(name, backend, message, recipients)
-                else:
-                    outcomes = await attempt_rerouted(
-                        claim, message, recipients, self._lane_for, self._backends, self._too_long,
-                        lambda: self._is_over(claim),
-                    )
-            except CancelledError:
-                outcomes = dict.fromkeys(recipients, self._too_long)
-            finally:
-                self._running.pop(claim, None)
-                said: Outcome | None = None
-                try:
-                    said = self._of_the_destination(outcomes, inside)
-                finally:
-                    self._lanes.ended(lane, inside, said, began)  # whatever a plug-in's outcome does to us
-            if self._is_cut_off:
-                # What was not tried to its end is not counted; the lease ends with the spool.
-                outcomes = {r: o for r, o in outcomes.items() if o.permanence is not Permanence.TEMPORARY}
-            if outcomes:
-                self._settle(claim, outcomes)
-            if lane.dead_gate() is not None:
-                self._lay_down(lane)
-        finally:
-            self._lanes.go_on(lane, inside)
-
-    def _of_the_destination(self, outcomes: Mapping[Mailbox, Outcome] | None, inside: Inside) -> Outcome | None:
-        """What an attempt says of the destination, None for nothing."""
-        said, is_too_much = of_the_destination(outcomes or {}, self._too_long, self._results.reply_class)
-        for gate in inside.gates if is_too_much else ():
-            gate.slow(self._clock.seconds())
-        return said
-
-    def _is_over(self, claim: Claim) -> bool:
-        """Whether this attempt has had its time."""
-        running = self._running.get(claim)
-        oldest = self._clock.seconds() - self._settings.attempt_seconds
-        return self._is_cut_off or (running is not None and running[1] <= oldest)
+    def _ended(self, lane: _Lane, claim: Claim, outcomes: Mapping[Mailbox, Outcome]) -> None:
+        if outcomes:
+            self._settle(claim, outcomes)
+        if lane.dead_gate() is not None:
+            self._lay_down(lane)
 
     def _settle(self, claim: Claim, outcomes: Mapping[Mailbox, Outcome]) -> None:
         now = self._wall_clock()
@@ -450,7 +397,7 @@ class Dispatcher:
         """Fetch what is due, the longest due first, and set the time of the next look, whatever happens to this."""
         wait = self._look_seconds
         try:
-            self._cancel_overdue()
+            self._running.cancel_overdue()
             self._expire_overdue()
             self._tell_of_delays()
             for lane in self._places.hungry():
@@ -519,12 +466,6 @@ class Dispatcher:
             self._places.answered(wanted)
             lane.is_fetching = False
         self._work(lane)
-
-    def _cancel_overdue(self) -> None:
-        oldest = self._clock.seconds() - self._settings.attempt_seconds
-        for running in list(self._running.values()):
-            if running is not None and running[1] <= oldest:
-                running[0]()
 
     def _bug(self, what: str, failure: Failure) -> None:
         # The recipients stay leased, and are due again when the lease or this process ends.

@@ -288,7 +288,7 @@ class Walk:
         twice = {one: count for one, count in self.backend.served.items() if count > 1 and one[0] in ours}
         assert not twice, "delivered twice"
         own, memory = house.dispatcher, house.dispatcher._places
-        assert (memory.waiting, memory.fetching, memory._of_sender, own._running) == (0, 0, Counter(), {})
+        assert (memory.waiting, memory.fetching, memory._of_sender, len(own._running)) == (0, 0, Counter(), 0)
         assert (own._lanes.active, own._lanes.active_slow, own._records._unrecorded) == (0, 0, 0)
         gates = [*own._lanes._shared.values(), *(lane.gate for lane in own._lanes)]
         assert not [gate.key for gate in gates if gate.active]
