@@ -169,6 +169,7 @@ async def test_a_login_submits_over_tls(running: MailGateway, folder: Path, impl
     [mail] = mails(folder, "bob")
     assert b"with ESMTPSA id " in mail
     assert b"(using TLSv1." in mail
+    assert b"\n\ttls TLS_" in mail
     assert b"\nMessage-ID: <" in mail
     assert b"\nDate: " in mail
 

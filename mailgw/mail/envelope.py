@@ -53,7 +53,8 @@ class TlsFacts:
     """``version`` as ``"TLSv1.3"``, ``cipher`` as OpenSSL names it, ``bits`` its secret bits.
 
     ``certificate_names`` are the mail addresses in the client's certificate, () unless one of our ``client_ca``
-    vouches for it.
+    vouches for it, which ``is_client_verified`` says; a certificate need not have any.  ``group`` is what the keys were
+    agreed on in (``"X25519MLKEM768"``), as IANA names it, ``""`` where there was none or it is not known.
     """
 
     version: str
@@ -61,6 +62,8 @@ class TlsFacts:
     bits: int
     certificate_names: tuple[str, ...] = ()
     bindings: ChannelBindings = ChannelBindings()
+    is_client_verified: bool = False
+    group: str = ""
 
 
 @attrs.frozen

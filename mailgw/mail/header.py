@@ -1,4 +1,5 @@
-"""The header of a message, as far as a gateway reads and writes it (RFC 5322 s2.2, RFC 5321 s4.4, RFC 3848).
+"""The header of a message, as far as a gateway reads and writes it (RFC 5322 s2.2, RFC 5321 s4.4, RFC 3848, RFC 8314
+s4.3).
 
 Not done: unfolding and parsing of field bodies; a gateway keeps content as it came and only counts,
 looks for, and adds whole fields.
@@ -8,6 +9,7 @@ import functools
 import re
 
 from mailgw.mail.address import Mailbox
+from mailgw.mail.cipher_suites import registered_name
 from mailgw.mail.envelope import Client, Role, TlsFacts
 
 # RFC 5322 s2.2: field-name = 1*ftext, ftext = %d33-57 / %d59-126; s4.5 lets white space stand before the colon
@@ -21,6 +23,8 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # What may stand in a name that a client gave of itself, so that it cannot end a comment or a field.
 _UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9.\-_:\[\]]")
+# RFC 8314 s4.3: dh-group = ALPHA *(ALPHA / DIGIT / "_" / "-")
+_GROUP = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 
 
 def header_end(content: bytes | bytearray, start: int = 0) -> int:
@@ -81,11 +85,15 @@ def received_field(
 
     ``FOR`` names the recipient only where there is just one, so that no copy tells of the others
     (RFC 5321 s7.2), and beyond ASCII only in a message that came with SMTPUTF8 (RFC 6531 s3.7.3).  A ``priority`` that
-    is not the usual one is shown (RFC 6710 s4.1).  The login is not: the journal has it.
+    is not the usual one is shown (RFC 6710 s4.1).  The login is not, nor who the client's certificate says it is: the
+    journal has them.
+
+    TLS stands there twice: as a comment in the form that people and their programs know from Postfix, and as the
+    clause that is registered, without a version.
     """
     lines = [
         f"Received: from {_UNSAFE_IN_NAME.sub('?', client.helo) or 'unknown'} ({_tcp_info(client)})",
-        *([f"\t(using {_tls_text(client.tls)})"] if client.tls else []),
+        *(_tls_comments(client.tls) if client.tls else []),
         f"\tby {hostname} with {protocol_word(client, smtputf8)} id {queue_id}",
     ]
     if len(recipients) == 1 and (smtputf8 or recipients[0].is_ascii):
@@ -93,6 +101,10 @@ def received_field(
     if priority:
         # RFC 6710 s7: Pri = CFWS "PRIORITY" FWS priority-value, one of RFC 5321's Additional-Registered-Clauses
         lines.append(f"\tpriority {priority}")
+    if client.tls and (suite := registered_name(client.tls.cipher)):
+        # RFC 8314 s4.3: tls-cipher-clause = CFWS "tls" FWS tls-cipher [ CFWS tls-dh-group-clause ]
+        group = f" group {client.tls.group}" if _GROUP.match(client.tls.group) else ""
+        lines.append(f"\ttls {suite}{group}")
     return ("\r\n".join(lines) + f";\r\n\t{date_text(int(now))}\r\n").encode()
 
 
@@ -129,5 +141,6 @@ def _tcp_info(client: Client) -> str:
     return f"{client.reverse.name if client.reverse.is_confirmed else 'unknown'} {literal}"
 
 
-def _tls_text(tls: TlsFacts) -> str:
-    return f"{tls.version} with cipher {tls.cipher} ({tls.bits} bits)"
+def _tls_comments(tls: TlsFacts) -> list[str]:
+    using = f"\t(using {tls.version} with cipher {tls.cipher} ({tls.bits} bits))"
+    return [using, "\t(client certificate verified)"] if tls.is_client_verified else [using]

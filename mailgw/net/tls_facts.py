@@ -59,10 +59,10 @@ def tls_facts(connection: SSL.Connection, with_bindings: bool) -> TlsFacts:
     """The facts of a session whose handshake is complete; ``with_bindings`` where somebody may log in."""
     version = connection.get_protocol_version_name()
     presented = _PRESENTED.get(connection)
-    names: tuple[str, ...] = ()
+    leaf = None
     if presented is not None and presented.is_trusted and not presented.has_fault:
         leaf = connection.get_peer_certificate(as_cryptography=True)
-        names = () if leaf is None else addresses(leaf)
+    names = () if leaf is None else addresses(leaf)
     bindings = ChannelBindings()
     if with_bindings:
         end_point = connection.get_context().get_app_data()
@@ -70,7 +70,18 @@ def tls_facts(connection: SSL.Connection, with_bindings: bool) -> TlsFacts:
             connection.export_keying_material(_EXPORTER_LABEL, _EXPORTER_OCTETS, b"") if version == "TLSv1.3" else b"",
             end_point if isinstance(end_point, bytes) else b"",
         )
-    return TlsFacts(version, connection.get_cipher_name() or "", connection.get_cipher_bits() or 0, names, bindings)
+    return TlsFacts(
+        version, connection.get_cipher_name() or "", connection.get_cipher_bits() or 0, names, bindings,
+        is_client_verified=leaf is not None, group=_group(connection),
+    )
+
+
+def _group(connection: SSL.Connection) -> str:
+    try:
+        found: str = connection.get_group_name() or ""
+    except (AttributeError, NotImplementedError):  # an older pyOpenSSL, or an older OpenSSL below it
+        return ""
+    return found
 
 
 def end_point(leaf: x509.Certificate) -> bytes:

@@ -51,7 +51,7 @@ _MESSAGE_ID = re.compile(
 # The beginning of what ``mail.header.received_field`` writes
 _OUR_RECEIVED = re.compile(
     rb"Received: from ([A-Za-z0-9.\-_:\[\]?]{1,255}) \((?:[A-Za-z0-9.\-_]+ )?(\[[0-9A-Za-z.:]+\]|local|unknown)\)\r\n"
-    rb"(?:\t\(using [^\r]*\r\n)?\tby ([!-~]+) with ([0-9A-Z]+) id "
+    rb"(?:\t\(using [^\r]*\r\n)?(?:\t\(client [^\r]*\r\n)?\tby ([!-~]+) with ([0-9A-Z]+) id "
 )
 # RFC 5322 s3.2.5: phrase = 1*word; word = atom
 _PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?: [A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*\Z")

@@ -74,4 +74,4 @@ def reverse_name(told: str) -> ReverseName:
 
 def nobody_s(tls: TlsFacts) -> TlsFacts:
     """TLS without what it tells of who is at its other end, or binds a login to a channel that is not the client's."""
-    return attrs.evolve(tls, certificate_names=(), bindings=ChannelBindings())
+    return attrs.evolve(tls, certificate_names=(), bindings=ChannelBindings(), is_client_verified=False)

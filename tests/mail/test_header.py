@@ -111,9 +111,37 @@ def test_the_trace_says_who_how_and_when() -> None:
         b"Received: from mail.example.net ([192.0.2.1])\r\n"
         b"\t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256 bits))\r\n"
         b"\tby mx.example.org with ESMTPS id Q1\r\n"
-        b"\tfor <bob@example.org>;\r\n"
+        b"\tfor <bob@example.org>\r\n"
+        b"\ttls TLS_AES_256_GCM_SHA384;\r\n"
         b"\tTue, 14 Nov 2023 22:13:20 +0000\r\n"
     )
+
+
+@each(
+    ("tls", "clause"),
+    [
+        (TlsFacts("TLSv1.3", "TLS_AES_128_GCM_SHA256", 128, group="X25519MLKEM768"),
+         b"\ttls TLS_AES_128_GCM_SHA256 group X25519MLKEM768;"),
+        (TlsFacts("TLSv1.2", "ECDHE-RSA-AES256-GCM-SHA384", 256, group="secp384r1"),
+         b"\ttls TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 group secp384r1;"),
+        (TlsFacts("TLSv1.2", "AES128-SHA", 128), b"\ttls TLS_RSA_WITH_AES_128_CBC_SHA;"),
+        # What is no word of the clause's own is left out: the grammar has no other place for it.
+        (TlsFacts("TLSv1.2", "AES128-SHA", 128, group="0x11ec"), b"\ttls TLS_RSA_WITH_AES_128_CBC_SHA;"),
+        (TlsFacts("TLSv1.2", "AES128-SHA", 128, group="a\r\nb"), b"\ttls TLS_RSA_WITH_AES_128_CBC_SHA;"),
+        (TlsFacts("TLSv1.2", "SOMETHING-NEW", 128, group="x25519"), b"\tby mx.example.org with ESMTPS id Q1;"),
+        (None, b"\tby mx.example.org with ESMTP id Q1;"),
+    ],
+)
+def test_the_trace_has_the_clause_of_rfc_8314_last(tls: TlsFacts | None, clause: bytes) -> None:
+    field = received_field(client(tls=tls), "mx.example.org", "Q1", (), False, 0.0)
+    assert field.split(b"\r\n")[-3] == clause
+
+
+def test_the_trace_says_that_the_client_s_certificate_was_verified_and_not_whose_it_is() -> None:
+    tls = TlsFacts("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256, ("ann@example.net",), is_client_verified=True)
+    field = received_field(client(tls=tls), "mx.example.org", "Q1", (), False, 0.0)
+    assert b" (256 bits))\r\n\t(client certificate verified)\r\n\tby mx.example.org with ESMTPS id Q1\r\n" in field
+    assert b"ann" not in field
 
 
 def test_the_trace_shows_a_priority() -> None:

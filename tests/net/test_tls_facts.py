@@ -103,7 +103,12 @@ def test_an_authority_vouches_for_an_address(
     files: CertificateFiles, authority: trustme.CA, version: ssl.TLSVersion | None
 ) -> None:
     facts, _ = shake_hands(ServerTls(files, {}), client_with(authority.issue_cert(ALICE), version))
-    assert facts.certificate_names == (ALICE,)
+    assert (facts.certificate_names, facts.is_client_verified) == ((ALICE,), True)
+
+
+def test_an_authority_vouches_for_one_without_an_address(files: CertificateFiles, authority: trustme.CA) -> None:
+    facts, _ = shake_hands(ServerTls(files, {}), client_with(authority.issue_cert("mx.example.net")))
+    assert (facts.certificate_names, facts.is_client_verified) == ((), True)
 
 
 @pytest.mark.parametrize("version", [None, ssl.TLSVersion.TLSv1_2])
@@ -111,16 +116,18 @@ def test_a_certificate_that_nobody_vouches_for_is_none(
     files: CertificateFiles, version: ssl.TLSVersion | None
 ) -> None:
     facts, _ = shake_hands(ServerTls(files, {}), client_with(trustme.CA().issue_cert(ALICE), version))
-    assert facts.certificate_names == ()
+    assert (facts.certificate_names, facts.is_client_verified) == ((), False)
 
 
 def test_one_that_ended_is_none(files: CertificateFiles, authority: trustme.CA) -> None:
     old = authority.issue_cert(ALICE, not_after=datetime(2020, 1, 1, tzinfo=UTC))
-    assert shake_hands(ServerTls(files, {}), client_with(old))[0].certificate_names == ()
+    facts, _ = shake_hands(ServerTls(files, {}), client_with(old))
+    assert (facts.certificate_names, facts.is_client_verified) == ((), False)
 
 
 def test_nobody_needs_to_have_one(files: CertificateFiles) -> None:
-    assert shake_hands(ServerTls(files, {}), client_with())[0].certificate_names == ()
+    facts, _ = shake_hands(ServerTls(files, {}), client_with())
+    assert (facts.certificate_names, facts.is_client_verified) == ((), False)
 
 
 def test_nobody_is_asked_where_no_authority_is_named(files: CertificateFiles, authority: trustme.CA) -> None:
@@ -148,7 +155,7 @@ def test_a_resumed_session_shows_none(files: CertificateFiles) -> None:
     _, first = shake_hands(tls, client)
     facts, second = shake_hands(tls, client, session=first.session)
     assert second.session_reused
-    assert facts.certificate_names == ()
+    assert (facts.certificate_names, facts.is_client_verified) == ((), False)
 
 
 def test_the_name_that_is_asked_for_chooses_the_authority(
@@ -203,6 +210,38 @@ def test_authorities_that_are_none(files: CertificateFiles) -> None:
 ])
 def test_the_addresses_of_a_certificate(subject: str, alternative: tuple[str, ...], names: tuple[str, ...]) -> None:
     assert addresses(certificate(subject, alternative)) == names
+
+
+# --- how the keys were agreed on ---------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("version", "curve", "group"), [
+    (ssl.TLSVersion.TLSv1_3, "prime256v1", "secp256r1"),
+    (ssl.TLSVersion.TLSv1_3, "secp384r1", "secp384r1"),
+    (ssl.TLSVersion.TLSv1_2, "prime256v1", "secp256r1"),  # of the certificate's key, too: it takes no other
+])
+def test_the_group_has_iana_s_name(
+    files: CertificateFiles, version: ssl.TLSVersion, curve: str, group: str
+) -> None:
+    client = client_with(version=version)
+    client.set_ecdh_curve(curve)
+    facts, _ = shake_hands(ServerTls(files, {}), client)
+    assert facts.group in (group, "")  # "" below OpenSSL 3.2
+    assert bool(facts.group) is has_group_names()
+
+
+def has_group_names() -> bool:
+    return bool(getattr(SSL._lib, "Cryptography_HAS_SSL_GET0_GROUP_NAME", 0))  # type: ignore[attr-defined] # no public name
+
+
+@pytest.mark.parametrize("trouble", [NotImplementedError, AttributeError])
+def test_an_older_library_knows_no_group(
+    files: CertificateFiles, monkeypatch: pytest.MonkeyPatch, trouble: type[Exception]
+) -> None:
+    def get_group_name(connection: SSL.Connection) -> str:
+        raise trouble
+
+    monkeypatch.setattr(SSL.Connection, "get_group_name", get_group_name, raising=False)
+    assert shake_hands(ServerTls(files, {}), client_with())[0].group == ""
 
 
 # --- channel bindings -------------------------------------------------------------------------------------

@@ -443,6 +443,9 @@ RECEIVED = b"Received: from mx.far.example (a.far.example [192.0.2.7])\r\n\tby %
         (RECEIVED % (b"mx.example.net", b"ESMTP"), "dns; mx.far.example ([192.0.2.7])"),
         ((RECEIVED % (b"mx.example.net", b"ESMTPS")).replace(b"])\r\n", b"])\r\n\t(using TLSv1.3 with x (1 bits))\r\n"),
          "dns; mx.far.example ([192.0.2.7])"),
+        ((RECEIVED % (b"mx.example.net", b"ESMTPS")).replace(
+            b"])\r\n", b"])\r\n\t(using TLSv1.3 with x (1 bits))\r\n\t(client certificate verified)\r\n"),
+         "dns; mx.far.example ([192.0.2.7])"),
         (RECEIVED.replace(b"192.0.2.7", b"IPv6:2001:db8::1") % (b"mx.example.net", b"SMTP"),
          "dns; mx.far.example ([IPv6:2001:db8::1])"),
         (RECEIVED % (b"mx.example.net", b"ESMTPSA"), None),  # who logs in is no MTA

@@ -139,11 +139,13 @@ def test_the_front_s_own_login_and_certificate_are_nobody_s() -> None:
     session.take()
     session.say("EHLO front")
     inner = session.transport.protocol._session
-    tls = TlsFacts("TLSv1.3", "C", 256, ("front@example.org",), ChannelBindings(b"exporter", b"end point"))
+    bindings = ChannelBindings(b"exporter", b"end point")
+    tls = TlsFacts("TLSv1.3", "C", 256, ("front@example.org",), bindings, is_client_verified=True)
     inner.client = attrs.evolve(inner.client, tls=tls, login="front@example.org")
     assert session.say("XCLIENT ADDR=192.0.2.7") == GREETING
     assert (inner.client.login, inner.client.tls.certificate_names) == (None, ())
     assert inner.client.tls.bindings == ChannelBindings()
+    assert not inner.client.tls.is_client_verified
     assert inner.client.tls.version == "TLSv1.3"
     assert inner.origin == attrs.evolve(inner.client, tls=None)
 
