@@ -33,23 +33,11 @@ from mailgw.queue_commands import table
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.sqlite import SqliteSpool
 from mailgw.terminal import harmless, say
-from tests.config.making import make_certificate
+from tests.config.making import SMALL, make_certificate
 from tests.tables import each
 from tests.test_control import FakeJournal, FakeSpool, routed, row
 
-GATEWAY = """
-hostname = "mx1.example.org"
-state = "state"
-[[listen]]
-role = "mx"
-endpoint = "tcp:25"
-[[route]]
-recipients = ["@example.org"]
-backend = "mailboxes"
-[backend.mailboxes]
-type = "maildir"
-path = "mail/{domain}/{local_part}"
-[accounts]
+GATEWAY = SMALL.replace('recipients = "any"\n', "") + """[accounts]
 passwd_file = "passwd"
 """
 

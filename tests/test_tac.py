@@ -13,24 +13,11 @@ from pathlib import Path
 import pytest
 from twisted.application.app import getApplication
 
+from tests.config.making import SMALL
 from tests.conftest import LoggedFailures
 
 ROOT = Path(__file__).parent.parent
 
-CONFIGURATION = """
-hostname = "mx.example.org"
-state = "state"
-[[listen]]
-role = "mx"
-endpoint = "tcp:{port}:interface=127.0.0.1"
-[[route]]
-recipients = ["@example.org"]
-backend = "mailboxes"
-[backend.mailboxes]
-type = "maildir"
-path = "mail/{{domain}}/{{local_part}}"
-recipients = "any"
-"""
 
 
 def free_port() -> int:
@@ -42,7 +29,7 @@ def free_port() -> int:
 
 def test_mail_and_web_in_one_application(tmp_path: Path) -> None:
     mail, web = free_port(), free_port()
-    (tmp_path / "mailgw.toml").write_text(CONFIGURATION.format(port=mail))
+    (tmp_path / "mailgw.toml").write_text(SMALL.replace("tcp:25", f"tcp:{mail}:interface=127.0.0.1"))
     environment = os.environ | {
         "MAILGW_CONFIG": str(tmp_path / "mailgw.toml"),
         "WEB_ENDPOINT": f"tcp:{web}:interface=127.0.0.1",
@@ -78,7 +65,7 @@ def test_faults_of_the_configuration_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged_failures: LoggedFailures
 ) -> None:
     """As twistd loads it, without a process of its own, whose start costs more than any other test."""
-    (tmp_path / "mailgw.toml").write_text(CONFIGURATION.format(port=25).replace("hostname", "hostnam"))
+    (tmp_path / "mailgw.toml").write_text(SMALL.replace("hostname", "hostnam"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MAILGW_CONFIG", "mailgw.toml")
     with pytest.raises(SystemExit) as stopped:

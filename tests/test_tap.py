@@ -12,22 +12,8 @@ from mailgw.config import trial as trials
 from mailgw.config.settings import Config
 from mailgw.mail.errors import ConfigError
 from mailgw.tap import Options, makeService
+from tests.config.making import SMALL
 from tests.tables import each
-
-GATEWAY = """
-hostname = "mx1.example.org"
-state = "state"
-[[listen]]
-role = "mx"
-endpoint = "tcp:25"
-[[route]]
-recipients = ["@example.org"]
-backend = "mailboxes"
-[backend.mailboxes]
-type = "maildir"
-path = "mail/{domain}/{local_part}"
-recipients = "any"
-"""
 
 
 class FakeGateway(Service):
@@ -54,7 +40,7 @@ def service(*words: str) -> FakeGateway:
 
 
 def test_a_file(elsewhere: Path) -> None:
-    (elsewhere / "a.toml").write_text(GATEWAY)
+    (elsewhere / "a.toml").write_text(SMALL)
     assert service("--config", "a.toml").config.file == str(elsewhere / "a.toml")
     assert service("-c", "a.toml").config.hostname == "mx1.example.org"
 
@@ -72,7 +58,7 @@ def test_options_instead_of_a_file(elsewhere: Path) -> None:
 def test_nothing_is_the_file_in_etc_or_else_the_trial(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert service().config.state == str(elsewhere / "mailgw-data")
     assert "a local trial" in capsys.readouterr().out
-    (elsewhere / "etc.toml").write_text(GATEWAY)
+    (elsewhere / "etc.toml").write_text(SMALL)
     assert service().config.file == str(elsewhere / "etc.toml")
 
 
@@ -92,7 +78,7 @@ def test_both_ways_at_once_make_no_sense() -> None:
 def test_faults_are_lines_and_a_status(
     elsewhere: Path, capsys: pytest.CaptureFixture[str], words: list[str], lines: list[str]
 ) -> None:
-    routes = GATEWAY[GATEWAY.index("[[route]]") :]
+    routes = SMALL[SMALL.index("[[route]]") :]
     (elsewhere / "bad.toml").write_text('hostnam = "a"\nlisten = 5\n' + routes)
     with pytest.raises(SystemExit) as stopped:
         service(*words)
@@ -139,7 +125,7 @@ def test_what_root_may_and_the_other_user_may_not_is_said_at_once(
 ) -> None:
     elsewhere.chmod(0o755)
     (elsewhere / "passwd").touch(mode=0o600)
-    (elsewhere / "a.toml").write_text(GATEWAY + "[accounts]\npasswd_file = 'passwd'\n")
+    (elsewhere / "a.toml").write_text(SMALL + "[accounts]\npasswd_file = 'passwd'\n")
     options = Options()
     options.parent = {"uid": 12345, "gid": 12345}  # type: ignore[assignment]  # as usage.Options sets it
     options.parseOptions(["--config", "a.toml"])
@@ -168,7 +154,7 @@ def test_twistd_itself_says_it_cleanly(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The script twistd, but for its process, whose start costs more than any other test."""
-    (elsewhere / "bad.toml").write_text(GATEWAY.replace("recipients = \"any\"", "recipient = \"any\""))
+    (elsewhere / "bad.toml").write_text(SMALL.replace("recipients = \"any\"", "recipient = \"any\""))
     monkeypatch.setattr(sys, "argv", ["twistd", "-n", "mailgw", "--config", "bad.toml"])
     with pytest.raises(SystemExit) as stopped:
         twistd.run()

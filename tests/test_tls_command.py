@@ -6,21 +6,10 @@ import pytest
 
 from mailgw.ctl import main, options_of
 from mailgw.mail.address import Mailbox
+from tests.config.making import SMALL
 from tests.tables import each
 
-CONFIG = """hostname = "mx1.example.org"
-state = "state"
-[[listen]]
-role = "mx"
-endpoint = "tcp:25"
-[[route]]
-recipients = ["@example.org"]
-backend = "here"
-[backend.here]
-type = "maildir"
-path = "mail/{local_part}"
-recipients = "any"
-[backend.internet]
+CONFIG = SMALL + """[backend.internet]
 type = "smtp"
 """
 
@@ -48,7 +37,7 @@ def test_words_that_are_none(word: str) -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["example.org"], "mail for example.org goes to the backend here, which sends it to no other server"),
+        (["example.org"], "mail for example.org goes to the backend mailboxes, which sends it to no other server"),
         (["example.net"], "no route is for example.net"),
         (["example.net", "--backend", "none"], "there is no backend none"),
         (["example.net", "--config", "/none.toml"], "/none.toml: cannot be read: No such file or directory"),

@@ -1,4 +1,4 @@
-"""Files that a configuration names, made once for a test module."""
+"""Small configurations, what is said of one, and the files that it names."""
 
 from pathlib import Path
 
@@ -9,6 +9,28 @@ from mailgw.config.load import load
 from mailgw.config.settings import Config
 from mailgw.config.trial import self_signed
 from mailgw.config.where import config_faults
+
+
+def into(backend: str) -> str:
+    """The head of a configuration whose mail goes into this backend, which is to follow."""
+    return f"""
+hostname = "mx1.example.org"
+state = "state"
+[[listen]]
+role = "mx"
+endpoint = "tcp:25"
+[[route]]
+recipients = ["@example.org"]
+backend = "{backend}"
+"""
+
+
+# The smallest that is good: its 13 lines begin with an empty one, so that its faults have the lines 2 to 13.
+SMALL = into("mailboxes") + """[backend.mailboxes]
+type = "maildir"
+path = "mail/{domain}/{local_part}"
+recipients = "any"
+"""
 
 
 class Backend:

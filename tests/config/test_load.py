@@ -19,23 +19,9 @@ from mailgw.mail.errors import ConfigError
 from mailgw.net.server_tls import CertificateFiles
 from mailgw.queue.schedule import RetrySettings
 from mailgw.wire.content import BareLineEnds, ContentRules
-from tests.config.making import Backend, faults_of, loaded, make_certificate, make_encrypted_key
+from tests.config.making import SMALL, Backend, faults_of, loaded, make_certificate, make_encrypted_key
 from tests.tables import each
 
-SMALL = """
-hostname = "mx1.example.org"
-state = "state"
-[[listen]]
-role = "mx"
-endpoint = "tcp:25"
-[[route]]
-recipients = ["@example.org"]
-backend = "mailboxes"
-[backend.mailboxes]
-type = "maildir"
-path = "/var/mail/{domain}/{local_part}"
-recipients = "any"
-"""
 TLS = '[tls]\ncertificate = "fullchain.pem"\nprivate_key = "privkey.pem"\n'
 RELAY = SMALL + "[backend.b]\ntype = 'smtp'\n"
 LOGIN = "username = 'a'\npassword_file = 'word'\n"
@@ -161,7 +147,7 @@ servers = ["127.0.0.1"]
     )
     assert config.passwd_file == f"{etc}/passwd"
     assert config.backends["mailboxes"] == MaildirSettings(
-        path="/var/mail/{domain}/{local_part}", recipients=Known.ANY, delimiter="+", concurrency=64
+        path=f"{etc}/mail/{{domain}}/{{local_part}}", recipients=Known.ANY, delimiter="+", concurrency=64
     )
     smarthost = config.backends["smarthost"]
     assert smarthost == SmtpSettings(

@@ -4,23 +4,9 @@ from pathlib import Path
 
 from mailgw.deliver.desk import built_in_words
 from mailgw.mail.address import Mailbox
-from tests.config.making import faults_of, loaded
+from tests.config.making import SMALL, faults_of, loaded
 from tests.tables import each
 
-SMALL = """
-hostname = "mx1.example.org"
-state = "state"
-[[listen]]
-role = "mx"
-endpoint = "tcp:25"
-[[route]]
-recipients = ["@example.org"]
-backend = "mailboxes"
-[backend.mailboxes]
-type = "maildir"
-path = "mail/{local_part}"
-recipients = "any"
-"""
 BUILT_IN = (Path(__file__).parent.parent.parent / "etc/report_words.txt").read_text()
 
 

@@ -14,18 +14,10 @@ from mailgw.deliver.smtp_settings import (
     TlsMode,
 )
 from mailgw.mail.rate import Rate
-from tests.config.making import faults_of, loaded
+from tests.config.making import faults_of, into, loaded
 from tests.tables import each
 
-HEAD = """hostname = "mx1.example.org"
-state = "state"
-[[listen]]
-role = "mx"
-endpoint = "tcp:25"
-[[route]]
-recipients = ["@example.org"]
-backend = "out"
-[backend.out]
+HEAD = into("out") + """[backend.out]
 type = "smtp"
 """
 HOSTS = "hosts = ['h:25']\n"
@@ -196,4 +188,4 @@ def test_sources_for_hosts_of_either_kind(file: Path) -> None:
 
 def test_lmtp_on_a_unix_socket_goes_through_no_proxy(file: Path) -> None:
     file.write_text(HEAD.replace("smtp", "lmtp") + "hosts = ['unix:/x']\nsocks5 = 'proxy'")
-    assert faults_of(file) == ["mailgw.toml:12: backend.out.socks5: no proxy leads to a Unix socket"]
+    assert faults_of(file) == ["mailgw.toml:13: backend.out.socks5: no proxy leads to a Unix socket"]
