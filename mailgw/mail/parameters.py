@@ -7,8 +7,15 @@ as it came, for reports, and what was not asked for is "".
 """
 
 import enum
+import re
 
 import attrs
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.xtext import to_xtext
+
+# RFC 6533 s3: what may stand for itself in utf-8-addr-xtext, QCHAR = %x21-2a / %x2c-3c / %x3e-5b / %x5d-7e
+_NOT_QCHAR = re.compile(r"[^!-*,-<>-\[\]-~]")
 
 
 class Ret(enum.Enum):
@@ -108,6 +115,20 @@ class RcptParameters:
         Where it did not say: of failures and of delays (RFC 3461 s4.1 leaves the latter to us), never of success.
         """
         return notify is not Notify.SUCCESS if self.notify is None else notify in self.notify
+
+
+def original_recipient(recipient: Mailbox) -> str:
+    """The ORCPT that names an address, in ASCII (RFC 3461 s4.2, RFC 6533 s3)."""
+    if recipient.is_ascii:
+        return f"rfc822;{to_xtext(recipient.octets())}"
+    # RFC 6533 s3: utf-8-addr-unitext with SMTPUTF8; the form in ASCII says the same to everybody.
+    return f"utf-8;{_NOT_QCHAR.sub(embedded, str(recipient))}"
+
+
+def embedded(match: re.Match[str]) -> str:
+    """A character as it stands in such an ORCPT."""
+    # RFC 6533 s3: EmbeddedUnicodeChar = %x5C.78 "{" HEXPOINT "}", in upper case, at least two digits
+    return f"\\x{{{ord(match[0]):02X}}}"
 
 
 NO_MAIL_PARAMETERS = MailParameters()

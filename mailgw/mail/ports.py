@@ -213,6 +213,25 @@ class Accounts(Protocol):
         """Whether an account of that address exists (local part and domain without regard to case)."""
 
 
+# --- where mail for an address goes -----------------------------------------------------------------
+
+class Aliases(Protocol):
+    """Addresses of ours that stand for others, one step at a time; whoever asks goes on with what is found
+    (``queue.aliases``).
+
+    A file today, later a database or a service, with sub-addresses and patterns behind the same questions.  "There is
+    none" is a fact, None; what cannot be known now is a TemporaryFault, whose reply the client gets: a look-up that
+    failed is never "no such user".  An answer may be remembered, and an old one is better than none.  Local parts and
+    domains compare as ``folded`` has it; targets are whole addresses, at least one.
+    """
+
+    async def targets(self, address: Mailbox) -> Sequence[Mailbox] | None:
+        """Those of the entry that ``address`` itself has."""
+
+    async def catch_all(self, domain: str) -> Sequence[Mailbox] | None:
+        """Those for whoever in a domain (in its normal form) has no entry, and is known to nobody else."""
+
+
 # --- what is counted across connections ------------------------------------------------------------
 
 @attrs.frozen

@@ -15,15 +15,20 @@ import attrs
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.outcome import Outcome, Scope, permanent
-from mailgw.mail.parameters import NO_RCPT_PARAMETERS, ByMode, MailParameters, Notify, RcptParameters
-from mailgw.mail.xtext import to_xtext
+from mailgw.mail.parameters import (
+    NO_RCPT_PARAMETERS,
+    ByMode,
+    MailParameters,
+    Notify,
+    RcptParameters,
+    embedded,
+    original_recipient,
+)
 from mailgw.wire.client_offer import Offer
 from mailgw.wire.smtp_parameters import MAX_ORCPT_OCTETS
 
 _MOST_SECONDS = 999_999_999  # RFC 2852 s4: by-time = ["-" / "+"] 1*9digit
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
-# RFC 6533 s3: what may stand for itself in utf-8-addr-xtext, QCHAR = %x21-2a / %x2c-3c / %x3e-5b / %x5d-7e
-_NOT_QCHAR = re.compile(r"[^!-*,-<>-\[\]-~]")
 
 
 @attrs.frozen
@@ -77,25 +82,13 @@ def rcpt_words(offer: Offer, asked: Onward, recipient: Mailbox) -> str:
         return ""
     # RFC 3461 s5.2.1: NOTIFY and ORCPT as they came; an ORCPT may be added, with the address that we were given.
     if not rcpt.orcpt:
-        rcpt = attrs.evolve(rcpt, orcpt=_original(recipient, asked.utf8))
+        rcpt = attrs.evolve(rcpt, orcpt=original_recipient(recipient))
     elif not asked.utf8 and not rcpt.orcpt.isascii():
-        rcpt = attrs.evolve(rcpt, orcpt=_NOT_ASCII.sub(_embedded, rcpt.orcpt))
+        rcpt = attrs.evolve(rcpt, orcpt=_NOT_ASCII.sub(embedded, rcpt.orcpt))
     if len(rcpt.orcpt.encode()) > MAX_ORCPT_OCTETS:
         # It grew here.  Without it, reports name the recipient alone.
         rcpt = attrs.evolve(rcpt, orcpt="")
     return f" {rcpt}" if rcpt != NO_RCPT_PARAMETERS else ""
-
-
-def _original(recipient: Mailbox, utf8: bool) -> str:
-    if recipient.is_ascii:
-        return f"rfc822;{to_xtext(recipient.octets())}"
-    # RFC 6533 s3: utf-8-addr-unitext with SMTPUTF8; the form in ASCII says the same to everybody.
-    return f"utf-8;{_NOT_QCHAR.sub(_embedded, str(recipient))}"
-
-
-def _embedded(match: re.Match[str]) -> str:
-    # RFC 6533 s3: EmbeddedUnicodeChar = %x5C.78 "{" HEXPOINT "}", in upper case, at least two digits
-    return f"\\x{{{ord(match[0]):02X}}}"
 
 
 def unmet(
