@@ -19,6 +19,7 @@ A map:
     attempt         one ``deliver``, and an outcome for each recipient whatever the backend does
     refusal         a backend's word at RCPT, whatever it does
     results         outcomes into settlements, notices and facts
+    expanded        aliases that wait for the report to their sender
     bounce          the notices themselves: who gets them, and whose header they quote
     maildir         ``MaildirBackend``: in threads and in groups
     smtp            ``SmtpBackend``: which lanes there are, and what holds for each

@@ -32,6 +32,7 @@ from mailgw.deliver.attempt import LaneFor
 from mailgw.deliver.bounce import Notices
 from mailgw.deliver.claims import deadline_of, is_owed
 from mailgw.deliver.desk import plain_desk
+from mailgw.deliver.expanded import Expanded
 from mailgw.deliver.lane_facts import LaneFacts, lane_facts
 from mailgw.deliver.lanes import Lanes
 from mailgw.deliver.names import backend_of, lane_key
@@ -48,6 +49,7 @@ from mailgw.mail.message import Claim, Notice, Postponed, Settlement
 from mailgw.mail.outcome import Outcome
 from mailgw.mail.ports import Journal, Spool, WallClock
 from mailgw.net.tasks import TaskGroup
+from mailgw.queue.aliases import EXPANDED
 from mailgw.queue.dsn import Desk
 from mailgw.queue.gates import Pauses
 from mailgw.queue.lanes import Lane
@@ -112,6 +114,7 @@ class Dispatcher:
     ) -> None:
         """``routes`` None: every recipient has ``settings.retry``."""
         self._spool = spool
+        backends = {**backends, EXPANDED: Expanded()}
         notices = Notices(settings.desk or plain_desk(settings.hostname), lane_for, settings.postmaster)
         routes = routes or RouteRetries(lambda _: settings.retry, (settings.retry,))
         self._results = Results(

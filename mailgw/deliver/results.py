@@ -19,6 +19,7 @@ from mailgw.mail.parameters import ByMode, DeliverBy, Notify
 from mailgw.mail.ports import Journal
 from mailgw.mail.reply import Reply
 from mailgw.queue import fate
+from mailgw.queue.aliases import EXPANDED
 from mailgw.queue.dsn_fields import Report
 from mailgw.queue.reasons import is_answer, outcome_of, reason_of
 from mailgw.queue.replies import ReplyClass, ReplyClasses
@@ -250,8 +251,8 @@ class Results:
         if report is None:
             return []
         for told in served:
-            action = "relayed" if told.report.is_relayed else "delivered"
-            self._note(fact.Reported(claim.message.queue_id, str(told.queued.recipient), action, report.queue_id))
+            recipient, action = str(told.queued.recipient), told.report.action
+            self._note(fact.Reported(claim.message.queue_id, recipient, action, report.queue_id))
         return [report]
 
     async def _warning(self, claim: Claim, late: list[_Told], now: float) -> list[Notice]:
@@ -284,7 +285,7 @@ class Results:
         told = outcome if verdict is None else attrs.evolve(outcome, reply=verdict)
         report = Report(
             queued.recipient, told.reply, outcome.hop, attempts, until, attempted, queued.parameters.orcpt,
-            outcome.relayed, said=outcome.reply, is_ours=outcome.is_ours, reply_class=name,
+            outcome.relayed, claim.lane == EXPANDED, said=outcome.reply, is_ours=outcome.is_ours, reply_class=name,
             is_by_relay=self._is_relay(claim.lane),
         )
         return _Told(queued, told, report, name)
@@ -292,6 +293,8 @@ class Results:
     # --- facts ------------------------------------------------------------------------------------
 
     def _delivered(self, claim: Claim, queued: QueuedRecipient, outcome: Outcome, now: float) -> Finished:
+        if claim.lane == EXPANDED:
+            return Finished(queued.row)  # its copies are what is delivered
         message = claim.message
         reply = outcome.reply
         secured = outcome.secured or _IN_CLEAR

@@ -229,7 +229,8 @@ class Warned(Event):
 
 @attrs.frozen
 class Reported(Event):
-    """The sender was told, as it had asked, that a recipient was ``delivered`` or ``relayed`` (``action``)."""
+    """The sender was told, as it had asked, that a recipient was ``delivered``, ``relayed``, or ``expanded`` to the
+    several addresses of an alias (``action``)."""
 
     name: ClassVar[str] = "reported"
     queue_id: str
