@@ -9,7 +9,6 @@ Rules:
     A change that is faulty takes no mailbox away: what an operator mistyped must not bounce mail.
 """
 
-import os
 from collections.abc import Callable, Mapping
 
 import attrs
@@ -19,14 +18,11 @@ from twisted.logger import Logger
 from mailgw.mail.address import Mailbox, folded, parse_mailbox
 from mailgw.mail.errors import ConfigError
 from mailgw.mail.ports import WallClock
+from mailgw.store.watched import WatchedFile, octets_of
 
 FaultOf = Callable[[str], str | None]
 """Why a stored password is of no use, or None (``access.schemes.fault_of``)."""
 
-# How often the file is looked at while it is used; and how long a file that is written in place, not
-# replaced, has to rest before it is believed: half a file would be half the accounts.
-_LOOK_SECONDS = 1.0
-_REST_SECONDS = 1.0
 _NO_LOGIN = frozenset({"", "*", "!"})
 
 _log = Logger()
@@ -71,7 +67,7 @@ def parse_accounts(octets: bytes, file: str, fault_of: FaultOf) -> AccountTable:
 def read_accounts(path: str, fault_of: FaultOf) -> AccountTable:
     """``parse_accounts`` of a file.  One that cannot be read is a single fault of the file as a whole."""
     try:
-        return parse_accounts(_octets_of(path), path, fault_of)
+        return parse_accounts(octets_of(path), path, fault_of)
     except OSError as error:
         return AccountTable({}, (ConfigError(path, 0, "", f"cannot be read: {error.strerror}"),))
 
@@ -111,12 +107,7 @@ class PasswdFile:
         """Read the file.  An ExceptionGroup of ConfigErrors where it has any fault."""
         self._path = path
         self._fault_of = fault_of
-        self._clock = clock
-        self._wall_clock = wall_clock
-        self._state = _state_of(path)
-        self._seen = self._state
-        self._next_look = clock.seconds() + _LOOK_SECONDS
-        self._complaint = ""
+        self._file = WatchedFile(path, clock, wall_clock)
         accounts = read_accounts(path, fault_of)
         if accounts.faults:
             raise ExceptionGroup("accounts", accounts.faults)
@@ -153,62 +144,17 @@ class PasswdFile:
         return usable
 
     def _look(self) -> None:
-        now = self._clock.seconds()
-        if now < self._next_look:
-            return
-        self._next_look = now + _LOOK_SECONDS
-        state = _state_of(self._path)
-        if state == self._state:
-            return
-        if not self._may_believe(state):
-            self._seen = state
-            return
-        try:
-            octets = _octets_of(self._path)
-        except OSError as error:
-            self._complain(f"{self._path} cannot be read: {error.strerror}")
-            return
+        self._file.take(self._read, self._complain)
+
+    def _read(self, octets: bytes) -> None:
         accounts = parse_accounts(octets, self._path, self._fault_of)
         for fault in accounts.faults:
             _log.error("{fault}", fault=str(fault))
-        self._complaint = ""
-        self._state = state
         self._stored = {**self._stored, **accounts.stored} if accounts.faults else accounts.stored
         self._usable = {}
 
-    def _may_believe(self, state: "_State | None") -> bool:
-        """Whether the file is a new one in the old one's place, or has rested since it was last written."""
-        if state is None or self._state is None or state.inode != self._state.inode or state == self._seen:
-            return True
-        return self._wall_clock() - state.changed_ns / 1e9 >= _REST_SECONDS
-
     def _complain(self, why: str) -> None:
-        if why != self._complaint:
-            self._complaint = why
-            _log.error("{why}; the accounts stay as they were", why=why)
-
-
-@attrs.frozen
-class _State:
-    """By what a changed file is known."""
-
-    changed_ns: int
-    octets: int
-    inode: int
-
-
-def _state_of(path: str) -> _State | None:
-    """None where the file is not to be found."""
-    try:
-        facts = os.stat(path)
-    except OSError:
-        return None
-    return _State(facts.st_mtime_ns, facts.st_size, facts.st_ino)
-
-
-def _octets_of(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
+        _log.error("{why}; the accounts stay as they were", why=why)
 
 
 def _login_key(login: str) -> str | None:
