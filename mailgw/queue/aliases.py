@@ -37,10 +37,12 @@ class AliasLimits:
 @attrs.frozen
 class Tangle:
     """An address that cannot be expanded; ``why`` is for the operator, who has to mend it.  ``alias`` is the key of the
-    entry that it began with (``@example.org`` for a catch-all)."""
+    entry that it began with (``@example.org`` for a catch-all); ``loop`` has the addresses of one, where that is why.
+    """
 
     alias: str
     why: str
+    loop: frozenset[str] = frozenset()
 
 
 def alias_key(address: Mailbox) -> str:
@@ -73,7 +75,9 @@ async def expanded(
             continue
         key = alias_key(target)
         if key != alias and key in way:
-            return Tangle(began_with, f"is a loop: {_way(list(way)[list(way).index(key):], key)}")
+            loop = list(way)[list(way).index(key):]
+            what = "is" if key == alias_key(address) else "leads to"
+            return Tangle(began_with, f"{what} a loop: {_way(loop, key)}", frozenset(loop))
         if key in done or key in found:
             continue
         step = None if key == alias else await _targets(target, aliases, exists)
