@@ -53,11 +53,7 @@ class RouteTable:
         mail of our own.  To a stranger it is as if it were not there, so no order makes an open relay.
         """
         domain = recipient.domain.lower()
-        keys = [folded(f"{recipient.local_part}@{domain}"), f"@{domain}"]
-        rest = domain.partition(".")[2]
-        while rest:
-            keys.append(f"@.{rest}")
-            rest = rest.partition(".")[2]
+        keys = [folded(f"{recipient.local_part}@{domain}"), *_of_all(domain)]
         if for_client:
             keys.append("*")
         places = [self._places[key] for key in keys if key in self._places]
@@ -66,11 +62,7 @@ class RouteTable:
     def backends_of(self, domain: str) -> tuple[str, ...]:
         """The backends that mail for a domain goes to, whoever sends it, and whoever there it is for; () where no
         route matches.  ``domain`` in its normal form."""
-        names, of_all, of_one = [], {f"@{domain}"}, f"@{domain}"
-        rest = domain.partition(".")[2]
-        while rest:
-            of_all.add(f"@.{rest}")
-            rest = rest.partition(".")[2]
+        names, of_all, of_one = [], set(_of_all(domain)), f"@{domain}"
         for route in self._routes:
             patterns = {folded(pattern) for pattern in route.patterns}
             if "*" in patterns or not of_all.isdisjoint(patterns) or any(one.endswith(of_one) for one in patterns):
@@ -90,3 +82,12 @@ class RouteTable:
         if not own:
             return RouteRetries(lambda _: usual, (usual,))
         return RouteRetries(of, tuple(dict.fromkeys([usual, *own])))
+
+
+def _of_all(domain: str) -> list[str]:
+    """The patterns, but for ``*``, that are for everybody there: its own, and those of the domains above it."""
+    patterns, above = [f"@{domain}"], domain.partition(".")[2]
+    while above:
+        patterns.append(f"@.{above}")
+        above = above.partition(".")[2]
+    return patterns
