@@ -193,16 +193,6 @@ class Results:
         final, more = await self._ended(claim, failed, held, now)
         return settlements + final, notices + more, owed
 
-    async def overdue(self, claim: Claim, now: float) -> tuple[list[Settlement], list[Notice]]:
-        """As ``judged``, for a message whose time is over (RFC 2852): it goes back without an attempt."""
-        message = claim.message
-        judged = fate.judge_overdue(message.parameters.deliver_by, message.reverse_path is not None)
-        outcome = Outcome(Permanence.TEMPORARY, Scope.MESSAGE, judged.reply, "")
-        told = [self._told(claim, queued, outcome, queued.attempts, None, None) for queued in claim.recipients]
-        for one in told:
-            self._note_if_overdue(claim, one, outcome, now)
-        return await self._ended(claim, *((told, []) if isinstance(judged, fate.Fail) else ([], told)), now)
-
     def is_late(self, claim: Claim, now: float) -> bool:
         """Whether there is something to be said of it now, though it waits for its turn."""
         message = claim.message
@@ -295,13 +285,10 @@ class Results:
     def _delivered(self, claim: Claim, queued: QueuedRecipient, outcome: Outcome, now: float) -> Finished:
         if claim.lane == EXPANDED:
             return Finished(queued.row)  # its copies are what is delivered
-        message = claim.message
-        reply = outcome.reply
         secured = outcome.secured or _IN_CLEAR
         self._note(
             fact.Delivered(
-                message.queue_id, str(queued.recipient), claim.lane, outcome.hop, reply.code, reply.status,
-                reply.text, queued.attempts + 1, round(now - message.arrived, 3),
+                *_said(claim, queued, outcome), queued.attempts + 1, round(now - claim.message.arrived, 3),
                 secured.version, secured.cipher, secured.verified, outcome.source,
             )
         )
@@ -311,11 +298,10 @@ class Results:
         self, claim: Claim, queued: QueuedRecipient, outcome: Outcome, attempts: int, seconds: float,
         found: ReplyClass | None,
     ) -> None:
-        reply = outcome.reply
         self._note(
             fact.Retrying(
-                claim.message.queue_id, str(queued.recipient), claim.lane, outcome.hop, reply.code, reply.status,
-                reply.text, attempts, round(seconds, 3), "" if found is None else found.name, outcome.source,
+                *_said(claim, queued, outcome), attempts, round(seconds, 3), "" if found is None else found.name,
+                outcome.source,
             )
         )
 
@@ -330,11 +316,10 @@ class Results:
         self._note(fact.Expired(claim.message.queue_id, str(recipient), claim.lane, attempts, by.mode.value))
 
     def _note_bounce(self, claim: Claim, told: _Told, notice_id: str) -> None:
-        reply = told.outcome.reply
         self._note(
             fact.Bounced(
-                claim.message.queue_id, str(told.queued.recipient), claim.lane, told.outcome.hop, reply.code,
-                reply.status, reply.text, told.report.attempts, notice_id, told.reply_class, told.outcome.source,
+                *_said(claim, told.queued, told.outcome), told.report.attempts, notice_id, told.reply_class,
+                told.outcome.source,
             )
         )
 
@@ -345,6 +330,14 @@ class Results:
                 claim.message.queue_id, str(told.queued.recipient), claim.lane, reply.code, reply.status, reply.text
             )
         )
+
+
+def _said(claim: Claim, queued: QueuedRecipient, outcome: Outcome) -> tuple[str, str, str, str, int, str, str]:
+    """What the facts of a result begin with (``fact.Result``): of whom, where, and what was said."""
+    reply = outcome.reply
+    return (
+        claim.message.queue_id, str(queued.recipient), claim.lane, outcome.hop, reply.code, reply.status, reply.text
+    )
 
 
 def _still_due(message: Message, queued: QueuedRecipient, now: float, retry: RetrySettings) -> float:

@@ -164,8 +164,9 @@ class Queued(Event):
 
 
 @attrs.frozen
-class Delivered(Event):
-    name: ClassVar[str] = "delivered"
+class Result(Event):
+    """What an attempt at a recipient came to, by the words of ``hop``; no fact of its own."""
+
     queue_id: str
     recipient: str
     lane: str
@@ -174,6 +175,11 @@ class Delivered(Event):
     status: str
     text: str
     attempts: int
+
+
+@attrs.frozen
+class Delivered(Result):
+    name: ClassVar[str] = "delivered"
     seconds: float  # from arrival
     tls: str = ""  # its version, "" in clear
     cipher: str = ""
@@ -182,38 +188,22 @@ class Delivered(Event):
 
 
 @attrs.frozen
-class Retrying(Event):
+class Retrying(Result):
     """A recipient was tried in vain and waits again; ``reply_class`` (``queue.replies``) of what was said, ``""`` for
     none."""
 
     name: ClassVar[str] = "deferred"
-    queue_id: str
-    recipient: str
-    lane: str
-    hop: str
-    code: int
-    status: str
-    text: str
-    attempts: int
     retry_seconds: float
     reply_class: str = ""
     source: str = ""  # as ``Delivered`` has it
 
 
 @attrs.frozen
-class Bounced(Event):
+class Bounced(Result):
     """A recipient failed for good; ``notice_id`` is the bounce's queue id, ``""`` where its sender wanted none;
     ``reply_class`` as ``Retrying`` has it."""
 
     name: ClassVar[str] = "bounced"
-    queue_id: str
-    recipient: str
-    lane: str
-    hop: str
-    code: int
-    status: str
-    text: str
-    attempts: int
     notice_id: str
     reply_class: str = ""
     source: str = ""  # as ``Delivered`` has it
