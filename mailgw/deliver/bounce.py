@@ -4,31 +4,49 @@ Rules:
     A notice has the null reverse-path (RFC 5321 s4.5.5), so none answers another.
     Its queue id is derived from the message's and a row's, so a repeat after a crash is recognised.
     A header that cannot be read costs the notice its quotation, not its existence.
+    Who is an alias is told as any mail to it is, whoever wrote it: a sender of ours, or the postmaster.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
-from mailgw.mail.address import Mailbox, folded
+from twisted.logger import Logger
+
+from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.header import header_end
 from mailgw.mail.message import Arrival, Content, Destination, Message, Notice
 from mailgw.mail.parameters import MailParameters
 from mailgw.queue import dsn
+from mailgw.queue.aliases import alias_key
 from mailgw.queue.dsn_fields import Report
+
+log = Logger()
 
 # Twice what a notice quotes: the end of a header that is just too long is still recognised.
 READ_OCTETS = 64 * 1024
+
+
+Spread = Callable[[Mailbox], Awaitable[Sequence[Mailbox]]]
+"""Whom mail for an address goes to, itself where it is no alias; TemporaryFault where that cannot be told."""
+
+
+async def to_itself(address: Mailbox) -> Sequence[Mailbox]:
+    """Where there are no aliases."""
+    return (address,)
 
 
 class Notices:
     """Makes notices.  ``lane_for`` gives the lane of a recipient of ours, None where no route serves it;
     ``postmaster`` None means that nobody gets copies."""
 
-    def __init__(self, desk: dsn.Desk, lane_for: Callable[[Mailbox], str | None], postmaster: Mailbox | None) -> None:
+    def __init__(
+        self, desk: dsn.Desk, lane_for: Callable[[Mailbox], str | None], postmaster: Mailbox | None, spread: Spread
+    ) -> None:
         self._desk = desk
         self._lane_for = lane_for
         self._postmaster = postmaster
+        self._spread = spread
 
     async def bounce(self, message: Message, row: int, reports: Sequence[Report], now: float) -> Notice | None:
         """One bounce for all of ``reports``; ``row`` is the first one's.
@@ -48,11 +66,14 @@ class Notices:
     async def postmaster_copy(self, message: Message, row: int, reports: Sequence[Report], now: float) -> Notice | None:
         """Word to the postmaster of what is held.
 
-        None where there is no postmaster, no route to it, or where it is the postmaster that failed: the next
-        copy would fail as well, and so on without end.
+        None where there is no postmaster, no route to it, or where it is the postmaster that failed, or one of those
+        that have the duty: the next copy would fail as well, and so on without end.
         """
         postmaster = self._postmaster
-        if postmaster is None or any(_same(report.recipient, postmaster) for report in reports):
+        if postmaster is None:
+            return None
+        readers = {alias_key(one.recipient) for one in await self._destinations(postmaster)} | {alias_key(postmaster)}
+        if any(alias_key(report.recipient) in readers for report in reports):
             return None
         return await self._notice(dsn.UNDELIVERABLE, "p", postmaster, message, row, reports, now)
 
@@ -66,8 +87,8 @@ class Notices:
         reports: Sequence[Report],
         now: float,
     ) -> Notice | None:
-        lane = self._lane_for(to) if to is not None else None
-        if to is None or lane is None:
+        destinations = () if to is None else await self._destinations(to)
+        if to is None or not destinations:
             return None
         notice_id = f"{message.queue_id}{letter}{row}"
         whole = dsn.wants_all(kind, message.parameters) and message.content.size_octets <= dsn.MAX_RETURNED_OCTETS
@@ -77,7 +98,20 @@ class Notices:
             len(octets) == message.content.size_octets,
         )
         written = dsn.notice(kind, self._desk, notice_id, to, original, now, reports)
-        return Notice(notice_id, _arrival(written, to, message.parameters), written, (Destination(to, lane),))
+        return Notice(notice_id, _arrival(written, to, message.parameters), written, destinations)
+
+    async def _destinations(self, to: Mailbox) -> tuple[Destination, ...]:
+        """Where a notice goes; nowhere, if its reader is an alias of which that cannot be told now.
+
+        To wait for that was rejected: what is held meanwhile is neither lost nor tried for nothing.
+        """
+        try:
+            addressees = await self._spread(to)
+        except TemporaryFault as fault:
+            log.error("{to} cannot be told anything now: {why}", to=str(to), why=fault.why)
+            return ()
+        lanes = ((one, self._lane_for(one)) for one in addressees)
+        return tuple(Destination(one, lane) for one, lane in lanes if lane is not None)
 
 
 def _arrival(written: bytes, to: Mailbox, parameters: MailParameters) -> Arrival:
@@ -120,6 +154,3 @@ async def _first_octets(content: Content, limit: int) -> bytes:
             await close()
     return bytes(read)
 
-
-def _same(one: Mailbox, other: Mailbox) -> bool:
-    return (folded(one.local_part), one.domain) == (folded(other.local_part), other.domain)

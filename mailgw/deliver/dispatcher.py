@@ -29,7 +29,7 @@ from twisted.python.failure import Failure
 
 from mailgw.deliver.agenda import Looks
 from mailgw.deliver.attempt import LaneFor
-from mailgw.deliver.bounce import Notices
+from mailgw.deliver.bounce import Notices, Spread, to_itself
 from mailgw.deliver.claims import deadline_of, is_owed
 from mailgw.deliver.desk import plain_desk
 from mailgw.deliver.expanded import Expanded
@@ -111,11 +111,12 @@ class Dispatcher:
         wall_clock: WallClock,
         chance: Callable[[], float],
         routes: RouteRetries | None = None,
+        spread: Spread = to_itself,
     ) -> None:
-        """``routes`` None: every recipient has ``settings.retry``."""
+        """``routes`` None: every recipient has ``settings.retry``.  ``spread`` gives whom mail of our own goes to."""
         self._spool = spool
         backends = {**backends, EXPANDED: Expanded()}
-        notices = Notices(settings.desk or plain_desk(settings.hostname), lane_for, settings.postmaster)
+        notices = Notices(settings.desk or plain_desk(settings.hostname), lane_for, settings.postmaster, spread)
         routes = routes or RouteRetries(lambda _: settings.retry, (settings.retry,))
         self._results = Results(
             routes.of, settings.classes, notices, journal, chance,

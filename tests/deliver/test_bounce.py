@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 
 import attrs
 import pytest
+from twisted.logger import capturedLogs, formatEvent
 
-from mailgw.deliver.bounce import READ_OCTETS, Notices
+from mailgw.deliver.bounce import READ_OCTETS, Notices, Spread, to_itself
 from mailgw.deliver.desk import plain_desk
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
@@ -71,11 +72,13 @@ def message(reverse_path: Mailbox | None = ALICE, content: Content | None = None
     return Message("q1", reverse_path, BodyType.EIGHT_BIT, ARRIVED, body)
 
 
-def notices(postmaster: Mailbox | None = ADMIN, routed: tuple[str, ...] = ("example.net",)) -> Notices:
+def notices(
+    postmaster: Mailbox | None = ADMIN, routed: tuple[str, ...] = ("example.net",), spread: Spread = to_itself
+) -> Notices:
     def lane_for(recipient: Mailbox) -> str | None:
         return f"out/{recipient.domain}" if recipient.domain in routed else None
 
-    return Notices(plain_desk("mx.example.net"), lane_for, postmaster)
+    return Notices(plain_desk("mx.example.net"), lane_for, postmaster, spread)
 
 
 def test_a_bounce_goes_to_the_sender_with_the_null_path() -> None:
@@ -134,6 +137,49 @@ def test_without_a_postmaster_nobody_gets_a_copy() -> None:
 def test_the_postmaster_is_not_told_that_the_postmaster_fails(local_part: str) -> None:
     failing = attrs.evolve(REPORT, recipient=Mailbox(local_part, "example.net"))
     assert result_of(notices().postmaster_copy(message(None), 7, [REPORT, failing], NOW)) is None
+
+
+# --- readers who are aliases ---------------------------------------------------------------------------
+
+EVE = Mailbox("eve", "example.net")
+
+
+async def to_both(address: Mailbox) -> tuple[Mailbox, ...]:
+    return (BOB, EVE)
+
+
+def test_a_sender_who_is_an_alias_is_told_where_its_mail_goes() -> None:
+    those = notices(routed=("example.net", "example.org"), spread=to_both)
+    for notice in (result_of(those.bounce(message(), 7, [REPORT], NOW)),
+                   result_of(those.postmaster_copy(message(None), 7, [attrs.evolve(REPORT, recipient=ALICE)], NOW))):
+        assert notice is not None
+        assert notice.destinations == (Destination(BOB, "out/example.org"), Destination(EVE, "out/example.net"))
+    assert b"\r\nTo: <Admin@example.net>\r\n" in notice.octets
+
+
+def test_who_of_an_alias_has_no_route_keeps_no_other_from_hearing() -> None:
+    notice = result_of(notices(spread=to_both).bounce(message(), 7, [REPORT], NOW))
+    assert notice is not None
+    assert notice.destinations == (Destination(EVE, "out/example.net"),)
+
+
+def test_none_of_those_with_the_postmaster_s_duty_is_told_that_another_fails() -> None:
+    those = notices(routed=("example.net", "example.org"), spread=to_both)
+    for one in (BOB, Mailbox("Eve", "example.net"), ADMIN):
+        failing = attrs.evolve(REPORT, recipient=one)
+        assert result_of(those.postmaster_copy(message(None), 7, [failing], NOW)) is None
+
+
+def test_where_it_cannot_be_told_whom_it_is_for_nobody_is_told() -> None:
+    async def away(address: Mailbox) -> tuple[Mailbox, ...]:
+        raise TemporaryFault("the database is away")
+
+    those = notices(spread=away)
+    with capturedLogs() as logs:
+        assert result_of(those.bounce(message(), 7, [REPORT], NOW)) is None
+    assert [formatEvent(one) for one in logs] == [
+        "alice@example.net cannot be told anything now: the database is away"
+    ]
 
 
 # --- where the header is read ---------------------------------------------------------------------
