@@ -21,6 +21,7 @@ def check(options: argparse.Namespace) -> int:
     """Load the file and all it names, as a start does; nothing is bound."""
     file = options.config or options.file or DEFAULT_FILE
     from mailgw.config.accounts import passwd_warnings
+    from mailgw.config.aliases import alias_table
     from mailgw.config.doubts import doubts
     from mailgw.config.load import load
     from mailgw.net.files import open_files_at_most, too_few_files
@@ -41,16 +42,21 @@ def check(options: argparse.Namespace) -> int:
         if options.user is None:
             raise
         raise Fault(f"user {options.user} cannot load what mailgw needs: {lacking}") from None
-    parts = (
+    parts = [
         (len(config.listeners), "listener"),
         (len(config.routes), "route"),
         (len(config.backends), "backend"),
         (len(config.tls.certificates), "certificate"),
-    )
-    say(f"{file}: good: " + ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in parts))
+    ]
+    aliases = alias_table(config)
+    if aliases is not None:
+        parts.append((len(aliases.entries), "alias"))
+    say(f"{file}: good: " + ", ".join(f"{n} {_many(word, n)}" for n, word in parts))
     for doubt in doubts(config):
-        where = f"{file}:{doubt.line}" if doubt.line else file
-        print(f"{where}: warning: {doubt.key}: {doubt.why}", file=sys.stderr)
+        place = file if doubt.file == config.file else doubt.file
+        where = f"{place}:{doubt.line}" if doubt.line else place
+        print(f"{where}: warning: {doubt.key}: {doubt.why}" if doubt.key else f"{where}: warning: {doubt.why}",
+              file=sys.stderr)
     for key in sorted({files.private_key for files in config.tls.certificates.values()}):
         if is_exposed(key):
             print(f"{file}: warning: the TLS key {key} is open to every user here: chmod o= it", file=sys.stderr)
@@ -64,6 +70,10 @@ def check(options: argparse.Namespace) -> int:
             "check as that user too: mailgw check --user NAME"
         )
     return 0
+
+
+def _many(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}es" if word.endswith("s") else f"{word}s"
 
 
 def _become(name: str) -> None:

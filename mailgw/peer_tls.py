@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import attrs
+
 from mailgw.config.settings import Config
 from mailgw.deliver.mta_sts import Fetch, StsPolicies
 from mailgw.deliver.smtp_settings import SmtpSettings
@@ -27,11 +29,13 @@ ANSWER_OCTETS = 64 * 1024  # to a report; nobody reads it
 
 
 class Queue(Protocol):
-    """``service.Intake``."""
+    """``intake.Intake``."""
 
     def draft(self) -> Draft: ...
 
-    def lane(self, recipient: Mailbox, for_client: bool) -> str | None: ...
+    async def spread(self, recipient: Mailbox) -> Sequence[Mailbox]: ...
+
+    def destination(self, recipient: Mailbox, for_client: bool) -> Destination: ...
 
     def has_room(self, lanes: Sequence[str], sender: str) -> bool: ...
 
@@ -177,12 +181,11 @@ class _Mailer:
         queue = self.queue
         assert queue is not None
         # Nobody needs to hear of a report that does not arrive; the journal has it.
-        destinations = []
-        for recipient in recipients:
-            lane = queue.lane(recipient, for_client=True)
-            if lane is None:
-                raise TemporaryFault(f"no route for {recipient}")
-            destinations.append(Destination(recipient, lane, RcptParameters(notify=frozenset())))
+        addressees = dict.fromkeys([one for recipient in recipients for one in await queue.spread(recipient)])
+        destinations = [
+            attrs.evolve(queue.destination(one, for_client=True), parameters=RcptParameters(notify=frozenset()))
+            for one in addressees
+        ]
         arrival = Arrival(reverse_path, BodyType.SEVEN_BIT, "", "", "", "", "")
         draft = queue.draft()
         try:

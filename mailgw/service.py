@@ -30,18 +30,16 @@ from mailgw.config.settings import BackendSettings, Config, ListenSettings, Pyth
 from mailgw.control import ControlDoors, ControlFactory
 from mailgw.deliver.dispatcher import Dispatcher, DispatcherSettings, lane_key
 from mailgw.deliver.maildir import MaildirBackend, MaildirSettings
-from mailgw.deliver.refusal import refusal
 from mailgw.deliver.smtp import SmtpBackend
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.disk import Disk
+from mailgw.intake import Intake
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.message import Claim, Destination
-from mailgw.mail.ports import Draft, Spool, WallClock
-from mailgw.mail.reply import Reply
+from mailgw.mail.ports import WallClock
 from mailgw.net.background import BackgroundThread
 from mailgw.net.files import open_files_now, too_few_files
 from mailgw.net.listen import bind
@@ -54,7 +52,7 @@ from mailgw.policy.limits import Limits
 from mailgw.policy.lockout import Lockout
 from mailgw.policy.rules.loop import LoopRule
 from mailgw.policy.rules.qualified import QualifiedRule
-from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule, RoutingRule
+from mailgw.policy.rules.relay import Reach, RelayRule, RoutingRule
 from mailgw.policy.rules.sender import AuthorRule, SenderRule, Senders
 from mailgw.queue.route import RouteTable
 from mailgw.receive.admission import OwnCounters
@@ -63,6 +61,7 @@ from mailgw.receive.line import Line
 from mailgw.receive.reverse import ReverseNames
 from mailgw.receive.settings import ReceiveSettings
 from mailgw.spool.sqlite import SqliteSpool
+from mailgw.store.aliases import AliasFile, rules_of
 from mailgw.store.journal import Journal
 from mailgw.store.maildir import Maildirs, UniqueNames
 from mailgw.store.passwd import PasswdFile, account_key
@@ -70,54 +69,10 @@ from mailgw.store.state_file import Workshop
 
 log = Logger()
 
-# How often certificates are looked at for a change.
+# How often certificates are looked at for a change, and aliases where no mail comes.
 RELOAD_SECONDS = 60.0
 MAILDIR_THREADS = 4
 STATE_THREADS = 1
-
-
-class Intake:
-    """Where accepted mail goes: the spool, with the lane of the route that serves it, then the dispatcher."""
-
-    def __init__(self, spool: Spool, routes: RouteTable, backends: Mapping[str, IDeliveryBackend]) -> None:
-        self._spool = spool
-        self._routes = routes
-        self._backends = backends
-        self.dispatcher: Dispatcher | None = None
-
-    def draft(self) -> Draft:
-        return self._spool.draft()
-
-    def reach(self, recipient: Mailbox) -> Reach:
-        """For whom some route serves the recipient."""
-        if self._routes.backend_for(recipient, for_client=False) is not None:
-            return Reach.ANYONE
-        if self._routes.backend_for(recipient, for_client=True) is not None:
-            return Reach.CLIENTS
-        return Reach.NOBODY
-
-    def backend(self, recipient: Mailbox, for_client: bool) -> str | None:
-        return self._routes.backend_for(recipient, for_client)
-
-    def lane(self, recipient: Mailbox, for_client: bool) -> str | None:
-        """The lane a recipient waits in, or None where no route serves it."""
-        name = self._routes.backend_for(recipient, for_client)
-        return None if name is None else lane_key(name, self._backends[name].lane(recipient))
-
-    def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
-        lane = self.lane(recipient, for_client)
-        if lane is None:
-            raise TemporaryFault(f"no route for {recipient}, which the policy let pass")
-        return Destination(recipient, lane)
-
-    def has_room(self, lanes: Sequence[str], sender: str) -> bool:
-        dispatcher = self.dispatcher
-        assert dispatcher is not None
-        return all(dispatcher.has_room(lane, sender) for lane in lanes)
-
-    def accept(self, claims: tuple[Claim, ...]) -> None:
-        assert self.dispatcher is not None
-        self.dispatcher.accept(claims)
 
 
 class WithPostmaster:
@@ -209,12 +164,14 @@ class MailGateway(MultiService):
         names = UniqueNames(config.hostname, os.getpid(), os.urandom(4).hex(), self._wall_clock)
         self._maildirs = Maildirs(Disk(), names)
         self._maildir_threads = self._threads(MAILDIR_THREADS, "mailgw maildirs")
-        self._peer_tls = self._learned_of_peers(resolver)
+        workshop = Workshop(Disk(), reactor, self._threads(STATE_THREADS, "mailgw state"))
+        self._peer_tls = self._learned_of_peers(resolver, workshop)
         self._backends = {
             name: self._backend(settings, accounts, resolver) for name, settings in config.backends.items()
         }
         routes = RouteTable(config.routes)
-        intake = Intake(self.spool, routes, self._backends)
+        self._aliases = self._alias_file(routes, workshop)
+        intake = Intake(self.spool, routes, self._backends, self._aliases, config.aliases.limits)
         settings = DispatcherSettings(
             hostname=config.hostname,
             retry=config.retry,
@@ -233,6 +190,7 @@ class MailGateway(MultiService):
             self._wall_clock,
             random.random,
             routes.retries(config.retry),
+            intake.spread,
         )
         self.sessions = Sessions(config.limits.sessions, config.limits.crowded_seconds)
         if why := too_few_files(config.limits.sessions, config.outbound_sessions, open_files_now()):
@@ -270,8 +228,11 @@ class MailGateway(MultiService):
         path = self.config.passwd_file
         return None if path is None else PasswdFile(path, fault_of, self._reactor, self._wall_clock)
 
-    def _learned_of_peers(self, resolver: StubResolver) -> PeerTls:
-        workshop = Workshop(Disk(), self._reactor, self._threads(STATE_THREADS, "mailgw state"))
+    def _alias_file(self, routes: RouteTable, workshop: Workshop) -> AliasFile | None:
+        file, limits = self.config.aliases.file, self.config.aliases.limits
+        return None if file is None else AliasFile(file, rules_of(limits, routes), self._wall_clock, workshop)
+
+    def _learned_of_peers(self, resolver: StubResolver, workshop: Workshop) -> PeerTls:
         peer_tls = PeerTls(self.config, resolver, workshop, self.journal, self._wall_clock, random.random)
         self._closers.append(peer_tls.close)
         return peer_tls
@@ -325,6 +286,7 @@ class MailGateway(MultiService):
             chunk_octets=config.limits.chunk_octets,
             content=config.limits.content,
             recipients=config.limits.recipients,
+            alias_recipients=config.aliases.limits.recipients,
             hold_seconds=config.limits.hold_seconds,
             messages_per_session=config.limits.messages_per_session,
             command_line_octets=config.limits.command_line_octets,
@@ -356,15 +318,11 @@ class MailGateway(MultiService):
         )
 
     def _rules(self, role: Role, intake: Intake) -> Sequence[Rule]:
-        async def asked(recipient: Mailbox, for_client: bool) -> Reply | None:
-            name = intake.backend(recipient, for_client)
-            return None if name is None else await refusal(name, self._backends[name], recipient)
-
         def passes_on(recipient: Mailbox) -> bool:
             name = intake.backend(recipient, for_client=False)
             return name is not None and isinstance(self._backends[name], SmtpBackend)
 
-        rules: list[Rule] = [RelayRule(intake.reach), RoutingRule(passes_on), RecipientRule(asked), LoopRule()]
+        rules: list[Rule] = [RelayRule(intake.reach), RoutingRule(passes_on), LoopRule()]
         if role.is_submission:
             senders = self._senders(intake)
 
@@ -414,13 +372,15 @@ class MailGateway(MultiService):
     # --- running --------------------------------------------------------------------------------
 
     def reload(self) -> None:
-        """Read changed certificates and reopen the journal."""
+        """Read changed certificates and aliases, and reopen the journal."""
         for tls in self._tls_in_force:
             tls.reload()
+        if self._aliases is not None:
+            self._aliases.look(is_urgent=True)
         self.journal.reopen()
         log.info(
-            "read again: certificates and keys that changed; the journal {path} is opened anew; the configuration is "
-            "read at a start alone",
+            "read again: certificates, keys and aliases that changed; the journal {path} is opened anew; the "
+            "configuration is read at a start alone",
             path=self.config.journal.path,
         )
 
@@ -428,6 +388,8 @@ class MailGateway(MultiService):
         self._timer = self._reactor.callLater(RELOAD_SECONDS, self._look_again)
         for tls in self._tls_in_force:
             tls.reload()
+        if self._aliases is not None:
+            self._aliases.look()
 
     def _note_trouble(self, what: str, failure: Failure) -> None:
         log.failure("{what} failed", failure=failure, what=what)

@@ -64,6 +64,26 @@ def test_a_good_configuration(elsewhere: Path, capsys: Output) -> None:
     assert said.err == ""
 
 
+def test_aliases_are_counted_and_what_will_be_regretted_of_them_has_their_lines(
+    elsewhere: Path, capsys: Output
+) -> None:
+    (elsewhere / "passwd").touch()
+    (elsewhere / "a.toml").write_text(GATEWAY + '[aliases]\nfile = "aliases"\n')
+    domain = "example.org"
+    (elsewhere / "aliases").write_text(f"a@{domain} postmaster@{domain}\nb@{domain} c@{domain}\n")
+    assert main(["check", "a.toml"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("a.toml: good: 1 listener, 1 route, 1 backend, 0 certificates, 2 aliases\n")
+    why = f"b@{domain}: c@{domain} has no account here: what is sent on to it comes back"
+    assert said.err == f"{elsewhere}/aliases:2: warning: {why}\n"
+    (elsewhere / "aliases").write_text(f"a@{domain} b@{domain}\nb@{domain} a@{domain}, c\n")
+    assert main(["check", "a.toml"]) == 1
+    assert capsys.readouterr().err.replace(f"{elsewhere}/", "").splitlines() == [
+        f"aliases:1: a@{domain} is a loop: a@{domain} -> b@{domain} -> a@{domain}",
+        f"aliases:2: b@{domain}: expected whole addresses user@domain, found 'c'",
+    ]
+
+
 def test_a_key_that_everybody_may_read_is_warned_of(elsewhere: Path, capsys: Output) -> None:
     (elsewhere / "passwd").touch()
     make_certificate(elsewhere)

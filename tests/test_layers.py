@@ -17,7 +17,7 @@ FLOORS = [
     {"receive", "deliver", "access", "web", "app", "control"},
     {"config"},
     {
-        "service", "accounts", "peer_tls", "daemon", "tap", "testing", "late",
+        "service", "intake", "accounts", "peer_tls", "daemon", "tap", "testing", "late",
         "ctl", "terminal", "checking", "passwords", "queue_commands", "queue_door", "doctor",
         "tls_command", "tls_policies", "tls_report", "tls_survey",
     },

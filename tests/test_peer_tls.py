@@ -56,20 +56,26 @@ class FakeDraft:
 
 
 class FakeQueue:
-    """``service.Intake``, as far as reports go: everybody but who is at home at nowhere.example has a route."""
+    """``intake.Intake``, as far as reports go: everybody but who is at home at nowhere.example has a route."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[Arrival, Sequence[Destination], bytes]] = []
         self.drafts: list[FakeDraft] = []
         self.is_full = False
+        self.aliases: dict[Mailbox, Sequence[Mailbox]] = {}
 
     def draft(self) -> Any:
         self.drafts.append(FakeDraft(self))
         return self.drafts[-1]
 
-    def lane(self, recipient: Mailbox, for_client: bool) -> str | None:
+    async def spread(self, recipient: Mailbox) -> Sequence[Mailbox]:
+        return self.aliases.get(recipient, (recipient,))
+
+    def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
         assert for_client
-        return None if recipient.domain == "nowhere.example" else f"out/{recipient.domain}"
+        if recipient.domain == "nowhere.example":
+            raise TemporaryFault(f"no route for {recipient}")
+        return Destination(recipient, f"out/{recipient.domain}")
 
     def has_room(self, lanes: Sequence[str], sender: str) -> bool:
         return True
@@ -170,6 +176,19 @@ def test_a_day_s_counts_outlive_the_process(start: Callable[..., Bench], tmp_pat
     [kept] = (tmp_path / "state/tls-reports").glob("*.json.gz")
     assert kept.name.startswith("example.org!a.example!")
     second.close()
+
+
+def test_a_report_to_an_alias_of_ours_goes_where_its_mail_does(start: Callable[..., Bench]) -> None:
+    it = start()
+    ann, bob = Mailbox("ann", "a.example"), Mailbox("bob", "b.example")
+    it.queue.aliases[Mailbox("r", "a.example")] = (ann, bob)
+    it.peer_tls.note(RESULT)
+    it.at(19_676 * DAY)
+    [(_, destinations, _)] = it.queue.taken
+    assert [(one.recipient, str(one.parameters)) for one in destinations] == [
+        (ann, "NOTIFY=NEVER"), (bob, "NOTIFY=NEVER"),
+    ]
+    it.close()
 
 
 def test_without_a_contact_nothing_is_counted(start: Callable[..., Bench], tmp_path: Path) -> None:

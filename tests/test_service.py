@@ -17,7 +17,7 @@ import trustme
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import LogEvent, capturedLogs, formatEvent, globalLogPublisher
 
 from mailgw.access.schemes import SALT_OCTETS, make_hash
 from mailgw.config.load import load
@@ -156,9 +156,65 @@ async def test_a_reload_says_what_is_read_again_and_what_is_not(running: MailGat
         globalLogPublisher.removeObserver(events.append)
     line, = map(formatEvent, events)
     assert line == (
-        f"read again: certificates and keys that changed; the journal {running.config.journal.path} is opened anew; "
-        "the configuration is read at a start alone"
+        f"read again: certificates, keys and aliases that changed; the journal {running.config.journal.path} is opened "
+        "anew; the configuration is read at a start alone"
     )
+
+
+def send_to(port: int, *words: str) -> None:
+    """One message of Alice's, by a stranger's host; ``words`` are of RCPT, and all of them are taken."""
+    with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
+        client.ehlo()
+        client.mail("alice@example.org")
+        for word in words:
+            assert client.docmd(f"RCPT TO:{word}")[0] == 250
+        assert client.data(b"Subject: hi\r\n\r\nbody\r\n")[0] == 250
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_alias_comes_to_several_and_its_sender_hears_of_it(folder: Path) -> None:
+    (folder / "mailgw.toml").write_text(CONFIGURATION + '[aliases]\nfile = "aliases"\n')
+    (folder / "aliases").write_text(
+        "team@example.org crew@example.org, Bob@example.org\ncrew@example.org bob@example.org, carl@example.org\n"
+        "carl@example.org d@example.org\n@example.org alice@example.org\n"
+    )
+    gateway = start(load(str(folder / "mailgw.toml")))
+    try:
+        port = ports(gateway)[0]
+        await deferToThread(send_to, port, "<team@example.org> NOTIFY=SUCCESS")
+        await until(lambda: len(mails(folder, "bob")) == 1 and len(mails(folder, "alice")) == 2)
+        [report] = [mail for mail in mails(folder, "alice") if b"Action: expanded\n" in mail]
+        assert b"\nFinal-Recipient: rfc822; team@example.org\nAction: expanded\nStatus: 2.1.5\n" in report
+
+        changed = folder / "changed"
+        changed.write_text("team@example.org bob@example.org, alice@example.org, ann\n")
+        changed.rename(folder / "aliases")
+        with capturedLogs() as logs:
+            gateway.reload()
+            await until(lambda: "aliases stay as they were" in " ".join(map(str, map(formatEvent, logs))))
+        (folder / "aliases").write_text("team@example.org alice@example.org\n")
+        with capturedLogs() as logs:
+            gateway.reload()
+            await until(lambda: "was read again: 1 aliases" in " ".join(map(str, map(formatEvent, logs))))
+        await deferToThread(send_to, port, "<team@example.org> NOTIFY=SUCCESS")
+        await until(lambda: len(mails(folder, "alice")) == 4)
+        [told] = [mail for mail in mails(folder, "alice") if b"\nAction: delivered\n" in mail]
+        assert b"\nOriginal-Recipient: rfc822; team@example.org\nFinal-Recipient: rfc822; alice@example.org\n" in told
+        assert len(mails(folder, "bob")) == 1
+    finally:
+        await gateway.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_aliases_that_went_bad_after_the_check_are_said_line_by_line(folder: Path) -> None:
+    (folder / "mailgw.toml").write_text(CONFIGURATION + '[aliases]\nfile = "aliases"\n')
+    (folder / "aliases").write_text("")
+    gateway = MailGateway(load(str(folder / "mailgw.toml")), reactor)
+    (folder / "aliases").write_text("a\nb\n")
+    with pytest.raises(ExceptionGroup) as raised:
+        gateway.startService()
+    assert [fault.line for fault in raised.value.exceptions if isinstance(fault, ConfigError)] == [1, 2]
+    await until(lambda: not gateway._ports)
 
 
 @pytest.mark.parametrize("implicit", [False, True])
@@ -422,12 +478,16 @@ slowest_octets_per_second = 25
 error_delay = "26s"
 greeting_delay = "27s"
 reverse_name_timeout = "28s"
+[aliases]
+file = "aliases"
+recipients = 30
 """
 
 
 @pytest_twisted.ensureDeferred
 async def test_each_limit_gets_to_its_place(folder: Path) -> None:
     (folder / "mailgw.toml").write_text(CONFIGURATION + LIMITS)
+    (folder / "aliases").touch()
     config = load(str(folder / "mailgw.toml"))
     gateway = start(config)
     try:
@@ -447,6 +507,7 @@ async def test_each_limit_gets_to_its_place(folder: Path) -> None:
             limits.command, limits.data_block, limits.handshake, limits.transaction, limits.octets_per_second,
             limits.error_delay, limits.greeting_delay, config.limits.reverse_name_seconds,
         ] == [21.0, 22.0, 23.0, 24.0, 25, 26.0, 27.0, 28.0]
+        assert factory.settings.alias_recipients == 30
         assert (config.limits.sessions, config.limits.crowded_seconds) == (108, 29.0)
         assert factory.settings.trusted_clients == config.trusted_clients
     finally:

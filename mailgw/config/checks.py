@@ -12,7 +12,7 @@ from typing import assert_never
 
 import attrs
 
-from mailgw.config import accounts, hops, plugin, reports, tls_reports, values
+from mailgw.config import accounts, aliases, hops, plugin, reports, tls_reports, values
 from mailgw.config.document import (
     BackendTable,
     CertificateTable,
@@ -42,6 +42,7 @@ from mailgw.mail.errors import ConfigError
 from mailgw.net.server_tls import CertificateFiles, certificate_faults
 from mailgw.policy.limits import CounterSettings
 from mailgw.policy.lockout import LockoutSettings
+from mailgw.queue.aliases import EXPANDED
 from mailgw.queue.route import RouteSettings
 from mailgw.queue.schedule import RetrySettings, soonest_word
 from mailgw.receive.settings import TimeLimits
@@ -74,6 +75,8 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         jitter=document.retry.jitter,
     )
     routes = _routes(document, raw, retry)
+    if EXPANDED in document.backend:
+        document.spot.inner("backend", EXPANDED).fault("is a name of mailgw's own: choose another one")
     _check_warning(document.retry, document.retry.warn_after, document.retry.give_up_after)
     _check_lockout(document.limits)
     limits = document.limits
@@ -91,6 +94,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         logins=logins,
         senders=senders,
         check_from=document.accounts is not None and document.accounts.check_from,
+        aliases=aliases.alias_settings(document, folder, routes),
         routes=routes,
         backends=backends,
         retry=retry,
@@ -243,6 +247,8 @@ def owner_faults(config: Config, owner: Owner) -> list[ConfigError]:
                 for path in (files.certificate, files.private_key, files.client_ca) if path is not None]
     if config.passwd_file is not None:
         readable.append(("accounts.passwd_file", config.passwd_file))
+    if config.aliases.file is not None:
+        readable.append(("aliases.file", config.aliases.file))
     if config.logins.oauth is not None and config.logins.oauth.ca_file is not None:
         readable.append(("accounts.oauth.ca_file", config.logins.oauth.ca_file))
     for name, backend in config.backends.items():

@@ -51,6 +51,13 @@ class SenderTable(Table):
 
 
 @attrs.frozen
+class AliasesTable(Table):
+    file: str = key(values.text, stand_in="")
+    depth: int = key(values.count, 20)
+    recipients: int = key(values.count, 1000)
+
+
+@attrs.frozen
 class RetryTable(Table):
     schedule: tuple[float, ...] = part(
         each(values.duration, '"15m"'), (5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR)
@@ -263,6 +270,7 @@ class Document(Table):
     listen: tuple[ListenTable, ...] = part(tables(ListenTable), ())
     accounts: AccountsTable | None = part(table(AccountsTable), None)
     sender: tuple[SenderTable, ...] = part(tables(SenderTable), ())
+    aliases: AliasesTable | None = part(table(AliasesTable), None)
     route: tuple[RouteTable, ...] = part(tables(RouteTable), ())
     backend: Mapping[str, BackendTable] = part(named(backend), attrs.Factory(dict))
     retry: RetryTable = part(table(RetryTable), attrs.Factory(RetryTable))

@@ -2,9 +2,11 @@
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from functools import cache
 
 from mailgw.access.schemes import fault_of
+from mailgw.config.aliases import alias_doubts, alias_table, goes_on
 from mailgw.config.hops import IMPLICIT_TLS_PORT
 from mailgw.config.lines import Path, locate
 from mailgw.config.reader import Faults
@@ -17,6 +19,7 @@ from mailgw.disk import Disk
 from mailgw.mail.address import Mailbox, folded
 from mailgw.mail.errors import ConfigError
 from mailgw.queue.route import RouteSettings, RouteTable
+from mailgw.store.aliases import AliasTable
 from mailgw.store.passwd import account_key, read_accounts
 
 EVERYBODY = (
@@ -29,10 +32,15 @@ EVERYBODY = (
 def doubts(config: Config, is_start: bool = False) -> list[ConfigError]:
     """In the order of the lines.  At a start without those that may well be meant: they are told when one checks."""
     found = Faults(config.file, _lines(config.file))
+    is_lost = _lost(config)
+    aliases = alias_table(config)
     for path, why in (*_open_doors(config), *_unused(config), *_limits(config), *_far_dns(config), *_blind(config),
-                      *_sending(config), *_unreached(config), *(() if is_start else _kept(config))):
+                      *_sending(config), *_unreached(config),
+                      *_unanswered(config, aliases, is_lost), *(() if is_start else _kept(config))):
         found.add(path, why)
-    return sorted(found.found, key=lambda one: one.line)
+    if aliases is not None:
+        found.found += alias_doubts(config, aliases, is_lost)
+    return sorted(found.found, key=lambda one: (one.file != config.file, one.line))
 
 
 def _lines(file: str) -> dict[Path, int]:
@@ -136,6 +144,11 @@ def _unreached(config: Config) -> Iterator[tuple[Path, str]]:
         kind, _, interface = endpoint_address(listener.endpoint)
         if kind == "tcp" and interface and not _is_ours(interface):
             yield ("listen", at, "endpoint"), f"{interface} is no address of this machine now: it cannot be bound"
+
+
+def _unanswered(
+    config: Config, aliases: AliasTable | None, is_lost: Callable[[Mailbox], bool]
+) -> Iterator[tuple[Path, str]]:
     answered = {("reports", "from_address"): config.reports.address}
     if config.reports.address == daemon_address(config.hostname):
         answered.clear()  # nobody's choice, and auto-replies are all that comes there
@@ -145,23 +158,30 @@ def _unreached(config: Config) -> Iterator[tuple[Path, str]]:
             why = "nothing will be reported: no backend sends by MX (without hosts), which alone is reported on"
             yield ("tls_reports", "contact"), why
     for path, address in answered.items():
-        if _is_lost(config, address):
+        if is_lost(address) and (aliases is None or not goes_on(aliases, address)):
             yield path, f"{address} has no account here: answers to it are refused"
 
 
-def _is_lost(config: Config, address: Mailbox) -> bool:
-    """Whether a stranger's mail to this address comes to a backend of ours that knows nobody of that name."""
-    name = RouteTable(config.routes).backend_for(address, for_client=False)
-    backend = config.backends.get(name or "")
-    if not isinstance(backend, MaildirSettings) or backend.recipients is not Known.ACCOUNTS:
-        return False
-    if config.passwd_file is None or (config.postmaster and account_key(address) == account_key(config.postmaster)):
-        return False
-    local_part = address.local_part
-    if backend.delimiter:
-        local_part = local_part.partition(backend.delimiter)[0] or local_part
-    known = read_accounts(config.passwd_file, fault_of).stored
-    return known.keys().isdisjoint(account_key(one) for one in (address, Mailbox(local_part, address.domain)))
+def _lost(config: Config) -> Callable[[Mailbox], bool]:
+    """Whether a stranger's mail to an address comes to a backend of ours that knows nobody of that name."""
+    routes = RouteTable(config.routes)
+
+    @cache
+    def known() -> Container[str]:
+        return set() if config.passwd_file is None else read_accounts(config.passwd_file, fault_of).stored
+
+    def is_lost(address: Mailbox) -> bool:
+        backend = config.backends.get(routes.backend_for(address, for_client=False) or "")
+        if not isinstance(backend, MaildirSettings) or backend.recipients is not Known.ACCOUNTS:
+            return False
+        if config.passwd_file is None or (config.postmaster and account_key(address) == account_key(config.postmaster)):
+            return False
+        local_part = address.local_part
+        if backend.delimiter:
+            local_part = local_part.partition(backend.delimiter)[0] or local_part
+        return not any(account_key(one) in known() for one in (address, Mailbox(local_part, address.domain)))
+
+    return is_lost
 
 
 def _is_ours(address: str) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.policy.limits import CounterSettings
     from mailgw.policy.lockout import LockoutSettings
     from mailgw.policy.rules.sender import SenderSettings
+    from mailgw.queue.aliases import AliasLimits
     from mailgw.queue.dsn import Desk
     from mailgw.queue.replies import ReplyClasses
     from mailgw.queue.route import RouteSettings
@@ -140,6 +141,14 @@ class LoginSettings:
     oauth: OAuthSettings | None
 
 
+@attrs.frozen
+class AliasSettings:
+    """``file`` of virtual aliases, None where nobody has any; ``limits`` of what they come to."""
+
+    file: str | None
+    limits: AliasLimits
+
+
 BackendSettings: TypeAlias = Union["MaildirSettings", "SmtpSettings", PythonSettings]
 
 
@@ -167,6 +176,7 @@ class Config:
     logins: LoginSettings
     senders: tuple[SenderSettings, ...]
     check_from: bool
+    aliases: AliasSettings
     routes: tuple[RouteSettings, ...]
     backends: Mapping[str, BackendSettings]
     retry: RetrySettings

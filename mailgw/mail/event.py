@@ -164,6 +164,18 @@ class Queued(Event):
 
 
 @attrs.frozen
+class Expanded(Event):
+    """A recipient of a queued message was an alias; to how many addresses (``recipients``) it came.  Behind ``Queued``,
+    one each."""
+
+    name: ClassVar[str] = "expanded"
+    session_id: str
+    queue_id: str
+    recipient: str
+    recipients: int
+
+
+@attrs.frozen
 class Result(Event):
     """What an attempt at a recipient came to, by the words of ``hop``; no fact of its own."""
 

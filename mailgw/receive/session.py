@@ -6,7 +6,7 @@ Rules:
     The transport's business (reading, waiting, closing) is the protocol's.
 """
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
 import attrs
@@ -18,7 +18,7 @@ from mailgw.mail.envelope import Client, ReverseName, Role, path_text
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS, MailParameters, RcptParameters
 from mailgw.mail.reply import Reply
-from mailgw.policy.rules.relay import RecipientRule, may_relay
+from mailgw.policy.rules.relay import may_relay
 from mailgw.policy.verdict import Facts, Stage, Verdict
 from mailgw.receive.admission import Standing
 from mailgw.receive.fronts import take_over
@@ -262,7 +262,8 @@ class Session:
     def _begin(self, mail: Mail, parameters: MailParameters) -> Reply:
         factory = self._factory
         self.transaction = Transaction(
-            mail.path, mail.body_type, parameters, factory.intake, self.client, factory.clock.seconds()
+            mail.path, mail.body_type, parameters, factory.intake, self.client, factory.clock.seconds(),
+            factory.settings.alias_recipients,
         )
         if parameters.priority == mail.asked.priority:
             return smtp_replies.SENDER_OK
@@ -272,18 +273,35 @@ class Session:
     async def _on_rcpt(self, path: Mailbox, parameters: RcptParameters) -> Reply:
         transaction = self.transaction
         assert transaction is not None
-        facts = self._facts(transaction.reverse_path, path)
         if self._is_bare_duty(path):
-            return self._take_for_postmaster(transaction, parameters)
-        verdict = await self._factory.chain.judge(Stage.RCPT, facts)
-        reply = verdict.reply
-        is_unknown = verdict.rule == RecipientRule.name and reply is not None and reply.is_permanent
-        if is_unknown and path.local_part.lower() == "postmaster":
-            # RFC 5321 s4.5.1: every domain that we serve has a postmaster, with a mailbox or without.
-            return self._take_for_postmaster(transaction, parameters)
+            return await self._take_for_postmaster(transaction, path, parameters)
+        verdict = await self._factory.chain.judge(Stage.RCPT, self._facts(transaction.reverse_path, path))
         if verdict.reply is not None:
             return self.reject(Stage.RCPT, verdict, transaction.reverse_path, path)
-        transaction.add(path, parameters, may_relay(self.client))
+        for_client = may_relay(self.client)
+        try:
+            addressees = await self._factory.intake.addressees(path, for_client)
+        except TemporaryFault as fault:
+            return self.reject(Stage.RCPT, Verdict("alias", fault.why, fault.reply), transaction.reverse_path, path)
+        if not isinstance(addressees, Reply):
+            return self._take(transaction, path, addressees, parameters, for_client)
+        if addressees.is_permanent and path.local_part.lower() == "postmaster":
+            # RFC 5321 s4.5.1: every domain that we serve has a postmaster, with a mailbox or without.
+            return await self._take_for_postmaster(transaction, path, parameters)
+        verdict = Verdict("recipient", "the backend refuses it", addressees)
+        return self.reject(Stage.RCPT, verdict, transaction.reverse_path, path)
+
+    def _take(
+        self, transaction: Transaction, recipient: Mailbox, addressees: Sequence[Mailbox], parameters: RcptParameters,
+        for_client: bool,
+    ) -> Reply:
+        recipients = transaction.recipients
+        if len(addressees) == 1 and addressees[0] == recipient:
+            recipients.add(recipient, parameters, for_client)
+        elif not recipients.add_alias(recipient, addressees, parameters):
+            # RFC 5321 s4.5.3.1.10: what is one too many comes again with another transaction.
+            verdict = Verdict("alias_recipients", "", smtp_replies.TOO_MANY_RECIPIENTS)
+            return self.reject(Stage.RCPT, verdict, transaction.reverse_path, recipient)
         return smtp_replies.RECIPIENT_OK
 
     def _is_bare_duty(self, path: Mailbox) -> bool:
@@ -293,13 +311,19 @@ class Session:
         own = path.domain == self._factory.settings.hostname
         return own and path.local_part.lower() in ("postmaster", "mailer-daemon")
 
-    def _take_for_postmaster(self, transaction: Transaction, parameters: RcptParameters) -> Reply:
+    async def _take_for_postmaster(
+        self, transaction: Transaction, path: Mailbox, parameters: RcptParameters
+    ) -> Reply:
         """Whoever has that duty takes it, by whatever route: RFC 5321 s4.5.1 leaves no choice.
 
         The configuration's check sees to it that this mailbox is one that some route serves.
         """
-        transaction.add(self._factory.settings.postmaster, parameters, True)
-        return smtp_replies.RECIPIENT_OK
+        postmaster = self._factory.settings.postmaster
+        try:
+            addressees = await self._factory.intake.spread(postmaster)
+        except TemporaryFault as fault:
+            return self.reject(Stage.RCPT, Verdict("alias", fault.why, fault.reply), transaction.reverse_path, path)
+        return self._take(transaction, postmaster, addressees, parameters, True)
 
     def _on_data(self) -> Reply:
         assert self.transaction is not None
@@ -343,11 +367,13 @@ class Session:
                 client.address,
                 client.login or "",
                 path_text(transaction.reverse_path),
-                tuple(str(r) for r in transaction.recipients),
+                tuple(str(r) for r in transaction.recipients.named),
                 accepted.size_octets,
                 round(self._factory.clock.seconds() - transaction.started, 6),
                 str(transaction.parameters),
             )
         )
+        for alias, count in transaction.recipients.expansions.items():
+            self._factory.note(fact.Expanded(client.session_id, accepted.queue_id, str(alias), count))
         self._factory.intake.accept(accepted.claims)
         return Reply(250, "2.0.0", (f"OK, queued as {accepted.queue_id}",))

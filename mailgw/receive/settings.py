@@ -11,6 +11,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Client, Role
 from mailgw.mail.message import Claim, Destination
 from mailgw.mail.ports import Draft
+from mailgw.mail.reply import Reply
 from mailgw.receive.peers import Fronts
 from mailgw.wire.content import ContentRules
 from mailgw.wire.sasl import LoginClaim, ScramKeys, Untrue
@@ -42,6 +43,7 @@ class ReceiveSettings:
     """One listener.  ``hostname`` in lower case; ``postmaster`` is where the bare ``<Postmaster>`` goes;
     no limit per address is for ``trusted_clients``.
 
+    ``recipients`` are those that RCPT names, ``alias_recipients`` those that aliases among them come to.
     ``hold_seconds`` is the longest that FUTURERELEASE may hold a message.
     From ``proxy_protocol_from`` a PROXY header is required, from others it is none; to ``xclient_from`` XCLIENT is
     offered.
@@ -55,6 +57,7 @@ class ReceiveSettings:
     chunk_octets: int
     content: ContentRules
     recipients: int
+    alias_recipients: int
     hold_seconds: int
     messages_per_session: int
     command_line_octets: int
@@ -94,8 +97,15 @@ class Intake(Protocol):
     def draft(self) -> Draft:
         """A new draft; TemporaryFault where there is no room."""
 
+    async def addressees(self, recipient: Mailbox, for_client: bool) -> Sequence[Mailbox] | Reply:
+        """Whom mail for a recipient goes to that the policy let pass: itself, or what it is an alias for, each once; a
+        Reply where nobody takes it.  TemporaryFault where that cannot be told now."""
+
+    async def spread(self, recipient: Mailbox) -> Sequence[Mailbox]:
+        """The same of a recipient that has to be taken, whoever knows it."""
+
     def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
-        """The lane of a recipient that the policy let pass; ``for_client`` says that the route ``*`` serves, too."""
+        """The lane of an address; ``for_client`` says that the route ``*`` serves, too."""
 
     def has_room(self, lanes: Sequence[str], sender: str) -> bool:
         """Whether a first attempt can go on from memory; else the message waits in the spool alone.  ``sender`` is the

@@ -19,10 +19,11 @@ from mailgw.mail.header import (
     starts_with_field,
     without_private_fields,
 )
-from mailgw.mail.message import Arrival, Claim, Destination
-from mailgw.mail.parameters import NO_RCPT_PARAMETERS, MailParameters, RcptParameters
+from mailgw.mail.message import Arrival, Claim
+from mailgw.mail.parameters import MailParameters
 from mailgw.mail.ports import Draft, WallClock
 from mailgw.mail.reply import Reply
+from mailgw.receive.recipients import Recipients
 from mailgw.receive.settings import Intake
 from mailgw.wire import smtp_replies
 from mailgw.wire.content import is_lines
@@ -59,7 +60,9 @@ class Transaction:
         intake: Intake,
         client: Client,
         started: float,
+        most_copies: int,
     ) -> None:
+        """``most_copies``: as ``Recipients`` has it."""
         self.reverse_path = reverse_path
         self.started = started
         self.header = b""
@@ -67,7 +70,7 @@ class Transaction:
         self._body_type = body_type
         self.parameters = parameters
         self._intake = intake
-        self._destinations: dict[Mailbox, Destination] = {}
+        self.recipients = Recipients(intake.destination, most_copies)
         self._draft: Draft | None = None
         self._gathered: bytes | bytearray | None = b""
         self._client = client
@@ -75,25 +78,9 @@ class Transaction:
         self._now = 0.0
 
     @property
-    def recipients(self) -> tuple[Mailbox, ...]:
-        return tuple(self._destinations)
-
-    @property
     def backlog_octets(self) -> int:
         """What the disk still has to take: pause the transport above a limit."""
         return self._draft.backlog_octets if self._draft is not None else 0
-
-    def add(self, recipient: Mailbox, parameters: RcptParameters, for_client: bool) -> None:
-        """Take a recipient, by the routes of clients where ``for_client``; one that was named before is not doubled,
-        and keeps the parameters that it had.
-
-        TemporaryFault where no route serves it.
-        """
-        if recipient not in self._destinations:
-            destination = self._intake.destination(recipient, for_client)
-            if parameters is not NO_RCPT_PARAMETERS:
-                destination = attrs.evolve(destination, parameters=parameters)
-            self._destinations[recipient] = destination
 
     def open(self, client: Client, hostname: str, wall_clock: WallClock) -> None:
         """Begin the content; ``client`` is what is known of it by now.  TemporaryFault where the spool has no room."""
@@ -145,7 +132,7 @@ class Transaction:
             session_id=client.session_id,
             parameters=self.parameters,
         )
-        destinations = list(self._destinations.values())
+        destinations = self.recipients.destinations(self.reverse_path is not None)
         claim = self._intake.has_room([d.lane for d in destinations], path_text(self.reverse_path))
         self._draft = None  # from here on the message is the spool's: a lost connection must not discard it
         claims = await draft.commit(arrival, destinations, claim)
@@ -181,7 +168,7 @@ class Transaction:
         draft, client = self._draft, self._client
         assert draft is not None
         utf8, priority = self.parameters.smtputf8, self.parameters.priority
-        top = received_field(client, self._hostname, draft.queue_id, self.recipients, utf8, self._now, priority)
+        top = received_field(client, self._hostname, draft.queue_id, self.recipients.named, utf8, self._now, priority)
         if client.role.is_submission:
             # RFC 6409 s8: what a message lacks of what RFC 5322 s3.6 wants
             author = str(self.reverse_path or client.login or "")

@@ -13,7 +13,7 @@ Rules:
 """
 
 import re
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -38,10 +38,20 @@ _log = Logger()
 
 @attrs.frozen
 class AliasRules:
-    """By what entries are judged."""
+    """By what entries are judged: ``is_ours`` says of an address whether a route names it or its domain (a whole domain
+    has an empty local part), ``is_routed`` whether any route takes it, ``*`` among them."""
 
     limits: AliasLimits
-    routes: RouteTable
+    is_ours: Callable[[Mailbox], bool]
+    is_routed: Callable[[Mailbox], bool]
+
+
+def rules_of(limits: AliasLimits, routes: RouteTable) -> AliasRules:
+    return AliasRules(
+        limits,
+        lambda address: routes.backend_for(address, for_client=False) is not None,
+        lambda address: routes.backend_for(address, for_client=True) is not None,
+    )
 
 
 @attrs.frozen
@@ -174,7 +184,7 @@ class _Reading:
         else:
             self.lines[key] = number
             self.entries[key] = self._targets
-            if self._rules.routes.backend_for(_mailbox_of(key), for_client=False) is None:
+            if not self._rules.is_ours(_mailbox_of(key)):
                 self._fault(number, f"{key}: expected an address that a [[route]] names, or its domain")
 
     def _end_entry(self) -> None:
@@ -195,10 +205,10 @@ class _Reading:
 
     def _is_routed(self, target: Mailbox) -> bool:
         """Whether it goes anywhere: mail that goes on is ours, so ``*`` counts."""
-        routes, domain = self._rules.routes, target.domain
+        domain = target.domain
         if domain not in self._routed:
-            self._routed[domain] = routes.backend_for(Mailbox("", domain), for_client=True) is not None
-        return self._routed[domain] or routes.backend_for(target, for_client=True) is not None
+            self._routed[domain] = self._rules.is_routed(Mailbox("", domain))
+        return self._routed[domain] or self._rules.is_routed(target)
 
     def _check_expansion(self, key: str) -> None:
         targets = self.entries[key]

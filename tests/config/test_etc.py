@@ -11,6 +11,7 @@ import pytest
 from mailgw.config.document import (
     BACKEND_TYPES,
     AccountsTable,
+    AliasesTable,
     CertificateTable,
     ContentTable,
     DnsTable,
@@ -28,6 +29,10 @@ from mailgw.config.document import (
 from mailgw.config.hop_tables import DestinationTable, HostTable, SourceTable
 from mailgw.config.reader import Faults, Spot, Table, read_table
 from mailgw.config.replies import ReplyClassTable
+from mailgw.queue.aliases import AliasLimits
+from mailgw.queue.route import RouteSettings
+from mailgw.queue.route import RouteTable as Routes
+from mailgw.store.aliases import read_aliases, rules_of
 from tests.config.making import loaded, make_certificate
 from tests.tables import each
 
@@ -64,8 +69,8 @@ def keys(shape: type[Table]) -> set[str]:
 @each(
     "shape",
     [
-        Document, CertificateTable, ListenTable, AccountsTable, OAuthTable, SenderTable, RouteTable, RetryTable,
-        LimitsTable, ContentTable,
+        Document, CertificateTable, ListenTable, AccountsTable, OAuthTable, SenderTable, RouteTable, AliasesTable,
+        RetryTable, LimitsTable, ContentTable,
         JournalTable, DnsTable, DestinationTable, HostTable, SourceTable, ReplyClassTable,
         ReportsTable,
     ],
@@ -103,6 +108,13 @@ def test_it_loads(tmp_path: Path) -> None:
     file.write_text(text.replace("/etc/mailgw", str(tmp_path)))
     config = loaded(file)
     assert len(config.listeners) == 3
+
+
+def test_the_example_of_aliases_is_one() -> None:
+    routes = Routes([RouteSettings(("@example.org",), "here"), RouteSettings(("*",), "out")])
+    table = read_aliases(str(ETC / "aliases"), rules_of(AliasLimits(20, 1000), routes))
+    assert table.faults == ()
+    assert len(table.entries) == 5
 
 
 def test_a_key_that_has_no_default_says_so() -> None:

@@ -5,7 +5,7 @@ from mailgw.mail.reply import Reply
 from mailgw.policy.chain import Chain
 from mailgw.policy.rules.loop import MAX_RECEIVED, LoopRule
 from mailgw.policy.rules.qualified import QualifiedRule
-from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule, RoutingRule
+from mailgw.policy.rules.relay import Reach, RelayRule, RoutingRule
 from mailgw.policy.rules.sender import OWN_ADDRESS, AuthorRule, SenderRule, Senders, SenderSettings
 from mailgw.policy.verdict import PASS, Facts, Stage, Verdict
 from tests.driving import result_of
@@ -62,16 +62,6 @@ def test_strangers_name_no_route_behind_the_next_hop(
     facts = Facts(client(may_relay=may_relay), None, Mailbox(local_part, "example.org"))
     verdict = result_of(RoutingRule(lambda recipient: passes_on).judge(Stage.RCPT, facts))
     assert (verdict is None) is passes
-
-
-@each("reply", [None, Reply(550, "5.1.1", ("no",)), Reply(451, "4.3.0", ("later",))])
-def test_the_backends_word_on_a_recipient_is_final(reply: Reply | None) -> None:
-    async def refusal(recipient: Mailbox, for_client: bool) -> Reply | None:
-        assert (recipient, for_client) == (BOB, False)
-        return reply
-
-    verdict = result_of(RecipientRule(refusal).judge(Stage.RCPT, Facts(client(), None, BOB)))
-    assert (verdict.reply if verdict else None) == reply
 
 
 @each(

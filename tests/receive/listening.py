@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Client, Role
+from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event
 from mailgw.mail.message import Claim, Destination, Query
 from mailgw.mail.ports import Draft, Resolver
@@ -31,7 +32,7 @@ from mailgw.receive.factory import EsmtpFactory, Sessions
 from mailgw.receive.line import Line
 from mailgw.receive.peers import Fronts
 from mailgw.receive.reverse import ReverseNames
-from mailgw.receive.settings import RFC_TIME_LIMITS, ReceiveSettings, TimeLimits
+from mailgw.receive.settings import RFC_TIME_LIMITS, Intake, ReceiveSettings, TimeLimits
 from mailgw.spool.memory import MemorySpool
 from mailgw.wire.content import BareLineEnds, ContentRules
 from mailgw.wire.sasl import WRONG, LoginClaim, Password, Proof, ScramKeys, Untrue
@@ -82,15 +83,29 @@ class Transport(StringTransport):
 
 
 class FakeIntake:
-    """Routes everything to the lane ``out``; keeps what it was handed."""
+    """Routes everything to the lane ``out``; keeps what it was handed.
+
+    ``aliases`` are by the recipient; what is said of one may be a Reply, or a TemporaryFault to be raised.
+    """
 
     def __init__(self, spool: MemorySpool) -> None:
         self.spool = spool
+        self.aliases: dict[Mailbox, Sequence[Mailbox] | Reply | TemporaryFault] = {}
         self.claims: list[Claim] = []
         self.is_roomy = True
 
     def draft(self) -> Draft:
         return self.spool.draft()
+
+    async def addressees(self, recipient: Mailbox, for_client: bool) -> Sequence[Mailbox] | Reply:
+        said = self.aliases.get(recipient, (recipient,))
+        if isinstance(said, TemporaryFault):
+            raise said
+        return said
+
+    async def spread(self, recipient: Mailbox) -> Sequence[Mailbox]:
+        said = await self.addressees(recipient, True)
+        return (recipient,) if isinstance(said, Reply) else said
 
     def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
         return Destination(recipient, "out")
@@ -135,6 +150,7 @@ class Listener:
         proxy_protocol_from: Fronts = (),
         time_limits: TimeLimits = RFC_TIME_LIMITS,
         xclient_from: Fronts = (),
+        intake: Intake | None = None,
         **counters: object,
     ) -> None:
         self.clock = Clock()
@@ -152,6 +168,7 @@ class Listener:
             chunk_octets=message_octets,
             content=content,
             recipients=10,
+            alias_recipients=5,
             hold_seconds=3600,
             messages_per_session=20,
             command_line_octets=2048,
@@ -172,7 +189,7 @@ class Listener:
         self.factory = EsmtpFactory(
             settings,
             Chain(default if rules is None else rules),
-            self.intake,
+            intake or self.intake,
             self.journal,
             self.sessions,
             Line(self.clock),

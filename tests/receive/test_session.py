@@ -11,7 +11,7 @@ from mailgw.mail.envelope import BodyType, Role
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Destination, Query
 from mailgw.mail.reply import Reply
-from mailgw.policy.rules.relay import Reach, RecipientRule, RelayRule
+from mailgw.policy.rules.relay import Reach, RelayRule
 from mailgw.policy.verdict import Stage
 from mailgw.wire.content import BareLineEnds
 from tests.conftest import LoggedFailures
@@ -191,17 +191,24 @@ def test_the_bare_postmaster_is_somebody() -> None:
 
 
 def test_every_domain_of_ours_has_a_postmaster() -> None:
-    async def refusal(recipient: Mailbox, for_client: bool) -> Reply | None:
-        return Reply(550, "5.1.1", ("no such mailbox",))
-
-    def reach(recipient: Mailbox) -> Reach:
-        return Reach.ANYONE if recipient.domain == "example.org" else Reach.CLIENTS
-
-    listener, session = start(Listener(rules=[RelayRule(reach), RecipientRule(refusal)]))
+    listener, session = start()
+    listener.intake.aliases = dict.fromkeys(
+        [Mailbox("PostMaster", "example.org"), Mailbox("else", "example.org")],
+        Reply(550, "5.1.1", ("no such mailbox",)),
+    )
     assert session.codes(*ENVELOPE[:2], "RCPT TO:<PostMaster@example.org>")[-1] == "250"
     assert session.codes("RCPT TO:<else@example.org>", "RCPT TO:<postmaster@elsewhere.test>") == ["550", "550"]
     session.say("DATA", "x", ".")
     assert [row.recipient for row in result_of(listener.spool.search(Query(), 9))] == ["admin@example.org"]
+
+
+@each("reply", [Reply(550, "5.1.1", ("no",)), Reply(451, "4.3.0", ("later",))])
+def test_the_backends_word_on_a_recipient_is_final(reply: Reply) -> None:
+    listener, session = start()
+    listener.intake.aliases[Mailbox("bob", "example.org")] = reply
+    assert session.say(*ENVELOPE).endswith(f"{reply}\r\n")
+    [rejected] = [event for event in listener.journal.events if isinstance(event, fact.Rejected)]
+    assert (rejected.rule, rejected.code) == ("recipient", reply.code)
 
 
 @each("path", ["Postmaster", "postmaster@mx.example.org", "MAILER-DAEMON@MX.example.org"])

@@ -14,7 +14,7 @@ from mailgw.mail.address import parse_mailbox
 from mailgw.mail.errors import ConfigError
 from mailgw.queue.aliases import AliasLimits
 from mailgw.queue.route import RouteSettings, RouteTable
-from mailgw.store.aliases import FAULTS_LOGGED, AliasFile, AliasRules, parse_aliases, read_aliases
+from mailgw.store.aliases import FAULTS_LOGGED, AliasFile, AliasRules, parse_aliases, read_aliases, rules_of
 from mailgw.store.state_file import Workshop
 from tests.driving import result_of
 from tests.fake_threads import FakeThreads
@@ -24,7 +24,7 @@ ROUTES = (
     RouteSettings(("@x.test", "@.sub.test", "one@y.test"), "here"),
     RouteSettings(("*",), "out"),
 )
-RULES = AliasRules(AliasLimits(depth=3, recipients=4), RouteTable(ROUTES))
+RULES = rules_of(AliasLimits(depth=3, recipients=4), RouteTable(ROUTES))
 
 
 def parse(text: str | bytes, rules: AliasRules = RULES) -> tuple[dict[str, list[str]], list[str]]:
@@ -110,7 +110,7 @@ def test_every_fault_is_told_with_its_line(text: str, faults: list[str]) -> None
 
 
 def test_a_target_needs_a_route_too() -> None:
-    rules = AliasRules(RULES.limits, RouteTable(ROUTES[:1]))
+    rules = rules_of(RULES.limits, RouteTable(ROUTES[:1]))
     _, faults = parse("a@x.test b@x.test, one@y.test, two@y.test, c@deep.sub.test\n", rules)
     assert faults == ["aliases:1: a@x.test: no [[route]] takes two@y.test"]
     assert parse("a@x.test two@y.test\n")[1] == [], '"*" takes it'

@@ -1,11 +1,11 @@
-"""No open relay: who may send where, and whether the recipient exists (RFC 5321 s3.6.2, s3.7).
+"""No open relay: who may send where (RFC 5321 s3.6.2, s3.7).
 
 A route that names a domain or an address takes mail from anyone; what only ``*`` serves is for clients
 that logged in or stand in ``relay_from``.  No order of the routes changes that.
 """
 
 import enum
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Client
@@ -49,21 +49,6 @@ class RelayRule:
                 self.name, "no route", Reply(550, "5.1.2", (f"<{facts.recipient}>: no route to this domain",))
             )
         return None
-
-
-class RecipientRule:
-    """Asks the backend that would deliver (for such a client: the flag) whether it knows the recipient."""
-
-    name = "recipient"
-    stages = frozenset({Stage.RCPT})
-
-    def __init__(self, refusal: Callable[[Mailbox, bool], Awaitable[Reply | None]]) -> None:
-        self._refusal = refusal
-
-    async def judge(self, stage: Stage, facts: Facts) -> Verdict | None:
-        assert facts.recipient is not None
-        reply = await self._refusal(facts.recipient, may_relay(facts.client))
-        return None if reply is None else Verdict(self.name, "the backend refuses it", reply)
 
 
 class RoutingRule:

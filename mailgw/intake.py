@@ -1,0 +1,155 @@
+"""Where accepted mail goes: who takes a recipient, to whom an alias comes, and the lane that each waits in.
+
+Rules:
+    A recipient that is no alias is its backend's to know; an alias exists, whoever knows that name.
+    Aliases are looked up for addresses alone that a route names, or its domain: whether a stranger may write to one is
+    the policy's to say, by the routes, and has been said by then.  What an alias comes to is mail of our own: the route
+    ``*`` serves it, too, whoever wrote to the alias.
+    What cannot be told now (a look-up that failed, aliases in a tangle) is a TemporaryFault, never "no such user".
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+from twisted.logger import Logger
+
+from mailgw.deliver.names import lane_key
+from mailgw.deliver.refusal import refusal
+from mailgw.interfaces import IDeliveryBackend
+from mailgw.mail.address import Mailbox
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.message import Claim, Destination
+from mailgw.mail.ports import Aliases, Draft, Spool
+from mailgw.mail.reply import Reply
+from mailgw.policy.rules.relay import Reach
+from mailgw.queue.aliases import AliasLimits, Tangle, expanded
+from mailgw.queue.route import RouteTable
+
+log = Logger()
+
+# Of how many entries it is remembered that their trouble was logged.
+TOLD_AT_MOST = 1000
+
+_Said: TypeAlias = dict[tuple[str, Mailbox], Reply | None]
+"""What backends said while one recipient was looked up: none is asked twice."""
+
+
+class Attempts(Protocol):
+    """The dispatcher, as new mail needs it."""
+
+    def has_room(self, lane: str, sender: str) -> bool:
+        """Whether a message committed now should be claimed at once."""
+
+    def accept(self, claims: Sequence[Claim]) -> None:
+        """Attempt what was just committed."""
+
+
+class Intake:
+    """The spool, with the lane of the route that serves a recipient, then the dispatcher, which is set later.
+
+    ``aliases`` None: nobody has any; ``limits`` are theirs.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        routes: RouteTable,
+        backends: Mapping[str, IDeliveryBackend],
+        aliases: Aliases | None,
+        limits: AliasLimits,
+    ) -> None:
+        self._spool = spool
+        self._routes = routes
+        self._backends = backends
+        self._aliases = aliases
+        self._limits = limits
+        self._told: dict[str, str] = {}
+        self.dispatcher: Attempts | None = None
+
+    def draft(self) -> Draft:
+        return self._spool.draft()
+
+    def reach(self, recipient: Mailbox) -> Reach:
+        """For whom some route serves the recipient."""
+        if self._routes.backend_for(recipient, for_client=False) is not None:
+            return Reach.ANYONE
+        if self._routes.backend_for(recipient, for_client=True) is not None:
+            return Reach.CLIENTS
+        return Reach.NOBODY
+
+    def backend(self, recipient: Mailbox, for_client: bool) -> str | None:
+        return self._routes.backend_for(recipient, for_client)
+
+    async def addressees(self, recipient: Mailbox, for_client: bool) -> Sequence[Mailbox] | Reply:
+        """Whom mail for a recipient goes to: itself, or what it is an alias for; a Reply where its backend does not
+        take it.  TemporaryFault where aliases cannot be told now."""
+        said: _Said = {}
+        found = await self._spread(recipient, said)
+        if found != (recipient,):
+            return found
+        reply = await self._refusal(recipient, for_client, said)
+        return found if reply is None else reply
+
+    async def spread(self, recipient: Mailbox) -> Sequence[Mailbox]:
+        """Whom mail goes to that is taken whether anybody knows the recipient or not: the postmaster's, and our own.
+        TemporaryFault as ``addressees``."""
+        return await self._spread(recipient, {})
+
+    def lane(self, recipient: Mailbox, for_client: bool) -> str | None:
+        """The lane a recipient waits in, or None where no route serves it."""
+        name = self._routes.backend_for(recipient, for_client)
+        return None if name is None else lane_key(name, self._backends[name].lane(recipient))
+
+    def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
+        lane = self.lane(recipient, for_client)
+        if lane is None:
+            raise TemporaryFault(f"no route for {recipient}, which the policy let pass")
+        return Destination(recipient, lane)
+
+    def has_room(self, lanes: Sequence[str], sender: str) -> bool:
+        dispatcher = self.dispatcher
+        assert dispatcher is not None
+        return all(dispatcher.has_room(lane, sender) for lane in lanes)
+
+    def accept(self, claims: tuple[Claim, ...]) -> None:
+        assert self.dispatcher is not None
+        self.dispatcher.accept(claims)
+
+    # --- below ------------------------------------------------------------------------------------------
+
+    async def _spread(self, recipient: Mailbox, said: _Said) -> Sequence[Mailbox]:
+        if self._aliases is None or self.reach(recipient) is not Reach.ANYONE:
+            return (recipient,)
+
+        async def exists(address: Mailbox) -> bool:
+            reply = await self._refusal(address, False, said)
+            if reply is not None and not reply.is_permanent:
+                raise TemporaryFault(f"whether {address} exists cannot be told", reply)
+            # RFC 3463 s3.2: x.1.z is of the address; who has no room, or takes no mail, is there.
+            return reply is None or not (reply.status.startswith("5.1.") or not reply.status)
+
+        found = await expanded(recipient, self._aliases, exists, self._limits)
+        if not isinstance(found, Tangle):
+            return found
+        self._tell(found)
+        # RFC 3463 s3.3: x.2.4, a list that cannot be expanded.  The client keeps the message until it is mended.
+        words = f"<{recipient}>: who is to have this cannot be told now, please try again"
+        raise TemporaryFault(f"alias {found.alias} {found.why}", Reply(451, "4.2.4", (words,)))
+
+    async def _refusal(self, recipient: Mailbox, for_client: bool, said: _Said) -> Reply | None:
+        name = self.backend(recipient, for_client)
+        if name is None:
+            return None
+        key = (name, recipient)
+        if key not in said:
+            said[key] = await refusal(name, self._backends[name], recipient)
+        return said[key]
+
+    def _tell(self, tangle: Tangle) -> None:
+        """The operator, once of each entry, as long as it is the same trouble."""
+        if self._told.get(tangle.alias) == tangle.why:
+            return
+        if len(self._told) >= TOLD_AT_MOST:
+            self._told.clear()
+        self._told[tangle.alias] = tangle.why
+        log.error("the alias {alias} {why}: mail for it waits at its senders", alias=tangle.alias, why=tangle.why)

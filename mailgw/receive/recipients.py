@@ -1,0 +1,97 @@
+"""The recipients of one message: those that were named, and those that they come to (RFC 5321 s3.9.1, RFC 3461 s5.2.7).
+
+Rules:
+    Who is named by RCPT is counted there, and answered there; what an alias comes to has a limit of its own.
+    An address gets one copy, in however many ways it is reached, and what was wished for in any of them holds.
+    Nothing changes where a recipient is not taken.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.message import Destination
+from mailgw.mail.parameters import NO_RCPT_PARAMETERS, RcptParameters
+from mailgw.queue.aliases import EXPANDED, alias_key, parameters_of_copies, parameters_of_report, wanted_by_both
+
+
+class Recipients:
+    """``destination`` gives the way of an address, for a client or for anybody; its TemporaryFault passes through.
+    Aliases come to at most ``most_copies`` addresses together that nobody named, but a single one to as many as it
+    does."""
+
+    def __init__(self, destination: Callable[[Mailbox, bool], Destination], most_copies: int) -> None:
+        self._destination = destination
+        self._most_copies = most_copies
+        self._named: dict[Mailbox, None] = {}
+        self._destinations: dict[Mailbox, Destination] = {}
+        self._expansions: dict[Mailbox, int] = {}
+        self._reports: list[Destination] = []
+        # Once there is an alias: how to find an address in any spelling, and what nobody named.
+        self._by_key: dict[str, Mailbox] = {}
+        self._copies: set[Mailbox] = set()
+
+    @property
+    def named(self) -> tuple[Mailbox, ...]:
+        """As RCPT named them."""
+        return tuple(self._named)
+
+    @property
+    def expansions(self) -> Mapping[Mailbox, int]:
+        """The aliases among them, and how many addresses each comes to."""
+        return self._expansions
+
+    def destinations(self, has_sender: bool) -> Sequence[Destination]:
+        """What is to be queued, with the reports that a sender asked for."""
+        found = list(self._destinations.values())
+        return found + self._reports if has_sender else found
+
+    def add(self, recipient: Mailbox, parameters: RcptParameters, for_client: bool) -> None:
+        """Take a recipient that is no alias; one that was named before is not doubled, and keeps the parameters that it
+        had."""
+        if recipient in self._named:
+            return
+        reached = self._by_key.get(alias_key(recipient)) if self._expansions else None
+        if reached in self._copies:
+            assert reached is not None
+            self._copies.discard(reached)
+            both = wanted_by_both(parameters, self._destinations[reached].parameters)
+            self._destinations[reached] = attrs.evolve(self._destinations[reached], parameters=both)
+        else:
+            destination = self._destination(recipient, for_client)
+            if parameters is not NO_RCPT_PARAMETERS:
+                destination = attrs.evolve(destination, parameters=parameters)
+            self._destinations[recipient] = destination
+            if self._expansions:
+                self._by_key.setdefault(alias_key(recipient), recipient)
+        self._named[recipient] = None
+
+    def add_alias(self, alias: Mailbox, addressees: Sequence[Mailbox], parameters: RcptParameters) -> bool:
+        """Take a recipient that is an alias for ``addressees``, which differ; False where those are too many beside
+        what other aliases come to."""
+        if alias in self._named:
+            return True
+        if not self._expansions:
+            self._by_key = {alias_key(one): one for one in reversed(self._destinations)}
+        new = {alias_key(one): one for one in addressees if alias_key(one) not in self._by_key}
+        if self._copies and len(self._copies) + len(new) > self._most_copies:
+            return False
+        destinations = [self._destination(one, True) for one in new.values()]
+        asked = parameters_of_copies(alias, parameters, addressees)
+        for one in addressees:
+            reached = self._by_key.get(alias_key(one))
+            if reached is not None:
+                known = self._destinations[reached]
+                both = wanted_by_both(known.parameters, asked)
+                self._destinations[reached] = attrs.evolve(known, parameters=both)
+        for destination in destinations:
+            self._destinations[destination.recipient] = attrs.evolve(destination, parameters=asked)
+        self._by_key.update(new)
+        self._copies.update(new.values())
+        self._named[alias] = None
+        self._expansions[alias] = len(addressees)
+        report = parameters_of_report(parameters, addressees)
+        if report is not None:
+            self._reports.append(Destination(alias, EXPANDED, report))
+        return True
