@@ -1,0 +1,16 @@
+"""The benchmarks, beside other servers: ``python -m tests.bench``; docs/benchmarks.rst tells how to read them.
+
+    figures, targets, counts, report     PURE: what was measured, what it should be, how much is done, what is printed
+    plot, machine, limits                the picture; where it was measured; that everything ends
+    stands, throughput, loads            subjects set up beside each other, measured in turn, with the same loads
+    peers/                               how each server is set up
+    benches/                             the questions
+
+Rules:
+    A figure judges nothing: the exit status says whether everything could be measured, not how quick it was.
+    What stands beside mailgw syncs each message as mailgw does, and is set up as well as we know how to.
+    Everything is on the loopback, in folders of its own, and ends by itself; what it ends, it started.
+    What cannot take part is named with the reason.
+
+``spool.py`` measures the spool alone, and is run by itself.
+"""

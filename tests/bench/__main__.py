@@ -1,0 +1,109 @@
+"""All benches, or those that are named: ``python -m tests.bench``.  docs/benchmarks.rst tells how to read it."""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.bench import machine, plot, report
+from tests.bench.benches import accept, maildir, relay
+from tests.bench.counts import settled
+from tests.bench.figures import Result
+from tests.bench.limits import TookTooLong, within
+from tests.bench.stands import TROUBLE, Bench, Order, Skipped
+
+ALL: dict[str, Bench] = {
+    bench.name: bench for module in (relay, maildir, accept) for bench in module.BENCHES
+}
+PEERS = Path(os.environ.get("MAILGW_PEERS", "~/.cache/mailgw-peers")).expanduser()
+BENCH_SECONDS = 1800
+
+
+def main() -> int:
+    options = parsed()
+    if options.list:
+        show()
+        return 0
+    names = options.names or list(ALL)
+    end = time.monotonic() + options.seconds
+    # What was started is ended by contexts: a plain end by a signal would leave it running.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    found = machine.facts()
+    print(machine.line(found), flush=True)
+    results = []
+    for name in names:
+        order = Order(options.rounds, options.counts[name], frozenset(options.subjects), options.peers, say)
+        results.append(measured(ALL[name], order, min(BENCH_SECONDS, end - time.monotonic())))
+        print("\n" + "\n".join(report.lines(results[-1], ALL[name].title)), flush=True)
+    if options.json is not None:
+        options.json.write_text(report.document(results, found))
+    if options.plot is not None:
+        plot.draw(results, options.plot, machine.line(found))
+    return 1 if any(result.failed for result in results) else 0
+
+
+def measured(bench: Bench, order: Order, seconds: float) -> Result:
+    result = Result(bench.name, dict(order.counts))
+    began = time.monotonic()
+    if seconds < 1:
+        result.skipped["the bench"] = "the time of all benches (--seconds) is over"
+        return result
+    print(f"\n--- {bench.name}", file=sys.stderr, flush=True)
+    try:
+        with within(seconds):
+            bench.run(order, result)
+    except Skipped as why:
+        result.skipped["the bench"] = str(why)
+    except (TookTooLong, *TROUBLE) as trouble:
+        result.failed = f"{type(trouble).__name__}: {trouble}"
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def say(words: str) -> None:
+    print(f"    {words}", file=sys.stderr, flush=True)
+
+
+def show() -> None:
+    for bench in ALL.values():
+        print(f"{bench.name}: {bench.title}")
+        for name, count in bench.counts.items():
+            print(f"    {bench.name}.{name}={count.default}  {count.words}{'' if count.least is None else '; scales'}")
+
+
+def parsed(words: Iterable[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a bench; default: all")
+    parser.add_argument("--list", action="store_true", help="the benches, and their counts with the defaults")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of each subject (3)")
+    parser.add_argument("--scale", type=float, default=1.0, metavar="F", help="times the counts that scale (1.0)")
+    parser.add_argument("--set", action="append", default=[], metavar="BENCH.COUNT=N",
+                        help="one count, as --list shows them; may be repeated")
+    parser.add_argument("--subjects", type=lambda text: text.split(","), default=[], metavar="NAME,NAME",
+                        help="only these subjects; default: all that can be had")
+    parser.add_argument("--peers", type=Path, default=PEERS, metavar="FOLDER",
+                        help=f"where tests/bench/install_peers put its servers ($MAILGW_PEERS, or {PEERS})")
+    parser.add_argument("--seconds", type=float, default=7200.0, metavar="S",
+                        help="for all of it; what has not begun by then is skipped (7200)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all values there")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw them; needs matplotlib")
+    options = parser.parse_args(None if words is None else list(words))
+    for name in options.names:
+        if name not in ALL:
+            parser.error(f"no bench {name}; there are {', '.join(ALL)}")
+    if options.rounds < 1 or not 0 < options.scale <= 1000:
+        parser.error("--rounds is at least 1, --scale above 0 and at most 1000")
+    if options.plot is not None and (why := plot.why_not()):
+        parser.error(f"--plot: {why}")
+    try:
+        options.counts = settled({name: bench.counts for name, bench in ALL.items()}, options.set, options.scale)
+    except ValueError as fault:
+        parser.error(f"--set {fault}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

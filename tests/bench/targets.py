@@ -1,0 +1,60 @@
+"""What mailgw is to reach on the reference machine.  They are told beside the figures, and fail nothing."""
+
+import attrs
+
+from tests.bench.figures import Result, times_as_good
+
+MAILGW = "mailgw"
+
+
+@attrs.frozen
+class Target:
+    """``at_least``, and the ``aim``, for mailgw's median: as a multiple of how good another subject is (``against``),
+    or in the quantity's own unit, where less may be better."""
+
+    quantity: str
+    at_least: float
+    aim: float | None = None
+    against: str | None = None
+    is_more_better: bool = True
+
+
+TARGETS: dict[str, tuple[Target, ...]] = {
+    "relay": (Target("end to end", 2.5, 4.0, "postfix"),),
+    "relay-kept": (Target("end to end", 3.0, 6.0, "postfix"),),
+    "relay-10mb": (Target("end to end", 1.0, 1.5, "postfix"),),
+    "maildir": (Target("end to end", 1.5, 3.0, "postfix"),),
+    "accept": (Target("accepted", 2.0, 3.0, "twisted"),),
+}
+
+
+@attrs.frozen
+class Judgement:
+    target: Target
+    found: float
+
+    @property
+    def is_reached(self) -> bool:
+        return self._reaches(self.target.at_least)
+
+    @property
+    def is_aim_reached(self) -> bool:
+        return self.target.aim is not None and self._reaches(self.target.aim)
+
+    def _reaches(self, limit: float) -> bool:
+        return self.found >= limit if self.target.is_more_better else self.found <= limit
+
+
+def judgements(result: Result) -> list[Judgement]:
+    """One for each target whose figures there are."""
+    found = []
+    for target in TARGETS.get(result.bench, ()):
+        ours = result.measure(target.quantity, MAILGW)
+        if target.against is None:
+            if ours is not None:
+                found.append(Judgement(target, ours.median))
+            continue
+        theirs = result.measure(target.quantity, target.against)
+        if ours is not None and theirs is not None:
+            found.append(Judgement(target, times_as_good(ours, theirs)))
+    return found
