@@ -70,10 +70,10 @@ class Issuer:
         file = self._folder / f"{self._count}.pem"
         pem = cert.cert_chain_pems[0].bytes()
         file.write_bytes(cert.private_key_pem.bytes() + pem + self._made.cert_pem.bytes())
-        return Mx(f"127.0.0.{self._count}", str(file), _digest(pem), _digest(self._made.cert_pem.bytes()), options)
+        return Mx(f"127.0.0.{self._count}", str(file), digest(pem), digest(self._made.cert_pem.bytes()), options)
 
 
-def _digest(pem: bytes) -> str:
+def digest(pem: bytes) -> str:
     """SHA-256 of the public key, as TLSA records have it."""
     der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
     return hashlib.sha256(public_key_info(der)).hexdigest()
