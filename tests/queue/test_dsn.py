@@ -426,6 +426,22 @@ def test_an_alias_is_told_as_expanded() -> None:
     assert "sent on to several other addresses" in words_of(octets)
 
 
+@each(
+    ("orcpt", "shown"),
+    [
+        ("", "bob@example.org"),
+        ("rfc822;Bob@Example.ORG", "bob@example.org"),
+        ("rfc822;the+2Bteam@example.net", "the+team@example.net -> bob@example.org"),
+        ("utf-8;gr\\x{FC}n@example.net", "grün@example.net -> bob@example.org"),
+        ("x400;/G=Ann", "bob@example.org"),
+        ("rfc822;a+0Db@example.net", "a?b@example.net -> bob@example.org"),
+    ],
+)
+def test_who_wrote_to_an_alias_reads_that_address(orcpt: str, shown: str) -> None:
+    words = words_of(made(BOUNCE, [attrs.evolve(NO_USER, orcpt=orcpt)]))
+    assert f"could not be delivered to {shown} There is no such address" in words
+
+
 def test_what_was_not_attempted_goes_back_without_a_time_of_an_attempt() -> None:
     octets = made(BOUNCE, [attrs.evolve(NO_USER, attempts=0, last_attempt=None)])
     assert "Last-Attempt-Date" not in status_groups(octets)[1]
