@@ -10,7 +10,6 @@ from email.message import EmailMessage
 from typing import cast
 
 import attrs
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -589,7 +588,7 @@ def test_a_message_is_returned_up_to_a_limit() -> None:
         assert returned(notice_octets) == ("text/rfc822-headers", None, HEADER)
 
 
-@pytest.mark.parametrize("body_type", [BodyType.EIGHT_BIT, BodyType.SEVEN_BIT])
+@each("body_type", [BodyType.EIGHT_BIT, BodyType.SEVEN_BIT])
 def test_an_8_bit_message_makes_an_8_bit_report(body_type: BodyType) -> None:
     whole = WHOLE + "grün\r\n".encode()
     octets = made(BOUNCE, header=whole, parameters=FULL, body_type=body_type)
@@ -659,7 +658,7 @@ def test_a_header_in_utf_8_is_quoted_as_such() -> None:
     assert returned(made(BOUNCE, header=HEADER, parameters=UTF8))[0] == "text/rfc822-headers"
 
 
-@pytest.mark.parametrize("body_type", [BodyType.EIGHT_BIT, BodyType.BINARY])
+@each("body_type", [BodyType.EIGHT_BIT, BodyType.BINARY])
 def test_a_message_in_utf_8_is_returned_in_ascii(body_type: BodyType) -> None:
     whole = "Subject: grün\r\n\r\n".encode() + b"\xff\0\r\n" * 50
     octets = made(BOUNCE, header=whole, parameters=attrs.evolve(UTF8, ret=Ret.FULL), body_type=body_type)
