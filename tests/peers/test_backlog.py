@@ -12,45 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from mailgw.spool.schema import connect_writer, migrate
-from tests.peers.harness import Gateway, Lab, free_port, letters, maildirs, route, wait_until
+from tests.peers.backlog import DOMAINS, fill
+from tests.peers.harness import Gateway, Lab, free_port, letters, listener, maildirs, route, toml, wait_until
 
 pytestmark = pytest.mark.peer
 
 BACKLOG = int(os.environ.get("MAILGW_BACKLOG", "20000"))
-DOMAINS = 10_000
 START_SECONDS = 10.0
 MORE_OCTETS = 100 * 1024 * 1024
-
-
-def fill(folder: Path, count: int) -> None:
-    """A queue as an earlier gateway left it."""
-    for one in (folder.parent, folder):
-        one.mkdir(mode=0o700)
-    database = folder / "queue.sqlite"
-    connection = connect_writer(str(database))
-    migrate(connection, str(database))
-    now = time.time()
-    connection.execute("BEGIN")
-    connection.executemany(
-        "INSERT INTO message (queue_id, arrived, reverse_path, body_type, size, peer, helo, login, protocol,"
-        " session_id, body, parameters) VALUES (?, ?, ?, '7BIT', 40, '', '', '', '', '', 'Subject: x', '')",
-        ((f"{number:013x}0000", now - 3600, f"s{number % 97}@sender.test") for number in range(count)),
-    )
-    connection.executemany(
-        "INSERT INTO recipient (queue_id, row, sender, recipient, domain, lane, due, attempts, reason, warned, token,"
-        " parameters, priority, late) VALUES (?, 1, ?, ?, ?, ?, ?, 3, 'busy', 1, NULL, '', 0, ?)",
-        (
-            (
-                f"{number:013x}0000", f"s{number % 97}@sender.test", f"a@d{number % DOMAINS}.test",
-                f"d{number % DOMAINS}.test", f"away/d{number % DOMAINS}.test",
-                now - 86400 if number % 100 == 0 else now + 10_000 + number % 7000, now + 400_000,
-            )
-            for number in range(count)
-        ),
-    )
-    connection.execute("COMMIT")
-    connection.close()
 
 
 def resident_octets(gateway: Gateway) -> int:
@@ -63,14 +32,17 @@ def resident_octets(gateway: Gateway) -> int:
 
 def measured(lab: Lab, count: int) -> tuple[float, int, float]:
     """Seconds until it listens, octets after ten seconds, and seconds that a fresh message takes then."""
-    folder = lab.folder / f"with-{count}"
+    port, folder = free_port(), lab.folder / f"with-{count}"
     folder.mkdir()
     if count:
         fill(folder / "state" / "spool", count)
-    gateway = lab.mx(
-        route("@home.test", "boxes"), maildirs("boxes"), route("*", "away"), '[backend.away]\ntype = "smtp"',
-        f'[dns]\nservers = ["127.0.0.1:{free_port()}"]',  # nobody answers there
-        folder=folder,
+    gateway = lab.gateway(
+        toml(
+            listener("mx", port), route("@home.test", "boxes"), maildirs("boxes"),
+            '[[route]]\nrecipients = ["*"]\nbackend = "away"\n[backend.away]\ntype = "smtp"\n'
+            f'[dns]\nservers = ["127.0.0.1:{free_port()}"]',  # nobody answers there
+        ),
+        [port], folder,
     )
     began = time.monotonic()
     gateway.start()
@@ -78,7 +50,7 @@ def measured(lab: Lab, count: int) -> tuple[float, int, float]:
     time.sleep(10)
     octets = resident_octets(gateway)
     began = time.monotonic()
-    with smtplib.SMTP("127.0.0.1", gateway.port, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
         client.sendmail("ann@away.test", ["bob@home.test"], b"Subject: fresh\r\n\r\nhello\r\n")
     wait_until(lambda: letters(folder / "mail/home.test/bob"), 10, "a fresh message passes")
     took = time.monotonic() - began
