@@ -2,6 +2,8 @@
 
     figures, targets, counts, report     PURE: what was measured, what it should be, how much is done, what is printed
     plot, machine, limits                the picture; where it was measured; that everything ends
+    processor_time, memory               what a subject uses
+    submitting, idlers, prober           loads that no tool has, each a process of its own that imports little
     stands, throughput, loads            subjects set up beside each other, measured in turn, with the same loads
     peers/                               how each server is set up
     benches/                             the questions

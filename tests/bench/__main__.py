@@ -9,14 +9,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tests.bench import machine, plot, report
-from tests.bench.benches import accept, maildir, relay
+from tests.bench.benches import accept, deferred, growth, idle, maildir, relay, stall, submission
 from tests.bench.counts import settled
 from tests.bench.figures import Result
 from tests.bench.limits import TookTooLong, within
 from tests.bench.stands import TROUBLE, Bench, Order, Skipped
 
 ALL: dict[str, Bench] = {
-    bench.name: bench for module in (relay, maildir, accept) for bench in module.BENCHES
+    bench.name: bench
+    for module in (relay, maildir, submission, accept, idle, deferred, stall, growth) for bench in module.BENCHES
 }
 PEERS = Path(os.environ.get("MAILGW_PEERS", "~/.cache/mailgw-peers")).expanduser()
 BENCH_SECONDS = 1800
@@ -35,7 +36,10 @@ def main() -> int:
     print(machine.line(found), flush=True)
     results = []
     for name in names:
-        order = Order(options.rounds, options.counts[name], frozenset(options.subjects), options.peers, say)
+        order = Order(
+            rounds=options.rounds, counts=options.counts[name], pass_seconds=options.pass_seconds,
+            wanted=frozenset(options.subjects), peers=options.peers, say=say,
+        )
         results.append(measured(ALL[name], order, min(BENCH_SECONDS, end - time.monotonic())))
         print("\n" + "\n".join(report.lines(results[-1], ALL[name].title)), flush=True)
     if options.json is not None:
@@ -79,6 +83,8 @@ def parsed(words: Iterable[str] | None = None) -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help="a bench; default: all")
     parser.add_argument("--list", action="store_true", help="the benches, and their counts with the defaults")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of each subject (3)")
+    parser.add_argument("--pass", type=float, default=20.0, metavar="S", dest="pass_seconds",
+                        help="a subject that needs longer for a round gets fewer messages (20)")
     parser.add_argument("--scale", type=float, default=1.0, metavar="F", help="times the counts that scale (1.0)")
     parser.add_argument("--set", action="append", default=[], metavar="BENCH.COUNT=N",
                         help="one count, as --list shows them; may be repeated")

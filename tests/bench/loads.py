@@ -1,11 +1,13 @@
 """Where messages come from and how they are counted where they arrive: Postfix' smtp-source and smtp-sink, Maildirs."""
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -39,11 +41,24 @@ class Source:
     recipients: Sequence[str] = ("to@sink.test",)  # the sessions are shared out among them
 
     def __call__(self, port: int, messages: int) -> Span:
+        with self.sending(port, messages) as sent:
+            return sent()
+
+    @contextlib.contextmanager
+    def sending(self, port: int, messages: int) -> Iterator[Callable[[], Span]]:
+        """Begins; what it yields waits for the end."""
         if shutil.which("smtp-source") is None:
             raise Skipped("smtp-source is not installed: it comes with Postfix")
         kept = ["-d"] if self.is_kept else []
+        sources: list[subprocess.Popen[bytes]] = []
+
+        def wait() -> Span:
+            for source in sources:
+                _, words = source.communicate(timeout=SECONDS)
+                assert source.returncode == 0, f"smtp-source: {words.decode(errors='replace')[-300:]}"
+            return Span(began, time.monotonic())
+
         began = time.monotonic()
-        sources = []
         try:
             for (recipient, sessions), mine in zip(
                 shares(self.recipients, self.sessions), split(messages, len(self.recipients)), strict=True
@@ -54,14 +69,11 @@ class Source:
                          "-f", "from@source.test", "-t", recipient, f"127.0.0.1:{port}"],
                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                     ))
-            for source in sources:
-                _, words = source.communicate(timeout=SECONDS)
-                assert source.returncode == 0, f"smtp-source: {words.decode(errors='replace')[-300:]}"
+            yield wait
         finally:
             for source in sources:
                 source.kill()
                 source.communicate()
-        return Span(began, time.monotonic())
 
 
 def split(whole: int, parts: int) -> list[int]:
@@ -122,3 +134,27 @@ class Mailboxes:
 
     def count(self) -> int:
         return sum(len(os.listdir(folder)) for folder in self._folders if folder.exists())
+
+
+@attrs.frozen
+class Submitting:
+    """A ``Load``: over TLS, with a login; see ``submitting.py``.  ``costs`` gets its processor time, in seconds a
+    message."""
+
+    octets: int
+    sessions: int
+    is_kept: bool
+    accounts: Sequence[str]  # ADDRESS:PASSWORD
+    costs: list[float] = attrs.Factory(list)
+
+    def __call__(self, port: int, messages: int) -> Span:
+        script = Path(__file__).with_name("submitting.py")
+        numbers = (port, messages, self.octets, min(self.sessions, messages), int(self.is_kept))
+        done = subprocess.run(
+            [sys.executable, script, *map(str, numbers), *self.accounts],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False,
+        )
+        assert done.returncode == 0, f"submitting.py: {done.stderr[-300:]}"
+        began, ended, used = map(float, done.stdout.split())
+        self.costs.append(used / messages)
+        return Span(began, ended)

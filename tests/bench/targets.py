@@ -7,6 +7,11 @@ from tests.bench.figures import Result, times_as_good
 MAILGW = "mailgw"
 
 
+def is_ours(subject: str) -> bool:
+    """Whether it is mailgw, whose trouble is a failure: "mailgw", "mailgw-auto", "mailgw, nothing deferred"."""
+    return subject.startswith(MAILGW)
+
+
 @attrs.frozen
 class Target:
     """``at_least``, and the ``aim``, for mailgw's median: as a multiple of how good another subject is (``against``),
@@ -24,7 +29,21 @@ TARGETS: dict[str, tuple[Target, ...]] = {
     "relay-kept": (Target("end to end", 3.0, 6.0, "postfix"),),
     "relay-10mb": (Target("end to end", 1.0, 1.5, "postfix"),),
     "maildir": (Target("end to end", 1.5, 3.0, "postfix"),),
+    "submission": (
+        Target("one a connection", 1.0, 2.0, "postfix"),
+        Target("kept connections", 1.0, 2.0, "postfix"),
+    ),
     "accept": (Target("accepted", 2.0, 3.0, "twisted"),),
+    "idle": (
+        Target("memory of a clear session", 30.0, is_more_better=False),
+        Target("memory of a TLS session", 100.0, is_more_better=False),
+    ),
+    "deferred": (
+        Target("start", 10.0, is_more_better=False),
+        Target("memory", 400.0, is_more_better=False),
+        Target("fresh mail's share", 90.0),
+    ),
+    "stall": (Target("longest stall", 50.0, 10.0, is_more_better=False),),
 }
 
 

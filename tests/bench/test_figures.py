@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.bench.benches.growth import steps
 from tests.bench.counts import Count, scaled, settled
 from tests.bench.figures import Measure, Result, percentile, times_as_good, turns
 from tests.bench.loads import shares, split
@@ -52,6 +53,14 @@ def test_a_whole_is_split_evenly(whole: int, parts: int, found: list[int]) -> No
 def test_every_recipient_has_a_session() -> None:
     assert shares(["a", "b"], 3) == [("a", 2), ("b", 1)]
     assert shares(["a", "b", "c"], 1) == [("a", 1), ("b", 1), ("c", 1)]
+
+
+@each(("first", "last", "factor", "found"), [
+    (10, 1000, 10, [10, 100, 1000]), (10, 400, 10, [10, 100, 400]), (10, 10, 10, [10]), (10, 5, 10, [10]),
+    (1, 2000, 5, [1, 5, 25, 125, 625, 2000]),
+])
+def test_steps_end_where_they_shall(first: int, last: int, factor: int, found: list[int]) -> None:
+    assert steps(first, last, factor) == found
 
 
 # --- counts -----------------------------------------------------------------------------------------------

@@ -52,7 +52,8 @@ class Errand:
 
 @pytest.fixture
 def setting(lab: Lab) -> Setting:
-    hop = lab.hop()
+    hop = NextHop()
+    lab.callback(hop.close)
     ports = {role: free_port() for role in ("mx", "submission", "submissions")}
     gateway = lab.gateway(
         toml(

@@ -76,7 +76,9 @@ TROUBLE: Sequence[tuple[str, Ask]] = [
 
 @pytest.fixture
 def unbound(lab: Lab) -> ValidatingUnbound:
-    return lab.own(ValidatingUnbound(lab.folder, lab.public_folder(), ZONES)).start()
+    made = ValidatingUnbound(lab.folder, lab.public_folder(), ZONES)
+    lab.own(made)
+    return made.start()
 
 
 def stub(*servers: str, validating: bool | None = None) -> StubResolver:

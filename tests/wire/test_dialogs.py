@@ -1,12 +1,13 @@
 """Every file of tests/dialogs, in whole blocks and octet by octet."""
 
-from tests.tables import each
+import pytest
+
 from tests.wire.dialog_file import FOLDER, describe, run
 
 FILES = sorted(FOLDER.glob("*.txt"))
 
 
-@each("file", FILES)
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
 def test_a_dialog(file) -> None:
     text = file.read_text(encoding="utf-8")
     whole = run(text, by_octet=False)

@@ -5,7 +5,7 @@ from tests.bench.figures import Result
 from tests.bench.loads import Source
 from tests.bench.peers import libraries, mailgw, postfix
 from tests.bench.stands import Bench, Order
-from tests.bench.throughput import add_rates, passes
+from tests.bench.throughput import add_rates, passes, standing
 
 SUBJECTS = {
     "mailgw": mailgw.holding,
@@ -19,7 +19,8 @@ SUBJECTS = {
 
 def accept(order: Order, result: Result) -> None:
     source = Source(order.counts["octets"], order.counts["sessions"])
-    found = passes(order, result, SUBJECTS, source, order.counts["messages"])
+    with standing(order, result, SUBJECTS) as stands:
+        found = passes(order, result, stands, source, order.counts["messages"])
     add_rates(result, found, "accepted", is_accepted_told=False)
 
 

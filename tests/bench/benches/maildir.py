@@ -7,7 +7,7 @@ from tests.bench.figures import Result
 from tests.bench.loads import Source
 from tests.bench.peers import mailgw, postfix
 from tests.bench.stands import Bench, Order
-from tests.bench.throughput import add_rates, passes
+from tests.bench.throughput import add_rates, passes, standing
 
 DOMAIN = "home.test"
 
@@ -20,7 +20,8 @@ def maildir(order: Order, result: Result) -> None:
         for name, peer in (("mailgw", mailgw), ("postfix", postfix))
     }
     source = Source(counts["octets"], counts["sessions"], recipients=[f"{user}@{DOMAIN}" for user in users])
-    add_rates(result, passes(order, result, setups, source, counts["messages"]))
+    with standing(order, result, setups) as stands:
+        add_rates(result, passes(order, result, stands, source, counts["messages"]))
 
 
 BENCHES = (

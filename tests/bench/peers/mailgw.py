@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.bench.loads import Mailboxes, Sink
 from tests.bench.stands import Skipped, ending
 from tests.bench.throughput import Stand
-from tests.peers.harness import MAILGW, Gateway, free_port, listener, maildirs, route, smart_host, toml
+from tests.peers.harness import MAILGW, Authority, Gateway, free_port, listener, maildirs, route, smart_host, toml
 
 FROM_HERE = 'relay_from = ["127.0.0.0/8"]'
 
@@ -66,3 +66,16 @@ def holding(folder: Path, peers: Path) -> Iterator[Stand]:
         one.start()
         one.command("queue", "suspend", "out")
         yield Stand(port)
+
+
+@contextlib.contextmanager
+def submission(folder: Path, peers: Path, authority: Authority, passwords: Path) -> Iterator[Stand]:
+    port, sink = free_port(), Sink(folder)
+    with ending(sink):
+        one = gateway(
+            folder, listener("submissions", port), route("*", "out"), smart_host("out", sink.port), authority.toml(),
+            f'[accounts]\npasswd_file = "{passwords}"', '[limits]\nmessages_per_login = "1000000/1m"', port=port,
+        )
+        with ending(one):
+            one.start()
+            yield Stand(port, sink)

@@ -9,6 +9,7 @@ from tests.bench.loads import Mailboxes, Sink
 from tests.bench.stands import Skipped, ending
 from tests.bench.throughput import Stand
 from tests.peers import harness
+from tests.peers.servers import Dovecot
 
 # 100 processes of each service are what it starts by default; the rest is per client or per destination.
 LIMITS = """default_process_limit = 100
@@ -27,6 +28,19 @@ smtpd_relay_restrictions = reject_unauth_destination
 
 # Into the hold queue, from which nothing goes on.
 HOLD = "smtpd_recipient_restrictions = static:HOLD, permit_mynetworks, reject\n"
+
+SUBMISSION = """relayhost = [127.0.0.1]:{sink}
+mynetworks =
+smtpd_tls_wrappermode = yes
+smtpd_tls_security_level = encrypt
+smtpd_tls_cert_file = {authority.certificate}
+smtpd_tls_key_file = {authority.private_key}
+smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = {socket}
+smtpd_relay_restrictions = permit_sasl_authenticated, reject
+smtpd_tls_loglevel = 0
+"""
 
 
 @contextlib.contextmanager
@@ -62,3 +76,19 @@ def into_maildirs(folder: Path, peers: Path, domain: str, users: list[str]) -> I
 def holding(folder: Path, peers: Path) -> Iterator[Stand]:
     with running(folder, HOLD) as one:
         yield Stand(one.port)
+
+
+@contextlib.contextmanager
+def submission(folder: Path, peers: Path, authority: harness.Authority, passwords: Path) -> Iterator[Stand]:
+    """Passwords are judged by a Dovecot of its own, from its passwd-file, over its auth socket."""
+    if shutil.which("dovecot") is None:
+        raise Skipped("Dovecot is not installed")
+    place = folder / "dovecot"
+    place.mkdir()
+    dovecot, sink = Dovecot(folder, place, []), Sink(folder)
+    shutil.copy(passwords, place / "users")
+    with ending(sink), ending(dovecot):
+        dovecot.start()
+        more = SUBMISSION.format(sink=sink.port, authority=authority, socket=dovecot.auth_path)
+        with running(folder, more) as one:
+            yield Stand(one.port, sink)
