@@ -19,6 +19,8 @@ One line of JSON is a request, one line is its answer, in order:
     queue.suspended   what is suspended, and since when
     journal.reopen    close the journal's file and open it anew (after a rotation by others)
 
+A suspend or resume with ``is_checked`` does it whether the destination means anything or not: somebody else has looked.
+
 Retry, hold, release and reroute answer {"recipients": how many they met, "active": how many they would have met, and
 left alone, since they are being tried now}; suspend and resume {"changed": whether they changed anything, "recipients":
 how many wait there}.
@@ -27,7 +29,7 @@ Whoever can open the socket may do all of this: its file belongs to the gateway'
 state folder of mode 0700).  A second request waits in the socket while one is answered.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -104,6 +106,18 @@ class ControlDoors:
     lane_in: LaneIn
     backends: BackendLanes
     routed: Callable[[str], Sequence[str]]
+
+    async def answer(self, request: Mapping[str, Any]) -> object:
+        """As the function below."""
+        return await answer(request, self)
+
+
+class Answering(Protocol):
+    """Who knows the answers."""
+
+    async def answer(self, request: Mapping[str, Any]) -> object:
+        """The result of one request.  RefusedRequest where it makes no sense, and nothing was done; TemporaryFault
+        where somebody who has to do it is unwell."""
 
 
 async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
@@ -191,13 +205,10 @@ async def _reroute(request: Mapping[str, Any], doors: ControlDoors) -> object:
 async def _suspend_or_resume(command: str, request: Mapping[str, Any], doors: ControlDoors) -> object:
     word = destination_of(request)
     meant = Suspensions.of([word])
-    if word not in doors.spool.suspended():
-        why = unknown_backend(word, doors.backends)
-        # What was rerouted waits where no route would have led it.
-        if command == "queue.suspend" and not any(meant.holds(row.lane) for row in await doors.spool.lanes()):
-            why = misses(word, doors.backends, doors.routed)
-        if why is not None:
-            raise RefusedRequest(why)
+    if not request.get("is_checked") and word not in doors.spool.suspended():
+        check_destination(
+            command, word, [row.lane for row in await doors.spool.lanes()], doors.backends, doors.routed
+        )
     if command == "queue.suspend":
         changed = await doors.spool.suspend(word)
         await doors.attempts.give_back(lambda claim: meant.holds(claim.lane))
@@ -217,6 +228,20 @@ def destination_of(request: Mapping[str, Any]) -> str:
         return suspension(word if isinstance(word, str) else "")
     except ValueError as fault:
         raise RefusedRequest(f"destination: {fault}") from None
+
+
+def check_destination(
+    command: str, word: str, lanes: Iterable[str], backends: BackendLanes, routed: Callable[[str], Sequence[str]]
+) -> None:
+    """RefusedRequest where a word that is not suspended is nothing to suspend or resume.  ``lanes``: those that there
+    are."""
+    meant = Suspensions.of([word])
+    why = unknown_backend(word, backends)
+    # What was rerouted waits where no route would have led it.
+    if command == "queue.suspend" and not any(map(meant.holds, lanes)):
+        why = misses(word, backends, routed)
+    if why is not None:
+        raise RefusedRequest(why)
 
 
 def query_words(query: Query) -> str:
@@ -314,7 +339,7 @@ class ControlProtocol(LineOnlyReceiver):
     delimiter = b"\n"
     MAX_LENGTH = MAX_REQUEST_OCTETS
 
-    def __init__(self, doors: ControlDoors, clock: IReactorTime) -> None:
+    def __init__(self, doors: Answering, clock: IReactorTime) -> None:
         self._doors = doors
         self._clock = clock
         self._waiting: list[bytes] = []
@@ -355,7 +380,7 @@ class ControlProtocol(LineOnlyReceiver):
         """Never raises: the conversation's one catch-all."""
         reply: dict[str, object]
         try:
-            reply = {"ok": True, "result": await answer(request_of(line), self._doors)}
+            reply = {"ok": True, "result": await self._doors.answer(request_of(line))}
         except RefusedRequest as fault:
             reply = {"ok": False, "error": str(fault)}
         except TemporaryFault as fault:
@@ -382,7 +407,7 @@ class ControlFactory(Factory):
 
     noisy = False
 
-    def __init__(self, doors: ControlDoors, clock: IReactorTime) -> None:
+    def __init__(self, doors: Answering, clock: IReactorTime) -> None:
         self._doors = doors
         self._clock = clock
 

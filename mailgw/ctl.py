@@ -7,6 +7,7 @@ Exit status: 0 done, 1 a fault (said on standard error), 2 the command line make
 """
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable, Sequence
 
@@ -64,6 +65,7 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+@functools.cache  # a tenth of what a command takes; whoever calls main() many times need not pay it each time
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mailgw",

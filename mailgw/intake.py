@@ -84,11 +84,12 @@ class Intake:
         """Whom mail for a recipient goes to: itself, or what it is an alias for; a Reply where its backend does not
         take it.  TemporaryFault where aliases cannot be told now."""
         said: _Said = {}
-        found = await self._spread(recipient, said)
-        if found != (recipient,):
-            return found
+        if self._aliases is not None:
+            found = await self._spread(recipient, said)
+            if found != (recipient,):
+                return found
         reply = await self._refusal(recipient, for_client, said)
-        return found if reply is None else reply
+        return (recipient,) if reply is None else reply
 
     async def spread(self, recipient: Mailbox) -> Sequence[Mailbox]:
         """Whom mail goes to that is taken whether anybody knows the recipient or not: the postmaster's, and our own.

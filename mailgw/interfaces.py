@@ -18,7 +18,8 @@ class IDeliveryBackend(Interface):
     """Where mail ends up: a Maildir, another server, your own Python.
 
     Promises of the gateway: ``deliver`` is called only with a message that is durable in the queue; at most
-    ``concurrency`` calls are under way at once for one lane; a recipient is offered again until an outcome
+    ``concurrency`` calls are under way at once for one lane (over all workers, each of which has an instance of its
+    own); a recipient is offered again until an outcome
     says delivered or permanent, so a crash may repeat a delivery (``message.queue_id`` with the recipient
     is the idempotency key), but never loses one.
     Promises of the backend: "delivered" only when the next crash cannot take the message back.
@@ -70,3 +71,15 @@ class IShapedBackend(IDeliveryBackend):
         Asked when a lane has work after a while without, and again from time to time, so it should be cheap.
         TemporaryFault where it cannot be known now: then the lane has ``concurrency`` and no gates.
         """
+
+
+class ILimitedHere(IDeliveryBackend):
+    """A backend whose ``concurrency`` is for the sake of the process that it is in: where several workers deliver, each
+    may have so many at once.  It is a mark alone."""
+
+
+class IKeepsSessions(IDeliveryBackend):
+    """A backend that keeps connections open between two messages."""
+
+    def part(lane: str, count: int) -> None:
+        """Of those that are kept for ``lane`` so many are to be closed: others deliver there now."""

@@ -10,10 +10,13 @@ import os
 import socket
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from mailgw.combined import combined
 from mailgw.config.where import DEFAULT_FILE, is_there, own_state, state_of
+from mailgw.spool.shards import shard_folder, shard_settings, shards_there
 from mailgw.terminal import Fault, harmless
 
 if TYPE_CHECKING:
@@ -67,8 +70,9 @@ def _ask_spool(
         config = DEFAULT_FILE
     meant = _meant(request["destination"], command, config) if "destination" in request else None
     lane_for = lane_in(request["to"], config) if command == "queue.reroute" else None
-    folder = f"{state}/spool"
-    if not os.path.isdir(folder):
+    first = f"{state}/spool"
+    shards = shards_there(first)
+    if not (shards or os.path.isdir(first)):
         # Every other folder has no queue; a gateway's may have none yet.
         is_a_gateway_s = is_a_gateway_s or config is not None
         if not (is_a_gateway_s and os.path.isdir(state) and os.access(state, os.R_OK | os.X_OK)):
@@ -80,15 +84,22 @@ def _ask_spool(
     from mailgw.spool.settings import SpoolSettings
 
     settings = SpoolSettings(
-        folder=folder, reserve_octets=0, inline_octets=1 << 16, lease_seconds=7200.0, node="0", late_seconds=0.0
+        folder=first, reserve_octets=0, inline_octets=1 << 16, lease_seconds=7200.0, node="0", late_seconds=0.0
     )
-    facts = os.stat(folder)
+    numbers = shards or [0]
+    facts = os.stat(shard_folder(first, numbers[0]))
     # As root, as the folder's owner: a database touched by root has files that the gateway cannot open.
     owner = acting_as((facts.st_uid, facts.st_gid))
-    with owner, open_offline(settings, time.time, to_look=command in LOOKS) as spool:
+    with owner, ExitStack() as opened:
+        spools = [
+            opened.enter_context(open_offline(shard_settings(settings, number), time.time, to_look=command in LOOKS))
+            for number in numbers
+        ]
         if meant is not None:
-            return _suspend_or_resume(spool, command, *meant)
-        return _answer(spool, command, request, lane_for)
+            return _suspend_or_resume(spools, command, *meant)
+        if command == "queue.show":
+            return _show(spools, request["queue_id"])
+        return combined(command, [_answer(one, command, request, lane_for) for one in spools], request.get("limit"))
 
 
 def _load_what_answers(command: str) -> None:
@@ -143,13 +154,19 @@ def _answer(spool: "OfflineSpool", command: str, request: Mapping[str, Any], lan
         case "queue.suspended":
             return spool.suspended()
         case _:
-            from mailgw import control
+            raise AssertionError(command)
 
-            rows = spool.search(Query(queue_id=request["queue_id"]), control.MAX_ROWS)
-            content = spool.content(request["queue_id"], control.HEADER_OCTETS)
-            if not rows or content is None:
-                raise _not_queued(request["queue_id"])
+
+def _show(spools: "Sequence[OfflineSpool]", queue_id: str) -> Any:
+    from mailgw import control
+    from mailgw.mail.message import Query
+
+    for spool in spools:
+        rows = spool.search(Query(queue_id=queue_id), control.MAX_ROWS)
+        content = spool.content(queue_id, control.HEADER_OCTETS)
+        if rows and content is not None:
             return control.shown(rows, content)
+    raise _not_queued(queue_id)
 
 
 def _meant(destination: str, command: str, config: str | None) -> tuple[str, Callable[[], str | None]]:
@@ -181,16 +198,16 @@ def _meant(destination: str, command: str, config: str | None) -> tuple[str, Cal
 
 
 def _suspend_or_resume(
-    spool: "OfflineSpool", command: str, word: str, against: Callable[[], str | None]
+    spools: "Sequence[OfflineSpool]", command: str, word: str, against: Callable[[], str | None]
 ) -> Mapping[str, object]:
     from mailgw.queue.suspension import Suspensions, waiting_in
 
     meant = Suspensions.of([word])
-    is_known = word in spool.suspended() or any(meant.holds(row.lane) for row in spool.lanes())
+    is_known = any(word in one.suspended() or any(meant.holds(row.lane) for row in one.lanes()) for one in spools)
     if not is_known and (why := against()) is not None:
         raise Fault(harmless(why))
-    changed = spool.suspend(word) if command == "queue.suspend" else spool.resume(word)
-    return {"changed": changed, "recipients": waiting_in(spool.lanes(), meant)}
+    changed = [one.suspend(word) if command == "queue.suspend" else one.resume(word) for one in spools]
+    return {"changed": any(changed), "recipients": sum(waiting_in(one.lanes(), meant) for one in spools)}
 
 
 def _tables(config: str) -> Mapping[str, Any]:

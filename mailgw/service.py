@@ -11,6 +11,7 @@ import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from twisted.application.service import IService, MultiService
@@ -25,11 +26,14 @@ from mailgw import __version__
 from mailgw.access.portal import LOGIN_LIMITS
 from mailgw.access.schemes import fault_of
 from mailgw.accounts import LoginSources, login_sources
+from mailgw.all_doors import AllDoors, ask_here
 from mailgw.config.plugin import make_plugin
 from mailgw.config.settings import BackendSettings, Config, ListenSettings, PythonSettings
-from mailgw.control import ControlDoors, ControlFactory
+from mailgw.control import Answering, ControlDoors, ControlFactory
 from mailgw.deliver.dispatcher import Dispatcher, DispatcherSettings, lane_key
 from mailgw.deliver.maildir import MaildirBackend, MaildirSettings
+from mailgw.deliver.passes import Register
+from mailgw.deliver.permits import PermitDesk
 from mailgw.deliver.smtp import SmtpBackend
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.disk import Disk
@@ -39,7 +43,7 @@ from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.ports import WallClock
+from mailgw.mail.ports import Counters, WallClock
 from mailgw.net.background import BackgroundThread
 from mailgw.net.files import open_files_now, too_few_files
 from mailgw.net.listen import bind
@@ -55,11 +59,13 @@ from mailgw.policy.rules.qualified import QualifiedRule
 from mailgw.policy.rules.relay import Reach, RelayRule, RoutingRule
 from mailgw.policy.rules.sender import AuthorRule, SenderRule, Senders
 from mailgw.queue.route import RouteTable
+from mailgw.queue.suspension import BackendLanes
 from mailgw.receive.admission import OwnCounters
 from mailgw.receive.factory import EsmtpFactory, Sessions
 from mailgw.receive.line import Line
 from mailgw.receive.reverse import ReverseNames
 from mailgw.receive.settings import ReceiveSettings
+from mailgw.shards import Shards, left_over
 from mailgw.spool.sqlite import SqliteSpool
 from mailgw.store.aliases import AliasFile, rules_of
 from mailgw.store.journal import Journal
@@ -106,10 +112,13 @@ class MailGateway(MultiService):
         self._reactor = reactor
         self._wall_clock = wall_clock
         self._ports: list[IListeningPort] = []
-        self._gates: list[_Gate] = []
+        self._gates: list[Gate] = []
         self._closers: list[Callable[[], Awaitable[object]]] = []
         self._timer: IDelayedCall | None = None
         self._began = 0.0
+        self._desk: PermitDesk | None = None
+        self._name = ""  # among several processes
+        self._control = config.control
         self._postmaster = config.postmaster or Mailbox("postmaster", config.hostname)
 
     # --- starting ---------------------------------------------------------------------------------
@@ -134,7 +143,7 @@ class MailGateway(MultiService):
             return
         try:
             for listener in self.config.listeners:
-                gate = _Gate(listener.role)
+                gate = Gate(listener.role)
                 self._ports.append(bind(self._reactor, listener.endpoint, gate, self.socket_owner))
                 self._gates.append(gate)
         except TemporaryFault:
@@ -157,8 +166,14 @@ class MailGateway(MultiService):
         tls = {name: self._tls(name) for name in {x.certificate for x in config.listeners} if name is not None}
         self.journal = Journal(config.journal, reactor, self._wall_clock, Disk())
         self._closers.append(self.journal.close)
-        self.spool = SqliteSpool.open(config.spool, reactor, self._wall_clock)
-        self._closers.append(self.spool.close)
+        self._tasks = TaskGroup(self._note_trouble)
+        self.shards = Shards(
+            config.spool, lambda settings: SqliteSpool.open(settings, reactor, self._wall_clock), self._register,
+            self._tasks,
+        )
+        self._closers.append(self.shards.close)
+        self._open_shards()
+        self.spool = self.shards.own.spool
         self._known = accounts = self._accounts()
         resolver = StubResolver(config.dns.servers, config.dns.validating, reactor)
         names = UniqueNames(config.hostname, os.getpid(), os.urandom(4).hex(), self._wall_clock)
@@ -172,6 +187,67 @@ class MailGateway(MultiService):
         routes = RouteTable(config.routes)
         self._aliases = self._alias_file(routes, workshop)
         intake = Intake(self.spool, routes, self._backends, self._aliases, config.aliases.limits)
+        self._make_dispatcher = partial(self._dispatcher, intake, routes)
+        self.shards.deliver(self._make_dispatcher)
+        self.dispatcher = intake.dispatcher = self.shards.own.dispatcher
+        sessions = self._most_sessions()
+        self.sessions = Sessions(sessions, config.limits.crowded_seconds)
+        if why := too_few_files(sessions, config.outbound_sessions, open_files_now()):
+            log.warn("{why}", why=why)
+        self._reverse_names = ReverseNames(resolver, reactor, config.limits.reverse_name_seconds)
+        self._line = Line(reactor)
+        self._counters = self._counters_of_clients()
+        # Who guesses passwords keeps as many processors busy as there are hashes at once: mail goes first.
+        threads = self._threads(LOGIN_LIMITS.at_once, "mailgw logins", in_background=True)
+        sources = login_sources(config, accounts, reactor, threads, self._wall_clock)
+        self._closers.append(sources.close)
+        for gate, listener in zip(self._gates, config.listeners, strict=True):
+            gate.inner = self._factory(listener, tls, intake, sources)
+        self._listen_for_control()
+        self.shards.start()
+        self._peer_tls.start(intake)
+        senders = (backend for backend in self._backends.values() if isinstance(backend, SmtpBackend))
+        self._tls_in_force: tuple[ServerTls | SmtpBackend, ...] = (*tls.values(), *senders)
+        self._timer = reactor.callLater(RELOAD_SECONDS, self._look_again)
+        self._note_start()
+
+    # --- what a worker, one of several processes, has another way -----------------------------------
+
+    def _open_shards(self) -> None:
+        """The own one first."""
+        others = left_over(self.config.spool, 1)
+        if others:
+            self._desk = PermitDesk(self._reactor)
+            log.info("the queues of {count} workers of an earlier start are delivered, too", count=len(others))
+        self.shards.open(0)
+        for number in others:
+            self.shards.open(number)
+        self.shards.suspend_as(self.shards.own.spool.suspended())
+
+    def _register(self, number: int) -> Register | None:
+        """Where the limits of destinations are counted for this shard, too."""
+        desk = self._desk
+        return None if desk is None else partial(desk.holder, f"shard {number}")
+
+    def _counters_of_clients(self) -> Counters:
+        limits = self.config.limits
+        return OwnCounters(Limits(limits.counters), Lockout(limits.lockout), self._reactor.seconds)
+
+    def _most_sessions(self) -> int:
+        return self.config.limits.sessions
+
+    def _note_start(self) -> None:
+        self.journal.note(started(self.config))
+
+    def _note_stop(self) -> None:
+        self.journal.note(fact.Stopped(self.config.hostname, round(self._reactor.seconds() - self._began, 3)))
+
+    # --- what it is made of ---------------------------------------------------------------------------
+
+    def _dispatcher(
+        self, intake: Intake, routes: RouteTable, spool: SqliteSpool, register: Register | None
+    ) -> Dispatcher:
+        config = self.config
         settings = DispatcherSettings(
             hostname=config.hostname,
             retry=config.retry,
@@ -180,41 +256,18 @@ class MailGateway(MultiService):
             desk=config.reports,
             classes=config.reply_classes,
         )
-        self.dispatcher = intake.dispatcher = Dispatcher(
+        return Dispatcher(
             settings,
-            self.spool,
+            spool,
             self._backends,
             lambda recipient: intake.lane(recipient, for_client=True),
             self.journal,
-            reactor,
+            self._reactor,
             self._wall_clock,
             random.random,
             routes.retries(config.retry),
             intake.spread,
-        )
-        self.sessions = Sessions(config.limits.sessions, config.limits.crowded_seconds)
-        if why := too_few_files(config.limits.sessions, config.outbound_sessions, open_files_now()):
-            log.warn("{why}", why=why)
-        self._reverse_names = ReverseNames(resolver, reactor, config.limits.reverse_name_seconds)
-        self._line = Line(reactor)
-        self._counters = OwnCounters(
-            Limits(config.limits.counters), Lockout(config.limits.lockout), reactor.seconds
-        )
-        self._tasks = TaskGroup(self._note_trouble)
-        # Who guesses passwords keeps as many processors busy as there are hashes at once: mail goes first.
-        threads = self._threads(LOGIN_LIMITS.at_once, "mailgw logins", in_background=True)
-        sources = login_sources(config, accounts, reactor, threads, self._wall_clock)
-        self._closers.append(sources.close)
-        for gate, listener in zip(self._gates, config.listeners, strict=True):
-            gate.inner = self._factory(listener, tls, intake, sources)
-        self._listen_for_control()
-        self.dispatcher.start()
-        self._peer_tls.start(intake)
-        senders = (backend for backend in self._backends.values() if isinstance(backend, SmtpBackend))
-        self._tls_in_force: tuple[ServerTls | SmtpBackend, ...] = (*tls.values(), *senders)
-        self._timer = reactor.callLater(RELOAD_SECONDS, self._look_again)
-        self.journal.note(
-            fact.Started(config.hostname, __version__, tuple(x.endpoint for x in config.listeners))
+            register,
         )
 
     def _tls(self, name: str) -> ServerTls:
@@ -312,7 +365,7 @@ class MailGateway(MultiService):
             self._tasks,
             self._reactor,
             self._wall_clock,
-            f"{int(self._wall_clock()):x}-",
+            f"{int(self._wall_clock()):x}{self._name}-",
             sources.portal,
             sources.logins,
         )
@@ -348,18 +401,21 @@ class MailGateway(MultiService):
         )
 
     def _listen_for_control(self) -> None:
-        path = self.config.control
+        path = self._control
         if os.path.exists(path):
             os.unlink(path)  # the spool's lock says that nobody else is alive to listen there
-        backends = {
-            name: None if isinstance(one, PythonSettings) else isinstance(one, SmtpSettings) and not one.hosts
-            for name, one in self.config.backends.items()
-        }
-        routed = RouteTable(self.config.routes).backends_of
-        doors = ControlDoors(self.spool, self.dispatcher, self.journal, self._lane_in, backends, routed)
-        factory = ControlFactory(doors, self._reactor)
-        port = self._reactor.listenUNIX(path, factory, mode=0o600)
+        port = self._reactor.listenUNIX(path, ControlFactory(self, self._reactor), mode=0o600)
         self._closers.append(lambda: maybeDeferred(port.stopListening))
+
+    async def answer(self, request: Mapping[str, Any]) -> object:
+        """As ``control.Answering`` has it: for all shards that are open here."""
+        backends, routed = backend_lanes(self.config), RouteTable(self.config.routes).backends_of
+        doors = [
+            ControlDoors(one.spool, one.dispatcher, self.journal, self._lane_in, backends, routed)
+            for one in self.shards.all if one.made
+        ]
+        answering: Answering = doors[0] if len(doors) == 1 else AllDoors(ask_here(doors), backends, routed)
+        return await answering.answer(request)
 
     def _lane_in(self, backend: str, recipient: Mailbox) -> str | None:
         """Where a recipient waits if this backend is to serve it."""
@@ -412,11 +468,13 @@ class MailGateway(MultiService):
         )
         # Sessions first in line: what they still commit waits in the spool, since the dispatcher takes no more.
         sessions = Deferred.fromCoroutine(self.sessions.end(self._reactor, limit))
-        await self.dispatcher.stop(limit)
+        await self.shards.stop(limit)
         await sessions
         await self._tasks.settled()
         await maybeDeferred(super().stopService)
-        self.journal.note(fact.Stopped(self.config.hostname, round(self._reactor.seconds() - self._began, 3)))
+        self._note_stop()
+        if self._desk is not None:
+            self._desk.stop()
         await self._close()
 
     async def _unbind(self) -> None:
@@ -430,7 +488,18 @@ class MailGateway(MultiService):
             await self._closers.pop()()
 
 
-class _Gate(ServerFactory):
+def started(config: Config) -> fact.Started:
+    return fact.Started(config.hostname, __version__, tuple(x.endpoint for x in config.listeners))
+
+
+def backend_lanes(config: Config) -> BackendLanes:
+    return {
+        name: None if isinstance(one, PythonSettings) else isinstance(one, SmtpSettings) and not one.hosts
+        for name, one in config.backends.items()
+    }
+
+
+class Gate(ServerFactory):
     """Stands at a bound port until the gateway behind it is open.  The reactor accepts nothing before."""
 
     noisy = False

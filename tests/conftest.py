@@ -1,22 +1,16 @@
 """What every test keeps: no failure is logged unseen, no Deferred is dropped with one."""
 
 import gc
+import inspect
 import os
 import shutil
 from collections.abc import Iterator
 
-import hypothesis
 import pytest
-from twisted.logger import LogEvent, globalLogPublisher
-from twisted.python.failure import Failure
 
-# Few examples each time, many in .ci/full: what they find becomes a case of its own.
-hypothesis.settings.register_profile(
-    "mailgw", max_examples=int(os.environ.get("MAILGW_EXAMPLES", "10")), deadline=None, print_blob=True
-)
-hypothesis.settings.load_profile("mailgw")
+from tests.logged import LOGGED, LoggedFailures
 
-
+YOUNG = 50_000  # objects that a collection waits for: a test makes thousands, and leaves few in cycles
 MEMORY_DISK = "/dev/shm"  # where Linux has one
 MEMORY_DISK_OCTETS = 256 * 1024 * 1024
 
@@ -31,40 +25,59 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY_DISK)
 
 
+def pytest_collection() -> None:
+    """Few examples each time, many in .ci/run: what they find becomes a case of its own.
+
+    Where xdist only hands the tests to its workers nobody comes here, and need not wait for hypothesis.
+    """
+    import hypothesis
+
+    hypothesis.settings.register_profile(
+        "mailgw", max_examples=int(os.environ.get("MAILGW_EXAMPLES", "10")), deadline=None, print_blob=True
+    )
+    hypothesis.settings.load_profile("mailgw")
+
+
 def pytest_collection_finish() -> None:
-    """What is loaded by now stays: the collector need not go through it once a module."""
-    gc.collect()
+    """What is loaded by now stays: the collector need not go through it, and comes once for many small tests."""
     gc.freeze()
+    gc.set_threshold(YOUNG, 20, 20)
 
 
-class LoggedFailures:
-    """The failures that were logged since ``take`` was last called."""
-
-    def __init__(self) -> None:
-        self.failures: list[Failure] = []
-
-    def __call__(self, event: LogEvent) -> None:
-        # Parts of Twisted, the reactor's call of a protocol among them, still log by twisted.python.log.
-        failure = event.get("log_failure") or event.get("failure")
-        if failure is not None:
-            self.failures.append(failure)
-
-    def take(self) -> list[BaseException]:
-        """The exceptions, which the test thereby says it expected."""
-        failures, self.failures = self.failures, []
-        return [failure.value for failure in failures]
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Calls a test that waits for nothing here: pytest-twisted takes each, and each example, through the reactor."""
+    test = pyfuncitem.obj
+    inner = test.hypothesis.inner_test if hasattr(test, "hypothesis") else test
+    if inspect.iscoroutinefunction(inner) or hasattr(inner, "_pytest_twisted_mark"):
+        return None
+    returned = test(**{name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames})
+    assert returned is None, f"{pyfuncitem.name} returned {returned!r}, which nobody waits for"
+    return True
 
 
-@pytest.fixture(autouse=True)
-def logged_failures() -> Iterator[LoggedFailures]:
-    """Fails the test at its end for every failure it did not ``take``: pytest itself lets them pass."""
-    observer = LoggedFailures()
-    globalLogPublisher.addObserver(observer)
+@pytest.fixture
+def logged_failures() -> LoggedFailures:
+    """What the test, or a row of its table, made somebody log; what it does not ``take`` is its fault."""
+    return LOGGED
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Iterator[None]:
+    LOGGED.take()  # between the tests nobody is to blame
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """Fails the test at its end for every failure that was logged, by its fixtures too, and not taken.
+
+    By a hook, since a fixture that each test has costs as much as a small test.
+    """
     try:
-        yield observer
+        return (yield)
     finally:
-        globalLogPublisher.removeObserver(observer)
-    assert not observer.failures, [failure.getTraceback() for failure in observer.failures]
+        LOGGED.check()
 
 
 @pytest.fixture(scope=os.environ.get("MAILGW_COLLECT", "session"), autouse=True)
@@ -73,12 +86,5 @@ def no_dropped_deferreds() -> Iterator[None]:
 
     ``MAILGW_COLLECT=module`` (or function) tells whose they are.
     """
-    observer = LoggedFailures()
-    globalLogPublisher.addObserver(observer)
-    try:
-        yield
-        observer.failures.clear()  # the tests' own fixture judged those
-        gc.collect()
-    finally:
-        globalLogPublisher.removeObserver(observer)
-    assert not observer.failures, [failure.getTraceback() for failure in observer.failures]
+    yield
+    gc.collect()

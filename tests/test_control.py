@@ -12,7 +12,7 @@ from mailgw.deliver.lane_facts import LaneFacts
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event, Removed
 from mailgw.mail.message import Claim, Query, QueueRow
-from tests.conftest import LoggedFailures
+from tests.logged import LoggedFailures
 from tests.tables import each
 
 

@@ -14,7 +14,7 @@ import pytest
 from twisted.application.app import getApplication
 
 from tests.config.making import SMALL
-from tests.conftest import LoggedFailures
+from tests.logged import LoggedFailures
 
 ROOT = Path(__file__).parent.parent
 

@@ -12,6 +12,8 @@ A map:
     dispatcher      what is due, lane by lane, and when to look again
     agenda          how far back to look for it, and what a clock that jumps does to that
     lanes           who may begin, who waits for what, and who is woken when
+    passes          the right to begin attempts, where others deliver there, too
+    permits         the table of those rights, at its owner's
     places          how many claims wait in memory, and who may fetch more of them
     lane_facts      what an operator is told of a lane
     records         results on their way to the disk, however long it refuses

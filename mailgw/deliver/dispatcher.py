@@ -36,6 +36,7 @@ from mailgw.deliver.expanded import Expanded
 from mailgw.deliver.lane_facts import LaneFacts, lane_facts
 from mailgw.deliver.lanes import Lanes
 from mailgw.deliver.names import backend_of, lane_key
+from mailgw.deliver.passes import Register
 from mailgw.deliver.places import Places, Waiting
 from mailgw.deliver.records import Records
 from mailgw.deliver.results import Results
@@ -112,8 +113,10 @@ class Dispatcher:
         chance: Callable[[], float],
         routes: RouteRetries | None = None,
         spread: Spread = to_itself,
+        register: Register | None = None,
     ) -> None:
-        """``routes`` None: every recipient has ``settings.retry``.  ``spread`` gives whom mail of our own goes to."""
+        """``routes`` None: every recipient has ``settings.retry``.  ``spread`` gives whom mail of our own goes to.
+        ``register``: as ``Lanes`` has it."""
         self._spool = spool
         backends = {**backends, EXPANDED: Expanded()}
         notices = Notices(settings.desk or plain_desk(settings.hostname), lane_for, settings.postmaster, spread)
@@ -134,7 +137,8 @@ class Dispatcher:
             min(max(retry.schedule) for retry in routes.every),
         )
         self._lanes: Lanes[Waiting] = Lanes(
-            backends, pauses, lambda key: Suspensions.of(spool.suspended()).holds(key), clock, self._tasks, self._work
+            backends, pauses, lambda key: Suspensions.of(spool.suspended()).holds(key), clock, self._tasks, self._work,
+            register,
         )
         self._looks = Looks(spool, clock, wall_clock, max(map(longest_wait, routes.every)))
         self._running = Running(
@@ -256,6 +260,7 @@ class Dispatcher:
                 self._fetch(lane)
             elif not lane.waiting:
                 self._lanes.forget_if_idle(lane)
+            self._lanes.settle(lane)
 
     async def _give_back(self, claim: Claim) -> None:
         """Let it wait on disk for as long as the lane has no place for it."""

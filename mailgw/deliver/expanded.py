@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from zope.interface import implementer
 
-from mailgw.interfaces import IDeliveryBackend
+from mailgw.interfaces import ILimitedHere
 from mailgw.mail.address import Mailbox
 from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome, delivered
@@ -20,7 +20,7 @@ from mailgw.mail.reply import Reply
 _EXPANDED = delivered(Reply(250, "2.1.5", ("Sent on to several addresses",)), "")
 
 
-@implementer(IDeliveryBackend)
+@implementer(ILimitedHere)
 class Expanded:
     """The dispatcher's own."""
 

@@ -22,13 +22,15 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from mailgw.deliver.names import backend_of
-from mailgw.interfaces import IDeliveryBackend, IShapedBackend
+from mailgw.deliver.passes import Passes, Register
+from mailgw.interfaces import IDeliveryBackend, IKeepsSessions, ILimitedHere, IShapedBackend
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.outcome import Outcome
 from mailgw.mail.shape import Bounds, Shape
 from mailgw.net.tasks import TaskGroup
 from mailgw.queue.gates import Gate, Pauses, is_for_all
 from mailgw.queue.lanes import Lane
+from mailgw.queue.permits import Path
 from mailgw.queue.turns import Turns
 
 log = Logger()
@@ -51,15 +53,18 @@ SHAPE_SECONDS = 300.0
 
 @attrs.frozen
 class Inside:
-    """The gates that an attempt has passed, and whether its place is one of the slow ones."""
+    """The gates that an attempt has passed, whether its place is one of the slow ones, and the path that its pass is
+    for, None without one."""
 
     gates: tuple[Gate, ...]
     is_slow: bool
+    path: Path | None = None
 
 
 class Lanes(Generic[T]):
     """All lanes that have work, or are unwell.  ``is_suspended`` says of a lane's name that the operator wants nothing
-    to be tried there; ``work`` is called with a lane whose gate has opened."""
+    to be tried there; ``work`` is called with a lane whose gate has opened.  ``register``: the limits of destinations
+    are shared with others, and counted there; None where these lanes are all there are."""
 
     def __init__(
         self,
@@ -69,6 +74,7 @@ class Lanes(Generic[T]):
         clock: IReactorTime,
         tasks: TaskGroup,
         work: Callable[[Lane[T]], None],
+        register: Register | None = None,
     ) -> None:
         self._backends = backends
         self._pauses = pauses
@@ -88,6 +94,7 @@ class Lanes(Generic[T]):
         self._served_gates: set[str] = set()
         self.active = 0
         self.active_slow = 0
+        self._passes = None if register is None else Passes(register, self._granted, self._part, clock)
 
     def __len__(self) -> int:
         return len(self._lanes)
@@ -174,7 +181,11 @@ class Lanes(Generic[T]):
         now = self._clock.seconds()
         closed = lane.closed_gate(now)
         if closed is None:
-            return True
+            passes = self._passes_of(lane)
+            if passes is None:
+                return True
+            wanted = min(lane.gate.window - lane.gate.active, len(lane.waiting))
+            return passes.has(lane.path, lane.bounds, max(1, wanted))
         opens_at = closed.opens_at(now)
         if closed is not lane.gate:
             self._blocked.setdefault(closed.key, Turns()).add(lane.key, lane.waiting.next_sender(), lane)
@@ -199,7 +210,13 @@ class Lanes(Generic[T]):
         what the lane was before its item was taken."""
         self.active += 1
         self.active_slow += is_slow
-        return Inside(lane.passes(self._clock.seconds()), is_slow)
+        gates = lane.passes(self._clock.seconds())
+        passes = self._passes_of(lane)
+        if passes is None:
+            return Inside(gates, is_slow)
+        path = lane.path
+        passes.begins(path)
+        return Inside(gates, is_slow, path)
 
     def ended(self, lane: Lane[T], inside: Inside, said: Outcome | None, began: float) -> None:
         """An attempt ended, which began at ``began`` by the wall clock; ``said`` is what it says of the destination."""
@@ -209,6 +226,8 @@ class Lanes(Generic[T]):
         to_all = said if said is None or is_for_all(said) else None
         for gate in inside.gates:
             gate.ended(said if gate is lane.gate else to_all, now, began)
+        if inside.path is not None and self._passes is not None:
+            self._passes.ended(inside.path)
 
     def go_on(self, lane: Lane[T], inside: Inside) -> None:
         """After ``ended``: others may begin, and so may this one, behind them."""
@@ -221,6 +240,8 @@ class Lanes(Generic[T]):
         else:
             self._work(lane)  # what it has on disk is fetched without waiting for a place
         self._serve_places()
+        if inside.path is not None and self._passes is not None:
+            self._passes.settle(inside.path)
 
     def _serve_places(self) -> None:
         if self._is_serving:
@@ -286,6 +307,35 @@ class Lanes(Generic[T]):
             if call.active():
                 call.cancel()
         self._wakes.clear()
+        if self._passes is not None:
+            self._passes.stop()
+
+    # --- passes, where others deliver there, too ------------------------------------------------------
+
+    def _passes_of(self, lane: Lane[T]) -> Passes | None:
+        """None where an attempt of this lane needs no pass."""
+        if self._passes is None or ILimitedHere.providedBy(self._backends.get(backend_of(lane.key))):
+            return None
+        return self._passes
+
+    def settle(self, lane: Lane[T]) -> None:
+        """It begins nothing more for now: passes that it does not use go back, where others wait for them."""
+        passes = self._passes_of(lane)
+        if passes is not None:
+            passes.settle(lane.path)
+
+    def _granted(self, path: Path) -> None:
+        lane = self._lanes.get(path[0])
+        if lane is not None and lane.path == path:
+            self._work(lane)  # which settles; where it is at work already, it does so in the end
+        elif self._passes is not None:
+            self._passes.settle(path)
+
+    def _part(self, key: str, count: int) -> None:
+        name, _, destination = key.partition("/")
+        backend = self._backends.get(name)
+        if IKeepsSessions.providedBy(backend):
+            backend.part(destination, count)
 
     # --- shapes ---------------------------------------------------------------------------------------
 

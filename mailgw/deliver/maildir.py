@@ -27,7 +27,7 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from mailgw.deliver.reencoding import fitted, unfit_outcome
-from mailgw.interfaces import IDeliveryBackend
+from mailgw.interfaces import ILimitedHere
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import LocalProtocolError, TemporaryFault
@@ -92,7 +92,7 @@ _CUT_OFF = temporary("4.3.0", "The attempt ended before this recipient's turn", 
 _log = Logger()
 
 
-@implementer(IDeliveryBackend)
+@implementer(ILimitedHere)
 class MaildirBackend:
     """Delivers into one Maildir a mailbox.
 

@@ -17,7 +17,7 @@ from mailgw.deliver.smtp_security import Security
 from mailgw.deliver.smtp_session import TOO_LONG
 from mailgw.deliver.smtp_settings import Secret, SmtpSettings, SourceSettings, TlsMode
 from mailgw.deliver.smtp_shape import shape_of, site_of, sources_of
-from mailgw.interfaces import IRelay, IShapedBackend
+from mailgw.interfaces import IKeepsSessions, IRelay, IShapedBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Message
@@ -32,7 +32,7 @@ log = Logger()
 __all__ = ["Secret", "SmtpBackend", "SmtpSettings", "TlsMode"]
 
 
-@implementer(IShapedBackend)
+@implementer(IShapedBackend, IKeepsSessions)
 class SmtpBackend(Service):
     """Delivers to the next hop.  As a service, it closes its kept sessions when it stops.
 
@@ -91,6 +91,10 @@ class SmtpBackend(Service):
     async def shape(self, lane: str) -> Shape:
         """By MX: the lane's own limits, its host's, its source address's and the backend's."""
         return shape_of(self._settings, lane, await self._site(lane))
+
+    def part(self, lane: str, count: int) -> None:
+        """Close kept sessions of a lane."""
+        self._pool.part(lane, count)
 
     async def refusal(self, recipient: Mailbox) -> Reply | None:
         """Of a domain that takes no mail, where it is sent to by MX; else None: who exists there is known there."""

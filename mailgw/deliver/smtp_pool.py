@@ -82,6 +82,13 @@ class SessionPool(Generic[Key]):
         self._keys[session] = key
         session.on_end = lambda: self._forget(session)
 
+    def part(self, lane: str, count: int) -> None:
+        """Close at most ``count`` of those that the lane was served by, the longest idle first."""
+        found = self._ways.get(lane)
+        sessions = self._idle.get(found[0], []) if found is not None else []
+        for session in sessions[:count]:
+            session.close()
+
     def _forget(self, session: Session) -> None:
         key = self._keys.pop(session)
         sessions = self._idle[key]

@@ -18,13 +18,13 @@ from collections.abc import Sequence
 
 import attrs
 
-from mailgw.mail.address import Mailbox
+from mailgw.mail.address import Mailbox, folded
 from mailgw.mail.encoded_words import decoded, encoded
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.header import date_text
 from mailgw.mail.parameters import MailParameters, Ret
 from mailgw.queue.causes import cause_of_delay, cause_of_failure
-from mailgw.queue.dsn_fields import HOP, Report, delivery_status, printable, words_of
+from mailgw.queue.dsn_fields import HOP, Report, delivery_status, original_address, printable, words_of
 from mailgw.queue.report_words import Words
 from mailgw.queue.schedule import is_overdue
 from mailgw.wire.reencode import Unfit, reencoded
@@ -207,6 +207,7 @@ def _human_part(
         told.append((_sentence(kind, original, now, report), {
             **facts,
             "recipient": printable(str(report.recipient)),
+            "shown": _shown(report),
             "domain": printable(report.recipient.domain),
             "age": _duration(age),
             "days": str(round(age / 86400)),
@@ -225,6 +226,12 @@ def _sentence(kind: Kind, original: Original, now: float, report: Report) -> str
     if kind is DELAY:
         return f"waits {cause_of_delay(report).value}"
     return f"because {cause_of_failure(report, is_overdue(original.parameters.deliver_by, now)).value}"
+
+
+def _shown(report: Report) -> str:
+    """An address, behind the one that the sender wrote to where it is an alias: he may never have seen the other."""
+    recipient, original = printable(str(report.recipient)), original_address(report.orcpt)
+    return f"{original} -> {recipient}" if original and folded(original) != folded(recipient) else recipient
 
 
 def _moment(when: float) -> str:

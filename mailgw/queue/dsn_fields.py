@@ -150,6 +150,14 @@ def _original_recipient(orcpt: str, is_global: bool) -> str:
     return f"Original-Recipient: {kind}; {address}"
 
 
+def original_address(orcpt: str) -> str:
+    """The address that the sender wrote to, as people read it; "" where none was given, or one of another kind."""
+    found = _ORCPT.match(orcpt)
+    if found is None or found[1].lower() not in ("rfc822", "utf-8"):
+        return ""
+    return printable(_EMBEDDED.sub(_embedded, _decoded(found[2])))
+
+
 def _embedded(match: re.Match[str]) -> str:
     point = int(match[1], 16)
     return chr(point) if point < 0x110000 else "\0"

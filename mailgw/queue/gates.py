@@ -96,6 +96,10 @@ class Gate:
             return math.inf
         return max(now, self.open_at, self._rate_opens(now))
 
+    def has_debt(self, now: float) -> bool:
+        """Whether what began before still counts against its rate."""
+        return self._rate_at > now
+
     def passed(self, now: float) -> None:
         """An attempt begins."""
         self.active += 1

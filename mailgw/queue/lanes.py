@@ -6,6 +6,7 @@ Pure: a lane knows seconds of some monotonic clock, and items it does not look i
 from typing import Generic, TypeVar
 
 from mailgw.mail.outcome import Outcome
+from mailgw.mail.shape import Bounds
 from mailgw.queue.gates import Gate
 from mailgw.queue.line import Line
 
@@ -66,6 +67,16 @@ class Lane(Generic[T]):
             if not gate.may_pass(now) and (closed is None or gate.opens_at(now) > closed.opens_at(now)):
                 closed = gate
         return closed
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The names of the gates that an attempt goes through."""
+        return (self.key, *[gate.key for gate in self.shared]) if self.shared else (self.key,)
+
+    @property
+    def bounds(self) -> tuple[Bounds, ...]:
+        """Those of ``path``'s gates."""
+        return (self.gate.bounds, *[gate.bounds for gate in self.shared])
 
     def passes(self, now: float) -> tuple[Gate, ...]:
         """An attempt begins; the gates that it is inside of."""

@@ -94,7 +94,8 @@ class Words:
     ) -> list[str]:
         """The lines of a notice, without line ends.
 
-        ``told`` has for each recipient the name of its sentence's section and the facts for that and for ``detail``.
+        ``told`` has for each recipient the name of its sentence's section and the facts for that and for ``detail``;
+        ``shown`` among them is how the list has the recipient, where that is not ``recipient``.
         All facts are single lines that can be printed.  A placeholder without a fact is empty.
         """
         lines: list[str] = []
@@ -102,7 +103,7 @@ class Words:
             match paragraph.block:
                 case "recipients":
                     for name, of_one in told:
-                        lines += wrapped(of_one.get("recipient", ""), "    ")
+                        lines += wrapped(of_one.get("shown", of_one.get("recipient", "")), "    ")
                         lines += ["", *self._text(name, of_one, " " * 8), ""]
                 case "details":
                     for _, of_one in told:

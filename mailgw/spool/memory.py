@@ -33,6 +33,7 @@ from mailgw.mail.message import (
     Settlement,
 )
 from mailgw.mail.ports import WallClock
+from mailgw.queue.aliases import EXPANDED
 from mailgw.queue.suspension import MAX_SUSPENSIONS, Suspensions
 from mailgw.spool.content import MemoryContent
 from mailgw.spool.faults import no_room
@@ -332,7 +333,7 @@ class MemorySpool:
 
     async def reroute(self, query: Query, lane_for: Callable[[Mailbox], str | None]) -> int:
         count = 0
-        for queued, row in self._inactive(query):
+        for queued, row in self._inactive(query, lambda row: row.destination.lane != EXPANDED):
             lane = lane_for(row.destination.recipient)
             if lane is not None:
                 self._leave(row)

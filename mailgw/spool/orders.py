@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from mailgw.mail.address import Mailbox
 from mailgw.mail.message import Query
 from mailgw.mail.parameters import stored_mail_parameters
+from mailgw.queue.aliases import EXPANDED
 from mailgw.spool.batch import Value, forget_messages
 from mailgw.spool.rows import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LANE, stored_mailbox
 from mailgw.spool.search import condition
@@ -124,13 +125,16 @@ def moves(keys: Sequence[Key], lane_for: LaneFor) -> list[tuple[str, int, str]]:
 
 
 def reroute(connection: sqlite3.Connection, moved: Sequence[tuple[str, int, str]], now: float) -> int:
-    """To their lanes, due now, or when its sender wants it sent; who is held goes there when it is released."""
+    """To their lanes, due now, or when its sender wants it sent; who is held goes there when it is released.
+
+    An alias that waits for its report stays where it is: elsewhere it would be sent to once more.
+    """
     dues = _dues(connection, [key[:2] for key in moved], now)
     return _each(
         connection,
         "UPDATE recipient SET due = CASE WHEN due IS NULL THEN NULL ELSE ? END, token = NULL,"  # noqa: S608  # constants
         f" reason = CASE WHEN lane = ? THEN reason ELSE {_REROUTED} END, lane = ?"
-        f" WHERE {_AT} AND (token IS NULL OR due <= ?)",
+        f" WHERE {_AT} AND (token IS NULL OR due <= ?) AND lane <> '{EXPANDED}'",
         [
             (dues[queue_id, row], lane, lane, queue_id, row, now)
             for queue_id, row, lane in moved if (queue_id, row) in dues

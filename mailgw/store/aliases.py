@@ -152,8 +152,7 @@ class _Reading:
     def read(self, number: int, words: str, is_continued: bool) -> None:
         if not is_continued:
             name = _WORD.match(words)
-            assert name is not None or words.startswith(",")
-            self._begin(number, name[0] if name else ",")
+            self._begin(number, name[0] if name else words[0])  # a comma, or white space that is neither " " nor a tab
             words = words[len(self._name):]
         elif not self._line:
             self._fault(number, "goes on with the entry before it (it begins with white space), and there is none")

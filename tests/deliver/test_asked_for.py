@@ -4,7 +4,6 @@ import email
 from email.message import Message as Mail
 
 import attrs
-import pytest
 
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
@@ -244,9 +243,7 @@ def test_a_busy_destination_keeps_nothing_beyond_its_time() -> None:
     assert house.dispatcher._places.waiting == 0
 
 
-@pytest.mark.parametrize(
-    ("asked", "age"), [(by(1000, ByMode.NOTIFY), 1000), (MailParameters(), 4 * HOUR)], ids=["mode N", "warn_after"]
-)
+@each(("asked", "age"), [(by(1000, ByMode.NOTIFY), 1000), (MailParameters(), 4 * HOUR)])
 def test_a_busy_destination_delays_no_warning(asked: MailParameters, age: float) -> None:
     backend = ScriptedBackend(concurrency=1)
     backend.always[ALICE] = LATER
@@ -311,14 +308,14 @@ def test_mode_n_tells_the_sender_once_and_goes_on() -> None:
     assert house.names().count("delay_warning") == 1
 
 
-@pytest.mark.parametrize("mode", list(ByMode))
+@each("mode", list(ByMode))
 def test_trace_tells_of_each_relaying(mode: ByMode) -> None:
     house, _ = house_of(attrs.evolve(RELAYED, dsn=True))
     house.put(BOB, asked=by(1000, mode, trace=True))
     assert [actions(notice) for notice in notices(house).values()] == [["relayed"]]
 
 
-@pytest.mark.parametrize(("keeps_time", "told"), [(False, ["relayed"]), (True, [])])
+@each(("keeps_time", "told"), [(False, ["relayed"]), (True, [])])
 def test_mode_n_tells_of_a_hop_that_does_not_keep_the_time(keeps_time: bool, told: list[str]) -> None:
     relayed = attrs.evolve(RELAYED, dsn=True, deliver_by=keeps_time)
     house, _ = house_of(relayed, relayed)
@@ -342,7 +339,7 @@ def test_trace_tells_nothing_of_a_mailbox_and_nothing_to_who_wants_nothing() -> 
 
 # --- NOTIFY -----------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("outcome", "action"), [(STORED, "delivered"), (RELAYED, "relayed")])
+@each(("outcome", "action"), [(STORED, "delivered"), (RELAYED, "relayed")])
 def test_who_asks_hears_of_success(outcome: Outcome, action: str) -> None:
     house, _ = house_of(outcome)
     queue_id = house.put(BOB, notify=SUCCESS, asked=MailParameters(envid="x7"))
@@ -393,7 +390,7 @@ def test_a_notice_is_never_answered() -> None:
     assert house.rows() == []
 
 
-@pytest.mark.parametrize("notify", [NOBODY, SUCCESS])
+@each("notify", [NOBODY, SUCCESS])
 def test_who_does_not_want_to_hear_of_failure_does_not(notify: frozenset[Notify]) -> None:
     house, _ = house_of(NEVER)
     house.put(BOB, notify=notify)

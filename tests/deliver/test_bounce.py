@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 
 import attrs
-import pytest
 from twisted.logger import capturedLogs, formatEvent
 
 from mailgw.deliver.bounce import READ_OCTETS, Notices, Spread, to_itself
@@ -16,6 +15,7 @@ from mailgw.mail.reply import Reply
 from mailgw.queue.dsn_fields import Report
 from mailgw.spool.content import MemoryContent
 from tests.driving import result_of
+from tests.tables import each
 
 ALICE, BOB = Mailbox("alice", "example.net"), Mailbox("bob", "example.org")
 ADMIN = Mailbox("Admin", "example.net")
@@ -133,7 +133,7 @@ def test_without_a_postmaster_nobody_gets_a_copy() -> None:
     assert result_of(notices(postmaster=None).postmaster_copy(message(None), 7, [REPORT], NOW)) is None
 
 
-@pytest.mark.parametrize("local_part", ["Admin", "admin"])
+@each("local_part", ["Admin", "admin"])
 def test_the_postmaster_is_not_told_that_the_postmaster_fails(local_part: str) -> None:
     failing = attrs.evolve(REPORT, recipient=Mailbox(local_part, "example.net"))
     assert result_of(notices().postmaster_copy(message(None), 7, [REPORT, failing], NOW)) is None
@@ -220,7 +220,7 @@ def test_a_message_that_ends_within_its_header() -> None:
     assert HEADER in bounced(BareIterator())
 
 
-@pytest.mark.parametrize("pieces", [[TemporaryFault("disk")], [HEADER, TemporaryFault("disk")]])
+@each("pieces", [[TemporaryFault("disk")], [HEADER, TemporaryFault("disk")]])
 def test_a_disk_that_fails_costs_the_header_alone(pieces: list[bytes | Exception]) -> None:
     octets = bounced(ChunkedContent(pieces))
     assert b"Action: failed" in octets

@@ -23,7 +23,6 @@ from mailgw.queue import dsn
 from mailgw.queue.lanes import MAX_WAITING
 from mailgw.queue.replies import LaneOrder, MessageOrder, ReplyClass, ReplyClasses
 from mailgw.spool.memory import MemorySpool
-from tests.conftest import LoggedFailures
 from tests.deliver.dispatching import (
     ADMIN,
     ALICE,
@@ -39,6 +38,7 @@ from tests.deliver.dispatching import (
     ScriptedBackend,
 )
 from tests.driving import result_of
+from tests.logged import LoggedFailures
 from tests.tables import each
 
 
@@ -209,7 +209,7 @@ def test_what_a_backend_knows_when_it_is_given_up_counts() -> None:
     assert house.names() == ["delivered", "deferred", "bounced", "delivered"]
 
 
-@pytest.mark.parametrize("knows", [{EVE: LATER}, None])
+@each("knows", [{EVE: LATER}, None])
 def test_rerouted_mail_that_is_given_up_keeps_what_is_known(knows: dict[Mailbox, Outcome] | None) -> None:
     backend = ScriptedBackend()
     backend.always = {BOB: OK}
@@ -376,7 +376,7 @@ def test_a_stop_has_a_limit_and_what_it_cut_off_is_not_counted() -> None:
     assert house.clock.getDelayedCalls() == []
 
 
-@pytest.mark.parametrize("lane", ["out", "gone"])
+@each("lane", ["out", "gone"])
 def test_what_a_stop_cuts_off_is_settled_as_far_as_it_is_known(lane: str) -> None:
     backend = ScriptedBackend()
     backend.knows = {BOB: OK, EVE: LATER, Mailbox("no", "example.net"): NEVER}

@@ -19,8 +19,8 @@ from mailgw.mail.errors import LocalProtocolError, TemporaryFault
 from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome, Permanence
 from mailgw.store.maildir import Maildirs, UniqueNames
-from tests.conftest import LoggedFailures
 from tests.fake_threads import FakeThreads
+from tests.logged import LoggedFailures
 from tests.store.fake_disk import ScriptedDisk
 
 ALICE = Mailbox("alice", "example.org")

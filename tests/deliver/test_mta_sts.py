@@ -19,9 +19,9 @@ from mailgw.mail.tls_result import TlsFailure, TlsResult
 from mailgw.net.https import HttpAnswer
 from mailgw.net.sts_fetch import PolicyFetcher
 from mailgw.trust.mtasts import FETCH_SECONDS, NotFetched, Remembered
-from tests.conftest import LoggedFailures
 from tests.driving import result_of
 from tests.fakes_dns import FakeResolver
+from tests.logged import LoggedFailures
 from tests.tables import each
 
 NOW = 1_700_000_000.0

@@ -3,8 +3,8 @@ from mailgw.deliver.refusal import refusal
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.reply import Reply
-from tests.conftest import LoggedFailures
 from tests.driving import result_of
+from tests.logged import LoggedFailures
 from tests.tables import each
 
 BOB = Mailbox("bob", "example.org")

@@ -10,9 +10,9 @@ from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import LocalProtocolError, TemporaryFault
 from mailgw.mail.names import Records
 from mailgw.mail.outcome import Permanence, Scope
-from tests.conftest import LoggedFailures
 from tests.deliver.smtp_net import ANN, BOB, CY, EHLO, Net, Peer, large, message, settings
 from tests.fakes_dns import FakeResolver
+from tests.logged import LoggedFailures
 from tests.tables import each
 
 SENT = (
@@ -357,7 +357,7 @@ def test_a_connection_that_is_not_made() -> None:
     assert delivery.texts == GIVEN_UP
 
 
-@pytest.mark.parametrize("said", [b"", b"220 hi\r\n" + EHLO])
+@each("said", [b"", b"220 hi\r\n" + EHLO])
 def test_a_delivery_that_is_given_up_drops_its_connection(said: bytes) -> None:
     net = Net()
     delivery = net.deliver()

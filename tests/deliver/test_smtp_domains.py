@@ -1,6 +1,5 @@
 """Which domains are refused at RCPT, and what a DNS that is slow, dead or wrong changes of that: nothing is refused."""
 
-import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -76,7 +75,7 @@ def test_nobody_waits_long() -> None:
     assert not clock.getDelayedCalls()
 
 
-@pytest.mark.parametrize(("slow", "asked_again"), [(SILENT_IN_A_ROW - 1, True), (SILENT_IN_A_ROW, False)])
+@each(("slow", "asked_again"), [(SILENT_IN_A_ROW - 1, True), (SILENT_IN_A_ROW, False)])
 def test_a_dead_dns_holds_up_few(slow: int, asked_again: bool) -> None:
     resolver, clock = SlowResolver(), Clock()
     domains = DomainsAtRcpt(resolver, frozenset(), clock)

@@ -1,7 +1,6 @@
 """Where a domain's mail goes, on a DNS that is plain data."""
 
 import attrs
-import pytest
 
 from mailgw.deliver.smtp_hops import HOSTS_PER_DOMAIN, Hop, Target, given_targets, mx_targets, places_of
 from mailgw.interfaces import IRelay
@@ -156,7 +155,7 @@ def test_an_mx_with_our_address_ends_the_list() -> None:
     assert only_us.texts == {"ann": "permanent 550 5.4.6 Mail for example.org loops back to this host"}
 
 
-@pytest.mark.parametrize("name", [b"here.example.net", b"HERE.example.net greets you"])
+@each("name", [b"here.example.net", b"HERE.example.net greets you"])
 def test_a_server_that_calls_itself_by_our_name_ends_the_list(name: bytes) -> None:
     addresses = {"mx.example": ["192.0.2.1"], "alias.example": ["192.0.2.98"], "last.example": ["192.0.2.3"]}
     records = [(10, "mx.example"), (20, "alias.example"), (30, "last.example")]

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-import pytest
 
 from mailgw.deliver.smtp_hops import Hop, Places, Target
 from mailgw.deliver.smtp_security import MOST_HEADER_OCTETS, HostSecurity, Security, says_not_required
@@ -243,6 +242,6 @@ def test_a_header_is_looked_at_so_far_and_no_further() -> None:
         assert result_of(says_not_required(message(filling + line + b"Y: z\r\n" * 2))) is does
 
 
-@pytest.mark.parametrize("pieces", [(TemporaryFault("disk"),), (b"TLS-Required: No\r\n", TemporaryFault("disk"))])
+@each("pieces", [(TemporaryFault("disk"),), (b"TLS-Required: No\r\n", TemporaryFault("disk"))])
 def test_content_that_cannot_be_read_says_nothing(pieces: Any) -> None:
     assert result_of(says_not_required(large(*pieces))) is False

@@ -19,8 +19,8 @@ from mailgw.mail.event import Event, TlsReported, TlsReportFailed, Trouble
 from mailgw.mail.tls_result import PolicyType, TlsFailure, TlsResult
 from mailgw.trust.tls_report import Reporter
 from mailgw.trust.tls_tallies import DomainTally, Tallies
-from tests.conftest import LoggedFailures
 from tests.fakes_dns import FakeResolver
+from tests.logged import LoggedFailures
 
 DAY = 86_400
 NOON = 19_675 * DAY + DAY // 2  # of 2023-11-14

@@ -1,13 +1,12 @@
 """Every input of the corpus, without an engine: what was found once stays mended."""
 
-import pytest
 
 from tests.fuzz.corpus import FOLDER, MOST_INPUTS, MOST_OCTETS, dialogs, line_of, lines_of, octets_of, seeds_of
 from tests.fuzz.targets import TARGETS, login_said, run
-from tests.tables import some
+from tests.tables import each, some
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@each("name", TARGETS)
 def test_the_corpus_passes(name: str) -> None:
     inputs = lines_of(name)
     assert inputs, "no corpus"
@@ -39,7 +38,7 @@ def test_all_octets_can_stand_in_a_line() -> None:
 FIRSTS = [b"SCRAM-SHA-256\nn,,n=user,r=abc", b"SCRAM-SHA-256-PLUS\np=tls-exporter,,n=user,r=abc"]
 
 
-@pytest.mark.parametrize("first", FIRSTS)
+@each("first", FIRSTS)
 def test_the_fuzzer_s_proof_is_right(first: bytes) -> None:
     """Else what comes after a good login would be out of its reach."""
     assert b"\r\n235 " in login_said(first + b"\n!\n")

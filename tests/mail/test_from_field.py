@@ -1,6 +1,5 @@
 """Who a message says wrote it: what is sure, and what others could read in another way."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -56,7 +55,7 @@ def test_the_one_field(header: bytes, found: tuple[Mailbox, ...] | None) -> None
     assert author_addresses(header, b"From") == found
 
 
-@pytest.mark.parametrize("depth", [1, DEEPEST_COMMENT])
+@each("depth", [1, DEEPEST_COMMENT])
 def test_comments_nest(depth: int) -> None:
     assert addresses_in("alice@example.org " + "(" * depth + ")" * depth) == (ALICE,)
 

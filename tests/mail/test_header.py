@@ -1,6 +1,5 @@
 import email.utils
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,7 +97,7 @@ def test_mail_with_smtputf8_has_rfc_6531s_words(role: Role, facts: dict[str, obj
     assert protocol_word(who, smtputf8=True) == word
 
 
-@pytest.mark.parametrize(("smtputf8", "is_named"), [(True, True), (False, False)])
+@each(("smtputf8", "is_named"), [(True, True), (False, False)])
 def test_the_trace_is_utf_8_only_in_mail_that_may_be(smtputf8: bool, is_named: bool) -> None:
     field = received_field(client(), "mx", "Q1", (Mailbox("grün", "example.org"),), smtputf8, 0.0)
     assert ("for <grün@example.org>".encode() in field) is is_named

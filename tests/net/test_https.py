@@ -149,7 +149,7 @@ def test_it_is_cut_off() -> None:
     assert bench.fault() == "https://a.example/x: reset"
 
 
-@pytest.mark.parametrize("code", [200, 500])
+@each("code", [200, 500])
 def test_an_answer_that_the_end_of_the_connection_ends(code: int) -> None:
     bench = Bench()
     bench.response.code = code

@@ -1,6 +1,5 @@
 """Octets sent at once keep their order, whatever the socket takes."""
 
-import pytest
 from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.testing import StringTransport
 
@@ -46,7 +45,7 @@ def test_nothing_overtakes_what_waits() -> None:
     assert (transport.wire, transport._tempDataBuffer) == (b"ab", [b"c", b"def"])
 
 
-@pytest.mark.parametrize("lost", [CONNECTION_LOST, ConnectionResetError()])
+@each("lost", [CONNECTION_LOST, ConnectionResetError()])
 def test_a_lost_connection_is_the_reactors_to_find(lost: object) -> None:
     transport = Tcp(lost)
     send(transport, b"abc")

@@ -17,10 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import trustme
+
+from tests.peers.nexthop import NextHop
 
 BIN = Path(sys.executable).parent
 TWISTD, MAILGW = BIN / "twistd", BIN / "mailgw"
@@ -74,6 +77,8 @@ def smart_host(name: str, port: int, *more: str, host: str = "127.0.0.1", tls: s
     return "\n".join([f"[backend.{name}]", 'type = "smtp"', f'hosts = ["{host}:{port}"]', f'tls = "{tls}"', *more])
 
 
+RELAYS = 'relay_from = ["127.0.0.0/8"]'
+"""Of a listener: everybody on the loopback may send to anywhere."""
 SOON = '[retry]\nschedule = ["1s"]\njitter = 0.0'
 """Retry every second."""
 LATER = '[retry]\nschedule = ["1h"]'
@@ -136,6 +141,9 @@ class Running:
             raise AssertionError(f"{self.name} did not stop within {seconds:g} s") from None
 
 
+R = TypeVar("R", bound=Running)
+
+
 class Gateway(Running):
     """``twistd -n mailgw`` on a configuration; a stop and a start go on with the same state.
 
@@ -147,6 +155,11 @@ class Gateway(Running):
         self.folder, self.ports = folder, ports
         self.config = folder / "mailgw.toml"
         self.config.write_text(toml.replace("@DIR@", str(folder)))
+
+    @property
+    def port(self) -> int:
+        """Its only one, or the first."""
+        return self.ports[0]
 
     def start(self, *twistd_options: str, under: Sequence[str | Path] = (), is_awaited: bool = True) -> "Gateway":
         """``under`` a program that runs it; return when it listens, or at once where it is not ``is_awaited``."""
@@ -319,9 +332,11 @@ class Lab:
         self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
         return folder
 
-    def own(self, running: Running) -> None:
+    def own(self, running: R) -> R:
+        """Killed in the end, its log told of where the test fails."""
         self._logs.append((running.name, running.words))
         self._stack.callback(running.kill)
+        return running
 
     def callback(self, function: Callable[[], object]) -> None:
         """Call it at the end, last come first served."""
@@ -338,6 +353,25 @@ class Lab:
         self.own(made)
         journal = folder / "journal.jsonl"
         self._logs.append((f"{name} journal", lambda: journal.read_text(errors="replace") if journal.exists() else ""))
+        return made
+
+    def mx(self, *parts: str, listen: str = "", folder: Path | None = None) -> Gateway:
+        """One that takes mail from others, at ``port``; ``listen`` is what its listener has besides.  Not started."""
+        port = free_port()
+        return self.gateway(toml(listener("mx", port, listen), *parts), [port], folder)
+
+    def mx_at(self, address: str, hostname: str, *parts: str) -> Gateway:
+        """One that takes mail from others at port 25 of this address, as a server that others find by MX.  Not started,
+        and its start does not wait until it listens."""
+        listening = f'[[listen]]\nrole = "mx"\nendpoint = "tcp:25:interface={address}"'
+        return self.gateway(toml(listening, *parts).replace("gw.test", hostname), [])
+
+    def hop(
+        self, script: Mapping[str, Sequence[str]] | None = None, host: str = "127.0.0.1", port: int = 0
+    ) -> NextHop:
+        """``NextHop``, closed in the end."""
+        made = NextHop(script, host, port)
+        self._stack.callback(made.close)
         return made
 
     def sink(self, *options: str) -> Sink:

@@ -22,12 +22,27 @@ class Page:
     headers: Mapping[str, str] = attrs.field(factory=lambda: {"Content-Type": "text/plain"})
 
 
+@attrs.frozen
+class Posted:
+    """What was posted to ``url``, and at which of our addresses it came; header fields by their names in lower case."""
+
+    url: str
+    address: str
+    headers: Mapping[str, str]
+    content: bytes
+
+
 class PolicyHost:
-    """Serves ``pages`` by name at ``address``, port 443; ``asked`` has each question, ``posted`` what was posted."""
+    """Serves ``pages`` by name at ``address`` (``"::"``: at each of this network's), port 443; ``asked`` has each
+    question, ``posted`` what was posted.
+
+    A page may be put in the place of another at any time.
+    """
 
     def __init__(self, address: str, pages: Mapping[str, Page]) -> None:
         self.pages = dict(pages)
         self.asked: list[str] = []
+        self.posted: list[Posted] = []
         contexts = {name: _context(page.pem) for name, page in self.pages.items()}
         fallback = next(iter(contexts.values()))
 
@@ -40,9 +55,24 @@ class PolicyHost:
 
         class Answers(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                name = (self.headers["Host"] or "").partition(":")[0]
-                host.asked.append(f"https://{name}{self.path}")
-                page = host.pages[name]
+                host.asked.append(self._url())
+                self._answer()
+
+            def do_POST(self) -> None:
+                fields = {name.lower(): value for name, value in self.headers.items()}
+                content = self.rfile.read(int(fields["content-length"]))
+                at = self.connection.getsockname()[0].removeprefix("::ffff:")
+                host.posted.append(Posted(self._url(), at, fields, content))
+                self._answer()
+
+            def _name(self) -> str:
+                return (self.headers["Host"] or "").partition(":")[0]
+
+            def _url(self) -> str:
+                return f"https://{self._name()}{self.path}"
+
+            def _answer(self) -> None:
+                page = host.pages[self._name()]
                 self.send_response(page.status)
                 for key, value in page.headers.items():
                     self.send_header(key, value)
@@ -55,6 +85,7 @@ class PolicyHost:
 
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
+            address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
 
             def finish_request(self, request: Any, client_address: Any) -> None:
                 # In its own thread: a client that breaks the handshake off stands in nobody's way.

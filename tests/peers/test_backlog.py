@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers.backlog import DOMAINS, fill
-from tests.peers.harness import Gateway, Lab, free_port, letters, listener, maildirs, route, toml, wait_until
+from tests.peers.harness import Gateway, Lab, free_port, letters, maildirs, route, wait_until
 
 pytestmark = pytest.mark.peer
 
@@ -32,17 +32,14 @@ def resident_octets(gateway: Gateway) -> int:
 
 def measured(lab: Lab, count: int) -> tuple[float, int, float]:
     """Seconds until it listens, octets after ten seconds, and seconds that a fresh message takes then."""
-    port, folder = free_port(), lab.folder / f"with-{count}"
+    folder = lab.folder / f"with-{count}"
     folder.mkdir()
     if count:
         fill(folder / "state" / "spool", count)
-    gateway = lab.gateway(
-        toml(
-            listener("mx", port), route("@home.test", "boxes"), maildirs("boxes"),
-            '[[route]]\nrecipients = ["*"]\nbackend = "away"\n[backend.away]\ntype = "smtp"\n'
-            f'[dns]\nservers = ["127.0.0.1:{free_port()}"]',  # nobody answers there
-        ),
-        [port], folder,
+    gateway = lab.mx(
+        route("@home.test", "boxes"), maildirs("boxes"), route("*", "away"), '[backend.away]\ntype = "smtp"',
+        f'[dns]\nservers = ["127.0.0.1:{free_port()}"]',  # nobody answers there
+        folder=folder,
     )
     began = time.monotonic()
     gateway.start()
@@ -50,7 +47,7 @@ def measured(lab: Lab, count: int) -> tuple[float, int, float]:
     time.sleep(10)
     octets = resident_octets(gateway)
     began = time.monotonic()
-    with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", gateway.port, timeout=30) as client:
         client.sendmail("ann@away.test", ["bob@home.test"], b"Subject: fresh\r\n\r\nhello\r\n")
     wait_until(lambda: letters(folder / "mail/home.test/bob"), 10, "a fresh message passes")
     took = time.monotonic() - began

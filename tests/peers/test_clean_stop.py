@@ -8,44 +8,34 @@ from tests.peers.harness import (
     LATER,
     Lab,
     Talk,
-    free_port,
     letter,
-    listener,
     listens,
     maildirs,
     route,
     smart_host,
     submit,
-    toml,
     wait_for_letters,
     wait_until,
 )
-from tests.peers.nexthop import NextHop
 
 pytestmark = pytest.mark.peer
 
 
 def test_a_message_under_way_is_finished_and_the_queue_stays(lab: Lab) -> None:
-    port = free_port()
-    hop = NextHop({"CONNECT": ["421 4.3.2 later"]})
-    lab.callback(hop.close)
-    gateway = lab.gateway(
-        toml(
-            listener("mx", port), route("@home.test", "boxes"), route("@away.test", "out"), maildirs("boxes"),
-            smart_host("out", hop.port), LATER,
-        ),
-        [port],
+    hop = lab.hop({"CONNECT": ["421 4.3.2 later"]})
+    gateway = lab.mx(
+        route("@home.test", "boxes"), route("@away.test", "out"), maildirs("boxes"), smart_host("out", hop.port), LATER
     ).start()
-    submit(port, "ann@home.test", "bob@away.test", letter("waits"))
+    submit(gateway.port, "ann@home.test", "bob@away.test", letter("waits"))
     wait_until(lambda: any(row["attempts"] for row in gateway.queue()), 20, "one attempt is counted")
-    with Talk(port) as idle, Talk(port) as busy:
+    with Talk(gateway.port) as idle, Talk(gateway.port) as busy:
         assert idle.say("EHLO idle.test").startswith("250")
         busy.envelope("ann@home.test", "carl@home.test")
         busy.send(letter("half")[:40])
         gateway.signal(signal.SIGTERM)
         assert idle.reply().startswith("421 4.3.2")
         assert idle.reply() == ""
-        wait_until(lambda: not listens(port), 10, "the port is closed")
+        wait_until(lambda: not listens(gateway.port), 10, "the port is closed")
         assert not gateway.is_over()
         busy.send(letter("half")[40:] + b".\r\n")
         assert busy.reply().startswith("250 2.0.0")

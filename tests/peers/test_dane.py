@@ -18,18 +18,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mailgw.trust.dane import public_key_info
 from tests.peers.harness import (
     LATER,
+    RELAYS,
     Gateway,
     Lab,
     Postfix,
-    free_port,
     letter,
-    listener,
     listens,
     maildirs,
     route,
     runtime_user,
     submit,
-    toml,
     wait_for_letters,
     wait_until,
 )
@@ -70,10 +68,10 @@ class Issuer:
         file = self._folder / f"{self._count}.pem"
         pem = cert.cert_chain_pems[0].bytes()
         file.write_bytes(cert.private_key_pem.bytes() + pem + self._made.cert_pem.bytes())
-        return Mx(f"127.0.0.{self._count}", str(file), _digest(pem), _digest(self._made.cert_pem.bytes()), options)
+        return Mx(f"127.0.0.{self._count}", str(file), digest(pem), digest(self._made.cert_pem.bytes()), options)
 
 
-def _digest(pem: bytes) -> str:
+def digest(pem: bytes) -> str:
     """SHA-256 of the public key, as TLSA records have it."""
     der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
     return hashlib.sha256(public_key_info(der)).hexdigest()
@@ -142,34 +140,24 @@ def site(lab: Lab) -> Site:
             f"_25._tcp.own TLSA 3 1 1 {OTHER}",
         ], signed=False),
     ]
-    unbound = ValidatingUnbound(lab.folder, lab.public_folder(), zones)
-    lab.own(unbound)
-    unbound.start()
+    unbound = lab.own(ValidatingUnbound(lab.folder, lab.public_folder(), zones)).start()
     mx = hosts.pop("far")
-    far = lab.gateway(
-        toml(
-            f'[[listen]]\nrole = "mx"\nendpoint = "tcp:25:interface={mx.address}"',
-            f'[tls]\ncertificate = "{mx.pem}"\nprivate_key = "{mx.pem}"', route("@d-far.signed.test", "boxes"),
-            maildirs("boxes"),
-        ).replace("gw.test", "far.signed.test"),
-        [],
+    far = lab.mx_at(
+        mx.address, "far.signed.test", f'[tls]\ncertificate = "{mx.pem}"\nprivate_key = "{mx.pem}"',
+        route("@d-far.signed.test", "boxes"), maildirs("boxes"),
     ).start()
     postfix = _postfix(lab, hosts.values())
-    port = free_port()
-    gateway = lab.gateway(
-        toml(
-            listener("mx", port, 'relay_from = ["127.0.0.0/8"]'), lab.authority.toml(),
-            f'[dns]\nservers = ["{unbound.server}"]', route("@home.test", "boxes"), route("*", "internet"),
-            maildirs("boxes"), LATER,
-            f'[backend.internet]\ntype = "smtp"\nmta_sts = false\ncheck_domains = false\nca_file = "{issuer.ca}"\n'
-            f'client_certificate = "{lab.authority.certificate}"\nclient_key = "{lab.authority.private_key}"\n'
-            '[[backend.internet.destination]]\ndomains = ["d-mixed.signed.test"]\ntls = "verify"\n'
-            '[[backend.internet.destination]]\ndomains = ["d-broken.signed.test"]\ntls = "dane"\n',
-        ),
-        [port],
+    gateway = lab.mx(
+        lab.authority.toml(), f'[dns]\nservers = ["{unbound.server}"]', route("@home.test", "boxes"),
+        route("*", "internet"), maildirs("boxes"), LATER,
+        f'[backend.internet]\ntype = "smtp"\nmta_sts = false\ncheck_domains = false\nca_file = "{issuer.ca}"\n'
+        f'client_certificate = "{lab.authority.certificate}"\nclient_key = "{lab.authority.private_key}"\n'
+        '[[backend.internet.destination]]\ndomains = ["d-mixed.signed.test"]\ntls = "verify"\n'
+        '[[backend.internet.destination]]\ndomains = ["d-broken.signed.test"]\ntls = "dane"\n',
+        listen=RELAYS,
     )
     wait_until(lambda: listens(25, mx.address), 30, "the far gateway listens")
-    return Site(gateway.start(), port, postfix, far)
+    return Site(gateway.start(), gateway.port, postfix, far)
 
 
 def _postfix(lab: Lab, hosts: Iterable[Mx]) -> Postfix:

@@ -42,7 +42,7 @@ from tests.peers.fleet import (
     sometimes,
     well,
 )
-from tests.peers.harness import Lab, free_port, letters, listener, maildirs, route, toml, wait_until
+from tests.peers.harness import RELAYS, Lab, letters, maildirs, route, wait_until
 from tests.peers.servers import Unbound
 
 pytestmark = pytest.mark.peer
@@ -221,25 +221,19 @@ def reported(folder: Path) -> collections.Counter[tuple[str, str]]:
 @pytest.mark.parametrize("kills", [0, 3])
 def test_all_arrive_or_are_reported(lab: Lab, fleet: Fleet, report: list[str], kills: int) -> None:
     """``kills`` are kill -9 at moments of chance while it delivers, each with a start after it."""
-    unbound = Unbound(lab.folder, lab.public_folder(), records(fleet))
-    lab.own(unbound)
-    unbound.start()
-    port = free_port()
+    unbound = lab.own(Unbound(lab.folder, lab.public_folder(), records(fleet))).start()
     verified = ", ".join(f'"{domain(name)}"' for name, *_ in KINDS if name.startswith("must-verify"))
-    gateway = lab.gateway(
-        toml(
-            listener("mx", port, 'relay_from = ["127.0.0.0/8"]'), f'[dns]\nservers = ["127.0.0.1:{unbound.port}"]',
-            route("@home.test", "boxes"), route("*", "internet"), maildirs("boxes"),
-            f'[retry]\nschedule = ["1s", "2s"]\ngive_up_after = "{GIVE_UP_SECONDS}s"',
-            f'[backend.internet]\ntype = "smtp"\nca_file = "{lab.folder}/fleet-ca.pem"\n{IMPATIENT}',
-            f'[[backend.internet.destination]]\ndomains = [{verified}]\ntls = "verify"',
-        ),
-        [port],
+    gateway = lab.mx(
+        f'[dns]\nservers = ["127.0.0.1:{unbound.port}"]', route("@home.test", "boxes"), route("*", "internet"),
+        maildirs("boxes"), f'[retry]\nschedule = ["1s", "2s"]\ngive_up_after = "{GIVE_UP_SECONDS}s"',
+        f'[backend.internet]\ntype = "smtp"\nca_file = "{lab.folder}/fleet-ca.pem"\n{IMPATIENT}',
+        f'[[backend.internet.destination]]\ndomains = [{verified}]\ntls = "verify"',
+        listen=RELAYS,
     ).start()
 
     began = time.monotonic()
     sent = Sent()
-    clients = [threading.Thread(target=sent.send, args=(port, share)) for share in range(CLIENTS)]
+    clients = [threading.Thread(target=sent.send, args=(gateway.port, share)) for share in range(CLIENTS)]
     for client in clients:
         client.start()
     for client in clients:

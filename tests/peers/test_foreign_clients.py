@@ -52,8 +52,7 @@ class Errand:
 
 @pytest.fixture
 def setting(lab: Lab) -> Setting:
-    hop = NextHop()
-    lab.callback(hop.close)
+    hop = lab.hop()
     ports = {role: free_port() for role in ("mx", "submission", "submissions")}
     gateway = lab.gateway(
         toml(

@@ -24,7 +24,6 @@ from tests.peers.harness import (
     wait_for_letters,
     wait_until,
 )
-from tests.peers.nexthop import NextHop
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(os.getuid() != 0, reason="only root mounts a small disk")]
 
@@ -79,10 +78,9 @@ def answer_to(port: int, size: int = 100) -> str:
 
 
 def test_below_the_reserve_it_says_452_and_goes_on_after(lab: Lab, disk: Path) -> None:
-    hop = NextHop({"RCPT": ["450 4.2.0 later"]})
-    lab.callback(hop.close)
+    hop = lab.hop({"RCPT": ["450 4.2.0 later"]})
     gateway = gateway_on(lab, disk, route("@away.test", "out"), smart_host("out", hop.port), reserve="16MiB")
-    port, box = gateway.ports[0], gateway.folder / "mail/home.test/bob"
+    port, box = gateway.port, gateway.folder / "mail/home.test/bob"
     assert answer_to(port) == "250"
     wait_for_letters(box)
     submit(port, "ann@home.test", "carl@away.test", letter("waits"))
@@ -111,7 +109,7 @@ def test_below_the_reserve_it_says_452_and_goes_on_after(lab: Lab, disk: Path) -
 def test_a_disk_that_is_really_full_loses_nothing(lab: Lab, disk: Path) -> None:
     """Without a reserve the database itself meets the end of the disk."""
     gateway = gateway_on(lab, disk, reserve="1B")
-    port, box = gateway.ports[0], gateway.folder / "mail/home.test/bob"
+    port, box = gateway.port, gateway.folder / "mail/home.test/bob"
     assert answer_to(port) == "250"
     wait_for_letters(box)
     filler = fill(disk, 3 * MIB)

@@ -6,17 +6,7 @@ import ssl
 
 import pytest
 
-from tests.peers.harness import (
-    Lab,
-    free_port,
-    letter,
-    listener,
-    maildirs,
-    route,
-    toml,
-    wait_for_letters,
-    wait_until,
-)
+from tests.peers.harness import Lab, free_port, letter, listener, maildirs, route, toml, wait_for_letters, wait_until
 from tests.peers.servers import HaProxy
 
 pytestmark = pytest.mark.peer
@@ -39,12 +29,10 @@ def test_the_client_s_address_is_known(lab: Lab, version: str) -> None:
     )
     (gateway.folder / "passwd").write_text("ann@home.test:{PLAIN}secret\n")
     gateway.start()
-    made = HaProxy(lab.folder, lab.public_folder(), {
+    made = lab.own(HaProxy(lab.folder, lab.public_folder(), {
         name: (port, f"{OPTIONS[version]} {CHECK if name == 'mx' else ''}")
         for name, port in (("mx", mx), ("submissions", submissions))
-    })
-    lab.own(made)
-    made.start()
+    })).start()
     box = gateway.folder / "mail/home.test/bob"
 
     with smtplib.SMTP("127.0.0.1", made.ports["mx"], "client.test", 20, source_address=(CLIENT, 0)) as client:
@@ -69,14 +57,9 @@ def test_the_client_s_address_is_known(lab: Lab, version: str) -> None:
 
 
 def test_who_skips_the_front_is_not_served(lab: Lab) -> None:
-    port = free_port()
-    gateway = lab.gateway(
-        toml(
-            listener("mx", port, 'proxy_protocol_from = ["127.0.0.1"]'), route("@home.test", "boxes"), maildirs("boxes")
-        ),
-        [port],
-    )
-    gateway.start()
+    port = lab.mx(
+        route("@home.test", "boxes"), maildirs("boxes"), listen='proxy_protocol_from = ["127.0.0.1"]'
+    ).start().port
     with smtplib.SMTP("127.0.0.1", port, timeout=20, source_address=("127.0.0.5", 0)) as other:
         assert other.ehlo()[0] == 250  # not a front: it is itself
     # A front that says EHLO instead of whom it fronts.

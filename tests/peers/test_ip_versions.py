@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tests.peers.harness import (
+    RELAYS,
     Lab,
     Talk,
     free_port,
@@ -18,16 +19,14 @@ from tests.peers.harness import (
     wait_for_letters,
     wait_until,
 )
-from tests.peers.nexthop import NextHop
 
 pytestmark = pytest.mark.peer
 
 
 def test_addresses_and_who_may_relay(lab: Lab) -> None:
-    hop = NextHop()
-    lab.callback(hop.close)
+    hop = lab.hop()
     four, six = free_port(), free_port("::1")
-    on_all = f"[[listen]]\nrole = \"mx\"\nendpoint = 'tcp:{six}:interface=\\:\\:'\nrelay_from = [\"127.0.0.0/8\"]"
+    on_all = f"[[listen]]\nrole = \"mx\"\nendpoint = 'tcp:{six}:interface=\\:\\:'\n{RELAYS}"
     gateway = lab.gateway(
         toml(
             listener("mx", four), on_all, route("@home.test", "boxes"), route("*", "out"), maildirs("boxes"),

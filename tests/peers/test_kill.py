@@ -8,13 +8,12 @@ import collections
 import os
 import random
 import time
-from collections.abc import Callable
 
 import pytest
 
-from tests.peers.harness import SOON, Gateway, Lab, free_port, listener, maildirs, route, smart_host, toml, wait_until
+from tests.peers.harness import SOON, Gateway, Lab, maildirs, route, smart_host, wait_until
 from tests.peers.load import CLIENTS, Load, Tally, name_if_whole
-from tests.peers.nexthop import Given, NextHop
+from tests.peers.nexthop import Given
 
 pytestmark = pytest.mark.peer
 
@@ -23,12 +22,12 @@ SEED = int(os.environ.get("MAILGW_SEED", str(random.SystemRandom().randrange(10*
 BOXES = [f"box{number}@home.test" for number in range(4)]
 
 
-def kill_under_load(gateway: Gateway, port: int, report: list[str]) -> set[str]:
+def kill_under_load(gateway: Gateway, report: list[str]) -> set[str]:
     """What was acknowledged, over all lives of the gateway; the last one goes on, its queue empty."""
     chance = random.Random(SEED)
     report.append(f"seed {SEED}, {KILLS} kills, {CLIENTS} clients")
     gateway.start()
-    with Load(port, BOXES, SEED) as load:
+    with Load(gateway.port, BOXES, SEED) as load:
         for _ in range(KILLS):
             before = len(load.acknowledged)
             wait_until(lambda before=before: len(load.acknowledged) > before, 30, "mail is taken after a start")
@@ -52,18 +51,9 @@ def judge(acknowledged: set[str], arrived: collections.Counter[str], torn: int, 
     assert len(tally.acknowledged) >= 10 * KILLS, "there was hardly any load"
 
 
-@pytest.fixture
-def gateway_with(lab: Lab) -> Callable[..., tuple[Gateway, int]]:
-    def make(*backend: str) -> tuple[Gateway, int]:
-        port = free_port()
-        return lab.gateway(toml(listener("mx", port), route("@home.test", "out"), *backend, SOON), [port]), port
-
-    return make
-
-
-def test_kills_with_maildirs(gateway_with: Callable[..., tuple[Gateway, int]], report: list[str]) -> None:
-    gateway, port = gateway_with(maildirs("out"))
-    acknowledged = kill_under_load(gateway, port, report)
+def test_kills_with_maildirs(lab: Lab, report: list[str]) -> None:
+    gateway = lab.mx(route("@home.test", "out"), maildirs("out"), SOON)
+    acknowledged = kill_under_load(gateway, report)
     arrived: collections.Counter[str] = collections.Counter()
     torn = 0
     for file in (gateway.folder / "mail/home.test").glob("*/new/*"):
@@ -75,9 +65,7 @@ def test_kills_with_maildirs(gateway_with: Callable[..., tuple[Gateway, int]], r
     judge(acknowledged, arrived, torn, report)
 
 
-def test_kills_with_a_next_hop(
-    lab: Lab, gateway_with: Callable[..., tuple[Gateway, int]], report: list[str]
-) -> None:
+def test_kills_with_a_next_hop(lab: Lab, report: list[str]) -> None:
     arrived: collections.Counter[str] = collections.Counter()
     torn = []
 
@@ -88,8 +76,7 @@ def test_kills_with_a_next_hop(
         else:
             arrived[name] += 1
 
-    hop = NextHop()
+    hop = lab.hop()
     hop.on_given = keep
-    lab.callback(hop.close)
-    gateway, port = gateway_with(smart_host("out", hop.port))
-    judge(kill_under_load(gateway, port, report), arrived, len(torn), report)
+    gateway = lab.mx(route("@home.test", "out"), smart_host("out", hop.port), SOON)
+    judge(kill_under_load(gateway, report), arrived, len(torn), report)

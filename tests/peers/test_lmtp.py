@@ -6,12 +6,12 @@ import pytest
 
 from tests.peers.harness import (
     SOON,
+    Gateway,
     Lab,
     body_of,
     free_port,
     letter,
     letters,
-    listener,
     maildirs,
     route,
     toml,
@@ -25,25 +25,19 @@ pytestmark = pytest.mark.peer
 BODY = "Grüße\r\n.\r\n..dots\r\n"
 
 
-def hop(name: str, host: str) -> str:
-    return f'[backend.{name}]\ntype = "lmtp"\nhosts = ["{host}"]\n'
+def gateway_before(lab: Lab, dovecot: Dovecot, how: str) -> Gateway:
+    host = f"127.0.0.1:{dovecot.port}" if how == "tcp" else f"unix:{dovecot.path}"
+    return lab.mx(
+        route("@dove.test", "dovecot"), f'[backend.dovecot]\ntype = "lmtp"\nhosts = ["{host}"]', SOON,
+        route("@home.test", "boxes"), maildirs("boxes"),
+    ).start()
 
 
 @pytest.mark.parametrize("how", ["tcp", "unix"])
 def test_dovecot_takes_what_it_knows_and_the_rest_comes_back(lab: Lab, how: str) -> None:
-    dovecot = Dovecot(lab.folder, lab.public_folder(), ["bob@dove.test", "cy@dove.test"])
-    lab.own(dovecot)
-    dovecot.start()
-    port = free_port()
-    host = f"127.0.0.1:{dovecot.port}" if how == "tcp" else f"unix:{dovecot.path}"
-    gateway = lab.gateway(
-        toml(
-            listener("mx", port), route("@dove.test", "dovecot"), hop("dovecot", host), SOON,
-            route("@home.test", "boxes"), maildirs("boxes"),
-        ),
-        [port],
-    ).start()
-    with smtplib.SMTP("127.0.0.1", port, local_hostname="client.test", timeout=20) as client:
+    dovecot = lab.own(Dovecot(lab.folder, lab.public_folder(), ["bob@dove.test", "cy@dove.test"])).start()
+    gateway = gateway_before(lab, dovecot, how)
+    with smtplib.SMTP("127.0.0.1", gateway.port, local_hostname="client.test", timeout=20) as client:
         client.sendmail(
             "ann@home.test", ["bob@dove.test", "nobody@dove.test", "cy@dove.test"], letter("to three", BODY),
             mail_options=["BODY=8BITMIME"],
@@ -60,21 +54,11 @@ def test_dovecot_takes_what_it_knows_and_the_rest_comes_back(lab: Lab, how: str)
 
 @pytest.mark.parametrize("how", ["tcp", "unix"])
 def test_one_answer_for_each_behind_the_content(lab: Lab, how: str) -> None:
-    names = ["bob", "full", "cy"]
-    dovecot = Dovecot(lab.folder, lab.public_folder(), [f"{name}@dove.test" for name in names], ["full@dove.test"])
-    lab.own(dovecot)
-    dovecot.start()
-    port = free_port()
-    host = f"127.0.0.1:{dovecot.port}" if how == "tcp" else f"unix:{dovecot.path}"
-    gateway = lab.gateway(
-        toml(
-            listener("mx", port), route("@dove.test", "dovecot"), hop("dovecot", host), SOON,
-            route("@home.test", "boxes"), maildirs("boxes"),
-        ),
-        [port],
-    ).start()
-    with smtplib.SMTP("127.0.0.1", port, local_hostname="client.test", timeout=20) as client:
-        client.sendmail("ann@home.test", [f"{name}@dove.test" for name in names], letter("to three", "x" * 100))
+    people = ["bob@dove.test", "full@dove.test", "cy@dove.test"]
+    dovecot = lab.own(Dovecot(lab.folder, lab.public_folder(), people, ["full@dove.test"])).start()
+    gateway = gateway_before(lab, dovecot, how)
+    with smtplib.SMTP("127.0.0.1", gateway.port, local_hostname="client.test", timeout=20) as client:
+        client.sendmail("ann@home.test", people, letter("to three", "x" * 100))
     for name in ("bob", "cy"):
         wait_for_letters(dovecot.folder / "mail" / name)
     bounce, = wait_for_letters(gateway.folder / "mail/home.test/ann")

@@ -193,9 +193,7 @@ def test_it_logs_in(setting: Setting, client: Client, mechanism: str, tmp_path: 
 
 
 def test_dovecot_judges_passwords(lab: Lab, tmp_path: Path) -> None:
-    dovecot = Dovecot(lab.folder, lab.public_folder(), [ANN])
-    lab.own(dovecot)
-    dovecot.start()
+    dovecot = lab.own(Dovecot(lab.folder, lab.public_folder(), [ANN])).start()
     port = free_port()
     gateway = lab.gateway(
         toml(

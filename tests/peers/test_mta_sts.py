@@ -12,16 +12,14 @@ import pytest
 
 from tests.peers.harness import (
     LATER,
+    RELAYS,
     Gateway,
     Lab,
-    free_port,
     letter,
-    listener,
     listens,
     maildirs,
     route,
     submit,
-    toml,
     wait_for_letters,
     wait_until,
 )
@@ -85,28 +83,19 @@ def world(lab: Lab) -> PolicyHost:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((address, port))  # as root, and where nobody has it
-    unbound = ValidatingUnbound(lab.folder, lab.public_folder(), [zone(domain) for domain in DOMAINS])
-    lab.own(unbound)
-    unbound.start()
+    zones = [zone(domain) for domain in DOMAINS]
+    unbound = lab.own(ValidatingUnbound(lab.folder, lab.public_folder(), zones)).start()
     host = PolicyHost(WEB, pages(lab))
     lab.callback(host.close)
     pem = lab.authority.server("mx.good.test")
-    lab.gateway(
-        toml(
-            f'[[listen]]\nrole = "mx"\nendpoint = "tcp:25:interface={MX}"',
-            f'[tls]\ncertificate = "{pem}"\nprivate_key = "{pem}"',
-            *[route(f"@{domain}", "boxes") for domain in DOMAINS], maildirs("boxes"),
-        ).replace("gw.test", "mx.good.test"),
-        [],
+    lab.mx_at(
+        MX, "mx.good.test", f'[tls]\ncertificate = "{pem}"\nprivate_key = "{pem}"',
+        *[route(f"@{domain}", "boxes") for domain in DOMAINS], maildirs("boxes"),
     ).start()
     wait_until(lambda: listens(25, MX), 30, "the MX is there")
-    port = free_port()
-    lab.gateway(
-        toml(
-            listener("mx", port, 'relay_from = ["127.0.0.0/8"]'), f'[dns]\nservers = ["{unbound.server}"]',
-            route("*", "internet"), '[backend.internet]\ntype = "smtp"', LATER,
-        ),
-        [port],
+    lab.mx(
+        f'[dns]\nservers = ["{unbound.server}"]', route("*", "internet"), '[backend.internet]\ntype = "smtp"', LATER,
+        listen=RELAYS,
     )
     return host
 
@@ -124,7 +113,7 @@ def outcomes(near: Gateway, domains: list[str], subject: str) -> dict[str, str]:
 
     before = len(facts())
     for domain in domains:
-        submit(near.ports[0], "ann@home.test", f"bob@{domain}", letter(subject))
+        submit(near.port, "ann@home.test", f"bob@{domain}", letter(subject))
     wait_until(lambda: len(facts()) - before == len(domains), 60, "every message has an outcome")
     last = {str(fact["recipient"]).partition("@")[2]: fact for fact in facts()}
     return {

@@ -6,17 +6,15 @@ import socket
 import pytest
 
 from tests.peers.harness import (
+    RELAYS,
     SOON,
     Gateway,
     Lab,
     Talk,
-    free_port,
     letter,
-    listener,
     maildirs,
     route,
     submit,
-    toml,
     wait_for_letters,
     wait_until,
 )
@@ -48,34 +46,21 @@ def gateway(lab: Lab) -> Gateway:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((FAR, 25))  # as root, and where nobody has it
-    unbound = Unbound(lab.folder, lab.public_folder(), RECORDS)
-    lab.own(unbound)
-    unbound.start()
-    far = lab.gateway(
-        toml(
-            f'[[listen]]\nrole = "mx"\nendpoint = "tcp:25:interface={FAR}"', lab.authority.toml(),
-            *[route(f"@{name}.test", "boxes") for name in ("two", "plain", "null", "müller", "race")],
-            maildirs("boxes"),
-        ).replace("gw.test", "alive.two.test"),
-        [],
-    )
-    far.start()
-    port = free_port()
-    near = lab.gateway(
-        toml(
-            listener("mx", port, 'relay_from = ["127.0.0.0/8"]'), f'[dns]\nservers = ["127.0.0.1:{unbound.port}"]',
-            route("@home.test", "boxes"), route("*", "internet"), maildirs("boxes"), SOON,
-            '[backend.internet]\ntype = "smtp"\nidle_timeout = "60s"\n',
-        ),
-        [port],
-    )
-    return near.start()
+    unbound = lab.own(Unbound(lab.folder, lab.public_folder(), RECORDS)).start()
+    lab.mx_at(
+        FAR, "alive.two.test", lab.authority.toml(),
+        *[route(f"@{name}.test", "boxes") for name in ("two", "plain", "null", "müller", "race")], maildirs("boxes"),
+    ).start()
+    return lab.mx(
+        f'[dns]\nservers = ["127.0.0.1:{unbound.port}"]', route("@home.test", "boxes"), route("*", "internet"),
+        maildirs("boxes"), SOON, '[backend.internet]\ntype = "smtp"\nidle_timeout = "60s"\n',
+        listen=RELAYS,
+    ).start()
 
 
 def test_delivery_by_mx(lab: Lab, gateway: Gateway) -> None:
-    port, = gateway.ports
     for recipient in ("bob@two.test", "bob@plain.test", "bob@xn--mller-kva.test"):
-        submit(port, "ann@home.test", recipient, letter(f"to {recipient}"))
+        submit(gateway.port, "ann@home.test", recipient, letter(f"to {recipient}"))
     boxes = lab.gateways[0].folder / "mail"
     for domain in ("two.test", "plain.test", "xn--mller-kva.test"):
         arrived, = wait_for_letters(boxes / domain / "bob")
@@ -86,10 +71,9 @@ def test_delivery_by_mx(lab: Lab, gateway: Gateway) -> None:
 
 
 def test_two_domains_of_one_host_share_a_session(lab: Lab, gateway: Gateway) -> None:
-    port, = gateway.ports
     far = lab.gateways[0]
     for at, recipient in enumerate(("bob@two.test", "bob@xn--mller-kva.test"), 1):
-        submit(port, "ann@home.test", recipient, letter(f"to {recipient}"))
+        submit(gateway.port, "ann@home.test", recipient, letter(f"to {recipient}"))
         wait_until(lambda at=at: len(gateway.facts("delivered")) == at, 20, f"{at} delivered")
     assert len(far.facts("connected")) == 1
 
@@ -104,16 +88,14 @@ def test_an_address_that_does_not_answer_is_overtaken(lab: Lab, gateway: Gateway
             one = crowd.enter_context(socket.socket(socket.AF_INET6))
             one.setblocking(False)
             one.connect_ex(("::1", 25))
-        port, = gateway.ports
-        submit(port, "ann@home.test", "bob@race.test", letter("to whom answers"))
+        submit(gateway.port, "ann@home.test", "bob@race.test", letter("to whom answers"))
         wait_until(lambda: gateway.facts("delivered"), 20, "delivered")
     fact, = gateway.facts("delivered")
     assert (fact["hop"], fact["attempts"]) == (f"both.two.test [{FAR}]:25", 1)
 
 
 def test_domains_that_take_no_mail_are_refused(gateway: Gateway) -> None:
-    port, = gateway.ports
-    with Talk(port) as talk:
+    with Talk(gateway.port) as talk:
         assert talk.say("EHLO client.test").startswith("250")
         assert talk.say("MAIL FROM:<ann@home.test>").startswith("250")
         assert talk.say("RCPT TO:<bob@null.test>").startswith("556 5.1.10 "), "RFC 7505 s4.2"
@@ -127,9 +109,8 @@ def test_domains_that_take_no_mail(gateway: Gateway) -> None:
     told = gateway.config.read_text()
     gateway.config.write_text(told.replace("[backend.internet]", f"[backend.internet]\n{UNCHECKED}"))
     gateway.start()
-    port, = gateway.ports
     for recipient in ("bob@null.test", "bob@nowhere.test"):
-        submit(port, "ann@home.test", recipient, letter(f"to {recipient}"))
+        submit(gateway.port, "ann@home.test", recipient, letter(f"to {recipient}"))
     bounces = wait_for_letters(gateway.folder / "mail/home.test/ann", 2)
     statuses = {bounce.partition(b"Final-Recipient: rfc822; bob@")[2].partition(b"\n")[0].decode(): bounce
                 for bounce in bounces}

@@ -5,19 +5,7 @@ import signal
 
 import pytest
 
-from tests.peers.harness import (
-    LATER,
-    Gateway,
-    Lab,
-    free_port,
-    letter,
-    listener,
-    route,
-    smart_host,
-    submit,
-    toml,
-    wait_until,
-)
+from tests.peers.harness import LATER, Gateway, Lab, letter, route, smart_host, submit, wait_until
 from tests.peers.nexthop import HANG, NextHop
 
 pytestmark = pytest.mark.peer
@@ -25,19 +13,14 @@ pytestmark = pytest.mark.peer
 
 @pytest.fixture
 def hop(lab: Lab) -> NextHop:
-    made = NextHop({"RCPT": ["450 4.2.0 come back later"]})
-    lab.callback(made.close)
-    return made
+    return lab.hop({"RCPT": ["450 4.2.0 come back later"]})
 
 
 @pytest.fixture
 def gateway(lab: Lab, hop: NextHop) -> Gateway:
-    port = free_port()
-    made = lab.gateway(
-        toml(listener("mx", port), route("@away.test", "out"), smart_host("out", hop.port), LATER), [port]
-    ).start()
+    made = lab.mx(route("@away.test", "out"), smart_host("out", hop.port), LATER).start()
     for name in ("bob", "carl", "dora"):
-        submit(port, "ann@home.test", f"{name}@away.test", letter(f"for {name}"))
+        submit(made.port, "ann@home.test", f"{name}@away.test", letter(f"for {name}"))
     wait_until(lambda: [row["attempts"] for row in made.queue()] == [1, 1, 1], 20, "each was tried once")
     return made
 
@@ -106,15 +89,10 @@ def test_hold_release_reroute(gateway: Gateway, hop: NextHop, is_running: bool) 
 
 @pytest.mark.parametrize("order", ["hold --sender ann@home.test", "suspend out"])
 def test_who_waits_in_memory_for_a_slow_destination_waits_no_more(lab: Lab, order: str) -> None:
-    hop = NextHop({"EHLO": [HANG]})
-    lab.callback(hop.close)
-    port = free_port()
-    gateway = lab.gateway(
-        toml(listener("mx", port), route("@away.test", "out"), smart_host("out", hop.port, "concurrency = 1"), LATER),
-        [port],
-    ).start()
+    hop = lab.hop({"EHLO": [HANG]})
+    gateway = lab.mx(route("@away.test", "out"), smart_host("out", hop.port, "concurrency = 1"), LATER).start()
     for name in ("bob", "carl", "dora", "emil"):
-        submit(port, "ann@home.test", f"{name}@away.test", letter(f"for {name}"))
+        submit(gateway.port, "ann@home.test", f"{name}@away.test", letter(f"for {name}"))
     assert [row["state"] for row in gateway.queue()] == ["active"] * 4
     said = gateway.command("queue", *order.split())
     assert said in ("3 recipients held\n", "out is suspended: 3 recipients wait there\n")
@@ -126,10 +104,10 @@ def test_a_suspended_destination_gets_nothing_also_after_a_restart(gateway: Gate
     hop.recover()
     assert "out is suspended: 3 recipients wait there" in gateway.command("queue", "suspend", "out")
     gateway.command("queue", "retry", "--all")
-    submit(gateway.ports[0], "ann@home.test", "emil@away.test", letter("for emil"))
+    submit(gateway.port, "ann@home.test", "emil@away.test", letter("for emil"))
     gateway.stop()
     gateway.start()
-    submit(gateway.ports[0], "ann@home.test", "fred@away.test", letter("for fred"))
+    submit(gateway.port, "ann@home.test", "fred@away.test", letter("for fred"))
     assert "5 waiting (5 due now), 0 in line, suspended" in gateway.command("queue", "lanes")
     assert {row["attempts"] for row in gateway.queue()} == {0, 1}
     assert not hop.given
@@ -146,12 +124,12 @@ def test_the_journal_is_reopened_on_a_signal(gateway: Gateway) -> None:
     gateway.signal(signal.SIGHUP)
 
     def is_anew() -> bool:  # the file is made for the first fact that goes into it
-        submit(gateway.ports[0], "ann@home.test", "emil@away.test", letter("for emil"))
+        submit(gateway.port, "ann@home.test", "emil@away.test", letter("for emil"))
         return journal.exists() and bool(gateway.facts("queued"))
 
     wait_until(is_anew, 10, "facts are in a new journal")
     size = old.stat().st_size
-    submit(gateway.ports[0], "ann@home.test", "fred@away.test", letter("for fred"))
+    submit(gateway.port, "ann@home.test", "fred@away.test", letter("for fred"))
     wait_until(lambda: ["fred@away.test"] in [fact["recipients"] for fact in gateway.facts("queued")], 10, "fred")
     assert old.stat().st_size == size
     assert not gateway.is_over()

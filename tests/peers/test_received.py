@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mailgw.mail.cipher_suites import registered_name
-from tests.peers.harness import Lab, free_port, letter, listener, maildirs, route, toml, wait_for_letters
+from tests.peers.harness import Lab, letter, maildirs, route, wait_for_letters
 
 pytestmark = pytest.mark.peer
 
@@ -37,19 +37,14 @@ def client_with(suite: str, own: tuple[Path, Path] | None = None) -> ssl.SSLCont
 
 
 def test_received_names_the_suite_as_it_is_registered(lab: Lab) -> None:
-    port = free_port()
     authority = lab.authority
-    near = lab.gateway(
-        toml(
-            authority.toml() + f'client_ca = "{authority.ca}"', listener("mx", port), route("@box.test", "boxes"),
-            maildirs("boxes"),
-        ),
-        [port],
+    near = lab.mx(
+        authority.toml() + f'client_ca = "{authority.ca}"', route("@box.test", "boxes"), maildirs("boxes")
     ).start()
     negotiated = []
     person = authority.person("ann@home.test")
     for number, context in enumerate([*map(client_with, SUITES), client_with(""), client_with("", person)]):
-        with smtplib.SMTP("127.0.0.1", port, local_hostname="client.test", timeout=60) as client:
+        with smtplib.SMTP("127.0.0.1", near.port, local_hostname="client.test", timeout=60) as client:
             client.starttls(context=context)
             assert isinstance(client.sock, ssl.SSLSocket)
             found = client.sock.cipher()

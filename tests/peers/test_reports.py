@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.harness import Gateway, Lab, free_port, listener, maildirs, route, smart_host, toml, wait_for_letters
-from tests.peers.nexthop import WELL, NextHop
+from tests.peers.harness import Gateway, Lab, maildirs, route, smart_host, wait_for_letters
+from tests.peers.nexthop import WELL
 
 pytestmark = pytest.mark.peer
 
@@ -23,22 +23,17 @@ LETTER = (
 def gateway(lab: Lab) -> Gateway:
     utf8 = WELL["EHLO"].replace("250-PIPELINING", "250-PIPELINING\r\n250-SMTPUTF8")
     hops = {
-        "no": NextHop({"EHLO": [utf8], "RCPT": ["550 5.1.1 <x>: no such user"]}),
-        "later": NextHop({"RCPT": ["450 4.7.1 greylisted"]}),
-        "good": NextHop(),
+        "no": lab.hop({"EHLO": [utf8], "RCPT": ["550 5.1.1 <x>: no such user"]}),
+        "later": lab.hop({"RCPT": ["450 4.7.1 greylisted"]}),
+        "good": lab.hop(),
     }
     parts = []
     for name, hop in hops.items():
-        lab.callback(hop.close)
         parts += [route(f"@{name}.test", name), smart_host(name, hop.port, host="localhost")]
-    port = free_port()
-    made = lab.gateway(
-        toml(
-            listener("mx", port), route("@home.test", "boxes"),
-            maildirs("boxes"), *parts, '[retry]\nschedule = ["1s"]\nwarn_after = "1s"\ngive_up_after = "4s"',
-            '[reports]\ntemplate = "words.txt"\nfrom_address = "postmaster@home.test"',
-        ),
-        [port],
+    made = lab.mx(
+        route("@home.test", "boxes"),
+        maildirs("boxes"), *parts, '[retry]\nschedule = ["1s"]\nwarn_after = "1s"\ngive_up_after = "4s"',
+        '[reports]\ntemplate = "words.txt"\nfrom_address = "postmaster@home.test"',
     )
     words = WORDS.replace("Subject: Your message could", "From: Postamt\nSubject: Your message could").replace(
         "There is no such address at {domain}.", "In {domain} gibt es „{recipient}“ nicht."
@@ -64,7 +59,7 @@ def fields(report: EmailMessage) -> list[dict[str, str]]:
 
 
 def send(gateway: Gateway, recipient: str, mail: list[str], rcpt: list[str]) -> None:
-    with smtplib.SMTP("127.0.0.1", gateway.ports[0], local_hostname="client.test", timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", gateway.port, local_hostname="client.test", timeout=30) as client:
         client.sendmail("ann@home.test", [recipient], LETTER, mail, rcpt)
 
 
@@ -119,7 +114,7 @@ def test_a_success_that_was_asked_for(gateway: Gateway) -> None:
 
 
 def test_an_address_beyond_ascii_comes_back_to_one_of_ascii(gateway: Gateway) -> None:
-    with smtplib.SMTP("127.0.0.1", gateway.ports[0], local_hostname="client.test", timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", gateway.port, local_hostname="client.test", timeout=30) as client:
         client.ehlo()
         client.mail("ann@home.test", ["SMTPUTF8"])
         client.command_encoding = "utf-8"

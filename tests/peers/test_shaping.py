@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.peers.harness import SOON, Lab, free_port, letter, listener, route, smart_host, submit, toml, wait_until
+from tests.peers.harness import RELAYS, SOON, Lab, letter, route, smart_host, submit, wait_until
 from tests.peers.nexthop import Given, NextHop
 from tests.peers.servers import Unbound
 
@@ -14,7 +14,6 @@ pytestmark = pytest.mark.peer
 
 PROVIDER = "127.0.5.26"
 DOMAINS = [f"d{at}.test" for at in range(6)]
-RELAYS = 'relay_from = ["127.0.0.0/8"]'
 
 
 class Busy:
@@ -49,23 +48,16 @@ class Busy:
     ids=["a host", "the backend", "a group of hosts", "a source"],
 )
 def test_what_many_domains_share_holds_for_all_of_them(lab: Lab, limit: str) -> None:
-    hop = NextHop(host=PROVIDER, port=25)
-    lab.callback(hop.close)
-    busy = Busy(hop)
+    busy = Busy(lab.hop(host=PROVIDER, port=25))
     records = [f"{domain}. MX 10 mx.big.test." for domain in DOMAINS] + [f"mx.big.test. A {PROVIDER}"]
-    unbound = Unbound(lab.folder, lab.public_folder(), records)
-    lab.own(unbound)
-    unbound.start()
-    port = free_port()
-    gateway = lab.gateway(
-        toml(
-            listener("mx", port, RELAYS), f'[dns]\nservers = ["127.0.0.1:{unbound.port}"]', route("*", "out"), SOON,
-            f'[backend.out]\ntype = "smtp"\nconcurrency = 2\n{limit}',
-        ),
-        [port],
+    unbound = lab.own(Unbound(lab.folder, lab.public_folder(), records)).start()
+    gateway = lab.mx(
+        f'[dns]\nservers = ["127.0.0.1:{unbound.port}"]', route("*", "out"), SOON,
+        f'[backend.out]\ntype = "smtp"\nconcurrency = 2\n{limit}',
+        listen=RELAYS,
     ).start()
     for at in range(12):
-        submit(port, "ann@home.test", f"bob@{DOMAINS[at % len(DOMAINS)]}", letter(str(at)))
+        submit(gateway.port, "ann@home.test", f"bob@{DOMAINS[at % len(DOMAINS)]}", letter(str(at)))
     wait_until(lambda: len(gateway.facts("delivered")) == 12, 30, "all are delivered")
     assert 1 <= busy.most <= 2
     assert {fact["attempts"] for fact in gateway.facts("delivered")} == {1}
@@ -73,18 +65,13 @@ def test_what_many_domains_share_holds_for_all_of_them(lab: Lab, limit: str) -> 
 
 @pytest.mark.parametrize("key", ["rate", "total_rate"])
 def test_a_rate_is_kept(lab: Lab, key: str) -> None:
-    hop = NextHop()
-    lab.callback(hop.close)
+    hop = lab.hop()
     busy = Busy(hop)
-    port = free_port()
-    gateway = lab.gateway(
-        toml(
-            listener("mx", port, RELAYS), route("*", "out"), smart_host("out", hop.port, f'{key} = "3/1s"'), SOON,
-        ),
-        [port],
+    gateway = lab.mx(
+        route("*", "out"), smart_host("out", hop.port, f'{key} = "3/1s"'), SOON, listen=RELAYS
     ).start()
     for at in range(9):
-        submit(port, "ann@home.test", "bob@far.test", letter(str(at)))
+        submit(gateway.port, "ann@home.test", "bob@far.test", letter(str(at)))
     wait_until(lambda: len(gateway.facts("delivered")) == 9, 30, "all are delivered")
     # Three at once, then one every third of a second.
     assert busy.times[-1] - busy.times[0] > 1.7

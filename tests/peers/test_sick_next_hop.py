@@ -10,18 +10,15 @@ from tests.peers.harness import (
     LATER,
     SOON,
     Lab,
-    free_port,
     letter,
-    listener,
     maildirs,
     route,
     smart_host,
     submit,
-    toml,
     wait_for_letters,
     wait_until,
 )
-from tests.peers.nexthop import DROP, HANG, WELL, NextHop
+from tests.peers.nexthop import DROP, HANG, WELL
 
 pytestmark = pytest.mark.peer
 
@@ -42,17 +39,13 @@ ILLNESSES = [(stage, illness) for stage, later in TEMPORARY.items() for illness 
 
 def test_every_temporary_illness_is_survived(lab: Lab) -> None:
     """Each next hop is ill twice in the same way, then well: nothing is lost, nothing bounced."""
-    port = free_port()
-    hops = [NextHop({stage: [illness, illness, WELL[stage]]}) for stage, illness in ILLNESSES]
+    hops = [lab.hop({stage: [illness, illness, WELL[stage]]}) for stage, illness in ILLNESSES]
     parts = []
     for number, hop in enumerate(hops):
-        lab.callback(hop.close)
         parts += [route(f"@ill{number}.test", f"hop{number}"), smart_host(f"hop{number}", hop.port, *IMPATIENT)]
-    gateway = lab.gateway(
-        toml(listener("mx", port), route("@home.test", "boxes"), maildirs("boxes"), *parts, SOON), [port]
-    ).start()
+    gateway = lab.mx(route("@home.test", "boxes"), maildirs("boxes"), *parts, SOON).start()
     for number, (stage, illness) in enumerate(ILLNESSES):
-        submit(port, "ann@home.test", f"bob@ill{number}.test", letter(f"{stage} {illness}"))
+        submit(gateway.port, "ann@home.test", f"bob@ill{number}.test", letter(f"{stage} {illness}"))
 
     def unserved() -> list[tuple[str, str]]:
         return [
@@ -74,13 +67,9 @@ def test_every_temporary_illness_is_survived(lab: Lab) -> None:
 
 
 def test_the_queue_shows_who_waits_and_why(lab: Lab) -> None:
-    hop = NextHop({"RCPT": ["450 4.2.0 come back later"]})
-    lab.callback(hop.close)
-    port = free_port()
-    gateway = lab.gateway(
-        toml(listener("mx", port), route("@away.test", "out"), smart_host("out", hop.port), LATER), [port]
-    ).start()
-    submit(port, "ann@home.test", "bob@away.test", letter("patience"))
+    hop = lab.hop({"RCPT": ["450 4.2.0 come back later"]})
+    gateway = lab.mx(route("@away.test", "out"), smart_host("out", hop.port), LATER).start()
+    submit(gateway.port, "ann@home.test", "bob@away.test", letter("patience"))
     wait_until(lambda: any(row["attempts"] for row in gateway.queue()), 20, "one attempt is counted")
     row, = gateway.queue()
     assert row["sender"] == "ann@home.test"
@@ -101,17 +90,12 @@ REFUSALS = {
 
 @pytest.mark.parametrize("stage", REFUSALS)
 def test_a_refusal_comes_back_as_a_bounce(lab: Lab, stage: str) -> None:
-    hop = NextHop({stage: [REFUSALS[stage]]})
-    lab.callback(hop.close)
-    port = free_port()
-    gateway = lab.gateway(
-        toml(
-            listener("mx", port), route("@home.test", "boxes"), route("@away.test", "out"), maildirs("boxes"),
-            smart_host("out", hop.port, host="localhost"), SOON,
-        ),
-        [port],
+    hop = lab.hop({stage: [REFUSALS[stage]]})
+    gateway = lab.mx(
+        route("@home.test", "boxes"), route("@away.test", "out"), maildirs("boxes"),
+        smart_host("out", hop.port, host="localhost"), SOON,
     ).start()
-    submit(port, "ann@home.test", "bob@away.test", letter("in vain"))
+    submit(gateway.port, "ann@home.test", "bob@away.test", letter("in vain"))
     raw, = wait_for_letters(gateway.folder / "mail/home.test/ann")
     gateway.wait_for_empty_queue()
     assert hop.stages.count(stage) == 1, "a refusal is not tried again"

@@ -6,16 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.harness import (
-    Lab,
-    free_port,
-    letter,
-    listener,
-    maildirs,
-    route,
-    toml,
-    wait_for_letters,
-)
+from tests.peers.harness import Lab, letter, maildirs, route, wait_for_letters
 from tests.peers.trace import STRACE, acknowledgement, check_body, check_delivery, check_row, parse
 
 pytestmark = pytest.mark.peer
@@ -27,13 +18,10 @@ LARGE = 300_000  # above 64 KiB the body is a file
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_synced_before_the_answer_and_before_forgetting(lab: Lab, size: int) -> None:
-    port = free_port()
-    gateway = lab.gateway(
-        toml(listener("mx", port), route("@home.test", "boxes"), maildirs("boxes")), [port]
-    )
+    gateway = lab.mx(route("@home.test", "boxes"), maildirs("boxes"))
     trace = lab.folder / "trace"
     gateway.start(under=[*STRACE, trace])
-    with smtplib.SMTP("127.0.0.1", port, local_hostname="client.test", timeout=60) as client:
+    with smtplib.SMTP("127.0.0.1", gateway.port, local_hostname="client.test", timeout=60) as client:
         client.ehlo()
         client.mail("ann@home.test")
         client.rcpt("bob@home.test")

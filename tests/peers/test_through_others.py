@@ -16,19 +16,7 @@ import attrs
 import pytest
 
 from tests.peers.exim import Exim
-from tests.peers.harness import (
-    SOON,
-    Gateway,
-    Lab,
-    free_port,
-    listener,
-    maildirs,
-    route,
-    smart_host,
-    toml,
-    wait_for_letters,
-    wait_until,
-)
+from tests.peers.harness import RELAYS, SOON, Gateway, Lab, maildirs, route, smart_host, wait_for_letters, wait_until
 from tests.peers.load import message, name_if_whole
 
 pytestmark = pytest.mark.peer
@@ -104,28 +92,19 @@ default_destination_concurrency_limit = 8
 
 
 def exim(lab: Lab, next_port: int) -> tuple[int, Callable[[], str]]:
-    made = Exim(lab.folder, lab.public_folder(), next_port, tls=True)
-    lab.own(made)
+    made = lab.own(Exim(lab.folder, lab.public_folder(), next_port, tls=True))
     return made.start().port, made.words
 
 
 def chain(lab: Lab, peer: Start) -> tuple[Gateway, Gateway, Callable[[], str]]:
     """A gateway that relays for the loopback, one behind the peer that has the mailboxes, and what the peer logs."""
-    near_port, far_port = free_port(), free_port()
-    far = lab.gateway(
-        toml(
-            listener("mx", far_port), lab.authority.toml(), SOON, maildirs("boxes"),
-            route("@far.test", "boxes"), route("@home.test", "boxes"),
-        ),
-        [far_port],
+    far = lab.mx(
+        lab.authority.toml(), SOON, maildirs("boxes"), route("@far.test", "boxes"), route("@home.test", "boxes")
     ).start()
-    peer_port, log = peer(lab, far_port)
-    near = lab.gateway(
-        toml(
-            listener("mx", near_port, 'relay_from = ["127.0.0.0/8"]'), lab.authority.toml(), SOON,
-            route("@far.test", "peer"), smart_host("peer", peer_port, tls="opportunistic"),
-        ),
-        [near_port],
+    peer_port, log = peer(lab, far.port)
+    near = lab.mx(
+        lab.authority.toml(), SOON, route("@far.test", "peer"), smart_host("peer", peer_port, tls="opportunistic"),
+        listen=RELAYS,
     ).start()
     return near, far, log
 

@@ -17,19 +17,7 @@ from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.tls_command import survey
 from mailgw.tls_report import Report, lines
 from mailgw.trust.dane import public_key_info
-from tests.peers.harness import (
-    MAILGW,
-    START_SECONDS,
-    Authority,
-    Lab,
-    free_port,
-    listener,
-    listens,
-    maildirs,
-    route,
-    toml,
-    wait_until,
-)
+from tests.peers.harness import MAILGW, RELAYS, START_SECONDS, Authority, Lab, listens, maildirs, route, wait_until
 from tests.peers.zones import ValidatingUnbound, Zone
 
 pytestmark = pytest.mark.peer
@@ -87,24 +75,19 @@ def config(lab: Lab) -> Path:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((address, 25))  # as root, and where nobody has it
-    unbound = ValidatingUnbound(lab.folder, lab.public_folder(), zones(lab.authority))
-    lab.own(unbound)
-    unbound.start()
+    unbound = lab.own(ValidatingUnbound(lab.folder, lab.public_folder(), zones(lab.authority))).start()
     for address, tls in ((FAR, lab.authority.toml()), (PLAIN, "")):
-        listening = f'[[listen]]\nrole = "mx"\nendpoint = "tcp:25:interface={address}"'
-        words = toml(listening, tls, route("@far.test", "boxes"), maildirs("boxes"))
-        lab.gateway(words.replace("gw.test", f"far{address[-2:]}.test"), []).start(is_awaited=False)
+        name = f"far{address[-2:]}.test"
+        lab.mx_at(address, name, tls, route("@far.test", "boxes"), maildirs("boxes")).start()
     for address in (FAR, PLAIN):
         wait_until(lambda address=address: listens(25, address), START_SECONDS, f"port 25 of {address}")
-    near = lab.gateway(
-        toml(
-            listener("mx", free_port(), 'relay_from = ["127.0.0.0/8"]'), f'[dns]\nservers = ["{unbound.server}"]',
-            route("@home.test", "boxes"), route("@smart.test", "smart"), route("*", "internet"), maildirs("boxes"),
-            f'[backend.internet]\ntype = "smtp"\nca_file = "{lab.authority.ca}"',
-            '[[backend.internet.destination]]\ndomains = ["verify.plain.test"]\ntls = "verify"',
-            f'[backend.smart]\ntype = "smtp"\nhosts = ["{FAR}:25"]\ntls = "encrypt"',
-        ),
-        [],
+    near = lab.mx(
+        f'[dns]\nservers = ["{unbound.server}"]', route("@home.test", "boxes"), route("@smart.test", "smart"),
+        route("*", "internet"), maildirs("boxes"),
+        f'[backend.internet]\ntype = "smtp"\nca_file = "{lab.authority.ca}"',
+        '[[backend.internet.destination]]\ndomains = ["verify.plain.test"]\ntls = "verify"',
+        f'[backend.smart]\ntype = "smtp"\nhosts = ["{FAR}:25"]\ntls = "encrypt"',
+        listen=RELAYS,
     )
     state = near.folder / "state"
     state.mkdir(mode=0o700)

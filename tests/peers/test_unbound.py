@@ -76,9 +76,7 @@ TROUBLE: Sequence[tuple[str, Ask]] = [
 
 @pytest.fixture
 def unbound(lab: Lab) -> ValidatingUnbound:
-    made = ValidatingUnbound(lab.folder, lab.public_folder(), ZONES)
-    lab.own(made)
-    return made.start()
+    return lab.own(ValidatingUnbound(lab.folder, lab.public_folder(), ZONES)).start()
 
 
 def stub(*servers: str, validating: bool | None = None) -> StubResolver:

@@ -10,7 +10,6 @@ from email.message import EmailMessage
 from typing import cast
 
 import attrs
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -426,6 +425,22 @@ def test_an_alias_is_told_as_expanded() -> None:
     assert "sent on to several other addresses" in words_of(octets)
 
 
+@each(
+    ("orcpt", "shown"),
+    [
+        ("", "bob@example.org"),
+        ("rfc822;Bob@Example.ORG", "bob@example.org"),
+        ("rfc822;the+2Bteam@example.net", "the+team@example.net -> bob@example.org"),
+        ("utf-8;gr\\x{FC}n@example.net", "grün@example.net -> bob@example.org"),
+        ("x400;/G=Ann", "bob@example.org"),
+        ("rfc822;a+0Db@example.net", "a?b@example.net -> bob@example.org"),
+    ],
+)
+def test_who_wrote_to_an_alias_reads_that_address(orcpt: str, shown: str) -> None:
+    words = words_of(made(BOUNCE, [attrs.evolve(NO_USER, orcpt=orcpt)]))
+    assert f"could not be delivered to {shown} There is no such address" in words
+
+
 def test_what_was_not_attempted_goes_back_without_a_time_of_an_attempt() -> None:
     octets = made(BOUNCE, [attrs.evolve(NO_USER, attempts=0, last_attempt=None)])
     assert "Last-Attempt-Date" not in status_groups(octets)[1]
@@ -573,7 +588,7 @@ def test_a_message_is_returned_up_to_a_limit() -> None:
         assert returned(notice_octets) == ("text/rfc822-headers", None, HEADER)
 
 
-@pytest.mark.parametrize("body_type", [BodyType.EIGHT_BIT, BodyType.SEVEN_BIT])
+@each("body_type", [BodyType.EIGHT_BIT, BodyType.SEVEN_BIT])
 def test_an_8_bit_message_makes_an_8_bit_report(body_type: BodyType) -> None:
     whole = WHOLE + "grün\r\n".encode()
     octets = made(BOUNCE, header=whole, parameters=FULL, body_type=body_type)
@@ -643,7 +658,7 @@ def test_a_header_in_utf_8_is_quoted_as_such() -> None:
     assert returned(made(BOUNCE, header=HEADER, parameters=UTF8))[0] == "text/rfc822-headers"
 
 
-@pytest.mark.parametrize("body_type", [BodyType.EIGHT_BIT, BodyType.BINARY])
+@each("body_type", [BodyType.EIGHT_BIT, BodyType.BINARY])
 def test_a_message_in_utf_8_is_returned_in_ascii(body_type: BodyType) -> None:
     whole = "Subject: grün\r\n\r\n".encode() + b"\xff\0\r\n" * 50
     octets = made(BOUNCE, header=whole, parameters=attrs.evolve(UTF8, ret=Ret.FULL), body_type=body_type)

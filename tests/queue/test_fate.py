@@ -1,7 +1,6 @@
 """What an outcome means, as a table; and whole lives of recipients that never get through."""
 
 import attrs
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,7 +55,7 @@ def test_temporary_trouble_is_tried_again(
     assert fate_of(refused(LATER, Scope.RECIPIENT, HOP), age, attempts, warned, has_sender) == expected
 
 
-@pytest.mark.parametrize("warned", [True, False])
+@each("warned", [True, False])
 def test_age_makes_trouble_final_and_says_what_the_last_trouble_was(warned: bool) -> None:
     gave_up = Reply(550, "5.4.7", ("Gave up after 12 attempts; the last one: 450 4.2.1 Try later",))
     assert fate_of(refused(LATER, Scope.HOST, HOP), 86400.0, 12, warned) == Fail(gave_up)

@@ -20,6 +20,7 @@ from mailgw.wire.sasl import WRONG, Certificate, LoginClaim, Password, Proof, To
 from mailgw.wire.smtp_server import Credentials, LoggedIn
 from tests.driving import result_of
 from tests.receive.listening import Listener, Session
+from tests.tables import each
 
 GREETING = "220 mx.example.org ESMTP mailgw ready\r\n"
 MAIL = "MAIL FROM:<a@client.test>"
@@ -50,7 +51,7 @@ def test_sessions_of_one_address() -> None:
     assert greeted(listener, "192.0.2.1")[1] == GREETING
 
 
-@pytest.mark.parametrize(
+@each(
     ("inside", "outside"),
     [
         (("192.0.2.1", "192.0.2.200", "192.0.2.77"), "192.0.3.1"),
@@ -316,7 +317,7 @@ def test_sessions_in_all_and_who_is_not_even_told() -> None:
 CROWDED = "421 4.3.2 All connections are in use and this one is idle; please come again\r\n"
 
 
-@pytest.mark.parametrize(("idle", "said"), [(14.9, "421"), (15.0, "220")])
+@each(("idle", "said"), [(14.9, "421"), (15.0, "220")])
 def test_the_longest_idle_gives_way_to_a_new_one(idle: float, said: str) -> None:
     listener = Listener(sessions=2)
     silent, busy = greeted(listener, "192.0.2.1")[0], greeted(listener, "192.0.3.1")[0]

@@ -6,8 +6,8 @@ Codes and statuses are compared, since a real shell has words of its own; and th
 import re
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
-import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import LoopingCall
@@ -16,6 +16,7 @@ from twisted.internet.threads import deferToThread
 from mailgw.mail.envelope import Role
 from mailgw.wire.smtp_events import DialogSettings
 from tests.receive.listening import Listener
+from tests.tables import each
 from tests.wire.dialog_file import FOLDER, Shell, settings_of, steps_of
 
 # What only the fake shell of the pure dialogs can do, or what needs TLS.
@@ -74,12 +75,10 @@ def test_the_sample_is_one() -> None:
     assert len(SAMPLE) >= 20
 
 
-TEXTS = [pytest.param(file.read_text(encoding="utf-8"), id=file.stem) for file in SAMPLE]
-
-
-@pytest.mark.parametrize("text", TEXTS)
+@each("file", SAMPLE)
 @pytest_twisted.ensureDeferred
-async def test_a_dialog(text: str) -> None:
+async def test_a_dialog(file: Path) -> None:
+    text = await deferToThread(file.read_text, "utf-8")
     settings = settings_in(text)
     listener = Listener(Role(settings.role), rules=())
     listener.factory.dialog_settings = settings

@@ -1,7 +1,6 @@
 """Time limits: for a step, for a whole transaction, and for the greeting that an early talker does not wait for."""
 
 import attrs
-import pytest
 
 from mailgw.mail import event as fact
 from mailgw.mail.envelope import Role
@@ -39,7 +38,7 @@ def test_half_a_command_does_not_buy_time() -> None:
     assert session.transport.disconnecting
 
 
-@pytest.mark.parametrize(("after", "said"), [(299.0, "250 2.0.0 OK\r\n"), (300.0, "")])
+@each(("after", "said"), [(299.0, "250 2.0.0 OK\r\n"), (300.0, "")])
 def test_each_whole_command_has_its_time(after: float, said: str) -> None:
     listener = Listener()
     session = listener.connect()

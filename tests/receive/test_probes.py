@@ -1,6 +1,5 @@
 """The doctor's probes find nothing in a listener of ours: factory, policy and dialog, without a network."""
 
-import pytest
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
@@ -8,6 +7,7 @@ from mailgw.wire.probes.conversing import examine
 from mailgw.wire.probes.every import PROBES
 from mailgw.wire.probes.script import Finding, Judgement, Target
 from tests.receive.listening import Listener
+from tests.tables import each
 
 BOB = Mailbox("bob", "example.org")
 
@@ -37,7 +37,7 @@ class Wire:
         self._session.lose()
 
 
-@pytest.mark.parametrize("role", [Role.MX, Role.LMTP, Role.SUBMISSION])
+@each("role", [Role.MX, Role.LMTP, Role.SUBMISSION])
 def test_nothing_is_found(role: Role) -> None:
     listener = Listener(role, errors=20)
     target = Target(BOB, Mailbox("user", "away.test"), starttls=False, tls=False)

@@ -64,14 +64,14 @@ def test_octet_by_octet_with_commands_behind() -> None:
     assert listener().connect(PROXY).send(HEADER + b"EHLO c\r\nNOOP\r\n") == said
 
 
-@pytest.mark.parametrize(("header", "code"), [(RELAYING, "250"), (HEADER, "550")])
+@each(("header", "code"), [(RELAYING, "250"), (HEADER, "550")])
 def test_the_named_client_relays_or_not(header: bytes, code: str) -> None:
     session = listener().connect(PROXY)
     session.send(header)
     assert session.codes("EHLO c", "MAIL FROM:<a@example.net>", "RCPT TO:<b@elsewhere.example>")[-1] == code
 
 
-@pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", LOCAL_V2])
+@each("header", [b"PROXY UNKNOWN\r\n", LOCAL_V2])
 def test_a_proxy_in_relay_from_makes_no_open_relay(header: bytes) -> None:
     # relay_from of this listener is 198.51.100.0/24.
     it = Listener(proxy_protocol_from=(ip_network("198.51.100.0/24"),))
@@ -118,7 +118,7 @@ def test_a_look_whether_we_are_alive_is_no_fault() -> None:
     assert not it.clock.getDelayedCalls()
 
 
-@pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", LOCAL_V2])
+@each("header", [b"PROXY UNKNOWN\r\n", LOCAL_V2])
 def test_a_proxy_that_names_nobody_and_goes_leaves_no_trace(header: bytes) -> None:
     it = listener()
     session = it.connect(PROXY)
@@ -294,7 +294,7 @@ class Taking(Protocol):
         self.taken.append(octets)
 
 
-@pytest.mark.parametrize(("header", "names"), [
+@each(("header", "names"), [
     (LOCAL_V2, []),
     (HEADER, ["connected", "tls_failed", "disconnected"]),
 ])

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -47,7 +46,7 @@ def looked_up(resolver: Resolver, address: str = A) -> ReverseName:
     return result_of(ReverseNames(resolver, Clock(), 5.0).look_up(address))
 
 
-@pytest.mark.parametrize(("address", "name"), [(A, "mail.client.test"), ("2001:db8::7", "six.client.test")])
+@each(("address", "name"), [(A, "mail.client.test"), ("2001:db8::7", "six.client.test")])
 def test_a_name_that_leads_back_is_confirmed(address: str, name: str) -> None:
     assert looked_up(GOOD, address) == ReverseName(name, True)
 
@@ -69,7 +68,7 @@ def test_one_of_the_first_names_is_enough() -> None:
     assert looked_up(many) == ReverseName("a.test", False)
 
 
-@pytest.mark.parametrize("resolver", [FakeResolver(), FakeResolver(failing=frozenset({A}))])
+@each("resolver", [FakeResolver(), FakeResolver(failing=frozenset({A}))])
 def test_no_name_and_no_answer_are_the_same(resolver: FakeResolver) -> None:
     assert looked_up(resolver) == UNKNOWN_NAME
 

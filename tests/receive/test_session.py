@@ -14,8 +14,8 @@ from mailgw.mail.reply import Reply
 from mailgw.policy.rules.relay import Reach, RelayRule
 from mailgw.policy.verdict import Stage
 from mailgw.wire.content import BareLineEnds
-from tests.conftest import LoggedFailures
 from tests.driving import result_of
+from tests.logged import LoggedFailures
 from tests.receive.listening import CONTENT_RULES, Listener, Objects, Session
 from tests.tables import each
 
@@ -116,7 +116,7 @@ def test_a_connection_may_be_lost_at_any_octet() -> None:
         assert listener.clock.getDelayedCalls() == []
 
 
-@pytest.mark.parametrize("end", ["RSET", "EHLO again.test"])
+@each("end", ["RSET", "EHLO again.test"])
 def test_a_reset_forgets_the_envelope(end: str) -> None:
     _, session = start()
     session.say(*ENVELOPE)
@@ -133,7 +133,7 @@ def test_bad_content_is_refused_and_nothing_is_queued() -> None:
     assert session.codes(*ENVELOPE[1:], "DATA") == ["250", "250", "354"]
 
 
-@pytest.mark.parametrize(("octets", "code"), [(1000, "250"), (1001, "552")])
+@each(("octets", "code"), [(1000, "250"), (1001, "552")])
 def test_the_size_limit_is_kept(octets: int, code: str) -> None:
     _, session = start(Listener(message_octets=1000))
     session.say(*ENVELOPE, "DATA")
@@ -149,7 +149,7 @@ def test_a_message_without_a_header_gets_an_empty_line() -> None:
     assert listener.stored()[0].endswith(b"+0000\r\n\r\njust words\r\n")
 
 
-@pytest.mark.parametrize("line", ["From alice Mon Jan  1 00:00:00 2026", ">From alice x"])
+@each("line", ["From alice Mon Jan  1 00:00:00 2026", ">From alice x"])
 def test_an_mbox_line_on_top_does_not_end_the_header(line: str) -> None:
     listener, session = start()
     session.say(*ENVELOPE, "DATA", line, "Subject: x", "", "From here on", ".")
@@ -158,7 +158,7 @@ def test_an_mbox_line_on_top_does_not_end_the_header(line: str) -> None:
     assert rest == f"{line}\r\nSubject: x\r\n\r\nFrom here on\r\n".encode()
 
 
-@pytest.mark.parametrize("line", ["From : alice@example.org", "From \t: alice@example.org"])
+@each("line", ["From : alice@example.org", "From \t: alice@example.org"])
 def test_an_obsolete_field_on_top_is_no_mbox_line(line: str) -> None:
     listener, session = start()
     session.say(*ENVELOPE, "DATA", line, "Subject: x", "", "text", ".")
@@ -175,7 +175,7 @@ def test_the_header_may_come_in_pieces(split: int) -> None:
     assert listener.stored()[0].endswith(content[:-3])
 
 
-@pytest.mark.parametrize(("hops", "code"), [(100, "250"), (101, "554")])
+@each(("hops", "code"), [(100, "250"), (101, "554")])
 def test_loops_end(hops: int, code: str) -> None:
     listener, session = start()
     session.say(*ENVELOPE, "DATA")
@@ -495,7 +495,7 @@ def test_bare_line_ends_are_stored_as_line_ends_where_that_is_wanted(split: int)
     assert content.endswith(b"Subject: hi\r\n\r\none\r\n.\r\nMAIL FROM:<smuggled@client.test>\r\n")
 
 
-@pytest.mark.parametrize(("limit", "code"), [(15, "250"), (14, "552")])
+@each(("limit", "code"), [(15, "250"), (14, "552")])
 def test_the_header_has_a_limit(limit: int, code: str) -> None:
     listener = Listener(content=attrs.evolve(CONTENT_RULES, header_octets=limit))
     _, session = start(listener)

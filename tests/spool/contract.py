@@ -25,6 +25,7 @@ from mailgw.mail.message import (
 )
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS, ByMode, DeliverBy, MailParameters, Notify, RcptParameters, Ret
 from mailgw.mail.ports import Spool
+from mailgw.queue.aliases import EXPANDED
 from mailgw.spool.rows import HELD_BY_OPERATOR
 
 T = TypeVar("T")
@@ -595,6 +596,12 @@ class SpoolContract:
         ]
         (claim,) = world.run(world.spool.claim("relay/example.net", 5))
         assert [r.recipient for r in claim.recipients] == [BOB]
+
+    def test_an_alias_that_waits_for_its_report_stays_where_it_is(self, world: World) -> None:
+        commit(world, b"x", (Destination(BOB, "out/example.net"), Destination(ANN, EXPANDED)), claim=False)
+        assert world.run(world.spool.reroute(ANYTHING, lambda recipient: "relay")) == 1
+        lanes = {row.recipient: row.lane for row in world.run(world.spool.search(ANYTHING, 9))}
+        assert lanes == {str(BOB): "relay", str(ANN): EXPANDED}
 
     def test_queries_by_age_and_by_reason(self, world: World) -> None:
         (old,) = commit(world, b"x")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
@@ -155,6 +155,7 @@ def test_the_limits() -> None:
     ]
 
 
+@example(b"\x0b")
 @given(st.binary(max_size=300) | st.text("ab@x.test, \n\t\"\\<|#:", max_size=300))
 def test_garbage_raises_nothing(text: bytes | str) -> None:
     parse(text)

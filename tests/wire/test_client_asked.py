@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-import pytest
-
 from mailgw.mail.address import Mailbox
 from mailgw.mail.outcome import Permanence, Scope
 from mailgw.mail.parameters import (
@@ -117,7 +115,7 @@ def test_an_original_recipient_of_ours(recipient: Mailbox, original: str) -> Non
     assert words == f" NOTIFY=SUCCESS ORCPT={original}"
 
 
-@pytest.mark.parametrize(("length", "is_said"), [(79, True), (80, False)])
+@each(("length", "is_said"), [(79, True), (80, False)])
 def test_an_original_recipient_that_grew_too_long_is_left_out(length: int, is_said: bool) -> None:
     # 6 characters each in ASCII, behind "utf-8;" and before "@example.org"
     recipient = Mailbox("é" * length + "x" * 8, "example.org")

@@ -10,6 +10,7 @@ from mailgw.mail.parameters import MailParameters
 from mailgw.wire.client_asked import Onward
 from mailgw.wire.client_events import GoAhead, Step
 from mailgw.wire.smtp_client import ClientDialog
+from tests.tables import each
 from tests.wire.test_smtp_client import ANN, BOB, SENDER, done, fed, judged, ready, say
 
 EHLO = b"250-mx.example.org\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 BINARYMIME\r\n"
@@ -55,7 +56,7 @@ def test_without_pipelining() -> None:
     assert outcomes[BOB].is_delivered
 
 
-@pytest.mark.parametrize("ehlo", [EHLO, SLOW_EHLO])
+@each("ehlo", [EHLO, SLOW_EHLO])
 def test_nobody_to_send_it_to(ehlo: bytes) -> None:
     dialog = begun(ehlo)
     outcomes = done(fed(dialog, b"250 s\r\n550 5.1.1 a\r\n450 b\r\n"))
@@ -70,7 +71,7 @@ def test_mail_refused() -> None:
     assert judged(outcomes[ANN]) == (Permanence.PERMANENT, Scope.MESSAGE, "550 5.7.1 no")
 
 
-@pytest.mark.parametrize(("words", "permanence"), [
+@each(("words", "permanence"), [
     (b"552 5.3.4 enough\r\n", Permanence.PERMANENT), (b"451 4.3.0 later\r\n", Permanence.TEMPORARY),
 ])  # fmt: skip
 def test_a_chunk_refused_is_the_end_of_the_message(words: bytes, permanence: Permanence) -> None:
@@ -96,7 +97,7 @@ def test_lmtp_answers_for_each_after_the_last_chunk() -> None:
     assert outcomes[BOB].reply.status == "5.2.2"
 
 
-@pytest.mark.parametrize("behind", [b"250 ahead of time\r\n", b"2"])
+@each("behind", [b"250 ahead of time\r\n", b"2"])
 def test_an_answer_before_its_chunk_is_out_of_step(behind: bytes) -> None:
     for dialog, words in ((begun(), TAKEN), (begun(), b"250 ok\r\n")):
         if words is not TAKEN:
@@ -107,7 +108,7 @@ def test_an_answer_before_its_chunk_is_out_of_step(behind: bytes) -> None:
         assert dialog.step is Step.OVER
 
 
-@pytest.mark.parametrize("body_type", [BodyType.SEVEN_BIT, BodyType.BINARY])
+@each("body_type", [BodyType.SEVEN_BIT, BodyType.BINARY])
 def test_binary_content_needs_a_fresh_session(body_type: BodyType) -> None:
     """An answer that comes too late would pass for BDAT's."""
     dialog = ready(EHLO)

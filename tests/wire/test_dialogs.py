@@ -1,13 +1,12 @@
 """Every file of tests/dialogs, in whole blocks and octet by octet."""
 
-import pytest
-
+from tests.tables import each
 from tests.wire.dialog_file import FOLDER, describe, run
 
 FILES = sorted(FOLDER.glob("*.txt"))
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
+@each("file", FILES)
 def test_a_dialog(file) -> None:
     text = file.read_text(encoding="utf-8")
     whole = run(text, by_octet=False)

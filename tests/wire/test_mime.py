@@ -122,7 +122,7 @@ def test_a_boundary_ends_a_header() -> None:
         ]
 
 
-@pytest.mark.parametrize("padding", [995, 996])
+@each("padding", [995, 996])
 def test_a_line_too_long_is_no_boundary(padding: int) -> None:
     content = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\na\r\n--b" + b" " * padding + b"\r\n\r\nc"
     whole = joined(read([content]))
@@ -188,7 +188,7 @@ def test_a_field_is_read_in_time_that_grows_with_its_length(name: bytes, before:
         assert isinstance(parts[0], Part)
 
 
-@pytest.mark.parametrize("name", ["Content-Type", "Content-Transfer-Encoding"])
+@each("name", ["Content-Type", "Content-Transfer-Encoding"])
 def test_a_field_that_is_too_long_is_not_read(name: str) -> None:
     for more, fault in ((0, None), (1, f"A {name} in it has more than {mime.MAX_FIELD_OCTETS} octets")):
         field = b" x/y;" + b"z" * (mime.MAX_FIELD_OCTETS - 5 + more)

@@ -92,7 +92,7 @@ def test_text_without_mime_says_that_its_charset_is_unknown() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["Content-Transfer-Encoding", "Content-Type"])
+@each("name", ["Content-Transfer-Encoding", "Content-Type"])
 def test_what_is_said_twice_is_not_guessed(name: str) -> None:
     fields = f"{name}: 8bit\r\nA: b\r\n{name.lower()} : 7bit\r\nMIME-Version: 1.0\r\n".encode()
     assert unfit(fields + b"\r\n\xe9 and so on\r\n") == f"A part of it has two {name} fields"
@@ -140,7 +140,7 @@ def test_a_forwarded_letter_is_looked_into() -> None:
     ) + b"--o--\r\n"
 
 
-@pytest.mark.parametrize(("length", "is_kept"), [(998, True), (999, False)])
+@each(("length", "is_kept"), [(998, True), (999, False)])
 def test_long_lines_of_binary_parts(length: int, is_kept: bool) -> None:
     body = b"short\r\n" + b"x" * length + b"\r\n"
     binary = b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: binary\r\n\r\n" + body

@@ -1,11 +1,11 @@
 """Replies as a client keeps them."""
 
-import pytest
 
 from mailgw.wire.reply_reader import MAX_KEPT_OCTETS, made_reply
+from tests.tables import each
 
 
-@pytest.mark.parametrize("excess", [0, 1])
+@each("excess", [0, 1])
 def test_of_a_reply_s_words_so_much_is_kept(excess: int) -> None:
     lines = [b"5.1.1 " + b"a" * 1000, b"b" * (MAX_KEPT_OCTETS - 1001 + excess)]
     reply = made_reply((550, lines))

@@ -379,7 +379,7 @@ def test_the_first_recipient_is_not_one_too_many_because_of_words() -> None:
     assert judged(outcomes[ANN])[0] is Permanence.PERMANENT
 
 
-@pytest.mark.parametrize(
+@each(
     ("reply", "permanence", "scope"),
     [
         ("554 5.7.1 no", Permanence.PERMANENT, Scope.MESSAGE),
@@ -400,7 +400,7 @@ def test_data_answered_with_250_is_out_of_step() -> None:
     assert dialog.step is Step.OVER
 
 
-@pytest.mark.parametrize(
+@each(
     "answers",
     [
         b"250 stray\r\n250 mail\r\n550 5.1.1 ann\r\n250 bob\r\n354 go\r\n",
@@ -429,7 +429,7 @@ def test_content_refused_tries_no_other_host(reply: str, permanence: Permanence,
     assert dialog.step is step
 
 
-@pytest.mark.parametrize(
+@each(
     ("reply", "permanence"), [("552 5.3.4 enough", Permanence.PERMANENT), ("250 ok", Permanence.TEMPORARY)]
 )
 def test_an_answer_before_the_dot(reply: str, permanence: Permanence) -> None:
@@ -477,7 +477,7 @@ def test_a_kept_session_that_was_closed_leaves_it_to_another() -> None:
     assert judged(hung_up[ANN]) == (Permanence.TEMPORARY, Scope.SESSION, "421 4.4.2 idle too long")
 
 
-@pytest.mark.parametrize("answers", [b"250 ok\r\n", b"250 ok\r\n250 ok\r\n354 go\r\n"])
+@each("answers", [b"250 ok\r\n", b"250 ok\r\n250 ok\r\n354 go\r\n"])
 def test_lost_on_the_way(answers: bytes) -> None:
     dialog = begun()
     fed(dialog, answers)

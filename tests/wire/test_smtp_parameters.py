@@ -100,7 +100,7 @@ def test_a_release_that_is_past_is_none() -> None:
     assert mail_parameters(Asked(hold_until=NOW + 1), NOW, HOUR) == MailParameters(hold_until=NOW + 1)
 
 
-@pytest.mark.parametrize(("mode", "hold", "is_kept"), [
+@each(("mode", "hold", "is_kept"), [
     (ByMode.RETURN, 59, True), (ByMode.RETURN, 60, False), (ByMode.NOTIFY, 59, True), (ByMode.NOTIFY, 61, False),
 ])
 def test_no_message_is_held_until_its_time_is_over(mode: ByMode, hold: int, is_kept: bool) -> None:
@@ -108,7 +108,7 @@ def test_no_message_is_held_until_its_time_is_over(mode: ByMode, hold: int, is_k
     assert (kept != HOLD_BEYOND_BY) is is_kept
 
 
-@pytest.mark.parametrize(("word", "kept"), [
+@each(("word", "kept"), [
     ("HOLDFOR=60", "for;60"), ("holduntil=2027-01-15t09:00:01.5+01:00", "until;2027-01-15t09:00:01.5+01:00"),
     ("HOLDUNTIL=2000-01-01T00:00:00Z", "until;2000-01-01T00:00:00Z"), ("BY=60;N", ""),
 ])

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-import pytest
-
 from mailgw.mail.address import Mailbox
 from mailgw.wire.probes.conversing import Connection, examine, survey
 from mailgw.wire.probes.every import PROBES
@@ -75,7 +73,7 @@ def test_with_a_login_the_content_of_a_submission_can_be_probed() -> None:
     assert set(of(found, Judgement.UNKNOWN)) == {"injection MAIL-before-TLS"}
 
 
-@pytest.mark.parametrize(("password", "starttls", "why"), [
+@each(("password", "starttls", "why"), [
     ("wrong", True, "AUTH PLAIN: 334"), ("secret", False, "AUTH PLAIN is not offered"),
 ])
 def test_a_login_that_fails_is_told(password: str, starttls: bool, why: str) -> None:

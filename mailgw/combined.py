@@ -1,0 +1,76 @@
+"""What several shards of a queue answer to one request, as one answer; in the words of ``control``.
+
+Pure, and light: the ``mailgw`` command uses it, too.
+"""
+
+import heapq
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# From well to worst: a lane is as unwell as it is to any shard.
+STATES = ("well", "paused", "unwell", "dead", "suspended")
+
+
+def combined(command: str, answers: Sequence[Any], limit: int | None = None) -> Any:
+    """``answers``, at least one, are results of ``command``; of ``queue.show`` those of the shards that have it."""
+    match command:
+        case "queue.list":
+            # The order of arrival is the order of queue ids (``spool``).
+            return list(heapq.merge(*answers, key=lambda row: row["queue_id"]))[:limit]
+        case "queue.lanes":
+            return _lanes(answers)
+        case "queue.suspended":
+            words: dict[str, float] = {}
+            for answer in answers:
+                for word, since in answer.items():
+                    words[word] = min(since, words.get(word, since))
+            return words
+        case "queue.retry" | "queue.hold" | "queue.release" | "queue.reroute" | "queue.remove":
+            if isinstance(answers[0], Mapping):
+                return {key: sum(answer[key] for answer in answers) for key in ("recipients", "active")}
+            return sum(answers)
+        case "queue.suspend" | "queue.resume":
+            recipients = sum(answer["recipients"] for answer in answers)
+            return {"changed": any(answer["changed"] for answer in answers), "recipients": recipients}
+        case _:
+            return answers[0]
+
+
+def _lanes(answers: Sequence[Any]) -> list[dict[str, Any]]:
+    lanes: dict[str, dict[str, Any]] = {}
+    for answer in answers:
+        for lane in answer:
+            known = lanes.get(lane["lane"])
+            lanes[lane["lane"]] = dict(lane) if known is None else _lane(known, lane)
+    return [lanes[name] for name in sorted(lanes)]
+
+
+def _lane(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """A lane of two shards."""
+    both = {**one, **{key: one[key] + other[key] for key in ("waiting", "due_now", "active", "held")}}
+    both["next_due"] = _first(one["next_due"], other["next_due"])
+    both["reason"] = one["reason"] or other["reason"]
+    both["suspended"] = one["suspended"] or other["suspended"]
+    if "now" in one:
+        both["now"] = _now(one["now"], other["now"])
+    return both
+
+
+def _now(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """How it is (``deliver.lane_facts``): as the shard says that has most trouble there; numbers are those of both."""
+    if one is None or other is None:
+        return one or other
+    worst = max(one, other, key=lambda facts: STATES.index(facts["state"]))
+    return {
+        **worst,
+        **{key: one[key] + other[key] for key in ("active", "waiting")},
+        "window": min(one["window"] + other["window"], max(one["limit"], other["limit"])),
+        "has_more": one["has_more"] or other["has_more"],
+        "unwell_since": _first(one["unwell_since"], other["unwell_since"]),
+        "said": worst["said"] or one["said"] or other["said"],
+    }
+
+
+def _first(one: float | None, other: float | None) -> float | None:
+    times = [time for time in (one, other) if time is not None]
+    return min(times, default=None)
