@@ -20,7 +20,7 @@ import attrs
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from mailgw.mail.address import Mailbox, parse_domain, parse_mailbox
+from mailgw.mail.address import Mailbox, is_shapely, parse_domain, parse_mailbox
 from mailgw.mail.errors import ConfigError, LocalProtocolError
 from mailgw.mail.ports import WallClock
 from mailgw.queue.aliases import AliasLimits, Tangle, alias_key, expanded
@@ -142,8 +142,10 @@ class _Reading:
         self.faults: list[ConfigError] = []
         self._file = file
         self._rules = rules
-        # The entry that goes on: its name as it was written, its line, and its targets.
+        # The entry that goes on: its name as faults show it, its key where it is the first of that, its line, and its
+        # targets.
         self._name = ""
+        self._key: str | None = None
         self._line = 0
         self._targets: list[Mailbox] = []
         self._has_word = False
@@ -151,9 +153,10 @@ class _Reading:
 
     def read(self, number: int, words: str, is_continued: bool) -> None:
         if not is_continued:
-            name = _WORD.match(words)
-            self._begin(number, name[0] if name else words[0])  # a comma, or white space that is neither " " nor a tab
-            words = words[len(self._name):]
+            found = _WORD.match(words)
+            name = found[0] if found else words[0]  # a comma, or white space that is neither " " nor a tab
+            self._begin(number, name)
+            words = words[len(name):]
         elif not self._line:
             self._fault(number, "goes on with the entry before it (it begins with white space), and there is none")
             return
@@ -172,7 +175,10 @@ class _Reading:
 
     def _begin(self, number: int, name: str) -> None:
         self._end_entry()
-        self._name, self._line, self._targets, self._has_word = name, number, [], False
+        # What cannot be printed would break the log, or the terminal, that is to tell of the fault.
+        self._name = name if is_shapely(name) else ascii(name)
+        self._line, self._targets, self._has_word = number, [], False
+        self._key = None
         key = _key_of(name)
         if key is None:
             self._has_word = True  # one mistake, one line
@@ -181,6 +187,7 @@ class _Reading:
         elif key in self.lines:
             self._fault(number, f"{key} has an entry already, in line {self.lines[key]}")
         else:
+            self._key = key
             self.lines[key] = number
             self.entries[key] = self._targets
             if not self._rules.is_ours(_mailbox_of(key)):
@@ -189,8 +196,8 @@ class _Reading:
     def _end_entry(self) -> None:
         if self._line and not self._has_word:
             self._fault(self._line, f"{self._name}: expected the addresses that it stands for")
-        if self._line and not self._targets:
-            self.entries = {key: targets for key, targets in self.entries.items() if targets is not self._targets}
+        if self._key is not None and not self._targets:
+            del self.entries[self._key]
 
     def _target(self, number: int, word: str) -> None:
         target = parse_mailbox(word)

@@ -1,6 +1,7 @@
 """The file of aliases: what a line means, what is faulty in it, when a change counts."""
 
 import os
+import time
 from pathlib import Path
 
 import attrs
@@ -122,6 +123,33 @@ def test_octets_that_are_no_text_are_no_addresses() -> None:
         "aliases:1: expected an address user@domain, or @domain, found 'caf\\udce9@x.test'",
         "aliases:2: a@x.test: expected whole addresses user@domain, found 'caf\\udce9@x.test'",
     ]
+
+
+@each(
+    "text",
+    [
+        b"caf\xe9@x.test here\n", b"caf\xe9@x.test <ann@x.test>\n", b"caf\xe9@x.test ann@y.test\n",
+        b"a\x1b[2J@x.test here\n", "a\u202e@x.test ann@y.test\n".encode(),
+    ],
+)
+def test_a_fault_is_one_line_that_can_be_shown_whatever_the_name_is(text: bytes) -> None:
+    rules = rules_of(RULES.limits, RouteTable(ROUTES[:1]))
+    _, faults = parse(text, rules)
+    assert len(faults) == 2
+    assert all(fault.isprintable() for fault in faults)
+
+
+def test_entries_without_targets_cost_no_more_than_others() -> None:
+    """Each was once a copy of all that went before."""
+
+    def seconds(count: int) -> float:
+        text = "".join(f"a{n}@x.test ann@x.test\nb{n}@x.test root\n" for n in range(count))
+        began = time.process_time()
+        entries, faults = parse(text)
+        assert (len(entries), len(faults)) == (count, count)
+        return time.process_time() - began
+
+    assert min(seconds(4000), seconds(4000)) < 8 * min(seconds(1000), seconds(1000)), "four times as many lines"
 
 
 def test_a_loop_is_one_fault_where_it_begins() -> None:
