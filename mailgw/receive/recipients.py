@@ -2,6 +2,7 @@
 
 Rules:
     Who is named by RCPT is counted there, and answered there; what an alias comes to has a limit of its own.
+    An alias is gone through once, in however many spellings it is named: the first one counts.
     An address gets one copy, in however many ways it is reached, and what was wished for in any of them holds.
     Nothing changes where a recipient is not taken.
 """
@@ -28,6 +29,7 @@ class Recipients:
         self._destinations: dict[Mailbox, Destination] = {}
         self._expansions: dict[Mailbox, int] = {}
         self._reports: list[Destination] = []
+        self._aliases: set[str] = set()  # by their keys
         # Once there is an alias: how to find an address in any spelling, and what nobody named.
         self._by_key: dict[str, Mailbox] = {}
         self._copies: set[Mailbox] = set()
@@ -46,6 +48,10 @@ class Recipients:
         """What is to be queued, with the reports that a sender asked for."""
         found = list(self._destinations.values())
         return found + self._reports if has_sender else found
+
+    def has_alias(self, alias: Mailbox) -> bool:
+        """Whether it was named, in any spelling: what it comes to need not be asked again, which is dear."""
+        return bool(self._aliases) and alias_key(alias) in self._aliases
 
     def add(self, recipient: Mailbox, parameters: RcptParameters, for_client: bool) -> None:
         """Take a recipient that is no alias; one that was named before is not doubled, and keeps the parameters that it
@@ -70,26 +76,29 @@ class Recipients:
     def add_alias(self, alias: Mailbox, addressees: Sequence[Mailbox], parameters: RcptParameters) -> bool:
         """Take a recipient that is an alias for ``addressees``, which differ; False where those are too many beside
         what other aliases come to."""
-        if alias in self._named:
+        if self.has_alias(alias):
             return True
         if not self._expansions:
             self._by_key = {alias_key(one): one for one in reversed(self._destinations)}
-        new = {alias_key(one): one for one in addressees if alias_key(one) not in self._by_key}
+        keys = [alias_key(one) for one in addressees]
+        new = {key: one for key, one in zip(keys, addressees, strict=True) if key not in self._by_key}
         if self._copies and len(self._copies) + len(new) > self._most_copies:
             return False
         destinations = [self._destination(one, True) for one in new.values()]
         asked = parameters_of_copies(alias, parameters, addressees)
-        for one in addressees:
-            reached = self._by_key.get(alias_key(one))
+        for key in keys:
+            reached = self._by_key.get(key)
             if reached is not None:
                 known = self._destinations[reached]
                 both = wanted_by_both(known.parameters, asked)
-                self._destinations[reached] = attrs.evolve(known, parameters=both)
+                if both != known.parameters:
+                    self._destinations[reached] = attrs.evolve(known, parameters=both)
         for destination in destinations:
             self._destinations[destination.recipient] = attrs.evolve(destination, parameters=asked)
         self._by_key.update(new)
         self._copies.update(new.values())
         self._named[alias] = None
+        self._aliases.add(alias_key(alias))
         self._expansions[alias] = len(addressees)
         report = parameters_of_report(parameters, addressees)
         if report is not None:

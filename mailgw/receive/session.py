@@ -278,6 +278,8 @@ class Session:
         verdict = await self._factory.chain.judge(Stage.RCPT, self._facts(transaction.reverse_path, path))
         if verdict.reply is not None:
             return self.reject(Stage.RCPT, verdict, transaction.reverse_path, path)
+        if transaction.recipients.has_alias(path):
+            return smtp_replies.RECIPIENT_OK
         for_client = may_relay(self.client)
         try:
             addressees = await self._factory.intake.addressees(path, for_client)
@@ -319,6 +321,8 @@ class Session:
         The configuration's check sees to it that this mailbox is one that some route serves.
         """
         postmaster = self._factory.settings.postmaster
+        if transaction.recipients.has_alias(postmaster):
+            return smtp_replies.RECIPIENT_OK
         try:
             addressees = await self._factory.intake.spread(postmaster)
         except TemporaryFault as fault:

@@ -114,6 +114,21 @@ def test_what_cannot_be_told_now_is_temporary_and_costs_no_other() -> None:
     assert (rejected.rule, rejected.stage, rejected.status) == ("alias", "RCPT", "4.2.4")
 
 
+def test_what_an_alias_comes_to_is_asked_once_a_transaction() -> None:
+    listener, session = started()
+    listener.intake.aliases[ADMIN] = (ANN, BOB)
+    first = ["MAIL FROM:<x@far.test>", "RCPT TO:<team@example.org>", "RCPT TO:<Postmaster>"]
+    assert session.codes(*first) == ["250"] * 3
+    listener.intake.aliases[TEAM] = listener.intake.aliases[ADMIN] = TemporaryFault("asked again")
+    assert session.codes("RCPT TO:<TEAM@example.org>", "RCPT TO:<team@example.org>", "RCPT TO:<Postmaster>") == [
+        "250"
+    ] * 3
+    session.say("DATA", ".")
+    assert [row.partition(" ")[0] for row in rows(listener)] == ["ann@example.org", "far@elsewhere.test",
+                                                                 "bob@example.org"]
+    assert session.codes(first[0], "RCPT TO:<team@example.org>") == ["250", "451"], "another transaction"
+
+
 def test_the_postmaster_may_be_an_alias() -> None:
     listener, session = started()
     listener.intake.aliases[ADMIN] = (ANN, BOB)

@@ -110,6 +110,16 @@ def test_an_alias_that_is_named_twice_counts_once() -> None:
     ]
 
 
+def test_an_alias_in_another_spelling_is_the_same_one() -> None:
+    recipients = made()
+    add(recipients, "team", "a", "b", notify={SUCCESS})
+    assert not recipients.has_alias(box("a"))
+    assert recipients.has_alias(box("TeaM"))
+    assert add(recipients, "TEAM", "a", "b", notify={SUCCESS})
+    assert told(recipients)[2:] == ["team NOTIFY=SUCCESS (expanded)"], "one report"
+    assert (recipients.named, recipients.expansions) == ((box("team"),), {box("team"): 2})
+
+
 def test_who_is_among_his_own_targets_has_his_copy() -> None:
     recipients = made()
     add(recipients, "a", "a", "b")
