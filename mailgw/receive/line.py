@@ -12,6 +12,9 @@ from twisted.internet.interfaces import IReactorTime
 
 # A message with a few recipients is one turn.
 EVENTS_A_TURN = 16
+# A turn ends after this, too.  Commands are far quicker; an alias for a thousand addresses takes some milliseconds each
+# time that it is named.
+TURN_SECONDS = 0.01
 # Who sends more commands than this at once, while others stand in line, goes there himself.
 LONG_READ_OCTETS = 4096
 # A message is some six turns of the reactor, each of which may be as much longer.

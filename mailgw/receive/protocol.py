@@ -37,7 +37,7 @@ from mailgw.net.sending import send
 from mailgw.net.tls_facts import tls_facts
 from mailgw.policy.verdict import Stage, Verdict
 from mailgw.receive.fronts import nobody_s
-from mailgw.receive.line import EVENTS_A_TURN, LONG_READ_OCTETS
+from mailgw.receive.line import EVENTS_A_TURN, LONG_READ_OCTETS, TURN_SECONDS
 from mailgw.receive.pace import Pace
 from mailgw.receive.peers import Peer
 from mailgw.receive.session import HELLO_ACCEPTED, Session
@@ -326,7 +326,7 @@ class EsmtpProtocol(Protocol):
         if self._pumping or self._lost or self._is_in_line:
             return
         self._pumping = True
-        left = EVENTS_A_TURN
+        left, end = EVENTS_A_TURN, self._clock.seconds() + TURN_SECONDS
         try:
             while True:
                 event = self._dialog.next_event()
@@ -338,7 +338,7 @@ class EsmtpProtocol(Protocol):
                     break
                 self._take(event)
                 left -= 1
-                if left <= 0 and not self._dialog.awaits_tls:
+                if (left <= 0 or self._clock.seconds() >= end) and not self._dialog.awaits_tls:
                     self._wait_in_line()
                     break
         except Exception:  # noqa: BLE001 - the one catch-all of this conversation

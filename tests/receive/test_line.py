@@ -1,10 +1,12 @@
 """Who has much to do does it bit by bit, and others come between."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twisted.internet.task import Clock
 
-from mailgw.receive.line import EVENTS_A_TURN, SLICE_SECONDS, Line
+from mailgw.mail.address import Mailbox
+from mailgw.mail.reply import Reply
+from mailgw.receive.line import EVENTS_A_TURN, SLICE_SECONDS, TURN_SECONDS, Line
 from tests.receive.listening import Listener
 from tests.receive.test_session import ENVELOPE
 
@@ -72,6 +74,25 @@ def test_a_flood_of_commands_is_worked_off_bit_by_bit_and_nothing_is_read_meanwh
     while flood.transport.paused:
         step(listener.clock)
     assert flood.take().count("\r\n") == 100 + 1 - EVENTS_A_TURN
+    assert flood.codes("NOOP") == ["250"]
+
+
+def test_a_turn_ends_where_its_commands_are_dear() -> None:
+    listener = Listener()
+
+    async def dear(recipient: Mailbox, for_client: bool) -> Sequence[Mailbox] | Reply:
+        listener.clock.rightNow += TURN_SECONDS / 2
+        return (recipient,)
+
+    listener.intake.addressees = dear  # type: ignore[method-assign]
+    flood = listener.connect()
+    flood.say(*ENVELOPE[:2])
+    assert flood.say(*["RCPT TO:<x@example.org>"] * 7).count("\r\n") == 2
+    for _ in range(2):
+        step(listener.clock)
+        assert flood.take().count("\r\n") == 2
+    step(listener.clock)
+    assert flood.take().count("\r\n") == 1
     assert flood.codes("NOOP") == ["250"]
 
 
