@@ -10,8 +10,12 @@ Rules:
     No line is glued to another: what a full disk or a crash cut short stays half a line, and a line of its own.
     Empty fields are left out.  Lone surrogates, which JSON cannot hold, are spelt out (``\\udcff``).
     A file holds one period of ``rotate_seconds``, counted from the epoch: with a day, it ends at midnight UTC.
+    Where several processes write one file, each write has it locked, and goes to the file that stands at the path then;
+    whoever finds it full rotates it.  So lines are whole and files are rotated once; facts of two processes may stand
+    by a write, 0.1 s, out of order.
 """
 
+import fcntl
 import os
 import time
 from collections.abc import Callable
@@ -40,13 +44,14 @@ class JournalSettings:
     """``path`` a file, ``"-"`` for standard output, None for no journal.
 
     A file is renamed to ``path.1`` (and that to ``path.2``, up to ``keep``) before it grows over ``rotate_octets``
-    and when a new period of ``rotate_seconds`` has begun; 0 for never.
+    and when a new period of ``rotate_seconds`` has begun; 0 for never.  ``is_shared``: other processes write it, too.
     """
 
     path: str | None
     rotate_octets: int
     rotate_seconds: float
     keep: int
+    is_shared: bool = False
 
 
 class Reactor(Protocol):
@@ -239,16 +244,22 @@ class JournalFile:
                 self.is_stale = False
                 self.close()
             descriptor = self._open() if self._descriptor is None else self._descriptor
+            if self._settings.is_shared:
+                descriptor = self._locked(descriptor)
             if self._is_over(len(octets)):
                 self._rotate()
                 descriptor = self._open()
+                if self._settings.is_shared:
+                    descriptor = self._locked(descriptor)
             if self._is_torn:
                 octets = b"\n" + octets
             self._disk.write(descriptor, [octets])
             self._is_torn = False
             self._size += len(octets)
+            if self._settings.is_shared:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
         except OSError:
-            self.close()  # what was written of it is seen when the file is opened again
+            self.close()  # what was written of it is seen when the file is opened again, and the lock is gone
             raise
 
     def close(self) -> None:
@@ -256,16 +267,38 @@ class JournalFile:
         if descriptor is not None:
             self._disk.close(descriptor)
 
+    def _locked(self, descriptor: int) -> int:
+        """The file that stands at the path, for us alone."""
+        while True:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if self._stands(descriptor):
+                self._look(descriptor)  # others have written since
+                return descriptor
+            self.close()  # somebody has rotated it
+            descriptor = self._open()
+
+    def _stands(self, descriptor: int) -> bool:
+        assert self._settings.path is not None
+        try:
+            return os.path.samestat(os.stat(self._settings.path), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False
+
     def _open(self) -> int:
         path = self._settings.path
         assert path is not None
         self._descriptor = descriptor = self._disk.append(path)
+        self._look(descriptor)
+        return descriptor
+
+    def _look(self, descriptor: int) -> None:
+        path = self._settings.path
+        assert path is not None
         facts = os.fstat(descriptor)
         self._size = facts.st_size
         self._is_torn = facts.st_size > 0 and not self._ends_a_line(path)
         # A file from before our start may belong to an earlier period.
         self._period = self._period_of(facts.st_mtime if facts.st_size else self._wall_clock())
-        return descriptor
 
     def _ends_a_line(self, path: str) -> bool:
         try:

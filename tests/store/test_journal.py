@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from mailgw.disk import Disk
 from mailgw.mail.event import Connected, Event, Queued, Removed, Started
-from mailgw.store.journal import FLUSH_OCTETS, MOST_OCTETS, Journal, JournalSettings
+from mailgw.store.journal import FLUSH_OCTETS, MOST_OCTETS, Journal, JournalFile, JournalSettings
 
 DAY = 86_400.0
 NOW = 20_000 * DAY + 3_600.25  # an hour after a midnight
@@ -299,3 +299,63 @@ def test_no_journal(tmp_path: Path) -> None:
     world.note()
     world.close()
     assert world.names() == []
+
+
+def test_several_write_one_file_and_rotate_it_once(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    settings = JournalSettings(str(path), 100, 0.0, 20, is_shared=True)
+    files = [JournalFile(settings, lambda: NOW, Disk()) for _ in range(3)]
+    lines = [f'{{"n":{number:02}}}\n'.encode() for number in range(60)]
+    for number, line in enumerate(lines):
+        files[number % 3].write(line)
+    # 12 lines of 9 octets are 108: 11 a file, whoever wrote them.
+    assert sorted(os.listdir(tmp_path)) == ["journal.jsonl", *(f"journal.jsonl.{n}" for n in range(1, 6))]
+    written = [Path(f"{path}.{n}").read_bytes() for n in range(5, 0, -1)] + [path.read_bytes()]
+    assert {one.count(b"\n") for one in written[:-1]} == {11}
+    assert b"".join(written) == b"".join(lines)
+
+
+def test_a_shared_file_that_somebody_took_away_is_made_anew_without_a_word(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    settings = JournalSettings(str(path), 0, 0.0, 2, is_shared=True)
+    one, two = (JournalFile(settings, lambda: NOW, Disk()) for _ in range(2))
+    one.write(b"1\n")
+    two.write(b"2\n")
+    path.rename(tmp_path / "old")
+    one.write(b"3\n")
+    two.write(b"4\n")
+    path.unlink()
+    two.write(b"5\n")
+    assert ((tmp_path / "old").read_bytes(), path.read_bytes()) == (b"1\n2\n", b"5\n")
+
+
+def test_what_another_process_left_half_is_a_line_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    file = JournalFile(JournalSettings(str(path), 0, 0.0, 2, is_shared=True), lambda: NOW, Disk())
+    file.write(b"1\n")
+    with path.open("ab") as other:
+        other.write(b"half")
+    file.write(b"2\n")
+    assert path.read_bytes() == b"1\nhalf\n2\n"
+
+
+def test_processes_that_write_at_once_lose_no_line_and_tear_none(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    settings = JournalSettings(str(path), 20_000, 0.0, 50, is_shared=True)
+    children = []
+    for child in range(3):
+        pid = os.fork()
+        if not pid:
+            try:
+                file = JournalFile(settings, lambda: NOW, Disk())
+                for batch in range(100):
+                    file.write(b"".join(b"%d %d %d %s\n" % (child, batch, n, b"x" * 50) for n in range(10)))
+            finally:
+                os._exit(0)
+        children.append(pid)
+    for pid in children:
+        assert os.waitpid(pid, 0)[1] == 0
+    lines = b"".join(file.read_bytes() for file in tmp_path.iterdir()).splitlines()
+    assert len(lines) == len(set(lines)) == 3000
+    assert {len(line.split()) for line in lines} == {4}
+    assert max(file.stat().st_size for file in tmp_path.iterdir()) <= 20_000
