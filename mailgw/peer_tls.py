@@ -54,8 +54,13 @@ class PeerTls:
         journal: Journal,
         wall_clock: WallClock,
         chance: Callable[[], float],
+        sts_file: str = sts_policies.FILE,
+        forward: Callable[[TlsResult], None] | None = None,
     ) -> None:
-        memory = _Memory(os.path.join(config.state, sts_policies.FILE), workshop)
+        """``sts_file`` in the state folder is this process's; ``forward``: who counts what is to be reported, None
+        where that is done here."""
+        memory = _Memory(config.state, sts_file, workshop)
+        self._forward = forward
         fetch = fetch_by(workshop.reactor, resolver)
         self._policies = StsPolicies(resolver, fetch, memory, journal, self.note, workshop.reactor, wall_clock)
         memory.policies = self._policies
@@ -64,7 +69,7 @@ class PeerTls:
         self._reports: TlsReports | None = None
         self._report_memory = _ReportMemory(os.path.join(config.state, tls_reports.FOLDER), workshop)
         self._mailer = _Mailer()
-        if config.tls_reports is not None:
+        if config.tls_reports is not None and forward is None:
             self._reports = self._report_memory.reports = TlsReports(
                 config.tls_reports, resolver, self._mailer, _post_by(workshop.reactor, resolver), self._report_memory,
                 journal, workshop.reactor, wall_clock, chance,
@@ -78,6 +83,8 @@ class PeerTls:
         """Take what a session's TLS came to."""
         if self._reports is not None:
             self._reports.note(result)
+        elif self._forward is not None:
+            self._forward(result)
 
     def start(self, queue: Queue) -> None:
         """``queue`` takes the reports that go by mail."""
@@ -97,16 +104,28 @@ class PeerTls:
 
 
 class _Memory:
-    """``deliver.mta_sts.Memory`` on a file."""
+    """``deliver.mta_sts.Memory`` on a file; those of other workers are read, too."""
 
-    def __init__(self, path: str, workshop: Workshop) -> None:
+    def __init__(self, folder: str, name: str, workshop: Workshop) -> None:
         self.policies: StsPolicies | None = None
-        self._file = StateFile(
-            path, workshop, sts_policies.LIMIT_OCTETS, sts_policies.WRITE_SECONDS, self._encoded
-        )
+        self._folder = folder
+        self._name = name
+        self._workshop = workshop
+        self._file = self._opened(name)
 
     async def read(self) -> Mapping[str, Remembered]:
-        return await self._file.read(sts_policies.decoded) or {}
+        own = await self._file.read(sts_policies.decoded) or {}
+        names = await self._workshop.do(sts_policies.file_names, self._folder)
+        others = [self._opened(name) for name in names if name != self._name]
+        if not others:
+            return own
+        return sts_policies.newest([own, *[await one.read(sts_policies.decoded) or {} for one in others]])
+
+    def _opened(self, name: str) -> StateFile:
+        return StateFile(
+            os.path.join(self._folder, name), self._workshop, sts_policies.LIMIT_OCTETS, sts_policies.WRITE_SECONDS,
+            self._encoded,
+        )
 
     def changed(self) -> None:
         self._file.changed()

@@ -24,7 +24,7 @@ class KnownPolicies:
     ) -> None:
         self._resolver = resolver
         self._now = wall_clock
-        self._file = _File(f"{state}/{sts_policies.FILE}")
+        self._file = _File(state)
         self._trouble = _Trouble()
         self._policies = StsPolicies(
             resolver, fetch, self._file, self._trouble, lambda result: None, clock, wall_clock
@@ -51,23 +51,24 @@ class KnownPolicies:
 class _File:
     """What the gateway remembers, as it stands."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
         self.trouble = ""
 
     async def read(self) -> Mapping[str, Remembered]:
-        return self._read()
+        names = sts_policies.file_names(self._folder) or [sts_policies.FILE]
+        return sts_policies.newest([self._read(f"{self._folder}/{name}") for name in names])
 
-    def _read(self) -> Mapping[str, Remembered]:
+    def _read(self, path: str) -> Mapping[str, Remembered]:
         try:
-            with open(self._path, "rb") as opened:
+            with open(path, "rb") as opened:
                 return sts_policies.decoded(opened.read(sts_policies.LIMIT_OCTETS))
         except FileNotFoundError:
             return {}
         except OSError as fault:
-            self.trouble = f"what the gateway remembers cannot be read: {self._path}: {fault.strerror}"
+            self.trouble = f"what the gateway remembers cannot be read: {path}: {fault.strerror}"
         except ValueError as fault:
-            self.trouble = f"what the gateway remembers cannot be read: {self._path}: {fault}"
+            self.trouble = f"what the gateway remembers cannot be read: {path}: {fault}"
         return {}
 
     def changed(self) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+import msgspec
 import pytest
 import pytest_twisted
 import trustme
@@ -17,10 +19,12 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event
 from mailgw.mail.message import Arrival, Claim, Destination
-from mailgw.mail.sts_policy import StsMode
+from mailgw.mail.sts_policy import StsMode, StsPolicy
 from mailgw.mail.tls_result import PolicyType, TlsFailure, TlsResult
 from mailgw.peer_tls import PeerTls, _post_by
+from mailgw.store import sts_policies
 from mailgw.store.state_file import Workshop
+from mailgw.trust.mtasts import Remembered
 from tests.config.test_reports import SMALL
 from tests.driving import result_of
 from tests.fake_threads import FakeThreads
@@ -145,6 +149,45 @@ def test_a_policy_outlives_the_process(start: Callable[..., Bench], tmp_path: Pa
     assert second.policy() == first.policy()
     assert (first.fetched, second.fetched) == (["a.example"], [])
     second.close()
+
+
+def test_what_another_worker_learned_is_known_and_left_to_it(start: Callable[..., Bench], tmp_path: Path) -> None:
+    first = start()
+    first.policy()
+    first.close()
+    state = tmp_path / "state"
+    (state / "mta-sts.json").rename(state / "mta-sts-1.json")
+    theirs = (state / "mta-sts-1.json").read_bytes()
+    (state / "mta-sts-2.json").write_text("broken")
+    second = start()
+    assert second.policy() == first.policy()
+    assert second.fetched == []
+    second.close()
+    assert (state / "mta-sts-1.json").read_bytes() == theirs
+
+
+def test_of_two_policies_the_one_that_was_fetched_last_counts() -> None:
+    policy = StsPolicy(StsMode.ENFORCE, ("mx.a.example",), 86400, "1")
+    old, new = Remembered(policy, 1.0, 9.0), Remembered(attrs.evolve(policy, id="2"), 2.0, 2.0)
+    for files in ([{"a": old}, {"a": new, "b": old}], [{"a": new, "b": old}, {"a": old}]):
+        assert sts_policies.newest(files) == {"a": new, "b": old}
+    assert [sts_policies.file_name(number) for number in (0, 3)] == ["mta-sts.json", "mta-sts-3.json"]
+
+
+def test_who_does_not_report_sends_what_it_saw(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, REPORTS)
+    forwarded: list[TlsResult] = []
+    workshop = bench.peer_tls._memory._workshop
+    worker = PeerTls(
+        bench.config, bench.resolver, workshop, bench, bench.clock.seconds, lambda: 0.0, "mta-sts-1.json",
+        forwarded.append,
+    )
+    result = TlsResult("a.example", PolicyType.NONE, (), (), "", "", "", "", TlsFailure.STARTTLS_NOT_SUPPORTED, "")
+    worker.note(result)
+    assert forwarded == [result]
+    assert worker._reports is None
+    assert msgspec.convert(msgspec.json.decode(msgspec.json.encode(msgspec.to_builtins(result))), TlsResult) == result
+    bench.close()
 
 
 def test_nothing_is_written_where_nothing_was_learned(start: Callable[..., Bench], tmp_path: Path) -> None:
