@@ -1,10 +1,13 @@
 """Binding Twisted server endpoints at once, for the moment before privileges are dropped."""
 
 import re
+import socket
+from typing import Any
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.tcp import Port as TcpPort
 from twisted.internet.unix import Port
 from twisted.python.failure import Failure
 
@@ -43,12 +46,49 @@ def bind(
     return bound
 
 
+def adopt(reactor: object, descriptor: int, family: int, factory: IProtocolFactory) -> IListeningPort:
+    """Listen on a socket that another process has bound, and others listen on as well; the descriptor is duplicated.
+
+    One connection is accepted in a turn of the reactor: who is woken first shall not take all that wait, while others
+    have nothing to do.
+    """
+    port: Any
+    # As IReactorSocket.adoptStreamPort does it, which knows no other kinds of ports.
+    if family == socket.AF_UNIX:
+        port = _SharedUnixPort._fromListeningDescriptor(reactor, descriptor, factory)  # type: ignore[no-untyped-call]
+        keep_file(port)  # before it listens: Twisted would let everybody connect (its mode is 0666)
+    else:
+        port = _SharedPort._fromListeningDescriptor(  # type: ignore[no-untyped-call] # Twisted has no types there
+            reactor, descriptor, family, factory
+        )
+    port.backlog = BACKLOG  # Twisted sets its own 50 anew
+    port.startListening()
+    adopted: IListeningPort = port
+    return adopted
+
+
 def endpoint_parts(word: str) -> tuple[str, list[str], dict[str, str]]:
     """An endpoint string's kind, its arguments without a name in their order, and those with one."""
     # Twisted's own words: ":" separates, "\" takes the next character as it is, "name=" names an argument.
     pieces = [re.sub(r"\\(.)", r"\1", p) for p in re.findall(r"(?:^|:)((?:\\.|[^:\\])*)", word)]
     named = [p.partition("=") for p in pieces[1:] if "=" in p]
     return pieces[0], [p for p in pieces[1:] if "=" not in p], {n: v for n, _, v in named}
+
+
+class _OneAtATime:
+    numberAccepts: int
+
+    def doRead(self) -> None:
+        self.numberAccepts = 1  # Twisted's own number grows with what it meets
+        super().doRead()  # type: ignore[misc] # a port's
+
+
+class _SharedPort(_OneAtATime, TcpPort):
+    pass
+
+
+class _SharedUnixPort(_OneAtATime, Port):
+    pass
 
 
 def _bind_unix(
