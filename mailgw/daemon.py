@@ -20,6 +20,7 @@ from mailgw.config.settings import Config
 from mailgw.config.where import config_faults
 from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.service import MailGateway
+from mailgw.workers.parent import Parent
 
 log = Logger()
 
@@ -36,13 +37,31 @@ class Daemon(MailGateway):
         _or_exit(super().privilegedStartService, self.config.port_hint)
 
     def startService(self) -> None:
-        raise_file_limit()
-        _or_exit(super().startService)
-        for doubt in doubts(self.config, is_start=True):
-            log.warn("{doubt}", doubt=doubt)
-        # A handler runs between two steps of the interpreter, so it only asks the reactor to do the work.
-        from_signal = cast(IReactorFromThreads, reactor).callFromThread
-        signal.signal(signal.SIGHUP, lambda number, frame: from_signal(self.reload))
+        _start(super().startService, self.config, self.reload)
+
+
+class ParentDaemon(Parent):
+    """As ``Daemon``, where the gateway is several processes."""
+
+    def __init__(self, config: Config, owner: Owner | None = None) -> None:
+        super().__init__(config, reactor)
+        self.socket_owner = owner
+
+    def privilegedStartService(self) -> None:
+        _or_exit(super().privilegedStartService, self.config.port_hint)
+
+    def startService(self) -> None:
+        _start(super().startService, self.config, self.reload)
+
+
+def _start(start: Callable[[], None], config: Config, reload: Callable[[], None]) -> None:
+    raise_file_limit()
+    _or_exit(start)
+    for doubt in doubts(config, is_start=True):
+        log.warn("{doubt}", doubt=doubt)
+    # A handler runs between two steps of the interpreter, so it only asks the reactor to do the work.
+    from_signal = cast(IReactorFromThreads, reactor).callFromThread
+    signal.signal(signal.SIGHUP, lambda number, frame: from_signal(reload))
 
 
 def raise_file_limit() -> None:

@@ -42,7 +42,7 @@ from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
-from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.mail.ports import Counters, WallClock
 from mailgw.net.background import BackgroundThread
 from mailgw.net.files import open_files_now, too_few_files
@@ -103,6 +103,8 @@ class MailGateway(MultiService):
     then.  ``reload`` is for a signal: certificates are read again, the journal is reopened.
     """
 
+    is_worker = False  # one of several processes (``mailgw.workers``)
+
     def __init__(self, config: Config, reactor: Any = None, wall_clock: WallClock = time.time) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Twisted has no types there
         if reactor is None:
@@ -128,6 +130,9 @@ class MailGateway(MultiService):
         self._bind()
 
     def startService(self) -> None:
+        if self.config.workers > 1 and not self.is_worker:
+            why = "several processes are for twistd mailgw alone: inside another application, 1"
+            raise ConfigError(self.config.file, 0, "workers", why)
         super().startService()  # type: ignore[no-untyped-call] # Twisted has no types there
         self._began = self._reactor.seconds()
         try:
@@ -180,7 +185,8 @@ class MailGateway(MultiService):
         self._maildirs = Maildirs(Disk(), names)
         self._maildir_threads = self._threads(MAILDIR_THREADS, "mailgw maildirs")
         workshop = Workshop(Disk(), reactor, self._threads(STATE_THREADS, "mailgw state"))
-        self._peer_tls = self._learned_of_peers(resolver, workshop)
+        self._peer_tls = self._make_peer_tls(resolver, workshop)
+        self._closers.append(self._peer_tls.close)
         self._backends = {
             name: self._backend(settings, accounts, resolver) for name, settings in config.backends.items()
         }
@@ -236,6 +242,9 @@ class MailGateway(MultiService):
     def _most_sessions(self) -> int:
         return self.config.limits.sessions
 
+    def _make_peer_tls(self, resolver: StubResolver, workshop: Workshop) -> PeerTls:
+        return PeerTls(self.config, resolver, workshop, self.journal, self._wall_clock, random.random)
+
     def _note_start(self) -> None:
         self.journal.note(started(self.config))
 
@@ -284,11 +293,6 @@ class MailGateway(MultiService):
     def _alias_file(self, routes: RouteTable, workshop: Workshop) -> AliasFile | None:
         file, limits = self.config.aliases.file, self.config.aliases.limits
         return None if file is None else AliasFile(file, rules_of(limits, routes), self._wall_clock, workshop)
-
-    def _learned_of_peers(self, resolver: StubResolver, workshop: Workshop) -> PeerTls:
-        peer_tls = PeerTls(self.config, resolver, workshop, self.journal, self._wall_clock, random.random)
-        self._closers.append(peer_tls.close)
-        return peer_tls
 
     def _threads(self, most: int, name: str, in_background: bool = False) -> ThreadPool:
         pool = ThreadPool(0, most, name)

@@ -92,6 +92,9 @@ class Shards:
         for shard in self.all:
             shard.dispatcher.start()
 
+    def start_one(self, number: int) -> None:
+        self._open[number].dispatcher.start()
+
     async def stop(self, limit_seconds: float) -> None:
         """Let what is being tried end within the limit."""
         for ended in [Deferred.fromCoroutine(one.dispatcher.stop(limit_seconds)) for one in self.all if one.made]:

@@ -120,11 +120,15 @@ the ports are bound, --pidfile, --logfile. Commands for the queue and passwords:
 
 def makeService(options: Options) -> IService:
     """The gateway.  Faults of the configuration: one line each on standard error, and exit status 1."""
-    if options.owner is not None and (why := python_fault(options.owner)):
+    why = None if options.owner is None else python_fault(options.owner)
+    if why:
         print(f"mailgw: warning: {why}", file=sys.stderr)
         load_all()  # then what it needs of its own is there all the same
     try:
-        return gateway(options.config(), options.owner)
+        config = options.config()
+        if why and config.workers > 1:
+            raise ConfigError(config.file, 0, "workers", f"each is a Python of its own, and {why}")
+        return gateway(config, options.owner)
     except (ConfigError, ExceptionGroup) as fault:
         faults = config_faults(fault)
         if not faults:
@@ -136,6 +140,6 @@ def makeService(options: Options) -> IService:
 
 def gateway(config: Config, owner: Owner | None = None) -> IService:
     """The service for ``twistd``: the gateway, whose start either succeeds or ends the process with one line."""
-    from mailgw.daemon import Daemon  # the heavy part: neither --help nor a faulty file need wait for it
+    from mailgw.daemon import Daemon, ParentDaemon  # the heavy part: neither --help nor a faulty file need wait for it
 
-    return Daemon(config, owner)
+    return Daemon(config, owner) if config.workers == 1 else ParentDaemon(config, owner)

@@ -26,7 +26,7 @@ FLOORS = [
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 PURE = {"mail", "interfaces", "wire", "trust", "policy", "queue"}
 IMPURE_MODULES = {"twisted", "socket", "ssl", "OpenSSL", "os", "time", "random", "secrets", "asyncio", "threading"}
-MAY_IMPORT_REACTOR = {"service", "accounts", "daemon", "tap", "tls_command"}
+MAY_IMPORT_REACTOR = {"service", "accounts", "daemon", "tap", "tls_command", "workers"}
 CEILING_LINES = 600
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -512,3 +512,12 @@ async def test_each_limit_gets_to_its_place(folder: Path) -> None:
         assert factory.settings.trusted_clients == config.trusted_clients
     finally:
         await gateway.stopService()
+
+
+def test_inside_another_application_a_gateway_is_one_process(folder: Path) -> None:
+    file = folder / "mailgw.toml"
+    file.write_text("workers = 2\n" + file.read_text())
+    gateway = MailGateway(load(str(file)), reactor)
+    with pytest.raises(ConfigError, match="workers: several processes are for twistd mailgw alone"):
+        gateway.startService()
+    assert not (folder / "state").exists()

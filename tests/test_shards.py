@@ -157,6 +157,8 @@ async def test_one_process_delivers_what_several_left(folder: Path) -> None:
             return bool(done) and done[-1] == [1] * 5
 
         await until(look)
+        elsewhere = {"command": "queue.suspend", "destination": "elsewhere/x", "is_checked": True}
+        assert (await gateway.answer(elsewhere))["changed"] is True  # type: ignore[index] # as the parent of workers says
         shown = await gateway.answer({"command": "queue.show", "queue_id": others[0]})
         assert shown["rows"][0]["queue_id"] == others[0]  # type: ignore[index]
         assert await gateway.answer({"command": "queue.remove", "query": {"sender": str(ANN)}}) == 5

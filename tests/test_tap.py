@@ -10,6 +10,7 @@ from twisted.scripts import twistd
 from mailgw import tap
 from mailgw.config import trial as trials
 from mailgw.config.settings import Config
+from mailgw.daemon import Daemon, ParentDaemon
 from mailgw.mail.errors import ConfigError
 from mailgw.tap import Options, makeService
 from tests.config.making import SMALL
@@ -135,6 +136,35 @@ def test_what_root_may_and_the_other_user_may_not_is_said_at_once(
     assert f"accounts.passwd_file: {elsewhere}/passwd: user 12345, as whom mailgw will run, may not read it" in said
     assert "state: " in said
     assert os.geteuid() == 0
+
+
+def test_several_workers_are_no_use_to_who_cannot_start_python(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tap, "python_fault", lambda owner: "user 12345 may not read /x")
+    monkeypatch.setattr(tap, "load_all", lambda: None)
+    monkeypatch.setattr(tap, "owner_faults", lambda config, owner: [])
+    for workers in (1, 2):
+        (elsewhere / "a.toml").write_text(f"workers = {workers}{SMALL}")
+        options = Options()
+        options.parent = {"uid": 12345, "gid": 12345}  # type: ignore[assignment]  # as usage.Options sets it
+        options.parseOptions(["--config", "a.toml"])
+        if workers == 1:
+            makeService(options)
+        else:
+            with pytest.raises(SystemExit):
+                makeService(options)
+            assert "workers: each is a Python of its own, and user 12345" in capsys.readouterr().err
+
+
+def test_several_workers_have_a_parent(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.chdir(elsewhere)
+    for workers, kind in ((1, Daemon), (2, ParentDaemon)):
+        (elsewhere / "a.toml").write_text(f"workers = {workers}{SMALL}")
+        options = Options()
+        options.parseOptions(["--config", "a.toml"])
+        assert type(makeService(options)) is kind
 
 
 def test_the_version_is_our_own(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,5 @@ configuration names, binds nothing, and starts nothing.  Called by ``service``, 
     where      default places; the one part that is cheap to import
 
 Known faults: a reload is a restart; only certificates and accounts are read again while
-the gateway runs.  The keys ``[api]`` and more than one worker are
-refused until they do something; ``trusted_clients`` is taken, though nothing asks for it yet.
+the gateway runs.  The key ``[api]`` is refused until it does something.
 """

@@ -79,12 +79,14 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         document.spot.inner("backend", EXPANDED).fault("is a name of mailgw's own: choose another one")
     _check_warning(document.retry, document.retry.warn_after, document.retry.give_up_after)
     _check_lockout(document.limits)
+    _check_workers(document)
     limits = document.limits
     postmaster = document.postmaster or _first_postmaster(routes)
     return Config(
         file=file,
         hostname=hostname,
         state=state,
+        workers=document.workers,
         postmaster=postmaster,
         postmaster_is_set=document.postmaster is not None,
         trusted_clients=document.trusted_clients,
@@ -168,9 +170,10 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
 # --- the state folder and the journal ---------------------------------------------------------------------
 
 def _check_state(document: Document, state: str) -> None:
+    socket = "control.sock" if document.workers == 1 else f"control-{document.workers}.sock"
     if why := folder_fault(state):
         document.spot.inner("state").fault(f"{state}: {why}")
-    elif len(os.fsencode(f"{state}/control.sock")) > LONGEST_SOCKET:
+    elif len(os.fsencode(f"{state}/{socket}")) > LONGEST_SOCKET:
         why = f"expected a shorter path: the control socket's is at most {LONGEST_SOCKET} octets"
         document.spot.inner("state").fault(why)
 
@@ -194,6 +197,12 @@ def _write_fault(folder: str, forbidden: str) -> str | None:
     if os.statvfs(folder).f_blocks == 0:
         return f"{folder} is on no disk: nothing can be kept there"
     return None if os.access(folder, os.W_OK | os.X_OK, effective_ids=True) else forbidden
+
+
+def _check_workers(document: Document) -> None:
+    spot = document.limits.spot.inner("sessions")
+    if document.limits.sessions < document.workers and not spot.has_fault:
+        spot.fault(f"is divided among {document.workers} workers: expected one for each at least")
 
 
 def _check_warning(table: RetryTable | RouteTable, warn_after: float, give_up_after: float) -> None:
@@ -220,7 +229,8 @@ def _journal(document: Document, folder: str, state: str) -> JournalSettings:
         if os.path.dirname(path) != state and (why := _file_fault(path)):
             table.spot.inner("path").fault(f"{path}: {why}")
     return JournalSettings(
-        path=path, rotate_octets=table.rotate_octets, rotate_seconds=table.rotate_after, keep=table.keep
+        path=path, rotate_octets=table.rotate_octets, rotate_seconds=table.rotate_after, keep=table.keep,
+        is_shared=document.workers > 1,
     )
 
 

@@ -263,7 +263,7 @@ _CERTIFICATES: Reader[object] = certificates
 class Document(Table):
     hostname: str | None = key(values.hostname, None)
     state: str = key(values.text, DEFAULT_STATE)
-    workers: int = key(values.single_worker, 1)
+    workers: int = key(values.workers, 1)
     postmaster: Mailbox | None = key(values.mailbox, None)
     trusted_clients: Networks = part(each(values.network), (ip_network("127.0.0.0/8"), ip_network("::1")))
     tls: Mapping[str, CertificateTable] = part(_CERTIFICATES, attrs.Factory(dict))

@@ -161,12 +161,14 @@ class Config:
     domain, None where no domain is routed; ``postmaster_is_set`` says that it was configured, so that it
     also gets copies of what cannot be delivered or returned.  ``reports`` is where notices to senders are written,
     ``tls_reports`` None where no domain is told what TLS with it came to.
-    ``control`` is the control socket's path.  ``port_hint`` is told where a port cannot be bound.
+    ``workers`` processes serve.  ``control`` is the control socket's path.  ``port_hint`` is told where a port cannot
+    be bound.
     """
 
     file: str
     hostname: str
     state: str
+    workers: int
     postmaster: Mailbox | None
     postmaster_is_set: bool
     trusted_clients: Networks

@@ -18,6 +18,7 @@ from mailgw.config.settings import Network
 from mailgw.mail.address import Mailbox, parse_domain, parse_mailbox
 from mailgw.mail.rate import Rate
 from mailgw.net.listen import endpoint_parts
+from mailgw.spool.shards import MOST_SHARDS
 from mailgw.store.maildir import template_fault
 
 E = TypeVar("E", bound=enum.Enum)
@@ -155,12 +156,16 @@ def choice(kind: type[E], hints: Mapping[str, str] = MappingProxyType({})) -> Ca
     return read
 
 
-def single_worker(value: object) -> int:
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value > 1):
-        raise ValueError("several processes are not in this version of mailgw: expected 1")
-    if count(value) != 1:
-        raise ValueError("expected 1")
-    return 1
+def workers(value: object) -> int:
+    """``"auto"`` is one for each core that this process may use."""
+    if value == "auto":
+        return min(len(os.sched_getaffinity(0)), MOST_SHARDS)
+    if isinstance(value, str):
+        raise ValueError(f'expected a number from 1, or "auto", one a core, not {said(value)}')
+    number = count(value)
+    if number > MOST_SHARDS:
+        raise ValueError(f"expected a number from 1 to {MOST_SHARDS}, not {number}")
+    return number
 
 
 # --- names and addresses ----------------------------------------------------------------------------------

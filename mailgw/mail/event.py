@@ -356,6 +356,26 @@ class Stopped(Event):
 
 
 @attrs.frozen
+class WorkerStarted(Event):
+    """One of several processes is open; ``worker`` is its number, from 0."""
+
+    name: ClassVar[str] = "worker_started"
+    worker: int
+    pid: int
+
+
+@attrs.frozen
+class WorkerEnded(Event):
+    """One ended without being told to; it is started again after ``seconds``."""
+
+    name: ClassVar[str] = "worker_ended"
+    worker: int
+    pid: int
+    why: str
+    seconds: float
+
+
+@attrs.frozen
 class Trouble(Event):
     """Something of ours went wrong; ``what`` names the part, ``why`` says how.  The traceback is in the log."""
 

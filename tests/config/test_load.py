@@ -594,3 +594,14 @@ def test_a_short_give_up_alone_is_good(file: Path) -> None:
     assert loaded(file).retry.give_up_after == 3600
     file.write_text(SMALL + "[retry]\nwarn_after = '1'\ngive_up_after = '1h'\n")
     assert len(faults_of(file)) == 1
+
+
+def test_several_workers_share_a_journal_and_divide_the_sessions(file: Path) -> None:
+    file.write_text(SMALL)
+    assert (loaded(file).workers, loaded(file).journal.is_shared) == (1, False)
+    file.write_text("workers = 4" + SMALL + "[limits]\nsessions = 4\nsessions_per_address = 4\n")
+    assert (loaded(file).workers, loaded(file).journal.is_shared) == (4, True)
+    file.write_text("workers = 4" + SMALL + "[limits]\nsessions = 3\n")
+    assert faults_of(file) == [
+        "mailgw.toml:15: limits.sessions: is divided among 4 workers: expected one for each at least"
+    ]

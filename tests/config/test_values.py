@@ -1,5 +1,6 @@
 import enum
 import ipaddress
+import os
 from collections.abc import Callable
 
 import pytest
@@ -40,7 +41,9 @@ GOOD: list[tuple[Callable[[object], object], object, object]] = [
     (values.size, "1GiB", 1 << 30),
     (values.size, "0.5KiB", 512),
     (values.choice(Colour), "red", Colour.RED),
-    (values.single_worker, 1, 1),
+    (values.workers, 1, 1),
+    (values.workers, 64, 64),
+    (values.workers, "auto", len(os.sched_getaffinity(0))),
     (values.hostname, "MX1.example.org", "mx1.example.org"),
     (values.mailbox, "Admin@Example.org", Mailbox("Admin", "example.org")),
     (values.network, "10.0.0.0/8", ipaddress.ip_network("10.0.0.0/8")),
@@ -113,9 +116,9 @@ BAD: list[tuple[Callable[[object], object], object, str]] = [
     (values.size, True, "a size"),
     (values.choice(Colour), "gren", "did you mean 'green'"),
     (values.choice(Colour), ["red"], "not a list"),
-    (values.single_worker, "auto", "not in this version"),
-    (values.single_worker, 4, "not in this version"),
-    (values.single_worker, 0, "from 1"),
+    (values.workers, "all", "one a core"),
+    (values.workers, 65, "from 1 to 64"),
+    (values.workers, 0, "from 1"),
     (values.hostname, "mx 1", "a host name"),
     (values.mailbox, "admin", "an address"),
     (values.network, "10.0.0.1/8", "right of the prefix"),

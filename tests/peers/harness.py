@@ -355,10 +355,10 @@ class Lab:
         self._logs.append((f"{name} journal", lambda: journal.read_text(errors="replace") if journal.exists() else ""))
         return made
 
-    def mx(self, *parts: str, listen: str = "", folder: Path | None = None) -> Gateway:
+    def mx(self, *parts: str, listen: str = "", folder: Path | None = None, top: str = "") -> Gateway:
         """One that takes mail from others, at ``port``; ``listen`` is what its listener has besides.  Not started."""
         port = free_port()
-        return self.gateway(toml(listener("mx", port, listen), *parts), [port], folder)
+        return self.gateway(toml(listener("mx", port, listen), *parts, top=top), [port], folder)
 
     def mx_at(self, address: str, hostname: str, *parts: str) -> Gateway:
         """One that takes mail from others at port 25 of this address, as a server that others find by MX.  Not started,

@@ -51,6 +51,7 @@ class NextHop:
     ) -> None:
         self.given: list[Given] = []
         self.stages: list[str] = []
+        self.most_open = 0  # connections at once
         self.on_given: Callable[[Given], None] = self.given.append
         self._script = dict(script or {})
         self._reached: dict[str, int] = defaultdict(int)
@@ -85,6 +86,7 @@ class NextHop:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._open.add(connection)
+                self.most_open = max(self.most_open, sum(not _is_over(one) for one in self._open))
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
@@ -155,6 +157,16 @@ class _Conversation:
             return False
         self._connection.sendall(answer.encode() + b"\r\n")
         return not answer.startswith("421")
+
+
+def _is_over(connection: socket.socket) -> bool:
+    """Whether the other side has closed it, or has said QUIT at least."""
+    try:
+        return connection.recv(4, socket.MSG_PEEK | socket.MSG_DONTWAIT) in (b"", b"QUIT")
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _path(words: str) -> str:

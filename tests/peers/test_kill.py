@@ -1,4 +1,4 @@
-"""kill -9 at random moments under load: what was acknowledged arrives, whole.
+"""kill -9 at random moments under load, of all processes or of one worker: what was acknowledged arrives, whole.
 
 ``MAILGW_KILLS`` says how often (5), ``MAILGW_SEED`` which moments.  A killed process leaves the page cache
 whole: what must be synced, and when, is ``test_system_calls.py``'s.
@@ -7,7 +7,9 @@ whole: what must be synced, and when, is ``test_system_calls.py``'s.
 import collections
 import os
 import random
+import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.peer
 
 KILLS = int(os.environ.get("MAILGW_KILLS", "5"))
 SEED = int(os.environ.get("MAILGW_SEED", str(random.SystemRandom().randrange(10**6))))
+WORKERS = pytest.mark.parametrize("workers", [1, 2])
 BOXES = [f"box{number}@home.test" for number in range(4)]
 
 
@@ -32,6 +35,10 @@ def kill_under_load(gateway: Gateway, report: list[str]) -> set[str]:
             before = len(load.acknowledged)
             wait_until(lambda before=before: len(load.acknowledged) > before, 30, "mail is taken after a start")
             time.sleep(chance.uniform(0, 1.2))
+            running = processes(gateway)
+            if running and chance.random() < 0.5:
+                os.kill(chance.choice(running), signal.SIGKILL)
+                continue
             gateway.kill()
             if chance.random() < 0.15:  # and once more, while it starts and sees what it had left
                 gateway.start(is_awaited=False)
@@ -43,6 +50,12 @@ def kill_under_load(gateway: Gateway, report: list[str]) -> set[str]:
     return load.acknowledged
 
 
+def processes(gateway: Gateway) -> list[int]:
+    """The workers that are alive, in a gateway of several processes."""
+    pids = [int(str(fact["pid"])) for fact in gateway.facts("worker_started")]
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
 def judge(acknowledged: set[str], arrived: collections.Counter[str], torn: int, report: list[str]) -> None:
     tally = Tally(acknowledged, arrived, torn)
     report.append(tally.words())
@@ -51,8 +64,9 @@ def judge(acknowledged: set[str], arrived: collections.Counter[str], torn: int, 
     assert len(tally.acknowledged) >= 10 * KILLS, "there was hardly any load"
 
 
-def test_kills_with_maildirs(lab: Lab, report: list[str]) -> None:
-    gateway = lab.mx(route("@home.test", "out"), maildirs("out"), SOON)
+@WORKERS
+def test_kills_with_maildirs(lab: Lab, report: list[str], workers: int) -> None:
+    gateway = lab.mx(route("@home.test", "out"), maildirs("out"), SOON, top=f"workers = {workers}")
     acknowledged = kill_under_load(gateway, report)
     arrived: collections.Counter[str] = collections.Counter()
     torn = 0
@@ -65,7 +79,8 @@ def test_kills_with_maildirs(lab: Lab, report: list[str]) -> None:
     judge(acknowledged, arrived, torn, report)
 
 
-def test_kills_with_a_next_hop(lab: Lab, report: list[str]) -> None:
+@WORKERS
+def test_kills_with_a_next_hop(lab: Lab, report: list[str], workers: int) -> None:
     arrived: collections.Counter[str] = collections.Counter()
     torn = []
 
@@ -78,5 +93,5 @@ def test_kills_with_a_next_hop(lab: Lab, report: list[str]) -> None:
 
     hop = lab.hop()
     hop.on_given = keep
-    gateway = lab.mx(route("@home.test", "out"), smart_host("out", hop.port), SOON)
+    gateway = lab.mx(route("@home.test", "out"), smart_host("out", hop.port), SOON, top=f"workers = {workers}")
     judge(kill_under_load(gateway, report), arrived, len(torn), report)

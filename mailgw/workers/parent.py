@@ -1,0 +1,424 @@
+"""The parent: what ``twistd`` runs where there are several workers."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
+
+import mailgw
+from mailgw.all_doors import AllDoors
+from mailgw.config.settings import Config
+from mailgw.control import ControlFactory
+from mailgw.deliver.permits import PermitDesk
+from mailgw.disk import Disk
+from mailgw.mail import event as fact
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.ports import WallClock
+from mailgw.net.listen import bind
+from mailgw.net.tasks import TaskGroup
+from mailgw.policy.limits import Limits
+from mailgw.policy.lockout import Lockout
+from mailgw.queue.route import RouteTable
+from mailgw.receive.admission import OwnCounters
+from mailgw.service import backend_lanes, started
+from mailgw.shards import left_over, words_of_shard_0
+from mailgw.store.journal import Journal
+from mailgw.workers.calls import Wire
+from mailgw.workers.counters import CountersOfWorkers
+from mailgw.workers.fanout import ask_worker
+from mailgw.workers.handed import Handed, control_of, share
+from mailgw.workers.launching import WorkerProcess, launch, wait_until_ready
+from mailgw.workers.passes import PassesOfWorkers
+from mailgw.workers.restarts import Restarts
+
+log = Logger()
+
+# A worker that is being started again: an operator's command waits so long for it.
+ABSENCE_SECONDS = 15.0
+LOOK_SECONDS = 0.1
+# What a worker may take to end beyond ``limits.stop_seconds``, before it is killed.
+KILL_SECONDS = 15.0
+# A shard whose second worker ended so soon after it took it over is left to its own for a while.
+SUSPICIOUS_SECONDS = 60.0
+ALONE_SECONDS = 600.0
+# What was seen of TLS while the worker that reports on it was away.
+KEPT_RESULTS = 10_000
+
+
+@attrs.define(eq=False)
+class _Worker:
+    """``shards``: its own, and those that are left over.  ``wire`` is None while there is no process."""
+
+    number: int
+    shards: tuple[int, ...]
+    restarts: Restarts = attrs.Factory(Restarts)
+    process: WorkerProcess | None = None
+    wire: Wire | None = None
+    is_ready: bool = False
+    call: IDelayedCall | None = None
+
+
+@attrs.define(eq=False)
+class _TakenOver:
+    by: _Worker
+    at: float
+    is_open: bool = False
+
+
+class Parent(MultiService):
+    """The gateway as several processes.
+
+    ``startService`` blocks until all workers are open; it raises ``TemporaryFault`` or ``ConfigError`` where one cannot
+    be, and then nothing is left.  ``reload`` and ``stopService`` are for all of them.
+    """
+
+    def __init__(self, config: Config, reactor: Any, wall_clock: WallClock = time.time) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # Twisted has no types there
+        self.config = config
+        self.socket_owner: tuple[int, int] | None = None
+        self._reactor = reactor
+        self._wall_clock = wall_clock
+        self._ports: list[IListeningPort] = []
+        self._control_port: IListeningPort | None = None
+        self._workers: list[_Worker] = []
+        self._taken_over: dict[int, _TakenOver] = {}
+        self._left_alone: dict[int, float] = {}  # shards, until when
+        self._suspended: Mapping[str, float] = {}
+        self._results: list[object] = []
+        self._is_stopping = False
+        self._waiting: list[Deferred[None]] = []
+        self._began = 0.0
+        limits = config.limits
+        counters = OwnCounters(Limits(limits.counters), Lockout(limits.lockout), reactor.seconds)
+        self._counters = CountersOfWorkers(counters)
+        self._desk = PermitDesk(reactor)
+        self._passes = PassesOfWorkers(self._desk)
+        self._tasks = TaskGroup(lambda what, trouble: log.failure("{what} failed", failure=trouble, what=what))
+        self.journal = Journal(config.journal, reactor, wall_clock, Disk())
+        self._doors = AllDoors(self._ask_all, backend_lanes(config), RouteTable(config.routes).backends_of)
+
+    # --- starting -----------------------------------------------------------------------------------
+
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()  # type: ignore[no-untyped-call] # Twisted has no types there
+        self._bind()
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call] # Twisted has no types there
+        self._began = self._reactor.seconds()
+        try:
+            self._bind()
+            self._suspended = words_of_shard_0(self.config.spool)
+            self._listen_for_control()  # commands wait until the workers are there
+            self._launch_all()
+        except BaseException:
+            self._abandon()
+            raise
+        self.journal.note(started(self.config))
+
+    def _bind(self) -> None:
+        if self._ports:
+            return
+        try:
+            for listener in self.config.listeners:
+                port: Any = bind(self._reactor, listener.endpoint, ServerFactory(), self.socket_owner)
+                port.stopReading()  # the workers accept
+                self._ports.append(port)
+        except TemporaryFault:
+            self._abandon()
+            raise
+
+    def _launch_all(self) -> None:
+        spool, count = self.config.spool, self.config.workers
+        others = left_over(spool, count)
+        if others:
+            log.info("the queues of {count} workers of an earlier start are delivered, too", count=len(others))
+        waiting = []
+        try:
+            for number in range(count):
+                shards = (number, *(other for other in others if other % count == number))
+                worker = _Worker(number, shards)
+                self._workers.append(worker)
+                ours, its = os.pipe()
+                waiting.append(ours)
+                try:
+                    self._launch(worker, its)
+                finally:
+                    os.close(its)
+        except BaseException:
+            for one in waiting:
+                os.close(one)
+            raise
+        wait_until_ready(waiting, self._drain)
+
+    def _drain(self) -> None:
+        for worker in self._workers:
+            if worker.process is not None:
+                worker.process.drain()
+
+    def _launch(self, worker: _Worker, ready: int) -> None:
+        config, number = self.config, worker.number
+        value = Handed(
+            config=config,
+            number=number,
+            workers=config.workers,
+            shards=worker.shards,
+            sessions=share(config.limits.sessions, number, config.workers),
+            suspended=self._suspended,
+            families=tuple(port.socket.family for port in self._bound()),
+            parent=os.getpid(),
+        )
+        process = WorkerProcess(number, lambda how: self._ended(worker, process, how))
+        wire = Wire(self._reactor, lambda name, arguments: self._answer(worker, wire, name, arguments), lambda: None)
+        worker.restarts.began(self._reactor.seconds())
+        worker.process, worker.wire, worker.is_ready = process, wire, False
+        launch(self._reactor, process, wire, value, [port.fileno() for port in self._bound()], ready)
+
+    def _bound(self) -> Sequence[Any]:
+        return self._ports
+
+    def _listen_for_control(self) -> None:
+        path = self.config.control
+        Disk().make_folder(self.config.state)
+        if os.path.exists(path):
+            os.unlink(path)  # nobody has the first shard, so nobody is alive to listen there
+        self._control_port = self._reactor.listenUNIX(path, ControlFactory(self, self._reactor), mode=0o600)
+
+    def _abandon(self) -> None:
+        """A start failed: leave nothing bound, nobody running."""
+        self._is_stopping = True
+        for worker in self._workers:
+            if worker.process is not None:
+                worker.process.kill()
+
+        async def undo() -> None:
+            await self._unbind()
+
+        self._tasks.spawn("closing after a failed start", undo())
+
+    # --- the workers ----------------------------------------------------------------------------------
+
+    def _answer(self, worker: _Worker, wire: Wire, name: str, arguments: Sequence[Any]) -> object:
+        """``calls.Answer`` for one worker."""
+        if name.startswith("passes."):
+            self._passes.answer(worker.number, wire, name, arguments)
+            return None
+        if self._counters.knows(name):
+            return self._counters.answer(worker.number, name, arguments)
+        match name, *arguments:
+            case ("ready",):
+                self._is_ready(worker)
+            case "tls", result:
+                self._report(result)
+            case _:
+                raise ValueError(f"no such call: {name}")
+        return None
+
+    def _is_ready(self, worker: _Worker) -> None:
+        worker.is_ready = True
+        pid = worker.process.pid if worker.process is not None else 0
+        log.info("worker {worker} is process {pid}", worker=worker.number, pid=pid)
+        self.journal.note(fact.WorkerStarted(worker.number, pid))
+        if worker.number == 0:
+            results, self._results = self._results, []
+            for result in results:
+                self._report(result)
+        for other in self._workers:  # whose shard nobody could take before
+            if other.restarts.is_lost and other.process is None:
+                self._tasks.spawn("handing a queue over", self._hand_over(other))
+
+    def _report(self, result: object) -> None:
+        """Worker 0 counts what all of them see of TLS."""
+        reporter = self._workers[0]
+        if reporter.is_ready and reporter.wire is not None:
+            reporter.wire.tell("tls", result)
+        elif len(self._results) < KEPT_RESULTS:
+            self._results.append(result)
+
+    def _ended(self, worker: _Worker, process: WorkerProcess, how: str) -> None:
+        """Its process is gone, and its connections with it."""
+        if worker.process is not process:
+            return
+        pid = process.pid
+        worker.process, worker.wire, worker.is_ready = None, None, False
+        self._tasks.spawn("what a worker was let do", self._counters.gone(worker.number))
+        self._passes.gone(worker.number)
+        now = self._reactor.seconds()
+        for shard, taken in list(self._taken_over.items()):
+            if taken.by is worker:
+                del self._taken_over[shard]
+                if now - taken.at < SUSPICIOUS_SECONDS:
+                    log.error("worker {worker} ended soon after it took over the queue of another, {shard}, which is "
+                              "left alone for a while", worker=worker.number, shard=shard)
+                    self._left_alone[shard] = now + ALONE_SECONDS
+        if self._is_stopping:
+            self._tell_who_waits()
+            return
+        pause = worker.restarts.ended(now)
+        log.error("worker {worker}, process {pid}, ended with {how}; it is started again in {pause:.1f} s",
+                  worker=worker.number, pid=pid, how=how, pause=pause)
+        self.journal.note(fact.WorkerEnded(worker.number, pid, how, round(pause, 3)))
+        worker.call = self._reactor.callLater(pause, self._restart_soon, worker)
+        if worker.restarts.is_lost:
+            self._tasks.spawn("handing a queue over", self._hand_over(worker))
+
+    def _restart_soon(self, worker: _Worker) -> None:
+        worker.call = None
+        self._tasks.spawn("starting a worker again", self._restart(worker))
+
+    async def _restart(self, worker: _Worker) -> None:
+        for shard in worker.shards:
+            await self._take_back(shard)
+        if self._is_stopping or worker.process is not None:
+            return
+        ready = os.open(os.devnull, os.O_WRONLY)
+        try:
+            self._launch(worker, ready)
+        finally:
+            os.close(ready)
+
+    async def _hand_over(self, worker: _Worker) -> None:
+        """Another one delivers what is in its shards until it is back."""
+        for shard in worker.shards:
+            now = self._reactor.seconds()
+            other = next((one for one in self._workers if one.is_ready and one is not worker), None)
+            if other is None or other.wire is None or shard in self._taken_over or now < self._left_alone.get(shard, 0):
+                continue
+            taken = self._taken_over[shard] = _TakenOver(other, now)
+            try:
+                await other.wire.ask("open", shard)
+                taken.is_open = True
+            except TemporaryFault as fault:
+                if self._taken_over.get(shard) is taken:
+                    del self._taken_over[shard]
+                log.error("the queue of worker {worker} cannot be taken over by worker {other}: {why}",
+                          worker=worker.number, other=other.number, why=fault.why)
+
+    async def _take_back(self, shard: int) -> None:
+        taken = self._taken_over.get(shard)
+        if taken is None or taken.by.wire is None:
+            return
+        try:
+            await taken.by.wire.ask("close", shard)
+        except TemporaryFault as fault:  # then its own finds it locked, and ends; there is a next time
+            log.error("worker {worker} does not give back a queue: {why}", worker=taken.by.number, why=fault.why)
+            return
+        self._taken_over.pop(shard, None)
+
+    # --- operators ------------------------------------------------------------------------------------
+
+    async def answer(self, request: Mapping[str, Any]) -> object:
+        """``control.Answering``."""
+        match request.get("command"):
+            case "ping":
+                return {"version": mailgw.__version__}
+            case "journal.reopen":
+                self.journal.reopen()
+            case _:
+                pass
+        answer = await self._doors.answer(request)
+        if request.get("command") in ("queue.suspend", "queue.resume"):
+            self._suspended = await self._words()
+        return answer
+
+    async def _words(self) -> Mapping[str, float]:
+        words: Any = await self._doors.answer({"command": "queue.suspended"})
+        return words if isinstance(words, Mapping) else {}
+
+    async def _ask_all(self, request: Mapping[str, Any]) -> Sequence[Any]:
+        await self._all_are_there()
+        asked = [
+            Deferred.fromCoroutine(ask_worker(self._reactor, control_of(self.config, worker.number), request))
+            for worker in self._workers if worker.is_ready
+        ]
+        answers, faults = [], []
+        for one in asked:  # all of them, whatever the first one says
+            try:
+                answers.append(await one)
+            except TemporaryFault as fault:
+                faults.append(fault)
+        if faults:
+            raise faults[0]
+        return answers
+
+    async def _all_are_there(self) -> None:
+        """Each shard is open in some worker; TemporaryFault where that takes too long."""
+        end = self._reactor.seconds() + ABSENCE_SECONDS
+        while absent := [one.number for one in self._workers if not self._is_served(one)]:
+            if self._reactor.seconds() >= end or self._is_stopping:
+                numbers = ", ".join(map(str, absent))
+                why = "does not run, and its part of the queue cannot be seen: the log says why; try again"
+                raise TemporaryFault(f"worker {numbers} {why}")
+            turn: Deferred[None] = Deferred()
+            self._reactor.callLater(LOOK_SECONDS, turn.callback, None)
+            await turn
+
+    def _is_served(self, worker: _Worker) -> bool:
+        if worker.is_ready:
+            return True
+        taken = [self._taken_over.get(shard) for shard in worker.shards]
+        return all(one is not None and one.is_open for one in taken)
+
+    def reload(self) -> None:
+        """All read certificates again, and reopen the journal."""
+        self.journal.reopen()
+        for worker in self._workers:
+            if worker.wire is not None:
+                worker.wire.tell("reload")
+        log.info("all workers read again what can be read again; the configuration is read at a start alone")
+
+    # --- stopping -------------------------------------------------------------------------------------
+
+    def stopService(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._is_stopping = True
+        await self._unbind()
+        running = [worker for worker in self._workers if worker.process is not None]
+        for worker in self._workers:
+            if worker.call is not None:
+                worker.call.cancel()
+                worker.call = None
+            if worker.wire is not None:
+                worker.wire.tell("stop")
+        killing = self._reactor.callLater(self.config.limits.stop_seconds + KILL_SECONDS, self._kill, running)
+        while any(worker.process is not None for worker in self._workers):
+            ended: Deferred[None] = Deferred()
+            self._waiting.append(ended)
+            await ended
+        if killing.active():
+            killing.cancel()
+        self._tasks.cancel()
+        self._desk.stop()
+        await maybeDeferred(super().stopService)
+        self.journal.note(fact.Stopped(self.config.hostname, round(self._reactor.seconds() - self._began, 3)))
+        await self.journal.close()
+
+    def _kill(self, workers: Sequence[_Worker]) -> None:
+        for worker in workers:
+            if worker.process is not None:
+                log.error("worker {worker} does not end, and is killed", worker=worker.number)
+                worker.process.kill()
+
+    def _tell_who_waits(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(None)
+
+    async def _unbind(self) -> None:
+        ports, self._ports = self._ports, []
+        if self._control_port is not None:
+            ports.append(self._control_port)
+            self._control_port = None
+        for port in ports:
+            await maybeDeferred(port.stopListening)
+
+

@@ -1,0 +1,147 @@
+"""A worker: the gateway on the sockets and the shards that the parent handed it."""
+
+import os
+import random
+import signal
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
+
+from mailgw.deliver.passes import Register
+from mailgw.mail.ports import Counters
+from mailgw.mail.tls_result import TlsResult
+from mailgw.net.listen import adopt
+from mailgw.net.resolver import StubResolver
+from mailgw.peer_tls import PeerTls
+from mailgw.service import Gate, MailGateway
+from mailgw.store import sts_policies
+from mailgw.store.state_file import Workshop
+from mailgw.workers import handed
+from mailgw.workers.calls import Wire
+from mailgw.workers.counters import AskedCounters
+from mailgw.workers.handed import Handed
+from mailgw.workers.launching import adopt_wire
+from mailgw.workers.passes import AskedPasses
+
+log = Logger()
+
+class WorkerGateway(MailGateway):
+    """``MailGateway``, with what the parent owns asked of it."""
+
+    is_worker = True
+
+    def __init__(self, value: Handed, wire: Wire, reactor: Any) -> None:
+        super().__init__(value.config, reactor)
+        self._handed = value
+        self._wire = wire
+        self._passes = AskedPasses(wire)
+        self._name = f"w{value.number}"
+        self._control = value.control
+
+    def answer_parent(self, name: str, arguments: Sequence[Any]) -> object:
+        """``calls.Answer``."""
+        if name.startswith("passes."):
+            self._passes.hear(name, arguments)
+            return None
+        match name, *arguments:
+            case ("reload",):
+                self.reload()
+            case ("stop",):
+                end(self._reactor)
+            case "tls", result:
+                self._peer_tls.note(msgspec.convert(result, TlsResult))
+            case "open", int() as number:
+                self._take_over(number)
+            case "close", int() as number:
+                return self._give_up(number)
+            case _:
+                raise ValueError(f"no such call: {name}")
+        return None
+
+    def _bind(self) -> None:
+        """The sockets are bound; nothing is accepted before ``startService``."""
+        for at, (listener, family) in enumerate(zip(self.config.listeners, self._handed.families, strict=True)):
+            gate = Gate(listener.role)
+            descriptor = handed.FIRST_PORT + at
+            self._ports.append(adopt(self._reactor, descriptor, family, gate))
+            os.close(descriptor)  # the port has one of its own
+            self._gates.append(gate)
+
+    def _open_shards(self) -> None:
+        for number in self._handed.shards:
+            self.shards.open(number)
+        self.shards.suspend_as(self._handed.suspended)
+
+    def _register(self, number: int) -> Register:
+        return partial(self._passes.register, number)
+
+    def _counters_of_clients(self) -> Counters:
+        return AskedCounters(self._wire)
+
+    def _most_sessions(self) -> int:
+        return self._handed.sessions
+
+    def _make_peer_tls(self, resolver: StubResolver, workshop: Workshop) -> PeerTls:
+        is_reporter = self._handed.number == 0 or self.config.tls_reports is None
+        return PeerTls(
+            self.config, resolver, workshop, self.journal, self._wall_clock, random.random,
+            sts_policies.file_name(self._handed.number), None if is_reporter else self._forward,
+        )
+
+    def _forward(self, result: TlsResult) -> None:
+        self._wire.tell("tls", msgspec.to_builtins(result))
+
+    def _note_start(self) -> None:
+        pass  # the parent does
+
+    def _note_stop(self) -> None:
+        pass
+
+    # --- shards of others -----------------------------------------------------------------------------
+
+    def _take_over(self, number: int) -> None:
+        """Deliver what is in a shard whose worker does not come back.  TemporaryFault where it cannot be had."""
+        log.info("the queue of worker {number} is taken over", number=number)
+        self.shards.open(number)
+        self.shards.deliver(self._make_dispatcher)
+        self.shards.suspend_as(self.shards.own.spool.suspended())
+        self.shards.start_one(number)
+
+    async def _give_up(self, number: int) -> None:
+        await self.shards.give_up(number, self.config.limits.stop_seconds)
+        self._passes.gone(number)
+        log.info("the queue of worker {number} is left to it", number=number)
+
+
+def end(reactor: Any) -> bool:
+    """Stop; False where that has begun already."""
+    try:
+        reactor.stop()
+    except ReactorNotRunning:
+        return False
+    return True
+
+
+def started(value: Handed, reactor: Any) -> WorkerGateway:
+    """The gateway, open, on the wire to the parent.  Whatever keeps it from that is raised."""
+    gateways: list[WorkerGateway] = []
+
+    def lost() -> None:
+        if end(reactor):
+            log.warn("the parent is gone: this worker stops")
+
+    wire = Wire(reactor, lambda name, arguments: gateways[0].answer_parent(name, arguments), lost)
+    adopt_wire(reactor, handed.WIRE, wire)
+    os.close(handed.WIRE)
+    gateway = WorkerGateway(value, wire, reactor)
+    gateways.append(gateway)
+    gateway.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", gateway.stopService)
+    reactor.callWhenRunning(wire.tell, "ready")
+    # A handler runs between two steps of the interpreter, so it only asks the reactor to do the work.
+    signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(gateway.reload))
+    return gateway

@@ -1,0 +1,113 @@
+"""The wire between parent and worker: order, answers, boxes of a bounded size, and what a cut does."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from mailgw.mail.errors import TemporaryFault
+from mailgw.workers.calls import BOX_CALLS, BOX_OCTETS
+from tests.conftest import LoggedFailures
+from tests.workers.wires import Ends, now
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, list[Any]]] = []
+        self.slow: Deferred[str] = Deferred()
+
+    def __call__(self, name: str, arguments: Sequence[Any]) -> object:
+        self.heard.append((name, list(arguments)))
+        match name:
+            case "add":
+                return sum(arguments)
+            case "slowly":
+                return self.slow
+            case "full":
+                raise TemporaryFault("there is no room")
+            case "bug":
+                raise ZeroDivisionError
+        return None
+
+
+def test_calls_arrive_in_their_order_and_only_questions_are_answered() -> None:
+    listener = Listener()
+    ends = Ends(parent=listener)
+    ends.worker.tell("hello", 1, "two", None, [3.5])
+    answer = ends.worker.ask("add", 1, 2)
+    ends.worker.tell("bye")
+    other = ends.worker.ask("add", 40, 2)
+    ends.pump()
+    assert listener.heard == [("hello", [1, "two", None, [3.5]]), ("add", [1, 2]), ("bye", []), ("add", [40, 2])]
+    assert (now(answer), now(other)) == (3, 42)
+
+
+def test_all_of_one_turn_go_in_one_box() -> None:
+    listener = Listener()
+    ends = Ends(parent=listener)
+    boxes: list[object] = []
+    send = ends.worker.callRemote
+    ends.worker.callRemote = lambda *a, **k: boxes.append(a) or send(*a, **k)  # type: ignore
+    for number in range(BOX_CALLS):
+        ends.worker.tell("n", number)
+    ends.pump()
+    assert len(boxes) == 1
+    ends.worker.tell("n", 0)
+    for number in range(BOX_CALLS):
+        ends.worker.tell("n", number)
+    ends.pump()
+    assert len(boxes) == 3
+
+
+@pytest.mark.parametrize("octets", [BOX_OCTETS // 2 - 40, BOX_OCTETS // 2 + 40, BOX_OCTETS])
+def test_a_box_is_bounded(octets: int) -> None:
+    listener = Listener()
+    ends = Ends(parent=listener)
+    for _ in range(5):
+        ends.worker.tell("long", "x" * octets)
+    ends.pump()
+    assert [len(arguments[0]) for _, arguments in listener.heard] == [octets] * 5
+
+
+def test_what_takes_time_keeps_nobody_who_comes_later() -> None:
+    listener = Listener()
+    ends = Ends(worker=listener)
+    slow = ends.parent.ask("slowly")
+    ends.pump()
+    answer = ends.parent.ask("add", 1, 1)
+    ends.pump()
+    assert now(answer) == 2
+    assert not slow.called
+    listener.slow.callback("done")
+    ends.pump()
+    assert now(slow) == "done"
+
+
+def test_faults_are_told_and_bugs_are_logged(logged_failures: LoggedFailures) -> None:
+    ends = Ends(parent=Listener())
+    full, bug = ends.worker.ask("full"), ends.worker.ask("bug")
+    ends.worker.tell("bug")
+    ends.pump()
+    with pytest.raises(TemporaryFault, match="there is no room"):
+        now(full)
+    with pytest.raises(TemporaryFault, match="bug failed"):
+        now(bug)
+    assert [type(one) for one in logged_failures.take()] == [ZeroDivisionError] * 2
+
+
+def test_a_cut_wire_leaves_nobody_waiting() -> None:
+    listener = Listener()
+    ends = Ends(parent=listener)
+    sent = ends.worker.ask("slowly")
+    ends.pump()
+    unsent = ends.worker.ask("add", 1, 1)
+    ends.cut()
+    later = ends.worker.ask("add", 1, 1)
+    ends.worker.tell("hello")
+    for answer in (sent, unsent, later):
+        with pytest.raises(TemporaryFault, match="the other process is gone"):
+            now(answer)
+    assert sorted(ends.lost) == ["parent", "worker"]
+    assert not ends.clock.getDelayedCalls()
+    listener.slow.callback("")
