@@ -73,9 +73,11 @@ class Recipients:
                 self._by_key.setdefault(alias_key(recipient), recipient)
         self._named[recipient] = None
 
-    def add_alias(self, alias: Mailbox, addressees: Sequence[Mailbox], parameters: RcptParameters) -> bool:
+    def add_alias(
+        self, alias: Mailbox, addressees: Sequence[Mailbox], parameters: RcptParameters, written: Mailbox
+    ) -> bool:
         """Take a recipient that is an alias for ``addressees``, which differ; False where those are too many beside
-        what other aliases come to."""
+        what other aliases come to.  ``written`` is the address in RCPT, another one for the postmaster's."""
         if self.has_alias(alias):
             return True
         if not self._expansions:
@@ -85,7 +87,7 @@ class Recipients:
         if self._copies and len(self._copies) + len(new) > self._most_copies:
             return False
         destinations = [self._destination(one, True) for one in new.values()]
-        asked = parameters_of_copies(alias, parameters, addressees)
+        asked = parameters_of_copies(written, parameters, addressees)
         for key in keys:
             reached = self._by_key.get(key)
             if reached is not None:

@@ -286,7 +286,7 @@ class Session:
         except TemporaryFault as fault:
             return self.reject(Stage.RCPT, Verdict("alias", fault.why, fault.reply), transaction.reverse_path, path)
         if not isinstance(addressees, Reply):
-            return self._take(transaction, path, addressees, parameters, for_client)
+            return self._take(transaction, path, addressees, parameters, for_client, path)
         if addressees.is_permanent and path.local_part.lower() == "postmaster":
             # RFC 5321 s4.5.1: every domain that we serve has a postmaster, with a mailbox or without.
             return await self._take_for_postmaster(transaction, path, parameters)
@@ -295,12 +295,12 @@ class Session:
 
     def _take(
         self, transaction: Transaction, recipient: Mailbox, addressees: Sequence[Mailbox], parameters: RcptParameters,
-        for_client: bool,
+        for_client: bool, written: Mailbox,
     ) -> Reply:
         recipients = transaction.recipients
         if len(addressees) == 1 and addressees[0] == recipient:
             recipients.add(recipient, parameters, for_client)
-        elif not recipients.add_alias(recipient, addressees, parameters):
+        elif not recipients.add_alias(recipient, addressees, parameters, written):
             # RFC 5321 s4.5.3.1.10: what is one too many comes again with another transaction.
             verdict = Verdict("alias_recipients", "", smtp_replies.TOO_MANY_RECIPIENTS)
             return self.reject(Stage.RCPT, verdict, transaction.reverse_path, recipient)
@@ -327,7 +327,7 @@ class Session:
             addressees = await self._factory.intake.spread(postmaster)
         except TemporaryFault as fault:
             return self.reject(Stage.RCPT, Verdict("alias", fault.why, fault.reply), transaction.reverse_path, path)
-        return self._take(transaction, postmaster, addressees, parameters, True)
+        return self._take(transaction, postmaster, addressees, parameters, True, path)
 
     def _on_data(self) -> Reply:
         assert self.transaction is not None

@@ -9,6 +9,7 @@ from mailgw.mail.reply import Reply
 from mailgw.queue.aliases import EXPANDED
 from tests.driving import result_of
 from tests.receive.listening import Listener, Session
+from tests.tables import each
 
 TEAM, ADMIN = Mailbox("team", "example.org"), Mailbox("admin", "example.org")
 ANN, BOB, FAR = Mailbox("ann", "example.org"), Mailbox("bob", "example.org"), Mailbox("far", "elsewhere.test")
@@ -137,6 +138,24 @@ def test_the_postmaster_may_be_an_alias() -> None:
                          "DATA") == ["250", "250", "250", "354"]
     session.say(".")
     assert [row.partition(" ")[0] for row in rows(listener)] == ["ann@example.org", "bob@example.org"]
+
+
+@each(
+    ("named", "orcpt"),
+    [
+        ("Postmaster", "rfc822;Postmaster"), ("postmaster@example.org", "rfc822;postmaster@example.org"),
+        ("MAILER-DAEMON@mx.example.org", "rfc822;MAILER-DAEMON@mx.example.org"),
+        ("admin@example.org", "rfc822;admin@example.org"),
+        ("Postmaster> ORCPT=rfc822;pm@example.net", "rfc822;pm@example.net"),
+    ],
+)
+def test_who_wrote_to_a_duty_reads_of_that_address(named: str, orcpt: str) -> None:
+    listener, session = started()
+    listener.intake.aliases[ADMIN] = (ANN, BOB)
+    listener.intake.aliases[Mailbox("postmaster", "example.org")] = NOBODY
+    address, _, parameters = named.partition("> ")
+    session.say("MAIL FROM:<x@far.test>", f"RCPT TO:<{address}> {parameters}".rstrip(), "DATA", ".")
+    assert rows(listener) == [f"{one}@example.org ORCPT={orcpt} out" for one in ("ann", "bob")]
 
 
 def test_a_postmaster_who_cannot_be_found_now_is_asked_for_again() -> None:

@@ -30,7 +30,7 @@ def made(most_copies: int = 5) -> Recipients:
 def add(recipients: Recipients, name: str, *addressees: str, notify: set[Notify] | None = None) -> bool:
     asked = NO_RCPT_PARAMETERS if notify is None else RcptParameters(frozenset(notify))
     if addressees:
-        return recipients.add_alias(box(name), [box(one) for one in addressees], asked)
+        return recipients.add_alias(box(name), [box(one) for one in addressees], asked, box(name))
     recipients.add(box(name), asked, False)
     return True
 
