@@ -8,7 +8,8 @@ Rules:
     An address that its own entry lists is final there: ``alice  alice, archive`` keeps alice's copy.
     What comes back to an alias that it came from is a loop, and no address.
     A catch-all is for names that have no entry, and that nobody knows.
-    Every expansion ends: no alias is gone through twice, and depth and number are limited.
+    Every expansion ends, and soon, since strangers may ask for it as often as they like: no alias is gone through
+    twice, and depth and number are limited, that of repetitions, too.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -23,6 +24,11 @@ from mailgw.wire.smtp_parameters import MAX_ORCPT_OCTETS
 
 EXPANDED: Final = "(expanded)"
 """The lane in which an alias waits for the report to its sender, who asked for it."""
+
+
+REPETITIONS: Final = 10
+"""So many times as many as ``recipients``: how often an alias may meet again, on the whole, what it met before.  Some
+3 us each."""
 
 
 @attrs.frozen
@@ -66,6 +72,7 @@ async def expanded(
     done: set[str] = set()          # aliases that were gone through
     began_with, targets = first
     way: dict[str, Iterator[Mailbox]] = {alias_key(address): iter(targets)}  # aliases that are being gone through
+    again, most_again = 0, REPETITIONS * limits.recipients
     while way:
         alias = next(reversed(way))
         target = next(way[alias], None)
@@ -79,6 +86,10 @@ async def expanded(
             what = "is" if key == alias_key(address) else "leads to"
             return Tangle(began_with, f"{what} a loop: {_way(loop, key)}", frozenset(loop))
         if key in done or key in found:
+            again += 1
+            if again > most_again:
+                how_often = f"more than {most_again} times ({REPETITIONS} times recipients)"
+                return Tangle(began_with, f"meets the same addresses again, {how_often}")
             continue
         step = None if key == alias else await _targets(target, aliases, exists)
         if step is not None and len(way) == limits.depth:

@@ -11,6 +11,7 @@ from mailgw.mail.address import Mailbox, parse_mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.parameters import NO_RCPT_PARAMETERS, Notify, RcptParameters
 from mailgw.queue.aliases import (
+    REPETITIONS,
     AliasLimits,
     Tangle,
     alias_key,
@@ -140,6 +141,17 @@ def test_the_number_is_limited() -> None:
     )
 
 
+def test_repetitions_are_limited() -> None:
+    """A hundred groups that have the same people: each RCPT of all of them would go through ten thousand."""
+    names = [f"b{n}" for n in range(100)]
+    groups = [f"g{n}" for n in range(REPETITIONS + 1)]
+    most = {"all": groups, **dict.fromkeys(groups, names)}
+    assert spread(most, "all") == names, "a thousand times again"
+    said = "all@x.test meets the same addresses again, more than 1000 times (10 times recipients)"
+    assert spread({**most, "all": [*groups, "b7"]}, "all") == said
+    assert spread({**most, "all": [*groups, "g7"]}, "all") == said, "an alias, too"
+
+
 NAMES = st.sampled_from("abcdefgh")
 ENTRIES = st.dictionaries(
     NAMES | st.just("@x.test"), st.lists(NAMES | st.sampled_from(["p@y.test", "q@y.test"]), min_size=1, max_size=4)
@@ -154,7 +166,8 @@ def test_every_expansion_ends_within_its_limits(
     reached = reach(entries, address, known)
     if isinstance(found, str):
         assert "a loop" in found or "depth" in found or "recipients" in found
-        assert "recipients" not in found or len(reached[1]) > recipients
+        assert "comes to more" not in found or len(reached[1]) > recipients
+        assert "again" not in found or sum(map(len, entries.values())) > REPETITIONS * recipients
         return
     assert 1 <= len(found) <= recipients
     assert len(set(found)) == len(found)
