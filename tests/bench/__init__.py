@@ -10,7 +10,7 @@
 
 Rules:
     A figure judges nothing: the exit status says whether everything could be measured, not how quick it was.
-    What stands beside mailgw syncs each message as mailgw does, and is set up as well as we know how to.
+    What stands beside mailgw is set up as well as we know how to, and where it syncs less that is said.
     Everything is on the loopback, in folders of its own, and ends by itself; what it ends, it started.
     What cannot take part is named with the reason.
 
