@@ -5,6 +5,7 @@ import inspect
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.logged import LOGGED, LoggedFailures
 YOUNG = 50_000  # objects that a collection waits for: a test makes thousands, and leaves few in cycles
 MEMORY_DISK = "/dev/shm"  # where Linux has one
 MEMORY_DISK_OCTETS = 256 * 1024 * 1024
+PEERS = Path(__file__).parent / "peers"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,6 +25,11 @@ def pytest_configure(config: pytest.Config) -> None:
     units = config.option.markexpr == "not peer"
     if units and os.access(MEMORY_DISK, os.W_OK) and shutil.disk_usage(MEMORY_DISK).free > MEMORY_DISK_OCTETS:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY_DISK)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The unit suite does not read the peer tests, all of which it would deselect."""
+    return True if config.option.markexpr == "not peer" and collection_path == PEERS else None
 
 
 def pytest_collection() -> None:

@@ -24,8 +24,9 @@ from mailgw.mail.reply import Reply
 from mailgw.mail.shape import Bounds, Shape
 from mailgw.queue import lanes as queue_lanes
 from mailgw.queue.replies import LaneOrder, MessageOrder, ReplyClass, ReplyClasses
+from mailgw.queue.schedule import RetrySettings
 from mailgw.spool.memory import MemorySpool
-from tests.deliver.dispatching import ADMIN, ALICE, DEAD, LATER, NEVER, OK, RETRY, House
+from tests.deliver.dispatching import ADMIN, ALICE, DEAD, LATER, NEVER, OK, House
 
 DOMAINS = ("a.example", "b.example", "c.example", "d.example", "e.example", "f.example")
 HOSTS = {"a.example": "big", "b.example": "big", "c.example": "big", "d.example": "small", "e.example": "small"}
@@ -35,6 +36,8 @@ CLASSES = ReplyClasses((ReplyClass("busy", statuses=("4.7.0",), lane=LaneOrder.S
 MOODS: Mapping[str, Outcome | None] = {
     "ok": OK, "later": LATER, "dead": DEAD, "busy": BUSY, "never": NEVER, "hangs": None,
 }
+# Hours, since a day has thousands of looks into an empty queue.
+RETRY = RetrySettings(schedule=(300.0, 900.0, 3600.0), warn_after=3600.0, give_up_after=4 * 3600.0, jitter=0.0)
 MOST_AT_ONCE, MOST_AT_A_HOST, MOST_OF_THE_BACKEND = 3, 2, 5
 
 
@@ -152,7 +155,7 @@ class Walk:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.backend = Moody(self.chance)
-        self.house = Told(self.backend, ADMIN, Unwell(lambda: self.house.now(), 1200.0), CLASSES)
+        self.house = Told(self.backend, ADMIN, Unwell(lambda: self.house.now(), 1200.0), CLASSES, RETRY)
         self.house.tell = self.note
         self.told: Counter[tuple[str, str, str]] = Counter()
         self.arrived: dict[str, float] = {}
@@ -218,7 +221,7 @@ class Walk:
             case "well":
                 self.backend.moods.clear()
             case "wait":
-                house.pass_time((1, 5, 60, 600, 3600, 4 * 3600, 86400)[number % 7], (0.5, 5, 30, 60, 120)[number % 5])
+                house.pass_time((1, 5, 60, 600, 1800, 3600, 4 * 3600)[number % 7], (0.5, 5, 30, 60, 120)[number % 5])
             case "step":
                 step = (-86400.0, -3600.0, -30.0, 30.0, 120.0)[number % 5]
                 if self.lead + step <= 150:  # a lease may end before its attempt where the clock leaps ahead

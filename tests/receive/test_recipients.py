@@ -8,6 +8,7 @@ from mailgw.mail.message import Destination
 from mailgw.mail.parameters import NO_RCPT_PARAMETERS, Notify, RcptParameters
 from mailgw.queue.aliases import EXPANDED
 from mailgw.receive.recipients import Recipients
+from tests.tables import each
 
 SUCCESS, FAILURE = Notify.SUCCESS, Notify.FAILURE
 
@@ -76,7 +77,7 @@ def test_a_report_is_queued_beside_several_copies() -> None:
     assert told(recipients, has_sender=False) == copies
 
 
-@pytest.mark.parametrize("is_named_first", [False, True])
+@each("is_named_first", [False, True])
 def test_who_is_reached_in_two_ways_gets_one_copy(is_named_first: bool) -> None:
     recipients = made()
     for name in ("A", "team") if is_named_first else ("team", "A"):

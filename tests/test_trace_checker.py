@@ -1,11 +1,15 @@
 """The reader of system calls can fail: each missing or late sync in a doctored trace is caught.
 
-Needs no foreign program, so it is not marked as a peer test.
+Needs no foreign program, so it stands among the unit tests.
 """
+
+import re
+from pathlib import Path
 
 import pytest
 
 from tests.peers.trace import Broken, acknowledgement, check_body, check_delivery, check_row, parse
+from tests.tables import each
 
 WAL = "4</s/spool.sqlite-wal>"
 CLIENT = "20<TCP:[127.0.0.1:25->127.0.0.1:50000]>"
@@ -65,7 +69,7 @@ def test_a_good_order_passes() -> None:
     check_large(LARGE)
 
 
-@pytest.mark.parametrize(("check", "trace"), [(check_small, SMALL), (check_large, LARGE)])
+@each(("check", "trace"), [(check_small, SMALL), (check_large, LARGE)])
 def test_each_missing_sync_is_caught(check, trace) -> None:
     lines = trace.splitlines()
     last_counts = lines[:-1] if check is check_small else lines  # the last sync of SMALL forgets the message
@@ -77,7 +81,7 @@ def test_each_missing_sync_is_caught(check, trace) -> None:
             check("\n".join(doctored))
 
 
-@pytest.mark.parametrize(("check", "trace"), [(check_small, SMALL), (check_large, LARGE)])
+@each(("check", "trace"), [(check_small, SMALL), (check_large, LARGE)])
 def test_each_sync_that_failed_is_caught(check, trace) -> None:
     lines = trace.splitlines()
     for number, line in enumerate(lines[:-2]):
@@ -87,7 +91,7 @@ def test_each_sync_that_failed_is_caught(check, trace) -> None:
                 check("\n".join(doctored))
 
 
-@pytest.mark.parametrize(
+@each(
     ("early", "late"),
     [
         ("fdatasync resumed", "queued as ID7"),  # the answer leaves while the sync is under way
@@ -103,3 +107,10 @@ def test_a_swapped_pair_is_caught(early: str, late: str) -> None:
     lines[first], lines[second] = lines[second], lines[first]
     with pytest.raises(Broken):
         check_small("\n".join(lines))
+
+
+def test_all_that_stands_beside_the_checker_is_marked() -> None:
+    """Else nobody would run it: the unit suite does not look there, and CI runs what is marked."""
+    peers = Path(__file__).parent / "peers"
+    marked = re.compile(r"^pytestmark = .*?\bpytest\.mark\.peer\b", re.MULTILINE | re.DOTALL)
+    assert [file.name for file in peers.glob("test_*.py") if not marked.search(file.read_text())] == []
