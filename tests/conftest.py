@@ -1,7 +1,6 @@
 """What every test keeps: no failure is logged unseen, no Deferred is dropped with one."""
 
 import gc
-import inspect
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.logged import LOGGED, LoggedFailures
+from tests.tables import MANY_EXAMPLES
+from tests.together import MANY, TESTS, call, gathered, waits
 
 YOUNG = 50_000  # objects that a collection waits for: a test makes thousands, and leaves few in cycles
 MEMORY_DISK = "/dev/shm"  # where Linux has one
@@ -38,11 +39,23 @@ def pytest_collection() -> None:
     Where xdist only hands the tests to its workers nobody comes here, and need not wait for hypothesis.
     """
     import hypothesis
+    from hypothesis.internal.conjecture import providers
 
-    hypothesis.settings.register_profile(
-        "mailgw", max_examples=int(os.environ.get("MAILGW_EXAMPLES", "10")), deadline=None, print_blob=True
-    )
+    examples = int(os.environ.get("MAILGW_EXAMPLES", "10"))
+    hypothesis.settings.register_profile("mailgw", max_examples=examples, deadline=None, print_blob=True)
     hypothesis.settings.load_profile("mailgw")
+    if examples < MANY_EXAMPLES:
+        # It reads the constants of all our files, a second where it has not kept them, for one draw in twenty.
+        none = providers._local_constants
+        providers._get_local_constants = lambda: none
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    option = config.option
+    apart = option.collectonly or option.usepdb or option.trace or option.durations or "MAILGW_COLLECT" in os.environ
+    if len(items) >= MANY and not apart:
+        items[:] = gathered(items)
 
 
 def pytest_collection_finish() -> None:
@@ -54,13 +67,18 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Calls a test that waits for nothing here: pytest-twisted takes each, and each example, through the reactor."""
-    test = pyfuncitem.obj
-    inner = test.hypothesis.inner_test if hasattr(test, "hypothesis") else test
-    if inspect.iscoroutinefunction(inner) or hasattr(inner, "_pytest_twisted_mark"):
+    if waits(pyfuncitem):
         return None
-    returned = test(**{name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames})
-    assert returned is None, f"{pyfuncitem.name} returned {returned!r}, which nobody waits for"
+    call(pyfuncitem, {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames})
     return True
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many tests that were, where several are one item."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
+    tests = sum(dict(report.user_properties).get(TESTS, 1) for report in reports)
+    if tests != len(reports):
+        terminalreporter.line(f"{tests} tests in {len(reports)} items")
 
 
 @pytest.fixture

@@ -138,9 +138,10 @@ class House:
         return list(result_of(self.spool.search(Query(), 1000)))
 
     def pass_time(self, seconds: float, step: float = 30.0) -> None:
-        """In steps, so that what is due is called up to one late; through those in which nothing is due it goes at once."""
+        """In steps, so that what is due is called up to one late; where nothing is due several are one."""
         while seconds > 0:
-            due = min((call.getTime() for call in self.clock.getDelayedCalls()), default=math.inf) - self.clock.seconds()
+            due = min((call.getTime() for call in self.clock.getDelayedCalls()), default=math.inf)
+            due -= self.clock.seconds()
             idle = math.ceil(min(due, seconds) / step) - 1
             if idle > 0:
                 self.clock.advance(idle * step)

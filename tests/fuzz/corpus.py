@@ -3,6 +3,7 @@
 It imports nothing of mailgw, which the engine has to import first.
 """
 
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def write(target: str, inputs: Iterable[bytes]) -> None:
     (FOLDER / f"{target}.txt").write_text("".join(f"{line_of(octets)}\n" for octets in inputs))
 
 
+@functools.cache
 def dialogs() -> list[bytes]:
     """What the client says in each dialog of tests/dialogs."""
     found = []
@@ -52,11 +54,8 @@ def seeds_of(target: str) -> list[bytes]:
     said = dialogs()
     if target == "dialog":
         return [b"\0\0" + octets for octets in said]
+    if target not in ("mail", "rcpt", "xclient"):
+        return []
+    start, before = f"{target} ".encode().upper(), b"\xff" if target == "rcpt" else b""
     lines = sorted({line for octets in said for line in octets.split(b"\r\n")})
-    if target == "mail":
-        return [line[5:] for line in lines if line.upper().startswith(b"MAIL ")]
-    if target == "rcpt":
-        return [b"\xff" + line[5:] for line in lines if line.upper().startswith(b"RCPT ")]
-    if target == "xclient":
-        return [line[8:] for line in lines if line.upper().startswith(b"XCLIENT ")]
-    return []
+    return [before + line[len(start):] for line in lines if line.upper().startswith(start)]

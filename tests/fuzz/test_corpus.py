@@ -1,6 +1,5 @@
 """Every input of the corpus, without an engine: what was found once stays mended."""
 
-
 from tests.fuzz.corpus import FOLDER, MOST_INPUTS, MOST_OCTETS, dialogs, line_of, lines_of, octets_of, seeds_of
 from tests.fuzz.targets import TARGETS, login_said, run
 from tests.tables import each, some
