@@ -13,6 +13,7 @@ from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
 import mailgw
+from mailgw.accounts import lasting_secret
 from mailgw.all_doors import AllDoors
 from mailgw.config.settings import Config
 from mailgw.control import ControlFactory
@@ -29,6 +30,7 @@ from mailgw.queue.route import RouteTable
 from mailgw.receive.admission import OwnCounters
 from mailgw.service import backend_lanes, started
 from mailgw.shards import left_over, words_of_shard_0
+from mailgw.spool.folder import lock_folder
 from mailgw.store.journal import Journal
 from mailgw.workers.calls import Wire
 from mailgw.workers.counters import CountersOfWorkers
@@ -87,6 +89,7 @@ class Parent(MultiService):
         self._wall_clock = wall_clock
         self._ports: list[IListeningPort] = []
         self._control_port: IListeningPort | None = None
+        self._lock: int | None = None  # of the state folder
         self._workers: list[_Worker] = []
         self._taken_over: dict[int, _TakenOver] = {}
         self._left_alone: dict[int, float] = {}  # shards, until when
@@ -115,7 +118,7 @@ class Parent(MultiService):
         self._began = self._reactor.seconds()
         try:
             self._bind()
-            self._suspended = words_of_shard_0(self.config.spool)
+            self._prepare_state()
             self._listen_for_control()  # commands wait until the workers are there
             self._launch_all()
         except BaseException:
@@ -134,6 +137,17 @@ class Parent(MultiService):
         except TemporaryFault:
             self._abandon()
             raise
+
+    def _prepare_state(self) -> None:
+        """What has to be there once, before several look for it."""
+        # The shards are the workers', and locked late: two parents at once would take each other's control socket.
+        try:
+            self._lock = lock_folder(self.config.state, Disk())
+        except OSError as fault:
+            raise TemporaryFault(f"{self.config.state}: {fault.strerror}") from fault
+        self._suspended = words_of_shard_0(self.config.spool)
+        if self.config.passwd_file is not None:
+            lasting_secret(self.config.state)
 
     def _launch_all(self) -> None:
         spool, count = self.config.spool, self.config.workers
@@ -186,9 +200,8 @@ class Parent(MultiService):
 
     def _listen_for_control(self) -> None:
         path = self.config.control
-        Disk().make_folder(self.config.state)
         if os.path.exists(path):
-            os.unlink(path)  # nobody has the first shard, so nobody is alive to listen there
+            os.unlink(path)  # we have the state folder: nobody else is alive to listen there
         self._control_port = self._reactor.listenUNIX(path, ControlFactory(self, self._reactor), mode=0o600)
 
     def _abandon(self) -> None:
@@ -200,6 +213,7 @@ class Parent(MultiService):
 
         async def undo() -> None:
             await self._unbind()
+            self._unlock()
 
         self._tasks.spawn("closing after a failed start", undo())
 
@@ -401,6 +415,7 @@ class Parent(MultiService):
         await maybeDeferred(super().stopService)
         self.journal.note(fact.Stopped(self.config.hostname, round(self._reactor.seconds() - self._began, 3)))
         await self.journal.close()
+        self._unlock()
 
     def _kill(self, workers: Sequence[_Worker]) -> None:
         for worker in workers:
@@ -420,5 +435,10 @@ class Parent(MultiService):
             self._control_port = None
         for port in ports:
             await maybeDeferred(port.stopListening)
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 

@@ -28,6 +28,8 @@ from tests.peers.nexthop import NextHop
 BIN = Path(sys.executable).parent
 TWISTD, MAILGW = BIN / "twistd", BIN / "mailgw"
 START_SECONDS = 30.0
+# Of each gateway that does not say how many: most of what holds for one process holds for several.
+WORKERS = os.environ.get("MAILGW_WORKERS", "1")
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -56,6 +58,8 @@ def listens(port: int, host: str = "127.0.0.1") -> bool:
 
 def toml(*parts: str, top: str = "") -> str:
     """A gateway's configuration: ``parts`` after the top keys and the journal that every test has."""
+    if "workers" not in top:
+        top = f"workers = {WORKERS}\n{top}"
     head = f'hostname = "gw.test"\nstate = "@DIR@/state"\n{top}\n[journal]\npath = "@DIR@/journal.jsonl"\n'
     return head + "\n".join(parts) + "\n"
 

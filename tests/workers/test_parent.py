@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.test.iosim import FakeTransport, IOPump
 
+from mailgw.accounts import SECRET_OCTETS
 from mailgw.config.load import load
 from mailgw.control import RefusedRequest
 from mailgw.mail.errors import TemporaryFault
@@ -36,6 +37,8 @@ backend = "mailboxes"
 type = "maildir"
 path = "mail/{domain}/{local_part}"
 recipients = "any"
+[accounts]
+passwd_file = "passwd"
 """
 
 
@@ -78,6 +81,7 @@ class Gateway:
         (folder / "mailgw.toml").write_text(SMALL)
         (folder / "state").mkdir()
         (folder / "mail").mkdir()
+        (folder / "passwd").touch()
         self.reactor = MemoryReactorClock()
         self.started: list[Played] = []
         self.events: list[Event] = []
@@ -165,6 +169,17 @@ def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway
 
 def names(gateway: Gateway) -> list[str]:
     return [event.name for event in gateway.events]
+
+
+def test_what_all_workers_need_is_there_before_them(gateway: Gateway) -> None:
+    state = Path(gateway.parent.config.state)
+    assert len((state / "login-secret").read_bytes()) == SECRET_OCTETS
+
+
+def test_two_parents_do_not_share_a_state(gateway: Gateway) -> None:
+    other = Parent(gateway.parent.config, MemoryReactorClock(), lambda: 1e9)
+    with pytest.raises(TemporaryFault, match="in use by process"):
+        other.startService()
 
 
 def test_each_worker_gets_its_part(gateway: Gateway) -> None:
