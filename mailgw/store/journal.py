@@ -246,7 +246,7 @@ class JournalFile:
             descriptor = self._open() if self._descriptor is None else self._descriptor
             if self._settings.is_shared:
                 descriptor = self._locked(descriptor)
-            if self._is_over(len(octets)):
+            while self._is_over(len(octets)):  # the next one may be full by now, too, where others write
                 self._rotate()
                 descriptor = self._open()
                 if self._settings.is_shared:
@@ -316,7 +316,6 @@ class JournalFile:
         return int(when // seconds) if seconds else 0
 
     def _rotate(self) -> None:
-        self.close()
         path, keep = self._settings.path, self._settings.keep
         names = [f"{path}", *(f"{path}.{number}" for number in range(1, keep + 1))]
         self._disk.remove(names[-1])
@@ -325,6 +324,7 @@ class JournalFile:
                 self._disk.rename(names[number - 1], names[number])
             except FileNotFoundError:
                 pass
+        self.close()  # and with it the lock: whoever waited for that sees that the file stands there no more
 
 
 def _shape_of(kind: type[Event]) -> tuple[str, tuple[str, ...], Callable[[Event], tuple[Any, ...]]]:

@@ -168,7 +168,10 @@ class Gateway(Running):
     def start(self, *twistd_options: str, under: Sequence[str | Path] = (), is_awaited: bool = True) -> "Gateway":
         """``under`` a program that runs it; return when it listens, or at once where it is not ``is_awaited``."""
         command = [*under, TWISTD, "-n", "--pidfile=", *twistd_options, "mailgw", "--config", self.config]
+        before = len(self.facts("started"))
         self.launch(command, self.folder, self.ports if is_awaited else ())
+        if is_awaited and self.ports and WORKERS != "1":  # their ports listen before they do
+            wait_until(lambda: self.is_over() or len(self.facts("started")) > before, START_SECONDS, "all workers")
         return self
 
     def command(self, *words: str, status: int = 0, **options: object) -> str:
