@@ -37,10 +37,9 @@ from tests.driving import result_of
 
 HOUR, DAY = 3600.0, 86400.0
 START = 1_700_000_000.0
-RETRY = RetrySettings((300.0, 900.0, 1800.0, HOUR, 2 * HOUR, 4 * HOUR), 4 * HOUR, 5 * DAY, 0.1)
+SCHEDULE = (300.0, 900.0, 1800.0, HOUR, 2 * HOUR, 4 * HOUR)
 HANGS_SECONDS, ANSWERS_SECONDS = 30.0, 0.2
 LIVE = 100
-ALIVE_AGAIN_AFTER = 2 * DAY
 OK = delivered(Reply(250, "2.0.0", ("taken",)), "mx [192.0.2.9]:25")
 DEAD = temporary("4.4.1", "no answer", Scope.HOST, "")
 SILENT = RcptParameters(frozenset())
@@ -100,8 +99,9 @@ class Internet:
 
     concurrency = 20
 
-    def __init__(self, clock: HeapClock) -> None:
+    def __init__(self, clock: HeapClock, ill_seconds: float) -> None:
         self._clock = clock
+        self._ill_seconds = ill_seconds
         self.attempts: Counter[str] = Counter()
         self.running = self.most_running = 0
 
@@ -112,7 +112,7 @@ class Internet:
         return None
 
     def is_dead(self, domain: str) -> bool:
-        return domain.startswith("dead") or (domain.startswith("ill") and self._clock.seconds() < ALIVE_AGAIN_AFTER)
+        return domain.startswith("dead") or (domain.startswith("ill") and self._clock.seconds() < self._ill_seconds)
 
     async def deliver(self, message: Message, recipients: Sequence[Mailbox]) -> Mapping[Mailbox, Outcome]:
         domain = recipients[0].domain
@@ -158,7 +158,7 @@ class Figures:
         assert self.alive_again + self.given_up == self.deferred, "each was delivered or given up"
         assert self.fresh_worst < 2.0, "fresh mail does not wait for what is dead"
         assert self.beside_bulk_worst < 10.0, "nor for what another sends"
-        assert self.alive_again_worst < max(RETRY.schedule) + HOUR
+        assert self.alive_again_worst < max(SCHEDULE) + HOUR
         # Some seventy probes of each destination, and what was tried before it was known to be dead.
         assert self.attempts_in_vain < 100 * self.dead_domains
         assert self.given_up_worst < DAY
@@ -168,13 +168,19 @@ class Figures:
 
 
 class Simulation:
-    def __init__(self, deferred: int, domains: int, fresh_every: float, bulk: int) -> None:
+    """``seconds``: after so long what is deferred is given up; some of it is alive again after two fifths of that."""
+
+    def __init__(
+        self, deferred: int, domains: int, fresh_every: float, bulk: int, seconds: float = 5 * DAY
+    ) -> None:
         self.clock = HeapClock()
+        self.seconds, self.ill_seconds = seconds, 0.4 * seconds
+        retry = RetrySettings(SCHEDULE, 4 * HOUR, seconds, 0.1)
         self.chance = random.Random(5).random
-        self.spool = MemorySpool(self.now, late_seconds=RETRY.warn_after)
-        self.internet = Internet(self.clock)
+        self.spool = MemorySpool(self.now, late_seconds=retry.warn_after)
+        self.internet = Internet(self.clock, self.ill_seconds)
         self.dispatcher = Dispatcher(
-            DispatcherSettings("mx.example.org", RETRY, 600.0, None), self.spool, {"out": self.internet},
+            DispatcherSettings("mx.example.org", retry, 600.0, None), self.spool, {"out": self.internet},
             lambda recipient: None, self, self.clock, self.now, self.chance,  # type: ignore[arg-type] # a clock of ours
         )
         self.deferred, self.domains, self.fresh_every, self.bulk = deferred, domains, fresh_every, bulk
@@ -215,7 +221,7 @@ class Simulation:
         beside: dict[str, float] = {}
 
         def arrive(number: int) -> None:
-            if self.clock.seconds() > 5 * DAY:
+            if self.clock.seconds() > self.seconds:
                 return
             someone = Mailbox(f"fresh{number % 13}", "sender.example")
             fresh[self.put(someone, Mailbox("a", f"live{number % LIVE}.example"), True)] = self.clock.seconds()
@@ -235,7 +241,7 @@ class Simulation:
 
         self.clock.callLater(1.0, arrive, 0)
         self.clock.callLater(HOUR, flood)
-        self.clock.run_until(6 * DAY)
+        self.clock.run_until(self.seconds + DAY)
         return self._figures(waiting, fresh, bulk, beside, began)
 
     def _figures(
@@ -245,10 +251,10 @@ class Simulation:
         took = [self.ended[one][1] - at for one, at in fresh.items()]
         others = [self.ended[one][1] - at for one, at in beside.items()]
         again = [
-            self.ended[one][1] - ALIVE_AGAIN_AFTER for one, domain in waiting.items()
+            self.ended[one][1] - self.ill_seconds for one, domain in waiting.items()
             if domain.startswith("ill") and self.ended[one][0] == "delivered"
         ]
-        given_up = [self.ended[one][1] - 5 * DAY for one in waiting if self.ended[one][0] == "bounced"]
+        given_up = [self.ended[one][1] - self.seconds for one in waiting if self.ended[one][0] == "bounced"]
         return Figures(
             self.deferred, self.domains, len(fresh), round(statistics.median(took), 3), round(max(took), 3),
             round(statistics.median(others), 3), round(max(others), 3),

@@ -1,5 +1,7 @@
 """Stored passwords: what Dovecot wrote verifies, what is broken is named."""
 
+from base64 import b64decode
+
 import argon2
 import bcrypt
 import pytest
@@ -36,7 +38,7 @@ OF_DOVECOT = [
 ]
 
 
-@pytest.mark.parametrize("stored", OF_DOVECOT, ids=lambda s: s[1 : s.index("}")])
+@each("stored", OF_DOVECOT[1:])  # the first is made anew below, which takes as long as to verify it
 def test_what_dovecot_wrote_verifies(stored: str) -> None:
     assert schemes.fault_of(stored) is None
     assert schemes.verify(PASSWORD, stored)
@@ -48,12 +50,11 @@ def test_another_password_does_not(stored: str) -> None:
     assert not schemes.verify(b"", stored)
 
 
-def test_a_made_hash_verifies_in_dovecots_shape() -> None:
-    made = schemes.make_hash(PASSWORD, b"s" * schemes.SALT_OCTETS)
-    assert made == (  # `doveadm pw -t` of Dovecot 2.3.19 says that it verifies
-        "{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$c3Nzc3Nzc3Nzc3Nzc3Nzcw$8xmMvvOcUb4o8MAGLKXj6uG6vx9Al3fnkG/Sbok4fYQ"
-    )
-    assert schemes.fault_of(made) is None
+def test_a_made_hash_is_the_one_that_dovecot_makes() -> None:
+    salt = b64decode(OF_DOVECOT[0].split("$")[4] + "==")
+    assert len(salt) == schemes.SALT_OCTETS
+    assert schemes.make_hash(PASSWORD, salt) == OF_DOVECOT[0]
+    assert schemes.fault_of(OF_DOVECOT[0]) is None
 
 
 def test_cheap_argon2_of_both_kinds() -> None:

@@ -20,6 +20,7 @@ from mailgw.mail.outcome import Outcome, Scope, temporary
 from mailgw.mail.reply import Reply
 from mailgw.mail.shape import Bounds, Shape
 from mailgw.queue import dsn
+from mailgw.queue import lanes as queue_lanes
 from mailgw.queue.lanes import MAX_WAITING
 from mailgw.queue.replies import LaneOrder, MessageOrder, ReplyClass, ReplyClasses
 from mailgw.spool.memory import MemorySpool
@@ -484,18 +485,26 @@ def test_a_slow_destination_does_not_take_the_others_place(monkeypatch: pytest.M
     assert house.dispatcher.has_room("out/example.org", "")
 
 
-def test_notices_that_flood_a_lane_wait_on_disk() -> None:
+@pytest.fixture
+def short_lanes(monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many may wait in a lane: so few that what is more takes no time to make."""
+    monkeypatch.setattr(places, "MAX_WAITING", 12)
+    monkeypatch.setattr(queue_lanes, "MAX_WAITING", 12)
+    return 12
+
+
+def test_notices_that_flood_a_lane_wait_on_disk(short_lanes: int) -> None:
     backend = ScriptedBackend(concurrency=1)
     house = House(backend)
     house.dispatcher.start()
-    for number in range(3 * MAX_WAITING):
+    for number in range(3 * short_lanes):
         someone = Mailbox(f"u{number}", "example.net")
         backend.always[someone] = NEVER
         house.put(someone)
     # Each was refused; their bounces wait for one sender's lane, whose only slot is taken.
     assert len(backend.waiting) == 1
-    assert sum(row.state == RowState.WAITING for row in house.rows()) == MAX_WAITING - 1
-    for _ in range(3 * MAX_WAITING):
+    assert sum(row.state == RowState.WAITING for row in house.rows()) == short_lanes - 1
+    for _ in range(3 * short_lanes):
         backend.let_go()
         house.clock.advance(0.1)
     assert house.rows() == []
@@ -528,12 +537,12 @@ def test_a_thousand_lanes_that_end_at_once_need_no_deep_stack(monkeypatch: pytes
     assert house.rows() == []
 
 
-def test_one_probe_speaks_for_all_that_waits_for_a_dead_destination() -> None:
+def test_one_probe_speaks_for_all_that_waits_for_a_dead_destination(short_lanes: int) -> None:
     backend = ScriptedBackend(concurrency=10)
     house = House(backend)
     house.dispatcher.start()
     backend.always[ALICE] = OK
-    many = MAX_WAITING + 20
+    many = short_lanes + 20
     for number in range(many):
         someone = Mailbox(f"u{number}", "example.net")
         backend.always[someone] = DEAD

@@ -43,7 +43,7 @@ def test_junk_is_not_the_key_of_another_certificate(files: CertificateFiles, tmp
     Path(files.private_key).write_bytes((tmp_path / "other-privkey.pem").read_bytes())
     assert key_fault(files) == f"does not belong to {files.certificate}"
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    Path(files.private_key).write_bytes(rsa.generate_private_key(65537, 2048).private_bytes(*form))
+    Path(files.private_key).write_bytes(rsa.generate_private_key(65537, 1024).private_bytes(*form))
     assert key_fault(files) == f"does not belong to {files.certificate}"
 
 

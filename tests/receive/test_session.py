@@ -108,8 +108,7 @@ def test_a_connection_may_be_lost_at_any_octet() -> None:
     said = "".join(f"{line}\r\n" for line in [*ENVELOPE, "DATA", "Subject: x", "", "y", "."]).encode()
     for end in range(len(said) + 1):
         listener, session = start()
-        for at in range(end):
-            session.send(said[at : at + 1])
+        session.send(said[:end])
         session.lose()
         assert len(listener.stored()) == (1 if end == len(said) else 0), said[:end]
         assert len(listener.sessions) == 0

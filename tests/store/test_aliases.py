@@ -149,7 +149,8 @@ def test_entries_without_targets_cost_no_more_than_others() -> None:
         assert (len(entries), len(faults)) == (count, count)
         return time.process_time() - began
 
-    assert min(seconds(4000), seconds(4000)) < 8 * min(seconds(1000), seconds(1000)), "four times as many lines"
+    # A machine that does something else meanwhile is asked again.
+    assert any(seconds(4000) < 8 * seconds(1000) for _ in range(3)), "four times as many lines"
 
 
 def test_a_loop_is_one_fault_where_it_begins() -> None:

@@ -212,4 +212,6 @@ def test_never_more_than_the_bounds_over_all_processes(data: st.DataObject) -> N
             if worker.backend.waiting:  # type: ignore[attr-defined]
                 worker.backend.let_go()  # type: ignore[attr-defined]
         gateway.clock.advance(0.5)
+        if not any(worker.rows() for worker in gateway.workers):
+            break
     assert [len(worker.rows()) for worker in gateway.workers] == [0, 0, 0]
