@@ -19,6 +19,7 @@ from mailgw.config.files import Owner
 from mailgw.config.settings import Config
 from mailgw.config.where import config_faults
 from mailgw.mail.errors import ConfigError, TemporaryFault
+from mailgw.net import garbage
 from mailgw.service import MailGateway
 from mailgw.workers.parent import Parent
 
@@ -59,6 +60,7 @@ def _start(start: Callable[[], None], config: Config, reload: Callable[[], None]
     _or_exit(start)
     for doubt in doubts(config, is_start=True):
         log.warn("{doubt}", doubt=doubt)
+    garbage.settle()
     # A handler runs between two steps of the interpreter, so it only asks the reactor to do the work.
     from_signal = cast(IReactorFromThreads, reactor).callFromThread
     signal.signal(signal.SIGHUP, lambda number, frame: from_signal(reload))

@@ -44,8 +44,9 @@ def pytest_collection() -> None:
     examples = int(os.environ.get("MAILGW_EXAMPLES", "10"))
     hypothesis.settings.register_profile("mailgw", max_examples=examples, deadline=None, print_blob=True)
     hypothesis.settings.load_profile("mailgw")
-    if examples < MANY_EXAMPLES:
-        # It reads the constants of all our files, a second where it has not kept them, for one draw in twenty.
+    if examples < MANY_EXAMPLES and hasattr(providers, "_local_constants"):
+        # It reads the constants of all our files, a second where it has not kept them, for one draw in twenty.  Those
+        # are no names of its public ones: where they are called otherwise, it reads.
         none = providers._local_constants
         providers._get_local_constants = lambda: none
 

@@ -14,6 +14,8 @@ from mailgw.mail.reply import Reply
 
 
 class Stage(enum.Enum):
+    __hash__ = object.__hash__  # rules are looked up by it at each command; Enum's own hash is Python code
+
     CONNECT = "CONNECT"
     HELO = "HELO"
     AUTH = "AUTH"

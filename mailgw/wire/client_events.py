@@ -84,6 +84,8 @@ NEED_DATA: Final = Signal.NEED_DATA
 class Step(enum.Enum):
     """Which answer is awaited, and so which time limit runs (RFC 5321 s4.5.3.2)."""
 
+    __hash__ = object.__hash__  # time limits are looked up by it at each read; Enum's own hash is Python code
+
     GREETING = "the greeting"
     HELLO = "the answer to EHLO"
     STARTTLS = "the answer to STARTTLS"

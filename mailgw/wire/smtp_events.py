@@ -212,6 +212,8 @@ PAUSED: Final = Signal.PAUSED
 class Awaiting(enum.Enum):
     """Whose turn it is, and so which time limit runs (RFC 5321 s4.5.3.2)."""
 
+    __hash__ = object.__hash__  # time limits are looked up by it at each read; Enum's own hash is Python code
+
     ANSWER = "answer"                # ours: the greeting or an answer is owed; no limit for the client
     COMMAND = "command"              # 5 minutes (s4.5.3.2.7)
     CREDENTIALS = "credentials"      # an AUTH exchange's next line; as for a command

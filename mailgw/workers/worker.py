@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from mailgw.deliver.passes import Register
 from mailgw.mail.ports import Counters
 from mailgw.mail.tls_result import TlsResult
+from mailgw.net import garbage
 from mailgw.net.listen import adopt
 from mailgw.net.resolver import StubResolver
 from mailgw.peer_tls import PeerTls
@@ -142,6 +143,7 @@ def started(value: Handed, reactor: Any) -> WorkerGateway:
     gateway.startService()
     reactor.addSystemEventTrigger("before", "shutdown", gateway.stopService)
     reactor.callWhenRunning(wire.tell, "ready")
+    garbage.settle()
     # A handler runs between two steps of the interpreter, so it only asks the reactor to do the work.
     signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(gateway.reload))
     return gateway
