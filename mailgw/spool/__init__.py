@@ -10,7 +10,8 @@ it; ``record`` writes down what became of them, and with the last recipient the 
 
     settings   where and how much             ids        queue ids
     leases     claims of a fresh message      content    octets in memory
-    memory     the queue without a disk       search     the operator's questions, as SQL
+    memory     the queue without a disk       waiting    its rows, in every order that is asked for
+    search     the operator's questions, as SQL
     sqlite     the queue on SQLite            schema     tables, migrations
     writer     the one thread that writes     batch      its statements, many messages at once
     bodies     large messages, as files       offline    the queue while no gateway runs

@@ -38,71 +38,18 @@ from mailgw.queue.suspension import MAX_SUSPENSIONS, Suspensions
 from mailgw.spool.content import MemoryContent
 from mailgw.spool.faults import no_room
 from mailgw.spool.ids import QueueIds
-from mailgw.spool.leases import fresh_claims, with_turns
+from mailgw.spool.leases import fresh_claims
 from mailgw.spool.rows import HELD_BY_OPERATOR, first_due, first_late, rerouted, tells_of_lane
+from mailgw.spool.waiting import Late, Row, Timed, Waiting
 
 _LAST = "\U0010ffff"  # no queue id comes after it
-
-
-@attrs.define(eq=False)
-class _Row:
-    message: Message
-    number: int
-    destination: Destination
-    due: float | None
-    late: float | None
-    attempts: int = 0
-    reason: str = ""
-    warned: bool = False
-    token: int | None = None
 
 
 @attrs.define(eq=False)
 class _Queued:
     message: Message
     arrival: Arrival
-    rows: dict[int, _Row]
-
-
-class _Waiting:
-    """The rows that nobody holds and that are not held, in every order in which they are looked for."""
-
-    def __init__(self) -> None:
-        # Entries end with (queue_id, number) of the row.
-        self.by_due: SortedList[tuple[float, str, int]] = SortedList()
-        self.by_late: SortedList[tuple[float, str, int]] = SortedList()
-        self.lanes: dict[str, SortedList[tuple[int, float, str, int]]] = {}  # the highest priority first
-
-    def add(self, row: _Row) -> None:
-        assert row.due is not None
-        where = (row.message.queue_id, row.number)
-        self.by_due.add((row.due, *where))
-        if row.late is not None:
-            self.by_late.add((row.late, *where))
-        lane = row.destination.lane
-        if lane not in self.lanes:
-            self.lanes[lane] = SortedList()
-        self.lanes[lane].add((-row.message.parameters.priority, row.due, *where))
-
-    def earliest(self, lane: str) -> float:
-        """The earliest due of a lane's, however many there are: one look for each priority."""
-        entries = self.lanes[lane]
-        earliest, at = math.inf, 0
-        while at < len(entries):
-            earliest = min(earliest, entries[at][1])
-            at = entries.bisect_right((entries[at][0], math.inf, "", 0))
-        return earliest
-
-    def remove(self, row: _Row) -> None:
-        assert row.due is not None
-        where = (row.message.queue_id, row.number)
-        self.by_due.remove((row.due, *where))
-        if row.late is not None:
-            self.by_late.remove((row.late, *where))
-        lane = row.destination.lane
-        self.lanes[lane].remove((-row.message.parameters.priority, row.due, *where))
-        if not self.lanes[lane]:
-            del self.lanes[lane]
+    rows: dict[int, Row]
 
 
 class MemorySpool:
@@ -119,8 +66,10 @@ class MemorySpool:
         self._tokens = count(1)
         self._queue: dict[str, _Queued] = {}
         self._suspended: dict[str, float] = {}
-        self._waiting = _Waiting()
-        self._leases: SortedList[tuple[float, str, int]] = SortedList()  # by their end
+        self._suspensions = Suspensions.of(())
+        self._waiting = Waiting()
+        self._late = Late()
+        self._leases: SortedList[Timed] = SortedList()  # by their end
         self._noticed: WeakKeyDictionary[Claim, set[str]] = WeakKeyDictionary()
 
     def draft(self) -> "MemoryDraft":
@@ -144,11 +93,12 @@ class MemorySpool:
         due, reason = first_due(arrival, now)
         late = first_late(arrival, due, self._late_seconds)
         rows = {
-            n: _Row(message, n, destination, due, late, reason=reason) for n, destination in enumerate(destinations, 1)
+            n: Row(message, n, destination, due, late, reason=reason) for n, destination in enumerate(destinations, 1)
         }
         self._queue[queue_id] = _Queued(message, arrival, rows)
         for row in rows.values():
             self._waiting.add(row)
+            self._late.add(row)
         if not claim or due > now or any(self._is_suspended(destination.lane) for destination in destinations):
             return ()
         claims = fresh_claims(message, destinations, self._tokens.__next__)
@@ -162,42 +112,16 @@ class MemorySpool:
             return ()
         now = self._wall_clock()
         self._end_leases(now)
-        return tuple(self._claimed(queue_id, lane, now) for queue_id in self._due_messages(lane, limit, after, now))
-
-    def _due_messages(self, lane: str, limit: int, after: str, now: float) -> list[str]:
-        waiting = self._waiting.lanes.get(lane, ())
-        found: dict[str, None] = {}
-        longest: tuple[float, str] | None = None
-        for priority in sorted({entry[0] for entry in waiting}) if limit > 1 else ():
-            due = [entry for entry in waiting if entry[0] == priority and entry[1] <= now]
-            if due:
-                longest = min(longest or due[0][1:3], due[0][1:3])
-            mine = dict.fromkeys(entry[2] for entry in due)
-            places = limit - len(found)
-            if len(mine) > places > 1:
-                mine = dict.fromkeys(with_turns(list(mine)[:places], self._in_turn(mine, after)[:places // 2]))
-            found.update(dict.fromkeys(list(mine)[:places]))
-        if limit == 1:  # the first one is enough to know
-            found = dict.fromkeys([entry[2] for entry in waiting if entry[1] <= now][:1])
-        elif longest is not None and longest[1] not in found:
-            found.popitem()
-            found[longest[1]] = None
-        return list(found)
-
-    def _in_turn(self, queue_ids: Iterable[str], after: str) -> list[str]:
-        """The first one of each sender."""
-        first: dict[str, str] = {}
-        for queue_id in queue_ids:
-            first.setdefault(folded(path_text(self._queue[queue_id].arrival.reverse_path)), queue_id)
-        return [first[sender] for sender in sorted(first, key=lambda sender: (sender <= folded(after), sender))]
+        return tuple([
+            self._claimed(queue_id, lane, now) for queue_id in self._waiting.due_messages(lane, limit, after, now)])
 
     async def claim_late(self, limit: int) -> tuple[Claim, ...]:
         now = self._wall_clock()
         found: dict[tuple[str, str], None] = {}
-        for late, queue_id, number in self._waiting.by_late:
+        for late, row in self._late.waiting():
             if late > now:
                 break
-            where = (queue_id, self._queue[queue_id].rows[number].destination.lane)
+            where = (row.message.queue_id, row.destination.lane)
             if len(found) >= limit and where not in found:
                 break
             found[where] = None
@@ -227,47 +151,46 @@ class MemorySpool:
                 self._wait(row, min(dues[row.number], self._wall_clock()))
 
     async def come_closer(self, longest_wait_seconds: float) -> int:
-        now, count = self._wall_clock(), 0
-        for queued in self._queue.values():
-            is_to_be_held = queued.message.parameters.hold_until is not None
-            for row in queued.rows.values():
-                if row.due is None:
-                    continue
-                if row.token is not None:
-                    self._leases.remove((row.due, row.message.queue_id, row.number))
-                    row.due = min(row.due, now + self._lease_seconds)
-                    self._leases.add((row.due, row.message.queue_id, row.number))
-                elif row.due > now + longest_wait_seconds and (row.attempts or not is_to_be_held):
-                    self._wait(row, now + longest_wait_seconds)
-                    count += 1
+        now = self._wall_clock()
+        latest, lease_end = now + longest_wait_seconds, now + self._lease_seconds
+        for lease in list(self._leases.irange((lease_end, _LAST))):
+            self._leases.remove(lease)
+            _, queue_id, number, row = lease
+            row.lease_end = lease_end
+            self._leases.add((lease_end, queue_id, number, row))
+        count = 0
+        for _, _, _, row in list(self._waiting.due_after(latest)):
+            if row.token is None and (row.attempts or row.message.parameters.hold_until is None):
+                self._wait(row, latest)
+                count += 1
         return count
 
     async def agenda(self, since: float) -> Agenda:
         now = self._wall_clock()
-        earliest: dict[str, float] = {}
-
-        def learn(lane: str, due: float) -> None:
-            earliest[lane] = min(due, earliest.get(lane, due))
-
-        for due, queue_id, number in self._leases:
+        found: list[tuple[float, str]] = []  # a lane may be in it more than once
+        for due, _, _, row in self._leases:
             if due > now:
                 break
-            learn(self._queue[queue_id].rows[number].destination.lane, due)
-        if math.isinf(since):
-            for lane in self._waiting.lanes:
-                due = self._waiting.earliest(lane)
-                if due <= now:
-                    learn(lane, due)
+            found.append((due, row.destination.lane))
+        if since == -math.inf:
+            found += self._waiting.due_lanes(now)
             since = now
         next_due = None
-        for due, queue_id, number in self._waiting.by_due.islice(self._waiting.by_due.bisect_right((since, _LAST, 0))):
+        for due, _, _, row in self._waiting.due_after(min(since, now)):
+            if row.token is not None:
+                continue
             if due > now:
                 next_due = due
                 break
-            learn(self._queue[queue_id].rows[number].destination.lane, due)
-        next_late = self._waiting.by_late[0][0] if self._waiting.by_late else None
-        lanes = [(lane, due) for lane, due in earliest.items() if not self._is_suspended(lane)]
-        return Agenda(tuple(sorted(lanes, key=lambda lane: (lane[1], lane[0]))), next_due, next_late)
+            found.append((due, row.destination.lane))
+        found.sort()
+        earliest: dict[str, float] = {}
+        for due, lane in found:
+            if lane not in earliest:
+                earliest[lane] = due
+        for lane in [lane for lane in earliest if self._is_suspended(lane)] if self._suspended else ():
+            del earliest[lane]
+        return Agenda(tuple(earliest.items()), next_due, next((late for late, _ in self._late.waiting()), None))
 
     async def record(
         self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice] = ()
@@ -302,7 +225,7 @@ class MemorySpool:
         return octets[:limit_octets]
 
     async def lanes(self) -> Sequence[LaneRow]:
-        lanes: dict[str, list[_Row]] = {}
+        lanes: dict[str, list[Row]] = {}
         for _, row in self._matching(Query()):
             lanes.setdefault(row.destination.lane, []).append(row)
         return [self._lane_row(lane, rows) for lane, rows in sorted(lanes.items())]
@@ -311,7 +234,7 @@ class MemorySpool:
         rows = self._inactive(query, lambda row: row.due is not None)
         for _, row in rows:
             self._leave(row)
-            row.due, row.token = None, None
+            row.due = None
             row.reason = f"{HELD_BY_OPERATOR}: {row.reason}" if row.reason else HELD_BY_OPERATOR
         return len(rows)
 
@@ -319,6 +242,7 @@ class MemorySpool:
         rows = self._inactive(query, lambda row: row.due is None)
         for queued, row in rows:
             row.reason, row.late = _unmarked(row.reason), row.late or self._wall_clock()
+            self._late.add(row)
             self._wait(row, self._earliest(queued, row))
         return len(rows)
 
@@ -326,8 +250,9 @@ class MemorySpool:
         rows = self._inactive(query)
         for _, row in rows:
             row.reason = _unmarked(row.reason)
-            if row.due is None and row.late is None:
-                row.late = self._wall_clock()
+            if row.due is None:
+                row.late = row.late or self._wall_clock()
+                self._late.add(row)
             self._wait(row, self._wall_clock())
         return len(rows)
 
@@ -336,11 +261,12 @@ class MemorySpool:
         for queued, row in self._inactive(query, lambda row: row.destination.lane != EXPANDED):
             lane = lane_for(row.destination.recipient)
             if lane is not None:
-                self._leave(row)
+                self._end_lease(row)
+                if row.due is not None:
+                    self._waiting.remove(row)
                 if lane != row.destination.lane:
                     row.reason = rerouted(row.reason)
                 row.destination = attrs.evolve(row.destination, lane=lane)
-                row.token = None
                 if row.due is not None:
                     row.due = self._earliest(queued, row)
                     self._waiting.add(row)
@@ -356,10 +282,13 @@ class MemorySpool:
         if len(self._suspended) >= MAX_SUSPENSIONS:
             raise TemporaryFault(f"no more than {MAX_SUSPENSIONS} destinations can be suspended at once")
         self._suspended[word] = self._wall_clock()
+        self._suspensions = Suspensions.of(self._suspended)
         return True
 
     async def resume(self, word: str) -> bool:
-        return self._suspended.pop(word, None) is not None
+        was_there = self._suspended.pop(word, None) is not None
+        self._suspensions = Suspensions.of(self._suspended)
+        return was_there
 
     async def remove(self, query: Query) -> int:
         found = list(self._matching(query))
@@ -377,71 +306,83 @@ class MemorySpool:
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _leave(self, row: _Row) -> None:
-        """It stands where it stood no more."""
-        if row.token is not None:
-            assert row.due is not None
-            self._leases.remove((row.due, row.message.queue_id, row.number))
-        elif row.due is not None:
+    def _leave(self, row: Row) -> None:
+        """It waits for nothing more, and nobody holds it."""
+        self._end_lease(row)
+        if row.due is not None:
             self._waiting.remove(row)
+            self._late.remove(row)
 
-    def _wait(self, row: _Row, due: float) -> None:
-        self._leave(row)
-        row.due, row.token = due, None
-        self._waiting.add(row)
+    def _wait(self, row: Row, due: float) -> None:
+        """It is due then, and nobody holds it."""
+        self._end_lease(row)
+        if row.due != due:
+            if row.due is not None:
+                self._waiting.remove(row)
+            row.due = due
+            self._waiting.add(row)
 
-    def _lease(self, row: _Row, token: int, now: float) -> None:
-        self._leave(row)
-        row.token, row.due = token, now + self._lease_seconds
-        self._leases.add((row.due, row.message.queue_id, row.number))
+    def _lease(self, row: Row, token: int, now: float) -> None:
+        row.token, row.lease_end = token, now + self._lease_seconds
+        self._leases.add((row.lease_end, row.message.queue_id, row.number, row))
+        self._waiting.changed(row)
+
+    def _end_lease(self, row: Row) -> None:
+        if row.token is not None:
+            self._leases.remove((row.lease_end, row.message.queue_id, row.number, row))
+            row.token = None
+            self._waiting.changed(row)
 
     def _end_leases(self, now: float) -> None:
         while self._leases and self._leases[0][0] <= now:
-            due, queue_id, number = self._leases[0]
-            self._wait(self._queue[queue_id].rows[number], due)
+            due, _, _, row = self._leases[0]
+            self._wait(row, due)
 
     def _is_suspended(self, lane: str) -> bool:
-        return Suspensions.of(self._suspended).holds(lane)
+        return self._suspensions.holds(lane)
 
-    def _earliest(self, queued: _Queued, row: _Row) -> float:
+    def _earliest(self, queued: _Queued, row: Row) -> float:
         """Now, or when its sender wants it sent."""
         until = queued.message.parameters.hold_until if not row.attempts else None
         return max(self._wall_clock(), until or 0.0)
 
     def _inactive(
-        self, query: Query, is_meant: Callable[[_Row], bool] = lambda row: True
-    ) -> list[tuple[_Queued, _Row]]:
+        self, query: Query, is_meant: Callable[[Row], bool] = lambda row: True
+    ) -> list[tuple[_Queued, Row]]:
         return [
             (queued, row) for queued, row in self._matching(query)
             if self._state(row) != RowState.ACTIVE and is_meant(row)
         ]
 
-    def _lane_row(self, lane: str, rows: Sequence[_Row]) -> LaneRow:
+    def _lane_row(self, lane: str, rows: Sequence[Row]) -> LaneRow:
         now = self._wall_clock()
         states = [self._state(row) for row in rows]
-        dues = [row.due for row in rows if row.due is not None and self._state(row) == RowState.WAITING]
+        dues = [_due(row) for row in rows if self._state(row) == RowState.WAITING]
         told = [row for row in rows if row.reason]
         return LaneRow(
             lane, len(dues), sum(due <= now for due in dues), states.count(RowState.ACTIVE),
             states.count(RowState.HELD), min(dues, default=None),
-            max(told, key=lambda row: (tells_of_lane(row.reason), row.due or 0, row.reason)).reason if told else "",
+            max(told, key=lambda row: (tells_of_lane(row.reason), _due(row), row.reason)).reason if told else "",
         )
 
-    def _held_by(self, claim: Claim) -> list[_Row]:
+    def _held_by(self, claim: Claim) -> list[Row]:
         queued = self._queue.get(claim.message.queue_id)
         return [row for row in queued.rows.values() if row.token == claim.token] if queued else []
 
-    def _settle(self, queue_id: str, row: _Row, settlement: Settlement) -> None:
-        self._leave(row)
-        row.token = None
+    def _settle(self, queue_id: str, row: Row, settlement: Settlement) -> None:
         match settlement:
             case Finished():
+                self._leave(row)
                 del self._queue[queue_id].rows[row.number]
             case Postponed():
-                row.due, row.attempts, row.reason = settlement.due, settlement.attempts, settlement.reason
-                row.warned, row.late = settlement.warned, settlement.late
-                self._waiting.add(row)
+                if settlement.late != row.late:
+                    self._late.remove(row)
+                    row.late = settlement.late
+                    self._late.add(row)
+                self._wait(row, settlement.due)
+                row.attempts, row.reason, row.warned = settlement.attempts, settlement.reason, settlement.warned
             case Held():
+                self._leave(row)
                 row.due, row.attempts, row.reason = None, settlement.attempts, settlement.reason
 
     def _forget_finished(self, queue_ids: Iterable[str]) -> None:
@@ -449,12 +390,12 @@ class MemorySpool:
             if queue_id in self._queue and not self._queue[queue_id].rows:
                 del self._queue[queue_id]
 
-    def _state(self, row: _Row) -> str:
+    def _state(self, row: Row) -> str:
         if row.due is None:
             return RowState.HELD
-        return RowState.ACTIVE if row.token is not None and row.due > self._wall_clock() else RowState.WAITING
+        return RowState.ACTIVE if row.token is not None and row.lease_end > self._wall_clock() else RowState.WAITING
 
-    def _matching(self, query: Query) -> Iterable[tuple[_Queued, _Row]]:
+    def _matching(self, query: Query) -> Iterable[tuple[_Queued, Row]]:
         def same(wanted: str | None, text: str) -> bool:
             return wanted is None or folded(wanted) == folded(text)
 
@@ -475,16 +416,21 @@ class MemorySpool:
                 ):
                     yield queued, row
 
-    def _queue_row(self, queued: _Queued, row: _Row) -> QueueRow:
+    def _queue_row(self, queued: _Queued, row: Row) -> QueueRow:
         message, arrival, recipient = queued.message, queued.arrival, row.destination.recipient
         state = self._state(row)
-        due = row.due if state != RowState.ACTIVE else None  # else it is the end of its lease
+        due = _due(row) if state == RowState.WAITING else None
         return QueueRow(
             message.queue_id, message.arrived, path_text(arrival.reverse_path), str(recipient), recipient.domain,
             row.destination.lane, state, due, row.attempts, row.reason, message.content.size_octets,
             arrival.peer, arrival.helo, arrival.login, arrival.protocol,
             str(arrival.parameters), str(row.destination.parameters),
         )
+
+
+def _due(row: Row) -> float:
+    """Of one that waits: since its lease ended, if it has one."""
+    return row.lease_end if row.token is not None else row.due or 0.0
 
 
 def _unmarked(reason: str) -> str:
