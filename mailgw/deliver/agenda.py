@@ -20,6 +20,8 @@ log = Logger()
 ALL_SECONDS = 600.0
 # A commit that takes longer than this is found when everything is looked through.
 OVERLAP_SECONDS = 15.0
+# How often what became due before the last look is looked for: looks may be half a second apart.
+OVERLAP_AGAIN_SECONDS = 5.0
 # A wall clock that is put back by more than this makes retries late; less is not worth a look at the whole queue.
 STEP_SECONDS = 60.0
 
@@ -32,13 +34,15 @@ class Looks:
         self._clock = clock
         self._wall_clock = wall_clock
         self._longest_wait_seconds = longest_wait_seconds
-        self._seen = -math.inf  # by the wall clock
+        self._seen = -math.inf  # by the wall clock: the last look
+        self._surely_seen = -math.inf  # and the last one that overlapped what was looked at before
+        self._overlapped_at = -math.inf  # by the reactor's
         self._all_at = -math.inf  # by the reactor's: when everything was looked through
         self._clock_lead: float | None = None  # of the wall clock over the monotonic one, as far as it is dealt with
 
     def look_through(self) -> None:
         """There may be a gap: let the next look be at everything."""
-        self._seen = -math.inf
+        self._seen = self._surely_seen = -math.inf
 
     def is_due(self, due: float) -> None:
         """What was just written down is due then.  Where that is further off than any wait, it was reckoned before the
@@ -51,13 +55,16 @@ class Looks:
         await self._mend_dues()
         mono, now = self._clock.seconds(), self._wall_clock()
         if mono - self._all_at >= ALL_SECONDS:
-            self._seen = -math.inf
-        since = self._seen - OVERLAP_SECONDS
+            self.look_through()
+        since = self._seen
         self._seen = now  # before the answer: what look_through says meanwhile counts
+        if math.isinf(since) or mono - self._overlapped_at >= OVERLAP_AGAIN_SECONDS:
+            since = min(since, self._surely_seen - OVERLAP_SECONDS)
+            self._surely_seen, self._overlapped_at = now, mono
         try:
             agenda = await self._spool.agenda(since)
         except BaseException:
-            self._seen = -math.inf
+            self.look_through()
             raise
         if math.isinf(since):
             self._all_at = mono
@@ -71,6 +78,6 @@ class Looks:
             if count:
                 log.warn("the clock was put back: {count} recipients are tried earlier than it says", count=count)
             self._clock_lead = lead
-            self._seen = -math.inf
+            self.look_through()
         elif lead > self._clock_lead:
             self._clock_lead = lead
