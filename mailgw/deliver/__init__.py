@@ -15,6 +15,7 @@ A map:
     passes          the right to begin attempts, where others deliver there, too
     permits         the table of those rights, at its owner's
     places          how many claims wait in memory, and who may fetch more of them
+    steps           what takes long, cut into steps between which others have their turn
     lane_facts      what an operator is told of a lane
     records         results on their way to the disk, however long it refuses
     running         the attempts that run: their gates, their time, what they say of their destination

@@ -69,7 +69,8 @@ async def attempt(
     """
     try:
         result = await backend.deliver(message, recipients)
-        if isinstance(result, Mapping) and all(isinstance(result.get(r), Outcome) for r in recipients):
+        # A dict is a Mapping, too, but that of an abstract class takes longer to find out.
+        if isinstance(result, (dict, Mapping)) and all(isinstance(result.get(r), Outcome) for r in recipients):
             return result
         known = result if isinstance(result, Mapping) else {}
         outcomes = {r: known[r] if isinstance(known.get(r), Outcome) else _NO_ANSWER for r in recipients}

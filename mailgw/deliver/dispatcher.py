@@ -11,6 +11,8 @@ Rules:
     What there is to say of a message (that it is late, that it goes back) is said in time, whatever it waits for.  It
     goes back after an attempt that began when its age had passed: its own or, where nobody is reached, any other.
     What must not be delivered after a time (RFC 2852) is returned without an attempt once that has passed.
+    However many destinations there are, a turn of the reactor works on some of them, and one that waits for a gate of
+    its own is left alone until that opens.
     Lanes take turns, and so do senders; what waits in memory is bounded over all of them, and for each sender
     (``places``).
     Wall time decides what is due, the reactor's monotonic clock when we look: a jump delays a look by a minute
@@ -41,6 +43,7 @@ from mailgw.deliver.places import Places, Waiting
 from mailgw.deliver.records import Records
 from mailgw.deliver.results import Results
 from mailgw.deliver.running import Running
+from mailgw.deliver.steps import LANES, MESSAGES, in_steps
 from mailgw.interfaces import IDeliveryBackend, IRelay
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
@@ -66,6 +69,9 @@ __all__ = ["Dispatcher", "DispatcherSettings", "backend_of", "lane_key"]
 # The longest time between two looks at what is due; a wall clock that jumped is noticed by then.
 LOOK_SECONDS = 60.0
 SHORTEST_LOOK_SECONDS = 0.5
+# Where looks find nothing to do they are made less often, down to this: what waits for dead destinations becomes due
+# all the time.
+LONGEST_VAIN_LOOK_SECONDS = 5.0
 NO_ROOM_SECONDS = 5.0
 FULL_LANE_SECONDS = 1.0
 # A lane that is unwell is probed at least this often at first, or after the schedule's first wait if that is shorter.
@@ -137,8 +143,7 @@ class Dispatcher:
             min(max(retry.schedule) for retry in routes.every),
         )
         self._lanes: Lanes[Waiting] = Lanes(
-            backends, pauses, lambda key: Suspensions.of(spool.suspended()).holds(key), clock, self._tasks, self._work,
-            register,
+            backends, pauses, lambda: Suspensions.of(spool.suspended()), clock, self._tasks, self._work, register,
         )
         self._looks = Looks(spool, clock, wall_clock, max(map(longest_wait, routes.every)))
         self._running = Running(
@@ -149,6 +154,7 @@ class Dispatcher:
         self._records = Records(spool, clock, self._looks.look_through)
         self._look_call: IDelayedCall | None = None
         self._is_looking = False
+        self._vain_look_seconds = SHORTEST_LOOK_SECONDS
         self._told_at = -math.inf  # by the reactor's clock: the last look for what is late
         self._is_stopping = False
 
@@ -185,15 +191,20 @@ class Dispatcher:
         self._looks.look_through()
         self._lanes.suspensions_changed()
         self._lanes.hasten()
+        self._tasks.spawn("poke", in_steps(self._clock, LANES, self._lanes, self._work))
         self._look_in(0.0)
 
     async def give_back(self, is_meant: Callable[[Claim], bool]) -> None:
         """What waits in memory, and is meant, waits in the spool alone; what is being tried goes on."""
         self._lanes.suspensions_changed()
-        taken = [one for lane in self._lanes for one in self._places.take_where(lane, lambda one: is_meant(one[0]))]
-        for released in [Deferred.fromCoroutine(self._release(claim)) for claim, _ in taken]:  # all with one commit
-            await released
-        if taken:  # what is not meant by the order that follows is found again
+        released: list[Deferred[None]] = []  # all with one commit
+        for lane in self._places.lanes():
+            for claim, _ in self._places.take_where(lane, lambda one: is_meant(one[0])):
+                released.append(Deferred.fromCoroutine(self._release(claim)))
+            self._lanes.forget_if_idle(lane)
+        for one in released:
+            await one
+        if released:  # what is not meant by the order that follows is found again
             self._looks.look_through()
             self._look_in(FULL_LANE_SECONDS)
 
@@ -275,10 +286,15 @@ class Dispatcher:
 
     def _is_due(self, key: str) -> None:
         """Something of this lane is due on disk: fetch it, now or when there is a place for the lane."""
-        if self._lanes.get(key) is None and not self._may_make_a_lane():
+        lane = self._lanes.get(key)
+        if lane is None and not self._may_make_a_lane():
             self._looks.look_through()
             self._look_in(FULL_LANE_SECONDS)
             return
+        if lane is not None and lane.is_asleep(self._clock.seconds()):
+            lane.has_more = True
+            return
+        self._vain_look_seconds = SHORTEST_LOOK_SECONDS
         lane = self._lanes.lane(key)
         lane.has_more = True
         self._work(lane)
@@ -288,7 +304,7 @@ class Dispatcher:
     def _ended(self, lane: _Lane, claim: Claim, outcomes: Mapping[Mailbox, Outcome]) -> None:
         if outcomes:
             self._settle(claim, outcomes)
-        if lane.dead_gate() is not None:
+        if lane.waiting and lane.dead_gate() is not None:
             self._lay_down(lane)
 
     def _settle(self, claim: Claim, outcomes: Mapping[Mailbox, Outcome]) -> None:
@@ -319,10 +335,12 @@ class Dispatcher:
         now = self._wall_clock()
         known = self._lanes.get(claim.lane)
         settlements, notices, owed = await self._results.spoken(claim, now, known.last_word() if known else None)
-        wait = self._owed_waits(self._lanes.lane(claim.lane), since) if owed else 0.0
-        if wait:
+        lane = self._lanes.lane(claim.lane) if owed else None
+        wait = self._owed_waits(lane, since) if lane is not None else 0.0
+        if lane is not None and wait:
             settlements += [Postponed(q.row, q.due, q.attempts, q.reason, q.warned, now + wait) for q in owed]
             owed = []
+            self._lanes.forget_if_idle(lane)
         if settlements:
             await self._record(claim, settlements, notices)
         if any(isinstance(one, Postponed) and one.due <= now for one in settlements):
@@ -348,30 +366,33 @@ class Dispatcher:
 
     def _expire_overdue(self) -> None:
         """What waits in memory for a destination that is busy or unwell, and must not be delivered any more."""
-        for claim, since in self._places.take_overdue(self._lanes, self._wall_clock()):
+        for lane, (claim, since) in self._places.take_overdue(self._wall_clock()):
             self._tasks.spawn("expire", self._speak(claim, since))
+            self._lanes.forget_if_idle(lane)
 
-    def _tell_of_delays(self) -> None:
+    async def _tell_of_delays(self) -> None:
         """What is late and waits in memory: an attempt before it may take long.  It makes room for the next ones; what
         waits for a gate that stays closed does so, too."""
-        mono, now = self._clock.seconds(), self._wall_clock()
-        came_before = mono - self._look_seconds  # what came since then may have its turn at once
-        if self._told_at > came_before:
+        mono = self._clock.seconds()
+        if self._told_at > mono - self._look_seconds:
             return
         self._told_at = mono
-        for lane in self._lanes:
-            if not lane.waiting:
-                continue
-            gate = lane.closed_gate(mono)
-            if lane.is_suspended or (gate is not None and mono + LONG_PAUSE_SECONDS < gate.opens_at(mono) < math.inf):
-                late = self._places.take_where(lane, lambda one: not is_owed(one[0]) or one[1] <= came_before)
-            else:
-                late = self._places.take_where(
-                    lane, lambda one: one[1] <= came_before and self._results.is_late(one[0], now)
-                )
-            for claim, since in late:
-                self._tasks.spawn("tell", self._speak(claim, since))
+        await in_steps(self._clock, LANES, self._places.lanes(), self._tell_of_delays_in)
         self._lanes.sweep()
+
+    def _tell_of_delays_in(self, lane: _Lane) -> None:
+        mono, now = self._clock.seconds(), self._wall_clock()
+        came_before = mono - self._look_seconds  # what came since then may have its turn at once
+        gate = lane.closed_gate(mono)
+        if lane.is_suspended or (gate is not None and mono + LONG_PAUSE_SECONDS < gate.opens_at(mono) < math.inf):
+            late = self._places.take_where(lane, lambda one: not is_owed(one[0]) or one[1] <= came_before)
+        else:
+            late = self._places.take_where(
+                lane, lambda one: one[1] <= came_before and self._results.is_late(one[0], now)
+            )
+        for claim, since in late:
+            self._tasks.spawn("tell", self._speak(claim, since))
+        self._lanes.forget_if_idle(lane)
 
     async def _record(self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice]) -> None:
         fresh = await self._records.write(claim, settlements, notices)
@@ -408,18 +429,19 @@ class Dispatcher:
         try:
             self._running.cancel_overdue()
             self._expire_overdue()
-            self._tell_of_delays()
-            for lane in self._places.hungry():
-                self._work(lane)
+            await self._tell_of_delays()
+            if self._places.is_anybody_hungry:
+                await in_steps(self._clock, LANES, self._places.hungry(), self._work)
             agenda = await self._looks.look()
             now = self._wall_clock()
             wait = min(wait, self._places.deadline - now)
-            for key, _ in agenda.lanes:
-                self._is_due(key)
+            if agenda.lanes:  # and if any can be worked on, _is_due takes this back
+                self._vain_look_seconds = min(2 * self._vain_look_seconds, LONGEST_VAIN_LOOK_SECONDS)
+            await in_steps(self._clock, LANES, self._lanes.awake(agenda.lanes), self._is_due)
             if self._places.is_anybody_hungry:
                 wait = min(wait, FULL_LANE_SECONDS)
             if agenda.next_due is not None:
-                wait = min(wait, agenda.next_due - now)
+                wait = min(wait, max(self._vain_look_seconds, agenda.next_due - now))
             if agenda.next_late is not None and agenda.next_late > now:
                 wait = min(wait, agenda.next_late - now)
             elif agenda.next_late is not None:
@@ -437,8 +459,8 @@ class Dispatcher:
             return False
         claims = await self._spool.claim_late(SPEAK)
         since = self._clock.seconds()
-        for claim in claims:
-            self._tasks.spawn("speak", self._speak(claim, since))
+        await in_steps(
+            self._clock, MESSAGES, claims, lambda claim: self._tasks.spawn("speak", self._speak(claim, since)))
         return len(claims) == SPEAK
 
     def _fetch(self, lane: _Lane) -> None:

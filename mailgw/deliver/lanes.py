@@ -10,10 +10,14 @@ Rules:
     unwell.  So however many dead destinations are tried, fresh mail has places of its own.  In both, senders take
     turns, and then lanes.
     What is unwell is remembered for a while without work, so that each new message is not the first.
+    Nothing goes through all lanes but the operator's orders: who is to be woken or forgotten is known by the time.
+    What a lane leads to is asked for anew when it is to be tried, or mail for it comes.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from heapq import heappop, heappush
+from math import inf
 from typing import Generic, TypeVar
 
 import attrs
@@ -29,8 +33,9 @@ from mailgw.mail.outcome import Outcome
 from mailgw.mail.shape import Bounds, Shape
 from mailgw.net.tasks import TaskGroup
 from mailgw.queue.gates import Gate, Pauses, is_for_all
-from mailgw.queue.lanes import Lane
+from mailgw.queue.lanes import SOON_SECONDS, Lane
 from mailgw.queue.permits import Path
+from mailgw.queue.suspension import Suspensions
 from mailgw.queue.turns import Turns
 
 log = Logger()
@@ -62,15 +67,15 @@ class Inside:
 
 
 class Lanes(Generic[T]):
-    """All lanes that have work, or are unwell.  ``is_suspended`` says of a lane's name that the operator wants nothing
-    to be tried there; ``work`` is called with a lane whose gate has opened.  ``register``: the limits of destinations
-    are shared with others, and counted there; None where these lanes are all there are."""
+    """All lanes that have work, or are unwell.  ``suspensions`` says where the operator wants nothing to be tried;
+    ``work`` is called with a lane whose gate has opened.  ``register``: the limits of destinations are shared with
+    others, and counted there; None where these lanes are all there are."""
 
     def __init__(
         self,
         backends: Mapping[str, IDeliveryBackend],
         pauses: Pauses,
-        is_suspended: Callable[[str], bool],
+        suspensions: Callable[[], Suspensions],
         clock: IReactorTime,
         tasks: TaskGroup,
         work: Callable[[Lane[T]], None],
@@ -78,13 +83,18 @@ class Lanes(Generic[T]):
     ) -> None:
         self._backends = backends
         self._pauses = pauses
-        self._is_suspended = is_suspended
+        self._suspensions = suspensions
         self._clock = clock
         self._tasks = tasks
         self._work = work
         self._lanes: dict[str, Lane[T]] = {}
         self._reached: OrderedDict[str, None] = OrderedDict()
+        # What is unwell without work, by when it is looked at whether it may be forgotten; each name once.
+        self._remembered: list[tuple[float, str]] = []
+        self._is_remembered: set[str] = set()
         self._shared: dict[str, Gate] = {}
+        self._named_by: Counter[str] = Counter()  # how many lanes have a shared gate
+        self._unnamed: set[str] = set()  # those that none has
         self._blocked: dict[str, Turns[Lane[T]]] = {}  # by the key of the gate they wait for
         self._wakes: dict[str, IDelayedCall] = {}
         self._fresh: Turns[Lane[T]] = Turns()
@@ -118,59 +128,84 @@ class Lanes(Generic[T]):
             limit = max(1, backend.concurrency) if backend is not None else 1
             lane = self._lanes[key] = Lane(key, Gate(key, Bounds(limit, None), self._pauses))
             lane.gate.was_reached = key in self._reached
-            lane.is_suspended = self._is_suspended(key)
+            lane.is_suspended = self._suspensions().holds(key)
             self._shape(lane)
         elif self._clock.seconds() - lane.shaped_at > SHAPE_SECONDS:
             self._shape(lane)
         return lane
 
+    def awake(self, due: Iterable[tuple[str, float]]) -> Iterator[str]:
+        """Of lanes in which something is due, those for which something may be done now.  Those that are asleep need no
+        more than to know that they have more: ten thousand dead destinations cost next to nothing."""
+        now = self._clock.seconds()
+        for key, _ in due:
+            lane = self._lanes.get(key)
+            if lane is not None and lane.is_asleep(now):
+                lane.has_more = True
+            else:
+                yield key
+
     def forget_if_idle(self, lane: Lane[T]) -> None:
-        """It has no work; what is unwell is kept."""
-        if lane.is_idle and self._lanes.get(lane.key) is lane and self._is_forgotten(lane.gate):
-            del self._lanes[lane.key]
-            self._reached.pop(lane.key, None)
-            if lane.gate.was_reached:
-                self._reached[lane.key] = None
-                if len(self._reached) > MAX_REACHED:
-                    self._reached.popitem(last=False)
-            self._fresh.drop(lane.key)
-            self._slow.drop(lane.key)
+        """It has no work; what is unwell is kept for a while.  To be called whenever the last of its work goes."""
+        if not lane.is_idle or self._lanes.get(lane.key) is not lane:
+            return
+        if not self._is_forgotten(lane.gate):
+            if lane.key not in self._is_remembered:
+                self._is_remembered.add(lane.key)
+                heappush(self._remembered, (self._forgotten_at(lane.gate), lane.key))
+            return
+        del self._lanes[lane.key]
+        self._unname(lane)
+        self._reached.pop(lane.key, None)
+        if lane.gate.was_reached:
+            self._reached[lane.key] = None
+            if len(self._reached) > MAX_REACHED:
+                self._reached.popitem(last=False)
+        self._fresh.drop(lane.key)
+        self._slow.drop(lane.key)
 
     def _is_forgotten(self, gate: Gate) -> bool:
         """Whether nobody needs to know any more how the destination felt.  What waits by its own schedule comes back
         within the longest pause; where lanes are too many, that is not waited for."""
-        if gate.is_well:
-            return True
-        more = 0.0 if self.is_full else self._pauses.longest_seconds
-        return self._clock.seconds() > gate.open_at + REMEMBER_SECONDS + more
+        return gate.is_well or self._clock.seconds() > self._forgotten_at(gate) - self._sooner_seconds
+
+    def _forgotten_at(self, gate: Gate) -> float:
+        return gate.open_at + REMEMBER_SECONDS + self._pauses.longest_seconds
+
+    @property
+    def _sooner_seconds(self) -> float:
+        return self._pauses.longest_seconds if self.is_full else 0.0
 
     def sweep(self) -> None:
         """Forget what is over; now and then."""
-        for lane in self:
-            self.forget_if_idle(lane)
-        named = {gate.key for lane in self._lanes.values() for gate in lane.shared}
-        for key, gate in list(self._shared.items()):
+        while self._remembered and self._clock.seconds() > self._remembered[0][0] - self._sooner_seconds:
+            _, key = heappop(self._remembered)
+            self._is_remembered.discard(key)
+            lane = self._lanes.get(key)
+            if lane is not None:
+                self.forget_if_idle(lane)
+        for key in list(self._unnamed):
             # Whom it woke would wait for ever, though his lane may have other gates by now.
-            if key not in named and key not in self._blocked and gate.is_idle and self._is_forgotten(gate):
+            gate = self._shared[key]
+            if key not in self._blocked and gate.is_idle and self._is_forgotten(gate):
                 del self._shared[key]
+                self._unnamed.discard(key)
 
     # --- the operator -------------------------------------------------------------------------------
 
     def suspensions_changed(self) -> None:
-        """What is suspended begins nothing more; what is not any more goes on."""
-        for lane in self:
-            was, lane.is_suspended = lane.is_suspended, self._is_suspended(lane.key)
-            if was and not lane.is_suspended:
-                self._work(lane)
+        """What is suspended begins nothing more; what is not any more goes on, when it is worked on."""
+        suspensions = self._suspensions()
+        for lane in self._lanes.values():
+            lane.is_suspended = suspensions.holds(lane.key)
 
     def hasten(self) -> None:
-        """Everything may be tried now, whatever its destination did before."""
+        """Everything may be tried now, whatever its destination did before: when it is worked on, or has work."""
         now = self._clock.seconds()
         for gate in self._shared.values():
             gate.hasten(now)
-        for lane in self:
+        for lane in self._lanes.values():
             lane.gate.hasten(now)
-            self._work(lane)
 
     # --- gates ----------------------------------------------------------------------------------------
 
@@ -189,9 +224,9 @@ class Lanes(Generic[T]):
         opens_at = closed.opens_at(now)
         if closed is not lane.gate:
             self._blocked.setdefault(closed.key, Turns()).add(lane.key, lane.waiting.next_sender(), lane)
-            if opens_at < float("inf"):
+            if opens_at < inf:
                 self.wake(closed.key, opens_at - now, lambda: self._serve_gate(closed))
-        elif opens_at < float("inf"):
+        elif opens_at < inf:
             self.wake_lane(lane, opens_at - now)
         return False  # where an attempt has to end first, its end will wake it
 
@@ -270,7 +305,7 @@ class Lanes(Generic[T]):
             self._served_gates.discard(gate.key)
         if waiting:
             opens_at = gate.opens_at(self._clock.seconds())
-            if opens_at < float("inf"):
+            if opens_at < inf:
                 self.wake(gate.key, opens_at - self._clock.seconds(), lambda: self._serve_gate(gate))
         else:
             self._blocked.pop(gate.key, None)
@@ -279,18 +314,20 @@ class Lanes(Generic[T]):
         key = lane.key
 
         def wake() -> None:
-            awake = self._lanes.get(key)  # it may have been forgotten, and made again, in the meantime
-            if awake is not None:
+            if key in self._lanes:  # it may have been forgotten, and made again, in the meantime
+                awake = self.lane(key)
+                awake.wakes_at = inf
                 self._work(awake)
 
         self.wake(key, seconds, wake)
+        lane.wakes_at = self._wakes[key].getTime()
 
     def wake(self, key: str, seconds: float, call: Callable[[], None]) -> None:
         """``call`` in ``seconds``, unless something of this key is called anyway, and not later."""
         known = self._wakes.get(key)
         now = self._clock.seconds()
         if known is not None:
-            if known.getTime() <= now + seconds + 0.001:
+            if known.getTime() <= now + seconds + SOON_SECONDS:
                 return
             known.cancel()
 
@@ -358,7 +395,7 @@ class Lanes(Generic[T]):
             lane.shaped_at = self._clock.seconds() - SHAPE_SECONDS  # the attempt will meet the same, and say so
         else:
             lane.gate.rebind(shape.destination)
-            lane.shared = tuple(self._gate(f"{name} {key}", bounds) for key, bounds in shape.gates.items())
+            self._share(lane, tuple(self._gate(f"{name} {key}", bounds) for key, bounds in shape.gates.items()))
         finally:
             lane.is_shaped = True
             # Other gates may be open.  Without work it is being made: whoever does that has some for it.
@@ -370,6 +407,23 @@ class Lanes(Generic[T]):
         if gate is None:
             adapts = " host:" in key
             gate = self._shared[key] = Gate(key, bounds, self._pauses if adapts else None)
+            self._unnamed.add(key)
         else:
             gate.rebind(bounds)
         return gate
+
+    def _share(self, lane: Lane[T], gates: tuple[Gate, ...]) -> None:
+        """The gates that it shares with others, from now on."""
+        if self._lanes.get(lane.key) is lane:  # else it was forgotten meanwhile
+            for gate in gates:
+                self._named_by[gate.key] += 1
+                self._unnamed.discard(gate.key)
+            self._unname(lane)
+        lane.shared = gates
+
+    def _unname(self, lane: Lane[T]) -> None:
+        for gate in lane.shared:
+            self._named_by[gate.key] -= 1
+            if not self._named_by[gate.key]:
+                del self._named_by[gate.key]
+                self._unnamed.add(gate.key)

@@ -41,6 +41,8 @@ class Places:
         self.fetching = 0
         self.deadline = math.inf
         self._of_sender: Counter[str] = Counter()
+        self._lanes: dict[str, Lane[Waiting]] = {}  # those in which anything waits
+        self._deadlines: dict[str, float] = {}  # of those in which anything must go by a time, not later than the first
         self._hungry: Mapping[bool, Turns[Lane[Waiting]]] = {True: Turns(), False: Turns()}
 
     # --- whether there is one ---------------------------------------------------------------------
@@ -76,39 +78,55 @@ class Places:
         lane.waiting.add((claim, since), priority, is_fresh, sender)
         self.waiting += 1
         self._of_sender[sender] += 1
+        self._lanes[lane.key] = lane
         if claim.message.parameters.deliver_by is not None:
-            self.deadline = min(self.deadline, deadline_of(claim))
+            self._must_go(lane, deadline_of(claim))
 
     def take(self, lane: Lane[Waiting]) -> Waiting:
         """The next one of this lane; IndexError where nothing waits."""
         item = lane.waiting.take()
-        self._leaves(item)
+        self._left(lane, (item,))
         return item
 
     def take_where(self, lane: Lane[Waiting], is_meant: Callable[[Waiting], bool]) -> list[Waiting]:
         """Those of this lane that are meant."""
         taken = lane.waiting.take_where(is_meant)
-        for item in taken:
-            self._leaves(item)
+        self._left(lane, taken)
         return taken
 
-    def take_overdue(self, lanes: Iterable[Lane[Waiting]], now: float) -> list[Waiting]:
+    def take_overdue(self, now: float) -> list[tuple[Lane[Waiting], Waiting]]:
         """What must not be delivered any more, of all lanes; ``now`` is the wall clock's."""
         if now < self.deadline:
             return []
         taken = []
-        self.deadline = math.inf
-        for lane in lanes:
-            taken += self.take_where(lane, lambda one: now >= deadline_of(one[0]))
-            self.deadline = min([self.deadline, *(deadline_of(claim) for claim, _ in lane.waiting)])
+        for key in [key for key, deadline in self._deadlines.items() if deadline <= now]:
+            lane = self._lanes[key]
+            del self._deadlines[key]
+            taken += [(lane, one) for one in self.take_where(lane, lambda one: now >= deadline_of(one[0]))]
+            for claim, _ in lane.waiting:
+                self._must_go(lane, deadline_of(claim))
+        self.deadline = min(self._deadlines.values(), default=math.inf)
         return taken
 
-    def _leaves(self, item: Waiting) -> None:
-        self.waiting -= 1
-        sender = path_text(item[0].message.reverse_path)
-        self._of_sender[sender] -= 1
-        if not self._of_sender[sender]:
-            del self._of_sender[sender]
+    def lanes(self) -> list[Lane[Waiting]]:
+        """Those in which anything waits now."""
+        return list(self._lanes.values())
+
+    def _must_go(self, lane: Lane[Waiting], deadline: float) -> None:
+        if deadline < self._deadlines.get(lane.key, math.inf):
+            self._deadlines[lane.key] = deadline
+            self.deadline = min(self.deadline, deadline)
+
+    def _left(self, lane: Lane[Waiting], items: Iterable[Waiting]) -> None:
+        for claim, _ in items:
+            self.waiting -= 1
+            sender = path_text(claim.message.reverse_path)
+            self._of_sender[sender] -= 1
+            if not self._of_sender[sender]:
+                del self._of_sender[sender]
+        if not lane.waiting:
+            self._lanes.pop(lane.key, None)
+            self._deadlines.pop(lane.key, None)
 
     # --- who wants one ----------------------------------------------------------------------------
 

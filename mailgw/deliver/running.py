@@ -74,9 +74,14 @@ class Running:
 
     def cancel_overdue(self) -> None:
         """End those that have had their time."""
-        for claim, running in list(self._running.items()):
-            if running is not None and self._had_its_time(claim):
-                running[0]()
+        overdue = []
+        for running in self._running.values():  # in the order in which they began
+            if running is not None and running[1] > self._clock.seconds() - self._seconds:
+                break
+            if running is not None:
+                overdue.append(running[0])
+        for cancel in overdue:
+            cancel()
 
     async def _attempt(self, lane: _Lane, claim: Claim, inside: Inside) -> None:
         outcomes: Mapping[Mailbox, Outcome] | None = None

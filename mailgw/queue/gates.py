@@ -88,13 +88,17 @@ class Gate:
         return not self.pause
 
     def may_pass(self, now: float) -> bool:
-        return self.active < self.window and now >= self.open_at and self._rate_opens(now) <= now
+        return (
+            self.active < self.window and now >= self.open_at
+            and (not self._interval or self._rate_at - self._rate_slack <= now)
+        )
 
     def opens_at(self, now: float) -> float:
         """When the next one may pass, as far as that hangs on time; infinity where one has to leave first."""
         if self.active >= self.window:
             return math.inf
-        return max(now, self.open_at, self._rate_opens(now))
+        opens_at = max(now, self.open_at)
+        return max(opens_at, self._rate_at - self._rate_slack) if self._interval else opens_at
 
     def has_debt(self, now: float) -> bool:
         """Whether what began before still counts against its rate."""
@@ -149,9 +153,6 @@ class Gate:
     def _take_rate(self, bounds: Bounds) -> None:
         self._interval = bounds.rate.seconds / bounds.rate.count if bounds.rate is not None else 0.0
         self._rate_slack = bounds.rate.seconds - self._interval if bounds.rate is not None else 0.0
-
-    def _rate_opens(self, now: float) -> float:
-        return self._rate_at - self._rate_slack if self._interval else now
 
 
 def is_trouble(outcome: Outcome) -> bool:

@@ -3,6 +3,7 @@
 Pure: a lane knows seconds of some monotonic clock, and items it does not look into.
 """
 
+import math
 from typing import Generic, TypeVar
 
 from mailgw.mail.outcome import Outcome
@@ -14,17 +15,20 @@ T = TypeVar("T")
 
 # A fresh message goes on from memory as long as no more than this wait in its lane; the rest waits on disk.
 MAX_WAITING = 100
+# Who is to be woken is not woken again for so little.
+SOON_SECONDS = 0.001
 
 
 class Lane(Generic[T]):
     """``gate`` is its own, ``shared`` are those that it shares with other lanes.  ``has_more`` says that the spool
     holds more that is due than was fetched; ``cursor`` is the sender whose turn it was last there.  ``is_shaped`` says
-    that its gates are known, since ``shaped_at``.  ``is_suspended``: the operator wants nothing to be attempted.
+    that its gates are known, since ``shaped_at``.  It is worked on at ``wakes_at`` at the latest (infinity: when
+    somebody does something).  ``is_suspended``: the operator wants nothing to be attempted.
     ``is_working`` and ``is_fetching`` are the dispatcher's own."""
 
     __slots__ = (
         "cursor", "gate", "has_more", "is_fetching", "is_shaped", "is_suspended", "is_working", "key", "shaped_at",
-        "shared", "waiting",
+        "shared", "waiting", "wakes_at",
     )
 
     def __init__(self, key: str, gate: Gate) -> None:
@@ -36,6 +40,7 @@ class Lane(Generic[T]):
         self.cursor = ""
         self.is_shaped = False
         self.shaped_at = 0.0
+        self.wakes_at = math.inf
         self.is_suspended = False
         self.is_fetching = False
         self.is_working = False
@@ -62,6 +67,8 @@ class Lane(Generic[T]):
 
     def closed_gate(self, now: float) -> Gate | None:
         """The gate that lets nothing pass now, of several the one that will for longest; None where all are open."""
+        if not self.shared:
+            return None if self.gate.may_pass(now) else self.gate
         closed = None
         for gate in (self.gate, *self.shared):
             if not gate.may_pass(now) and (closed is None or gate.opens_at(now) > closed.opens_at(now)):
@@ -77,6 +84,10 @@ class Lane(Generic[T]):
     def bounds(self) -> tuple[Bounds, ...]:
         """Those of ``path``'s gates."""
         return (self.gate.bounds, *[gate.bounds for gate in self.shared])
+
+    def is_asleep(self, now: float) -> bool:
+        """Whether its own gate lets nothing pass for some time, and it is worked on when that opens."""
+        return now < self.gate.open_at and self.wakes_at <= self.gate.open_at + SOON_SECONDS
 
     def passes(self, now: float) -> tuple[Gate, ...]:
         """An attempt begins; the gates that it is inside of."""

@@ -102,7 +102,7 @@ class ReplyClasses:
         ``hop`` as outcomes name it: ``"mx1.example.org [192.0.2.1]:25"``, ``"[2001:db8::1]:25"``, a socket's path,
         which is found by no ``hosts``.
         """
-        if reply.is_positive:
+        if reply.is_positive or not self.classes:
             return None
         found = _HOP.match(hop)
         host, address = ((found["name"] or "").lower(), found["address"]) if found is not None else ("", "")

@@ -107,11 +107,11 @@ def test_what_must_go_by_a_time_is_found_then() -> None:
     assert memory.deadline == 70.0
     memory.add(two, claim(by=DeliverBy(50.0, ByMode.RETURN, trace=False)), 4.0, 0)
     assert memory.deadline == 50.0
-    assert memory.take_overdue([one, two], 49.9) == []
-    assert [since for _, since in memory.take_overdue([one, two], 50.0)] == [4.0]
+    assert memory.take_overdue(49.9) == []
+    assert [(one.key, since) for one, (_, since) in memory.take_overdue(50.0)] == [("out/two", 4.0)]
     assert (memory.deadline, memory.waiting) == (70.0, 3)
     memory.take(one)
-    assert memory.take_overdue([one, two], 80.0) == [], "it went in time"
+    assert memory.take_overdue(80.0) == [], "it went in time"
     assert memory.deadline == math.inf
 
 

@@ -295,6 +295,9 @@ class Walk:
         assert (own._lanes.active, own._lanes.active_slow, own._records._unrecorded) == (0, 0, 0)
         gates = [*own._lanes._shared.values(), *(lane.gate for lane in own._lanes)]
         assert not [gate.key for gate in gates if gate.active]
+        assert not [lane.key for lane in own._lanes if lane.is_idle and lane.key not in own._lanes._is_remembered]
+        named = Counter(gate.key for lane in own._lanes for gate in lane.shared)
+        assert (own._lanes._named_by, own._lanes._unnamed) == (named, own._lanes._shared.keys() - named.keys())
         assert Deferred.fromCoroutine(own.stop(1.0)).called
         assert house.clock.getDelayedCalls() == []
 

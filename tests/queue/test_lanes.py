@@ -77,3 +77,19 @@ def test_the_last_word_is_that_of_a_gate_where_nobody_is_reached() -> None:
     assert some.dead_gate() is host
     assert some.last_word() == (DEAD, 1000.0 + DEAD_AFTER - 1)
     assert host.opens_at(now) < math.inf
+
+
+def test_it_is_asleep_while_its_own_gate_is_closed_and_it_is_woken_when_that_opens() -> None:
+    some = lane()
+    some.wakes_at = 0.0
+    assert not some.is_asleep(0.0), "the gate is open"
+    some.passes(0.0)
+    some.gate.ended(DEAD, 0.0)
+    assert some.gate.open_at == 1.0
+    for wakes_at, is_asleep in ((1.0, True), (0.5, True), (1.0 + 1e-9, True), (1.1, False), (math.inf, False)):
+        some.wakes_at = wakes_at
+        assert some.is_asleep(0.9) == is_asleep, wakes_at
+    some.wakes_at = 1.0
+    assert not some.is_asleep(1.0)
+    some.gate.hasten(0.5)
+    assert not some.is_asleep(0.6), "somebody wants it tried now"
