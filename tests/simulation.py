@@ -15,6 +15,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import attrs
@@ -44,6 +45,7 @@ OK = delivered(Reply(250, "2.0.0", ("taken",)), "mx [192.0.2.9]:25")
 DEAD = temporary("4.4.1", "no answer", Scope.HOST, "")
 SILENT = RcptParameters(frozenset())
 BULK = Mailbox("bulk", "sender.example")
+ENDS = (fact.Delivered, fact.Bounced)
 
 
 class _Call:
@@ -54,9 +56,6 @@ class _Call:
         self.function = function
         self.args = args
         self.is_over = False
-
-    def __lt__(self, other: "_Call") -> bool:
-        return self.at < other.at
 
     def active(self) -> bool:
         return not self.is_over
@@ -73,19 +72,20 @@ class HeapClock:
 
     def __init__(self) -> None:
         self._now = 0.0
-        self._calls: list[_Call] = []
+        self._calls: list[tuple[float, int, _Call]] = []
+        self._numbers = count()
 
     def seconds(self) -> float:
         return self._now
 
     def callLater(self, delay: float, function: Callable[..., object], *args: Any) -> _Call:
         call = _Call(self._now + delay, function, args)
-        heapq.heappush(self._calls, call)
+        heapq.heappush(self._calls, (call.at, next(self._numbers), call))
         return call
 
     def run_until(self, end: float) -> None:
-        while self._calls and self._calls[0].at <= end:
-            call = heapq.heappop(self._calls)
+        while self._calls and self._calls[0][0] <= end:
+            _, _, call = heapq.heappop(self._calls)
             if not call.is_over:
                 call.is_over = True
                 self._now = call.at
@@ -191,7 +191,7 @@ class Simulation:
         return START + self.clock.seconds()
 
     def note(self, event: Event) -> None:
-        if isinstance(event, fact.Delivered | fact.Bounced):
+        if isinstance(event, ENDS):
             self.ended[event.queue_id] = (event.name, self.clock.seconds())
 
     def put(self, sender: Mailbox, recipient: Mailbox, is_fresh: bool) -> str:
