@@ -41,7 +41,7 @@ def pytest_collection() -> None:
     import hypothesis
     from hypothesis.internal.conjecture import providers
 
-    examples = int(os.environ.get("MAILGW_EXAMPLES", "10"))
+    examples = int(os.environ.get("MAILGW_EXAMPLES", "6"))
     hypothesis.settings.register_profile("mailgw", max_examples=examples, deadline=None, print_blob=True)
     hypothesis.settings.load_profile("mailgw")
     if examples < MANY_EXAMPLES and hasattr(providers, "_local_constants"):

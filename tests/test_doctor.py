@@ -96,7 +96,7 @@ def test_a_port_that_does_not_greet(capsys: Output) -> None:
 
 def test_a_port_that_wants_a_login(context: ssl.SSLContext, capsys: Output) -> None:
     with WeakListener("wants a login", context=context) as listener:
-        doctor(listener, "--starttls", "--only", "smuggling")
+        doctor(listener, "--starttls", "--only", "pipelining")
     *lines, last = capsys.readouterr().out.splitlines()
     unknown = [line for line in lines if line.startswith("unknown")]
     assert last == f"{len(unknown)} unknown because it wants a login: --login"
@@ -114,7 +114,7 @@ def test_with_a_login(context: ssl.SSLContext, capsys: Output, tmp_path: Path) -
     secret = tmp_path / "secret"
     secret.write_text("secret\n")
     with WeakListener("wants a login", context=context) as listener:
-        words = ["--starttls", "--login", "bob", "--only", "smuggling"]
+        words = ["--starttls", "--login", "bob", "--only", "pipelining"]
         assert doctor(listener, *words, "--password-file", str(secret)) == 0
         assert ", 0 unknown," in capsys.readouterr().out
         assert doctor(listener, *words, "--password-file", str(tmp_path / "none")) == 2

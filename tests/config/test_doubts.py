@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from mailgw.config.doubts import doubts
 from mailgw.config.load import load
 from tests.tables import each
@@ -38,7 +36,7 @@ def test_nothing_to_say(tmp_path: Path) -> None:
     assert said(tmp_path, listen=inside, more=other) == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("key", "why"),
     [
         ("relay_from", "may send mail to anywhere: an open relay"),
@@ -46,10 +44,10 @@ def test_nothing_to_say(tmp_path: Path) -> None:
         ("proxy_protocol_from", "may say in a PROXY header which address he has"),
     ],
 )
-@pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0"])
-def test_everybody_on_a_listener(tmp_path: Path, key: str, why: str, network: str) -> None:
-    listen = f'{key} = ["192.0.2.1", "{network}"]\n'
-    assert said(tmp_path, listen=listen) == [f"6: listen.{key}: is everybody, who then {why}"]
+def test_everybody_on_a_listener(tmp_path: Path, key: str, why: str) -> None:
+    for network in ("0.0.0.0/0", "::/0"):
+        listen = f'{key} = ["192.0.2.1", "{network}"]\n'
+        assert said(tmp_path, listen=listen) == [f"6: listen.{key}: is everybody, who then {why}"]
 
 
 def test_everybody_trusted(tmp_path: Path) -> None:
@@ -141,7 +139,7 @@ def test_reports_on_tls_by_nobody_who_sends_by_mx(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("sessions", "doubted"), [(49, True), (50, False)])
+@each(("sessions", "doubted"), [(49, True), (50, False)])
 def test_fewer_sessions_than_one_address_may_have(tmp_path: Path, sessions: int, doubted: bool) -> None:
     expected = ["14: limits.sessions: is below sessions_per_address: one client can take them all"] if doubted else []
     assert said(tmp_path, more=f"[limits]\nsessions = {sessions}\n") == expected

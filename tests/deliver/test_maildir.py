@@ -1,6 +1,7 @@
 """The Maildir backend: who exists, what lands in whose folder, what the world's trouble comes to."""
 
 import errno
+import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,7 @@ from mailgw.store.maildir import Maildirs, UniqueNames
 from tests.fake_threads import FakeThreads
 from tests.logged import LoggedFailures
 from tests.store.fake_disk import ScriptedDisk
+from tests.tables import each
 
 ALICE = Mailbox("alice", "example.org")
 TAGGED = Mailbox("alice+lists", "example.org")
@@ -221,17 +223,21 @@ def test_a_volume_that_is_not_there_bounces_nobody(tmp_path: Path) -> None:
 # --- trouble ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("number", "reply"),
-    [
-        (errno.ENOSPC, "temporary 452 4.3.1 No space left to store the message"),
-        (errno.EDQUOT, "temporary 452 4.2.2 The mailbox is over its quota"),
-        (errno.EROFS, "temporary 451 4.3.0 The mailbox cannot be written: Read-only file system"),
-    ],
+@each(
+    ("error", "step", "in_memory"),
+    itertools.product(
+        [
+            (errno.ENOSPC, "temporary 452 4.3.1 No space left to store the message"),
+            (errno.EDQUOT, "temporary 452 4.2.2 The mailbox is over its quota"),
+            (errno.EROFS, "temporary 451 4.3.0 The mailbox cannot be written: Read-only file system"),
+        ],
+        ["create", "write", "sync ", "rename", "sync_folder {}/new"],
+        [True, False],
+    ),
 )
-@pytest.mark.parametrize("step", ["create", "write", "sync ", "rename", "sync_folder {}/new"])
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_a_disk_in_trouble(bench: Bench, number: int, reply: str, step: str, in_memory: bool) -> None:
+def test_a_disk_in_trouble(tmp_path: Path, error: tuple[int, str], step: str, in_memory: bool) -> None:
+    number, reply = error
+    bench = Bench(tmp_path / f"{step.split()[0]}-{number}-{in_memory}")
     bench.disk.errors = {step.format(f"{bench.root}/example.org/alice"): number}
     content = Octets(TEXT, in_memory=in_memory)
     assert words(bench.deliver(content, [ALICE]).outcomes[ALICE]) == reply
@@ -384,10 +390,12 @@ def test_many_large_ones_share_what_may_be_open(bench: Bench) -> None:
     assert bench.backend._stream_files == 0
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
-@pytest.mark.parametrize("step", ["create", "sync_folder {}/new"])
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_a_shortage_of_ours_is_told_once(bench: Bench, number: int, step: str, in_memory: bool) -> None:
+@each(
+    ("number", "step", "in_memory"),
+    itertools.product([errno.EMFILE, errno.ENFILE, errno.ENOMEM], ["create", "sync_folder {}/new"], [True, False]),
+)
+def test_a_shortage_of_ours_is_told_once(tmp_path: Path, number: int, step: str, in_memory: bool) -> None:
+    bench = Bench(tmp_path / f"{step.split()[0]}-{number}-{in_memory}")
     content = Octets(TEXT, in_memory=in_memory)
     bench.disk.errors = {step.format(f"{bench.root}/example.org/alice"): number}
     with capturedLogs() as logged:

@@ -67,14 +67,15 @@ def ptr(owner: str, name: str | bytes) -> Record:
     return owner, dns.Record_PTR(name), 60
 
 
-@pytest.mark.parametrize(
+@each(
     ("address", "question"),
     [
         ("192.0.2.7", "7.2.0.192.in-addr.arpa"),
         ("2001:db8::7", "7." + "0." * 23 + "8.b.d.0.1.0.0.2.ip6.arpa"),
     ],
 )
-def test_names_of_an_address(net: DnsNet, address: str, question: str) -> None:
+def test_names_of_an_address(address: str, question: str) -> None:
+    net = DnsNet()
     asked = Asked(resolver(net, ONE).names(address))
     assert net.asked == [(ONE, question, dns.PTR)]
     net.answer(ptr(question, "Mail.Client.example"), ptr(question, "b.example"))
@@ -88,7 +89,7 @@ def test_names_may_be_delegated(net: DnsNet) -> None:
     assert asked.result == ["a.example"]
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     [
         b"a b.example", b"a\r\nX-Evil:.example", b"<script>.example", b"m\xe4.example", b"", b"192.0.2.7",
@@ -96,7 +97,8 @@ def test_names_may_be_delegated(net: DnsNet) -> None:
         ".".join(["a" * 62] * 4).encode() + b".aa", b"\0",
     ],
 )
-def test_names_that_are_no_host_names_are_left_out(net: DnsNet, name: bytes) -> None:
+def test_names_that_are_no_host_names_are_left_out(name: bytes) -> None:
+    net = DnsNet()
     asked = Asked(resolver(net, ONE).names("192.0.2.7"))
     owner = "7.2.0.192.in-addr.arpa"
     net.answer(ptr(owner, name), ptr(owner, "good_one.x-1.example"))

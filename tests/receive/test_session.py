@@ -1,7 +1,8 @@
 """The session on a fake transport: order, responsibility, trouble, time limits."""
 
+import itertools
+
 import attrs
-import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 
@@ -246,13 +247,17 @@ def test_a_mapped_address_is_shown_unmapped() -> None:
     assert b"([198.51.100.7])" in listener.stored()[0]
 
 
-@pytest.mark.parametrize("stage", [Stage.RCPT, Stage.MAIL, Stage.HELO, Stage.CONTENT])
-@pytest.mark.parametrize(
-    ("says", "code"), [(NO, "550 5.7.1"), (TemporaryFault("db"), "451 4.3.0"), (ValueError("bug"), "451 4.3.0")]
+@each(
+    ("stage", "objection"),
+    itertools.product(
+        [Stage.RCPT, Stage.MAIL, Stage.HELO, Stage.CONTENT],
+        [(NO, "550 5.7.1"), (TemporaryFault("db"), "451 4.3.0"), (ValueError("bug"), "451 4.3.0")],
+    ),
 )
 def test_an_objection_is_told_and_trouble_is_temporary(
-    stage: Stage, says: Reply | Exception, code: str, logged_failures: LoggedFailures
+    stage: Stage, objection: tuple[Reply | Exception, str], logged_failures: LoggedFailures
 ) -> None:
+    says, code = objection
     listener, session = start(Listener(rules=[Objects(stage, says)]))
     lines = [*ENVELOPE, "DATA", "Subject: x", "", "y", "."]
     told = session.say(*lines)

@@ -1,9 +1,11 @@
 """The spool on SQLite keeps the promises of a spool, over restarts and full disks too."""
 
 import errno
+import functools
 import math
 import os
 import sqlite3
+import tempfile
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,6 +44,7 @@ from tests.spool.contract import (
     queued,
 )
 from tests.spool.reactor import ThreadedClock
+from tests.tables import each
 
 T = TypeVar("T")
 
@@ -124,8 +127,19 @@ class SqliteWorld:
         return files
 
 
+@functools.cache
+def empty() -> bytes:
+    """A database as it is made: its tables take longer than what most tests do with them."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = SqliteWorld(Path(folder))
+        world.run(world.sqlite.close())
+        return (world.folder / "spool" / "queue.sqlite").read_bytes()
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[SqliteWorld]:
+    (tmp_path / "spool").mkdir(0o700)
+    (tmp_path / "spool" / "queue.sqlite").write_bytes(empty())
     world = SqliteWorld(tmp_path)
     yield world
     world.run(world.sqlite.close())
@@ -154,13 +168,15 @@ def test_queue_ids_differ_between_starts_though_the_clock_does_not(world: Sqlite
     assert world.spool.draft().queue_id != first
 
 
-def test_the_database_is_as_safe_as_it_is_meant_to_be(world: SqliteWorld) -> None:
+def test_the_database_is_as_safe_as_it_is_meant_to_be(tmp_path: Path) -> None:
+    world = SqliteWorld(tmp_path)
     with sqlite3.connect(world.folder / "spool" / "queue.sqlite") as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
     assert connect_writer(str(world.folder / "other")).execute("PRAGMA synchronous").fetchone() == (2,)
     assert (world.folder / "spool").stat().st_mode & 0o777 == 0o700
     connection.close()
+    world.run(world.sqlite.close())
 
 
 def test_another_process_is_kept_out(world: SqliteWorld) -> None:
@@ -523,7 +539,7 @@ def test_a_queue_of_version_1_goes_on(world: SqliteWorld) -> None:
     assert queued(world) == [str(BOB)]
 
 
-@pytest.mark.parametrize("question", [
+@each("question", [
     _ALL_DUE_LANES, _NEWLY_DUE_LANES, _NEXT_DUE, _NEXT_LATE, _DUE_AFTER, _NEXT_PRIORITY, _DUE, _NEXT_SENDER, _OF_SENDER,
 ])
 def test_lanes_and_claims_look_into_the_index_alone(tmp_path: Path, question: str) -> None:

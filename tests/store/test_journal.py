@@ -1,6 +1,7 @@
 """The journal: lines of JSON in batches, rotated; what it loses it counts, and it never raises."""
 
 import errno
+import itertools
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from twisted.logger import Logger
 from mailgw.disk import Disk
 from mailgw.mail.event import Connected, Event, Queued, Removed, Started
 from mailgw.store.journal import FLUSH_OCTETS, MOST_OCTETS, Journal, JournalFile, JournalSettings
+from tests.tables import each
 
 DAY = 86_400.0
 NOW = 20_000 * DAY + 3_600.25  # an hour after a midnight
@@ -237,10 +239,11 @@ def test_a_disk_that_refuses_costs_facts_and_nothing_else(tmp_path: Path) -> Non
     assert len(world.facts()) == 1
 
 
-@pytest.mark.parametrize("takes_octets", [1, 30, 10_000])
-@pytest.mark.parametrize("is_readable", [True, False])
+@each(("takes_octets", "is_readable"), itertools.product([1, 30, 10_000], [True, False]))
 def test_half_a_line_stays_alone(tmp_path: Path, takes_octets: int, is_readable: bool) -> None:
-    world = World(tmp_path)
+    folder = tmp_path / f"{takes_octets}-{is_readable}"
+    folder.mkdir()
+    world = World(folder)
     world.note(Removed("q1", 1))
     world.disk.is_readable = is_readable
     world.disk.refuses, world.disk.takes_octets = True, takes_octets
