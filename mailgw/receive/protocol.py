@@ -156,9 +156,6 @@ class EsmtpProtocol(Protocol):
         self._pump()
         if self._dialog.awaiting is Awaiting.CONTENT:
             self._heard = self._clock.seconds()
-        if self._dialog.awaiting is Awaiting.ANSWER and self._dialog.backlog_octets:
-            self._paused = True
-            self._regulate()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
@@ -358,8 +355,8 @@ class EsmtpProtocol(Protocol):
     def _go_on_in_turn(self) -> None:
         self._is_in_line = False
         if not self._lost:
-            self._regulate()
             self._pump()
+            self._regulate()  # not before: what is read then may be the client's end, while an answer is owed
 
     def _take(self, event: Event) -> None:
         reaction = self._session.react(event)
@@ -449,8 +446,10 @@ class EsmtpProtocol(Protocol):
             return
         if dialog.awaits_tls and not self._in_handshake:
             self._start_tls()
-        if self._paused and dialog.awaiting is not Awaiting.ANSWER:
-            self._paused = False
+        # Who has said all that he has to say, QUIT too, may shut his side: that is read, and taken for the end, behind
+        # the answer that he waits for, in whichever turn it came to be owed.
+        if self._paused is not (dialog.awaiting is Awaiting.ANSWER and dialog.backlog_octets > 0):
+            self._paused = not self._paused
             self._regulate()
         deadline = min(self._heard + self._limits[dialog.awaiting], self._pace.deadline)
         if self._timer is not None and deadline < self._timer.getTime():

@@ -33,29 +33,6 @@ pytestmark = pytest.mark.peer
 BOXES = [f"box{number}@home.test" for number in range(4)]
 
 
-class Sick:
-    """A plug-in that ends every process that starts while somebody holds its file."""
-
-    concurrency = 1
-
-    def __init__(self, file: str) -> None:
-        if os.path.exists(file):
-            with open(file, "rb") as held:
-                try:
-                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    os._exit(9)
-
-    def lane(self, recipient: object) -> str:
-        return ""
-
-    async def refusal(self, recipient: object) -> None:
-        return None
-
-    async def deliver(self, message: object, recipients: object) -> object:
-        return {}
-
-
 def workers(gateway: Gateway) -> dict[int, int]:
     """The processes of the workers, by number: those that were started last."""
     started = {int(fact["worker"]): int(fact["pid"]) for fact in gateway.facts("worker_started")}  # type: ignore[call-overload]
@@ -214,9 +191,12 @@ def test_a_worker_that_is_killed_loses_nothing_and_comes_back(lab: Lab, report: 
     assert len(gateway.facts("delivered")) > len(load.acknowledged) / 2
 
 
-def test_the_queue_of_a_worker_that_does_not_come_back_is_taken_over(lab: Lab) -> None:
+def test_the_queue_of_a_worker_that_does_not_come_back_is_taken_over(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "plugins"))  # the gateway may be an installed one
     port = free_port()
-    plugin = '[backend.sick]\ntype = "python:tests.peers.test_workers:Sick"\nfile = "@DIR@/sick"'
+    plugin = '[backend.sick]\ntype = "python:sick:Sick"\nfile = "@DIR@/sick"'
     gateway, mx = with_workers(lab, 2, route("*", "out"), smart_host("out", port), plugin, SOON)
     started(gateway, 2)
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.reply import Reply
+from mailgw.policy.verdict import Stage
 from mailgw.receive.line import EVENTS_A_TURN, SLICE_SECONDS, TURN_SECONDS, Line
-from tests.receive.listening import Listener
+from tests.receive.listening import Listener, Objects
 from tests.receive.test_session import ENVELOPE
 
 
@@ -94,6 +96,27 @@ def test_a_turn_ends_where_its_commands_are_dear() -> None:
     step(listener.clock)
     assert flood.take().count("\r\n") == 1
     assert flood.codes("NOOP") == ["250"]
+
+
+def test_the_client_s_end_is_not_read_while_an_answer_is_owed_that_came_to_be_in_a_later_turn() -> None:
+    # A client that has said QUIT, too, may shut its side: taken for the end of all, it would never learn of the 250.
+    gate: Deferred[None] = Deferred()
+    listener = Listener(rules=[Objects(Stage.CONTENT, None, gate)])
+
+    async def dear(recipient: Mailbox, for_client: bool) -> Sequence[Mailbox] | Reply:
+        listener.clock.rightNow += TURN_SECONDS
+        return (recipient,)
+
+    listener.intake.addressees = dear  # type: ignore[method-assign]
+    session = listener.connect()
+    session.say("EHLO c.test")
+    said = session.say(*ENVELOPE[1:], "BDAT 12 LAST", "Subject: x", "QUIT")
+    assert said.count("\r\n") == 2, "the turn has ended"
+    step(listener.clock)
+    assert session.take() == ""
+    assert session.transport.paused
+    gate.callback(None)
+    assert [line[:3] for line in session.take().splitlines()] == ["250", "221"]
 
 
 def test_a_session_lost_in_line_is_passed_over() -> None:
