@@ -8,15 +8,17 @@ Rules:
     A line is taken as it came up to its limit, above it the message is refused.  Breaking lines, as some servers do
     on the way out, would break signatures, and a program's lines of 5000 octets of HTML are common.
     A fault never ends the reading, and which of several is told hangs on the octets alone, never on their split.
-    No Python call for a line: ``find``, ``count`` and ``replace`` go over chunks.
+    No Python call for a line: ``find`` and a decoder in C go over chunks.
 """
 
 import enum
+import io
 import re
 
 import attrs
 
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+_PAIRS = (None, "\r\n")
 
 
 class ContentFault(enum.Enum):
@@ -34,8 +36,23 @@ _ORDER = {fault: place for place, fault in enumerate(ContentFault)}
 
 def is_lines(octets: bytes) -> bool:
     """Whether there is no NUL, and no CR or LF that is not the one half of a CRLF."""
-    pairs = octets.count(b"\r\n")
-    return octets.count(b"\n") == pairs and octets.count(b"\r") == pairs and b"\0" not in octets
+    return LineEnds().are_pairs(octets) and b"\0" not in octets
+
+
+class LineEnds:
+    """Whether each CR and LF of one message's content is the half of a CRLF.
+
+    Python's own reader of text files notes which line ends it met, in one look; to count CRs, LFs and CRLFs is
+    three, and took a quarter of a large message's way from one socket to the other.
+    """
+
+    def __init__(self) -> None:
+        self._met = io.IncrementalNewlineDecoder(None, translate=False)
+
+    def are_pairs(self, octets: bytes) -> bool:
+        """Whether they are in these octets and all before; none of them may end between a CR and its LF."""
+        self._met.decode(octets.decode("latin-1"), final=True)
+        return self._met.newlines in _PAIRS
 
 
 class BareLineEnds(enum.Enum):
@@ -71,6 +88,7 @@ class ContentCheck:
         self._limit = message_octets
         self._rules = rules
         self._is_binary = is_binary
+        self._line_ends = LineEnds()
         self._held = b""  # a CR whose LF may come with the next octets
         self._line_octets = 0  # of the line that has not ended yet
         self._in_header = True
@@ -115,9 +133,7 @@ class ContentCheck:
 
     def _paired(self, octets: bytes) -> bytes:
         """``octets`` without what is bare; a CR at their end is none whose LF is still to come."""
-        # All CRs and LFs must pair: no piece ends between the two.
-        pairs = octets.count(b"\r\n")
-        if octets.count(b"\n") != pairs or octets.count(b"\r") != pairs:
+        if not self._line_ends.are_pairs(octets):
             if self._rules.bare_line_ends is BareLineEnds.NORMALISE:
                 octets = _BARE.sub(b"\r\n", octets)
             else:

@@ -27,8 +27,9 @@ class DotReader:
         Both may be empty.  After the end, feed nothing.
         """
         octets = self._held + octets if self._held else octets
-        # One search serves both: most messages have no stuffed dot, and their first CRLF. is the end.
-        dot = octets.find(b"\r\n.")
+        # One search serves both: most messages have no stuffed dot, and their first CRLF. is the end.  There is no dot
+        # at all in base64, and one octet is found at a tenth of the cost of three.
+        dot = octets.find(b"\r\n.") if b"." in octets else -1
         end = dot if dot < 0 or octets.startswith(_END, dot) else octets.find(_END, dot + 3)
         if end >= 0:
             self.ended = True
