@@ -61,7 +61,12 @@ def measured(bench: Bench, order: Order, seconds: float) -> Result:
             bench.run(order, result)
     except Skipped as why:
         result.skipped["the bench"] = str(why)
-    except (TookTooLong, *TROUBLE) as trouble:
+    except TookTooLong as late:
+        if seconds < BENCH_SECONDS:
+            result.skipped["what is missing"] = f"{late}: the time of all benches (--seconds) is over"
+        else:
+            result.failed = f"TookTooLong: {late}"
+    except TROUBLE as trouble:
         result.failed = f"{type(trouble).__name__}: {trouble}"
     result.seconds = time.monotonic() - began
     return result

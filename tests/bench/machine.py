@@ -5,6 +5,7 @@ import platform
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ def facts() -> dict[str, object]:
         "system": f"{platform.system()} {platform.release()}",
         "processor": processor(Path("/proc/cpuinfo").read_text()),
         "processors": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()} in {sys.base_prefix}",
         "folder": str(folder),
         "file_system": file_system(folder.resolve(), Path("/proc/mounts").read_text()),
         "sync_milliseconds": round(sync_seconds(folder) * 1000, 3),
