@@ -44,7 +44,7 @@ def test_others_read_what_we_write(text: str) -> None:
         return
     assert all(len(line) <= 76 for line in written.split("\r\n"))
     assert str(email.header.make_header(email.header.decode_header(written))) == text
-    assert decoded(written.encode()) == text
+    assert decoded(written.encode()) == text.replace("\ufffd", "?")  # which says itself that something was unreadable
 
 
 @given(st.binary(max_size=200))
