@@ -39,6 +39,8 @@ from mailgw.workers.handed import Handed, control_of, share
 from mailgw.workers.launching import WorkerProcess, launch, wait_until_ready
 from mailgw.workers.passes import PassesOfWorkers
 from mailgw.workers.restarts import Restarts
+from mailgw.workers.watch import LOOK_SECONDS as WATCH_SECONDS
+from mailgw.workers.watch import SILENT_LOOKS, Watch
 
 log = Logger()
 
@@ -64,6 +66,8 @@ class _Worker:
     process: WorkerProcess | None = None
     wire: Wire | None = None
     is_ready: bool = False
+    watch: Watch = attrs.Factory(Watch)
+    is_asked: bool = False  # whether it is alive
     call: IDelayedCall | None = None
 
 
@@ -96,6 +100,7 @@ class Parent(MultiService):
         self._suspended: Mapping[str, float] = {}
         self._results: list[object] = []
         self._is_stopping = False
+        self._watching: IDelayedCall | None = None
         self._waiting: list[Deferred[None]] = []
         self._began = 0.0
         limits = config.limits
@@ -124,6 +129,7 @@ class Parent(MultiService):
         except BaseException:
             self._abandon()
             raise
+        self._watching = self._reactor.callLater(WATCH_SECONDS, self._watch)
         self.journal.note(started(self.config))
 
     def _bind(self) -> None:
@@ -193,6 +199,7 @@ class Parent(MultiService):
         wire = Wire(self._reactor, lambda name, arguments: self._answer(worker, wire, name, arguments), lambda: None)
         worker.restarts.began(self._reactor.seconds())
         worker.process, worker.wire, worker.is_ready = process, wire, False
+        worker.watch, worker.is_asked = Watch(), False
         launch(self._reactor, process, wire, value, [port.fileno() for port in self._bound()], ready)
 
     def _bound(self) -> Sequence[Any]:
@@ -282,6 +289,32 @@ class Parent(MultiService):
         worker.call = self._reactor.callLater(pause, self._restart_soon, worker)
         if worker.restarts.is_lost:
             self._tasks.spawn("handing a queue over", self._hand_over(worker))
+
+    def _watch(self) -> None:
+        """Ask each whether it is alive; who does not answer for long is ended, and started again as after any end."""
+        self._watching = self._reactor.callLater(WATCH_SECONDS, self._watch)
+        for worker in self._workers:
+            if not worker.is_ready or worker.wire is None or worker.process is None:
+                continue  # a start has its own limit
+            if not worker.is_asked:
+                worker.is_asked = True
+                self._tasks.spawn("asking whether a worker is alive", self._ask_whether_alive(worker, worker.watch))
+            elif worker.watch.look():
+                seconds = SILENT_LOOKS * WATCH_SECONDS
+                log.error("worker {worker}, process {pid}, has not answered for {seconds:.0f} s, and is killed; "
+                          "a plug-in that blocks the reactor does that",
+                          worker=worker.number, pid=worker.process.pid, seconds=seconds)
+                worker.process.kill()
+
+    async def _ask_whether_alive(self, worker: _Worker, watch: Watch) -> None:
+        assert worker.wire is not None
+        try:
+            await worker.wire.ask("alive")
+        except TemporaryFault:
+            return  # its process ends
+        if worker.watch is watch:
+            watch.heard()
+            worker.is_asked = False
 
     def _restart_soon(self, worker: _Worker) -> None:
         worker.call = None
@@ -395,6 +428,9 @@ class Parent(MultiService):
 
     async def _stop(self) -> None:
         self._is_stopping = True
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
         await self._unbind()
         running = [worker for worker in self._workers if worker.process is not None]
         for worker in self._workers:

@@ -49,6 +49,8 @@ class WorkerGateway(MailGateway):
             self._passes.hear(name, arguments)
             return None
         match name, *arguments:
+            case ("alive",):
+                pass  # that it is answered is the answer
             case ("reload",):
                 self.reload()
             case ("stop",):

@@ -22,6 +22,7 @@ from mailgw.workers.handed import Handed
 from mailgw.workers.launching import WorkerProcess
 from mailgw.workers.parent import ABSENCE_SECONDS, KILL_SECONDS, SUSPICIOUS_SECONDS, Parent
 from mailgw.workers.restarts import LOST_AFTER, STEADY_SECONDS
+from mailgw.workers.watch import LOOK_SECONDS, SILENT_LOOKS
 
 SMALL = """
 hostname = "mx.example.org"
@@ -49,7 +50,7 @@ class Played:
         self.number, self.process, self.value = value.number, process, value
         self.heard: list[tuple[str, list[Any]]] = []
         self.refuses: set[str] = set()
-        self.is_killed = False
+        self.is_killed = self.hangs = False
         process.pid = 1000 + len(gateway.started)
         process.kill = self._kill  # type: ignore[method-assign]
         self.wire = Wire(gateway.reactor, self._hear, lambda: None)
@@ -59,10 +60,13 @@ class Played:
         self.pump = IOPump(self.wire, wire, its, ours, False)
         self._transports = ours, its
 
-    def _hear(self, name: str, arguments: Sequence[Any]) -> None:
+    def _hear(self, name: str, arguments: Sequence[Any]) -> "Deferred[None] | None":
+        if name == "alive":
+            return Deferred() if self.hangs else None
         self.heard.append((name, list(arguments)))
         if name in self.refuses:
             raise TemporaryFault("not now")
+        return None
 
     def _kill(self) -> None:
         self.is_killed = True
@@ -250,6 +254,33 @@ def test_a_worker_that_ended_long_after_it_took_a_queue_over_speaks_for_nothing(
     gateway.now(0).end()
     assert not gateway.parent._left_alone
     assert not gateway.parent._taken_over
+
+
+def test_who_hangs_is_killed_and_started_again(gateway: Gateway) -> None:
+    gateway.ready(0, 1, 2)
+    hung = gateway.now(1)
+    hung.hangs = True
+    gateway.advance(LOOK_SECONDS)  # it is asked
+    for _ in range(SILENT_LOOKS - 1):
+        gateway.advance(LOOK_SECONDS)
+        assert not hung.is_killed
+    gateway.advance(LOOK_SECONDS)
+    assert hung.is_killed
+    assert not gateway.now(0).is_killed
+    hung.end()
+    gateway.advance(1)
+    assert gateway.now(1) is not hung
+    gateway.ready(1)
+    for _ in range(2 * SILENT_LOOKS):
+        gateway.advance(LOOK_SECONDS)
+    assert not gateway.now(1).is_killed, "what the one before it did not answer is not its own"
+
+
+def test_who_starts_is_not_taken_for_hung(gateway: Gateway) -> None:
+    gateway.now(1).hangs = True
+    for _ in range(2 * SILENT_LOOKS):
+        gateway.advance(LOOK_SECONDS)
+    assert not gateway.now(1).is_killed
 
 
 def test_what_was_seen_of_tls_goes_to_the_first_worker_also_when_it_is_away(gateway: Gateway) -> None:
