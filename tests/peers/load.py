@@ -1,19 +1,22 @@
 """Clients that send without rest and remember what was acknowledged, through any number of crashes."""
 
 import collections
+import functools
 import hashlib
 import random
 import re
 import smtplib
+import ssl
 import threading
 import time
+from collections.abc import Callable
 
 import attrs
 
 CLIENTS = 12
-# Most mail is small; two sizes are above the 64 KiB at which bodies become files.
-SIZES = (500, 2_000, 8_000, 40_000, 80_000, 400_000)
-WEIGHTS = (20, 40, 20, 10, 7, 3)
+# Most mail is small; three sizes are above the 64 KiB at which bodies become files.
+SIZES = (500, 2_000, 8_000, 40_000, 80_000, 400_000, 9_000_000)
+WEIGHTS = (20.0, 40.0, 20.0, 10.0, 7.0, 2.7, 0.3)
 
 _HEADER = re.compile(rb"^X-Load: (\S+) ([0-9a-f]{64})\r?$", re.MULTILINE)
 
@@ -59,12 +62,34 @@ class Tally:
         )
 
 
-class Load:
-    """``with`` it, clients send; on leaving they stop.  ``acknowledged`` holds what was answered 250."""
+def stranger(port: int) -> smtplib.SMTP:
+    return smtplib.SMTP("127.0.0.1", port, local_hostname="load.test", timeout=30)
 
-    def __init__(self, port: int, recipients: list[str], seed: int) -> None:
+
+def submitter(login: str, password: str, port: int) -> smtplib.SMTP:
+    """Over TLS, logged in."""
+    unverified = ssl._create_unverified_context()
+    session = smtplib.SMTP_SSL("127.0.0.1", port, local_hostname="load.test", timeout=30, context=unverified)
+    try:
+        session.login(login, password)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+class Load:
+    """``with`` it, clients send; on leaving they stop.  ``acknowledged`` holds what was answered 250.
+
+    ``connect`` opens a session with the gateway.
+    """
+
+    def __init__(
+        self, port: int, recipients: list[str], seed: int, connect: Callable[[int], smtplib.SMTP] = stranger
+    ) -> None:
         self.acknowledged: set[str] = set()
-        self._port, self._recipients, self._seed = port, recipients, seed
+        self._connect = functools.partial(connect, port)
+        self._recipients, self._seed = recipients, seed
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._send, args=(number,)) for number in range(CLIENTS)]
 
@@ -84,7 +109,7 @@ class Load:
         number = 0
         while not self._over.is_set():
             try:
-                with smtplib.SMTP("127.0.0.1", self._port, local_hostname="load.test", timeout=30) as session:
+                with self._connect() as session:
                     for _ in range(chance.randrange(1, 30)):
                         if self._over.is_set():
                             break

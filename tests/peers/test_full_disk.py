@@ -27,6 +27,7 @@ from tests.peers.harness import (
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(os.getuid() != 0, reason="only root mounts a small disk")]
 
+WORKERS = pytest.mark.parametrize("workers", [1, 2])
 MIB = 1 << 20
 DISK = 64 * MIB
 
@@ -54,11 +55,11 @@ def fill(disk: Path, leave_octets: int) -> Path:
     return filler
 
 
-def gateway_on(lab: Lab, disk: Path, *parts: str, reserve: str) -> Gateway:
+def gateway_on(lab: Lab, disk: Path, workers: int, *parts: str, reserve: str) -> Gateway:
     port = free_port()
     text = toml(
         listener("mx", port), route("@home.test", "boxes"), maildirs("boxes"), *parts, SOON,
-        f'[limits]\nreserve_octets = "{reserve}"',
+        f'[limits]\nreserve_octets = "{reserve}"', top=f"workers = {workers}",
     ).replace("@DIR@/state", f"{disk}/state")
     return lab.gateway(text, [port]).start()
 
@@ -77,9 +78,10 @@ def answer_to(port: int, size: int = 100) -> str:
     return "250"
 
 
-def test_below_the_reserve_it_says_452_and_goes_on_after(lab: Lab, disk: Path) -> None:
+@WORKERS
+def test_below_the_reserve_it_says_452_and_goes_on_after(lab: Lab, disk: Path, workers: int) -> None:
     hop = lab.hop({"RCPT": ["450 4.2.0 later"]})
-    gateway = gateway_on(lab, disk, route("@away.test", "out"), smart_host("out", hop.port), reserve="16MiB")
+    gateway = gateway_on(lab, disk, workers, route("@away.test", "out"), smart_host("out", hop.port), reserve="16MiB")
     port, box = gateway.port, gateway.folder / "mail/home.test/bob"
     assert answer_to(port) == "250"
     wait_for_letters(box)
@@ -106,9 +108,10 @@ def test_below_the_reserve_it_says_452_and_goes_on_after(lab: Lab, disk: Path) -
     gateway.wait_for_empty_queue()
 
 
-def test_a_disk_that_is_really_full_loses_nothing(lab: Lab, disk: Path) -> None:
+@WORKERS
+def test_a_disk_that_is_really_full_loses_nothing(lab: Lab, disk: Path, workers: int) -> None:
     """Without a reserve the database itself meets the end of the disk."""
-    gateway = gateway_on(lab, disk, reserve="1B")
+    gateway = gateway_on(lab, disk, workers, reserve="1B")
     port, box = gateway.port, gateway.folder / "mail/home.test/bob"
     assert answer_to(port) == "250"
     wait_for_letters(box)

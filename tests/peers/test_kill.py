@@ -5,16 +5,19 @@ whole: what must be synced, and when, is ``test_system_calls.py``'s.
 """
 
 import collections
+import functools
 import os
 import random
 import signal
+import smtplib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.peers.harness import SOON, Gateway, Lab, maildirs, route, smart_host, wait_until
-from tests.peers.load import CLIENTS, Load, Tally, name_if_whole
+from tests.peers.harness import SOON, Gateway, Lab, free_port, listener, maildirs, route, smart_host, toml, wait_until
+from tests.peers.load import CLIENTS, Load, Tally, name_if_whole, stranger, submitter
 from tests.peers.nexthop import Given
 
 pytestmark = pytest.mark.peer
@@ -25,12 +28,14 @@ WORKERS = pytest.mark.parametrize("workers", [1, 2])
 BOXES = [f"box{number}@home.test" for number in range(4)]
 
 
-def kill_under_load(gateway: Gateway, report: list[str]) -> set[str]:
+def kill_under_load(
+    gateway: Gateway, report: list[str], connect: Callable[[int], smtplib.SMTP] = stranger
+) -> set[str]:
     """What was acknowledged, over all lives of the gateway; the last one goes on, its queue empty."""
     chance = random.Random(SEED)
     report.append(f"seed {SEED}, {KILLS} kills, {CLIENTS} clients")
     gateway.start()
-    with Load(gateway.port, BOXES, SEED) as load:
+    with Load(gateway.port, BOXES, SEED, connect) as load:
         for _ in range(KILLS):
             before = len(load.acknowledged)
             wait_until(lambda before=before: len(load.acknowledged) > before, 30, "mail is taken after a start")
@@ -79,19 +84,37 @@ def test_kills_with_maildirs(lab: Lab, report: list[str], workers: int) -> None:
     judge(acknowledged, arrived, torn, report)
 
 
-@WORKERS
-def test_kills_with_a_next_hop(lab: Lab, report: list[str], workers: int) -> None:
-    arrived: collections.Counter[str] = collections.Counter()
-    torn = []
+class Hop:
+    """A next hop that keeps what it was given."""
 
-    def keep(given: Given) -> None:
+    def __init__(self, lab: Lab) -> None:
+        self.arrived: collections.Counter[str] = collections.Counter()
+        self.torn = 0
+        hop = lab.hop()
+        hop.on_given = self._keep
+        self.backend = smart_host("out", hop.port)
+
+    def _keep(self, given: Given) -> None:
         name = name_if_whole(given.content)
         if name is None:
-            torn.append(given)
+            self.torn += 1
         else:
-            arrived[name] += 1
+            self.arrived[name] += 1
 
-    hop = lab.hop()
-    hop.on_given = keep
-    gateway = lab.mx(route("@home.test", "out"), smart_host("out", hop.port), SOON, top=f"workers = {workers}")
-    judge(kill_under_load(gateway, report), arrived, len(torn), report)
+
+@WORKERS
+def test_kills_with_a_next_hop(lab: Lab, report: list[str], workers: int) -> None:
+    hop = Hop(lab)
+    gateway = lab.mx(route("@home.test", "out"), hop.backend, SOON, top=f"workers = {workers}")
+    judge(kill_under_load(gateway, report), hop.arrived, hop.torn, report)
+
+
+def test_kills_with_logins_over_tls(lab: Lab, report: list[str]) -> None:
+    hop = Hop(lab)
+    port = free_port()
+    accounts = '[accounts]\npasswd_file = "@DIR@/passwd"'
+    parts = [lab.authority.toml(), accounts, route("@home.test", "out"), hop.backend, SOON]
+    gateway = lab.gateway(toml(listener("submissions", port), *parts), [port])
+    (gateway.folder / "passwd").write_text("ann@home.test:{PLAIN}secret\n")
+    connect = functools.partial(submitter, "ann@home.test", "secret")
+    judge(kill_under_load(gateway, report, connect), hop.arrived, hop.torn, report)
