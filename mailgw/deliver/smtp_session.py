@@ -22,7 +22,7 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Content, Message
 from mailgw.mail.outcome import Outcome, Scope, Secured, temporary
 from mailgw.net.client_tls import Handshake, is_tls_fault, tls_fault_text
-from mailgw.net.sending import send
+from mailgw.net.sending import send, start_tls
 from mailgw.trust.tls_policy import Judgement, Verified
 from mailgw.wire.client_asked import Onward
 from mailgw.wire.client_events import Done, Event, GoAhead, Ready, Signal, StartTls, Step, Unusable
@@ -321,10 +321,9 @@ class Session(Protocol):
                     self.opened.callback(outcome)
 
     def _start_tls(self) -> None:
-        transport: Any = self.transport
         assert self._handshake is not None
         self._in_handshake = True
-        transport.startTLS(self._handshake)
+        start_tls(self.transport, self._handshake)
 
     def _flush(self) -> None:
         """Send what there is to say; see that the timer looks in time."""

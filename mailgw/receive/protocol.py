@@ -33,7 +33,7 @@ from mailgw.mail import event as fact
 from mailgw.mail.envelope import Client, Role
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.reply import Reply
-from mailgw.net.sending import send
+from mailgw.net.sending import send, start_tls
 from mailgw.net.tls_facts import tls_facts
 from mailgw.policy.verdict import Stage, Verdict
 from mailgw.receive.fronts import nobody_s
@@ -311,7 +311,7 @@ class EsmtpProtocol(Protocol):
         tls = self.factory.settings.tls
         assert tls is not None
         early, self._before_tls = self._before_tls, None
-        self.transport.startTLS(tls)
+        start_tls(self.transport, tls)
         if self._paused:
             self._paused = False
             self._regulate()

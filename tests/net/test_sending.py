@@ -3,7 +3,7 @@
 from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.testing import StringTransport
 
-from mailgw.net.sending import send
+from mailgw.net.sending import RECORD_OCTETS, _AtOnce, send
 from tests.tables import each
 
 
@@ -65,3 +65,14 @@ def test_a_transport_of_another_kind_is_written_to() -> None:
     transport = StringTransport()
     send(transport, b"abc")
     assert transport.value() == b"abc"
+
+
+@each(("octets", "is_at_once"), [(1, True), (RECORD_OCTETS - 1, True), (RECORD_OCTETS, False)])
+def test_a_full_record_of_tls_waits_for_those_behind_it(octets: int, is_at_once: bool) -> None:
+    tcp = Tcp(RECORD_OCTETS)
+    below_tls = _AtOnce(tcp, tcp)
+    below_tls.write(b"x" * octets)
+    below_tls.write(b"y")
+    sent, kept = b"x" * octets, b"y"
+    assert (tcp.wire, tcp._tempDataBuffer) == ((sent + kept, []) if is_at_once else (b"", [sent, kept]))
+    assert below_tls.connected
