@@ -10,7 +10,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import cast
 
+from twisted.application.service import Service
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
@@ -26,44 +28,31 @@ from mailgw.workers.parent import Parent
 log = Logger()
 
 
-class Daemon(MailGateway):
-    """A ``MailGateway`` that owns its process."""
+class Daemon(Service):
+    """A ``MailGateway`` that owns its process, or several processes and their ``Parent``."""
 
     def __init__(self, config: Config, owner: Owner | None = None) -> None:
         """``owner`` is whom twistd will run as, where it is told."""
-        super().__init__(config, reactor)
-        self.socket_owner = owner
+        self.gateway = MailGateway(config, reactor) if config.workers == 1 else Parent(config, reactor)
+        self.gateway.socket_owner = owner
 
     def privilegedStartService(self) -> None:
-        _or_exit(super().privilegedStartService, self.config.port_hint)
+        _or_exit(self.gateway.privilegedStartService, self.gateway.config.port_hint)
 
     def startService(self) -> None:
-        _start(super().startService, self.config, self.reload)
+        super().startService()  # type: ignore[no-untyped-call] # Twisted has no types there
+        raise_file_limit()
+        _or_exit(self.gateway.startService)
+        for doubt in doubts(self.gateway.config, is_start=True):
+            log.warn("{doubt}", doubt=doubt)
+        garbage.settle()
+        # A handler runs between two steps of the interpreter, so it only asks the reactor to do the work.
+        from_signal = cast(IReactorFromThreads, reactor).callFromThread
+        signal.signal(signal.SIGHUP, lambda number, frame: from_signal(self.gateway.reload))
 
-
-class ParentDaemon(Parent):
-    """As ``Daemon``, where the gateway is several processes."""
-
-    def __init__(self, config: Config, owner: Owner | None = None) -> None:
-        super().__init__(config, reactor)
-        self.socket_owner = owner
-
-    def privilegedStartService(self) -> None:
-        _or_exit(super().privilegedStartService, self.config.port_hint)
-
-    def startService(self) -> None:
-        _start(super().startService, self.config, self.reload)
-
-
-def _start(start: Callable[[], None], config: Config, reload: Callable[[], None]) -> None:
-    raise_file_limit()
-    _or_exit(start)
-    for doubt in doubts(config, is_start=True):
-        log.warn("{doubt}", doubt=doubt)
-    garbage.settle()
-    # A handler runs between two steps of the interpreter, so it only asks the reactor to do the work.
-    from_signal = cast(IReactorFromThreads, reactor).callFromThread
-    signal.signal(signal.SIGHUP, lambda number, frame: from_signal(reload))
+    def stopService(self) -> "Deferred[None]":
+        super().stopService()  # type: ignore[no-untyped-call] # likewise
+        return self.gateway.stopService()
 
 
 def raise_file_limit() -> None:

@@ -140,6 +140,6 @@ def makeService(options: Options) -> IService:
 
 def gateway(config: Config, owner: Owner | None = None) -> IService:
     """The service for ``twistd``: the gateway, whose start either succeeds or ends the process with one line."""
-    from mailgw.daemon import Daemon, ParentDaemon  # the heavy part: neither --help nor a faulty file need wait for it
+    from mailgw.daemon import Daemon  # the heavy part: neither --help nor a faulty file need wait for it
 
-    return Daemon(config, owner) if config.workers == 1 else ParentDaemon(config, owner)
+    return Daemon(config, owner)

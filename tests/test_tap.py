@@ -10,9 +10,11 @@ from twisted.scripts import twistd
 from mailgw import tap
 from mailgw.config import trial as trials
 from mailgw.config.settings import Config
-from mailgw.daemon import Daemon, ParentDaemon
+from mailgw.daemon import Daemon
 from mailgw.mail.errors import ConfigError
+from mailgw.service import MailGateway
 from mailgw.tap import Options, makeService
+from mailgw.workers.parent import Parent
 from tests.config.making import SMALL
 from tests.tables import each
 
@@ -160,11 +162,13 @@ def test_several_workers_are_no_use_to_who_cannot_start_python(
 def test_several_workers_have_a_parent(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.chdir(elsewhere)
-    for workers, kind in ((1, Daemon), (2, ParentDaemon)):
+    for workers, kind in ((1, MailGateway), (2, Parent)):
         (elsewhere / "a.toml").write_text(f"workers = {workers}{SMALL}")
         options = Options()
         options.parseOptions(["--config", "a.toml"])
-        assert type(makeService(options)) is kind
+        made = makeService(options)
+        assert isinstance(made, Daemon)
+        assert type(made.gateway) is kind
 
 
 def test_the_version_is_our_own(capsys: pytest.CaptureFixture[str]) -> None:
