@@ -25,7 +25,7 @@ pytestmark = pytest.mark.peer
 
 def test_addresses_and_who_may_relay(lab: Lab) -> None:
     hop = lab.hop()
-    four, six = free_port(), free_port("::1")
+    four, six = free_port(), free_port("::")  # free for IPv4, too, which that one takes as well
     on_all = f"[[listen]]\nrole = \"mx\"\nendpoint = 'tcp:{six}:interface=\\:\\:'\n{RELAYS}"
     gateway = lab.gateway(
         toml(
