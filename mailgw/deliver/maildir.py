@@ -283,7 +283,7 @@ class MaildirBackend:
             if self._settings.recipients is Known.EXISTING:
                 folder = self._existing(copy.folders)
             if folder is None:
-                outcomes[copy.recipient] = refused(_UNKNOWN, Scope.RECIPIENT, "")
+                outcomes[copy.recipient] = refused(_UNKNOWN, Scope.RECIPIENT, "", is_ours=True)
                 return
             file = self._maildirs.start(folder, octets)
         except OSError as error:
@@ -313,7 +313,7 @@ class MaildirBackend:
             case _:
                 why = error.strerror or "unknown trouble"
                 reply = Reply(451, "4.3.0", (f"The mailbox cannot be written: {why}",))
-        return refused(reply, Scope.RECIPIENT, folder)
+        return refused(reply, Scope.RECIPIENT, folder, is_ours=True)
 
     def _tell_shortage(self) -> None:
         """Once a group or stream, however many recipients wait for it."""

@@ -141,8 +141,8 @@ class Results:
         return settlements + final, notices + more
 
     def reply_class(self, outcome: Outcome) -> ReplyClass | None:
-        """The class of what was said, None where it is in none, or all is well."""
-        return None if outcome.is_delivered else self._classes.of(outcome.reply, outcome.hop)
+        """The class of what a server said, None where it is in none, where all is well, or where the words are ours."""
+        return None if outcome.is_delivered or outcome.is_ours else self._classes.of(outcome.reply, outcome.hop)
 
     async def spoken(
         self, claim: Claim, now: float, word: tuple[Outcome, float] | None

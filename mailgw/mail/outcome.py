@@ -75,10 +75,10 @@ def delivered(
     return Outcome(Permanence.DELIVERED, Scope.RECIPIENT, reply, hop, relayed, dsn, deliver_by, secured)
 
 
-def refused(reply: Reply, scope: Scope, hop: str) -> Outcome:
-    """The peer said no: a 5yz is permanent, everything else is temporary."""
+def refused(reply: Reply, scope: Scope, hop: str, is_ours: bool = False) -> Outcome:
+    """The peer said no, or what is ours and answers like one: a 5yz is permanent, everything else is temporary."""
     permanence = Permanence.PERMANENT if reply.is_permanent else Permanence.TEMPORARY
-    return Outcome(permanence, scope, reply, hop)
+    return Outcome(permanence, scope, reply, hop, is_ours=is_ours)
 
 
 def temporary(status: str, why: str, scope: Scope, hop: str) -> Outcome:

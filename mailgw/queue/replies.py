@@ -7,6 +7,7 @@ Rules:
     The first class that matches wins; where none does, the code alone decides, as ever.
     The table that mailgw brings along never changes what a code says: no 4yz becomes final, no 5yz is tried again.
     An operator's class may do both: that is a definite policy of the one who answers for it.
+    Only a server's words are in a class (``deliver.results`` sees to it): ours, a Maildir's among them, are exact.
     Texts are strangers' words: patterns over them are bounded (``queue.patterns``).
 """
 

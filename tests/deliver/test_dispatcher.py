@@ -16,7 +16,7 @@ from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Agenda, Claim, Message, Query, RowState
-from mailgw.mail.outcome import Outcome, Scope, temporary
+from mailgw.mail.outcome import Outcome, Scope, refused, temporary
 from mailgw.mail.reply import Reply
 from mailgw.mail.shape import Bounds, Shape
 from mailgw.queue import dsn
@@ -675,7 +675,7 @@ def test_what_waits_for_the_operator_does_not_go_and_is_not_given_up() -> None:
 
 
 def test_classes_of_replies_say_what_becomes_of_the_lane() -> None:
-    busy = temporary("4.7.0", "too many connections", Scope.SESSION, "mx [192.0.2.9]:25")
+    busy = refused(Reply(451, "4.7.0", ("too many connections",)), Scope.SESSION, "mx [192.0.2.9]:25")
     classes = ReplyClasses((
         ReplyClass("too-many", texts=(re.compile("too many"),), message=MessageOrder.AGAIN, lane=LaneOrder.SLOW),
     ))
@@ -692,6 +692,14 @@ def test_classes_of_replies_say_what_becomes_of_the_lane() -> None:
         (0, "too-many: mx [192.0.2.9]:25: 451 4.7.0 too many connections")] * 5
     house.pass_time(70, 1)
     assert len(backend.waiting) == 2
+
+
+def test_our_own_words_are_in_no_class() -> None:
+    ours = temporary("4.3.0", "too many connections", Scope.RECIPIENT, "/var/mail/bob")
+    house = House(ScriptedBackend(ours), classes=ReplyClasses((ReplyClass("any", lane=LaneOrder.PAUSE),)))
+    house.put(BOB)
+    assert [row.reason for row in house.rows()] == ["/var/mail/bob: 451 4.3.0 too many connections"]
+    assert house.dispatcher.lanes() == []
 
 
 def test_lanes_of_one_host_share_its_gate() -> None:

@@ -240,7 +240,9 @@ def test_a_disk_in_trouble(tmp_path: Path, error: tuple[int, str], step: str, in
     bench = Bench(tmp_path / f"{step.split()[0]}-{number}-{in_memory}")
     bench.disk.errors = {step.format(f"{bench.root}/example.org/alice"): number}
     content = Octets(TEXT, in_memory=in_memory)
-    assert words(bench.deliver(content, [ALICE]).outcomes[ALICE]) == reply
+    outcome = bench.deliver(content, [ALICE]).outcomes[ALICE]
+    assert words(outcome) == reply
+    assert outcome.is_ours, "these are no server's words, and in no class of replies"
     assert bench.new("alice") == []
     assert bench.disk.open == {}
 
