@@ -314,7 +314,9 @@ class MailGateway(MultiService):
             backend = make_plugin(settings)
         elif isinstance(settings, MaildirSettings):
             known = None if accounts is None else WithPostmaster(accounts, self._postmaster)
-            backend = MaildirBackend(settings, self._maildirs, known, self._reactor, self._maildir_threads)
+            backend = MaildirBackend(
+                settings, self._maildirs, known, self._reactor, self._maildir_threads, self._reactor.seconds
+            )
         else:
             backend = SmtpBackend(
                 settings,

@@ -13,6 +13,7 @@ configuration names, binds nothing, and starts nothing.  Called by ``service``, 
     shaping    ... of single destinations, hosts and sources
     replies    classes of replies, and the table that mailgw brings along
     checks     the tables together: routes, certificates, who needs what
+    maildirs   ... and whether Maildirs can be made where they are to be
     plugin     backends of the user's own, found by name
     load       a file into a ``Config``, or all of its faults at once
     quick      a ``Config`` from command-line options

@@ -12,7 +12,7 @@ from typing import assert_never
 
 import attrs
 
-from mailgw.config import accounts, aliases, hops, plugin, reports, tls_reports, values
+from mailgw.config import accounts, aliases, hops, maildirs, plugin, reports, tls_reports, values
 from mailgw.config.document import (
     BackendTable,
     CertificateTable,
@@ -24,7 +24,7 @@ from mailgw.config.document import (
     RetryTable,
     RouteTable,
 )
-from mailgw.config.files import Owner, acting_as
+from mailgw.config.files import Owner, acting_as, folder_fault
 from mailgw.config.hop_tables import LmtpTable, SmtpTable
 from mailgw.config.replies import all_reply_classes
 from mailgw.config.settings import (
@@ -176,27 +176,6 @@ def _check_state(document: Document, state: str) -> None:
     elif len(os.fsencode(f"{state}/{socket}")) > LONGEST_SOCKET:
         why = f"expected a shorter path: the control socket's is at most {LONGEST_SOCKET} octets"
         document.spot.inner("state").fault(why)
-
-
-def folder_fault(path: str) -> str | None:
-    """Why ``path`` cannot be, or be made, a folder that this user may write; None where it can."""
-    if os.path.isdir(path):
-        return _write_fault(path, "this user may not write there")
-    if os.path.lexists(path):
-        return "is not a folder"
-    parent = os.path.dirname(path)
-    while not os.path.lexists(parent):
-        parent = os.path.dirname(parent)
-    if not os.path.isdir(parent):
-        return f"{parent} is not a folder"
-    return _write_fault(parent, f"this user may not make it in {parent}")
-
-
-def _write_fault(folder: str, forbidden: str) -> str | None:
-    # The answer for root is yes, even in /proc; a file system without a single block shows those up.
-    if os.statvfs(folder).f_blocks == 0:
-        return f"{folder} is on no disk: nothing can be kept there"
-    return None if os.access(folder, os.W_OK | os.X_OK, effective_ids=True) else forbidden
 
 
 def _check_workers(document: Document) -> None:
@@ -410,8 +389,11 @@ def _backend(
                 table.spot.inner("recipients").fault(
                     f'"accounts" (the default) needs {needs}; else expected "existing" or "any"'
                 )
+            path = os.path.join(folder, table.path)
+            if table.path and (why := maildirs.path_fault(path)):
+                table.spot.inner("path").fault(f"{path}: {why}")
             return MaildirSettings(
-                path=os.path.join(folder, table.path),
+                path=path,
                 recipients=table.recipients,
                 delimiter=table.delimiter,
                 concurrency=table.concurrency,

@@ -9,6 +9,7 @@ from mailgw.access.schemes import fault_of
 from mailgw.config.aliases import alias_doubts, alias_table, goes_on
 from mailgw.config.hops import IMPLICIT_TLS_PORT
 from mailgw.config.lines import Path, locate
+from mailgw.config.maildirs import maildir_doubts
 from mailgw.config.reader import Faults
 from mailgw.config.settings import Config
 from mailgw.config.values import endpoint_address, is_loopback
@@ -35,7 +36,7 @@ def doubts(config: Config, is_start: bool = False) -> list[ConfigError]:
     is_lost = _lost(config)
     aliases = alias_table(config)
     for path, why in (*_open_doors(config), *_unused(config), *_limits(config), *_far_dns(config), *_blind(config),
-                      *_sending(config), *_unreached(config),
+                      *_sending(config), *_unreached(config), *maildir_doubts(config, is_start),
                       *_unanswered(config, aliases, is_lost), *(() if is_start else _kept(config))):
         found.add(path, why)
     if aliases is not None:

@@ -97,13 +97,34 @@ def python_fault(owner: Owner, folders: Sequence[str] = PYTHON) -> str | None:
         for folder in folders:
             if not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
                 return (
-                    f"user {_user_name(owner[0])}, as whom mailgw will run, may not read Python in {folder}; "
+                    f"user {user_name(owner[0])}, as whom mailgw will run, may not read Python in {folder}; "
                     "install mailgw where that user can read it, for instance /opt/mailgw"
                 )
     return None
 
 
-def _user_name(uid: int) -> str:
+def folder_fault(path: str) -> str | None:
+    """Why ``path`` cannot be, or be made, a folder that this user may write; None where it can."""
+    if os.path.isdir(path):
+        return _write_fault(path, "this user may not write there")
+    if os.path.lexists(path):
+        return "is not a folder"
+    parent = os.path.dirname(path)
+    while not os.path.lexists(parent):
+        parent = os.path.dirname(parent)
+    if not os.path.isdir(parent):
+        return f"{parent} is not a folder"
+    return _write_fault(parent, f"this user may not make it in {parent}")
+
+
+def _write_fault(folder: str, forbidden: str) -> str | None:
+    # The answer for root is yes, even in /proc; a file system without a single block shows those up.
+    if os.statvfs(folder).f_blocks == 0:
+        return f"{folder} is on no disk: nothing can be kept there"
+    return None if os.access(folder, os.W_OK | os.X_OK, effective_ids=True) else forbidden
+
+
+def user_name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

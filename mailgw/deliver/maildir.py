@@ -86,6 +86,9 @@ _NO_SPACE = Reply(452, "4.3.1", ("No space left to store the message",))
 _OVER_QUOTA = Reply(452, "4.2.2", ("The mailbox is over its quota",))
 # Trouble of this process or this machine, not of any folder.
 _SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+# Trouble that an operator has to mend, and nobody but him: told in the log, too, where it goes on once an hour.
+_FORBIDDEN = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
+_TELL_AGAIN_SECONDS = 3600.0
 _SHORT = temporary("4.3.0", "Short of resources here, please try again", Scope.RECIPIENT, "")
 _CUT_OFF = temporary("4.3.0", "The attempt ended before this recipient's turn", Scope.RECIPIENT, "")
 
@@ -99,6 +102,7 @@ class MaildirBackend:
     A sub-address goes to its user, unless it is itself an account or a folder.  A recipient who has gone since
     ``RCPT`` fails for good; one whose folder cannot be looked up, made or written is tried again.
     ``accounts`` is needed for ``Known.ACCOUNTS`` alone.  ``pool`` is running, and is its owner's to stop.
+    ``seconds`` is a monotonic clock.
     """
 
     def __init__(
@@ -108,6 +112,7 @@ class MaildirBackend:
         accounts: Accounts | None,
         reactor: IReactorFromThreads,
         pool: ThreadPool,
+        seconds: Callable[[], float],
     ) -> None:
         if settings.recipients is Known.ACCOUNTS and accounts is None:
             raise LocalProtocolError("recipients = accounts without accounts")
@@ -123,6 +128,10 @@ class MaildirBackend:
         self._stream_files = 0  # that are open, at most
         # What a thread ran short of since this was last told.
         self._shortage: OSError | None = None
+        # What was forbidden since then, and when that may be told again.
+        self._forbidden: OSError | None = None
+        self._seconds = seconds
+        self._tell_forbidden_at = seconds()
 
     def lane(self, recipient: Mailbox) -> str:
         return ""
@@ -133,7 +142,10 @@ class MaildirBackend:
             return None if folders else _UNKNOWN
         try:
             found = await self._in_thread(self._existing, folders)
-        except OSError:
+        except OSError as error:
+            if error.errno in _FORBIDDEN:
+                self._forbidden = error
+                self._tell_trouble()
             return _UNSURE
         return None if found else _UNKNOWN
 
@@ -205,7 +217,7 @@ class MaildirBackend:
     def _written(self, fault: Failure | None, group: "list[_Job]") -> None:
         self._writing -= 1
         self._write()  # the next group is on its way while we tell of this one
-        self._tell_shortage()
+        self._tell_trouble()
         for job in group:
             if job.outcomes.called:
                 continue  # cancelled
@@ -254,7 +266,7 @@ class MaildirBackend:
                 _log.failure("a delivery into Maildirs failed half way")
             return _of_all(copies, known)
         finally:
-            self._tell_shortage()
+            self._tell_trouble()
         return known
 
     async def _stream_slice(self, message: Message, copies: "list[_Copy]") -> dict[Mailbox, Outcome]:
@@ -310,16 +322,25 @@ class MaildirBackend:
                 reply = _NO_SPACE
             case errno.EDQUOT:
                 reply = _OVER_QUOTA
-            case _:
+            case number:
+                if number in _FORBIDDEN:
+                    self._forbidden = error
                 why = error.strerror or "unknown trouble"
                 reply = Reply(451, "4.3.0", (f"The mailbox cannot be written: {why}",))
         return refused(reply, Scope.RECIPIENT, folder, is_ours=True)
 
-    def _tell_shortage(self) -> None:
-        """Once a group or stream, however many recipients wait for it."""
+    def _tell_trouble(self) -> None:
+        """Once a group or stream, however many recipients wait for it; a lack of permission once an hour."""
         shortage, self._shortage = self._shortage, None
         if shortage is not None:
             _log.error("Maildirs cannot be written, we are short of resources: {why}", why=str(shortage))
+        forbidden, self._forbidden = self._forbidden, None
+        if forbidden is not None and self._seconds() >= self._tell_forbidden_at:
+            self._tell_forbidden_at = self._seconds() + _TELL_AGAIN_SECONDS
+            _log.error(
+                "Maildirs of {path} cannot be used, mail for them waits: {why}; mailgw check --user NAME says which "
+                "folders user NAME may not write", path=self._settings.path, why=str(forbidden),
+            )
 
     def _in_thread(self, work: Callable[..., T], *arguments: object) -> "Deferred[T]":
         return deferToThreadPool(self._reactor, self._pool, work, *arguments)

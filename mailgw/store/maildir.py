@@ -61,6 +61,14 @@ def template_root(template: str) -> str:
     return os.path.dirname(_PLACEHOLDER.split(template)[0])
 
 
+def shared_folder(template: str, domain: str | None = None) -> str:
+    """The deepest folder on the way of every mailbox (of ``domain``, where one is given): there, Maildirs are made.
+    The Maildir itself where all share one."""
+    if domain is not None:
+        template = template.replace("{domain}", _cut(_escaped(domain)))
+    return template_root(template) if "{" in template else template
+
+
 def folder_of(template: str, mailbox: Mailbox) -> str:
     """The mailbox's Maildir.  ``template`` has no fault."""
     # What is put in has no braces, so one replacement never meets another's text.

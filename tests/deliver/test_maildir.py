@@ -84,7 +84,8 @@ class Bench:
         settings = MaildirSettings(f"{root}/{{domain}}/{{local_part}}", recipients, "+", 20)
         maildirs = Maildirs(self.disk, UniqueNames("mx", 1, "a", lambda: 1.5))
         threads: Any = self.threads
-        self.backend = MaildirBackend(settings, maildirs, accounts, threads, threads)
+        self.now = 0.0
+        self.backend = MaildirBackend(settings, maildirs, accounts, threads, threads, lambda: self.now)
 
     def deliver(
         self,
@@ -414,6 +415,22 @@ def test_a_shortage_of_ours_is_told_once(tmp_path: Path, number: int, step: str,
     with capturedLogs() as logged:
         assert counted(bench.deliver(content, MANY).outcomes) == (150, 0)
     assert logged == []
+
+
+@each(
+    ("number", "in_memory"), itertools.product([errno.EACCES, errno.EPERM, errno.EROFS], [True, False])
+)
+def test_a_lack_of_permission_is_told_once_an_hour(tmp_path: Path, number: int, in_memory: bool) -> None:
+    bench = Bench(tmp_path / f"{number}-{in_memory}")
+    bench.disk.errors = {f"create {bench.root}/example.org/alice": number}
+    for now, is_told in ((0.0, True), (0.0, False), (3599.9, False), (3600.0, True), (7199.9, False), (7200.0, True)):
+        bench.now = now
+        with capturedLogs() as logged:
+            outcomes = bench.deliver(Octets(TEXT, in_memory=in_memory), [ALICE, BOB]).outcomes
+        assert outcomes[ALICE].permanence is Permanence.TEMPORARY
+        assert outcomes[BOB].permanence is Permanence.DELIVERED
+        assert [entry["path"] for entry in logged] == is_told * [f"{bench.root}/{{domain}}/{{local_part}}"]
+        assert all(f"[Errno {number}]" in entry["why"] for entry in logged)
 
 
 def test_cut_off_it_tells_of_the_slices_that_are_done(bench: Bench) -> None:
