@@ -6,7 +6,8 @@ One line of JSON is a request, one line is its answer, in order:
     {"ok": true, "result": [{"queue_id": …}, …]}      or      {"ok": false, "error": "…"}
 
     ping              the version
-    queue.list        rows that match ``query`` (fields of ``mail.message.Query``), at most ``limit``
+    queue.list        rows that match ``query`` (fields of ``mail.message.Query``), at most ``limit``; what waits in a
+                      lane that is suspended has the state "suspended"
     queue.show        all rows of ``queue_id``, and its header
     queue.retry       due now, held ones too
     queue.remove      forgotten, without a bounce; the number of recipients
@@ -22,7 +23,8 @@ One line of JSON is a request, one line is its answer, in order:
 A suspend or resume with ``is_checked`` does it whether the destination means anything or not: somebody else has looked.
 
 Retry, hold, release and reroute answer {"recipients": how many they met, "active": how many they would have met, and
-left alone, since they are being tried now}; suspend and resume {"changed": whether they changed anything, "recipients":
+left alone, since they are being tried now}; retry, besides, who is not tried for it ("suspended", "unwell":
+``queue.suspension.kept_waiting``); suspend and resume {"changed": whether they changed anything, "recipients":
 how many wait there}.
 
 Whoever can open the socket may do all of this: its file belongs to the gateway's user alone (mode 0600, in the
@@ -50,8 +52,10 @@ from mailgw.mail.ports import Journal, Spool
 from mailgw.queue.suspension import (
     BackendLanes,
     Suspensions,
+    kept_waiting,
     lanes_told,
     misses,
+    rows_told,
     suspension,
     unknown_backend,
     waiting_in,
@@ -62,6 +66,8 @@ MAX_REQUEST_OCTETS = 16384
 # Shown of a message: its header, which ends within this or is cut there.
 HEADER_OCTETS = 65536
 MAX_ROWS = 100_000
+# The states of a lane (``deliver.lane_facts``) in which one attempt is made at a time.
+UNWELL = ("unwell", "dead", "paused")
 # The fields of a query that are no texts.
 TIMES = ("arrived_before", "arrived_after")
 MOST_SECONDS = 1e15  # JSON has numbers of any length, SQLite those of 64 bits
@@ -130,17 +136,12 @@ async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
         case "ping":
             return {"version": mailgw.__version__}
         case "queue.list":
-            return [attrs.asdict(row) for row in await doors.spool.search(query_of(request), _limit(request))]
+            rows = await doors.spool.search(query_of(request), _limit(request))
+            return rows_told(rows, Suspensions.of(doors.spool.suspended()))
         case "queue.show":
             return await _show(request, doors.spool)
         case "queue.retry":
-            query = query_of(request)
-            # As in _ordered; looked for first, since those that are retried are soon among them.
-            active = await _active(doors, query) if query.state is None else ()
-            count = await doors.spool.retry(query)
-            if count:
-                doors.attempts.poke()
-            return {"recipients": count, "active": len(active)}
+            return await _retry(query_of(request), doors)
         case "queue.remove":
             query = _demanding(request)
             count = await doors.spool.remove(query)
@@ -167,6 +168,20 @@ async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
         case _:
             # What is no text may be nested so deeply that it has no repr either.
             raise RefusedRequest(f"unknown command {command!r}" if isinstance(command, str) else "which command?")
+
+
+async def _retry(query: Query, doors: ControlDoors) -> object:
+    # As in _ordered; looked for first, since those that are retried are soon among them.
+    active = await _active(doors, query) if query.state is None else ()
+    suspensions = Suspensions.of(doors.spool.suspended())
+    states = {facts["lane"]: facts["state"] for facts in map(attrs.asdict, doors.attempts.lanes())}
+    unwell = {lane: state for lane, state in states.items() if state in UNWELL}
+    # Before it, too: who was held is not any more then.  And only where somebody is kept waiting: it is a look at all.
+    lanes = await doors.spool.lanes(query) if suspensions.words or unwell else ()
+    count = await doors.spool.retry(query)
+    if count:
+        doors.attempts.poke()
+    return {"recipients": count, "active": len(active), **kept_waiting(lanes, suspensions, unwell)}
 
 
 async def _ordered(
@@ -271,15 +286,15 @@ async def _show(request: Mapping[str, Any], spool: Spool) -> object:
     content = await spool.content(queue_id, HEADER_OCTETS)
     if not rows or content is None:
         raise RefusedRequest(f"no message {queue_id} in the queue")
-    return shown(rows, content)
+    return shown(rows, content, Suspensions.of(spool.suspended()))
 
 
-def shown(rows: Sequence[QueueRow], content: bytes) -> dict[str, object]:
+def shown(rows: Sequence[QueueRow], content: bytes, suspensions: Suspensions) -> dict[str, object]:
     """One message for an operator: its recipients, and its header as text."""
     header = content.partition(b"\r\n\r\n")[0]
     # The header may hold any octets; latin-1 loses none, and the terminal is guarded where it is printed.
     text = header.decode("utf-8") if _is_utf8(header) else header.decode("latin-1")
-    return {"rows": [attrs.asdict(row) for row in rows], "header": text.replace("\r\n", "\n")}
+    return {"rows": rows_told(rows, suspensions), "header": text.replace("\r\n", "\n")}
 
 
 def query_of(request: Mapping[str, Any]) -> Query:

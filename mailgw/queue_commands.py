@@ -7,11 +7,13 @@ import argparse
 import json
 import math
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mailgw import combined
 from mailgw.config.where import DEFAULT_FILE
 from mailgw.mail.address import parse_domain, parse_mailbox
 from mailgw.queue_door import ask
@@ -31,11 +33,12 @@ _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhdw])\Z", re.ASCII)
 LIST_WORDS = """\
 A recipient's line has its address, its lane (the backend, with the destination that it waits for), and when it is
 tried: "in line" is being tried now, or waits for its turn at its destination, whose next attempt may be minutes away;
-"held" is tried when you say so.  What its sender wants sent later (FUTURERELEASE) says "not before ...": retry releases
-it at once, remove cancels it."""
+"held" is tried when you say so, "suspended" when its destination is resumed.  What its sender wants sent later
+(FUTURERELEASE) says "not before ...": retry releases it at once, remove cancels it."""
 RETRY_WORDS = """\
 It counts as an attempt of the schedule: what fails again waits as long as after any other attempt.  What is active
-already is left alone.  While the gateway is stopped, "now" is when it starts."""
+already is left alone.  What is due in a lane that is suspended waits on, and where a destination is unwell one attempt
+is made at a time: the answer says of how many.  While the gateway is stopped, "now" is when it starts."""
 RELEASE_WORDS = """\
 What you held, and what is held because it could be neither delivered nor returned.  It is due now; what its sender
 wants sent later (FUTURERELEASE) waits until then: retry does not."""
@@ -227,6 +230,27 @@ def queue_retry(options: argparse.Namespace) -> int:
     return _act(options, "retry", "will be tried now", "will be tried when the gateway starts")
 
 
+def _say_who_waits_on(kept: Mapping[str, Any]) -> None:
+    """Whom a retry met in vain, or nearly so."""
+    lines = []
+    for one in kept["suspended"]:
+        words = list(map(harmless, one["by"]))
+        names = " ".join(shlex.quote(word) for word in words)
+        are = f"{' and '.join(words)} {'is' if len(words) == 1 else 'are'}"
+        lines.append(f"{_wait(one['recipients'])}: {are} suspended (mailgw queue resume {names})")
+    for one in kept["unwell"]:
+        probed = f"{_wait(one['recipients'])} for a probe of {harmless(one['lane'])}"
+        lines.append(f"{probed}, which is {one['state']}: one attempt at a time, the first now")
+    for line in lines[:LANES_SHOWN]:
+        say(line)
+    if len(lines) > LANES_SHOWN:
+        say(f"... and so on, {len(lines)} such lines: see them with --json, or mailgw queue lanes")
+
+
+def _wait(count: int) -> str:
+    return f"{count} of them wait{'s' if count == 1 else ''}"
+
+
 def queue_remove(options: argparse.Namespace) -> int:
     return _act(options, "remove", "removed", "removed")
 
@@ -253,15 +277,24 @@ def _act(options: argparse.Namespace, order: str, done: str, done_while_stopped:
     if options.dry_run:
         return _dry_run(options, order, queries)
     total, active, missing, is_running = 0, 0, [], True
+    answers: list[dict[str, Any]] = []
     for query in queries:
         result, is_running = ask(options, f"queue.{order}", query=query, **more)
-        told = result if isinstance(result, dict) else {"recipients": result, "active": 0}
+        told: dict[str, Any] = {"active": 0, "suspended": [], "unwell": []}
+        told |= result if isinstance(result, dict) else {"recipients": result}
+        answers.append(told)
         total += told["recipients"]
         active += told["active"]
         if not told["recipients"] and not told["active"] and "queue_id" in query:
             missing.append(query["queue_id"])
+    waiting = combined.kept(answers)
     if options.json:
-        say(json.dumps({"recipients": total, **({"active": active} if order in LEAVES_ACTIVE else {})}))
+        counts = {"recipients": total, **({"active": active} if order in LEAVES_ACTIVE else {})}
+        say(json.dumps(counts | waiting if order == "retry" else counts))
+    elif any(waiting.values()):
+        are = "is" if total == 1 else "are"
+        say(f"{_recipients(total)} {are} due {'now' if is_running else 'when the gateway starts'}")
+        _say_who_waits_on(waiting)
     else:
         say(f"{_recipients(total)} {done if is_running else done_while_stopped}")
     if active:

@@ -129,17 +129,17 @@ def _of_nothing(command: str, request: Mapping[str, Any]) -> Any:
 
 
 def _answer(spool: "OfflineSpool", command: str, request: Mapping[str, Any], lane_for: "LaneFor | None") -> Any:
-    import attrs
-
     from mailgw.mail.message import Query
-    from mailgw.queue.suspension import Suspensions, lanes_told
+    from mailgw.queue.suspension import Suspensions, kept_waiting, lanes_told, rows_told
 
     query = Query(**request.get("query", {}))
+    suspensions = Suspensions.of(spool.suspended())
     match command:
         case "queue.list":
-            return [attrs.asdict(row) for row in spool.search(query, request["limit"])]
+            return rows_told(spool.search(query, request["limit"]), suspensions)
         case "queue.retry":
-            return spool.retry(query)
+            kept = kept_waiting(spool.lanes(query) if suspensions.words else (), suspensions, {})
+            return {"recipients": spool.retry(query), "active": 0, **kept}
         case "queue.remove":
             return spool.remove(query)
         case "queue.hold":
@@ -150,7 +150,7 @@ def _answer(spool: "OfflineSpool", command: str, request: Mapping[str, Any], lan
             assert lane_for is not None
             return spool.reroute(query, lane_for)
         case "queue.lanes":
-            return lanes_told(spool.lanes(), Suspensions.of(spool.suspended()))
+            return lanes_told(spool.lanes(), suspensions)
         case "queue.suspended":
             return spool.suspended()
         case _:
@@ -160,12 +160,13 @@ def _answer(spool: "OfflineSpool", command: str, request: Mapping[str, Any], lan
 def _show(spools: "Sequence[OfflineSpool]", queue_id: str) -> Any:
     from mailgw import control
     from mailgw.mail.message import Query
+    from mailgw.queue.suspension import Suspensions
 
     for spool in spools:
         rows = spool.search(Query(queue_id=queue_id), control.MAX_ROWS)
         content = spool.content(queue_id, control.HEADER_OCTETS)
         if rows and content is not None:
-            return control.shown(rows, content)
+            return control.shown(rows, content, Suspensions.of(spool.suspended()))
     raise _not_queued(queue_id)
 
 

@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -48,6 +48,9 @@ class FakeSpool:
         if not any(r.queue_id == queue_id for r in self.rows):
             return None
         return b"Subject: gr\xfc\xdfe\r\nTo: b\r\n\r\nbody"
+
+    def suspended(self) -> Mapping[str, float]:
+        return {}
 
     async def retry(self, query: Query) -> int:
         self.retried.append(query)
@@ -145,7 +148,7 @@ def test_show_of_what_is_not_there() -> None:
 def test_a_retry_pokes_the_dispatcher_where_something_became_due() -> None:
     gateway = Gateway(row("Q1"))
     assert gateway.ask(command="queue.retry", query={}) == {
-        "ok": True, "result": {"recipients": 1, "active": 0}}
+        "ok": True, "result": {"recipients": 1, "active": 0, "suspended": [], "unwell": []}}
     assert (gateway.spool.retried, gateway.pokes) == ([Query()], 1)
     gateway.spool.rows.clear()
     gateway.ask(command="queue.retry")

@@ -1,5 +1,6 @@
 """Hold, release, reroute, suspend and resume through the control socket, on a spool in memory."""
 
+import attrs
 import pytest
 
 from mailgw.deliver.lane_facts import LaneFacts
@@ -158,3 +159,17 @@ def test_times_are_numbers(gateway: Running) -> None:
     assert gateway.result("queue.hold", query={"arrived_after": 999.5}) == {"recipients": 3, "active": 0}
     assert gateway.journal.events == [Ordered("hold", "arrived_after=999.5", "", 3)]
     assert set(gateway.states().values()) == {RowState.HELD}
+
+
+def test_a_retry_counts_those_who_wait_for_a_probe(gateway: Running) -> None:
+    gateway.commit()
+    facts = LaneFacts("out/example.net", "dead", 0, 1, 9, 0, True, 1.0, 1060.0, "no", ())
+    gateway.lane_facts = [facts, attrs.evolve(facts, lane="home", state="well")]
+    assert gateway.result("queue.retry") == {
+        "recipients": 3, "active": 0, "suspended": [],
+        "unwell": [{"lane": "out/example.net", "state": "dead", "recipients": 2}],
+    }
+    gateway.result("queue.hold", query={"domain": "example.net"})
+    gateway.result("queue.suspend", destination="example.net")
+    assert gateway.result("queue.retry", query={"state": "held"}) == {
+        "recipients": 2, "active": 0, "suspended": [{"by": ["example.net"], "recipients": 2}], "unwell": []}

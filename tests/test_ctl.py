@@ -348,7 +348,7 @@ async def test_a_running_gateway_is_asked(capsys: Output) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_running_gateway_is_told(running: Running, capsys: Output) -> None:
     assert await run("queue", "retry", "--state", "state", "--all", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {"recipients": 2, "active": 0}
+    assert json.loads(capsys.readouterr().out) == {"recipients": 2, "active": 0, "suspended": [], "unwell": []}
     assert await run("queue", "retry", "--state", "state", "--domain", "example.org", "--held", "--sender", "") == 0
     assert capsys.readouterr().out == "2 recipients will be tried now\n"
     last = running.spool.retried[-1]

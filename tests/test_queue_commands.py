@@ -16,7 +16,7 @@ from mailgw.control import IDLE_SECONDS, MAX_ROWS, ControlFactory
 from mailgw.ctl import main, options_of
 from mailgw.mail.message import Destination, Query
 from mailgw.queue_commands import MAX_ROWS as ROWS_ASKED_FOR
-from mailgw.queue_commands import _filters, _origin, _wish, lane_table, table
+from mailgw.queue_commands import _filters, _origin, _say_who_waits_on, _wish, lane_table, table
 from mailgw.spool.memory import MemorySpool
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.sqlite import SqliteSpool
@@ -119,6 +119,30 @@ async def test_destinations_are_suspended_and_resumed(spool: MemorySpool, capsys
     assert "expected a domain" in await said(capsys, "suspend \x1b", 1)
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_retry_says_who_waits_on(spool: MemorySpool, capsys: Output) -> None:
+    await said(capsys, "suspend example.net")
+    assert await said(capsys, "retry --all") == (
+        "2 recipients are due now\n1 of them waits: example.net is suspended (mailgw queue resume example.net)\n")
+    assert await said(capsys, "retry --domain example.org") == "1 recipient will be tried now\n"
+    await said(capsys, "suspend example.org internet/*")
+    assert await said(capsys, "retry --all") == (
+        "2 recipients are due now\n1 of them waits: example.net is suspended (mailgw queue resume example.net)\n"
+        "1 of them waits: example.org and internet/* are suspended (mailgw queue resume example.org 'internet/*')\n")
+    assert json.loads(await said(capsys, "retry --lane out/example.net --json")) == {
+        "recipients": 1, "active": 0, "suspended": [{"by": ["example.net"], "recipients": 1}], "unwell": []}
+    assert "bob@example.net  out/example.net  suspended, 0 attempts\n" in await said(capsys, "list")
+    assert [row["state"] for row in json.loads(await said(capsys, "list --waiting --json"))] == ["suspended"] * 2
+
+
+def test_who_waits_for_probes(capsys: Output) -> None:
+    unwell = [{"lane": f"a/{n:02}", "state": "dead", "recipients": n} for n in range(1, 12)]
+    _say_who_waits_on({"suspended": [], "unwell": unwell})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "2 of them wait for a probe of a/02, which is dead: one attempt at a time, the first now"
+    assert lines[10:] == ["... and so on, 11 such lines: see them with --json, or mailgw queue lanes"]
+
+
 CONFIG = """
 state = "q"
 [backend.internet]
@@ -161,6 +185,10 @@ async def test_a_stopped_gateway_s_queue(elsewhere: Path, capsys: Output) -> Non
     assert "say --config FILE" in capsys.readouterr().err
     assert told("suspend example.net boxes") == (
         "example.net is suspended: 0 recipients wait there\nboxes is suspended: 1 recipient waits there\n")
+    assert told("retry --waiting") == (
+        "1 recipient is due when the gateway starts\n"
+        "1 of them waits: boxes is suspended (mailgw queue resume boxes)\n")
+    assert [row["state"] for row in json.loads(told("list --json"))] == ["suspended", "held"]
     assert "boxes  1 waiting (1 due now), 0 in line, 1 held, suspended\n    held by the operator\n" in told("lanes")
     assert told("resume boxes example.net").startswith("boxes is resumed: 1 recipient waits there\n")
     assert "expected a domain" in told("suspend \x1b", 1)

@@ -93,6 +93,18 @@ def test_lanes_of_two_shards_are_one() -> None:
     assert combined("queue.lanes", [[other], [{**lane, "now": None}]])[0]["now"] == unwell
 
 
+def test_retries_of_two_shards_are_one() -> None:
+    first = {"recipients": 3, "active": 0, "suspended": [{"by": ["a/*"], "recipients": 1}],
+             "unwell": [{"lane": "b/x", "state": "unwell", "recipients": 2}]}
+    second = {"recipients": 4, "active": 1, "suspended": [{"by": ["a/*", "x"], "recipients": 1}] + first["suspended"],
+              "unwell": [{"lane": "b/x", "state": "dead", "recipients": 1}]}
+    assert combined("queue.retry", [first, second]) == {
+        "recipients": 7, "active": 1,
+        "suspended": [{"by": ["a/*"], "recipients": 2}, {"by": ["a/*", "x"], "recipients": 1}],
+        "unwell": [{"lane": "b/x", "state": "dead", "recipients": 3}],
+    }
+
+
 @pytest_twisted.async_yield_fixture
 async def stopped(tmp_path: Path) -> AsyncIterator[Path]:
     """A state of which two shards have mail, a third has none."""

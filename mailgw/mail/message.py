@@ -210,6 +210,9 @@ class Query:
     arrived_after: float | None = None
 
 
+EVERYTHING = Query()
+
+
 @attrs.frozen
 class LaneRow:
     """One lane as the operator sees it: how many recipients wait in it (those that are due among them), are being tried

@@ -11,6 +11,7 @@ import attrs
 from mailgw.mail.address import Mailbox
 from mailgw.mail.event import Event
 from mailgw.mail.message import (
+    EVERYTHING,
     Agenda,
     Arrival,
     Claim,
@@ -118,8 +119,9 @@ class Spool(Protocol):
     async def content(self, queue_id: str, limit_octets: int) -> bytes | None:
         """The first octets of a queued message, or None where no such message is queued."""
 
-    async def lanes(self) -> Sequence[LaneRow]:
-        """Every lane that there is a recipient in, in the order of their names; read as ``search`` is."""
+    async def lanes(self, query: Query = EVERYTHING) -> Sequence[LaneRow]:
+        """Every lane that there is a recipient in who matches, in the order of their names, and what those are who do;
+        read as ``search`` is."""
 
     # The operator's orders.  Each goes in steps, between which mail comes and goes: a fault ends it, and what was done
     # by then stays done.  Who came after it began is not meant.  What is active is left alone, but by ``remove``.

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import attrs
 
 from mailgw.mail.address import folded, parse_domain
-from mailgw.mail.message import LaneRow
+from mailgw.mail.message import LaneRow, QueueRow, RowState
 
+SUSPENDED = "suspended"  # beside the words of ``mail.message.RowState``
 MAX_SUSPENSIONS = 1000
 MAX_WORD_CHARACTERS = 320
 
@@ -70,10 +71,16 @@ class Suspensions:
 
     def holds(self, lane: str) -> bool:
         """Whether nothing of this lane is to be tried."""
-        if not self.words:
-            return False
-        backend, _, destination = lane.partition("/")
-        return not self.words.isdisjoint((lane, destination, f"{backend}/*"))
+        return bool(self.words) and not self.words.isdisjoint(_words_for(lane))
+
+    def holding(self, lane: str) -> list[str]:
+        """Which of the words it is that this lane waits for."""
+        return sorted(self.words.intersection(_words_for(lane)))
+
+
+def _words_for(lane: str) -> tuple[str, str, str]:
+    backend, _, destination = lane.partition("/")
+    return lane, destination, f"{backend}/*"
 
 
 def waiting_in(lanes: Sequence[LaneRow], meant: Suspensions) -> int:
@@ -84,3 +91,32 @@ def waiting_in(lanes: Sequence[LaneRow], meant: Suspensions) -> int:
 def lanes_told(lanes: Sequence[LaneRow], suspensions: Suspensions) -> list[dict[str, object]]:
     """The lanes, each with whether it is suspended."""
     return [attrs.asdict(row) | {"suspended": suspensions.holds(row.lane)} for row in lanes]
+
+
+def rows_told(rows: Sequence[QueueRow], suspensions: Suspensions) -> list[dict[str, object]]:
+    """The rows, what waits in a lane that is suspended in the state "suspended"."""
+    told = list(map(attrs.asdict, rows))
+    for row in told:
+        if row["state"] == RowState.WAITING and suspensions.holds(row["lane"]):
+            row["state"] = SUSPENDED
+    return told
+
+
+def kept_waiting(
+    lanes: Sequence[LaneRow], suspensions: Suspensions, unwell: Mapping[str, str]
+) -> dict[str, list[dict[str, object]]]:
+    """Who of those that a retry meets is not tried for it: ``suspended``, with the words that hold them (``by``), and
+    ``unwell``, by ``lane``, with its ``state``: there one attempt is made at a time.
+
+    ``lanes`` are of those that are meant; ``unwell`` has the state of those that are.
+    """
+    suspended: dict[tuple[str, ...], int] = {}
+    probed: list[dict[str, object]] = []
+    for row in lanes:
+        count = row.waiting + row.held
+        by = tuple(suspensions.holding(row.lane))
+        if by and count:
+            suspended[by] = suspended.get(by, 0) + count
+        elif count and row.lane in unwell:
+            probed.append({"lane": row.lane, "state": unwell[row.lane], "recipients": count})
+    return {"suspended": [{"by": list(by), "recipients": n} for by, n in sorted(suspended.items())], "unwell": probed}

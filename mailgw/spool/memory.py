@@ -16,6 +16,7 @@ from mailgw.mail.address import Mailbox, folded
 from mailgw.mail.envelope import path_text
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import (
+    EVERYTHING,
     Agenda,
     Arrival,
     Claim,
@@ -224,9 +225,9 @@ class MemorySpool:
         assert octets is not None  # a MemoryContent
         return octets[:limit_octets]
 
-    async def lanes(self) -> Sequence[LaneRow]:
+    async def lanes(self, query: Query = EVERYTHING) -> Sequence[LaneRow]:
         lanes: dict[str, list[Row]] = {}
-        for _, row in self._matching(Query()):
+        for _, row in self._matching(query):
             lanes.setdefault(row.destination.lane, []).append(row)
         return [self._lane_row(lane, rows) for lane, rows in sorted(lanes.items())]
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from mailgw.disk import Disk
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.message import LaneRow, Query, QueueRow
+from mailgw.mail.message import EVERYTHING, LaneRow, Query, QueueRow
 from mailgw.mail.ports import WallClock
 from mailgw.queue.suspension import MAX_SUSPENSIONS
 from mailgw.spool import orders
@@ -91,8 +91,8 @@ class OfflineSpool:
             sql.find_content(connection, queue_id, limit_octets),
             lambda place: self._disk.read(os.path.join(self._bodies, place), 0, limit_octets)))
 
-    def lanes(self) -> list[LaneRow]:
-        return self._ask(lambda connection: sql.lanes(connection, self._wall_clock()))
+    def lanes(self, query: Query = EVERYTHING) -> list[LaneRow]:
+        return self._ask(lambda connection: sql.lanes(connection, query, self._wall_clock()))
 
     # As ``mail.ports.Spool`` has them; nothing is active here.
 

@@ -78,12 +78,12 @@ _TELLS = " AND ".join(
 # The reason of the one that is due last, of those that tell of the lane (``rows.tells_of_lane``) if there are any: with
 # that and its time before it, so that max() finds it.
 _LANES = f"""
-    SELECT lane, sum(due IS NOT NULL AND (token IS NULL OR due <= :now)),
-        sum(due IS NOT NULL AND due <= :now), sum(token IS NOT NULL AND due > :now), sum(due IS NULL),
-        min(CASE WHEN token IS NULL OR due <= :now THEN due END),
+    SELECT lane, sum(due IS NOT NULL AND (token IS NULL OR due <= ?1)),
+        sum(due IS NOT NULL AND due <= ?1), sum(token IS NOT NULL AND due > ?1), sum(due IS NULL),
+        min(CASE WHEN token IS NULL OR due <= ?1 THEN due END),
         coalesce(substr(max(CASE WHEN reason <> '' THEN
             printf('%d%017.3f', {_TELLS}, coalesce(due, 0)) || reason END), 19), '')
-    FROM recipient GROUP BY lane ORDER BY lane"""  # noqa: S608  # constants
+    FROM recipient r WHERE {{where}} GROUP BY lane ORDER BY lane"""  # noqa: S608  # constants
 
 # CROSS JOIN: recipients in their order, messages by look-up; so a limit ends the scan, and no body is read.
 _ROWS = """
@@ -132,9 +132,10 @@ def is_queued(connection: sqlite3.Connection, queue_id: str) -> bool:
     return connection.execute("SELECT 1 FROM message WHERE queue_id = ?", (queue_id,)).fetchone() is not None
 
 
-def lanes(connection: sqlite3.Connection, now: float) -> list[LaneRow]:
-    """One look at every row."""
-    return [LaneRow(*row) for row in connection.execute(_LANES, {"now": now})]
+def lanes(connection: sqlite3.Connection, query: Query, now: float) -> list[LaneRow]:
+    """One look at every row that matches."""
+    where, values = condition(query, now)
+    return [LaneRow(*row) for row in connection.execute(_LANES.format(where=where), [now, *values])]
 
 
 def condition(query: Query, now: float) -> tuple[str, list[Value]]:

@@ -26,6 +26,7 @@ from mailgw.disk import Disk
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import LocalProtocolError, TemporaryFault
 from mailgw.mail.message import (
+    EVERYTHING,
     Agenda,
     Arrival,
     Claim,
@@ -246,9 +247,10 @@ class SqliteSpool:
         return await self._ask(self._search_threads, self._search_reader, lambda connection: sql.first_octets(
             sql.find_content(connection, queue_id, limit_octets), read_file))
 
-    async def lanes(self) -> Sequence[LaneRow]:
+    async def lanes(self, query: Query = EVERYTHING) -> Sequence[LaneRow]:
         now = self._wall_clock()
-        return await self._ask(self._search_threads, self._search_reader, lambda connection: sql.lanes(connection, now))
+        return await self._ask(
+            self._search_threads, self._search_reader, lambda connection: sql.lanes(connection, query, now))
 
     async def hold(self, query: Query) -> int:
         return await self._in_steps(query, lambda keys, now: lambda connection, _: orders.hold(connection, keys, now))

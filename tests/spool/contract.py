@@ -626,6 +626,10 @@ class SpoolContract:
             LaneRow("home", 0, 0, 1, 0, None, ""),
             LaneRow("out/example.net", 2, 1, 0, 1, world.now, "450 later"),
         ]
+        assert list(world.run(world.spool.lanes(Query(recipient=str(ANN), state=RowState.WAITING)))) == [
+            LaneRow("out/example.net", 1, 1, 0, 0, world.now, "")]
+        assert list(world.run(world.spool.lanes(Query(queue_id=out.message.queue_id, reason="550")))) == [
+            LaneRow("out/example.net", 0, 0, 0, 1, None, "550 no")]
         world.run(world.spool.record(home, finished(home)))
         world.now += 9
         assert list(world.run(world.spool.lanes())) == [
