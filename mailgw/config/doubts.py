@@ -7,7 +7,7 @@ from functools import cache
 
 from mailgw.access.schemes import fault_of
 from mailgw.config.aliases import alias_doubts, alias_table, goes_on
-from mailgw.config.hops import IMPLICIT_TLS_PORT
+from mailgw.config.hops import IMPLICIT_TLS_PORT, SUBMISSION_PORT
 from mailgw.config.lines import Path, locate
 from mailgw.config.maildirs import maildir_doubts
 from mailgw.config.reader import Faults
@@ -129,6 +129,9 @@ def _sending(config: Config) -> Iterator[tuple[Path, str]]:
             if host.endswith(f":{IMPLICIT_TLS_PORT}") and backend.tls is not TlsMode.IMPLICIT:
                 why = f'speaks TLS from the first octet, so "{backend.tls.value}" hears nothing: tls = "implicit" does'
                 yield ("backend", name, "hosts", at), why
+            if _wants_login(host) and backend.username is None and backend.client_certificate is None:
+                why = "wants a login on that port, as good as always: expected username and password_file"
+                yield ("backend", name, "hosts", at), why
         shaping = backend.shaping
         if not backend.hosts and shaping.host_concurrency < backend.concurrency:
             yield ("backend", name, "concurrency"), "is above host_concurrency: whoever has one host never gets so many"
@@ -138,6 +141,12 @@ def _sending(config: Config) -> Iterator[tuple[Path, str]]:
             if not _is_ours(source.address):
                 why = "is no address of this machine now: what is to be sent from it waits"
                 yield ("backend", name, "source", at, "address"), why
+
+
+def _wants_login(host: str) -> bool:
+    """RFC 6409 s4.3; a server on this machine may know us by our address."""
+    port = host.rpartition(":")[2]
+    return port in (str(IMPLICIT_TLS_PORT), str(SUBMISSION_PORT)) and not is_loopback(host)
 
 
 def _unreached(config: Config) -> Iterator[tuple[Path, str]]:

@@ -9,6 +9,7 @@ from mailgw.deliver.smtp_settings import Secret, SmtpSettings, Socks5, TlsMode
 from mailgw.net.server_tls import CertificateFiles, certificate_faults
 
 IMPLICIT_TLS_PORT = 465  # RFC 8314 s7.3; some relays have used it for SMTP over TLS since 1997
+SUBMISSION_PORT = 587  # RFC 6409 s3.1
 
 
 def next_hop(table: SmtpTable | LmtpTable, folder: str, hostname: str) -> SmtpSettings:

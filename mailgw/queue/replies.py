@@ -6,6 +6,8 @@ less.  The table that mailgw brings along is ``reply_classes.toml``; an operator
 Rules:
     The first class that matches wins; where none does, the code alone decides, as ever.
     The table that mailgw brings along never changes what a code says: no 4yz becomes final, no 5yz is tried again.
+    But for the codes about logins (530, 534, 535): they are about our configuration and not about the message,
+    so it waits until that is mended.
     An operator's class may do both: that is a definite policy of the one who answers for it.
     Only a server's words are in a class (``deliver.results`` sees to it): ours, a Maildir's among them, are exact.
     Texts are strangers' words: patterns over them are bounded (``queue.patterns``).

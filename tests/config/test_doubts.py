@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mailgw.config.doubts import doubts
 from mailgw.config.load import load
+from tests.config.making import make_certificate
 from tests.tables import each
 
 START = """hostname = "mx1.example.org"
@@ -185,17 +186,27 @@ tls = "dane"
     assert said(tmp_path, more=out) == []  # whether the system's servers do is seen when they are asked
 
 
+LOGIN = "\nusername = 'u'\npassword_file = 'secret'"
+WANTS = "wants a login on that port, as good as always: expected username and password_file"
+
+
 @each(
     ("more", "expected"),
     [
         ("concurrency = 51", ["concurrency: is above host_concurrency: whoever has one host never gets so many"]),
         ("concurrency = 50", []),
         ("hosts = ['h']\nconcurrency = 51", []),
-        ("hosts = ['h:465']", []),
-        ("hosts = ['h:465']\ntls = 'implicit'", []),
-        ("hosts = ['h', 'h:465']\ntls = 'implicit'", []),
+        ("hosts = ['h:465']" + LOGIN, []),
+        ("hosts = ['h:465']\ntls = 'implicit'" + LOGIN, []),
+        ("hosts = ['h', 'h:465']\ntls = 'implicit'" + LOGIN, []),
+        ("hosts = ['h:587']" + LOGIN, []),
+        ("hosts = ['h:587', 'h', 'h:5870']", [f"hosts: {WANTS}"]),
+        ("hosts = ['h:465']", [f"hosts: {WANTS}"]),
+        ("hosts = ['[2001:db8::1]:587']", [f"hosts: {WANTS}"]),
+        ("hosts = ['127.0.0.1:587', '[::1]:587', 'localhost:465']\ntls = 'implicit'", []),
+        ("hosts = ['h:587']\nclient_certificate = 'fullchain.pem'\nclient_key = 'privkey.pem'", []),
         (
-            "hosts = ['h', 'h:465']\ntls = 'verify'",
+            "hosts = ['h', 'h:465']\ntls = 'verify'" + LOGIN,
             ['hosts: speaks TLS from the first octet, so "verify" hears nothing: tls = "implicit" does'],
         ),
         (
@@ -210,6 +221,8 @@ tls = "dane"
     ],
 )
 def test_how_mail_goes_out(tmp_path: Path, more: str, expected: list[str]) -> None:
+    make_certificate(tmp_path)
+    (tmp_path / "secret").write_text("s3cret\n")
     route = '[[route]]\nrecipients = ["@out.example"]\nbackend = "out"\n[backend.out]\ntype = "smtp"\n'
     found = said(tmp_path, more=route + more)
     assert [one.partition(": backend.out.")[2] for one in found] == expected

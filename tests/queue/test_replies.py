@@ -103,7 +103,12 @@ tls-required               550 5.7.10 STARTTLS is required to send mail
 tls-required               421 4.7.0 TLS required for RCPT domain, closing connection.
 login-required             530 5.7.0 Authentication required
 login-required             550 5.7.1 Please turn on SMTP Authentication in your mail client
+login-required             530-5.7.0 Authentication Required. Learn more at|5.7.0  https://support.google.com/mail/?p=WantAuthError
+login-required             530 5.7.57 Client not authenticated to send mail. Error: 535 5.7.139 Authentication unsuccessful
+login-required             530 5.7.1 Please log in first
+login-required             530 no
 login-failed               535 5.7.8 Error: bad credentials
+login-failed               534 5.7.9 Application-specific password required.
 too-large                  552-5.3.4 Your message exceeded Google's message size limits.
 too-large                  552 5.3.4 Message size exceeds fixed maximum message size
 too-large                  550 5.2.3 RESOLVER.RST.RecipSizeLimit; message too large for this recipient
@@ -164,11 +169,28 @@ def test_the_table_never_changes_what_a_code_says() -> None:
         match one.message:
             case MessageOrder.FAIL:
                 assert kinds == {"5"}, one.name
+            case MessageOrder.SCHEDULE if set(one.codes) <= {"454", "530", "534", "535"}:
+                assert one.name in ("login-required", "login-failed"), one.name
             case MessageOrder.SCHEDULE | MessageOrder.AGAIN:
                 assert kinds == {"4"}, one.name
             case MessageOrder.BY_CODE:
                 assert kinds, one.name
     assert names == {name for name, _ in TABLE}, "each has an example, and each example's class is there"
+
+
+@each(
+    ("words", "is_final"),
+    [
+        ("530 5.7.0 Authentication required", False), ("530 5.7.57 Client not authenticated to send mail", False),
+        ("535 5.7.8 bad credentials", False),
+        # Who wants a login of those whom he does not serve refuses the message.
+        ("550 5.7.1 Relaying denied, authentication required", True), ("530 5.7.0 Must issue a STARTTLS command", True),
+    ],
+)
+def test_a_login_is_ours_to_mend(words: str, is_final: bool) -> None:
+    found = BUILT_IN.of(reply(words), HOP)
+    assert found is not None
+    assert found.is_final(is_permanent=True) == is_final
 
 
 def test_the_table_under_etc_is_the_same() -> None:
