@@ -366,7 +366,7 @@ class WorkerStarted(Event):
 
 @attrs.frozen
 class WorkerEnded(Event):
-    """One ended without being told to; it is started again after ``seconds``."""
+    """One ended without being told to; it is started again after ``seconds``.  ``pid`` is 0 where it could not be."""
 
     name: ClassVar[str] = "worker_ended"
     worker: int

@@ -17,11 +17,10 @@ RECORD_OCTETS = 16384
 def send(transport: Any, octets: bytes) -> None:
     """What ``transport.write`` does, cheaper where it can be.
 
-    Where a TCP transport has nothing waiting to be written, its socket takes the octets now; with TLS, that is after
-    ``start_tls``.  What it does not take, and everything on Unix and fake transports, goes the usual way; so the order
-    is kept.
+    Where a stream transport has nothing waiting to be written, its socket takes the octets now; with TLS, that is after
+    ``start_tls``.  What it does not take, and everything on fake transports, goes the usual way; so the order is kept.
     """
-    # A TCP transport without TLS says so; one that has no such flag is none that we know.
+    # A transport of Twisted's without TLS says so; one that has no such flag is none that we know.
     tls = getattr(transport, "TLS", None)
     if tls is False:
         _write(transport, octets, transport.write)
@@ -62,7 +61,8 @@ class _AtOnce:
 
 def _write(tcp: Any, octets: bytes, otherwise: Any) -> None:
     # ``dataBuffer`` and ``_tempDataBuffer`` are what twisted.internet.abstract.FileDescriptor keeps for later.
-    if not tcp.connected or tcp.disconnecting or tcp.dataBuffer or tcp._tempDataBuffer:
+    going = tcp.disconnecting or getattr(tcp, "_aborting", False)
+    if not tcp.connected or going or tcp.dataBuffer or tcp._tempDataBuffer:
         otherwise(octets)
         return
     sent = tcp.writeSomeData(octets)  # how many, or an exception that says the connection is lost

@@ -49,10 +49,12 @@ Rules:
     counters    clients' limits, asked and answered         passes     destinations' limits, likewise
     launching   a process, its descriptors, its words       fanout     a control request to all workers
     parent      the service that ``twistd`` runs            worker     the gateway in a worker
+    watch       when one that does not answer has hung
     handed      what a worker is told at its start          process    the process around that
 
+    One that answers nothing for a minute, or takes too long to start, is killed, which is an end like others.
+
 Known faults:
-    A worker that hangs (a plug-in that blocks for ever) is not noticed: its clients and its shard wait.
     Each worker finds out for itself that a destination is dead: a probe each, where one process makes one.
     Sessions are divided evenly, though the kernel may hand one worker more of them: at the limit it turns clients away
     while another has places.

@@ -5,7 +5,8 @@ A call is a name and arguments that JSON can hold.  ``tell`` wants no answer; ``
 
 Rules:
     Calls arrive in the order in which they were made.
-    A box holds at most ``BOX_OCTETS``: AMP's values end at 65,535 octets.
+    A box holds at most ``BOX_OCTETS``, or one call of up to ``CALL_OCTETS``: AMP's values end at 65,535 octets.  What
+    is larger goes nowhere: a fault for who asked, or a line in the log; it takes nothing else along.
     Where the wire is cut, whoever waits gets a TemporaryFault, and what is told goes nowhere.
 """
 
@@ -23,6 +24,7 @@ from twisted.python.failure import Failure
 from mailgw.mail.errors import TemporaryFault
 
 BOX_OCTETS: Final = 48 * 1024
+CALL_OCTETS: Final = 60 * 1024  # its brackets, too, and all answers of a box
 # Of so many answers none is long: a box of them stays below AMP's limit, too.
 BOX_CALLS: Final = 200
 
@@ -76,7 +78,15 @@ class Wire(amp.AMP):
     # --- out ----------------------------------------------------------------------------------------
 
     def _add(self, call: list[object], answer: "Deferred[Any] | None") -> None:
-        self._calls.append((msgspec.json.encode(call), answer))
+        octets = msgspec.json.encode(call)
+        if len(octets) > CALL_OCTETS:
+            why = f"{call[1]} has {len(octets)} octets, more than go between parent and worker"
+            if answer is None:
+                log.error("not told: {why}", why=why)
+            else:
+                answer.errback(TemporaryFault(why))
+            return
+        self._calls.append((octets, answer))
         if self._flush_call is None:
             self._flush_call = self._clock.callLater(0, self._flush)
 
@@ -110,13 +120,17 @@ class Wire(amp.AMP):
 
     async def _answered(self, calls: Sequence[Sequence[Any]]) -> dict[str, bytes]:
         # All of them begin in their order, before any that takes time is waited for.
-        begun = [(wants, self._begun(name, arguments)) for wants, name, *arguments in calls]
-        answers = []
-        for wants_answer, answer in begun:
-            told = await answer
+        begun = [(wants, name, self._begun(name, arguments)) for wants, name, *arguments in calls]
+        answers, left = [], CALL_OCTETS
+        for wants_answer, name, answer in begun:
+            told = msgspec.json.encode(await answer)
             if wants_answer:
+                if len(told) > left:
+                    log.error("the answer to {name} has {octets} octets, too many", name=name, octets=len(told))
+                    told = msgspec.json.encode((False, f"the answer to {name} is too long"))
+                left -= len(told)
                 answers.append(told)
-        return {"answers": msgspec.json.encode(answers)}
+        return {"answers": b"[" + b",".join(answers) + b"]"}
 
     def _begun(self, name: str, arguments: Sequence[Any]) -> "Deferred[tuple[bool, Any]]":
         async def call() -> tuple[bool, Any]:

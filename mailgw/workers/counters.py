@@ -1,14 +1,17 @@
 """The limits of clients and logins, which the parent counts: a worker's questions, and the parent's answers.
 
 Rules:
+    What somebody was let do who went while he was asking is over at once: a login that nobody judges would count as a
+    failure for ever.
     What a worker was let do (sessions that are open, logins that are judged) is known by worker: it ends with it.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from mailgw.mail.ports import Counters, Excess, Lock
 from mailgw.workers.calls import Wire
@@ -21,7 +24,8 @@ class AskedCounters:
         self._wire = wire
 
     async def enter(self, address: str) -> Excess | None:
-        return _excess(await self._wire.ask("enter", address))
+        asked = self._wire.ask("enter", address)
+        return await _let(asked, lambda: self._wire.tell("leave", address))
 
     async def leave(self, address: str) -> None:
         self._wire.tell("leave", address)
@@ -30,7 +34,8 @@ class AskedCounters:
         return _excess(await self._wire.ask("message", address, login))
 
     async def login_begins(self, address: str, login: str | None) -> Excess | None:
-        return _excess(await self._wire.ask("login_begins", address, login))
+        asked = self._wire.ask("login_begins", address, login)
+        return await _let(asked, lambda: self._wire.tell("login_ends", address, login, None, None))
 
     async def login_ends(
         self, address: str, login: str | None, is_right: bool | None, account: str | None
@@ -85,6 +90,20 @@ class CountersOfWorkers:
         for (address, login), count in self._judged.pop(worker, Counter()).items():
             for _ in range(count):
                 await self._counters.login_ends(address, login, None, None)
+
+
+async def _let(asked: "Deferred[Any]", undo: Callable[[], None]) -> Excess | None:
+    """What ``asked`` comes to; ``undo`` is called where it was let, and who asked has been cancelled by then."""
+    answer: Deferred[Any] = Deferred()
+
+    def told(what: Any) -> None:
+        if not answer.called:
+            answer.callback(what)  # or errback, where it is a Failure
+        elif what is None:
+            undo()
+
+    asked.addBoth(told)  # type: ignore[unused-awaitable] # by ``answer``
+    return _excess(await answer)
 
 
 def _excess(answer: Any) -> Excess | None:

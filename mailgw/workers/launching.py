@@ -9,7 +9,7 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.error import ProcessExitedAlready
@@ -44,13 +44,14 @@ class WorkerProcess(ProcessProtocol):
         self.pid = getattr(self.transport, "pid", None) or 0
 
     def drain(self) -> None:
-        """Log what it has said so far: before the reactor runs, which does that later."""
-        pipe: Any = getattr(self.transport, "pipes", {}).get(2)
-        try:
-            while pipe is not None and (octets := os.read(pipe.fileno(), 65536)):
-                self.childDataReceived(2, octets)
-        except OSError:
-            pass  # that was all for now
+        """Take what it has said so far: before the reactor runs, which does that later, and in the end."""
+        pipes: Mapping[int, Any] = getattr(self.transport, "pipes", {})
+        for descriptor, pipe in pipes.items():
+            try:
+                while octets := os.read(pipe.fileno(), 65536):
+                    self.childDataReceived(descriptor, octets)
+            except OSError:
+                pass  # that was all for now
 
     def kill(self) -> None:
         try:
@@ -62,6 +63,12 @@ class WorkerProcess(ProcessProtocol):
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         *lines, self._rest[childFD] = (self._rest[childFD] + data).split(b"\n")
         self._print(childFD, lines)
+
+    def processExited(self, reason: Failure) -> None:
+        """It ended; whoever it has started may hold its output open for ever, and nobody waits for that."""
+        self.drain()
+        if self.transport is not None:
+            self.transport.loseConnection()
 
     def processEnded(self, reason: Failure) -> None:
         for descriptor, rest in self._rest.items():
@@ -114,7 +121,8 @@ def launch(
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, filter(None, sys.path)))}
         try:
             module = type(reactor).__module__
-            command = [sys.executable, "-m", "mailgw.workers.process", module]
+            # -P: what lies in the folder that we were started in is no part of the gateway.
+            command = [sys.executable, "-P", "-m", "mailgw.workers.process", module]
             reactor.spawnProcess(process, sys.executable, command, environment, childFDs=descriptors)
         finally:
             os.close(written)

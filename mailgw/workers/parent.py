@@ -36,7 +36,7 @@ from mailgw.workers.calls import Wire
 from mailgw.workers.counters import CountersOfWorkers
 from mailgw.workers.fanout import ask_worker
 from mailgw.workers.handed import Handed, control_of, share
-from mailgw.workers.launching import WorkerProcess, launch, wait_until_ready
+from mailgw.workers.launching import START_SECONDS, WorkerProcess, launch, wait_until_ready
 from mailgw.workers.passes import PassesOfWorkers
 from mailgw.workers.restarts import Restarts
 from mailgw.workers.watch import LOOK_SECONDS as WATCH_SECONDS
@@ -200,7 +200,11 @@ class Parent(MultiService):
         worker.restarts.began(self._reactor.seconds())
         worker.process, worker.wire, worker.is_ready = process, wire, False
         worker.watch, worker.is_asked = Watch(), False
-        launch(self._reactor, process, wire, value, [port.fileno() for port in self._bound()], ready)
+        try:
+            launch(self._reactor, process, wire, value, [port.fileno() for port in self._bound()], ready)
+        except BaseException:
+            worker.process = worker.wire = None  # there is none
+            raise
 
     def _bound(self) -> Sequence[Any]:
         return self._ports
@@ -228,6 +232,8 @@ class Parent(MultiService):
 
     def _answer(self, worker: _Worker, wire: Wire, name: str, arguments: Sequence[Any]) -> object:
         """``calls.Answer`` for one worker."""
+        if wire is not worker.wire:
+            return None  # its process is gone, and what it was let do with it
         if name.startswith("passes."):
             self._passes.answer(worker.number, wire, name, arguments)
             return None
@@ -244,6 +250,7 @@ class Parent(MultiService):
 
     def _is_ready(self, worker: _Worker) -> None:
         worker.is_ready = True
+        worker.restarts.heard(self._reactor.seconds())
         pid = worker.process.pid if worker.process is not None else 0
         log.info("worker {worker} is process {pid}", worker=worker.number, pid=pid)
         self.journal.note(fact.WorkerStarted(worker.number, pid))
@@ -275,15 +282,20 @@ class Parent(MultiService):
         for shard, taken in list(self._taken_over.items()):
             if taken.by is worker:
                 del self._taken_over[shard]
-                if now - taken.at < SUSPICIOUS_SECONDS:
+                if worker.restarts.heard_at - taken.at < SUSPICIOUS_SECONDS:
                     log.error("worker {worker} ended soon after it took over the queue of another, {shard}, which is "
                               "left alone for a while", worker=worker.number, shard=shard)
                     self._left_alone[shard] = now + ALONE_SECONDS
         if self._is_stopping:
             self._tell_who_waits()
             return
-        pause = worker.restarts.ended(now)
-        log.error("worker {worker}, process {pid}, ended with {how}; it is started again in {pause:.1f} s",
+        self._start_again(worker, pid, how)
+
+    def _start_again(self, worker: _Worker, pid: int, how: str) -> None:
+        """``pid`` is 0 where it came to no process."""
+        pause = worker.restarts.ended()
+        words = "worker {worker}, process {pid}, ended with" if pid else "worker {worker} cannot be started:"
+        log.error(words + " {how}; it is started again in {pause:.1f} s",
                   worker=worker.number, pid=pid, how=how, pause=pause)
         self.journal.note(fact.WorkerEnded(worker.number, pid, how, round(pause, 3)))
         worker.call = self._reactor.callLater(pause, self._restart_soon, worker)
@@ -293,10 +305,17 @@ class Parent(MultiService):
     def _watch(self) -> None:
         """Ask each whether it is alive; who does not answer for long is ended, and started again as after any end."""
         self._watching = self._reactor.callLater(WATCH_SECONDS, self._watch)
+        now = self._reactor.seconds()
         for worker in self._workers:
-            if not worker.is_ready or worker.wire is None or worker.process is None:
-                continue  # a start has its own limit
-            if not worker.is_asked:
+            if worker.wire is None or worker.process is None:
+                continue
+            if not worker.is_ready:
+                late = now - worker.restarts.began_at - START_SECONDS
+                if 0 <= late < WATCH_SECONDS:
+                    log.error("worker {worker}, process {pid}, is not open after {seconds:.0f} s, and is killed",
+                              worker=worker.number, pid=worker.process.pid, seconds=START_SECONDS)
+                    worker.process.kill()
+            elif not worker.is_asked:
                 worker.is_asked = True
                 self._tasks.spawn("asking whether a worker is alive", self._ask_whether_alive(worker, worker.watch))
             elif worker.watch.look():
@@ -314,6 +333,7 @@ class Parent(MultiService):
             return  # its process ends
         if worker.watch is watch:
             watch.heard()
+            worker.restarts.heard(self._reactor.seconds())
             worker.is_asked = False
 
     def _restart_soon(self, worker: _Worker) -> None:
@@ -325,11 +345,17 @@ class Parent(MultiService):
             await self._take_back(shard)
         if self._is_stopping or worker.process is not None:
             return
-        ready = os.open(os.devnull, os.O_WRONLY)
         try:
-            self._launch(worker, ready)
-        finally:
-            os.close(ready)
+            ready = os.open(os.devnull, os.O_WRONLY)
+            try:
+                self._launch(worker, ready)
+            finally:
+                os.close(ready)
+        except OSError as fault:  # no room for a file, no descriptor, no process: it may be otherwise soon
+            self._start_again(worker, 0, fault.strerror or str(fault))
+        except Exception as fault:  # noqa: BLE001 - it is logged, and a worker that is missing comes first
+            log.failure("starting a worker")
+            self._start_again(worker, 0, f"{type(fault).__name__}: {fault}")
 
     async def _hand_over(self, worker: _Worker) -> None:
         """Another one delivers what is in its shards until it is back."""

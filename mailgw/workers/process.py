@@ -81,6 +81,8 @@ def _to_parent(event: LogEvent) -> None:
 
     level: Any = event.get("log_level") or LogLevel.info
     text = eventAsText(event, includeTimestamp=False, includeSystem=False)
+    if not text:
+        return
     try:
         os.write(2, log_line(level.name, text).encode("utf-8", "replace"))
     except OSError:

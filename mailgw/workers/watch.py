@@ -20,9 +20,9 @@ class Watch:
     silent: int = 0
 
     def look(self) -> bool:
-        """Nothing came since the last question; whether that is enough."""
+        """Nothing came since the last question; True once, when that is enough."""
         self.silent += 1
-        return self.silent >= SILENT_LOOKS
+        return self.silent == SILENT_LOOKS
 
     def heard(self) -> None:
         self.silent = 0

@@ -52,7 +52,7 @@ def test_a_lost_connection_is_the_reactors_to_find(lost: object) -> None:
     assert transport._tempDataBuffer == [b"abc"]
 
 
-@each("flag", [{"TLS": True}, {"connected": False}, {"disconnecting": True}])
+@each("flag", [{"TLS": True}, {"connected": False}, {"disconnecting": True}, {"_aborting": True}])
 def test_other_states_are_the_transports_own_business(flag: dict[str, bool]) -> None:
     transport = Tcp(9)
     for name, value in flag.items():

@@ -7,7 +7,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from mailgw.mail.errors import TemporaryFault
-from mailgw.workers.calls import BOX_CALLS, BOX_OCTETS
+from mailgw.workers.calls import BOX_CALLS, BOX_OCTETS, CALL_OCTETS
 from tests.conftest import LoggedFailures
 from tests.workers.wires import Ends, now
 
@@ -41,6 +41,30 @@ def test_calls_arrive_in_their_order_and_only_questions_are_answered() -> None:
     ends.pump()
     assert listener.heard == [("hello", [1, "two", None, [3.5]]), ("add", [1, 2]), ("bye", []), ("add", [40, 2])]
     assert (now(answer), now(other)) == (3, 42)
+
+
+def test_what_is_too_long_goes_nowhere_and_takes_nothing_along() -> None:
+    listener = Listener()
+    ends = Ends(parent=listener)
+    most = CALL_OCTETS - len(b'[false,"n",""]')
+    ends.worker.tell("n", "x" * most)
+    ends.worker.tell("n", "x" * (most + 1))
+    too_long = ends.worker.ask("n", "x" * CALL_OCTETS)
+    answer = ends.worker.ask("add", 1, 2)
+    with pytest.raises(TemporaryFault, match=r"^n has \d+ octets"):
+        now(too_long)
+    ends.pump()
+    assert now(answer) == 3
+    assert [(name, len(str(arguments[0]))) for name, arguments in listener.heard] == [("n", most), ("add", 1)]
+
+
+def test_an_answer_that_is_too_long_is_a_fault_and_the_others_come() -> None:
+    ends = Ends(parent=lambda name, arguments: "x" * arguments[0])
+    answers = [ends.worker.ask("give", octets) for octets in (10, CALL_OCTETS, 20)]
+    ends.pump()
+    assert [now(answers[0]), now(answers[2])] == ["x" * 10, "x" * 20]
+    with pytest.raises(TemporaryFault, match="the answer to give is too long"):
+        now(answers[1])
 
 
 def test_all_of_one_turn_go_in_one_box() -> None:

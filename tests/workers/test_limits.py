@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from mailgw.deliver.dispatcher import Dispatcher
@@ -97,6 +97,25 @@ def test_what_a_worker_judged_when_it_died_is_no_failure_and_pending_no_more() -
     assert clients.said(two.login_begins(ADDRESS, "ann@example.org")) == Excess("lockout", 1.0)
     result_of(clients.book.gone(0))
     assert clients.said(two.login_begins(ADDRESS, "ann@example.org")) is None
+
+
+def test_who_goes_while_he_asks_has_begun_nothing() -> None:
+    clients = Clients(sessions_per_address=1)
+    one, two = clients.workers
+    for question in (one.login_begins(ADDRESS, "ann@example.org"), one.enter(ADDRESS)):
+        asking = Deferred.fromCoroutine(question)
+        asking.addErrback(lambda failure: failure.trap(CancelledError))
+        asking.cancel()
+    for ends in clients.ends:
+        ends.pump()
+    assert clients.said(two.enter(ADDRESS)) is None
+    for _ in range(2):
+        assert clients.said(two.login_begins(ADDRESS, "ann@example.org")) is None
+    asking = Deferred.fromCoroutine(one.login_begins(ADDRESS, "ann@example.org"))  # it is refused: nothing to undo
+    asking.addErrback(lambda failure: failure.trap(CancelledError))
+    asking.cancel()
+    clients.ends[0].pump()
+    assert clients.said(two.login_begins(ADDRESS, "ann@example.org")) == Excess("lockout", 1.0)
 
 
 class Delivering(House):

@@ -1,5 +1,6 @@
 """The parent on played processes: who is started again and when, who takes over whose queue, and how all of it ends."""
 
+import errno
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from mailgw.store.journal import JournalSettings
 from mailgw.workers import parent as module
 from mailgw.workers.calls import Wire
 from mailgw.workers.handed import Handed
-from mailgw.workers.launching import WorkerProcess
+from mailgw.workers.launching import START_SECONDS, WorkerProcess
 from mailgw.workers.parent import ABSENCE_SECONDS, KILL_SECONDS, SUSPICIOUS_SECONDS, Parent
-from mailgw.workers.restarts import LOST_AFTER, STEADY_SECONDS
+from mailgw.workers.restarts import LONGEST_PAUSE_SECONDS, LOST_AFTER, STEADY_SECONDS
 from mailgw.workers.watch import LOOK_SECONDS, SILENT_LOOKS
+from tests.logged import LoggedFailures
+from tests.tables import each
 
 SMALL = """
 hostname = "mx.example.org"
@@ -274,6 +277,71 @@ def test_who_hangs_is_killed_and_started_again(gateway: Gateway) -> None:
     for _ in range(2 * SILENT_LOOKS):
         gateway.advance(LOOK_SECONDS)
     assert not gateway.now(1).is_killed, "what the one before it did not answer is not its own"
+
+
+def test_who_hangs_again_and_again_leaves_his_queue_to_another(gateway: Gateway) -> None:
+    gateway.ready(0, 1, 2)
+    for _ in range(LOST_AFTER):
+        hung = gateway.now(1)
+        hung.hangs = True
+        for _ in range(SILENT_LOOKS + 1):
+            gateway.advance(LOOK_SECONDS)
+        assert hung.is_killed
+        hung.end()
+        gateway.settle()
+        if gateway.now(0).heard:
+            break
+        gateway.advance(LONGEST_PAUSE_SECONDS)
+        gateway.ready(1)
+    assert gateway.now(0).heard == [("open", [1])]
+
+
+def test_who_does_not_come_to_be_open_is_killed(gateway: Gateway) -> None:
+    gateway.ready(0, 1, 2)
+    gateway.now(1).end()
+    gateway.advance(1)
+    late = gateway.now(1)
+    for _ in range(int(START_SECONDS / LOOK_SECONDS) - 1):
+        gateway.advance(LOOK_SECONDS)
+    assert not late.is_killed
+    gateway.advance(LOOK_SECONDS)
+    assert late.is_killed
+
+
+@each("fault", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("a bug")])
+def test_a_start_that_fails_is_tried_again(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, logged_failures: LoggedFailures, fault: Exception
+) -> None:
+    if not gateway.parent._workers[0].is_ready:
+        gateway.ready(0, 1, 2)
+    count = len(gateway.started)
+    launch = module.launch
+
+    def fail(*words: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(module, "launch", fail)
+    gateway.now(1).end()
+    gateway.advance(1)
+    gateway.advance(5)
+    assert len(gateway.started) == count
+    assert gateway.parent._workers[1].process is None
+    monkeypatch.setattr(module, "launch", launch)
+    gateway.advance(60)
+    assert len(gateway.started) == count + 1
+    gateway.ready(1)
+    assert gateway.events[-2].seconds > 0.2  # type: ignore[attr-defined] # each time later
+    logged_failures.take()
+
+
+def test_what_comes_from_a_process_that_is_gone_is_nobody_s(gateway: Gateway) -> None:
+    gateway.ready(0, 1, 2)
+    late = gateway.parent._workers[1].wire
+    assert late is not None
+    gateway.now(1).end()
+    gateway.advance(1)
+    gateway.parent._answer(gateway.parent._workers[1], late, "ready", [])
+    assert not gateway.parent._workers[1].is_ready
 
 
 def test_who_starts_is_not_taken_for_hung(gateway: Gateway) -> None:

@@ -10,7 +10,7 @@ def test_the_pause_doubles_while_it_ends_at_once() -> None:
     restarts, now, pauses = Restarts(), 0.0, []
     for _ in range(11):
         restarts.began(now)
-        pauses.append(restarts.ended(now))
+        pauses.append(restarts.ended())
         now += pauses[-1]
     assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 60.0, 60.0]
 
@@ -20,10 +20,12 @@ def test_who_ran_well_is_started_again_at_once() -> None:
     for _ in range(LOST_AFTER):
         assert not restarts.is_lost
         restarts.began(0.0)
-        restarts.ended(STEADY_SECONDS - 0.1)
+        restarts.heard(STEADY_SECONDS - 0.1)
+        restarts.ended()
     assert restarts.is_lost
     restarts.began(0.0)
-    assert restarts.ended(STEADY_SECONDS) == FIRST_PAUSE_SECONDS
+    restarts.heard(STEADY_SECONDS)
+    assert restarts.ended() == FIRST_PAUSE_SECONDS
     assert not restarts.is_lost
 
 
@@ -32,4 +34,5 @@ def test_it_is_always_started_again(runs: list[float]) -> None:
     restarts = Restarts()
     for run in runs:
         restarts.began(0.0)
-        assert FIRST_PAUSE_SECONDS <= restarts.ended(run) <= LONGEST_PAUSE_SECONDS
+        restarts.heard(run)
+        assert FIRST_PAUSE_SECONDS <= restarts.ended() <= LONGEST_PAUSE_SECONDS
