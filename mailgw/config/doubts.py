@@ -10,8 +10,9 @@ from mailgw.config.aliases import alias_doubts, alias_table, goes_on
 from mailgw.config.hops import IMPLICIT_TLS_PORT, SUBMISSION_PORT
 from mailgw.config.lines import Path, locate
 from mailgw.config.maildirs import maildir_doubts
+from mailgw.config.plugin import await_doubts, constructor
 from mailgw.config.reader import Faults
-from mailgw.config.settings import Config
+from mailgw.config.settings import Config, PythonSettings
 from mailgw.config.values import endpoint_address, is_loopback
 from mailgw.deliver.desk import daemon_address
 from mailgw.deliver.maildir import Known, MaildirSettings
@@ -37,7 +38,7 @@ def doubts(config: Config, is_start: bool = False) -> list[ConfigError]:
     aliases = alias_table(config)
     for path, why in (*_open_doors(config), *_unused(config), *_limits(config), *_far_dns(config), *_blind(config),
                       *_sending(config), *_unreached(config), *maildir_doubts(config, is_start),
-                      *_unanswered(config, aliases, is_lost), *(() if is_start else _kept(config))):
+                      *_unanswered(config, aliases, is_lost), *(() if is_start else (*_kept(config), *_plain(config)))):
         found.add(path, why)
     if aliases is not None:
         found.found += alias_doubts(config, aliases, is_lost)
@@ -87,6 +88,13 @@ def _unused(config: Config) -> Iterator[tuple[Path, str]]:
 def _kept(config: Config) -> Iterator[tuple[Path, str]]:
     for name in config.backends.keys() - {route.backend for route in config.routes}:
         yield ("backend", name), "no route names it: mail goes there by mailgw queue reroute --to alone"
+
+
+def _plain(config: Config) -> Iterator[tuple[Path, str]]:
+    for name, backend in config.backends.items():
+        if isinstance(backend, PythonSettings):
+            for why in await_doubts(backend.target, constructor(backend.target)):
+                yield ("backend", name, "type"), why
 
 
 def _remember(route: RouteSettings, at: int, before: dict[str, int]) -> None:

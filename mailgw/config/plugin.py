@@ -50,6 +50,36 @@ def member_fault(target: str, make: Callable[..., object]) -> str | None:
     return _lacking(target, [name for name in _MEMBERS if not hasattr(make, name) and name not in known])
 
 
+def await_doubts(target: str, make: Callable[..., object]) -> Iterator[str]:
+    """Members of the class ``make`` that may not be awaited as the contract wants; none where that cannot be told.
+
+    A plain function may return a Deferred: one that says so (``-> Deferred[...]``) or is decorated
+    (``inlineCallbacks``) is believed.
+    """
+    if not isinstance(make, type):
+        return
+    for name, consequence in _AWAITED.items():
+        member = getattr(make, name, None)
+        if inspect.isfunction(member) and not _is_awaitable(member):
+            why = f'is no "async def": unless it returns a Deferred, {consequence}'
+            yield f"{target}.{name} {why}"
+    if inspect.iscoroutinefunction(getattr(make, "lane", None)):
+        yield f'{target}.lane is an "async def": expected a plain "def", whose word is not waited for'
+
+
+_AWAITED = {
+    "refusal": "each of its recipients is answered 451",
+    "deliver": "each attempt fails, and its mail waits",
+}
+
+
+def _is_awaitable(member: Callable[..., object]) -> bool:
+    if inspect.iscoroutinefunction(member) or hasattr(member, "__wrapped__"):
+        return True
+    returned = str(getattr(member, "__annotations__", {}).get("return", ""))
+    return any(word in returned for word in ("Deferred", "Awaitable", "Coroutine", "Future"))
+
+
 def make_plugin(settings: PythonSettings) -> object:
     """The user's backend.  ConfigError, with its place in the file, where it cannot be made or is none."""
     return make_python(settings, _backend_fault)

@@ -1,10 +1,13 @@
 """What is no fault, and will be regretted."""
 
+from collections.abc import Iterator
 from pathlib import Path
+
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 
 from mailgw.config.doubts import doubts
 from mailgw.config.load import load
-from tests.config.making import make_certificate
+from tests.config.making import Backend, make_certificate
 from tests.tables import each
 
 START = """hostname = "mx1.example.org"
@@ -93,6 +96,70 @@ def test_a_backend_of_no_route(tmp_path: Path) -> None:
 def test_a_pattern_that_stands_there_twice(tmp_path: Path) -> None:
     route = '[[route]]\nrecipients = ["@a.example", "b@c.example", "B@C.example"]\nbackend = "here"\n'
     assert said(tmp_path, more=route) == ["14: route.recipients: 'B@c.example' stands there twice"]
+
+
+class Plain:
+    """What a beginner writes."""
+
+    concurrency = 1
+
+    def lane(self, recipient: object) -> str:
+        return ""
+
+    def refusal(self, recipient: object) -> None:
+        return None
+
+    def deliver(self, message: object, recipients: object) -> object:
+        return {}
+
+
+class Inherited(Plain):
+    async def lane(self, recipient: object) -> str:  # type: ignore[override]  # that is the mistake
+        return ""
+
+    async def refusal(self, recipient: object) -> None:  # type: ignore[override]  # likewise
+        return None
+
+
+class Decorated(Backend):
+    def refusal(self, recipient: object) -> "Deferred[None]":  # type: ignore[override]  # it is awaitable, too
+        return succeed(None)
+
+    @inlineCallbacks
+    def deliver(self, message: object, recipients: object) -> Iterator[object]:  # type: ignore[override]  # likewise
+        yield None
+
+
+FAILS = "each attempt fails, and its mail waits"
+
+
+@each(
+    ("name", "expected"),
+    [
+        ("Plain", [
+            'refusal is no "async def": unless it returns a Deferred, each of its recipients is answered 451',
+            f'deliver is no "async def": unless it returns a Deferred, {FAILS}',
+        ]),
+        ("Inherited", [
+            f'deliver is no "async def": unless it returns a Deferred, {FAILS}',
+            'lane is an "async def": expected a plain "def", whose word is not waited for',
+        ]),
+        ("Decorated", []),
+        ("Backend", []),
+        ("made", []),
+    ],
+)
+def test_python_that_is_not_awaited_as_it_should_be(tmp_path: Path, name: str, expected: list[str]) -> None:
+    target = f"{__name__}:{name}"
+    arguments = "" if name in ("Plain", "Inherited") else 'colour = "red"\n'
+    route = '[[route]]\nrecipients = ["@py.example"]\nbackend = "py"\n'
+    more = f'{route}[backend.py]\ntype = "python:{target}"\n{arguments}'
+    assert said(tmp_path, more=more) == [f"17: backend.py.type: {target}.{one}" for one in expected]
+    assert said(tmp_path, more=more, is_start=True) == []
+
+
+def made(colour: str) -> Backend:
+    return Backend(colour)
 
 
 @each(
