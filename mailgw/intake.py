@@ -19,7 +19,7 @@ from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Claim, Destination
-from mailgw.mail.ports import Aliases, Draft, Spool
+from mailgw.mail.ports import Aliases, Draft, Journal, Spool
 from mailgw.mail.reply import Reply
 from mailgw.policy.rules.relay import Reach
 from mailgw.queue.aliases import AliasLimits, Tangle, expanded
@@ -57,12 +57,14 @@ class Intake:
         backends: Mapping[str, IDeliveryBackend],
         aliases: Aliases | None,
         limits: AliasLimits,
+        journal: Journal,
     ) -> None:
         self._spool = spool
         self._routes = routes
         self._backends = backends
         self._aliases = aliases
         self._limits = limits
+        self._note = journal.note
         self._told: dict[str, str] = {}
         self.dispatcher: Attempts | None = None
 
@@ -143,7 +145,7 @@ class Intake:
             return None
         key = (name, recipient)
         if key not in said:
-            said[key] = await refusal(name, self._backends[name], recipient)
+            said[key] = await refusal(name, self._backends[name], recipient, self._note)
         return said[key]
 
     def _tell(self, tangle: Tangle) -> None:

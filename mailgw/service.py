@@ -192,7 +192,7 @@ class MailGateway(MultiService):
         }
         routes = RouteTable(config.routes)
         self._aliases = self._alias_file(routes, workshop)
-        intake = Intake(self.spool, routes, self._backends, self._aliases, config.aliases.limits)
+        intake = Intake(self.spool, routes, self._backends, self._aliases, config.aliases.limits, self.journal)
         self._make_dispatcher = partial(self._dispatcher, intake, routes)
         self.shards.deliver(self._make_dispatcher)
         self.dispatcher = intake.dispatcher = self.shards.own.dispatcher

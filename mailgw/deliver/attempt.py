@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from mailgw.deliver.names import backend_of
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox
+from mailgw.mail.event import Event, Trouble
 from mailgw.mail.message import Claim, Message
 from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
 from mailgw.mail.parameters import NO_RCPT_PARAMETERS
@@ -16,6 +17,14 @@ from mailgw.queue.gates import is_trouble
 from mailgw.queue.replies import LaneOrder, ReplyClass
 
 log = Logger()
+
+FAULTS_TOLD = 10
+"""Of an answer that makes no sense."""
+MAX_ADDRESS_CHARACTERS = 320
+"""Told of a key that is nobody's address, or anything."""
+
+Note = Callable[[Event], None]
+"""The journal's."""
 
 LaneFor = Callable[[Mailbox], str | None]
 """The lane of a recipient of our own mail (routes of clients included), None where no route serves it."""
@@ -60,35 +69,58 @@ _NO_ANSWER = temporary("4.3.0", "The delivery backend did not say what became of
 
 
 async def attempt(
-    name: str, backend: IDeliveryBackend, message: Message, recipients: Sequence[Mailbox]
+    name: str, backend: IDeliveryBackend, message: Message, recipients: Sequence[Mailbox], note: Note
 ) -> Mapping[Mailbox, Outcome]:
     """One outcome for each of ``recipients``, whatever the backend called ``name`` does.
 
     An exception, a result of another shape, or a missing recipient is temporary trouble, logged with the
-    backend's name and the queue id.  Only a cancellation passes through, where the backend does not answer it.
+    backend's name and the queue id, and noted; outcomes of others are logged and noted, and left out.  Only a
+    cancellation passes through, where the backend does not answer it.
     """
     try:
         result = await backend.deliver(message, recipients)
         # A dict is a Mapping, too, but that of an abstract class takes longer to find out.
-        if isinstance(result, (dict, Mapping)) and all(isinstance(result.get(r), Outcome) for r in recipients):
-            return result
-        known = result if isinstance(result, Mapping) else {}
+        known = result if isinstance(result, (dict, Mapping)) else {}
+        if len(known) == len(recipients) and all(isinstance(known.get(r), Outcome) for r in recipients):
+            return known
         outcomes = {r: known[r] if isinstance(known.get(r), Outcome) else _NO_ANSWER for r in recipients}
+        why = _nonsense(result, recipients)
     except CancelledError:
         raise
     except Exception as fault:  # noqa: BLE001 - a plug-in may raise anything; the mail stays ours
         log.failure(
             "backend {name} raised while it delivered {queue_id}", name=name, queue_id=message.queue_id
         )
+        note(Trouble(f"backend {name}", f"raised {type(fault).__name__}", "", message.queue_id))
         why = f"The delivery backend failed ({type(fault).__name__})"
         return dict.fromkeys(recipients, temporary("4.3.0", why, Scope.MESSAGE, ""))
     log.error(
-        "backend {name} returned no outcome for each recipient of {queue_id}, but {kind}",
-        name=name,
-        queue_id=message.queue_id,
-        kind=type(result).__name__,
+        "backend {name} answered nonsense for {queue_id}: {why}", name=name, queue_id=message.queue_id, why=why
     )
+    note(Trouble(f"backend {name}", f"answered nonsense: {why}", "", message.queue_id))
     return outcomes
+
+
+def _nonsense(result: object, recipients: Sequence[Mailbox]) -> str:
+    """What is wrong with an answer, and for whom."""
+    if not isinstance(result, Mapping):
+        return f"{_one(result)}, no mapping of recipients to outcomes"
+    faults = []
+    for recipient in recipients:
+        if recipient not in result:
+            faults.append(f"no outcome for {recipient}")
+        elif not isinstance(result[recipient], Outcome):
+            faults.append(f"for {recipient} {_one(result[recipient])}, no Outcome")
+    asked = frozenset(recipients)
+    others = (str(key)[:MAX_ADDRESS_CHARACTERS] for key in result if key not in asked)
+    faults += [f"an outcome for {other}, who was not asked for" for other in others]
+    told = faults[:FAULTS_TOLD]
+    return "; ".join(told) + (f"; and {len(faults) - len(told)} more" if len(faults) > len(told) else "")
+
+
+def _one(thing: object) -> str:
+    kind = type(thing).__name__
+    return "None" if thing is None else f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
 async def attempt_rerouted(
@@ -99,6 +131,7 @@ async def attempt_rerouted(
     backends: Mapping[str, IDeliveryBackend],
     too_long: Outcome,
     is_over: Callable[[], bool],
+    note: Note,
 ) -> Mapping[Mailbox, Outcome]:
     """The lane's backend is no longer configured: each recipient goes where the routes of today say.
 
@@ -120,7 +153,7 @@ async def attempt_rerouted(
     for key, group in groups.items():
         name = backend_of(key)
         try:
-            outcomes |= await attempt(name, backends[name], message, group)
+            outcomes |= await attempt(name, backends[name], message, group, note)
         except CancelledError:
             break
         if is_over():

@@ -148,7 +148,7 @@ class Dispatcher:
         self._looks = Looks(spool, clock, wall_clock, max(map(longest_wait, routes.every)))
         self._running = Running(
             backends, lane_for, self._lanes, self._results.reply_class, settings.attempt_seconds, clock, wall_clock,
-            self._tasks, self._ended,
+            self._tasks, self._ended, self._note,
         )
         self._places = Places()
         self._records = Records(spool, clock, self._looks.look_through)

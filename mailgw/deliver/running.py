@@ -14,12 +14,13 @@ from typing import TypeAlias
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 
-from mailgw.deliver.attempt import LaneFor, attempt, attempt_rerouted, of_the_destination, with_parameters
+from mailgw.deliver.attempt import LaneFor, Note, attempt, attempt_rerouted, of_the_destination, with_parameters
 from mailgw.deliver.lanes import Inside, Lanes
 from mailgw.deliver.names import backend_of
 from mailgw.deliver.places import Waiting
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox
+from mailgw.mail.event import Trouble
 from mailgw.mail.message import Claim
 from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
 from mailgw.mail.ports import WallClock
@@ -45,6 +46,7 @@ class Running:
         wall_clock: WallClock,
         tasks: TaskGroup,
         ended: Callable[[_Lane, Claim, Mapping[Mailbox, Outcome]], None],
+        note: Note,
     ) -> None:
         self.is_cut_off = False
         self._backends = backends
@@ -56,6 +58,7 @@ class Running:
         self._wall_clock = wall_clock
         self._tasks = tasks
         self._ended = ended
+        self._note = note
         why = f"The delivery took longer than {seconds:.0f} seconds"
         self._too_long = temporary("4.4.7", why, Scope.MESSAGE, "")
         # What cancels each, and when it began by the reactor's clock; None while that is not known.
@@ -90,19 +93,22 @@ class Running:
             recipients = list(dict.fromkeys(recipients))  # who was named twice gets one copy
         message = with_parameters(claim)
         began = self._wall_clock()
+        name = backend_of(claim.lane)
         try:
             try:
-                name = backend_of(claim.lane)
                 backend = self._backends.get(name)
                 if backend is not None:
-                    outcomes = await attempt(name, backend, message, recipients)
+                    outcomes = await attempt(name, backend, message, recipients, self._note)
                 else:
                     outcomes = await attempt_rerouted(
                         claim, message, recipients, self._lane_for, self._backends, self._too_long,
-                        lambda: self.is_cut_off or self._had_its_time(claim),
+                        lambda: self.is_cut_off or self._had_its_time(claim), self._note,
                     )
             except CancelledError:
                 outcomes = dict.fromkeys(recipients, self._too_long)
+                if self._had_its_time(claim):  # and does not say what it knows: it hangs
+                    why = f"did not answer within {self._seconds:.0f} seconds"
+                    self._note(Trouble(f"backend {name}", why, "", message.queue_id))
             finally:
                 self._running.pop(claim, None)
                 said: Outcome | None = None

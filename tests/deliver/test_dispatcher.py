@@ -174,6 +174,7 @@ def test_a_backend_that_talks_nonsense_loses_nothing(says: object) -> None:
     house.put(BOB)
     [row] = house.rows()
     assert (row.state, row.attempts) == (RowState.WAITING, 1)
+    assert house.names().count("trouble") == 1
 
 
 @pytest.mark.parametrize("raised", [ValueError("bug"), OSError("disk"), TemporaryFault("db")])
@@ -184,6 +185,8 @@ def test_a_backend_that_raises_loses_nothing(raised: Exception, logged_failures:
     [row] = house.rows()
     assert (row.state, row.attempts) == (RowState.WAITING, 1)
     assert type(raised).__name__ in row.reason
+    [trouble] = [event for event in house.events if isinstance(event, fact.Trouble)]
+    assert trouble.why == f"raised {type(raised).__name__}"
 
 
 def test_a_backend_that_hangs_is_given_up() -> None:
@@ -196,6 +199,19 @@ def test_a_backend_that_hangs_is_given_up() -> None:
     [row] = house.rows()
     assert (row.state, row.attempts) == (RowState.WAITING, 1)
     assert "600 seconds" in row.reason
+    assert [event for event in house.events if isinstance(event, fact.Trouble)] == [
+        fact.Trouble("backend out", "did not answer within 600 seconds", "", row.queue_id)]
+
+
+def test_a_backend_that_says_what_it_knows_when_its_time_is_over_is_no_trouble_of_ours() -> None:
+    backend = ScriptedBackend()
+    backend.knows = {BOB: LATER}
+    house = House(backend)
+    house.dispatcher.start()
+    house.put(BOB)
+    house.pass_time(680)
+    assert house.rows()[0].attempts == 1
+    assert "trouble" not in house.names()
 
 
 def test_what_a_backend_knows_when_it_is_given_up_counts() -> None:
