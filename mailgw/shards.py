@@ -111,7 +111,8 @@ class Shards:
         shard = self._open.get(number)
         if shard is None or shard is self.own:
             return
-        await shard.dispatcher.stop(limit_seconds)
+        if shard.made is not None:
+            await shard.made.stop(limit_seconds)
         if self._open.pop(number, None) is not None:
             await shard.spool.close()
 

@@ -398,8 +398,17 @@ class Parent(MultiService):
                 pass
         answer = await self._doors.answer(request)
         if request.get("command") in ("queue.suspend", "queue.resume"):
-            self._suspended = await self._words()
+            self._tasks.spawn("remembering what is suspended", self._remember_words())
         return answer
+
+    async def _remember_words(self) -> None:
+        """For who is started later.  It was done: that a worker ends just now is no reason to say otherwise."""
+        while not self._is_stopping:
+            try:
+                self._suspended = await self._words()
+                return
+            except TemporaryFault:
+                await self._pause(LOOK_SECONDS)
 
     async def _words(self) -> Mapping[str, float]:
         words: Any = await self._doors.answer({"command": "queue.suspended"})
@@ -429,9 +438,12 @@ class Parent(MultiService):
                 numbers = ", ".join(map(str, absent))
                 why = "does not run, and its part of the queue cannot be seen: the log says why; try again"
                 raise TemporaryFault(f"worker {numbers} {why}")
-            turn: Deferred[None] = Deferred()
-            self._reactor.callLater(LOOK_SECONDS, turn.callback, None)
-            await turn
+            await self._pause(LOOK_SECONDS)
+
+    async def _pause(self, seconds: float) -> None:
+        turn: Deferred[None] = Deferred()
+        self._reactor.callLater(seconds, turn.callback, None)
+        await turn
 
     def _is_served(self, worker: _Worker) -> bool:
         if worker.is_ready:

@@ -110,9 +110,13 @@ class WorkerGateway(MailGateway):
         """Deliver what is in a shard whose worker does not come back.  TemporaryFault where it cannot be had."""
         log.info("the queue of worker {number} is taken over", number=number)
         self.shards.open(number)
-        self.shards.deliver(self._make_dispatcher)
-        self.shards.suspend_as(self.shards.own.spool.suspended())
-        self.shards.start_one(number)
+        try:
+            self.shards.deliver(self._make_dispatcher)
+            self.shards.suspend_as(self.shards.own.spool.suspended())
+            self.shards.start_one(number)
+        except BaseException:
+            self._tasks.spawn("leaving a queue that was not taken over", self.shards.give_up(number, 0.0))
+            raise
 
     async def _give_up(self, number: int) -> None:
         await self.shards.give_up(number, self.config.limits.stop_seconds)

@@ -411,6 +411,25 @@ def test_who_is_started_again_is_told_what_is_suspended_by_then(gateway: Gateway
     assert "mailboxes" in gateway.now(1).value.suspended
 
 
+def test_what_was_suspended_is_remembered_though_a_worker_does_not_answer_just_then(gateway: Gateway) -> None:
+    gateway.ready(0, 1, 2)
+    answer = {"mailboxes": 7.0, "changed": True, "recipients": 1}
+    gateway.answers = dict.fromkeys(range(3), answer)
+    told: list[object] = []
+    gateway.ask(command="queue.suspend", destination="mailboxes").addBoth(told.append)
+    gateway.advance(1)
+    gateway.answers[1] = TemporaryFault("a worker does not answer")
+    gateway.ask(command="queue.suspended").addErrback(lambda _: None)
+    gateway.parent._suspended = {}
+    gateway.parent._tasks.spawn("again", gateway.parent._remember_words())
+    gateway.advance(1)
+    assert not gateway.parent._suspended
+    gateway.answers[1] = {"mailboxes": 7.0}
+    gateway.advance(1)
+    assert "mailboxes" in gateway.parent._suspended
+    assert len(told) == 1
+
+
 def test_a_reload_is_for_all(gateway: Gateway) -> None:
     gateway.ready(0, 1, 2)
     gateway.parent.reload()
