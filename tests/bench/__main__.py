@@ -7,13 +7,20 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from types import FrameType
 
-from tests.bench import machine, plot, report
-from tests.bench.benches import accept, deferred, growth, idle, maildir, relay, stall, submission
-from tests.bench.counts import settled
-from tests.bench.figures import Result
-from tests.bench.limits import TookTooLong, within
-from tests.bench.stands import TROUBLE, Bench, Order, Skipped
+try:
+    from tests.bench import machine, plot, report
+    from tests.bench.benches import accept, deferred, growth, idle, maildir, relay, stall, submission
+    from tests.bench.counts import settled
+    from tests.bench.figures import Result
+    from tests.bench.limits import TookTooLong, within
+    from tests.bench.stands import TROUBLE, Bench, Order, Skipped
+except ModuleNotFoundError as missing:
+    if __name__ != "__main__":
+        raise
+    print(f"tests.bench: no module {missing.name} here: pip install -e '.[test,bench]'", file=sys.stderr)
+    sys.exit(2)
 
 ALL: dict[str, Bench] = {
     bench.name: bench
@@ -21,17 +28,19 @@ ALL: dict[str, Bench] = {
 }
 PEERS = Path(os.environ.get("MAILGW_PEERS", "~/.cache/mailgw-peers")).expanduser()
 BENCH_SECONDS = 1800
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 def main() -> int:
     options = parsed()
     if options.list:
-        show()
+        show(options.names or list(ALL))
         return 0
     names = options.names or list(ALL)
     end = time.monotonic() + options.seconds
     # What was started is ended by contexts: a plain end by a signal would leave it running.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    for number in STOPPING:
+        signal.signal(number, stop)
     found = machine.facts()
     print(machine.line(found), flush=True)
     results = []
@@ -40,7 +49,7 @@ def main() -> int:
             rounds=options.rounds, counts=options.counts[name], pass_seconds=options.pass_seconds,
             wanted=frozenset(options.subjects), peers=options.peers, say=say,
         )
-        results.append(measured(ALL[name], order, min(BENCH_SECONDS, end - time.monotonic())))
+        results.append(measured(ALL[name], order, options.bench_seconds, end - time.monotonic()))
         print("\n" + "\n".join(report.lines(results[-1], ALL[name].title)), flush=True)
     if options.json is not None:
         options.json.write_text(report.document(results, found))
@@ -49,7 +58,18 @@ def main() -> int:
     return 1 if any(result.failed for result in results) else 0
 
 
-def measured(bench: Bench, order: Order, seconds: float) -> Result:
+def stop(number: int, frame: FrameType | None) -> None:
+    """Clean up, and end; what else would end us meanwhile does not, for each wait on the way out has a limit."""
+    for one in STOPPING:
+        # Not SIG_IGN, which what is started to stop a server would inherit.
+        signal.signal(one, lambda number, frame: None)
+    signal.setitimer(signal.ITIMER_REAL, 0)  # nor the bench's time
+    sys.exit(128 + number)
+
+
+def measured(bench: Bench, order: Order, longest: float, left: float) -> Result:
+    """``longest`` a bench may take, ``left`` is of the time of all; seconds."""
+    seconds = min(longest, left)
     result = Result(bench.name, dict(order.counts))
     began = time.monotonic()
     if seconds < 1:
@@ -62,7 +82,7 @@ def measured(bench: Bench, order: Order, seconds: float) -> Result:
     except Skipped as why:
         result.skipped["the bench"] = str(why)
     except TookTooLong as late:
-        if seconds < BENCH_SECONDS:
+        if left < longest:
             result.skipped["what is missing"] = f"{late}: the time of all benches (--seconds) is over"
         else:
             result.failed = f"TookTooLong: {late}"
@@ -76,8 +96,8 @@ def say(words: str) -> None:
     print(f"    {words}", file=sys.stderr, flush=True)
 
 
-def show() -> None:
-    for bench in ALL.values():
+def show(names: Iterable[str]) -> None:
+    for bench in map(ALL.__getitem__, names):
         print(f"{bench.name}: {bench.title}")
         for name, count in bench.counts.items():
             print(f"    {bench.name}.{name}={count.default}  {count.words}{'' if count.least is None else '; scales'}")
@@ -86,7 +106,7 @@ def show() -> None:
 def parsed(words: Iterable[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="a bench; default: all")
-    parser.add_argument("--list", action="store_true", help="the benches, and their counts with the defaults")
+    parser.add_argument("--list", action="store_true", help="the benches, all or those named, and their counts")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of each subject (3)")
     parser.add_argument("--pass", type=float, default=20.0, metavar="S", dest="pass_seconds",
                         help="a subject that needs longer for a round gets fewer messages (20)")
@@ -99,6 +119,8 @@ def parsed(words: Iterable[str] | None = None) -> argparse.Namespace:
                         help=f"where tests/bench/install_peers put its servers ($MAILGW_PEERS, or {PEERS})")
     parser.add_argument("--seconds", type=float, default=7200.0, metavar="S",
                         help="for all of it; what has not begun by then is skipped (7200)")
+    parser.add_argument("--bench-seconds", type=float, default=BENCH_SECONDS, metavar="S",
+                        help=f"a bench that takes longer is cut off, and has failed ({BENCH_SECONDS})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all values there")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw them; needs matplotlib")
     options = parser.parse_args(None if words is None else list(words))
@@ -107,6 +129,8 @@ def parsed(words: Iterable[str] | None = None) -> argparse.Namespace:
             parser.error(f"no bench {name}; there are {', '.join(ALL)}")
     if options.rounds < 1 or not 0 < options.scale <= 1000:
         parser.error("--rounds is at least 1, --scale above 0 and at most 1000")
+    if not 1 <= options.bench_seconds <= 1e6:
+        parser.error("--bench-seconds is at least 1, and at most 1000000")
     if options.plot is not None and (why := plot.why_not()):
         parser.error(f"--plot: {why}")
     try:

@@ -1,15 +1,25 @@
 """What is printed and written of the results."""
 
 import json
+import runpy
+import signal
+import sys
 from pathlib import Path
 
-from tests.bench.__main__ import ALL, parsed
+import pytest
+
+from tests.bench import __main__ as main_module
+from tests.bench.__main__ import ALL, STOPPING, measured, parsed, show, stop
 from tests.bench.figures import Curve, Measure, Result
+from tests.bench.limits import TookTooLong
 from tests.bench.machine import file_system, processor
 from tests.bench.report import document, lines, number
+from tests.bench.stands import Bench, Order
 from tests.bench.targets import TARGETS
 from tests.tables import each
 
+NO_TIME = "the time of all benches (--seconds) is over"
+Output = pytest.CaptureFixture[str]
 RESULT = Result(
     "relay",
     {"messages": 4000},
@@ -82,6 +92,60 @@ def test_the_command_line() -> None:
     assert options.subjects == ["mailgw", "postfix"]
     assert options.counts["relay"] == {"messages": 1000, "octets": 4096, "sessions": 5}
     assert options.counts["maildir"]["messages"] == 1000
+
+
+@each(("seconds", "is_one"), [("1", True), ("1000000", True), ("0.9", False), ("1000001", False), ("nan", False)])
+def test_the_time_of_a_bench(seconds: str, is_one: bool, capsys: Output) -> None:
+    if is_one:
+        assert parsed(["--bench-seconds", seconds]).bench_seconds == float(seconds)
+        return
+    with pytest.raises(SystemExit):
+        parsed(["--bench-seconds", seconds])
+    assert "--bench-seconds is at least 1" in capsys.readouterr().err
+
+
+@each(("longest", "left", "failed", "skipped"), [
+    (2.0, 9.0, "TookTooLong: late", {}), (9.0, 2.0, "", {"what is missing": f"late: {NO_TIME}"}),
+    (9.0, 0.9, "", {"the bench": NO_TIME}),
+])
+def test_a_bench_that_is_cut_off(
+    longest: float, left: float, failed: str, skipped: dict[str, str], capsys: Output
+) -> None:
+    def run(order: object, result: object) -> None:
+        raise TookTooLong("late")
+
+    bench = Bench("long", "", {}, run)
+    result = measured(bench, Order(1, {}, 1.0, frozenset(), Path(), print), longest, left)
+    assert (result.failed, result.skipped) == (failed, skipped)
+    capsys.readouterr()
+
+
+def test_a_list_of_those_that_are_named(capsys: Output) -> None:
+    show(["relay", "idle"])
+    assert [line for line in capsys.readouterr().out.splitlines() if line[0] != " "] == [
+        f"{name}: {ALL[name].title}" for name in ("relay", "idle")]
+
+
+def test_without_what_it_needs_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    monkeypatch.setitem(sys.modules, "tests.bench.benches", None)  # as if what it imports were missing
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(main_module.__file__, run_name="__main__")
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == (
+        "tests.bench: no module tests.bench.benches here: pip install -e '.[test,bench]'\n")
+
+
+def test_a_second_signal_does_not_end_the_cleaning_up() -> None:
+    before = {number: signal.signal(number, stop) for number in STOPPING}
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            signal.raise_signal(signal.SIGTERM)
+        for number in STOPPING:
+            signal.raise_signal(number)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert stopped.value.code == 128 + signal.SIGTERM
 
 
 MOUNTS = "/dev/vda / ext4 rw 0 0\ntmpfs /tmp tmpfs rw 0 0\nnone /tmp/deep/er xfs rw 0 0\n"
