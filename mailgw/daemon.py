@@ -3,6 +3,7 @@
 Inside an application of your own use ``mailgw.service.MailGateway``: it raises instead, and leaves signals alone.
 """
 
+import os
 import resource
 import signal
 import sys
@@ -34,7 +35,7 @@ class Daemon(Service):
     def __init__(self, config: Config, owner: Owner | None = None) -> None:
         """``owner`` is whom twistd will run as, where it is told."""
         self.gateway = MailGateway(config, reactor) if config.workers == 1 else Parent(config, reactor)
-        self.gateway.socket_owner = owner
+        self.gateway.socket_owner = self._owner = owner
 
     def privilegedStartService(self) -> None:
         _or_exit(self.gateway.privilegedStartService, self.gateway.config.port_hint)
@@ -45,6 +46,8 @@ class Daemon(Service):
         _or_exit(self.gateway.startService)
         for doubt in doubts(self.gateway.config, is_start=True):
             log.warn("{doubt}", doubt=doubt)
+        if why := root_doubt(os.geteuid(), self._owner):
+            log.warn("{doubt}", doubt=why)
         garbage.settle()
         # A handler runs between two steps of the interpreter, so it only asks the reactor to do the work.
         from_signal = cast(IReactorFromThreads, reactor).callFromThread
@@ -53,6 +56,18 @@ class Daemon(Service):
     def stopService(self) -> "Deferred[None]":
         super().stopService()  # type: ignore[no-untyped-call] # likewise
         return self.gateway.stopService()
+
+
+def root_doubt(uid: int, owner: Owner | None) -> str | None:
+    """What to say of the user that the gateway runs as; None where it is not root, or was told to be."""
+    if uid != 0 or owner is not None:
+        return None
+    return (
+        "mailgw runs as root, and has no need to: root's rights are for binding ports below 1024. Make a user (useradd "
+        "--system mailgw), give it the state and the Maildirs (chown -R mailgw), and start as root: twistd --uid "
+        "mailgw --gid mailgw mailgw ...; before that, mailgw check --user mailgw says what that user cannot read or "
+        "write"
+    )
 
 
 def raise_file_limit() -> None:

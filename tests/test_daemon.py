@@ -10,7 +10,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.scripts._twistd_unix import UnixApplicationRunner
 from zope.interface import provider
 
-from mailgw.daemon import CannotStart, _or_exit, _say_no_more_than_needed, raise_file_limit
+from mailgw.daemon import CannotStart, _or_exit, _say_no_more_than_needed, raise_file_limit, root_doubt
 from mailgw.mail.errors import ConfigError, TemporaryFault
 
 
@@ -99,3 +99,11 @@ def test_as_many_files_as_are_allowed() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == before[1]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_root_is_told_that_it_need_not_be() -> None:
+    why = root_doubt(0, None)
+    assert why is not None
+    assert why.startswith("mailgw runs as root, and has no need to: ")
+    assert "twistd --uid mailgw --gid mailgw mailgw" in why
+    assert (root_doubt(1, None), root_doubt(1, (1, 1)), root_doubt(0, (0, 0))) == (None, None, None)
