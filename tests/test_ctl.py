@@ -37,7 +37,8 @@ from tests.config.making import SMALL, make_certificate
 from tests.tables import each
 from tests.test_control import FakeJournal, FakeSpool, routed, row
 
-GATEWAY = SMALL.replace('recipients = "any"\n', "") + """[accounts]
+# Its first line is empty, so the others keep their numbers.
+GATEWAY = 'postmaster = "postmaster@example.org"' + SMALL.replace('recipients = "any"\n', "") + """[accounts]
 passwd_file = "passwd"
 """
 

@@ -13,13 +13,14 @@ from mailgw.config.maildirs import maildir_doubts
 from mailgw.config.plugin import await_doubts, constructor
 from mailgw.config.reader import Faults
 from mailgw.config.settings import Config, PythonSettings
-from mailgw.config.values import endpoint_address, is_loopback
+from mailgw.config.values import endpoint_address, is_loopback, routed_domain
 from mailgw.deliver.desk import daemon_address
 from mailgw.deliver.maildir import Known, MaildirSettings
 from mailgw.deliver.smtp_settings import SmtpSettings, TlsMode
 from mailgw.disk import Disk
 from mailgw.mail.address import Mailbox, folded
 from mailgw.mail.errors import ConfigError
+from mailgw.queue.aliases import alias_key
 from mailgw.queue.route import RouteSettings, RouteTable
 from mailgw.store.aliases import AliasTable
 from mailgw.store.passwd import account_key, read_accounts
@@ -36,9 +37,12 @@ def doubts(config: Config, is_start: bool = False) -> list[ConfigError]:
     found = Faults(config.file, _lines(config.file))
     is_lost = _lost(config)
     aliases = alias_table(config)
-    for path, why in (*_open_doors(config), *_unused(config), *_limits(config), *_far_dns(config), *_blind(config),
-                      *_sending(config), *_unreached(config), *maildir_doubts(config, is_start),
-                      *_unanswered(config, aliases, is_lost), *(() if is_start else (*_kept(config), *_plain(config)))):
+    said = [*_open_doors(config), *_unused(config), *_limits(config), *_far_dns(config), *_blind(config),
+            *_sending(config), *_unreached(config), *maildir_doubts(config, is_start),
+            *_unanswered(config, aliases, is_lost)]
+    if not is_start:
+        said += [*_kept(config), *_plain(config), *_unread(config, aliases)]
+    for path, why in said:
         found.add(path, why)
     if aliases is not None:
         found.found += alias_doubts(config, aliases, is_lost)
@@ -178,6 +182,23 @@ def _unanswered(
     for path, address in answered.items():
         if is_lost(address) and (aliases is None or not goes_on(aliases, address)):
             yield path, f"{address} has no account here: answers to it are refused"
+
+
+def _unread(config: Config, aliases: AliasTable | None) -> Iterator[tuple[Path, str]]:
+    """Mail for the postmaster of every domain here (RFC 5321 s4.5.1) comes to one address: does somebody read there?"""
+    address = config.postmaster
+    if address is None or config.postmaster_is_set or config.passwd_file is None:
+        return
+    backend = config.backends.get(RouteTable(config.routes).backend_for(address, for_client=False) or "")
+    if not isinstance(backend, MaildirSettings) or backend.recipients is not Known.ACCOUNTS:
+        return
+    if aliases is not None and alias_key(address) in aliases.entries:
+        return
+    if account_key(address) not in read_accounts(config.passwd_file, fault_of).stored:
+        at = next(at for at, route in enumerate(config.routes) if any(map(routed_domain, route.patterns)))
+        why = "mail for the postmaster has to be taken (RFC 5321 s4.5.1), and comes to a Maildir without a login"
+        remedy = f'expected an account or an alias {address}, or postmaster = "you@..." above the first [table]'
+        yield ("route", at, "recipients"), f"{why}: {remedy}"
 
 
 def _lost(config: Config) -> Callable[[Mailbox], bool]:

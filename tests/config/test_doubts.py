@@ -184,6 +184,33 @@ passwd_file = "passwd"
 """
 
 
+@each(
+    ("top", "passwd", "aliases", "is_doubted"),
+    [
+        ("", "ann@acc.example:*", "", True),
+        ("", "", "@acc.example ann@acc.example", True),  # who exists has no need of a catch-all
+        ("", "Postmaster@ACC.example:*", "", False),
+        ("", "ann@acc.example:*", "postmaster@acc.example ann@acc.example", False),
+        ("postmaster = 'ann@acc.example'\n", "", "", False),
+        ("postmaster = 'ann@elsewhere.example'\n", "", "", False),
+    ],
+)
+def test_a_postmaster_whom_nobody_reads(
+    tmp_path: Path, top: str, passwd: str, aliases: str, is_doubted: bool
+) -> None:
+    (tmp_path / "passwd").write_text(f"{passwd}\n")
+    (tmp_path / "aliases").write_text(f"{aliases}\n")
+    file = tmp_path / "a.toml"
+    file.write_text(START + top + LISTEN + ACCOUNTS + "[aliases]\nfile = 'aliases'\n")
+    for is_start in (False, True):
+        found = [str(one) for one in doubts(load(str(file)), is_start) if one.key == "route.recipients"]
+        assert found == (is_doubted and not is_start) * [
+            f"{file}:7: route.recipients: mail for the postmaster has to be taken (RFC 5321 s4.5.1), and comes to a "
+            "Maildir without a login: expected an account or an alias postmaster@acc.example, or postmaster = "
+            '"you@..." above the first [table]'
+        ]
+
+
 def test_addresses_of_ours_that_nobody_has(tmp_path: Path) -> None:
     (tmp_path / "passwd").write_text("Ann@acc.example:*\n")
     for top, address, is_lost in (
