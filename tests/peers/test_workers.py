@@ -221,6 +221,19 @@ def test_the_queue_of_a_worker_that_does_not_come_back_is_taken_over(
     wait_until(lambda: len(hop.given) == before + 12, 30, "both work again")
 
 
+def test_the_end_of_a_worker_is_seen_though_what_it_started_goes_on(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "plugins"))  # the gateway may be an installed one
+    plugin = '[backend.parental]\ntype = "python:parental:Parental"'
+    gateway, _ = with_workers(lab, 2, route("@home.test", "boxes"), maildirs("boxes"), plugin)
+    started(gateway, 2)
+    first = workers(gateway)[1]
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: workers(gateway).get(1, first) != first, 15, "another one is there")
+    assert gateway.process is not None
+    os.kill(gateway.process.pid, signal.SIGTERM)
+    assert gateway.wait(15) == -signal.SIGTERM
+
+
 def test_reload_stop_and_a_parent_that_is_killed(lab: Lab) -> None:
     gateway, port = with_workers(lab, 2, route("@home.test", "boxes"), maildirs("boxes"))
     started(gateway, 2)
