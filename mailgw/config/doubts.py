@@ -19,7 +19,9 @@ from mailgw.deliver.maildir import Known, MaildirSettings
 from mailgw.deliver.smtp_settings import SmtpSettings, TlsMode
 from mailgw.disk import Disk
 from mailgw.mail.address import Mailbox, folded
+from mailgw.mail.envelope import Role
 from mailgw.mail.errors import ConfigError
+from mailgw.net.server_tls import is_certificate_for
 from mailgw.queue.aliases import alias_key
 from mailgw.queue.route import RouteSettings, RouteTable
 from mailgw.store.aliases import AliasTable
@@ -41,7 +43,7 @@ def doubts(config: Config, is_start: bool = False) -> list[ConfigError]:
             *_sending(config), *_unreached(config), *maildir_doubts(config, is_start),
             *_unanswered(config, aliases, is_lost)]
     if not is_start:
-        said += [*_kept(config), *_plain(config), *_unread(config, aliases)]
+        said += [*_kept(config), *_plain(config), *_names(config), *_unread(config, aliases)]
     for path, why in said:
         found.add(path, why)
     if aliases is not None:
@@ -182,6 +184,30 @@ def _unanswered(
     for path, address in answered.items():
         if is_lost(address) and (aliases is None or not goes_on(aliases, address)):
             yield path, f"{address} has no account here: answers to it are refused"
+
+
+def _names(config: Config) -> Iterator[tuple[Path, str]]:
+    """Our own name, and certificates that are for another one; who sends SNI gets any of them (``net.server_tls``)."""
+    host = config.hostname
+    if "." not in host and host[:1] != "[":
+        why = f"{host!r} has no domain, and many servers refuse mail from such a name"
+        yield ("hostname",), f"{why}: expected what DNS has for this machine, such as mx1.example.org"
+        return  # one mistake, one line
+    shown = {one.certificate for one in config.listeners if one.role is not Role.LMTP and one.certificate is not None}
+    certificates = config.tls.certificates
+    if any(_is_for(files.certificate, host) for files in certificates.values()):
+        return
+    for name in sorted(shown):
+        path = ("tls", name, "certificate") if name else ("tls", "certificate")
+        why = f"{certificates[name].certificate}: does not name {host}, the hostname"
+        yield path, f"{why}: who connects to that name, and verifies (MTA-STS, mail programs), hangs up"
+
+
+def _is_for(path: str, host: str) -> bool:
+    try:
+        return is_certificate_for(path, host.strip("[]").lower().removeprefix("ipv6:"))
+    except (OSError, ValueError):  # replaced since it was loaded
+        return True
 
 
 def _unread(config: Config, aliases: AliasTable | None) -> Iterator[tuple[Path, str]]:

@@ -18,6 +18,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from mailgw.net.tls_facts import end_point, judge, watch
+from mailgw.trust.reference_names import is_named, names_in
 
 log = Logger()
 
@@ -239,6 +240,11 @@ def certificate_names(path: str) -> tuple[str, ...]:
     except x509.ExtensionNotFound:
         return ()
     return tuple(n.lower() for n in names.get_values_for_type(x509.DNSName))
+
+
+def is_certificate_for(path: str, host: str) -> bool:
+    """Whether the leaf certificate in a PEM file names ``host``, as clients that verify it look for it."""
+    return is_named(names_in(_leaf(path)), [host], with_common_name=False)
 
 
 def _leaf(path: str) -> x509.Certificate:

@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 
 from mailgw.config.doubts import doubts
 from mailgw.config.load import load
+from mailgw.config.trial import self_signed
 from tests.config.making import Backend, make_certificate
 from tests.tables import each
 
@@ -96,6 +97,54 @@ def test_a_backend_of_no_route(tmp_path: Path) -> None:
 def test_a_pattern_that_stands_there_twice(tmp_path: Path) -> None:
     route = '[[route]]\nrecipients = ["@a.example", "b@c.example", "B@C.example"]\nbackend = "here"\n'
     assert said(tmp_path, more=route) == ["14: route.recipients: 'B@c.example' stands there twice"]
+
+
+@each(
+    ("hostname", "is_doubted"),
+    [("mx1", True), ("localhost", True), ("mx1.example.org", False), ("[192.0.2.1]", False), ("[IPv6:::1]", False)],
+)
+def test_a_hostname_without_a_domain(tmp_path: Path, hostname: str, is_doubted: bool) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text(START.replace("mx1.example.org", hostname) + LISTEN + ROUTE + BACKEND)
+    assert [str(one) for one in doubts(load(str(file)))] == is_doubted * [
+        f"{file}:1: hostname: '{hostname}' has no domain, and many servers refuse mail from such a name: "
+        "expected what DNS has for this machine, such as mx1.example.org"
+    ]
+
+
+OWN, OTHER = (f'certificate = "{name}fullchain.pem"\nprivate_key = "{name}privkey.pem"\n' for name in ("", "other"))
+
+
+@each(
+    ("hostname", "role", "tls", "expected"),
+    [
+        ("mx1.example.org", "mx", f"[tls]\n{OWN}", None),
+        ("MX1.example.org", "mx", f"[tls]\n{OWN}", None),
+        ("mx2.example.org", "mx", f"[tls]\n{OWN}", "14: tls.certificate: fullchain.pem"),
+        ("[127.0.0.1]", "mx", f"[tls]\n{OWN}", None),
+        ("[IPv6:::1]", "mx", f"[tls]\n{OWN}", None),
+        ("[192.0.2.1]", "mx", f"[tls]\n{OWN}", "14: tls.certificate: fullchain.pem"),
+        ("mx2.example.org", "lmtp", f"[tls]\n{OWN}", None),
+        ("mx1.example.org", 'mx"\ntls = "other', f"[tls.other]\n{OTHER}",
+         "15: tls.other.certificate: otherfullchain.pem"),
+        ("mx1.example.org", "mx", f"[tls]\n{OTHER}[tls.own]\n{OWN}", None),  # SNI finds it
+    ],
+)
+def test_certificates_for_another_name(
+    tmp_path: Path, hostname: str, role: str, tls: str, expected: str | None
+) -> None:
+    make_certificate(tmp_path)
+    certificate, key = self_signed("other.example.org")
+    (tmp_path / "otherfullchain.pem").write_bytes(certificate)
+    (tmp_path / "otherprivkey.pem").write_bytes(key)
+    file = tmp_path / "a.toml"
+    listen = LISTEN.replace('"mx"', f'"{role}"')
+    file.write_text(START.replace("mx1.example.org", hostname) + listen + ROUTE + BACKEND + tls)
+    found = [str(one).removeprefix(f"{file}:").replace(f"{tmp_path}/", "") for one in doubts(load(str(file)))]
+    why = f"does not name {hostname.lower()}, the hostname: who connects to that name, and verifies"
+    whole = f"{expected}: {why} (MTA-STS, mail programs), hangs up"
+    assert found == ([] if expected is None else [whole])
+    assert doubts(load(str(file)), is_start=True) == []
 
 
 class Plain:
