@@ -5,6 +5,7 @@ try; sessions that are kept; and TLS-Required: No.
 """
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -61,8 +62,8 @@ class Survey:
         self._security = Security(settings, resolver, sts, lambda result: None)
         steps = ("connect_seconds", "greeting_seconds", "hello_seconds")
         quick = {step: min(getattr(settings, step), STEP_SECONDS) for step in steps}
-        without = attrs.evolve(settings, username=None, password=None, **quick)
-        self._opening = Opening(without, reactor, resolver, own_names)
+        without = attrs.evolve(settings, username=None, password=None, password_file=None, **quick)
+        self._opening = Opening(without, reactor, resolver, own_names, time.time)
 
     async def of(self, domain: str, connect: bool, require_tls: bool = False) -> Report:
         """``domain`` in its normal form; ``require_tls``: for a message with REQUIRETLS (RFC 8689).  Whatever is wrong

@@ -5,7 +5,7 @@ import os
 from mailgw.config import values
 from mailgw.config.hop_tables import HopTable, LmtpTable, SmtpTable
 from mailgw.config.shaping import shaping
-from mailgw.deliver.smtp_settings import Secret, SmtpSettings, Socks5, TlsMode
+from mailgw.deliver.smtp_settings import Secret, SmtpSettings, Socks5, TlsMode, password_in
 from mailgw.net.server_tls import CertificateFiles, certificate_faults
 
 IMPLICIT_TLS_PORT = 465  # RFC 8314 s7.3; some relays have used it for SMTP over TLS since 1997
@@ -36,6 +36,7 @@ def next_hop(table: SmtpTable | LmtpTable, folder: str, hostname: str) -> SmtpSe
         mta_sts=isinstance(table, SmtpTable) and not hosts and table.mta_sts,
         username=table.username,
         password=_password(table, folder, hosts, mode),
+        password_file=None if table.password_file is None else os.path.join(folder, table.password_file),
         hello_name=hello_name,
         concurrency=table.concurrency,
         messages_per_session=table.messages_per_session,
@@ -141,7 +142,7 @@ def _socks5(table: HopTable, folder: str, hosts: tuple[str, ...]) -> Socks5 | No
 
 def _first_line(table: HopTable, key: str, path: str) -> str:
     octets = _readable(table, key, path)
-    word = octets.splitlines()[0].decode("utf-8", "replace") if octets else ""
+    word = password_in(octets or b"")
     if octets is not None and not word:
         table.spot.inner(key).fault(f"{path}: expected the password in its first line")
     return word

@@ -63,7 +63,7 @@ class SmtpBackend(Service):
         if self._given:
             alsoProvides(self, IRelay)
         self._pool: SessionPool[Call] = SessionPool(settings.messages_per_session, settings.shaping.total_concurrency)
-        self._opening = Opening(settings, reactor, resolver, self._own_names)
+        self._opening = Opening(settings, reactor, resolver, self._own_names, wall_clock)
         self._security = Security(settings, resolver, sts, note)
         # Where hosts are given, one of them may well be this host.
         own = self._own_names if not self._given else frozenset()

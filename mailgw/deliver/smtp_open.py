@@ -14,17 +14,18 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from mailgw.deliver.smtp_connect import Connected, NotConnected, Silent, first_to_answer
 from mailgw.deliver.smtp_hops import Hop
+from mailgw.deliver.smtp_login import SmartHostLogin
 from mailgw.deliver.smtp_session import Session, step_limits
 from mailgw.deliver.smtp_settings import SmtpSettings, SourceSettings, TlsMode
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.outcome import Outcome, Scope, permanent, temporary
-from mailgw.mail.ports import Resolver
+from mailgw.mail.ports import Resolver, WallClock
 from mailgw.net.client_tls import ClientTls
 from mailgw.net.server_tls import CertificateFiles
 from mailgw.net.socks5 import Socks5Endpoint
 from mailgw.trust.tls_policy import Demand, Level
 from mailgw.wire.client_asked import NO_VERIFIED_TLS
-from mailgw.wire.client_events import ClientSettings, Login, StartTlsUse
+from mailgw.wire.client_events import ClientSettings, StartTlsUse
 from mailgw.wire.smtp_client import NO_STARTTLS, ClientDialog
 
 
@@ -70,6 +71,7 @@ class Opening:
         reactor: Any,  # IReactorTCP, IReactorUNIX and IReactorTime at once; no such type exists
         resolver: Resolver,
         own_names: frozenset[str],
+        wall_clock: WallClock,
     ) -> None:
         self.silent = Silent(reactor)
         self._settings = settings
@@ -82,9 +84,7 @@ class Opening:
         if settings.client_certificate is not None and settings.client_key is not None:
             own = CertificateFiles(settings.client_certificate, settings.client_key)
         self.tls = ClientTls(settings.ca_file, own, reactor.seconds)
-        self._login: Login | None = None
-        if settings.username is not None and settings.password is not None:
-            self._login = Login(settings.username, settings.password.value)
+        self._login = SmartHostLogin(settings, reactor, wall_clock)
 
     async def open(self, calls: Sequence[Call]) -> Opened:
         """A session with the first to answer of the places of one host, at least one, in their order.
@@ -114,7 +114,7 @@ class Opening:
                 lacking = permanent(*NO_VERIFIED_TLS, Scope.HOST, str(met.hop))
                 return Opened(lacking, call, tried, session, fault)
         elif session.tls_failed and call.demand.may_fall_back and (
-            self._login is None or self._is_local(met.hop)
+            not self._login.is_needed or self._is_local(met.hop)
         ):
             # RFC 7435 s3: opportunistic security is better than none, and none better than no mail.
             clear = attrs.evolve(call, demand=attrs.evolve(call.demand, level=Level.CLEAR))
@@ -155,7 +155,7 @@ class Opening:
                 hello_name=settings.hello_name if call.source is None else call.source.hello_name,
                 lmtp=settings.lmtp,
                 starttls=starttls,
-                login=self._login,
+                login=self._login.now(),
                 may_show_login=self._is_local(hop),
                 hop=str(hop),
                 own_names=self._own_names,

@@ -119,7 +119,8 @@ class SmtpSettings:
     """``hosts`` as ``"host:port"``, ``"[2001:db8::1]:port"`` or ``"unix:/path"``, tried in order; () is by MX.
 
     ``mta_sts``: MTA-STS policies of domains that are found by MX count.
-    A login is sent under TLS alone, or to the loopback.  ``ca_file`` (PEM) takes the place of the system's
+    A login is sent under TLS alone, or to the loopback; ``password_file`` is where its ``password`` came from, None for
+    nowhere, and is read again when it changes.  ``ca_file`` (PEM) takes the place of the system's
     authorities; ``client_certificate`` and ``client_key`` (PEM) are shown to servers that ask for one, both or neither.
      ``concurrency`` counts sessions at once in one lane; ``shaping`` says more.  A session without work
     for ``idle_seconds`` is closed, and so is one that carried ``messages_per_session``.  More recipients than
@@ -136,6 +137,7 @@ class SmtpSettings:
     mta_sts: bool
     username: str | None
     password: Secret | None
+    password_file: str | None
     hello_name: str
     concurrency: int
     messages_per_session: int
@@ -155,3 +157,8 @@ class SmtpSettings:
     data_init_seconds: float
     data_block_seconds: float
     data_end_seconds: float
+
+
+def password_in(octets: bytes) -> str:
+    """The first line of a file with a password, ``""`` where it has none."""
+    return octets.splitlines()[0].decode("utf-8", "replace") if octets else ""

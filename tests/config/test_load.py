@@ -152,8 +152,9 @@ servers = ["127.0.0.1"]
     smarthost = config.backends["smarthost"]
     assert smarthost == SmtpSettings(
         hosts=("smtp.example.net:465", "[2001:db8::1]:465"), lmtp=False, tls=TlsMode.IMPLICIT, mta_sts=False,
-        username="me", password=Secret("s3cret"), hello_name="out.example.org", concurrency=20,
-        messages_per_session=100, recipients_per_transaction=100, check_domains=True,
+        username="me", password=Secret("s3cret"), password_file=f"{etc}/word",
+        hello_name="out.example.org", concurrency=20, messages_per_session=100, recipients_per_transaction=100,
+        check_domains=True,
         shaping=Shaping((), (), (), None, 50, 500, None), socks5=None,
         ca_file=f"{etc}/fullchain.pem", client_certificate=f"{etc}/other-fullchain.pem",
         client_key=f"{etc}/other-privkey.pem", idle_seconds=5, connect_seconds=3, greeting_seconds=300,
@@ -163,7 +164,7 @@ servers = ["127.0.0.1"]
     assert "s3cret" not in repr(config)
     assert isinstance(smarthost, SmtpSettings)
     assert config.backends["internet"] == attrs.evolve(
-        smarthost, hosts=(), tls=TlsMode.ENCRYPT, mta_sts=True, username=None, password=None,
+        smarthost, hosts=(), tls=TlsMode.ENCRYPT, mta_sts=True, username=None, password=None, password_file=None,
         hello_name="mx1.example.org", ca_file=None, client_certificate=None, client_key=None, connect_seconds=30,
     )
     dovecot = config.backends["dovecot"]

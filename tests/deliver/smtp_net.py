@@ -43,6 +43,7 @@ def settings(**changes: Any) -> SmtpSettings:
         "mta_sts": False,
         "username": None,
         "password": None,
+        "password_file": None,
         "hello_name": "us.example.net",
         "concurrency": 20,
         "messages_per_session": 100,
