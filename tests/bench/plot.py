@@ -1,4 +1,5 @@
-"""The results as one picture: a panel a quantity with bars from the least to the most, a panel a set of curves."""
+"""The results as one picture: a panel with bars from the least to the most for each quantity that has a target, a panel
+for each set of curves.  What else was measured stands in the report and in the JSON."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,8 +49,9 @@ def draw(results: Sequence[Result], file: Path, words: str) -> None:
 
 
 def _panels(result: Result) -> list[list[Any]]:
-    """The measures of each quantity, and the curves over each axis."""
-    found: list[list[Any]] = [list(result.of(quantity)) for quantity in result.quantities()]
+    """The measures of each quantity that has a target, and the curves over each axis."""
+    wanted = {target.quantity for target in TARGETS.get(result.bench, ())}
+    found: list[list[Any]] = [list(result.of(quantity)) for quantity in result.quantities() if quantity in wanted]
     kinds = dict.fromkeys((curve.axis, curve.quantity) for curve in result.curves)
     return found + [[x for x in result.curves if (x.axis, x.quantity) == kind] for kind in kinds]
 
