@@ -5,6 +5,7 @@ configuration names, binds nothing, and starts nothing.  Called by ``service``, 
 
     settings   what the rooms are given (``Config``)
     lines      where in the file a key stands
+    toml_words faults of TOML itself, for who does not know it
     reader     a table read key by key; every fault is kept with its line, none stops the reading
     values     durations, sizes, networks, endpoints, hosts: text into values
     document   the shape of the file: every table, every key, its default

@@ -1,7 +1,6 @@
 """A configuration file into a ``Config``, or all of its faults at once."""
 
 import os
-import re
 import socket
 import tomllib
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from mailgw.config.document import Document
 from mailgw.config.lines import locate
 from mailgw.config.reader import Faults, Spot, read_table
 from mailgw.config.settings import Config
+from mailgw.config.toml_words import toml_fault
 from mailgw.config.where import faulty
 from mailgw.mail.address import parse_domain
 from mailgw.mail.errors import ConfigError
@@ -27,15 +27,7 @@ def load(file: str) -> Config:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:
-        words = str(fault)
-        place = re.search(r" \(at line (\d+), column \d+\)$", words)
-        line = int(place[1]) if place else text.count("\n") + 1
-        hint = ""
-        if words.startswith("Unescaped"):
-            hint = "; between single quotes a backslash is itself"
-        elif r"character '\n'" in words or words.startswith('Expected "\'"'):  # it read to the end of a line, or of all
-            hint = "; a closing quote is missing"
-        raise _single(file, line, "not TOML: " + (words[: place.start()] if place else words) + hint) from None
+        raise _single(file, *toml_fault(text, fault)) from None
     return configure(raw, Faults(file, locate(text)), os.path.dirname(os.path.abspath(file)), os.path.abspath(file))
 
 

@@ -26,6 +26,7 @@ class Faults:
         self.file = file
         self.lines = lines
         self.names = names or {}
+        self.top: frozenset[str] = frozenset()  # keys above the first table
         self.found: list[ConfigError] = []
 
     def add(self, path: Path, why: str) -> None:
@@ -188,8 +189,15 @@ def read_table(shape: type[Shape], value: Mapping[str, object], spot: Spot) -> S
     either is."""
     fields = {f.name: f for f in attrs.fields(shape) if "reader" in f.metadata}
     known = [name for name, field in fields.items() if "is_later" not in field.metadata]
-    for name in value:
-        if name not in fields:
+    if not spot.path:
+        spot.faults.top = frozenset(known)
+    for name, found_there in value.items():
+        if name in fields:
+            continue
+        if spot.path and name in spot.faults.top and not isinstance(found_there, Mapping):
+            # TOML gives each line to the last [table] before it.
+            spot.inner(name).fault(f"unknown key here: {name} belongs above the first [table]")
+        else:
             spot.inner(name).fault("unknown key" + (nearest(name, known) or _known(known)))
     found: dict[str, Any] = {}
     usable = True

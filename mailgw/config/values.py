@@ -232,7 +232,8 @@ def endpoint(value: object) -> str:
     kind = word.partition(":")[0]
     if kind not in ("tcp", "unix", "systemd"):
         raise ValueError(
-            f'expected an endpoint such as "tcp:25", "unix:/run/mailgw/lmtp" or "systemd:domain=INET:index=0", '
+            f'expected an endpoint such as "tcp:25", "tcp:20025:interface=127.0.0.1", "unix:/run/mailgw/lmtp" or '
+            f'"systemd:domain=INET:index=0", '
             f"not {said(value)}" + ("; TLS is in role and [tls], the endpoint is tcp:" if kind == "ssl" else "")
         )
     try:

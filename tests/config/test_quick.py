@@ -98,7 +98,8 @@ def test_faults_speak_of_the_options(tmp_path: Path) -> None:
     assert faults(tmp_path, domains=("a b",), relay="h:x", mx=("25",), hostname="a b", certificate="/none") == [
         "twistd mailgw: --domain: expected a domain or an address such as \"example.org\", not 'a b'",
         "twistd mailgw: --hostname: expected a host name such as \"mx1.example.org\", not 'a b'",
-        'twistd mailgw: --mx: expected an endpoint such as "tcp:25", "unix:/run/mailgw/lmtp" or '
+        'twistd mailgw: --mx: expected an endpoint such as "tcp:25", "tcp:20025:interface=127.0.0.1", '
+        '"unix:/run/mailgw/lmtp" or '
         "\"systemd:domain=INET:index=0\", not '25'",
         'twistd mailgw: --relay: expected "host:port", such as "smtp.example.net:587" or "[2001:db8::1]:25", '
         "not 'h:x'",
