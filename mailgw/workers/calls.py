@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 
 import msgspec
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols import amp
@@ -51,6 +51,11 @@ class Wire(amp.AMP):
         self._flush_call: IDelayedCall | None = None
         self._is_cut = False
 
+    # AMP's own two add a line to the log, of no use where both ends are ours, and start and end are told.
+
+    def makeConnection(self, transport: ITransport) -> None:
+        super(amp.AMP, self).makeConnection(transport)  # type: ignore[no-untyped-call] # Twisted has no types there
+
     def tell(self, name: str, *arguments: object) -> None:
         if not self._is_cut:
             self._add([False, name, *arguments], None)
@@ -68,7 +73,8 @@ class Wire(amp.AMP):
         if self._flush_call is not None:
             self._flush_call.cancel()
             self._flush_call = None
-        super().connectionLost(reason)  # type: ignore[no-untyped-call] # Twisted has no types there
+        super(amp.AMP, self).connectionLost(reason)  # type: ignore[no-untyped-call] # Twisted has no types there
+        self.transport = None
         calls, self._calls = self._calls, []
         for _, answer in calls:
             if answer is not None:

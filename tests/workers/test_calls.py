@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 
 from mailgw.mail.errors import TemporaryFault
 from mailgw.workers.calls import BOX_CALLS, BOX_OCTETS, CALL_OCTETS
@@ -41,6 +42,15 @@ def test_calls_arrive_in_their_order_and_only_questions_are_answered() -> None:
     ends.pump()
     assert listener.heard == [("hello", [1, "two", None, [3.5]]), ("add", [1, 2]), ("bye", []), ("add", [40, 2])]
     assert (now(answer), now(other)) == (3, 42)
+
+
+def test_a_wire_is_not_the_log_s_business() -> None:
+    with capturedLogs() as logs:
+        ends = Ends()
+        ends.pump()
+        ends.cut()
+    assert sorted(ends.lost) == ["parent", "worker"]
+    assert [formatEvent(line) for line in logs] == []
 
 
 def test_what_is_too_long_goes_nowhere_and_takes_nothing_along() -> None:
