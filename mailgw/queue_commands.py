@@ -353,8 +353,10 @@ def _suspend_or_resume(options: argparse.Namespace, command: str, done: str, und
         return 0
     for destination, result in results.items():
         count = result["recipients"]
-        said = done if result["changed"] else undone
-        say(f"{harmless(destination)} {said}: {_recipients(count)} wait{'s' if count == 1 else ''} there")
+        there = f": {_recipients(count)} wait{'s' if count == 1 else ''} there"
+        if command == "resume" and not result["changed"]:
+            there = ""  # nobody waits for that
+        say(f"{harmless(destination)} {done if result['changed'] else undone}{there}")
     return 0
 
 
