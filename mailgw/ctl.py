@@ -33,7 +33,7 @@ commands:
   mailgw tls example.net                what mail there meets in the way of TLS, tried live
   mailgw doctor --wire 127.0.0.1:25     can this server be tricked? smuggling, injection, relaying, limits
 
-FILE is {DEFAULT_FILE} where nothing is said; passwd and queue take -c FILE, too.
+FILE is {DEFAULT_FILE} where nothing is said; passwd, queue and tls take -c FILE, too, before or behind the command.
 The gateway itself is started with: twistd mailgw --help
 exit status: 0 done, 1 a fault, 2 the command line makes no sense"""
 
@@ -62,7 +62,19 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     options, unknown = _parser().parse_known_args(arguments)
     if unknown:  # argparse itself would print the usage of "mailgw" alone
         options.usage_fault(f"unrecognized arguments: {' '.join(map(harmless, unknown))}")
+    if options.config_before is not None:
+        _take_config_before(options)
     return options
+
+
+def _take_config_before(options: argparse.Namespace) -> None:
+    """``mailgw -c FILE COMMAND`` is ``mailgw COMMAND -c FILE``."""
+    if not hasattr(options, "config"):
+        options.usage_fault("there is no -c/--config for this command")
+    # Those that no command takes beside it.
+    if any(getattr(options, name, None) is not None for name in ("config", "folder", "file")):
+        options.usage_fault("the -c/--config before the command is not allowed with what is said behind it")
+    options.config = options.config_before
 
 
 @functools.cache  # a tenth of what a command takes; whoever calls main() many times need not pay it each time
@@ -74,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"mailgw {mailgw.__version__}")
+    parser.add_argument("-c", "--config", metavar="FILE", dest="config_before", help="as behind the command")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     checking.add_command(commands)

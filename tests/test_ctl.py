@@ -21,7 +21,7 @@ from mailgw.access import schemes
 from mailgw.config import where
 from mailgw.config.replies import built_in_classes
 from mailgw.control import ControlDoors, ControlFactory
-from mailgw.ctl import main
+from mailgw.ctl import main, options_of
 from mailgw.deliver.desk import built_in_words
 from mailgw.deliver.lane_facts import LaneFacts
 from mailgw.mail.address import Mailbox
@@ -403,6 +403,29 @@ def test_an_unknown_option_is_answered_by_its_own_command(capsys: Output, comman
     said = capsys.readouterr().err
     assert said.startswith("usage: mailgw " + " ".join(command.split()[: 2 if "queue" in command else 1]) + " [-h]")
     assert said.endswith("error: unrecognized arguments: --bogus\\x1b\n")
+
+
+@each("command", ["check", "passwd a@b.c", "queue list", "queue retry Q", "queue suspend a", "tls a"])
+def test_the_configuration_is_named_before_or_behind_the_command(command: str) -> None:
+    words = command.split()
+    assert options_of(["-c", "b.toml", *words]).config == options_of([*words, "--config", "b.toml"]).config == "b.toml"
+    assert options_of(["--config=b.toml", *words]).run is options_of(words).run
+
+
+@each(
+    ("words", "why"),
+    [
+        ("check -c a", "is not allowed with"), ("queue list -c a", "is not allowed with"),
+        ("check a", "is not allowed with"),
+        ("queue list --state a", "is not allowed with"), ("passwd --file a a@b.c", "is not allowed with"),
+        ("doctor --wire h:25", "mailgw doctor: error: there is no -c/--config for this command"),
+    ],
+)
+def test_a_configuration_named_before_the_command_in_vain(words: str, why: str, capsys: Output) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        options_of(["-c", "b.toml", *words.split()])
+    assert stopped.value.code == 2
+    assert why in capsys.readouterr().err
 
 
 def test_the_file_in_etc_names_the_state(elsewhere: Path, capsys: Output) -> None:
