@@ -40,11 +40,13 @@ def maildir_doubts(config: Config, is_start: bool) -> Iterator[tuple[Path, str]]
 
 def _unwritten(template: str, patterns: Sequence[str]) -> Iterator[str]:
     """Folders in which this user cannot make a Maildir.  A domain's may be his though its parent is not."""
-    folders = [shared_folder(template, routed_domain(pattern)) for pattern in patterns] or [shared_folder(template)]
+    folders = [shared_folder(template)]
+    if patterns and os.path.isdir(folders[0]):
+        folders = [shared_folder(template, routed_domain(pattern)) for pattern in patterns]
     for folder in dict.fromkeys(folders):
         if why := folder_fault(folder):
             user = user_name(os.geteuid())
-            remedy = "" if os.path.lexists(folder) else f" (install -d -o {user} {folder} makes it)"
+            remedy = "" if os.path.lexists(folder) else f" (install -d -m 0700 -o {user} {folder} makes it)"
             why = why.replace("this user", f"user {user}")
             yield f"{folder}: {why}{remedy}: mail waits for whoever has no Maildir there that is writable"
 

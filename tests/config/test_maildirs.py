@@ -50,11 +50,11 @@ WAITS = "mail waits for whoever has no Maildir there that is writable"
 def test_a_folder_that_this_user_cannot_make_or_write(here: Path) -> None:
     file = written(here, PATH)
     assert said(file) == [], "root can"
-    made = "(install -d -o NAME mail/example.org makes it)"
-    assert said(file, as_user=NOBODY) == [
-        f"12: mail/example.org: user NAME may not make it in HERE {made}: {WAITS}"]
+    made = "(install -d -m 0700 -o NAME mail makes it)"
+    assert said(file, as_user=NOBODY) == [f"12: mail: user NAME may not make it in HERE {made}: {WAITS}"]
     mail = here / "mail"
     mail.mkdir(0o755)
+    made = "(install -d -m 0700 -o NAME mail/example.org makes it)"
     assert said(file, is_start=True, as_user=NOBODY) == [
         f"12: mail/example.org: user NAME may not make it in mail {made}: {WAITS}"]
     domain = mail / "example.org"
