@@ -14,7 +14,7 @@ from typing import cast
 from twisted.application.service import Service
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
 from twisted.logger import Logger
 
 from mailgw.config.doubts import doubts
@@ -23,6 +23,7 @@ from mailgw.config.settings import Config
 from mailgw.config.where import config_faults
 from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.net import garbage
+from mailgw.net.stopping import stop_at_the_first
 from mailgw.service import MailGateway
 from mailgw.workers.parent import Parent
 
@@ -52,6 +53,7 @@ class Daemon(Service):
         # A handler runs between two steps of the interpreter, so it only asks the reactor to do the work.
         from_signal = cast(IReactorFromThreads, reactor).callFromThread
         signal.signal(signal.SIGHUP, lambda number, frame: from_signal(self.gateway.reload))
+        cast(IReactorCore, reactor).callWhenRunning(stop_at_the_first, reactor)
 
     def stopService(self) -> "Deferred[None]":
         super().stopService()  # type: ignore[no-untyped-call] # likewise

@@ -23,6 +23,7 @@ def main() -> None:
     importlib.import_module(sys.argv[1]).install()
     from twisted.internet import reactor
 
+    from mailgw.net.stopping import stop_at_the_first
     from mailgw.workers import handed
 
     globalLogBeginner.beginLoggingTo([_to_parent], redirectStandardIO=False, discardBuffer=True)
@@ -37,6 +38,7 @@ def main() -> None:
         from mailgw.workers.launching import READY
 
         ready.write(READY)
+    reactor.callWhenRunning(stop_at_the_first, reactor)
     reactor.run()
 
 
