@@ -53,6 +53,8 @@ def main() -> int:
         print("\n" + "\n".join(report.lines(results[-1], ALL[name].title)), flush=True)
     if options.json is not None:
         options.json.write_text(report.document(results, found))
+    if options.table is not None:
+        options.table.write_text(report.table(results, {bench.name: bench.title for bench in ALL.values()}))
     if options.plot is not None:
         plot.draw(results, options.plot, machine.line(found))
     return 1 if any(result.failed for result in results) else 0
@@ -122,6 +124,7 @@ def parsed(words: Iterable[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--bench-seconds", type=float, default=BENCH_SECONDS, metavar="S",
                         help=f"a bench that takes longer is cut off, and has failed ({BENCH_SECONDS})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all values there")
+    parser.add_argument("--table", type=Path, metavar="FILE.rst", help="write what has a target there, as a table")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw them; needs matplotlib")
     options = parser.parse_args(None if words is None else list(words))
     for name in options.names:

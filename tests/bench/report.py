@@ -65,6 +65,29 @@ def judged(judgement: Judgement) -> str:
     return f"{target.quantity}: {direction} {number(target.at_least)}{whose}{aim}: {number(judgement.found)}, {verdict}"
 
 
+def table(results: Sequence[Result], titles: Mapping[str, str]) -> str:
+    """What there are targets for, as a table in reStructuredText; titles are by bench."""
+    rows = [("", "mailgw", "beside it", "ratio", "at least")]
+    for result in results:
+        for judgement in judgements(result):
+            target = judgement.target
+            ours = result.measure(target.quantity, MAILGW)
+            theirs = None if target.against is None else result.measure(target.quantity, target.against)
+            assert ours is not None
+            what = f"{titles[result.bench]}: {target.quantity}"
+            if theirs is None:
+                limit = f"{'' if target.is_more_better else 'at most '}{number(target.at_least)}"
+                rows.append((what, f"{number(ours.median)} {ours.unit}", "", "", limit))
+            else:
+                beside = f"{number(theirs.median)} ({theirs.subject})"
+                ratio = f"{judgement.found:.2f}"
+                rows.append((what, f"{number(ours.median)} {ours.unit}", beside, ratio, number(target.at_least)))
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in rows:
+        lines += [f"   {' ' if at else '*'} - {cell}".rstrip() for at, cell in enumerate(row)]
+    return "\n".join(lines) + "\n"
+
+
 def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False)
 

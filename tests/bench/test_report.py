@@ -13,7 +13,7 @@ from tests.bench.__main__ import ALL, STOPPING, measured, parsed, show, stop
 from tests.bench.figures import Curve, Measure, Result
 from tests.bench.limits import TookTooLong
 from tests.bench.machine import file_system, processor
-from tests.bench.report import document, lines, number
+from tests.bench.report import document, lines, number, table
 from tests.bench.stands import Bench, Order
 from tests.bench.targets import TARGETS
 from tests.tables import each
@@ -42,6 +42,29 @@ RESULT = Result(
 ])
 def test_numbers_have_the_digits_that_count(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_the_table_has_what_has_a_target() -> None:
+    idle = Result("idle", measures=[Measure("memory of a TLS session", "KiB", "mailgw", (30.7,), is_more_better=False)])
+    assert table([RESULT, idle], {"relay": "relayed", "idle": "idle"}) == """.. list-table::
+   :header-rows: 1
+
+   * -
+     - mailgw
+     - beside it
+     - ratio
+     - at least
+   * - relayed: end to end
+     - 700 messages/s
+     - 350 (postfix)
+     - 2.00
+     - 2.50
+   * - idle: memory of a TLS session
+     - 30.7 KiB
+     -
+     -
+     - at most 100
+"""
 
 
 def test_the_lines_of_a_result() -> None:
