@@ -196,7 +196,7 @@ def test_the_queue_of_a_worker_that_does_not_come_back_is_taken_over(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "plugins"))  # the gateway may be an installed one
     port = free_port()
-    plugin = '[backend.sick]\ntype = "python:sick:Sick"\nfile = "@DIR@/sick"'
+    plugin = '[backend.sick]\ntype = "python:troubled:Sick"\nfile = "@DIR@/sick"'
     gateway, mx = with_workers(lab, 2, route("*", "out"), smart_host("out", port), plugin, SOON)
     started(gateway, 2)
 
@@ -223,7 +223,7 @@ def test_the_queue_of_a_worker_that_does_not_come_back_is_taken_over(
 
 def test_the_end_of_a_worker_is_seen_though_what_it_started_goes_on(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "plugins"))  # the gateway may be an installed one
-    plugin = '[backend.parental]\ntype = "python:parental:Parental"'
+    plugin = '[backend.parental]\ntype = "python:troubled:Parental"'
     gateway, _ = with_workers(lab, 2, route("@home.test", "boxes"), maildirs("boxes"), plugin)
     started(gateway, 2)
     first = workers(gateway)[1]
