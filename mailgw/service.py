@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -27,11 +27,11 @@ from mailgw.access.portal import LOGIN_LIMITS
 from mailgw.access.schemes import fault_of
 from mailgw.accounts import LoginSources, login_sources
 from mailgw.all_doors import AllDoors, ask_here
-from mailgw.config.plugin import make_plugin
-from mailgw.config.settings import BackendSettings, Config, ListenSettings, PythonSettings
+from mailgw.backends import Backends
+from mailgw.config.settings import Config, ListenSettings, PythonSettings
 from mailgw.control import Answering, ControlDoors, ControlFactory
 from mailgw.deliver.dispatcher import Dispatcher, DispatcherSettings, lane_key
-from mailgw.deliver.maildir import MaildirBackend, MaildirSettings
+from mailgw.deliver.maildir import MaildirSettings
 from mailgw.deliver.passes import Register
 from mailgw.deliver.permits import PermitDesk
 from mailgw.deliver.smtp import SmtpBackend
@@ -181,15 +181,10 @@ class MailGateway(MultiService):
         self.spool = self.shards.own.spool
         self._known = accounts = self._accounts()
         resolver = StubResolver(config.dns.servers, config.dns.validating, reactor)
-        names = UniqueNames(config.hostname, os.getpid(), os.urandom(4).hex(), self._wall_clock)
-        self._maildirs = Maildirs(Disk(), names)
-        self._maildir_threads = self._threads(MAILDIR_THREADS, "mailgw maildirs")
         workshop = Workshop(Disk(), reactor, self._threads(STATE_THREADS, "mailgw state"))
         self._peer_tls = self._make_peer_tls(resolver, workshop)
         self._closers.append(self._peer_tls.close)
-        self._backends = {
-            name: self._backend(settings, accounts, resolver) for name, settings in config.backends.items()
-        }
+        self._backends = self._make_backends(accounts, resolver)
         routes = RouteTable(config.routes)
         self._aliases = self._alias_file(routes, workshop)
         intake = Intake(self.spool, routes, self._backends, self._aliases, config.aliases.limits, self.journal)
@@ -306,31 +301,21 @@ class MailGateway(MultiService):
         self._closers.append(stop)
         return pool
 
-    def _backend(
-        self, settings: BackendSettings, accounts: PasswdFile | None, resolver: StubResolver
-    ) -> IDeliveryBackend:
-        backend: object
-        if isinstance(settings, PythonSettings):
-            backend = make_plugin(settings)
-        elif isinstance(settings, MaildirSettings):
-            known = None if accounts is None else WithPostmaster(accounts, self._postmaster)
-            backend = MaildirBackend(
-                settings, self._maildirs, known, self._reactor, self._maildir_threads, self._reactor.seconds
-            )
-        else:
-            backend = SmtpBackend(
-                settings,
-                self._reactor,
-                resolver,
-                random.shuffle,
-                frozenset({self.config.hostname}),
-                self._wall_clock,
-                self._peer_tls.sts(settings),
-                self._peer_tls.note,
-            )
-        if IService.providedBy(backend):
-            backend.setServiceParent(self)  # type: ignore[no-untyped-call] # Twisted's
-        return cast(IDeliveryBackend, backend)
+    def _make_backends(
+        self, accounts: PasswdFile | None, resolver: StubResolver
+    ) -> Mapping[str, IDeliveryBackend]:
+        config = self.config
+        known = None if accounts is None else WithPostmaster(accounts, self._postmaster)
+        threads = self._threads(MAILDIR_THREADS, "mailgw maildirs")
+        names = UniqueNames(config.hostname, os.getpid(), os.urandom(4).hex(), self._wall_clock)
+        made = Backends(
+            self._reactor, self._wall_clock, resolver, self._peer_tls, Maildirs(Disk(), names), known, threads,
+            config.hostname,
+        ).all(config.backends)
+        for backend in made.values():
+            if IService.providedBy(backend):
+                backend.setServiceParent(self)  # type: ignore[no-untyped-call] # Twisted's
+        return made
 
     def _factory(
         self, listener: ListenSettings, tls: Mapping[str, ServerTls], intake: Intake, sources: LoginSources

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from mailgw.access.oauth_settings import OAuthSettings
 from mailgw.access.schemes import fault_of, scram_keys
 from mailgw.config import plugin
-from mailgw.config.document import AccountsTable, Document, OAuthTable, PythonTable
+from mailgw.config.document import AccountsTable, Document, OAuthTable
+from mailgw.config.python_tables import PythonTable, python_settings
 from mailgw.config.settings import LoginSettings, PythonSettings
 from mailgw.config.values import nearest
 from mailgw.net.server_tls import is_exposed
@@ -89,15 +90,6 @@ def knows_who_exists(raw: Mapping[str, object]) -> bool:
     """Whether ``recipients = "accounts"`` means something: a passwd-file is named, usable or not."""
     written = raw.get("accounts")
     return "accounts" in raw and (not isinstance(written, dict) or "passwd_file" in written)
-
-
-def python_settings(table: PythonTable, why: str | None) -> PythonSettings:
-    """``why`` it cannot be used is a fault of its ``type``."""
-    spot = table.spot.inner("type")
-    if why:
-        spot.fault(why)
-    line = spot.faults.lines.get(spot.path, 0)
-    return PythonSettings(table.target, table.arguments, spot.faults.file, line, spot.faults.key(spot.path))
 
 
 def _socket(table: AccountsTable, folder: str) -> str | None:

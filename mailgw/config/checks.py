@@ -8,34 +8,27 @@ that was written but was unusable has its fault already, and counts as there: on
 import os
 import stat
 from collections.abc import Mapping
-from typing import assert_never
 
 import attrs
 
-from mailgw.config import accounts, aliases, hops, maildirs, plugin, reports, tls_reports, values
+from mailgw.config import accounts, aliases, backends, reports, tls_reports, values
 from mailgw.config.document import (
-    BackendTable,
     CertificateTable,
     Document,
     LimitsTable,
     ListenTable,
-    MaildirTable,
-    PythonTable,
     RetryTable,
     RouteTable,
 )
 from mailgw.config.files import Owner, acting_as, folder_fault
-from mailgw.config.hop_tables import LmtpTable, SmtpTable
 from mailgw.config.replies import all_reply_classes
 from mailgw.config.settings import (
-    BackendSettings,
     Config,
     DnsSettings,
     LimitSettings,
     ListenSettings,
     TlsSettings,
 )
-from mailgw.deliver.maildir import Known, MaildirSettings
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import ConfigError
@@ -67,7 +60,9 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
     passwd_file = accounts.passwd_file(document, folder)
     logins = accounts.logins(document, folder)
     senders = accounts.senders(document, passwd_file)
-    backends = {name: _backend(document, table, raw, folder, hostname) for name, table in document.backend.items()}
+    served_by = {
+        name: backends.settings_of(table, raw, folder, hostname) for name, table in document.backend.items()
+    }
     retry = RetrySettings(
         schedule=document.retry.schedule,
         warn_after=document.retry.warn_after,
@@ -98,7 +93,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         check_from=document.accounts is not None and document.accounts.check_from,
         aliases=aliases.alias_settings(document, folder, routes),
         routes=routes,
-        backends=backends,
+        backends=served_by,
         retry=retry,
         reply_classes=all_reply_classes(document.reply_class, document.reply_classes, folder, document.spot),
         limits=LimitSettings(
@@ -377,38 +372,6 @@ def _first_postmaster(routes: tuple[RouteSettings, ...]) -> Mailbox | None:
             if (domain := values.routed_domain(word)) is not None:
                 return Mailbox("postmaster", domain)
     return None
-
-
-def _backend(
-    document: Document, table: BackendTable, raw: Mapping[str, object], folder: str, hostname: str
-) -> BackendSettings:
-    match table:
-        case MaildirTable():
-            if table.recipients is Known.ACCOUNTS and not accounts.knows_who_exists(raw):
-                needs = "passwd_file in [accounts], which alone says who exists" if "accounts" in raw else "[accounts]"
-                table.spot.inner("recipients").fault(
-                    f'"accounts" (the default) needs {needs}; else expected "existing" or "any"'
-                )
-            path = os.path.join(folder, table.path)
-            if table.path and (why := maildirs.path_fault(path)):
-                table.spot.inner("path").fault(f"{path}: {why}")
-            return MaildirSettings(
-                path=path,
-                recipients=table.recipients,
-                delimiter=table.delimiter,
-                concurrency=table.concurrency,
-            )
-        case SmtpTable() | LmtpTable():
-            return hops.next_hop(table, folder, hostname)
-        case PythonTable():
-            try:
-                make = plugin.constructor(table.target)
-                why = plugin.argument_fault(make, table.arguments) or plugin.member_fault(table.target, make)
-            except ValueError as fault:
-                why = str(fault)
-            return accounts.python_settings(table, why)
-        case _:
-            assert_never(table)
 
 
 # --- the rest ---------------------------------------------------------------------------------------------

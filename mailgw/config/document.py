@@ -6,18 +6,17 @@ Sizes and durations are values here already (octets, seconds); paths are as they
 
 from collections.abc import Mapping
 from ipaddress import ip_network
-from typing import TypeAlias
 
 import attrs
 
 # ruff: noqa: RUF009 - key() and part() make fields, they are no shared defaults
 from mailgw.config import values
-from mailgw.config.hop_tables import LmtpTable, SmtpTable
+from mailgw.config.backend_tables import BackendTable, backend
+from mailgw.config.python_tables import PythonTable, python_table
 from mailgw.config.reader import Reader, Spot, Table, Unusable, each, key, later, named, part, read_table, table, tables
 from mailgw.config.replies import ReplyClassTable
 from mailgw.config.settings import Fronts, Networks
 from mailgw.config.where import DEFAULT_STATE
-from mailgw.deliver.maildir import Known
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 from mailgw.mail.rate import Rate
@@ -80,22 +79,6 @@ class RouteTable(Table):
 
 
 @attrs.frozen
-class MaildirTable(Table):
-    path: str = key(values.maildir_path, stand_in="")
-    recipients: Known = key(values.choice(Known), Known.ACCOUNTS)
-    delimiter: str = key(values.delimiter, "+")
-    concurrency: int = key(values.count, 64)
-
-
-@attrs.frozen
-class PythonTable(Table):
-    """``type = "python:module:Name"``; every other key is an argument."""
-
-    target: str = attrs.field(kw_only=True)
-    arguments: Mapping[str, object] = attrs.field(kw_only=True)
-
-
-@attrs.frozen
 class OAuthTable(Table):
     endpoint: str = key(values.https_url, stand_in="")
     client_id: str = key(values.text, stand_in="")
@@ -116,18 +99,7 @@ def checker(value: object, spot: Spot) -> PythonTable:
         why = f"not {values.said(kind)}" if "type" in value else "is missing"
         spot.inner("type").fault(f'{why}: expected "python:package.module:Name"')
         raise Unusable
-    return _python(value, spot)
-
-
-def _python(value: Mapping[str, object], spot: Spot) -> PythonTable:
-    """``type = "python:module:Name"``, every other key an argument."""
-    rest = {k: v for k, v in value.items() if k != "type"}
-    try:
-        target = values.target(str(value["type"]).removeprefix("python:"))
-    except ValueError as fault:
-        spot.inner("type").fault(str(fault))
-        raise Unusable from None
-    return PythonTable(target=target, arguments=rest, spot=spot, given=frozenset(rest))
+    return python_table(value, spot)
 
 
 @attrs.frozen
@@ -137,15 +109,6 @@ class AccountsTable(Table):
     checker: PythonTable | None = part(checker, None)
     oauth: OAuthTable | None = part(table(OAuthTable), None)
     check_from: bool = key(values.truth, False)
-
-
-BackendTable: TypeAlias = MaildirTable | SmtpTable | LmtpTable | PythonTable
-
-BACKEND_TYPES: Mapping[str, type[MaildirTable | SmtpTable | LmtpTable]] = {
-    "maildir": MaildirTable,
-    "smtp": SmtpTable,
-    "lmtp": LmtpTable,
-}
 
 
 @attrs.frozen
@@ -218,25 +181,6 @@ class TlsReportsTable(Table):
 class DnsTable(Table):
     servers: tuple[str, ...] = part(each(values.name_server), ())
     validating: bool | None = key(values.truth, None)
-
-
-def backend(value: object, spot: Spot) -> BackendTable:
-    """One ``[backend.NAME]``, read by its type."""
-    if not isinstance(value, Mapping):
-        spot.fault(f"expected a table, [backend.NAME], not {values.said(value)}")
-        raise Unusable
-    kind = value.get("type")
-    rest = {k: v for k, v in value.items() if k != "type"}
-    if isinstance(kind, str) and kind in BACKEND_TYPES:
-        return read_table(BACKEND_TYPES[kind], rest, spot)
-    if isinstance(kind, str) and kind.startswith("python:"):
-        return _python(value, spot)
-    if "type" not in value:
-        why = "is missing"
-    else:
-        why = f"not {values.said(kind)}" + (values.nearest(kind, BACKEND_TYPES) if isinstance(kind, str) else "")
-    spot.inner("type").fault(f'{why}: expected "maildir", "smtp", "lmtp" or "python:package.module:Name"')
-    raise Unusable
 
 
 def certificates(value: object, spot: Spot) -> Mapping[str, CertificateTable]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import attrs
 import pytest
 
+from mailgw.config.backend_tables import BACKEND_TYPES
 from mailgw.config.document import (
-    BACKEND_TYPES,
     AccountsTable,
     AliasesTable,
     CertificateTable,
@@ -20,13 +20,13 @@ from mailgw.config.document import (
     LimitsTable,
     ListenTable,
     OAuthTable,
-    PythonTable,
     ReportsTable,
     RetryTable,
     RouteTable,
     SenderTable,
 )
 from mailgw.config.hop_tables import DestinationTable, HostTable, SourceTable
+from mailgw.config.python_tables import PythonTable
 from mailgw.config.reader import Faults, Spot, Table, read_table
 from mailgw.config.replies import ReplyClassTable
 from mailgw.queue.aliases import AliasLimits

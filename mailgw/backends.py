@@ -1,0 +1,68 @@
+"""Makes the backends of a configuration, each of its settings: the one place that knows every type there is."""
+
+import random
+from collections.abc import Mapping
+from typing import Any, assert_never, cast
+
+from twisted.python.threadpool import ThreadPool
+
+from mailgw.config.plugin import make_plugin
+from mailgw.config.settings import BackendSettings, PythonSettings
+from mailgw.deliver.maildir import MaildirBackend, MaildirSettings
+from mailgw.deliver.smtp import SmtpBackend
+from mailgw.deliver.smtp_settings import SmtpSettings
+from mailgw.interfaces import IDeliveryBackend
+from mailgw.mail.ports import Accounts, Resolver, WallClock
+from mailgw.peer_tls import PeerTls
+from mailgw.store.maildir import Maildirs
+
+
+class Backends:
+    """``known`` says which accounts exist, None where there are none; ``threads`` are those of the Maildirs;
+    ``hostname`` is our own, to which no mail is sent."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        wall_clock: WallClock,
+        resolver: Resolver,
+        peer_tls: PeerTls,
+        maildirs: Maildirs,
+        known: Accounts | None,
+        threads: ThreadPool,
+        hostname: str,
+    ) -> None:
+        self._reactor = reactor
+        self._wall_clock = wall_clock
+        self._resolver = resolver
+        self._peer_tls = peer_tls
+        self._maildirs = maildirs
+        self._known = known
+        self._threads = threads
+        self._hostname = hostname
+
+    def all(self, settings: Mapping[str, BackendSettings]) -> Mapping[str, IDeliveryBackend]:
+        """Each by its name.  ConfigError where one of the user's own cannot be made."""
+        return {name: cast(IDeliveryBackend, self._made(one)) for name, one in settings.items()}
+
+    def _made(self, settings: BackendSettings) -> object:
+        match settings:
+            case PythonSettings():
+                return make_plugin(settings)
+            case MaildirSettings():
+                return MaildirBackend(
+                    settings, self._maildirs, self._known, self._reactor, self._threads, self._reactor.seconds
+                )
+            case SmtpSettings():
+                return SmtpBackend(
+                    settings,
+                    self._reactor,
+                    self._resolver,
+                    random.shuffle,
+                    frozenset({self._hostname}),
+                    self._wall_clock,
+                    self._peer_tls.sts(settings),
+                    self._peer_tls.note,
+                )
+            case _:
+                assert_never(settings)

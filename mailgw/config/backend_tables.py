@@ -1,0 +1,53 @@
+"""``[backend.NAME]``: the shape of each type.
+
+A type is a table here or beside it, a line in ``BACKEND_TYPES``, a case in ``backends.settings_of``, and one in
+``mailgw.backends``, which makes the backend.
+"""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import attrs
+
+# ruff: noqa: RUF009 - key() and part() make fields, they are no shared defaults
+from mailgw.config import values
+from mailgw.config.hop_tables import LmtpTable, SmtpTable
+from mailgw.config.python_tables import PythonTable, python_table
+from mailgw.config.reader import Spot, Table, Unusable, key, read_table
+from mailgw.deliver.maildir import Known
+
+
+@attrs.frozen
+class MaildirTable(Table):
+    path: str = key(values.maildir_path, stand_in="")
+    recipients: Known = key(values.choice(Known), Known.ACCOUNTS)
+    delimiter: str = key(values.delimiter, "+")
+    concurrency: int = key(values.count, 64)
+
+
+BackendTable: TypeAlias = MaildirTable | SmtpTable | LmtpTable | PythonTable
+
+BACKEND_TYPES: Mapping[str, type[MaildirTable | SmtpTable | LmtpTable]] = {
+    "maildir": MaildirTable,
+    "smtp": SmtpTable,
+    "lmtp": LmtpTable,
+}
+
+
+def backend(value: object, spot: Spot) -> BackendTable:
+    """One ``[backend.NAME]``, read by its type."""
+    if not isinstance(value, Mapping):
+        spot.fault(f"expected a table, [backend.NAME], not {values.said(value)}")
+        raise Unusable
+    kind = value.get("type")
+    rest = {k: v for k, v in value.items() if k != "type"}
+    if isinstance(kind, str) and kind in BACKEND_TYPES:
+        return read_table(BACKEND_TYPES[kind], rest, spot)
+    if isinstance(kind, str) and kind.startswith("python:"):
+        return python_table(value, spot)
+    if "type" not in value:
+        why = "is missing"
+    else:
+        why = f"not {values.said(kind)}" + (values.nearest(kind, BACKEND_TYPES) if isinstance(kind, str) else "")
+    spot.inner("type").fault(f'{why}: expected "maildir", "smtp", "lmtp" or "python:package.module:Name"')
+    raise Unusable

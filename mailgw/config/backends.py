@@ -1,0 +1,45 @@
+"""What the table of a backend comes to, and what stands against it."""
+
+import os
+from collections.abc import Mapping
+from typing import assert_never
+
+from mailgw.config import accounts, hops, maildirs, plugin
+from mailgw.config.backend_tables import BackendTable, MaildirTable
+from mailgw.config.hop_tables import LmtpTable, SmtpTable
+from mailgw.config.python_tables import PythonTable, python_settings
+from mailgw.config.settings import BackendSettings
+from mailgw.deliver.maildir import Known, MaildirSettings
+
+
+def settings_of(
+    table: BackendTable, raw: Mapping[str, object], folder: str, hostname: str
+) -> BackendSettings:
+    """What the table comes to.  ``raw`` says what the user wrote of the whole file; ``folder`` is the file's own."""
+    match table:
+        case MaildirTable():
+            if table.recipients is Known.ACCOUNTS and not accounts.knows_who_exists(raw):
+                needs = "passwd_file in [accounts], which alone says who exists" if "accounts" in raw else "[accounts]"
+                table.spot.inner("recipients").fault(
+                    f'"accounts" (the default) needs {needs}; else expected "existing" or "any"'
+                )
+            path = os.path.join(folder, table.path)
+            if table.path and (why := maildirs.path_fault(path)):
+                table.spot.inner("path").fault(f"{path}: {why}")
+            return MaildirSettings(
+                path=path,
+                recipients=table.recipients,
+                delimiter=table.delimiter,
+                concurrency=table.concurrency,
+            )
+        case SmtpTable() | LmtpTable():
+            return hops.next_hop(table, folder, hostname)
+        case PythonTable():
+            try:
+                make = plugin.constructor(table.target)
+                why = plugin.argument_fault(make, table.arguments) or plugin.member_fault(table.target, make)
+            except ValueError as fault:
+                why = str(fault)
+            return python_settings(table, why)
+        case _:
+            assert_never(table)
