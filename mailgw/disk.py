@@ -10,6 +10,7 @@ stops at a step, or forgets what was not synced.
 """
 
 import os
+import stat
 from collections.abc import Sequence
 
 
@@ -82,6 +83,13 @@ class Disk:
     def names(self, path: str) -> list[str]:
         """What is in a folder, sorted."""
         return sorted(os.listdir(path))
+
+    def is_folder(self, path: str) -> bool:
+        """Whether there is such a folder.  OSError where that cannot be known."""
+        try:
+            return stat.S_ISDIR(os.stat(path).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def free_octets(self, path: str) -> int:
         """What is left for us on the disk that holds ``path``; 0 where no file can be made any more."""

@@ -8,7 +8,6 @@ Rules:
 """
 
 import os
-import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -36,18 +35,14 @@ from mailgw.deliver.passes import Register
 from mailgw.deliver.permits import PermitDesk
 from mailgw.deliver.smtp import SmtpBackend
 from mailgw.deliver.smtp_settings import SmtpSettings
-from mailgw.disk import Disk
 from mailgw.intake import Intake
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 from mailgw.mail.errors import ConfigError, TemporaryFault
-from mailgw.mail.ports import Counters, WallClock
-from mailgw.net.background import BackgroundThread
+from mailgw.mail.ports import Counters, Resolver, Spool, WallClock
 from mailgw.net.files import open_files_now, too_few_files
-from mailgw.net.listen import bind
-from mailgw.net.resolver import StubResolver
 from mailgw.net.server_tls import ServerTls
 from mailgw.net.tasks import TaskGroup
 from mailgw.peer_tls import PeerTls
@@ -65,13 +60,12 @@ from mailgw.receive.factory import EsmtpFactory, Sessions
 from mailgw.receive.line import Line
 from mailgw.receive.reverse import ReverseNames
 from mailgw.receive.settings import ReceiveSettings
-from mailgw.shards import Shards, left_over
-from mailgw.spool.sqlite import SqliteSpool
+from mailgw.shards import Shards
 from mailgw.store.aliases import AliasFile, rules_of
-from mailgw.store.journal import Journal
 from mailgw.store.maildir import Maildirs, UniqueNames
 from mailgw.store.passwd import PasswdFile, account_key
 from mailgw.store.state_file import Workshop
+from mailgw.world import World
 
 log = Logger()
 
@@ -105,14 +99,20 @@ class MailGateway(MultiService):
 
     is_worker = False  # one of several processes (``mailgw.workers``)
 
-    def __init__(self, config: Config, reactor: Any = None, wall_clock: WallClock = time.time) -> None:
+    def __init__(
+        self, config: Config, reactor: Any = None, wall_clock: WallClock = time.time, world: World | None = None
+    ) -> None:
+        """``world`` stands for the reactor and the clock, and for all else that is outside; None: the real one."""
         super().__init__()  # type: ignore[no-untyped-call] # Twisted has no types there
-        if reactor is None:
-            from twisted.internet import reactor
+        if world is None:
+            if reactor is None:
+                from twisted.internet import reactor
+            world = World(reactor, wall_clock)
         self.config = config
         self.socket_owner: tuple[int, int] | None = None  # whom root is to give Unix sockets to
-        self._reactor = reactor
-        self._wall_clock = wall_clock
+        self._world = world
+        self._reactor = world.reactor
+        self._wall_clock = world.wall_clock
         self._ports: list[IListeningPort] = []
         self._gates: list[Gate] = []
         self._closers: list[Callable[[], Awaitable[object]]] = []
@@ -149,7 +149,7 @@ class MailGateway(MultiService):
         try:
             for listener in self.config.listeners:
                 gate = Gate(listener.role)
-                self._ports.append(bind(self._reactor, listener.endpoint, gate, self.socket_owner))
+                self._ports.append(self._world.listen(listener.endpoint, gate, self.socket_owner))
                 self._gates.append(gate)
         except TemporaryFault:
             self._abandon()
@@ -167,21 +167,18 @@ class MailGateway(MultiService):
         )
 
     def _open(self) -> None:
-        config, reactor = self.config, self._reactor
+        config, reactor, world = self.config, self._reactor, self._world
         tls = {name: self._tls(name) for name in {x.certificate for x in config.listeners} if name is not None}
-        self.journal = Journal(config.journal, reactor, self._wall_clock, Disk())
+        self.journal = world.journal(config.journal)
         self._closers.append(self.journal.close)
         self._tasks = TaskGroup(self._note_trouble)
-        self.shards = Shards(
-            config.spool, lambda settings: SqliteSpool.open(settings, reactor, self._wall_clock), self._register,
-            self._tasks,
-        )
+        self.shards = Shards(config.spool, world.spool, self._register, self._tasks)
         self._closers.append(self.shards.close)
         self._open_shards()
         self.spool = self.shards.own.spool
         self._known = accounts = self._accounts()
-        resolver = StubResolver(config.dns.servers, config.dns.validating, reactor)
-        workshop = Workshop(Disk(), reactor, self._threads(STATE_THREADS, "mailgw state"))
+        resolver = world.resolver(config.dns)
+        workshop = Workshop(world.disk, reactor, self._threads(STATE_THREADS, "mailgw state"))
         self._peer_tls = self._make_peer_tls(resolver, workshop)
         self._closers.append(self._peer_tls.close)
         self._backends = self._make_backends(accounts, resolver)
@@ -216,7 +213,7 @@ class MailGateway(MultiService):
 
     def _open_shards(self) -> None:
         """The own one first."""
-        others = left_over(self.config.spool, 1)
+        others = self._world.left_over(self.config.spool)
         if others:
             self._desk = PermitDesk(self._reactor)
             log.info("the queues of {count} workers of an earlier start are delivered, too", count=len(others))
@@ -237,8 +234,8 @@ class MailGateway(MultiService):
     def _most_sessions(self) -> int:
         return self.config.limits.sessions
 
-    def _make_peer_tls(self, resolver: StubResolver, workshop: Workshop) -> PeerTls:
-        return PeerTls(self.config, resolver, workshop, self.journal, self._wall_clock, random.random)
+    def _make_peer_tls(self, resolver: Resolver, workshop: Workshop) -> PeerTls:
+        return PeerTls(self.config, resolver, workshop, self.journal, self._wall_clock, self._world.chance)
 
     def _note_start(self) -> None:
         self.journal.note(started(self.config))
@@ -249,7 +246,7 @@ class MailGateway(MultiService):
     # --- what it is made of ---------------------------------------------------------------------------
 
     def _dispatcher(
-        self, intake: Intake, routes: RouteTable, spool: SqliteSpool, register: Register | None
+        self, intake: Intake, routes: RouteTable, spool: Spool, register: Register | None
     ) -> Dispatcher:
         config = self.config
         settings = DispatcherSettings(
@@ -268,7 +265,7 @@ class MailGateway(MultiService):
             self.journal,
             self._reactor,
             self._wall_clock,
-            random.random,
+            self._world.chance,
             routes.retries(config.retry),
             intake.spread,
             register,
@@ -290,27 +287,21 @@ class MailGateway(MultiService):
         return None if file is None else AliasFile(file, rules_of(limits, routes), self._wall_clock, workshop)
 
     def _threads(self, most: int, name: str, in_background: bool = False) -> ThreadPool:
-        pool = ThreadPool(0, most, name)
-        if in_background:
-            pool.threadFactory = BackgroundThread
-        pool.start()
-
-        async def stop() -> None:
-            pool.stop()
-
+        pool, stop = self._world.threads(most, name, in_background)
         self._closers.append(stop)
-        return pool
+        threads: ThreadPool = pool
+        return threads
 
     def _make_backends(
-        self, accounts: PasswdFile | None, resolver: StubResolver
+        self, accounts: PasswdFile | None, resolver: Resolver
     ) -> Mapping[str, IDeliveryBackend]:
         config = self.config
         known = None if accounts is None else WithPostmaster(accounts, self._postmaster)
         threads = self._threads(MAILDIR_THREADS, "mailgw maildirs")
         names = UniqueNames(config.hostname, os.getpid(), os.urandom(4).hex(), self._wall_clock)
         made = Backends(
-            self._reactor, self._wall_clock, resolver, self._peer_tls, Maildirs(Disk(), names), known, threads,
-            config.hostname,
+            self._reactor, self._wall_clock, resolver, self._peer_tls, Maildirs(self._world.disk, names), known,
+            threads, config.hostname,
         ).all(config.backends)
         for backend in made.values():
             if IService.providedBy(backend):
@@ -392,10 +383,7 @@ class MailGateway(MultiService):
         )
 
     def _listen_for_control(self) -> None:
-        path = self._control
-        if os.path.exists(path):
-            os.unlink(path)  # the spool's lock says that nobody else is alive to listen there
-        port = self._reactor.listenUNIX(path, ControlFactory(self, self._reactor), mode=0o600)
+        port = self._world.listen_for_control(self._control, ControlFactory(self, self._reactor))
         self._closers.append(lambda: maybeDeferred(port.stopListening))
 
     async def answer(self, request: Mapping[str, Any]) -> object:

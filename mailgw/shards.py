@@ -19,11 +19,11 @@ from mailgw.deliver.dispatcher import Dispatcher
 from mailgw.deliver.passes import Register
 from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.mail.message import Query
+from mailgw.mail.ports import Spool
 from mailgw.net.tasks import TaskGroup
 from mailgw.spool.offline import open_offline
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.shards import shard_settings, shards_there
-from mailgw.spool.sqlite import SqliteSpool
 
 log = Logger()
 
@@ -31,7 +31,7 @@ log = Logger()
 @attrs.define(eq=False)
 class Shard:
     number: int
-    spool: SqliteSpool
+    spool: Spool
     made: Dispatcher | None = None
 
     @property
@@ -40,8 +40,8 @@ class Shard:
         return self.made
 
 
-OpenSpool: TypeAlias = Callable[[SpoolSettings], SqliteSpool]
-MakeDispatcher: TypeAlias = Callable[[SqliteSpool, Register | None], Dispatcher]
+OpenSpool: TypeAlias = Callable[[SpoolSettings], Spool]
+MakeDispatcher: TypeAlias = Callable[[Spool, Register | None], Dispatcher]
 
 
 class Shards:
@@ -117,7 +117,7 @@ class Shards:
             await shard.spool.close()
 
 
-async def _suspend_as(spool: SqliteSpool, words: Mapping[str, float]) -> None:
+async def _suspend_as(spool: Spool, words: Mapping[str, float]) -> None:
     # Each is in force before the first wait.
     changes = [
         *(Deferred.fromCoroutine(spool.suspend(word)) for word in words.keys() - spool.suspended().keys()),

@@ -15,7 +15,6 @@ import hashlib
 import itertools
 import os
 import re
-import stat
 import threading
 from collections.abc import Callable, Sequence
 
@@ -190,10 +189,7 @@ class Maildirs:
 
     def exists(self, folder: str) -> bool:
         """Whether there is such a folder.  OSError where that cannot be known."""
-        try:
-            return stat.S_ISDIR(os.stat(folder).st_mode)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
+        return self._disk.is_folder(folder)
 
     def start(self, folder: str, octets: Sequence[bytes]) -> OpenFile:
         """A new file that begins with ``octets``.  OSError leaves none; the folder may have been made."""

@@ -12,11 +12,10 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 from mailgw.deliver.passes import Register
-from mailgw.mail.ports import Counters
+from mailgw.mail.ports import Counters, Resolver
 from mailgw.mail.tls_result import TlsResult
 from mailgw.net import garbage
 from mailgw.net.listen import adopt
-from mailgw.net.resolver import StubResolver
 from mailgw.peer_tls import PeerTls
 from mailgw.service import Gate, MailGateway
 from mailgw.store import sts_policies
@@ -88,7 +87,7 @@ class WorkerGateway(MailGateway):
     def _most_sessions(self) -> int:
         return self._handed.sessions
 
-    def _make_peer_tls(self, resolver: StubResolver, workshop: Workshop) -> PeerTls:
+    def _make_peer_tls(self, resolver: Resolver, workshop: Workshop) -> PeerTls:
         is_reporter = self._handed.number == 0 or self.config.tls_reports is None
         return PeerTls(
             self.config, resolver, workshop, self.journal, self._wall_clock, random.random,

@@ -1,0 +1,83 @@
+"""What a gateway has of the world: clocks, threads, the disk, DNS, where it listens and what remembers its mail.
+
+All that ``service`` composes is made of these.  ``mailgw.testing`` has another world, in memory, so that a test runs
+the same composition as a production server.
+"""
+
+import os
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.python.threadpool import ThreadPool
+
+from mailgw.config.settings import DnsSettings
+from mailgw.disk import Disk
+from mailgw.mail.event import Event
+from mailgw.mail.ports import Resolver, Spool, WallClock
+from mailgw.net.background import BackgroundThread
+from mailgw.net.listen import bind
+from mailgw.net.resolver import StubResolver
+from mailgw.shards import left_over
+from mailgw.spool.settings import SpoolSettings
+from mailgw.spool.sqlite import SqliteSpool
+from mailgw.store.journal import Journal, JournalSettings
+
+
+class OwnJournal(Protocol):
+    """A ``mail.ports.Journal``, as its owner has it."""
+
+    def note(self, event: Event) -> None: ...
+
+    def reopen(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class World:
+    """The real one, on a reactor."""
+
+    def __init__(self, reactor: Any, wall_clock: WallClock) -> None:
+        self.reactor = reactor
+        self.wall_clock = wall_clock
+        self.chance: Callable[[], float] = random.random
+        self.disk = Disk()
+
+    def listen(
+        self, endpoint: str, factory: IProtocolFactory, owner: tuple[int, int] | None
+    ) -> IListeningPort:
+        """As ``net.listen.bind``."""
+        return bind(self.reactor, endpoint, factory, owner)
+
+    def listen_for_control(self, path: str, factory: IProtocolFactory) -> IListeningPort:
+        if os.path.exists(path):
+            os.unlink(path)  # the spool's lock says that nobody else is alive to listen there
+        port: IListeningPort = self.reactor.listenUNIX(path, factory, mode=0o600)
+        return port
+
+    def threads(self, most: int, name: str, in_background: bool) -> tuple[Any, Callable[[], Awaitable[None]]]:
+        """At most so many threads, and what stops them."""
+        pool = ThreadPool(0, most, name)
+        if in_background:
+            pool.threadFactory = BackgroundThread
+        pool.start()
+
+        async def stop() -> None:
+            pool.stop()
+
+        return pool, stop
+
+    def spool(self, settings: SpoolSettings) -> Spool:
+        """As ``SqliteSpool.open``."""
+        return SqliteSpool.open(settings, self.reactor, self.wall_clock)
+
+    def left_over(self, settings: SpoolSettings) -> Sequence[int]:
+        """The shards of more workers than one, in which something may be queued."""
+        return left_over(settings, 1)
+
+    def resolver(self, settings: DnsSettings) -> Resolver:
+        return StubResolver(settings.servers, settings.validating, self.reactor)
+
+    def journal(self, settings: JournalSettings) -> OwnJournal:
+        return Journal(settings, self.reactor, self.wall_clock, self.disk)
