@@ -34,7 +34,8 @@ class Content(Protocol):
 class Message:
     """``arrived`` in seconds since the epoch, UTC, by the spool's clock.
 
-    ``recipient_parameters`` is what was asked for those recipients of the attempt that asked for anything.
+    ``recipient_parameters`` is what was asked for those recipients of the attempt that asked for anything.  ``peer``,
+    ``helo``, ``login`` and ``protocol`` are how it came, as ``Arrival`` has them: all ``""`` of a message of our own.
     """
 
     queue_id: str
@@ -44,6 +45,10 @@ class Message:
     content: Content
     parameters: MailParameters = NO_MAIL_PARAMETERS
     recipient_parameters: Mapping[Mailbox, RcptParameters] = NOTHING_ASKED
+    peer: str = ""
+    helo: str = ""
+    login: str = ""
+    protocol: str = ""
 
 
 @attrs.frozen
@@ -58,6 +63,13 @@ class Arrival:
     protocol: str    # RFC 3848's word: ESMTPS, LMTP ...
     session_id: str
     parameters: MailParameters = NO_MAIL_PARAMETERS
+
+    def message(self, queue_id: str, arrived: float, content: Content) -> Message:
+        """What it is in the queue."""
+        return Message(
+            queue_id, self.reverse_path, self.body_type, arrived, content, self.parameters, NOTHING_ASKED, self.peer,
+            self.helo, self.login, self.protocol,
+        )
 
 
 @attrs.frozen

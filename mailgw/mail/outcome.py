@@ -45,6 +45,8 @@ class Outcome:
     ``deliver_by`` that it took the time over that a sender may have given (RFC 2852); ``secured`` how it got there,
     None in clear.  ``is_ours``: the words are ours, also where there is a hop, which then is where it happened.
     ``source``: the address of ours that was chosen to speak to the hop, ``""`` where the system chose.
+    ``again_after_seconds``, above 0, of what is temporary: the next attempt is then, not when the schedule says, but
+    never past the end of the message's time; None: as the schedule says.
     """
 
     permanence: Permanence
@@ -57,6 +59,7 @@ class Outcome:
     secured: Secured | None = None
     is_ours: bool = attrs.field(default=False, eq=False)
     source: str = attrs.field(default="", eq=False)
+    again_after_seconds: float | None = None
 
     @property
     def is_delivered(self) -> bool:
@@ -81,9 +84,10 @@ def refused(reply: Reply, scope: Scope, hop: str, is_ours: bool = False) -> Outc
     return Outcome(permanence, scope, reply, hop, is_ours=is_ours)
 
 
-def temporary(status: str, why: str, scope: Scope, hop: str) -> Outcome:
+def temporary(status: str, why: str, scope: Scope, hop: str, again_after_seconds: float | None = None) -> Outcome:
     """Trouble without a peer's verdict: no answer, no connection, no lookup, a bug of ours."""
-    return Outcome(Permanence.TEMPORARY, scope, Reply(451, status, (why,)), hop, is_ours=True)
+    reply = Reply(451, status, (why,))
+    return Outcome(Permanence.TEMPORARY, scope, reply, hop, is_ours=True, again_after_seconds=again_after_seconds)
 
 
 def permanent(status: str, why: str, scope: Scope, hop: str) -> Outcome:

@@ -50,6 +50,9 @@ class Hold:
     reply: Reply
 
 
+SHORTEST_WAIT_SECONDS = 1.0
+"""Who says "again, at once" again and again keeps no processor busy with it."""
+
 Fate: TypeAlias = Delivered | Retry | Fail | Hold
 
 DELIVERED = Delivered()
@@ -79,11 +82,12 @@ def judge(
         outcome = attrs.evolve(outcome, permanence=Permanence.PERMANENT if is_final else Permanence.TEMPORARY)
     overdue = is_overdue(by, now)
     if outcome.permanence is Permanence.TEMPORARY and not overdue and not is_expired(settings, now, since):
+        warns = has_sender and wants_warning(settings, now, since, warned, by)
         if found is not None and found.message is MessageOrder.AGAIN:
-            due = soon(settings, now, since, found, by)
-            return Retry(due, has_sender and wants_warning(settings, now, since, warned, by), False)
-        due = next_due(settings, now, since, attempts, chance, by, 1.0 if found is None else found.wait)
-        return Retry(due, has_sender and wants_warning(settings, now, since, warned, by))
+            return Retry(_soon(settings, now, since, AGAIN_SECONDS * found.wait, by), warns, False)
+        if outcome.again_after_seconds is not None:
+            return Retry(_soon(settings, now, since, outcome.again_after_seconds, by), warns)
+        return Retry(next_due(settings, now, since, attempts, chance, by, 1.0 if found is None else found.wait), warns)
     reply = outcome.reply
     if outcome.permanence is Permanence.TEMPORARY and overdue:
         reply = Reply(550, "5.4.7", (f"{_too_late(by)}; the last attempt: {outcome.reply}",))
@@ -93,11 +97,9 @@ def judge(
     return Fail(reply) if has_sender else Hold(reply)
 
 
-def soon(
-    settings: RetrySettings, now: float, since: float, found: ReplyClass, by: DeliverBy | None
-) -> float:
-    """When to try again what had no place; never past the end."""
-    due = min(now + AGAIN_SECONDS * found.wait, since + settings.give_up_after)
+def _soon(settings: RetrySettings, now: float, since: float, wait: float, by: DeliverBy | None) -> float:
+    """When to try again what had no place, or says itself when; never past the end, nor at once."""
+    due = min(now + max(wait, SHORTEST_WAIT_SECONDS), since + settings.give_up_after)
     return due if by is None or now >= by.deadline else min(due, by.deadline)
 
 

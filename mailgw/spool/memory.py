@@ -90,7 +90,7 @@ class MemorySpool:
         """Queue a message; what ``Draft.commit`` and notices come to."""
         now = self._wall_clock()
         content = MemoryContent(octets)
-        message = Message(queue_id, arrival.reverse_path, arrival.body_type, now, content, arrival.parameters)
+        message = arrival.message(queue_id, now, content)
         due, reason = first_due(arrival, now)
         late = first_late(arrival, due, self._late_seconds)
         rows = {

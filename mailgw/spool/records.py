@@ -5,7 +5,17 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from mailgw.mail.address import folded
-from mailgw.mail.message import Claim, Content, Finished, Held, Message, Postponed, QueuedRecipient, Settlement
+from mailgw.mail.message import (
+    NOTHING_ASKED,
+    Claim,
+    Content,
+    Finished,
+    Held,
+    Message,
+    Postponed,
+    QueuedRecipient,
+    Settlement,
+)
 from mailgw.mail.parameters import stored_mail_parameters, stored_rcpt_parameters
 from mailgw.spool.batch import Insertion, forget_messages, insert
 from mailgw.spool.leases import with_turns
@@ -215,12 +225,14 @@ def _in_turn(
 
 
 def _message(connection: sqlite3.Connection, queue_id: str, content_of: ContentOf) -> Message:
-    arrived, reverse_path, body_type, size, place, octets, parameters = connection.execute(
-        "SELECT arrived, reverse_path, body_type, size, body_file, body, parameters FROM message WHERE queue_id = ?",
+    arrived, reverse_path, body_type, size, place, octets, parameters, *origin = connection.execute(
+        "SELECT arrived, reverse_path, body_type, size, body_file, body, parameters, peer, helo, login, protocol"
+        " FROM message WHERE queue_id = ?",
         (queue_id,),
     ).fetchone()
+    peer, helo, login, protocol = origin
     content = content_of(octets, place, size)
     return Message(
         queue_id, stored_path(reverse_path), stored_body_type(body_type), arrived, content,
-        stored_mail_parameters(parameters),
+        stored_mail_parameters(parameters), NOTHING_ASKED, peer, helo, login, protocol,
     )

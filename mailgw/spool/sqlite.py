@@ -34,7 +34,6 @@ from mailgw.mail.message import (
     Destination,
     Finished,
     LaneRow,
-    Message,
     Notice,
     Query,
     QueueRow,
@@ -340,7 +339,7 @@ class SqliteSpool:
         if not claim or first_due(arrival, now)[0] > now or any(self._suspensions.holds(d.lane) for d in destinations):
             late = self.settings.late_seconds
             return (), waiting_insertion(queue_id, arrival, now, size, octets, place, destinations, late)
-        message = Message(queue_id, arrival.reverse_path, arrival.body_type, now, content, arrival.parameters)
+        message = arrival.message(queue_id, now, content)
         claims = fresh_claims(message, destinations, self._tokens.__next__)
         lease_end = now + self.settings.lease_seconds
         late = self.settings.late_seconds

@@ -144,6 +144,17 @@ def test_what_a_class_does_to_the_schedule() -> None:
     assert isinstance(judged(ReplyClass("a", message=MessageOrder.AGAIN), later, 86400.0), Fail)
 
 
+@each(
+    ("after", "age", "waits"),
+    [(300.0, 0.0, 300.0), (1.0, 0.0, 1.0), (0.5, 0.0, 1.0), (86400.0, 0.0, 86400.0), (86401.0, 0.0, 86400.0),
+     (300.0, 86300.0, 100.0)],
+)
+def test_an_outcome_may_say_when_to_try_again(after: float, age: float, waits: float) -> None:
+    outcome = temporary("4.3.0", "x", Scope.MESSAGE, "", after)
+    assert fate_of(outcome, age, warned=True) == Retry(NOW + waits, False)
+    assert isinstance(fate_of(outcome, 86400.0), Fail)
+
+
 def test_a_class_may_say_otherwise_of_a_code() -> None:
     assert judged(ReplyClass("a", message=MessageOrder.FAIL), refused(LATER, Scope.RECIPIENT, HOP)) == Fail(LATER)
     no_user = refused(NO_USER, Scope.RECIPIENT, HOP)
@@ -165,6 +176,7 @@ def fate_by(outcome: Outcome, by: DeliverBy, now: float = NOW, has_sender: bool 
 def test_what_is_in_time_is_tried_again_until_the_deadline() -> None:
     assert fate_by(refused(LATER, Scope.HOST, HOP), BY, NOW - 300.0) == Retry(NOW - 60.0, False)
     assert fate_by(refused(LATER, Scope.HOST, HOP), BY, NOW - 60.0) == Retry(NOW, False)
+    assert fate_by(temporary("4.3.0", "x", Scope.MESSAGE, "", 3600.0), BY, NOW - 300.0) == Retry(NOW, False)
 
 
 def test_what_is_late_goes_back_with_the_last_words() -> None:

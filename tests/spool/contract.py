@@ -100,6 +100,7 @@ class SpoolContract:
         (claim,) = commit(world, octets)
         message = claim.message
         assert (message.reverse_path, message.body_type, message.arrived) == (ANN, BodyType.EIGHT_BIT, world.now)
+        assert (message.peer, message.protocol) == ("192.0.2.1", "ESMTPS")
         assert claim.lane == "out/example.net"
         assert [(r.recipient, r.attempts, r.warned) for r in claim.recipients] == [(BOB, 0, False)]
         assert message.content.size_octets == len(octets)
@@ -120,7 +121,10 @@ class SpoolContract:
         assert due_lanes(world) == [("home", world.now), ("out/example.net", world.now)]
         (claim,) = world.run(world.spool.claim("out/example.net", 5))
         assert [r.recipient for r in claim.recipients] == [BOB, CAT]
-        assert claim.message.reverse_path == ANN
+        message = claim.message
+        assert message.reverse_path == ANN
+        assert (message.peer, message.helo, message.login, message.protocol) == (
+            "192.0.2.1", "client.example.org", "", "ESMTPS")
         assert claim.message.content.size_octets == len(octets)
         assert octets_of(world, claim) == octets
         assert due_lanes(world) == [("home", world.now)]
