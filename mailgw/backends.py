@@ -8,6 +8,8 @@ from twisted.python.threadpool import ThreadPool
 
 from mailgw.config.plugin import make_plugin
 from mailgw.config.settings import BackendSettings, PythonSettings
+from mailgw.deliver.command import CommandBackend, CommandSettings, leader
+from mailgw.deliver.discard import DiscardBackend, DiscardSettings
 from mailgw.deliver.maildir import MaildirBackend, MaildirSettings
 from mailgw.deliver.smtp import SmtpBackend
 from mailgw.deliver.smtp_settings import SmtpSettings
@@ -64,5 +66,9 @@ class Backends:
                     self._peer_tls.sts(settings),
                     self._peer_tls.note,
                 )
+            case CommandSettings():
+                return CommandBackend(settings, self._reactor, leader())
+            case DiscardSettings():
+                return DiscardBackend()
             case _:
                 assert_never(settings)

@@ -12,6 +12,7 @@ import attrs
 # ruff: noqa: RUF009 - key() and part() make fields, they are no shared defaults
 from mailgw.config import values
 from mailgw.config.hop_tables import LmtpTable, SmtpTable
+from mailgw.config.local_tables import CommandTable, DiscardTable
 from mailgw.config.python_tables import PythonTable, python_table
 from mailgw.config.reader import Spot, Table, Unusable, key, read_table
 from mailgw.deliver.maildir import Known
@@ -25,12 +26,14 @@ class MaildirTable(Table):
     concurrency: int = key(values.count, 64)
 
 
-BackendTable: TypeAlias = MaildirTable | SmtpTable | LmtpTable | PythonTable
+BackendTable: TypeAlias = MaildirTable | SmtpTable | LmtpTable | CommandTable | DiscardTable | PythonTable
 
-BACKEND_TYPES: Mapping[str, type[MaildirTable | SmtpTable | LmtpTable]] = {
+BACKEND_TYPES: Mapping[str, type[MaildirTable | SmtpTable | LmtpTable | CommandTable | DiscardTable]] = {
     "maildir": MaildirTable,
     "smtp": SmtpTable,
     "lmtp": LmtpTable,
+    "command": CommandTable,
+    "discard": DiscardTable,
 }
 
 
@@ -49,5 +52,6 @@ def backend(value: object, spot: Spot) -> BackendTable:
         why = "is missing"
     else:
         why = f"not {values.said(kind)}" + (values.nearest(kind, BACKEND_TYPES) if isinstance(kind, str) else "")
-    spot.inner("type").fault(f'{why}: expected "maildir", "smtp", "lmtp" or "python:package.module:Name"')
+    words = ", ".join(f'"{word}"' for word in BACKEND_TYPES)
+    spot.inner("type").fault(f'{why}: expected {words} or "python:package.module:Name"')
     raise Unusable

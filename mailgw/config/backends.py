@@ -4,11 +4,13 @@ import os
 from collections.abc import Mapping
 from typing import assert_never
 
-from mailgw.config import accounts, hops, maildirs, plugin
+from mailgw.config import accounts, hops, local_backends, maildirs, plugin
 from mailgw.config.backend_tables import BackendTable, MaildirTable
 from mailgw.config.hop_tables import LmtpTable, SmtpTable
+from mailgw.config.local_tables import CommandTable, DiscardTable
 from mailgw.config.python_tables import PythonTable, python_settings
 from mailgw.config.settings import BackendSettings
+from mailgw.deliver.discard import DiscardSettings
 from mailgw.deliver.maildir import Known, MaildirSettings
 
 
@@ -34,6 +36,10 @@ def settings_of(
             )
         case SmtpTable() | LmtpTable():
             return hops.next_hop(table, folder, hostname)
+        case CommandTable():
+            return local_backends.command(table, folder)
+        case DiscardTable():
+            return DiscardSettings()
         case PythonTable():
             try:
                 make = plugin.constructor(table.target)

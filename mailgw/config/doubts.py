@@ -9,6 +9,7 @@ from mailgw.access.schemes import fault_of
 from mailgw.config.aliases import alias_doubts, alias_table, goes_on
 from mailgw.config.hops import IMPLICIT_TLS_PORT, SUBMISSION_PORT
 from mailgw.config.lines import Path, locate
+from mailgw.config.local_backends import local_doubts
 from mailgw.config.maildirs import maildir_doubts
 from mailgw.config.plugin import await_doubts, constructor
 from mailgw.config.reader import Faults
@@ -41,6 +42,7 @@ def doubts(config: Config, is_start: bool = False) -> list[ConfigError]:
     aliases = alias_table(config)
     said = [*_open_doors(config), *_unused(config), *_limits(config), *_far_dns(config), *_blind(config),
             *_sending(config), *_unreached(config), *maildir_doubts(config, is_start),
+            *local_doubts(config),
             *_unanswered(config, aliases, is_lost)]
     if not is_start:
         said += [*_kept(config), *_plain(config), *_names(config), *_unread(config, aliases)]

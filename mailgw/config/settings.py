@@ -17,6 +17,8 @@ from mailgw.mail.envelope import Role
 
 if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts quickly
     from mailgw.access.oauth_settings import OAuthSettings
+    from mailgw.deliver.command import CommandSettings
+    from mailgw.deliver.discard import DiscardSettings
     from mailgw.deliver.maildir import MaildirSettings
     from mailgw.deliver.smtp_settings import SmtpSettings
     from mailgw.deliver.tls_report_settings import TlsReportSettings
@@ -149,7 +151,9 @@ class AliasSettings:
     limits: AliasLimits
 
 
-BackendSettings: TypeAlias = Union["MaildirSettings", "SmtpSettings", PythonSettings]
+BackendSettings: TypeAlias = Union[
+    "MaildirSettings", "SmtpSettings", "CommandSettings", "DiscardSettings", PythonSettings
+]
 
 
 @attrs.frozen

@@ -25,6 +25,9 @@ A map:
     expanded        aliases that wait for the report to their sender
     bounce          the notices themselves: who gets them, and whose header they quote
     maildir         ``MaildirBackend``: in threads and in groups
+    command         ``CommandBackend``: a program a delivery
+    command_words   what it is told, and what its end says
+    discard         ``DiscardBackend``: delivered, and gone
     smtp            ``SmtpBackend``: which lanes there are, and what holds for each
     smtp_round      one attempt: a kept session first, then one host after the other
     smtp_open       a session with a host: connection, TLS, login

@@ -26,6 +26,7 @@ from mailgw.config.document import (
     SenderTable,
 )
 from mailgw.config.hop_tables import DestinationTable, HostTable, SourceTable
+from mailgw.config.local_tables import CommandTable, DiscardTable
 from mailgw.config.python_tables import PythonTable
 from mailgw.config.reader import Faults, Spot, Table, read_table
 from mailgw.config.replies import ReplyClassTable
@@ -72,7 +73,7 @@ def keys(shape: type[Table]) -> set[str]:
         Document, CertificateTable, ListenTable, AccountsTable, OAuthTable, SenderTable, RouteTable, AliasesTable,
         RetryTable, LimitsTable, ContentTable,
         JournalTable, DnsTable, DestinationTable, HostTable, SourceTable, ReplyClassTable,
-        ReportsTable,
+        ReportsTable, CommandTable, DiscardTable,
     ],
 )
 def test_every_key_is_shown(document: Document, shape: type[Table]) -> None:
