@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from zope.interface import Attribute, Interface
 
 from mailgw.mail.address import Mailbox
+from mailgw.mail.found import Found
 from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome
 from mailgw.mail.reply import Reply
@@ -83,3 +84,27 @@ class IKeepsSessions(IDeliveryBackend):
 
     def part(lane: str, count: int) -> None:
         """Of those that are kept for ``lane`` so many are to be closed: others deliver there now."""
+
+
+class IRecipientDirectory(Interface):
+    """Who exists, and where mail for him goes: a database, a service, your own Python (``[directory.NAME]``, named by
+    a ``[[route]]``).
+
+    Promises of the gateway: it is asked for addresses alone that such a route serves, without a tag where they were not
+    found with it, their local part and domain in lower case (ASCII), so that equal addresses are equal questions.
+    Equal questions at the same moment are one, at most ``concurrency`` of the table run at once, and after its
+    ``timeout`` one is cancelled.  What was said is remembered for the table's times, and may stand in while the
+    directory is down; after failures in a row it is left alone for a while.  Targets need not be final: they are asked
+    about in their turn, where a route says so.
+    Promises of the directory: it does not block the reactor (``twisted.internet.threads.deferToThread`` is for what
+    does), and a question changes nothing: strangers ask as often as they like, and no mail need follow.
+    A directory that also provides ``twisted.application.service.IService`` is started and stopped with the gateway.
+    """
+
+    async def find(recipient: Mailbox) -> Found | None:
+        """What is known of an address.  ``Found()``: it exists; with targets: it is an alias for them; None: nobody has
+        that name, which is answered 550 5.1.1, unless a catch-all takes it.
+
+        Whatever it raises, and an answer of another kind, is temporary trouble: the client is asked to come again (451
+        4.4.3, or the reply of a TemporaryFault).  So a look-up that failed has to raise, and must not return None.
+        """
