@@ -104,9 +104,9 @@ class Https:
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         return await self._in_time(url, self._request(b"POST", url, {**form, **headers}, _Octets(octets)))
 
-    async def get(self, url: str) -> HttpAnswer:
-        """The answer to a question without credentials.  TemporaryFault as for ``post``."""
-        return await self._in_time(url, self._request(b"GET", url, {}, None))
+    async def get(self, url: str, headers: Mapping[str, str] | None = None) -> HttpAnswer:
+        """The answer to a question; only ``headers`` have credentials.  TemporaryFault as for ``post``."""
+        return await self._in_time(url, self._request(b"GET", url, headers or {}, None))
 
     async def _in_time(self, url: str, request: Coroutine[Deferred[Any], Any, HttpAnswer]) -> HttpAnswer:
         task = Deferred.fromCoroutine(request)
