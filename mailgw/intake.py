@@ -5,12 +5,16 @@ Rules:
     Aliases are looked up for addresses alone that a route names, or its domain: whether a stranger may write to one is
     the policy's to say, by the routes, and has been said by then.  What an alias comes to is mail of our own: the route
     ``*`` serves it, too, whoever wrote to the alias.
+    Where a route has a directory, who exists among its recipients is the directory's to say, before the backend is
+    asked: who is unknown to it is refused, unless a catch-all takes him; whom it has targets for is an alias.
     What cannot be told now (a look-up that failed, aliases in a tangle) is a TemporaryFault, never "no such user".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
+import attrs
 from twisted.logger import Logger
 
 from mailgw.deliver.names import lane_key
@@ -18,6 +22,7 @@ from mailgw.deliver.refusal import refusal
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.found import Found
 from mailgw.mail.message import Claim, Destination
 from mailgw.mail.ports import Aliases, Draft, Journal, Spool
 from mailgw.mail.reply import Reply
@@ -29,6 +34,8 @@ log = Logger()
 
 # Of how many entries it is remembered that their trouble was logged.
 TOLD_AT_MOST = 1000
+
+NOBODY = Reply(550, "5.1.1", ("No such recipient here",))
 
 _Said: TypeAlias = dict[tuple[str, Mailbox], Reply | None]
 """What backends said while one recipient was looked up: none is asked twice."""
@@ -44,10 +51,40 @@ class Attempts(Protocol):
         """Attempt what was just committed."""
 
 
+class Directory(Protocol):
+    """``mailgw.store.directory.Directory``."""
+
+    async def find(self, address: Mailbox) -> Found | None: ...
+
+    def known(self, address: Mailbox) -> Found | None: ...
+
+
+NO_DIRECTORIES: Mapping[str, Directory] = MappingProxyType({})
+
+
+@attrs.frozen
+class _Steps:
+    """``mail.ports.Aliases`` of a file, if there is one, and of the directory that knows an address, if one does."""
+
+    file: Aliases | None
+    directory_of: Callable[[Mailbox], Directory | None]
+
+    async def targets(self, address: Mailbox) -> Sequence[Mailbox] | None:
+        targets = None if self.file is None else await self.file.targets(address)
+        directory = self.directory_of(address) if targets is None else None
+        if directory is None:
+            return targets
+        found = await directory.find(address)
+        return None if found is None else found.targets or None
+
+    async def catch_all(self, domain: str) -> Sequence[Mailbox] | None:
+        return None if self.file is None else await self.file.catch_all(domain)
+
+
 class Intake:
     """The spool, with the lane of the route that serves a recipient, then the dispatcher, which is set later.
 
-    ``aliases`` None: nobody has any; ``limits`` are theirs.
+    ``aliases`` None: nobody has any; ``limits`` are theirs.  ``directories`` are those that routes name.
     """
 
     def __init__(
@@ -58,11 +95,13 @@ class Intake:
         aliases: Aliases | None,
         limits: AliasLimits,
         journal: Journal,
+        directories: Mapping[str, Directory] = NO_DIRECTORIES,
     ) -> None:
         self._spool = spool
         self._routes = routes
         self._backends = backends
-        self._aliases = aliases
+        self._directories = directories
+        self._aliases = None if aliases is None and not directories else _Steps(aliases, self._directory)
         self._limits = limits
         self._note = journal.note
         self._told: dict[str, str] = {}
@@ -80,7 +119,13 @@ class Intake:
         return Reach.NOBODY
 
     def backend(self, recipient: Mailbox, for_client: bool) -> str | None:
-        return self._routes.backend_for(recipient, for_client)
+        """The one that a directory said, as far as that is remembered, else the route's; None where no route matches.
+        """
+        route = self._routes.route_for(recipient, for_client)
+        if route is None:
+            return None
+        found = None if route.directory is None else self._directories[route.directory].known(recipient)
+        return route.backend if found is None or found.backend is None else found.backend
 
     async def addressees(self, recipient: Mailbox, for_client: bool) -> Sequence[Mailbox] | Reply:
         """Whom mail for a recipient goes to: itself, or what it is an alias for; a Reply where its backend does not
@@ -100,7 +145,7 @@ class Intake:
 
     def lane(self, recipient: Mailbox, for_client: bool) -> str | None:
         """The lane a recipient waits in, or None where no route serves it."""
-        name = self._routes.backend_for(recipient, for_client)
+        name = self.backend(recipient, for_client)
         return None if name is None else lane_key(name, self._backends[name].lane(recipient))
 
     def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
@@ -139,7 +184,15 @@ class Intake:
         words = f"<{recipient}>: who is to have this cannot be told now, please try again"
         raise TemporaryFault(f"alias {found.alias} {found.why}", Reply(451, "4.2.4", (words,)))
 
+    def _directory(self, recipient: Mailbox, for_client: bool = False) -> Directory | None:
+        """The one that knows whether the recipient exists, None where the backend does."""
+        route = self._routes.route_for(recipient, for_client) if self._directories else None
+        return None if route is None or route.directory is None else self._directories[route.directory]
+
     async def _refusal(self, recipient: Mailbox, for_client: bool, said: _Said) -> Reply | None:
+        directory = self._directory(recipient, for_client)
+        if directory is not None and await directory.find(recipient) is None:
+            return NOBODY
         name = self.backend(recipient, for_client)
         if name is None:
             return None

@@ -35,6 +35,7 @@ from mailgw.deliver.passes import Register
 from mailgw.deliver.permits import PermitDesk
 from mailgw.deliver.smtp import SmtpBackend
 from mailgw.deliver.smtp_settings import SmtpSettings
+from mailgw.directories import make_directories
 from mailgw.intake import Intake
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail import event as fact
@@ -184,7 +185,12 @@ class MailGateway(MultiService):
         self._backends = self._make_backends(accounts, resolver)
         routes = RouteTable(config.routes)
         self._aliases = self._alias_file(routes, workshop)
-        intake = Intake(self.spool, routes, self._backends, self._aliases, config.aliases.limits, self.journal)
+        self._directories = make_directories(
+            config.directories, reactor, self._wall_clock, self.journal, self, self._closers
+        )
+        intake = Intake(
+            self.spool, routes, self._backends, self._aliases, config.aliases.limits, self.journal, self._directories
+        )
         self._make_dispatcher = partial(self._dispatcher, intake, routes)
         self.shards.deliver(self._make_dispatcher)
         self.dispatcher = intake.dispatcher = self.shards.own.dispatcher
@@ -412,6 +418,8 @@ class MailGateway(MultiService):
             tls.reload()
         if self._aliases is not None:
             self._aliases.look(is_urgent=True)
+        for directory in self._directories.values():
+            directory.doubt()
         self.journal.reopen()
         log.info(
             "read again: certificates, keys and aliases that changed; the journal {path} is opened anew; the "

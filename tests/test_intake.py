@@ -10,10 +10,11 @@ from twisted.internet.address import IPv4Address
 from twisted.logger import capturedLogs, formatEvent
 from zope.interface import implementer
 
-from mailgw.intake import Intake
+from mailgw.intake import NOBODY, Intake
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox, parse_mailbox
 from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.found import Found
 from mailgw.mail.message import Claim, Message, Query
 from mailgw.mail.outcome import Outcome
 from mailgw.mail.reply import Reply
@@ -266,3 +267,91 @@ def test_who_may_relay_reaches_both() -> None:
                          "DATA", ".")[2:] == ["250", "250", "354", "250"]
     lanes = {row.recipient: row.lane for row in result_of(bench.spool.search(Query(), 9))}
     assert lanes == {"far@else.test": "out/else.test", "g@else.test": "out/else.test"}
+
+
+# --- directories ------------------------------------------------------------------------------------------
+
+class People:
+    """``mailgw.intake.Directory``: what ``says`` has, nobody else."""
+
+    def __init__(self) -> None:
+        self.says: dict[str, Found | TemporaryFault] = {}
+
+    async def find(self, address: Mailbox) -> Found | None:
+        found = self.says.get(str(address))
+        if isinstance(found, TemporaryFault):
+            raise found
+        return found
+
+    def known(self, address: Mailbox) -> Found | None:
+        found = self.says.get(str(address))
+        return None if isinstance(found, TemporaryFault) else found
+
+
+class Peopled(Bench):
+    """The route of ``x.test`` has a directory."""
+
+    def __init__(self, text: str = "", **says: Found | TemporaryFault) -> None:
+        super().__init__(text)
+        self.people = People()
+        self.people.says = {f"{name}@x.test": found for name, found in says.items()}
+        routes = RouteTable([
+            RouteSettings(("@x.test",), "here", directory="people"), RouteSettings(("@z.test",), "mx"),
+            RouteSettings(("*",), "out"),
+        ])
+        backends: dict[str, IDeliveryBackend] = {"here": self.here, "mx": self.mx, "out": self.out}
+        self.intake = Intake(
+            self.spool, routes, backends, Table(self.table.entries), LIMITS, FakeJournal(), {"people": self.people}
+        )
+        self.intake.dispatcher = Idle()
+
+
+def test_a_directory_knows_who_exists_and_the_backend_is_asked_then() -> None:
+    bench = Peopled(ann=Found(), carl=Found(), dora=Found((), "mx"))
+    assert bench.addressees("ann@x.test") == ["ann@x.test"]
+    assert bench.addressees("bob@x.test") == NOBODY, "the backend would take him"
+    assert bench.addressees("carl@x.test") == GONE, "the backend's word"
+    assert bench.addressees("dora@x.test") == ["dora@x.test"]
+    assert bench.here.asked == ["ann", "carl"]
+    assert bench.mx.asked == ["dora"]
+    assert [bench.intake.lane(box(f"{name}@x.test"), False) for name in ("ann", "dora")] == ["here/x.test", "mx/x.test"]
+    assert bench.addressees("any@z.test") == ["any@z.test"], "a route without one"
+
+
+def test_a_directory_has_aliases() -> None:
+    both = Found((box("ann@x.test"), box("list@x.test"), box("far@else.test")))
+    bench = Peopled("file@x.test team@x.test\n", ann=Found(), team=both, list=Found((box("bob@x.test"),)))
+    assert bench.addressees("team@x.test") == ["ann@x.test", "bob@x.test", "far@else.test"]
+    assert bench.addressees("file@x.test") == ["ann@x.test", "bob@x.test", "far@else.test"]
+    assert bench.spread("team@x.test") == ["ann@x.test", "bob@x.test", "far@else.test"]
+    own = Peopled(ann=Found((box("ann@x.test"),)), eve=Found((box("eve@x.test"), box("ann@x.test"))))
+    assert own.addressees("ann@x.test") == ["ann@x.test"]
+    assert own.addressees("eve@x.test") == ["eve@x.test", "ann@x.test"]
+
+
+def test_whom_a_directory_does_not_know_a_catch_all_takes() -> None:
+    bench = Peopled("@x.test all@x.test\n", all=Found(), ann=Found())
+    assert bench.addressees("nobody@x.test") == ["all@x.test"]
+    assert bench.addressees("ann@x.test") == ["ann@x.test"]
+
+
+def test_a_directory_that_is_down_refuses_nobody() -> None:
+    down = TemporaryFault("down", LATER)
+    bench = Peopled("@x.test all@x.test\nlist@x.test ann@x.test\n", ann=down, all=Found())
+    for look_up in (
+        bench.intake.addressees(box("ann@x.test"), False), bench.intake.addressees(box("list@x.test"), True),
+        bench.intake.spread(box("ann@x.test")),
+    ):
+        with pytest.raises(TemporaryFault) as found:
+            result_of(look_up)
+        assert found.value.reply == LATER
+
+
+def test_a_directory_needs_no_file_of_aliases() -> None:
+    bench = Peopled(ann=Found())
+    alone = Intake(
+        bench.spool, RouteTable([RouteSettings(("@x.test",), "here", directory="people")]), {"here": bench.here}, None,
+        LIMITS, FakeJournal(), {"people": bench.people},
+    )
+    assert result_of(alone.addressees(box("ann@x.test"), False)) == (box("ann@x.test"),)
+    assert result_of(alone.addressees(box("bob@x.test"), False)) == NOBODY

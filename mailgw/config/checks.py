@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from mailgw.config import accounts, aliases, backends, reports, tls_reports, values
+from mailgw.config import accounts, aliases, backends, directories, reports, tls_reports, values
 from mailgw.config.document import (
     CertificateTable,
     Document,
@@ -92,6 +92,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         senders=senders,
         check_from=document.accounts is not None and document.accounts.check_from,
         aliases=aliases.alias_settings(document, folder, routes),
+        directories=directories.directories(document, raw, folder),
         routes=routes,
         backends=served_by,
         retry=retry,
@@ -241,6 +242,7 @@ def owner_faults(config: Config, owner: Owner) -> list[ConfigError]:
                 (f"backend.{name}.{key}", path) for key in ("ca_file", "client_certificate", "client_key")
                 if (path := getattr(backend, key)) is not None
             ]
+    readable += directories.files_of(config)
     with acting_as(owner):
         faults = [
             ConfigError(config.file, 0, key, f"{path}: user {owner[0]}, as whom mailgw will run, may not read it")
@@ -350,7 +352,10 @@ def _routes(
         if table.backend and table.backend not in names:
             hint = values.nearest(table.backend, names) or (f"; there are {', '.join(names)}" if names else "")
             table.spot.inner("backend").fault(f"there is no [backend.{table.backend}]{hint}")
-    return tuple(RouteSettings(table.recipients, table.backend, _route_retry(table, retry)) for table in document.route)
+    return tuple(
+        RouteSettings(table.recipients, table.backend, _route_retry(table, retry), table.directory)
+        for table in document.route
+    )
 
 
 def _route_retry(table: RouteTable, usual: RetrySettings) -> RetrySettings | None:

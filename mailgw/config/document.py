@@ -12,6 +12,7 @@ import attrs
 # ruff: noqa: RUF009 - key() and part() make fields, they are no shared defaults
 from mailgw.config import values
 from mailgw.config.backend_tables import BackendTable, backend
+from mailgw.config.directory_tables import AnyDirectoryTable, directory
 from mailgw.config.python_tables import PythonTable, python_table
 from mailgw.config.reader import Reader, Spot, Table, Unusable, each, key, later, named, part, read_table, table, tables
 from mailgw.config.replies import ReplyClassTable
@@ -72,6 +73,7 @@ class RouteTable(Table):
 
     recipients: tuple[str, ...] = part(each(values.pattern, '"@example.org"'), stand_in=())
     backend: str = key(values.text, stand_in="")
+    directory: str | None = key(values.text, None)
     schedule: tuple[float, ...] | None = part(each(values.duration, '"15m"'), None)
     jitter: float | None = key(values.fraction, None)
     warn_after: float | None = key(values.duration, None)
@@ -217,6 +219,7 @@ class Document(Table):
     aliases: AliasesTable | None = part(table(AliasesTable), None)
     route: tuple[RouteTable, ...] = part(tables(RouteTable), ())
     backend: Mapping[str, BackendTable] = part(named(backend), attrs.Factory(dict))
+    directory: Mapping[str, AnyDirectoryTable] = part(named(directory), attrs.Factory(dict))
     retry: RetryTable = part(table(RetryTable), attrs.Factory(RetryTable))
     reply_classes: str | None = key(values.text, None)
     reply_class: tuple[ReplyClassTable, ...] = part(tables(ReplyClassTable), ())

@@ -7,6 +7,7 @@ from functools import cache
 
 from mailgw.access.schemes import fault_of
 from mailgw.config.aliases import alias_doubts, alias_table, goes_on
+from mailgw.config.directories import directory_doubts
 from mailgw.config.hops import IMPLICIT_TLS_PORT, SUBMISSION_PORT
 from mailgw.config.lines import Path, locate
 from mailgw.config.local_backends import local_doubts
@@ -45,7 +46,7 @@ def doubts(config: Config, is_start: bool = False) -> list[ConfigError]:
             *local_doubts(config),
             *_unanswered(config, aliases, is_lost)]
     if not is_start:
-        said += [*_kept(config), *_plain(config), *_names(config), *_unread(config, aliases)]
+        said += [*_kept(config), *directory_doubts(config), *_plain(config), *_names(config), *_unread(config, aliases)]
     for path, why in said:
         found.add(path, why)
     if aliases is not None:
@@ -94,6 +95,8 @@ def _unused(config: Config) -> Iterator[tuple[Path, str]]:
 
 
 def _kept(config: Config) -> Iterator[tuple[Path, str]]:
+    if config.directories:
+        return  # an answer may name any of them
     for name in config.backends.keys() - {route.backend for route in config.routes}:
         yield ("backend", name), "no route names it: mail goes there by mailgw queue reroute --to alone"
 

@@ -60,7 +60,7 @@ def await_doubts(target: str, make: Callable[..., object]) -> Iterator[str]:
         return
     for name, consequence in _AWAITED.items():
         member = getattr(make, name, None)
-        if inspect.isfunction(member) and not _is_awaitable(member):
+        if inspect.isfunction(member) and not is_awaitable(member):
             why = f'is no "async def": unless it returns a Deferred, {consequence}'
             yield f"{target}.{name} {why}"
     if inspect.iscoroutinefunction(getattr(make, "lane", None)):
@@ -73,7 +73,8 @@ _AWAITED = {
 }
 
 
-def _is_awaitable(member: Callable[..., object]) -> bool:
+def is_awaitable(member: Callable[..., object]) -> bool:
+    """Whether what it returns may be awaited, as far as that can be told."""
     if inspect.iscoroutinefunction(member) or hasattr(member, "__wrapped__"):
         return True
     returned = str(getattr(member, "__annotations__", {}).get("return", ""))

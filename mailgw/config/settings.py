@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.queue.schedule import RetrySettings
     from mailgw.receive.settings import TimeLimits
     from mailgw.spool.settings import SpoolSettings
+    from mailgw.store.directory_settings import DirectorySettings, HttpSettings, SqlSettings
     from mailgw.store.journal import JournalSettings
     from mailgw.wire.content import ContentRules
 
@@ -151,6 +152,17 @@ class AliasSettings:
     limits: AliasLimits
 
 
+DirectorySource: TypeAlias = Union["SqlSettings", "HttpSettings", PythonSettings]
+
+
+@attrs.frozen
+class DirectoryConfig:
+    """Who is asked which recipients exist, and how."""
+
+    source: DirectorySource
+    settings: DirectorySettings
+
+
 BackendSettings: TypeAlias = Union[
     "MaildirSettings", "SmtpSettings", "CommandSettings", "DiscardSettings", PythonSettings
 ]
@@ -183,6 +195,7 @@ class Config:
     senders: tuple[SenderSettings, ...]
     check_from: bool
     aliases: AliasSettings
+    directories: Mapping[str, DirectoryConfig]
     routes: tuple[RouteSettings, ...]
     backends: Mapping[str, BackendSettings]
     retry: RetrySettings

@@ -454,6 +454,16 @@ def delimiter(value: object) -> str:
     return word
 
 
+_MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\Z")
+
+
+def module(value: object) -> str:
+    word = text(value)
+    if not _MODULE.match(word):
+        raise ValueError(f'expected the name of a driver such as "sqlite3", "psycopg" or "pymysql", not {said(value)}')
+    return word
+
+
 _TARGET = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\Z")
 
 

@@ -15,11 +15,12 @@ from mailgw.queue.schedule import RetrySettings
 @attrs.frozen
 class RouteSettings:
     """One route: the ``patterns`` it serves, as they were written, the name of its ``backend``, and its own schedule,
-    None for that of all."""
+    None for that of all.  ``directory`` is the name of the one that knows who exists, None where the backend does."""
 
     patterns: tuple[str, ...]
     backend: str
     retry: RetrySettings | None = None
+    directory: str | None = None
 
 
 @attrs.frozen

@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from mailgw.config.backend_tables import BACKEND_TYPES
+from mailgw.config.directory_tables import HttpTable, PythonDirectoryTable, SqlTable
 from mailgw.config.document import (
     AccountsTable,
     AliasesTable,
@@ -89,12 +90,21 @@ def test_every_key_of_the_backends_is_shown(document: Document) -> None:
     assert keys(BACKEND_TYPES["lmtp"]) == keys(BACKEND_TYPES["smtp"]) - {"mta_sts"}, "the text says so"
 
 
+def test_every_key_of_the_directories_is_shown(document: Document) -> None:
+    shown = {type(t): t.given for t in document.directory.values()}
+    assert set(shown) == {SqlTable, HttpTable, PythonDirectoryTable}
+    assert shown[SqlTable] == keys(SqlTable)
+    assert shown[HttpTable] == keys(HttpTable) - keys(SqlTable)
+
+
 def test_what_is_called_a_default_is_one(document: Document) -> None:
     compared = 0
     for table in tables(document):
         for field in attrs.fields(type(table)):
             value = getattr(table, field.name)
             is_leaf = field.name in table.given and "reader" in field.metadata and not list(inside(value))
+            if isinstance(field.default, attrs.Factory):  # type: ignore[arg-type] # a class, which attrs hides
+                continue
             if is_leaf and field.default is not attrs.NOTHING and field.default is not None:
                 assert value == field.default, f"{type(table).__name__}.{field.name}"
                 compared += 1

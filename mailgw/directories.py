@@ -1,0 +1,62 @@
+"""Makes the directories of recipients that are configured: the one place that knows every type there is."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, assert_never, cast
+
+from twisted.application.service import IService, IServiceCollection
+
+from mailgw.config.directories import made_fault
+from mailgw.config.plugin import make_python
+from mailgw.config.settings import DirectoryConfig, PythonSettings
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.ports import Journal, WallClock
+from mailgw.store.directory import Directory, Source
+from mailgw.store.directory_settings import HttpSettings, SqlSettings
+
+Closer = Callable[[], Awaitable[object]]
+
+
+def make_directories(
+    configured: Mapping[str, DirectoryConfig],
+    reactor: Any,
+    wall_clock: WallClock,
+    journal: Journal,
+    parent: IServiceCollection,
+    closers: list[Closer],
+) -> Mapping[str, Directory]:
+    """Each by its name.  One that is a service is started and stopped with ``parent``; what is to be called at the end
+    is added to ``closers``.  ConfigError, or TemporaryFault, where one cannot be made."""
+    made = {}
+    for name, one in configured.items():
+        source = cast(Source, _source(one, reactor, wall_clock, closers))
+        if IService.providedBy(source):
+            source.setServiceParent(parent)  # type: ignore[no-untyped-call] # Twisted's
+        made[name] = Directory(name, source, one.settings, reactor, journal.note)
+    return made
+
+
+def _source(one: DirectoryConfig, reactor: Any, wall_clock: WallClock, closers: list[Closer]) -> object:
+    match one.source:
+        case PythonSettings():
+            return make_python(one.source, made_fault)
+        case SqlSettings():
+            from mailgw.store.sql_directory import SqlDirectory  # few have one
+
+            try:
+                sql = SqlDirectory(one.source, reactor)
+            except (ImportError, ValueError) as fault:
+                raise TemporaryFault(f"{one.source.module}: {fault}") from fault
+            closers.append(sql.close)
+            return sql
+        case HttpSettings():
+            # Twisted's HTTP takes its time to be imported.
+            from mailgw.store.http_directory import open_http_directory
+
+            try:
+                http, close = open_http_directory(one.source, reactor, wall_clock)
+            except ValueError as fault:
+                raise TemporaryFault(str(fault)) from fault
+            closers.append(close)
+            return http
+        case _:
+            assert_never(one.source)
