@@ -43,14 +43,17 @@ class Backends:
         self._threads = threads
         self._hostname = hostname
 
-    def all(self, settings: Mapping[str, BackendSettings]) -> Mapping[str, IDeliveryBackend]:
-        """Each by its name.  ConfigError where one of the user's own cannot be made."""
-        return {name: cast(IDeliveryBackend, self._made(one)) for name, one in settings.items()}
+    def all(
+        self, settings: Mapping[str, BackendSettings], given: Mapping[str, object]
+    ) -> Mapping[str, IDeliveryBackend]:
+        """Each by its name; what an application gave (``given``) among them.  ConfigError where one of the user's own
+        cannot be made."""
+        return {name: cast(IDeliveryBackend, self._made(one, given)) for name, one in settings.items()}
 
-    def _made(self, settings: BackendSettings) -> object:
+    def _made(self, settings: BackendSettings, given: Mapping[str, object]) -> object:
         match settings:
             case PythonSettings():
-                return make_plugin(settings)
+                return make_plugin(settings, given)
             case MaildirSettings():
                 return MaildirBackend(
                     settings, self._maildirs, self._known, self._reactor, self._threads, self._reactor.seconds

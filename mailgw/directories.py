@@ -6,7 +6,7 @@ from typing import Any, assert_never, cast
 from twisted.application.service import IService, IServiceCollection
 
 from mailgw.config.directories import made_fault
-from mailgw.config.plugin import make_python
+from mailgw.config.plugin import NOTHING_GIVEN, make_python
 from mailgw.config.settings import DirectoryConfig, PythonSettings
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import Journal, WallClock
@@ -23,22 +23,26 @@ def make_directories(
     journal: Journal,
     parent: IServiceCollection,
     closers: list[Closer],
+    given: Mapping[str, object] = NOTHING_GIVEN,
 ) -> Mapping[str, Directory]:
-    """Each by its name.  One that is a service is started and stopped with ``parent``; what is to be called at the end
-    is added to ``closers``.  ConfigError, or TemporaryFault, where one cannot be made."""
+    """Each by its name, what an application gave (``given``) among them.  One that is a service is started and stopped
+    with ``parent``; what is to be called at the end is added to ``closers``.  ConfigError, or TemporaryFault, where one
+    cannot be made."""
     made = {}
     for name, one in configured.items():
-        source = cast(Source, _source(one, reactor, wall_clock, closers))
+        source = cast(Source, _source(one, reactor, wall_clock, closers, given))
         if IService.providedBy(source):
             source.setServiceParent(parent)  # type: ignore[no-untyped-call] # Twisted's
         made[name] = Directory(name, source, one.settings, reactor, journal.note)
     return made
 
 
-def _source(one: DirectoryConfig, reactor: Any, wall_clock: WallClock, closers: list[Closer]) -> object:
+def _source(
+    one: DirectoryConfig, reactor: Any, wall_clock: WallClock, closers: list[Closer], given: Mapping[str, object]
+) -> object:
     match one.source:
         case PythonSettings():
-            return make_python(one.source, made_fault)
+            return make_python(one.source, made_fault, given)
         case SqlSettings():
             from mailgw.store.sql_directory import SqlDirectory  # few have one
 

@@ -154,6 +154,14 @@ class Intake:
             raise TemporaryFault(f"no route for {recipient}, which the policy let pass")
         return Destination(recipient, lane)
 
+    def lane_in(self, backend: str, recipient: Mailbox) -> str:
+        """Where a recipient waits if this backend is to serve it."""
+        try:
+            return lane_key(backend, self._backends[backend].lane(recipient))
+        except Exception as error:  # a plug-in's bug
+            log.failure("{backend} has no lane for {recipient}", backend=backend, recipient=str(recipient))
+            raise TemporaryFault(f"{backend} has no lane for {recipient}") from error
+
     def has_room(self, lanes: Sequence[str], sender: str) -> bool:
         dispatcher = self.dispatcher
         assert dispatcher is not None

@@ -3,7 +3,7 @@
 Built-in backends keep the same promises and get no other door.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 
 from zope.interface import Attribute, Interface
 
@@ -13,6 +13,7 @@ from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome
 from mailgw.mail.reply import Reply
 from mailgw.mail.shape import Shape
+from mailgw.mail.verdict import Facts, Stage, Verdict
 
 
 class IDeliveryBackend(Interface):
@@ -56,6 +57,42 @@ class IDeliveryBackend(Interface):
         became of some recipients ends at once and returns it, with something temporary for the others: those
         it delivered are not offered again.  One that lets the ``CancelledError`` pass gets all of them again.
         """
+
+
+class IPolicyRule(Interface):
+    """May it pass, and as what?  A rule of the operator's own, asked behind the gateway's (relaying, loops, limits): it
+    can forbid what they allow, and never allow what they forbid.
+
+    Promises of the gateway: rules are asked in the order of the configuration, and the first objection ends it.
+    At CONTENT the message is complete, and nothing of it is durable or answered yet.  A rule is asked again for a
+    message whose client tries again, so what it does besides judging happens at least once.
+    The answer is awaited no longer than the rule's ``deadline``; then, or where it raises, or says what makes no sense,
+    its ``on_failure`` counts (skip, defer, quarantine): no message is lost, and none is refused for good by it.  After
+    ten such failures in a row it is not asked for a while.
+    Promises of the rule: it does not hold up the reactor (50 ms in one step are told); it may be cancelled at any wait.
+    A rule that also provides ``twisted.application.service.IService`` is started and stopped with the gateway.
+    """
+
+    stages: Collection[Stage] = Attribute("At which of CONNECT, HELO, AUTH, MAIL, RCPT, CONTENT it is asked.")
+
+    def judge(stage: Stage, facts: Facts) -> Awaitable[Verdict | None]:
+        """None, or a verdict (``mail.verdict``: ``reject``, ``defer``, ``change``).
+
+        A coroutine or a Deferred; a plain answer serves, too.  TemporaryFault is its own 4yz.
+        """
+
+
+class IMailgwPlugin(Interface):
+    """What makes backends, rules and others, found by its name: ``type = "plugin:NAME"``.
+
+    A module in a folder ``twisted/plugins`` (without an ``__init__.py``) on Python's path has an instance, which also
+    provides ``twisted.plugin.IPlugin``: so an installed package brings its own, and nobody need know its modules.
+    """
+
+    name: str = Attribute("By which the configuration calls it.")
+
+    def make(**arguments: object) -> object:
+        """The backend or rule; ``arguments`` are the other keys of its table, checked against the signature."""
 
 
 class IRelay(IDeliveryBackend):

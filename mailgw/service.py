@@ -27,10 +27,10 @@ from mailgw.access.schemes import fault_of
 from mailgw.accounts import LoginSources, login_sources
 from mailgw.all_doors import AllDoors, ask_here
 from mailgw.backends import Backends
+from mailgw.config.plugin import NOTHING_GIVEN, make_rule
 from mailgw.config.settings import Config, ListenSettings, PythonSettings
 from mailgw.control import Answering, ControlDoors, ControlFactory
 from mailgw.deliver.dispatcher import Dispatcher, DispatcherSettings, lane_key
-from mailgw.deliver.maildir import MaildirSettings
 from mailgw.deliver.passes import Register
 from mailgw.deliver.permits import PermitDesk
 from mailgw.deliver.smtp import SmtpBackend
@@ -47,20 +47,18 @@ from mailgw.net.files import open_files_now, too_few_files
 from mailgw.net.server_tls import ServerTls
 from mailgw.net.tasks import TaskGroup
 from mailgw.peer_tls import PeerTls
-from mailgw.policy.chain import Chain, Rule
+from mailgw.policy.chain import Chain
 from mailgw.policy.limits import Limits
 from mailgw.policy.lockout import Lockout
-from mailgw.policy.rules.loop import LoopRule
-from mailgw.policy.rules.qualified import QualifiedRule
-from mailgw.policy.rules.relay import Reach, RelayRule, RoutingRule
-from mailgw.policy.rules.sender import AuthorRule, SenderRule, Senders
 from mailgw.queue.route import RouteTable
 from mailgw.queue.suspension import BackendLanes
 from mailgw.receive.admission import OwnCounters
 from mailgw.receive.factory import EsmtpFactory, Sessions
 from mailgw.receive.line import Line
+from mailgw.receive.plugged import PluginRule
 from mailgw.receive.reverse import ReverseNames
 from mailgw.receive.settings import ReceiveSettings
+from mailgw.rules import Rules, plugin_rules
 from mailgw.shards import Shards
 from mailgw.store.aliases import AliasFile, rules_of
 from mailgw.store.maildir import Maildirs, UniqueNames
@@ -101,9 +99,15 @@ class MailGateway(MultiService):
     is_worker = False  # one of several processes (``mailgw.workers``)
 
     def __init__(
-        self, config: Config, reactor: Any = None, wall_clock: WallClock = time.time, world: World | None = None
+        self,
+        config: Config,
+        reactor: Any = None,
+        wall_clock: WallClock = time.time,
+        world: World | None = None,
+        plugins: Mapping[str, object] = NOTHING_GIVEN,
     ) -> None:
-        """``world`` stands for the reactor and the clock, and for all else that is outside; None: the real one."""
+        """``world`` stands for the reactor and the clock, and for all else that is outside; None: the real one.
+        ``plugins`` are the backends, rules and others of ``type = "given"``, by their names in the configuration."""
         super().__init__()  # type: ignore[no-untyped-call] # Twisted has no types there
         if world is None:
             if reactor is None:
@@ -121,6 +125,7 @@ class MailGateway(MultiService):
         self._began = 0.0
         self._desk: PermitDesk | None = None
         self._name = ""  # among several processes
+        self._plugins = plugins
         self._control = config.control
         self._postmaster = config.postmaster or Mailbox("postmaster", config.hostname)
 
@@ -177,7 +182,7 @@ class MailGateway(MultiService):
         self._closers.append(self.shards.close)
         self._open_shards()
         self.spool = self.shards.own.spool
-        self._known = accounts = self._accounts()
+        accounts = self._accounts()
         resolver = world.resolver(config.dns)
         workshop = Workshop(world.disk, reactor, self._threads(STATE_THREADS, "mailgw state"))
         self._peer_tls = self._make_peer_tls(resolver, workshop)
@@ -186,11 +191,12 @@ class MailGateway(MultiService):
         routes = RouteTable(config.routes)
         self._aliases = self._alias_file(routes, workshop)
         self._directories = make_directories(
-            config.directories, reactor, self._wall_clock, self.journal, self, self._closers
+            config.directories, reactor, self._wall_clock, self.journal, self, self._closers, self._plugins
         )
         intake = Intake(
             self.spool, routes, self._backends, self._aliases, config.aliases.limits, self.journal, self._directories
         )
+        self._rules = Rules(config, intake, self._backends, accounts, self._make_rules(intake))
         self._make_dispatcher = partial(self._dispatcher, intake, routes)
         self.shards.deliver(self._make_dispatcher)
         self.dispatcher = intake.dispatcher = self.shards.own.dispatcher
@@ -308,11 +314,23 @@ class MailGateway(MultiService):
         made = Backends(
             self._reactor, self._wall_clock, resolver, self._peer_tls, Maildirs(self._world.disk, names), known,
             threads, config.hostname,
-        ).all(config.backends)
+        ).all(config.backends, self._plugins)
         for backend in made.values():
-            if IService.providedBy(backend):
-                backend.setServiceParent(self)  # type: ignore[no-untyped-call] # Twisted's
+            self._adopt(backend)
         return made
+
+    def _make_rules(self, intake: Intake) -> Sequence[PluginRule]:
+        def adopted(settings: PythonSettings) -> object:
+            rule = make_rule(settings, self._plugins)
+            self._adopt(rule)
+            return rule
+
+        return plugin_rules(self.config, intake, self._reactor, self.journal.note, adopted)
+
+    def _adopt(self, plugin: object) -> None:
+        """A plug-in that is a service starts and stops with us."""
+        if IService.providedBy(plugin) and getattr(plugin, "parent", None) is not self:
+            plugin.setServiceParent(self)  # type: ignore[no-untyped-call] # Twisted's
 
     def _factory(
         self, listener: ListenSettings, tls: Mapping[str, ServerTls], intake: Intake, sources: LoginSources
@@ -343,7 +361,7 @@ class MailGateway(MultiService):
 
         return EsmtpFactory(
             settings,
-            Chain(self._rules(listener.role, intake)),
+            Chain(self._rules.of(listener.role)),
             intake,
             self.journal,
             self.sessions,
@@ -356,36 +374,6 @@ class MailGateway(MultiService):
             f"{int(self._wall_clock()):x}{self._name}-",
             sources.portal,
             sources.logins,
-        )
-
-    def _rules(self, role: Role, intake: Intake) -> Sequence[Rule]:
-        def passes_on(recipient: Mailbox) -> bool:
-            name = intake.backend(recipient, for_client=False)
-            return name is not None and isinstance(self._backends[name], SmtpBackend)
-
-        rules: list[Rule] = [RelayRule(intake.reach), RoutingRule(passes_on), LoopRule()]
-        if role.is_submission:
-            senders = self._senders(intake)
-
-            def leaves(recipient: Mailbox) -> bool:
-                name = intake.backend(recipient, for_client=True)
-                is_ours = intake.reach(recipient) is Reach.ANYONE
-                return name is not None and not is_ours and isinstance(self._backends[name], SmtpBackend)
-
-            rules = [SenderRule(senders), QualifiedRule(leaves), *rules]
-            if self.config.check_from:
-                rules.append(AuthorRule(senders))
-        return rules
-
-    def _senders(self, intake: Intake) -> Senders:
-        def delimiter(account: Mailbox) -> str:
-            name = intake.backend(account, for_client=True)
-            settings = None if name is None else self.config.backends[name]
-            return settings.delimiter if isinstance(settings, MaildirSettings) else ""
-
-        accounts = self._known
-        return Senders(
-            self.config.senders, delimiter, lambda address: accounts is not None and accounts.has(address)
         )
 
     def _listen_for_control(self) -> None:

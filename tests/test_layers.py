@@ -20,7 +20,7 @@ FLOORS = [
     {"receive", "deliver", "access", "web", "app", "control"},
     {"config"},
     {
-        "service", "world", "backends", "intake", "accounts", "peer_tls", "daemon", "tap", "testing", "late",
+        "service", "world", "backends", "rules", "intake", "accounts", "peer_tls", "daemon", "tap", "testing", "late",
         "all_doors", "combined", "directories", "shards", "workers",
         "ctl", "terminal", "checking", "passwords", "queue_commands", "queue_door", "doctor",
         "tls_command", "tls_policies", "tls_report", "tls_survey",

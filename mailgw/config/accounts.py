@@ -1,14 +1,13 @@
 """``[accounts]``: who exists, and who judges a login; what is wrong with the files, sockets and classes it names."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from mailgw.access.oauth_settings import OAuthSettings
 from mailgw.access.schemes import fault_of, scram_keys
-from mailgw.config import plugin
 from mailgw.config.document import AccountsTable, Document, OAuthTable
-from mailgw.config.python_tables import PythonTable, python_settings
-from mailgw.config.settings import LoginSettings, PythonSettings
+from mailgw.config.python_tables import python_settings
+from mailgw.config.settings import LoginSettings
 from mailgw.config.values import nearest
 from mailgw.net.server_tls import is_exposed
 from mailgw.policy.rules.sender import SenderSettings
@@ -60,7 +59,7 @@ def logins(document: Document, folder: str) -> LoginSettings:
         table.spot.inner("checker").fault("one judge of passwords is enough: dovecot_auth is there, too")
     return LoginSettings(
         dovecot_auth=_socket(table, folder),
-        checker=None if table.checker is None else _checker(table.checker),
+        checker=None if table.checker is None else python_settings(table.checker, _checker_fault),
         oauth=None if table.oauth is None else _oauth(table.oauth, folder),
     )
 
@@ -96,17 +95,13 @@ def _socket(table: AccountsTable, folder: str) -> str | None:
     return None if table.dovecot_auth is None else os.path.join(folder, table.dovecot_auth.removeprefix("unix:"))
 
 
-def _checker(table: PythonTable) -> PythonSettings:
-    try:
-        make = plugin.constructor(table.target)
-        why = plugin.argument_fault(make, table.arguments)
-        if why is None and isinstance(make, type):
-            lacking = [name for name in _CHECKER_MEMBERS if not hasattr(make, name)]
-            if "requestAvatarId" in lacking:  # the other one may be an instance's
-                why = f"{table.target} lacks {', '.join(lacking)} of twisted.cred.checkers.ICredentialsChecker"
-    except ValueError as fault:
-        why = str(fault)
-    return python_settings(table, why)
+def _checker_fault(target: str, make: Callable[..., object]) -> str | None:
+    if not isinstance(make, type):
+        return None
+    lacking = [name for name in _CHECKER_MEMBERS if not hasattr(make, name)]
+    if "requestAvatarId" not in lacking:  # the other one may be an instance's
+        return None
+    return f"{target} lacks {', '.join(lacking)} of twisted.cred.checkers.ICredentialsChecker"
 
 
 def _oauth(table: OAuthTable, folder: str) -> OAuthSettings:

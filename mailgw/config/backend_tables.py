@@ -13,7 +13,7 @@ import attrs
 from mailgw.config import values
 from mailgw.config.hop_tables import LmtpTable, SmtpTable
 from mailgw.config.local_tables import CommandTable, DiscardTable
-from mailgw.config.python_tables import PythonTable, python_table
+from mailgw.config.python_tables import EXPECTED, PythonTable, is_python, python_table
 from mailgw.config.reader import Spot, Table, Unusable, key, read_table
 from mailgw.deliver.maildir import Known
 
@@ -46,12 +46,12 @@ def backend(value: object, spot: Spot) -> BackendTable:
     rest = {k: v for k, v in value.items() if k != "type"}
     if isinstance(kind, str) and kind in BACKEND_TYPES:
         return read_table(BACKEND_TYPES[kind], rest, spot)
-    if isinstance(kind, str) and kind.startswith("python:"):
-        return python_table(value, spot)
+    if is_python(kind):
+        return python_table(value, spot, str(spot.path[-1]))
     if "type" not in value:
         why = "is missing"
     else:
         why = f"not {values.said(kind)}" + (values.nearest(kind, BACKEND_TYPES) if isinstance(kind, str) else "")
     words = ", ".join(f'"{word}"' for word in BACKEND_TYPES)
-    spot.inner("type").fault(f'{why}: expected {words} or "python:package.module:Name"')
+    spot.inner("type").fault(f"{why}: expected {words}, {EXPECTED}")
     raise Unusable

@@ -41,11 +41,6 @@ def settings_of(
         case DiscardTable():
             return DiscardSettings()
         case PythonTable():
-            try:
-                make = plugin.constructor(table.target)
-                why = plugin.argument_fault(make, table.arguments) or plugin.member_fault(table.target, make)
-            except ValueError as fault:
-                why = str(fault)
-            return python_settings(table, why)
+            return python_settings(table, plugin.member_fault)
         case _:
             assert_never(table)

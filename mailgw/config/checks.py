@@ -21,12 +21,15 @@ from mailgw.config.document import (
     RouteTable,
 )
 from mailgw.config.files import Owner, acting_as, folder_fault
+from mailgw.config.plugin import rule_fault
+from mailgw.config.python_tables import python_settings
 from mailgw.config.replies import all_reply_classes
 from mailgw.config.settings import (
     Config,
     DnsSettings,
     LimitSettings,
     ListenSettings,
+    RuleSettings,
     TlsSettings,
 )
 from mailgw.deliver.smtp_settings import SmtpSettings
@@ -43,6 +46,11 @@ from mailgw.spool.settings import SpoolSettings
 from mailgw.store.journal import JournalSettings
 from mailgw.wire.content import ContentRules
 
+# By these names the journal knows who objected.
+RULES_OF_OURS = frozenset({
+    "relay", "routing", "loop", "sender", "qualified", "author", "parameters", "alias", "recipient", "alias_recipients",
+    "room", "content", "trouble", "errors", "protocol", "sessions",
+})
 INLINE_OCTETS = 1 << 16  # DESIGN: larger bodies are files of their own
 NODE = "0"  # one process, one shard
 CLOSING_SECONDS = 10.0  # for a peer's last read; no RFC has a figure
@@ -93,6 +101,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         check_from=document.accounts is not None and document.accounts.check_from,
         aliases=aliases.alias_settings(document, folder, routes),
         directories=directories.directories(document, raw, folder),
+        rules=_rules(document),
         routes=routes,
         backends=served_by,
         retry=retry,
@@ -339,7 +348,23 @@ def _socket_fault(path: str) -> str | None:
     return None
 
 
-# --- routes and backends ----------------------------------------------------------------------------------
+# --- rules, routes and backends ----------------------------------------------------------------------------------
+
+def _rules(document: Document) -> tuple[RuleSettings, ...]:
+    found: dict[str, RuleSettings] = {}
+    for table in document.rule:
+        if table.name in found or table.name in RULES_OF_OURS:
+            whose = "another [[rule]]" if table.name in found else "a rule of the gateway"
+            table.spot.inner("name").fault(f"{table.name!r} is the name of {whose}: expected one of its own")
+        found[table.name] = RuleSettings(
+            name=table.name,
+            plugin=python_settings(table.plugin, rule_fault),
+            roles=frozenset(table.own.roles),
+            deadline_seconds=table.own.deadline,
+            on_failure=table.own.on_failure,
+        )
+    return tuple(found.values())
+
 
 def _routes(
     document: Document, raw: Mapping[str, object], retry: RetrySettings

@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import assert_never
 
 from mailgw.config import plugin
@@ -16,7 +16,7 @@ from mailgw.config.directory_tables import (
 from mailgw.config.document import Document
 from mailgw.config.lines import Path
 from mailgw.config.python_tables import python_settings
-from mailgw.config.settings import Config, DirectoryConfig, DirectorySource, PythonSettings
+from mailgw.config.settings import Config, DirectoryConfig, DirectorySource, PluginKind, PythonSettings
 from mailgw.config.values import nearest
 from mailgw.deliver.smtp_settings import password_in
 from mailgw.policy.remembered import MemorySettings
@@ -71,18 +71,12 @@ def _source(table: AnyDirectoryTable, folder: str) -> DirectorySource:
                 table.spot.inner("ca_file").fault(why)
             return HttpSettings(table.url, token, authorities, table.timeout, table.concurrency)
         case PythonDirectoryTable():
-            made = table.made
-            try:
-                make = plugin.constructor(made.target)
-                why = plugin.argument_fault(make, made.arguments) or _member_fault(made.target, make)
-            except ValueError as fault:
-                why = str(fault)
-            return python_settings(made, why)
+            return python_settings(table.made, _member_fault)
         case _:
             assert_never(table)
 
 
-def _member_fault(target: str, make: object) -> str | None:
+def _member_fault(target: str, make: Callable[..., object]) -> str | None:
     if not isinstance(make, type) or hasattr(make, "__getattr__"):
         return None
     return made_fault(target, make)
@@ -168,9 +162,9 @@ def directory_doubts(config: Config) -> Iterator[tuple[Path, str]]:
     for name in config.directories.keys() - {route.directory for route in config.routes}:
         yield ("directory", name), "no route names it: nobody asks it"
     for name, one in config.directories.items():
-        if not isinstance(one.source, PythonSettings):
+        if not isinstance(one.source, PythonSettings) or one.source.kind is PluginKind.GIVEN:
             continue
-        make = plugin.constructor(one.source.target)
+        make = plugin.maker(one.source)
         member = getattr(make, "find", None)
         if isinstance(make, type) and inspect.isfunction(member) and not plugin.is_awaitable(member):
             why = f'{one.source.target}.find is no "async def": unless it returns a Deferred, each look-up fails'

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import attrs
 
 from mailgw.config import values
-from mailgw.config.python_tables import PythonTable, python_table
+from mailgw.config.python_tables import EXPECTED, PythonTable, is_python, python_table
 from mailgw.config.reader import Spot, Table, Unusable, key, part, read_table
 
 HOUR, DAY = 3600.0, 86400.0
@@ -95,15 +95,15 @@ def directory(value: object, spot: Spot) -> AnyDirectoryTable:
     rest = {k: v for k, v in value.items() if k != "type"}
     if isinstance(kind, str) and kind in DIRECTORY_TYPES:
         return read_table(DIRECTORY_TYPES[kind], rest, spot)
-    if isinstance(kind, str) and kind.startswith("python:"):
+    if is_python(kind):
         ours = {field.name for field in attrs.fields(DirectoryTable) if "reader" in field.metadata}
         common = read_table(DirectoryTable, {k: v for k, v in rest.items() if k in ours}, spot)
-        made = python_table({k: v for k, v in value.items() if k not in ours}, spot)
+        made = python_table(value, spot, str(spot.path[-1]), ("type", *ours))
         given = {name: getattr(common, name) for name in ours}
         return PythonDirectoryTable(**given, made=made, spot=spot, given=common.given)
     if "type" not in value:
         why = "is missing"
     else:
         why = f"not {values.said(kind)}" + (values.nearest(kind, DIRECTORY_TYPES) if isinstance(kind, str) else "")
-    spot.inner("type").fault(f'{why}: expected "sql", "http" or "python:package.module:Name"')
+    spot.inner("type").fault(f'{why}: expected "sql", "http", {EXPECTED}')
     raise Unusable

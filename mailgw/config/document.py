@@ -13,14 +13,29 @@ import attrs
 from mailgw.config import values
 from mailgw.config.backend_tables import BackendTable, backend
 from mailgw.config.directory_tables import AnyDirectoryTable, directory
-from mailgw.config.python_tables import PythonTable, python_table
-from mailgw.config.reader import Reader, Spot, Table, Unusable, each, key, later, named, part, read_table, table, tables
+from mailgw.config.python_tables import EXPECTED, PythonTable, is_python, python_table
+from mailgw.config.reader import (
+    Reader,
+    Spot,
+    Table,
+    Unusable,
+    each,
+    key,
+    later,
+    named,
+    part,
+    read_table,
+    table,
+    tables,
+    tables_by,
+)
 from mailgw.config.replies import ReplyClassTable
 from mailgw.config.settings import Fronts, Networks
 from mailgw.config.where import DEFAULT_STATE
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 from mailgw.mail.rate import Rate
+from mailgw.policy.failing import OnFailure
 from mailgw.wire.content import BareLineEnds
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -97,11 +112,50 @@ def checker(value: object, spot: Spot) -> PythonTable:
         spot.fault(f"expected a table, [accounts.checker], not {values.said(value)}")
         raise Unusable
     kind = value.get("type")
-    if not isinstance(kind, str) or not kind.startswith("python:"):
+    if not is_python(kind):
         why = f"not {values.said(kind)}" if "type" in value else "is missing"
-        spot.inner("type").fault(f'{why}: expected "python:package.module:Name"')
+        spot.inner("type").fault(f"{why}: expected {EXPECTED}")
         raise Unusable
-    return python_table(value, spot)
+    return python_table(value, spot, "checker")
+
+
+@attrs.frozen
+class RuleTable(Table):
+    """``[[rule]]``: its keys, and a plug-in's arguments beside them."""
+
+    type: str = key(values.text, stand_in="")
+    name: str | None = key(values.name, None)
+    roles: tuple[Role, ...] = part(each(values.choice(Role), '"mx"'), tuple(Role))
+    deadline: float = key(values.deadline, 10.0)
+    on_failure: OnFailure = key(values.choice(OnFailure), OnFailure.DEFER)
+
+
+@attrs.frozen
+class PluginRuleTable(Table):
+    """One ``[[rule]]`` with what it plugs in."""
+
+    own: RuleTable = attrs.field(kw_only=True)
+    name: str = attrs.field(kw_only=True)
+    plugin: PythonTable = attrs.field(kw_only=True)
+
+
+RULE_KEYS = tuple(field.name for field in attrs.fields(RuleTable) if "reader" in field.metadata)
+
+
+def rule(value: object, spot: Spot) -> PluginRuleTable:
+    if not isinstance(value, Mapping):
+        spot.fault(f"expected a table, [[rule]], not {values.said(value)}")
+        raise Unusable
+    own = read_table(RuleTable, {k: v for k, v in value.items() if k in RULE_KEYS}, spot)
+    if not is_python(value.get("type")):
+        if own.type:
+            spot.inner("type").fault(f"not {values.said(own.type)}: expected {EXPECTED}")
+        raise Unusable
+    if own.name is None and own.type == "given":
+        spot.inner("name").fault('is missing: of type = "given" it says what the application gives')
+        raise Unusable
+    name = own.name or own.type.rpartition(":")[2]
+    return PluginRuleTable(own=own, name=name, plugin=python_table(value, spot, name, RULE_KEYS), spot=spot)
 
 
 @attrs.frozen
@@ -217,6 +271,7 @@ class Document(Table):
     accounts: AccountsTable | None = part(table(AccountsTable), None)
     sender: tuple[SenderTable, ...] = part(tables(SenderTable), ())
     aliases: AliasesTable | None = part(table(AliasesTable), None)
+    rule: tuple[PluginRuleTable, ...] = part(tables_by(rule), ())
     route: tuple[RouteTable, ...] = part(tables(RouteTable), ())
     backend: Mapping[str, BackendTable] = part(named(backend), attrs.Factory(dict))
     directory: Mapping[str, AnyDirectoryTable] = part(named(directory), attrs.Factory(dict))

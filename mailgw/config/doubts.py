@@ -12,9 +12,9 @@ from mailgw.config.hops import IMPLICIT_TLS_PORT, SUBMISSION_PORT
 from mailgw.config.lines import Path, locate
 from mailgw.config.local_backends import local_doubts
 from mailgw.config.maildirs import maildir_doubts
-from mailgw.config.plugin import await_doubts, constructor
+from mailgw.config.plugin import await_doubts, maker
 from mailgw.config.reader import Faults
-from mailgw.config.settings import Config, PythonSettings
+from mailgw.config.settings import Config, PluginKind, PythonSettings
 from mailgw.config.values import endpoint_address, is_loopback, routed_domain
 from mailgw.deliver.desk import daemon_address
 from mailgw.deliver.maildir import Known, MaildirSettings
@@ -103,8 +103,11 @@ def _kept(config: Config) -> Iterator[tuple[Path, str]]:
 
 def _plain(config: Config) -> Iterator[tuple[Path, str]]:
     for name, backend in config.backends.items():
-        if isinstance(backend, PythonSettings):
-            for why in await_doubts(backend.target, constructor(backend.target)):
+        if isinstance(backend, PythonSettings) and backend.kind is PluginKind.GIVEN:
+            why = "is given by an application: twistd mailgw cannot start this configuration"
+            yield ("backend", name, "type"), why
+        elif isinstance(backend, PythonSettings):
+            for why in await_doubts(backend.target, maker(backend)):
                 yield ("backend", name, "type"), why
 
 

@@ -1,13 +1,18 @@
-"""A backend of the user's own, found by its name: ``"package.module:Name"``."""
+"""Something of the user's own: found by its module and name, among the plug-ins of ``twisted.plugin``, or given by the
+application; made once, and looked at before it is believed."""
 
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
-from mailgw.config.settings import PythonSettings
-from mailgw.config.values import said
-from mailgw.interfaces import IDeliveryBackend
+from zope.interface import Interface
+
+from mailgw.config.settings import PluginKind, PythonSettings
+from mailgw.config.values import nearest, said
+from mailgw.interfaces import IDeliveryBackend, IMailgwPlugin, IPolicyRule
 from mailgw.mail.errors import ConfigError
+from mailgw.mail.verdict import Stage
 
 
 def constructor(target: str) -> Callable[..., object]:
@@ -28,6 +33,42 @@ def constructor(target: str) -> Callable[..., object]:
     return found
 
 
+def maker(settings: PythonSettings) -> Callable[..., object]:
+    """What makes it.  ValueError where there is no such thing."""
+    if settings.kind is PluginKind.PYTHON:
+        return constructor(settings.target)
+    assert settings.kind is PluginKind.PLUGIN
+    from twisted.plugin import getPlugins  # takes its time, and goes through folders
+
+    known: dict[str, IMailgwPlugin] = {}
+    for plugin in getPlugins(IMailgwPlugin):
+        known.setdefault(str(plugin.name), plugin)
+    if settings.target not in known:
+        there = nearest(settings.target, known) or (f"; there are {', '.join(sorted(known))}" if known else "")
+        why = f"no twisted.plugin that provides mailgw.interfaces.IMailgwPlugin has the name {settings.target!r}"
+        raise ValueError(why + there)
+    make: Callable[..., object] = known[settings.target].make
+    return make
+
+
+def plugin_fault(
+    settings: PythonSettings, member_fault: Callable[[str, Callable[..., object]], str | None]
+) -> str | None:
+    """Why it could not be made; None where it could, or where that is not known before the start."""
+    if settings.kind is PluginKind.GIVEN:
+        return None
+    try:
+        make = maker(settings)
+    except ValueError as fault:
+        return str(fault)
+    return argument_fault(make, settings.arguments) or member_fault(settings.target, make)
+
+
+def rule_fault(target: str, make: Callable[..., object]) -> str | None:
+    """As ``member_fault``, of a rule."""
+    return _class_fault(target, make, IPolicyRule)
+
+
 def argument_fault(make: Callable[..., object], arguments: Mapping[str, object]) -> str | None:
     """Why ``make(**arguments)`` would not even begin; None where it would, or where that cannot be told."""
     try:
@@ -44,10 +85,15 @@ def argument_fault(make: Callable[..., object], arguments: Mapping[str, object])
 def member_fault(target: str, make: Callable[..., object]) -> str | None:
     """What the instances of the class ``make`` will lack of a backend; None where nothing, or where that cannot be
     told before one is made: a function may return anything."""
+    return _class_fault(target, make, IDeliveryBackend)
+
+
+def _class_fault(target: str, make: Callable[..., object], interface: type[Interface]) -> str | None:
     if not isinstance(make, type) or hasattr(make, "__getattr__"):
         return None
     known = set(_mentioned(make))
-    return _lacking(target, [name for name in _MEMBERS if not hasattr(make, name) and name not in known])
+    lacking = [name for name in sorted(interface.names()) if not hasattr(make, name) and name not in known]
+    return _lacking(target, lacking, interface)
 
 
 def await_doubts(target: str, make: Callable[..., object]) -> Iterator[str]:
@@ -81,30 +127,46 @@ def is_awaitable(member: Callable[..., object]) -> bool:
     return any(word in returned for word in ("Deferred", "Awaitable", "Coroutine", "Future"))
 
 
-def make_plugin(settings: PythonSettings) -> object:
+NOTHING_GIVEN: Mapping[str, object] = MappingProxyType({})
+
+
+def make_plugin(settings: PythonSettings, given: Mapping[str, object] = NOTHING_GIVEN) -> object:
     """The user's backend.  ConfigError, with its place in the file, where it cannot be made or is none."""
-    return make_python(settings, _backend_fault)
+    return make_python(settings, _backend_fault, given)
 
 
-def make_python(settings: PythonSettings, fault_of: Callable[[str, object], str | None]) -> object:
-    """What the user's constructor makes.  ConfigError, with its place in the file, where it cannot be made, or where
-    ``fault_of(target, made)`` has anything against it."""
-    try:
-        make = constructor(settings.target)
-    except ValueError as fault:
-        raise ConfigError(settings.file, settings.line, settings.key, str(fault)) from fault
+def make_rule(settings: PythonSettings, given: Mapping[str, object] = NOTHING_GIVEN) -> object:
+    """The user's rule.  ConfigError as ``make_plugin``."""
+    return make_python(settings, _rule_fault, given)
+
+
+def make_python(
+    settings: PythonSettings, fault_of: Callable[[str, object], str | None], given: Mapping[str, object] = NOTHING_GIVEN
+) -> object:
+    """What the user's constructor makes, or what was ``given`` under its name.  ConfigError, with its place in the
+    file, where it cannot be made, or where ``fault_of(target, made)`` has anything against it."""
+    if settings.kind is PluginKind.GIVEN:
+        if settings.target not in given:
+            there = f"; given are {', '.join(sorted(given))}" if given else ""
+            why = f'"given" is for applications: MailGateway(config, plugins={{"{settings.target}": ...}}){there}'
+            raise ConfigError(settings.file, settings.line, settings.key, why)
+
+        def make() -> object:
+            return given[settings.target]
+    else:
+        try:
+            make = maker(settings)
+        except ValueError as fault:
+            raise ConfigError(settings.file, settings.line, settings.key, str(fault)) from fault
     try:
         made = make(**settings.arguments)
-        why = fault_of(settings.target, made)
+        fault_of_made = fault_of(settings.target, made)
     except Exception as fault:
         why = f"{settings.target} raised {_words(fault)}"
         raise ConfigError(settings.file, settings.line, settings.key, why) from fault
-    if why is not None:
-        raise ConfigError(settings.file, settings.line, settings.key, why)
+    if fault_of_made is not None:
+        raise ConfigError(settings.file, settings.line, settings.key, fault_of_made)
     return made
-
-
-_MEMBERS = sorted(IDeliveryBackend.names())
 
 
 def _mentioned(kind: type) -> Iterator[str]:
@@ -118,17 +180,33 @@ def _mentioned(kind: type) -> Iterator[str]:
                 yield from (word for word in code.co_consts if isinstance(word, str))  # setattr
 
 
-def _lacking(target: str, names: list[str]) -> str | None:
-    return f"{target} lacks {', '.join(names)} of mailgw.interfaces.IDeliveryBackend" if names else None
+def _lacking(target: str, names: list[str], interface: type[Interface]) -> str | None:
+    return f"{target} lacks {', '.join(names)} of mailgw.interfaces.{interface.__name__}" if names else None
 
 
 def _backend_fault(target: str, made: object) -> str | None:
-    if why := _lacking(target, [name for name in _MEMBERS if not hasattr(made, name)]):
+    if why := _lacking(target, _missing(made, IDeliveryBackend), IDeliveryBackend):
         return why
     concurrency = made.concurrency  # type: ignore[attr-defined]  # it is among the members
     if not isinstance(concurrency, int) or concurrency < 1:
         return f"{target}: expected concurrency to be a whole number from 1, not {said(concurrency)}"
     return None
+
+
+def _rule_fault(target: str, made: object) -> str | None:
+    if why := _lacking(target, _missing(made, IPolicyRule), IPolicyRule):
+        return why
+    try:
+        stages = list(made.stages)  # type: ignore[attr-defined]  # it is among the members
+    except TypeError:
+        stages = []
+    if not stages or not all(isinstance(stage, Stage) for stage in stages):
+        return f"{target}: expected stages to be some of mailgw.mail.verdict.Stage, such as {{Stage.RCPT}}"
+    return None
+
+
+def _missing(made: object, interface: type[Interface]) -> list[str]:
+    return [name for name in sorted(interface.names()) if not hasattr(made, name)]
 
 
 def _words(fault: Exception) -> str:

@@ -1,38 +1,61 @@
 """The table of something of the user's own: a type that names it, and every other key an argument."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
-from mailgw.config import values
+from mailgw.config import plugin, values
 from mailgw.config.reader import Spot, Table, Unusable
-from mailgw.config.settings import PythonSettings
+from mailgw.config.settings import PluginKind, PythonSettings
+
+EXPECTED = '"python:package.module:Name", "plugin:NAME" or "given"'
 
 
 @attrs.frozen
 class PythonTable(Table):
-    """``type = "python:module:Name"``; every other key is an argument."""
+    """``type = "python:module:Name"``, ``"plugin:NAME"`` or ``"given"``; every other key is an argument."""
 
+    kind: PluginKind = attrs.field(kw_only=True)
     target: str = attrs.field(kw_only=True)
     arguments: Mapping[str, object] = attrs.field(kw_only=True)
 
 
+def is_python(kind: object) -> bool:
+    """Whether a ``type`` is of one of these kinds, well-formed or not."""
+    return isinstance(kind, str) and (kind.startswith(("python:", "plugin:")) or kind == "given")
 
-def python_table(value: Mapping[str, object], spot: Spot) -> PythonTable:
-    """``type = "python:module:Name"``, every other key an argument."""
-    rest = {k: v for k, v in value.items() if k != "type"}
+
+def python_table(
+    value: Mapping[str, object], spot: Spot, name: str, ours: Sequence[str] = ("type",)
+) -> PythonTable:
+    """The table, whose type ``is_python``.  ``name`` is the thing's own, under which it may be given; the keys ``ours``
+    are no arguments."""
+    rest = {k: v for k, v in value.items() if k not in ours}
+    kind, _, target = str(value["type"]).partition(":")
     try:
-        target = values.target(str(value["type"]).removeprefix("python:"))
+        if kind == "python":
+            target = values.target(target)
+        elif kind == "plugin":
+            target = values.text(target)
+        else:
+            target = name
     except ValueError as fault:
         spot.inner("type").fault(str(fault))
         raise Unusable from None
-    return PythonTable(target=target, arguments=rest, spot=spot, given=frozenset(rest))
+    if kind == "given":
+        for key in rest:
+            spot.inner(key).fault("what is given by the application takes no arguments from here")
+    return PythonTable(kind=PluginKind(kind), target=target, arguments=rest, spot=spot, given=frozenset(rest))
 
 
-def python_settings(table: PythonTable, why: str | None) -> PythonSettings:
-    """``why`` it cannot be used is a fault of its ``type``."""
+def python_settings(
+    table: PythonTable, member_fault: Callable[[str, Callable[..., object]], str | None]
+) -> PythonSettings:
+    """Why it cannot be used is a fault of its ``type``; ``member_fault`` says what it lacks."""
     spot = table.spot.inner("type")
-    if why:
-        spot.fault(why)
     line = spot.faults.lines.get(spot.path, 0)
-    return PythonSettings(table.target, table.arguments, spot.faults.file, line, spot.faults.key(spot.path))
+    key = spot.faults.key(spot.path)
+    found = PythonSettings(table.target, table.arguments, spot.faults.file, line, key, table.kind)
+    if why := plugin.plugin_fault(found, member_fault):
+        spot.fault(why)
+    return found

@@ -129,8 +129,13 @@ def table(shape: type[Shape]) -> Reader[Shape]:
 
 def tables(shape: type[Shape], of_text: str = "") -> Reader[tuple[Shape, ...]]:
     """An array of tables; an unusable one is left out.  ``of_text``: a hint for who wrote text there, or a list."""
+    return tables_by(table(shape), of_text)
 
-    def reader(value: object, spot: Spot) -> tuple[Shape, ...]:
+
+def tables_by(inner: Reader[T], of_text: str = "") -> Reader[tuple[T, ...]]:
+    """``tables``, each read by ``inner``."""
+
+    def reader(value: object, spot: Spot) -> tuple[T, ...]:
         if not isinstance(value, list):
             name = spot.faults.key(spot.path)
             found = f"[{name}]" if isinstance(value, dict) else said(value)
@@ -139,7 +144,7 @@ def tables(shape: type[Shape], of_text: str = "") -> Reader[tuple[Shape, ...]]:
         if of_text and value and all(isinstance(one, str) for one in value):
             spot.fault(f"expected [[{spot.faults.key(spot.path)}]], once for each, not a list of text{of_text}")
             raise Unusable
-        return tuple(_usable(table(shape), value, spot))
+        return tuple(_usable(inner, value, spot))
 
     return reader
 

@@ -6,6 +6,7 @@ are defined here.  Every path is absolute, every default already filled in.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Literal, TypeAlias, Union
@@ -14,6 +15,7 @@ import attrs
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
+from mailgw.policy.failing import OnFailure
 
 if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts quickly
     from mailgw.access.oauth_settings import OAuthSettings
@@ -119,10 +121,19 @@ class DnsSettings:
     validating: bool | None
 
 
+class PluginKind(enum.Enum):
+    """How ``type`` begins."""
+
+    PYTHON = "python"
+    PLUGIN = "plugin"
+    GIVEN = "given"
+
+
 @attrs.frozen
 class PythonSettings:
-    """Something of the user's own, a backend or a checker of logins: ``target`` is ``"package.module:Name"``, called
-    with ``arguments``.
+    """Something of the user's own, a backend, a rule or a checker of logins, made with ``arguments`` by what ``target``
+    names: ``"package.module:Name"``, or of ``kind`` PLUGIN the name of a ``twisted.plugin``; of ``kind`` GIVEN it is
+    what the application gave under that name.
 
     ``file``, ``line`` and ``key`` say where it is configured, for the fault where it cannot be made.
     """
@@ -132,6 +143,19 @@ class PythonSettings:
     file: str
     line: int
     key: str
+    kind: PluginKind = PluginKind.PYTHON
+
+
+@attrs.frozen
+class RuleSettings:
+    """``[[rule]]``: asked in sessions of these ``roles``; ``deadline_seconds`` for one answer, and what counts where
+    there is none."""
+
+    name: str
+    plugin: PythonSettings
+    roles: frozenset[Role]
+    deadline_seconds: float
+    on_failure: OnFailure
 
 
 @attrs.frozen
@@ -196,6 +220,7 @@ class Config:
     check_from: bool
     aliases: AliasSettings
     directories: Mapping[str, DirectoryConfig]
+    rules: tuple[RuleSettings, ...]
     routes: tuple[RouteSettings, ...]
     backends: Mapping[str, BackendSettings]
     retry: RetrySettings

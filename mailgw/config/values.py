@@ -91,6 +91,29 @@ def wait(value: object) -> float:
     return 0.0 if value == "0s" else duration(value)
 
 
+MAX_DEADLINE_SECONDS = 60.0  # several rules have to fit into the 4 minutes that an answer of ours may take
+
+
+def deadline(value: object) -> float:
+    """Seconds, above 0, for one answer within a session."""
+    seconds = duration(value)
+    if seconds > MAX_DEADLINE_SECONDS:
+        raise ValueError(f'expected a duration of "60s" at most, since a client waits, not {said(value)}')
+    return seconds
+
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}\Z")
+
+
+def name(value: object) -> str:
+    """Of a thing of the user's, as the journal has it."""
+    word = text(value)
+    if not _NAME.match(word):
+        wanted = 'a name of up to 64 letters, digits and _ . : -, such as "greylist"'
+        raise ValueError(f"expected {wanted}, not {said(value)}")
+    return word
+
+
 def hold(value: object) -> int:
     """Whole seconds, as FUTURERELEASE announces them: nine digits (RFC 4865 s3)."""
     seconds = duration(value)

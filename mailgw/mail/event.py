@@ -164,6 +164,31 @@ class Queued(Event):
 
 
 @attrs.frozen
+class Changed(Event):
+    """What rules asked for of a message that is queued: their names, and a word for each thing they did
+    (``"add_header X-Spam"``, ``"tag spam"``, ``"quarantine"``), in order.  Behind ``Queued``."""
+
+    name: ClassVar[str] = "changed"
+    session_id: str
+    queue_id: str
+    effects: tuple[str, ...]
+    why: str
+
+
+@attrs.frozen
+class Discarded(Event):
+    """A rule let the client be told 250, and the message be forgotten."""
+
+    name: ClassVar[str] = "discarded"
+    session_id: str
+    queue_id: str
+    peer: str
+    reverse_path: str
+    recipients: tuple[str, ...]
+    why: str
+
+
+@attrs.frozen
 class Expanded(Event):
     """A recipient of a queued message was an alias; to how many addresses (``recipients``) it came.  Behind ``Queued``,
     one each."""

@@ -50,6 +50,11 @@ class Message:
     login: str = ""
     protocol: str = ""
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The words that rules gave it."""
+        return self.parameters.tags
+
 
 @attrs.frozen
 class Arrival:
@@ -63,6 +68,7 @@ class Arrival:
     protocol: str    # RFC 3848's word: ESMTPS, LMTP ...
     session_id: str
     parameters: MailParameters = NO_MAIL_PARAMETERS
+    held: str = ""   # why nobody is to try it until it is released; "" where it is not held
 
     def message(self, queue_id: str, arrived: float, content: Content) -> Message:
         """What it is in the queue."""

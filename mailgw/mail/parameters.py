@@ -2,8 +2,8 @@
 4865).
 
 Their text is that of the commands, so that an operator who reads the queue's tables knows it: ``RET=HDRS ENVID=x7``.
-Three differences: times are absolute there (seconds since the epoch, UTC), ``RELEASE-REQUEST`` has HOLDFOR or HOLDUNTIL
-as it came, for reports, and what was not asked for is "".
+Four differences: times are absolute there (seconds since the epoch, UTC), ``RELEASE-REQUEST`` has HOLDFOR or HOLDUNTIL
+as it came, for reports, ``TAGS`` come from rules, and what was not asked for is "".
 """
 
 import enum
@@ -56,7 +56,8 @@ class MailParameters:
     ``envid`` is xtext as it came, ``""`` for none.  ``smtputf8``: an address or the header may need SMTPUTF8.
     ``require_tls``: REQUIRETLS.  ``priority`` from -9 to 9 (RFC 6710 s5), 0 the usual one.  ``hold_until`` in
     seconds since the epoch: no attempt before (RFC 4865).  ``release_request`` is how that was asked for, in the words
-    of RFC 4865 s5.1.2 (``for;3600``), ``""`` where it was not.
+    of RFC 4865 s5.1.2 (``for;3600``), ``""`` where it was not.  ``tags`` are no wish of the client's: rules gave them
+    to the message, and they stay with it.
     """
 
     ret: Ret | None = None
@@ -67,6 +68,7 @@ class MailParameters:
     deliver_by: DeliverBy | None = None
     hold_until: float | None = None
     release_request: str = ""
+    tags: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         words = []
@@ -87,6 +89,8 @@ class MailParameters:
             words.append(f"HOLDUNTIL={self.hold_until!r}")
         if self.release_request:
             words.append(f"RELEASE-REQUEST={self.release_request}")
+        if self.tags:
+            words.append(f"TAGS={','.join(self.tags)}")
         return " ".join(words)
 
 
@@ -153,6 +157,7 @@ def stored_mail_parameters(text: str) -> MailParameters:
         deliver_by=by,
         hold_until=float(words["HOLDUNTIL"]) if "HOLDUNTIL" in words else None,
         release_request=words.get("RELEASE-REQUEST", ""),
+        tags=tuple(words["TAGS"].split(",")) if "TAGS" in words else (),
     )
 
 

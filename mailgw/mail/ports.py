@@ -15,6 +15,7 @@ from mailgw.mail.message import (
     Agenda,
     Arrival,
     Claim,
+    Content,
     Destination,
     LaneRow,
     Notice,
@@ -49,13 +50,21 @@ class Draft(Protocol):
     async def drained(self) -> None:
         """Return when ``backlog_octets`` is 0.  TemporaryFault where the disk refused: discard then."""
 
+    async def content(self) -> Content:
+        """What was written so far, to be read until something more is written, or the draft committed or discarded.
+        TemporaryFault where the disk refused."""
+
+    def anew(self) -> "Draft":
+        """An empty draft of the same queue id, to take the place of this one.  Both are there until one is committed
+        and the other discarded."""
+
     async def commit(self, arrival: Arrival, destinations: Sequence[Destination], claim: bool) -> tuple[Claim, ...]:
         """Make the message durable: file and folder synced, row committed with synchronous=FULL.
 
         With ``claim``, the recipients are leased at once, one Claim a lane, their content from memory where
         small; without, they are due at once and () is returned.  A message to be held (``parameters.hold_until``)
-        is due then, and is not claimed before.  TemporaryFault (its reply 452 4.3.1 where
-        the disk is full) leaves nothing behind; the draft is then spent.
+        is due then, and is not claimed before; one that is ``held`` waits for its release.  TemporaryFault (its reply
+        452 4.3.1 where the disk is full) leaves nothing behind; the draft is then spent.
         """
 
     def discard(self) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from mailgw.mail.envelope import Client
 from mailgw.mail.ports import Counters, Excess, Lock
 from mailgw.mail.reply import Reply
+from mailgw.mail.verdict import Verdict
 from mailgw.policy.limits import Limits, places
 from mailgw.policy.lockout import Lockout, login_key
-from mailgw.policy.verdict import Verdict
 
 
 class OwnCounters:

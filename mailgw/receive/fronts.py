@@ -15,7 +15,7 @@ from mailgw.mail import event as fact
 from mailgw.mail.address import parse_domain
 from mailgw.mail.envelope import UNKNOWN_NAME, ChannelBindings, Client, ReverseName, TlsFacts
 from mailgw.mail.reply import Reply
-from mailgw.policy.verdict import Stage
+from mailgw.mail.verdict import Stage
 from mailgw.receive.admission import Standing
 from mailgw.receive.peers import UNKNOWN
 from mailgw.wire.smtp_server import Xclient
@@ -58,11 +58,13 @@ async def take_over(session: "Session", factory: "EsmtpFactory", told: Xclient) 
     standing, session.standing = session.standing, Standing(factory.counters)
     await standing.leave()
     objection = await session.standing.enter(client)
+    if objection is None:
+        if told.name is None:
+            session.look_up_name()
+        objection = await session.judge_connection()
     if objection is not None:
         session.why = "refused"
         return session.reject(Stage.CONNECT, objection)
-    if told.name is None:
-        session.look_up_name()
     return factory.greeting
 
 

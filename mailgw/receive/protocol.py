@@ -33,9 +33,9 @@ from mailgw.mail import event as fact
 from mailgw.mail.envelope import Client, Role
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.reply import Reply
+from mailgw.mail.verdict import Stage, Verdict
 from mailgw.net.sending import send, start_tls
 from mailgw.net.tls_facts import tls_facts
-from mailgw.policy.verdict import Stage, Verdict
 from mailgw.receive.fronts import nobody_s
 from mailgw.receive.line import EVENTS_A_TURN, LONG_READ_OCTETS, TURN_SECONDS
 from mailgw.receive.pace import Pace
@@ -130,7 +130,7 @@ class EsmtpProtocol(Protocol):
         self._timer = self._clock.callLater(self._limits[Awaiting.COMMAND], self._time_is_up)
         self.transport.registerProducer(self, True)
         self.factory.sessions.add(self)
-        if client.is_trusted:
+        if client.is_trusted and not self.factory.chain.has_rules(Stage.CONNECT):
             self._welcome(None)  # a coroutine for nothing would be a tenth of what a connection costs
         else:
             self.factory.tasks.spawn("admission", self._admit())
@@ -270,7 +270,11 @@ class EsmtpProtocol(Protocol):
 
     async def _admit(self) -> None:
         """The client is known: is there room for it?"""
-        verdict = await self._session.standing.enter(self._session.client)
+        session = self._session
+        verdict = await session.standing.enter(session.client)
+        if verdict is None and self.factory.chain.has_rules(Stage.CONNECT) and not self._lost:
+            session.look_up_name()
+            verdict = await session.judge_connection()
         if not self._lost:
             self._welcome(verdict)
 
@@ -282,7 +286,8 @@ class EsmtpProtocol(Protocol):
         if verdict is not None:
             self._turn_away(verdict)
             return
-        self._session.look_up_name()
+        if not self._session.is_looked_up:
+            self._session.look_up_name()
         if self._session.client.role is Role.SUBMISSIONS:
             self._start_tls()
         elif seconds := self.factory.greeting_delay(self._session.client):

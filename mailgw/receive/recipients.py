@@ -17,6 +17,17 @@ from mailgw.mail.parameters import NO_RCPT_PARAMETERS, RcptParameters
 from mailgw.queue.aliases import EXPANDED, alias_key, parameters_of_copies, parameters_of_report, wanted_by_both
 
 
+@attrs.frozen
+class Named:
+    """One that was taken: as ``add`` (whose only addressee is itself) and ``add_alias`` were told of it."""
+
+    recipient: Mailbox
+    addressees: tuple[Mailbox, ...]
+    parameters: RcptParameters
+    for_client: bool
+    written: Mailbox
+
+
 class Recipients:
     """``destination`` gives the way of an address, for a client or for anybody; its TemporaryFault passes through.
     Aliases come to at most ``most_copies`` addresses together that nobody named, but a single one to as many as it
@@ -25,7 +36,7 @@ class Recipients:
     def __init__(self, destination: Callable[[Mailbox, bool], Destination], most_copies: int) -> None:
         self._destination = destination
         self._most_copies = most_copies
-        self._named: dict[Mailbox, None] = {}
+        self._named: dict[Mailbox, Named] = {}
         self._destinations: dict[Mailbox, Destination] = {}
         self._expansions: dict[Mailbox, int] = {}
         self._reports: list[Destination] = []
@@ -38,6 +49,26 @@ class Recipients:
     def named(self) -> tuple[Mailbox, ...]:
         """As RCPT named them."""
         return tuple(self._named)
+
+    def like(self) -> "Recipients":
+        """None yet, under the same limits."""
+        return Recipients(self._destination, self._most_copies)
+
+    def is_report(self, destination: Destination) -> bool:
+        """Whether one of ``destinations`` is no copy, but a report that a sender asked for."""
+        return destination.lane == EXPANDED
+
+    @property
+    def taken(self) -> Sequence[Named]:
+        """All that was told of them, in order: who takes it again, in part or changed, has other recipients."""
+        return tuple(self._named.values())
+
+    def take(self, one: Named) -> bool:
+        """As ``add``, or ``add_alias``; False where that says so."""
+        if one.addressees == (one.recipient,):
+            self.add(one.recipient, one.parameters, one.for_client)
+            return True
+        return self.add_alias(one.recipient, one.addressees, one.parameters, one.written)
 
     @property
     def expansions(self) -> Mapping[Mailbox, int]:
@@ -71,7 +102,7 @@ class Recipients:
             self._destinations[recipient] = destination
             if self._expansions:
                 self._by_key.setdefault(alias_key(recipient), recipient)
-        self._named[recipient] = None
+        self._named[recipient] = Named(recipient, (recipient,), parameters, for_client, recipient)
 
     def add_alias(
         self, alias: Mailbox, addressees: Sequence[Mailbox], parameters: RcptParameters, written: Mailbox
@@ -99,7 +130,7 @@ class Recipients:
             self._destinations[destination.recipient] = attrs.evolve(destination, parameters=asked)
         self._by_key.update(new)
         self._copies.update(new.values())
-        self._named[alias] = None
+        self._named[alias] = Named(alias, tuple(addressees), parameters, True, written)
         self._aliases.add(alias_key(alias))
         self._expansions[alias] = len(addressees)
         report = parameters_of_report(parameters, addressees)

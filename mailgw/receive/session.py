@@ -14,13 +14,15 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
+from mailgw.mail.effect import Effect
 from mailgw.mail.envelope import Client, ReverseName, Role, path_text
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS, MailParameters, RcptParameters
 from mailgw.mail.reply import Reply
+from mailgw.mail.verdict import Facts, Stage, Verdict
 from mailgw.policy.rules.relay import may_relay
-from mailgw.policy.verdict import Facts, Stage, Verdict
 from mailgw.receive.admission import Standing
+from mailgw.receive.changes import changed_to, effect_words, is_discarded
 from mailgw.receive.fronts import take_over
 from mailgw.receive.reverse import LookUp
 from mailgw.receive.transaction import Transaction
@@ -65,6 +67,7 @@ class Session:
     def __init__(self, factory: "EsmtpFactory", client: Client) -> None:
         self.client = self.origin = client
         self.is_fronted = False  # ``client`` is another one than who connected
+        self.is_looked_up = False
         self.transaction: Transaction | None = None
         self.messages = 0
         self.why = "lost"
@@ -72,6 +75,7 @@ class Session:
         self.is_leaving = False
         self.standing = Standing(factory.counters)
         self._login: fact.LoggedIn | None = None  # as whom the client logs in, of which it is to be told
+        self._effects: dict[Stage, tuple[Effect, ...]] = {}  # on all messages of the session
         self._look_up = LookUp(factory.reverse_names, factory.tasks)
         self._factory = factory
 
@@ -96,6 +100,7 @@ class Session:
                 return self._on_hello() if self._factory.chain.has_rules(Stage.HELO) else HELLO_ACCEPTED
             case StartTls():
                 self.drop_transaction()
+                self._effects.pop(Stage.HELO, None)  # RFC 3207 s4.2: all that was learned in clear is forgotten
                 return smtp_replies.READY_FOR_TLS
             case KeysOf(_, login):
                 return self._factory.logins.keys(login)
@@ -133,6 +138,7 @@ class Session:
 
     def look_up_name(self) -> None:
         """The client is known, and let in: ask DNS for its name, where it is a stranger.  Nothing waits for it."""
+        self.is_looked_up = True
         if not self.client.is_trusted and self.client.role is not Role.LMTP:
             self._look_up.begin(self.client.address, self._learn)
 
@@ -181,14 +187,50 @@ class Session:
         )
         return reply
 
-    def _facts(self, path: Mailbox | None = None, recipient: Mailbox | None = None, header: bytes = b"") -> Facts:
-        return Facts(self.client, path, recipient, header, self._look_up.name)
+    def _facts(self, path: Mailbox | None = None, recipient: Mailbox | None = None) -> Facts:
+        transaction = self.transaction
+        if transaction is None:
+            effects = self._effects_so_far() if self._effects else ()
+            return Facts(self.client, path, recipient, b"", self._look_up.name, effects=effects)
+        return Facts(
+            self.client, path, recipient, b"", self._look_up.name, transaction.recipients.named,
+            effects=transaction.effects,
+        )
+
+    def _facts_of_content(self, transaction: Transaction) -> Facts:
+        return Facts(
+            self.client, transaction.reverse_path, None, transaction.header, self._look_up.name,
+            transaction.recipients.named, transaction.queue_id, transaction.size_octets, transaction.content,
+            transaction.effects,
+        )
+
+    def _effects_so_far(self) -> tuple[Effect, ...]:
+        return tuple(effect for effects in self._effects.values() for effect in effects)
+
+    # --- before a message --------------------------------------------------------------------------------
+
+    async def judge_connection(self) -> Verdict | None:
+        """What the rules say of who connected; None where he is let in."""
+        verdict = await self._factory.chain.judge(Stage.CONNECT, self._facts())
+        if verdict.passes:
+            self._keep(Stage.CONNECT, verdict)
+            return None
+        return verdict
+
+    def _keep(self, stage: Stage, verdict: Verdict) -> None:
+        """What a rule asks for of a session is done to each of its messages; what the stage said before is no more."""
+        self._effects.pop(stage, None)
+        if verdict.effects:
+            self._effects[stage] = verdict.effects
 
     # --- stage by stage ---------------------------------------------------------------------------------
 
     async def _on_hello(self) -> Reply:
         verdict = await self._factory.chain.judge(Stage.HELO, self._facts())
-        return HELLO_ACCEPTED if verdict.reply is None else self.reject(Stage.HELO, verdict)
+        if verdict.reply is not None:
+            return self.reject(Stage.HELO, verdict)
+        self._keep(Stage.HELO, verdict)
+        return HELLO_ACCEPTED
 
     async def _on_credentials(self, offered: Credentials) -> Reply:
         """The one door for every mechanism: who guesses is stopped here before anything is looked at."""
@@ -223,6 +265,12 @@ class Session:
                 fact.LoginFailed(client.session_id, client.address, claim.login[:256], offered.mechanism, login.why)
             )
             return smtp_replies.LOGIN_FAILED
+        if self._factory.chain.has_rules(Stage.AUTH):
+            facts = attrs.evolve(self._facts(), client=attrs.evolve(client, login=login))
+            verdict = await self._factory.chain.judge(Stage.AUTH, facts)
+            if verdict.reply is not None:
+                return self.reject(Stage.AUTH, verdict)
+            self._keep(Stage.AUTH, verdict)
         self._login = fact.LoggedIn(client.session_id, client.address, login, offered.mechanism)
         return smtp_replies.LOGGED_IN
 
@@ -257,14 +305,16 @@ class Session:
             verdict = await self._factory.chain.judge(Stage.MAIL, self._facts(mail.path))
         if verdict.reply is not None:
             return self.reject(Stage.MAIL, verdict, mail.path)
-        return self._begin(mail, parameters)
+        return self._begin(mail, parameters, verdict.effects)
 
-    def _begin(self, mail: Mail, parameters: MailParameters) -> Reply:
+    def _begin(self, mail: Mail, parameters: MailParameters, effects: tuple[Effect, ...] = ()) -> Reply:
         factory = self._factory
         self.transaction = Transaction(
             mail.path, mail.body_type, parameters, factory.intake, self.client, factory.clock.seconds(),
             factory.settings.alias_recipients,
         )
+        if self._effects or effects:
+            self.transaction.effects = (*self._effects_so_far(), *effects)
         if parameters.priority == mail.asked.priority:
             return smtp_replies.SENDER_OK
         # RFC 6710 s4.1: X.3.6, the new priority in front
@@ -281,12 +331,19 @@ class Session:
         if transaction.recipients.has_alias(path):
             return smtp_replies.RECIPIENT_OK
         for_client = may_relay(self.client)
+        target = changed_to(path, verdict.effects) if verdict.effects else path
         try:
-            addressees = await self._factory.intake.addressees(path, for_client)
+            if target is None or target != path:  # a rule's word, and its business whether anybody is there
+                addressees: Sequence[Mailbox] | Reply = await self._factory.intake.spread(target or path)
+            else:
+                addressees = await self._factory.intake.addressees(path, for_client)
         except TemporaryFault as fault:
             return self.reject(Stage.RCPT, Verdict("alias", fault.why, fault.reply), transaction.reverse_path, path)
         if not isinstance(addressees, Reply):
-            return self._take(transaction, path, addressees, parameters, for_client, path)
+            reply = self._take(transaction, path, addressees, parameters, for_client, path)
+            if verdict.effects and reply.is_positive:
+                transaction.effects += verdict.effects
+            return reply
         if addressees.is_permanent and path.local_part.lower() == "postmaster":
             # RFC 5321 s4.5.1: every domain that we serve has a postmaster, with a mailbox or without.
             return await self._take_for_postmaster(transaction, path, parameters)
@@ -343,7 +400,6 @@ class Session:
         if fault is not None:
             transaction.discard()
             return self.reject(Stage.CONTENT, Verdict("content", "", fault), transaction.reverse_path)
-        self.is_committing = True
         return self._commit(transaction)
 
     async def _commit(self, transaction: Transaction) -> Reply:
@@ -354,10 +410,16 @@ class Session:
                 return self.reject(
                     Stage.CONTENT, Verdict("content", "", transaction.fault), transaction.reverse_path
                 )
-            facts = self._facts(transaction.reverse_path, None, transaction.header)
-            verdict = await self._factory.chain.judge(Stage.CONTENT, facts)
+            verdict = await self._factory.chain.judge(Stage.CONTENT, self._facts_of_content(transaction))
             if verdict.reply is not None:
                 return self.reject(Stage.CONTENT, verdict, transaction.reverse_path)
+            if verdict.effects:
+                transaction.effects += verdict.effects
+            if transaction.effects:
+                await transaction.apply()
+                if is_discarded(transaction.effects) or not transaction.recipients.named:
+                    return self._forget(transaction, verdict)
+            self.is_committing = True
             accepted = await transaction.commit()
         finally:
             self.is_committing = False
@@ -377,7 +439,22 @@ class Session:
                 str(transaction.parameters),
             )
         )
+        if transaction.effects:
+            words = tuple(map(effect_words, transaction.effects))
+            self._factory.note(fact.Changed(client.session_id, accepted.queue_id, words, verdict.why))
         for alias, count in transaction.recipients.expansions.items():
             self._factory.note(fact.Expanded(client.session_id, accepted.queue_id, str(alias), count))
         self._factory.intake.accept(accepted.claims)
         return Reply(250, "2.0.0", (f"OK, queued as {accepted.queue_id}",))
+
+    def _forget(self, transaction: Transaction, verdict: Verdict) -> Reply:
+        """A rule wants the client to be told that all is well."""
+        client = self.client
+        words = "; ".join(filter(None, (*map(effect_words, transaction.effects), verdict.why)))
+        self._factory.note(
+            fact.Discarded(
+                client.session_id, transaction.queue_id, client.address, path_text(transaction.reverse_path),
+                tuple(str(r) for r in transaction.recipients.named), words,
+            )
+        )
+        return Reply(250, "2.0.0", (f"OK, taken as {transaction.queue_id}",))

@@ -107,6 +107,9 @@ class Intake(Protocol):
     def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
         """The lane of an address; ``for_client`` says that the route ``*`` serves, too."""
 
+    def lane_in(self, backend: str, recipient: Mailbox) -> str:
+        """The lane where this backend is to serve an address; TemporaryFault where it does not say."""
+
     def has_room(self, lanes: Sequence[str], sender: str) -> bool:
         """Whether a first attempt can go on from memory; else the message waits in the spool alone.  ``sender`` is the
         reverse-path, ``""`` the null one: nobody takes all the places."""

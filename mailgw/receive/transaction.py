@@ -9,6 +9,7 @@ import re
 import attrs
 
 from mailgw.mail.address import Mailbox
+from mailgw.mail.effect import AddHeader, Effect, ReplaceContent, SetHeader, field_of
 from mailgw.mail.envelope import BodyType, Client, path_text
 from mailgw.mail.header import (
     date_text,
@@ -19,10 +20,12 @@ from mailgw.mail.header import (
     starts_with_field,
     without_private_fields,
 )
-from mailgw.mail.message import Arrival, Claim
+from mailgw.mail.message import Arrival, Claim, Content
 from mailgw.mail.parameters import MailParameters
 from mailgw.mail.ports import Draft, WallClock
 from mailgw.mail.reply import Reply
+from mailgw.policy.rewriting import rewrites
+from mailgw.receive.changes import changed_recipients, held_by, rerouted, rewrite, tags_of
 from mailgw.receive.recipients import Recipients
 from mailgw.receive.settings import Intake
 from mailgw.wire import smtp_replies
@@ -44,6 +47,8 @@ class Accepted:
 
 class Transaction:
     """Mutable; lives from MAIL to the answer after content, RSET, or the connection's end.
+
+    ``effects`` are what rules asked for so far, in their order.
 
     ``fault`` says what is wrong with the header, once the content is complete.  The dialog passes BINARYMIME as it
     comes (RFC 3030 s3), but fields are lines everywhere: a bare LF in one is another field to somebody.
@@ -69,10 +74,13 @@ class Transaction:
         self.fault: Reply | None = None
         self._body_type = body_type
         self.parameters = parameters
+        self.effects: tuple[Effect, ...] = ()
         self._intake = intake
         self.recipients = Recipients(intake.destination, most_copies)
         self._draft: Draft | None = None
         self._gathered: bytes | bytearray | None = b""
+        self._trace_octets = 0
+        self._head = b""  # what stands between the trace and the body
         self._client = client
         self._hostname = ""
         self._now = 0.0
@@ -118,10 +126,43 @@ class Transaction:
         assert self._draft is not None
         await self._draft.drained()
 
+    @property
+    def queue_id(self) -> str:
+        """Once the content was opened."""
+        return "" if self._draft is None else self._draft.queue_id
+
+    @property
+    def size_octets(self) -> int:
+        return 0 if self._draft is None else self._draft.size_octets
+
+    async def content(self) -> Content:
+        """What was written, with our trace, once it is complete.  TemporaryFault where the disk refused it."""
+        assert self._draft is not None
+        return await self._draft.content()
+
+    async def apply(self) -> None:
+        """Carry out the effects that are of what the message says and of who gets it.  TemporaryFault: do not commit.
+        """
+        effects = self.effects
+        if not effects:
+            return
+        draft = self._draft
+        assert draft is not None
+        self.recipients = await changed_recipients(self.recipients, effects, self._intake)
+        if any(map(rewrites, effects)):
+            self._draft = new = await rewrite(draft, self._trace_octets, self._head, effects)
+            for effect in effects:
+                octets = field_of(effect.name, effect.value) if isinstance(effect, (AddHeader, SetHeader)) else b""
+                octets = effect.octets if isinstance(effect, ReplaceContent) else octets
+                if self._body_type is BodyType.SEVEN_BIT and not octets.isascii():
+                    self._body_type = BodyType.UNLABELLED
+            assert new.queue_id == draft.queue_id
+
     async def commit(self) -> Accepted:
         """Make it durable.  TemporaryFault: nothing is left behind."""
         draft, client = self._draft, self._client
         assert draft is not None
+        tags = tags_of(self.effects)
         arrival = Arrival(
             reverse_path=self.reverse_path,
             body_type=self._body_type,
@@ -130,9 +171,12 @@ class Transaction:
             login=client.login or "",
             protocol=protocol_word(client, self.parameters.smtputf8),
             session_id=client.session_id,
-            parameters=self.parameters,
+            parameters=attrs.evolve(self.parameters, tags=tags) if tags else self.parameters,
+            held=held_by(self.effects),
         )
         destinations = self.recipients.destinations(self.reverse_path is not None)
+        if self.effects:
+            destinations = rerouted(destinations, self.recipients, self.effects, self._intake)
         claim = self._intake.has_room([d.lane for d in destinations], path_text(self.reverse_path))
         self._draft = None  # from here on the message is the spool's: a lost connection must not discard it
         claims = await draft.commit(arrival, destinations, claim)
@@ -160,16 +204,26 @@ class Transaction:
         if self._client.role.is_submission and self.header:
             self.header = without_private_fields(self.header)
             content = self.header + content[end:]
-        self._draft.write(self._top(has_header or content.startswith(b"\r\n")) + content)
+        # A message without a header gets the empty line that it lacks: its first line would be read as a broken field.
+        if not has_header and not content.startswith(b"\r\n"):
+            content = b"\r\n" + content
+        trace, added = self._trace(), self._added()
+        self._trace_octets = len(trace)
+        self._head = added + (self.header or b"\r\n")
+        self._draft.write(trace + added + content)
 
-    def _top(self, has_header: bool) -> bytes:
-        """What goes above the content: the trace, what submission adds, and the empty line that a message
-        without a header lacks (its first line would else be read as a broken field)."""
+    def _trace(self) -> bytes:
         draft, client = self._draft, self._client
         assert draft is not None
         utf8, priority = self.parameters.smtputf8, self.parameters.priority
-        top = received_field(client, self._hostname, draft.queue_id, self.recipients.named, utf8, self._now, priority)
+        return received_field(client, self._hostname, draft.queue_id, self.recipients.named, utf8, self._now, priority)
+
+    def _added(self) -> bytes:
+        """What submission adds on top of the header."""
+        draft, client, top = self._draft, self._client, b""
+        assert draft is not None
         if client.role.is_submission:
+            utf8 = self.parameters.smtputf8
             # RFC 6409 s8: what a message lacks of what RFC 5322 s3.6 wants
             author = str(self.reverse_path or client.login or "")
             if author and not has_field(self.header, b"From") and (utf8 or author.isascii()):
@@ -178,4 +232,4 @@ class Transaction:
                 top += f"Date: {date_text(int(self._now))}\r\n".encode()
             if not has_field(self.header, b"Message-ID"):
                 top += f"Message-ID: <{draft.queue_id}@{self._hostname}>\r\n".encode()
-        return top if has_header else top + b"\r\n"
+        return top

@@ -72,8 +72,10 @@ class BodyFiles:
         self.threads = threads
         self.has_room = has_room
 
-    def begin(self, queue_id: str) -> "BodyDraft":
-        return BodyDraft(self, os.path.join(self._drafts, queue_id), self.place_of(queue_id))
+    def begin(self, queue_id: str, edition: int = 0) -> "BodyDraft":
+        """``edition`` tells apart the drafts of one message that is written anew."""
+        name = f"{queue_id}.{edition}" if edition else queue_id
+        return BodyDraft(self, os.path.join(self._drafts, name), self.place_of(queue_id))
 
     def place_of(self, queue_id: str) -> str:
         """The file's path below ``bodies/``, as its row keeps it: 256 folders, by the id's last time digits."""
@@ -139,6 +141,13 @@ class BodyDraft:
             await waiter
         if self._fault is not None:
             raise self._fault
+
+    async def content(self, size_octets: int) -> FileContent:
+        """What was written, to be read before it is kept; TemporaryFault where the disk refused it."""
+        await self.drained()
+        if self._path is None or self._is_discarded:
+            raise TemporaryFault("the draft was discarded")
+        return FileContent(self._path, size_octets, self._files.disk, self._files.threads)
 
     async def keep(self) -> str:
         """Sync the file and rename it into place, synced too; its ``place``.

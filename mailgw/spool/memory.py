@@ -20,6 +20,7 @@ from mailgw.mail.message import (
     Agenda,
     Arrival,
     Claim,
+    Content,
     Destination,
     Finished,
     Held,
@@ -40,7 +41,7 @@ from mailgw.spool.content import MemoryContent
 from mailgw.spool.faults import no_room
 from mailgw.spool.ids import QueueIds
 from mailgw.spool.leases import fresh_claims
-from mailgw.spool.rows import HELD_BY_OPERATOR, first_due, first_late, rerouted, tells_of_lane
+from mailgw.spool.rows import HELD_BY_OPERATOR, first_due, first_late, is_due, rerouted, tells_of_lane
 from mailgw.spool.waiting import Late, Row, Timed, Waiting
 
 _LAST = "\U0010ffff"  # no queue id comes after it
@@ -92,15 +93,15 @@ class MemorySpool:
         content = MemoryContent(octets)
         message = arrival.message(queue_id, now, content)
         due, reason = first_due(arrival, now)
-        late = first_late(arrival, due, self._late_seconds)
+        late = first_late(arrival, now if due is None else due, self._late_seconds)
         rows = {
             n: Row(message, n, destination, due, late, reason=reason) for n, destination in enumerate(destinations, 1)
         }
         self._queue[queue_id] = _Queued(message, arrival, rows)
-        for row in rows.values():
+        for row in rows.values() if due is not None else ():
             self._waiting.add(row)
             self._late.add(row)
-        if not claim or due > now or any(self._is_suspended(destination.lane) for destination in destinations):
+        if not claim or not is_due(arrival, now) or any(self._is_suspended(one.lane) for one in destinations):
             return ()
         claims = fresh_claims(message, destinations, self._tokens.__next__)
         for one in claims:
@@ -457,6 +458,12 @@ class MemoryDraft:
 
     async def drained(self) -> None:
         return
+
+    async def content(self) -> Content:
+        return MemoryContent(b"".join(self._chunks))
+
+    def anew(self) -> "MemoryDraft":
+        return MemoryDraft(self._spool, self.queue_id)
 
     async def commit(self, arrival: Arrival, destinations: Sequence[Destination], claim: bool) -> tuple[Claim, ...]:
         octets = b"".join(self._chunks)

@@ -51,7 +51,7 @@ def waiting_insertion(
     """
     sender = path_text(arrival.reverse_path)
     due, reason = first_due(arrival, arrived)
-    late = first_late(arrival, due, late_seconds)
+    late = first_late(arrival, arrived if due is None else due, late_seconds)
     priority = arrival.parameters.priority
     return Insertion(
         _message_values(queue_id, arrival, sender, arrived, size_octets, octets, place),
@@ -65,12 +65,20 @@ def waiting_insertion(
     )
 
 
-def first_due(arrival: Arrival, arrived: float) -> tuple[float, str]:
-    """When a new message is due, and why it waits until then ("" where it does not)."""
+def first_due(arrival: Arrival, arrived: float) -> tuple[float | None, str]:
+    """When a new message is due (None: it is held), and why it waits until then ("" where it does not)."""
+    if arrival.held:
+        return None, storable_reason(arrival.held)
     until = arrival.parameters.hold_until
     if until is None or until <= arrived:
         return arrived, ""
     return until, f"{HELD_BY_SENDER}{time.strftime('%Y-%m-%d %H:%M:%SZ', time.gmtime(until))} (FUTURERELEASE)"
+
+
+def is_due(arrival: Arrival, arrived: float) -> bool:
+    """Whether a new message may be attempted at once."""
+    due, _ = first_due(arrival, arrived)
+    return due is not None and due <= arrived
 
 
 def first_late(arrival: Arrival, due: float, late_seconds: float) -> float:

@@ -51,7 +51,7 @@ from mailgw.spool.folder import database_path, lock_folder
 from mailgw.spool.ids import QueueIds, start_of
 from mailgw.spool.leases import fresh_claims
 from mailgw.spool.offline import open_offline
-from mailgw.spool.rows import first_due, leased_insertion, waiting_insertion
+from mailgw.spool.rows import is_due, leased_insertion, waiting_insertion
 from mailgw.spool.schema import connect_writer, get_meta, migrate, set_meta
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.suspended import keep_suspended, read_suspended
@@ -336,7 +336,7 @@ class SqliteSpool:
     ) -> tuple[tuple[Claim, ...], Insertion]:
         now = self._wall_clock()
         size = content.size_octets
-        if not claim or first_due(arrival, now)[0] > now or any(self._suspensions.holds(d.lane) for d in destinations):
+        if not claim or not is_due(arrival, now) or any(self._suspensions.holds(d.lane) for d in destinations):
             late = self.settings.late_seconds
             return (), waiting_insertion(queue_id, arrival, now, size, octets, place, destinations, late)
         message = arrival.message(queue_id, now, content)
@@ -415,10 +415,11 @@ class SqliteSpool:
 class SqliteDraft:
     """A ``mail.ports.Draft``: in memory, until it grows out of it."""
 
-    __slots__ = ("_body", "_chunks", "_is_spent", "_spool", "queue_id", "size_octets")
+    __slots__ = ("_body", "_chunks", "_edition", "_is_spent", "_spool", "queue_id", "size_octets")
 
-    def __init__(self, spool: SqliteSpool, queue_id: str) -> None:
+    def __init__(self, spool: SqliteSpool, queue_id: str, edition: int = 0) -> None:
         self.queue_id = queue_id
+        self._edition = edition
         self.size_octets = 0
         self._spool = spool
         self._chunks: list[bytes] = []
@@ -436,13 +437,23 @@ class SqliteDraft:
             return
         self._chunks.append(chunk)
         if self.size_octets > self._spool.settings.inline_octets:
-            self._body = self._spool.bodies.begin(self.queue_id)
+            self._body = self._spool.bodies.begin(self.queue_id, self._edition)
             self._body.write(b"".join(self._chunks))
             self._chunks.clear()
 
     async def drained(self) -> None:
         if self._body is not None:
             await self._body.drained()
+
+    async def content(self) -> Content:
+        if self._is_spent:
+            raise LocalProtocolError("a draft that is committed or discarded is not to be read")
+        if self._body is None:
+            return MemoryContent(b"".join(self._chunks))
+        return await self._body.content(self.size_octets)
+
+    def anew(self) -> "SqliteDraft":
+        return SqliteDraft(self._spool, self.queue_id, self._edition + 1)
 
     async def commit(self, arrival: Arrival, destinations: Sequence[Destination], claim: bool) -> tuple[Claim, ...]:
         if self._is_spent:

@@ -91,10 +91,13 @@ def test_its_times_and_limits(tmp_path: Path) -> None:
 
 
 @each(("table", "faults"), [
-    ("", ['15: directory.people.type: is missing: expected "sql", "http" or "python:package.module:Name"']),
+    ("", [
+        '15: directory.people.type: is missing: expected "sql", "http", "python:package.module:Name", "plugin:NAME" or '
+        '"given"',
+    ]),
     ('type = "sgl"', [
-        "16: directory.people.type: not 'sgl'; did you mean 'sql'?: expected \"sql\", \"http\" or "
-        '"python:package.module:Name"',
+        "16: directory.people.type: not 'sgl'; did you mean 'sql'?: expected \"sql\", \"http\", "
+        '"python:package.module:Name", "plugin:NAME" or "given"',
     ]),
     ('type = "sql"', ["15: directory.people.module: is missing", "15: directory.people.query: is missing"]),
     (SQL, ["15: directory.people.connect: expected database, the path of SQLite's file, in it"]),
@@ -140,7 +143,8 @@ def test_its_times_and_limits(tmp_path: Path) -> None:
         "19: directory.people.most: expected a whole number from 1, not 0",
     ]),
     (f'{PYTHON}colour = "red"\n[directory.other]\ntype = 1\n', [
-        '19: directory.other.type: not 1: expected "sql", "http" or "python:package.module:Name"',
+        '19: directory.other.type: not 1: expected "sql", "http", "python:package.module:Name", "plugin:NAME" or '
+        '"given"',
     ]),
 ])
 def test_faults(tmp_path: Path, table: str, faults: list[str]) -> None:

@@ -21,9 +21,11 @@ from mailgw.config.document import (
     LimitsTable,
     ListenTable,
     OAuthTable,
+    PluginRuleTable,
     ReportsTable,
     RetryTable,
     RouteTable,
+    RuleTable,
     SenderTable,
 )
 from mailgw.config.hop_tables import DestinationTable, HostTable, SourceTable
@@ -60,6 +62,8 @@ def tables(table: Table) -> Iterator[Table]:
 
 
 def inside(value: object) -> Iterator[Table]:
+    if isinstance(value, PluginRuleTable):
+        value = value.own
     several = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else (value,)
     return (one for one in several if isinstance(one, Table))
 
@@ -71,7 +75,8 @@ def keys(shape: type[Table]) -> set[str]:
 @each(
     "shape",
     [
-        Document, CertificateTable, ListenTable, AccountsTable, OAuthTable, SenderTable, RouteTable, AliasesTable,
+        Document, CertificateTable, ListenTable, AccountsTable, OAuthTable, SenderTable, RouteTable, RuleTable,
+        AliasesTable,
         RetryTable, LimitsTable, ContentTable,
         JournalTable, DnsTable, DestinationTable, HostTable, SourceTable, ReplyClassTable,
         ReportsTable, CommandTable, DiscardTable,

@@ -259,7 +259,7 @@ servers = "127.0.0.1"
         'mailgw.toml:27: backend.mailboxes.recipients: "accounts" (the default) needs [accounts]; '
         'else expected "existing" or "any"',
         "mailgw.toml:31: backend.internet.type: not 'smpt'; did you mean 'smtp'?: expected "
-        + ", ".join(f'"{kind}"' for kind in BACKEND_TYPES) + ' or "python:package.module:Name"',
+        + ", ".join(f'"{kind}"' for kind in BACKEND_TYPES) + ', "python:package.module:Name", "plugin:NAME" or "given"',
         "mailgw.toml:33: backend.own.type: no.such.module cannot be imported: ModuleNotFoundError: "
         "No module named 'no'",
         "mailgw.toml:36: backend.relay.hosts: port 465 beside others: say which tls they want, or make two backends",

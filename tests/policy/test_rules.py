@@ -2,12 +2,12 @@
 from mailgw.mail.address import Mailbox, parse_mailbox
 from mailgw.mail.envelope import Client, Role
 from mailgw.mail.reply import Reply
+from mailgw.mail.verdict import PASS, Facts, Stage, Verdict
 from mailgw.policy.chain import Chain
 from mailgw.policy.rules.loop import MAX_RECEIVED, LoopRule
 from mailgw.policy.rules.qualified import QualifiedRule
 from mailgw.policy.rules.relay import Reach, RelayRule, RoutingRule
 from mailgw.policy.rules.sender import OWN_ADDRESS, AuthorRule, SenderRule, Senders, SenderSettings
-from mailgw.policy.verdict import PASS, Facts, Stage, Verdict
 from tests.driving import result_of
 from tests.tables import each
 

@@ -19,6 +19,7 @@ from mailgw.mail.message import Claim, Destination, Query
 from mailgw.mail.ports import Draft, Resolver
 from mailgw.mail.rate import Rate
 from mailgw.mail.reply import Reply
+from mailgw.mail.verdict import Facts, Stage, Verdict
 from mailgw.net.tasks import TaskGroup
 from mailgw.policy.chain import Chain, Rule
 from mailgw.policy.limits import CounterSettings, Limits
@@ -26,7 +27,6 @@ from mailgw.policy.lockout import Lockout, LockoutSettings
 from mailgw.policy.rules.loop import LoopRule
 from mailgw.policy.rules.relay import Reach, RelayRule
 from mailgw.policy.rules.sender import OWN_ADDRESS, SenderRule
-from mailgw.policy.verdict import Facts, Stage, Verdict
 from mailgw.receive.admission import OwnCounters
 from mailgw.receive.factory import EsmtpFactory, Sessions
 from mailgw.receive.line import Line
@@ -109,6 +109,9 @@ class FakeIntake:
 
     def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
         return Destination(recipient, "out")
+
+    def lane_in(self, backend: str, recipient: Mailbox) -> str:
+        return f"{backend}/{recipient.domain}"
 
     def has_room(self, lanes: Sequence[str], sender: str) -> bool:
         return self.is_roomy

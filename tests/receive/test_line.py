@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.reply import Reply
-from mailgw.policy.verdict import Stage
+from mailgw.mail.verdict import Stage
 from mailgw.receive.line import EVENTS_A_TURN, SLICE_SECONDS, TURN_SECONDS, Line
 from tests.receive.listening import Listener, Objects
 from tests.receive.test_session import ENVELOPE

@@ -9,7 +9,7 @@ from mailgw.mail import event as fact
 from mailgw.mail.envelope import UNKNOWN_NAME, Client, ReverseName, Role
 from mailgw.mail.ports import Resolver
 from mailgw.mail.reply import Reply
-from mailgw.policy.verdict import Facts, Stage, Verdict
+from mailgw.mail.verdict import Facts, Stage, Verdict
 from mailgw.receive.reverse import LOOK_UPS_AT_ONCE, ReverseNames
 from tests.driving import result_of
 from tests.fakes_dns import FakeResolver

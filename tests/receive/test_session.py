@@ -12,8 +12,8 @@ from mailgw.mail.envelope import BodyType, Role
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Destination, Query
 from mailgw.mail.reply import Reply
+from mailgw.mail.verdict import Stage
 from mailgw.policy.rules.relay import Reach, RelayRule
-from mailgw.policy.verdict import Stage
 from mailgw.wire.content import BareLineEnds
 from tests.driving import result_of
 from tests.logged import LoggedFailures
@@ -59,6 +59,19 @@ def test_pipelined_commands_are_answered_in_order_in_one_write() -> None:
 
 def test_no_250_leaves_before_the_commit() -> None:
     listener, session = start()
+    gate = slow_commits(listener)
+    session.say(*ENVELOPE, "DATA")
+    assert session.say("x", ".", "NOOP") == ""
+    assert session.transport.paused
+    assert session.send(b"NOOP\r\n") == ""
+    gate.callback(None)
+    assert [line[:3] for line in session.take().splitlines()] == ["250", "250", "250"]
+    assert not session.transport.paused
+    assert len(listener.stored()) == 1
+
+
+def slow_commits(listener: Listener) -> Deferred[None]:
+    """What all commits wait for."""
     gate: Deferred[None] = Deferred()
     draft_of = listener.spool.draft
 
@@ -74,25 +87,29 @@ def test_no_250_leaves_before_the_commit() -> None:
         return draft
 
     listener.spool.draft = slow  # type: ignore[method-assign, assignment]
-    session.say(*ENVELOPE, "DATA")
-    assert session.say("x", ".", "NOOP") == ""
-    assert session.transport.paused
-    assert session.send(b"NOOP\r\n") == ""
-    gate.callback(None)
-    assert [line[:3] for line in session.take().splitlines()] == ["250", "250", "250"]
-    assert not session.transport.paused
-    assert len(listener.stored()) == 1
+    return gate
 
 
 def test_a_lost_connection_does_not_cancel_a_commit() -> None:
+    listener, session = start()
+    gate = slow_commits(listener)
+    session.say(*ENVELOPE, "DATA")
+    session.say("x", ".")
+    session.lose()
+    gate.callback(None)
+    assert len(listener.stored()) == 1
+
+
+def test_a_connection_lost_while_a_rule_judges_leaves_nothing() -> None:
+    # Its client comes again: nobody was told that the message is ours.
     listener, session = start()
     gate: Deferred[None] = Deferred()
     listener.factory.chain = type(listener.factory.chain)([Objects(Stage.CONTENT, None, gate)])
     session.say(*ENVELOPE, "DATA")
     session.say("x", ".")
     session.lose()
-    gate.callback(None)
-    assert len(listener.stored()) == 1
+    assert gate.called
+    assert listener.stored() == []
 
 
 @each("octets", [b"", b"Subject: x\r\n\r\nbo", b"Subject"])

@@ -57,7 +57,7 @@ class World(Protocol):
         """Make room again."""
 
 
-ASKED = MailParameters(ret=Ret.FULL, envid="x+2B7", smtputf8=True, priority=3)
+ASKED = MailParameters(ret=Ret.FULL, envid="x+2B7", smtputf8=True, priority=3, tags=("spam", "to:help"))
 ASKED_FOR_BOB = RcptParameters(frozenset([Notify.SUCCESS, Notify.DELAY]), "rfc822;bob+2Btag@example.net")
 
 
@@ -153,6 +153,43 @@ class SpoolContract:
         (claim,) = world.run(draft.commit(ARRIVAL, TO_BOB, True))
         draft.discard()
         assert queued(world) == [str(BOB)]
+        assert octets_of(world, claim) == octets
+
+    @pytest.mark.parametrize("octets", [b"", b"small", LARGE], ids=["empty", "small", "large"])
+    def test_a_draft_is_read_and_written_anew(self, world: World, octets: bytes) -> None:
+        draft = world.spool.draft()
+        draft.write(octets)
+
+        async def copy() -> tuple[Claim, ...]:
+            content = await draft.content()
+            assert content.size_octets == len(octets)
+            other = draft.anew()
+            assert other.queue_id == draft.queue_id
+            other.write(b"X-New: 1\r\n")
+            async for chunk in content.chunks():
+                other.write(chunk)
+            draft.discard()
+            return await other.commit(ARRIVAL, TO_BOB, True)
+
+        (claim,) = world.run(copy())
+        assert claim.message.queue_id == draft.queue_id
+        assert octets_of(world, claim) == b"X-New: 1\r\n" + octets
+
+    @pytest.mark.parametrize("octets", [b"small", LARGE], ids=["small", "large"])
+    def test_what_is_held_from_the_start_waits_for_its_release(self, world: World, octets: bytes) -> None:
+        draft = world.spool.draft()
+        draft.write(octets)
+        held = attrs.evolve(ARRIVAL, held="held by rule spam: too good to be true")
+        assert world.run(draft.commit(held, TO_ALL, True)) == ()
+        assert due_lanes(world) == []
+        assert world.run(world.spool.claim("home", 5)) == ()
+        assert world.run(world.spool.claim_late(5)) == ()
+        rows = world.run(world.spool.search(ANYTHING, 10))
+        assert {(row.state, row.due, row.attempts, row.reason) for row in rows} == {
+            (RowState.HELD, None, 0, "held by rule spam: too good to be true")}
+        assert world.run(world.spool.unhold(Query(lane="home"))) == 1
+        assert due_lanes(world) == [("home", world.now)]
+        (claim,) = world.run(world.spool.claim("home", 5))
         assert octets_of(world, claim) == octets
 
     def test_queue_ids_are_names_in_order(self, world: World) -> None:

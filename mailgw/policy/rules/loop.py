@@ -2,7 +2,7 @@
 
 from mailgw.mail.header import count_received
 from mailgw.mail.reply import Reply
-from mailgw.policy.verdict import Facts, Stage, Verdict
+from mailgw.mail.verdict import Facts, Stage, Verdict
 
 # RFC 5321 s6.3: "normally at least 100"
 MAX_RECEIVED = 100

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.reply import Reply
-from mailgw.policy.verdict import Facts, Stage, Verdict
+from mailgw.mail.verdict import Facts, Stage, Verdict
 
 
 class QualifiedRule:

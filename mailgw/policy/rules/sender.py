@@ -8,7 +8,7 @@ import attrs
 from mailgw.mail.address import Mailbox, folded, parse_mailbox
 from mailgw.mail.from_field import author_addresses
 from mailgw.mail.reply import Reply
-from mailgw.policy.verdict import Facts, Stage, Verdict
+from mailgw.mail.verdict import Facts, Stage, Verdict
 
 
 @attrs.frozen

@@ -1,0 +1,213 @@
+"""Somebody else's code, called so that whatever it does costs one answer and nothing more.
+
+Rules:
+    It has a time for each answer.  What is late is cancelled and no longer waited for, whether it heeds that or not.
+    An exception is logged with the plug-in's name and what it was called for; the caller gets a ``PluginFault``.
+    What fails again and again is not asked for a while (``policy.breaker``).
+    At most so many calls are under way at once, those that nobody waits for any more among them: a leak has an end.
+    How long it holds the reactor without a pause is measured, step by step, and named.
+"""
+
+from collections.abc import Callable, Coroutine, Generator
+from inspect import iscoroutine
+from typing import Any
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.event import Event, Trouble
+from mailgw.policy.breaker import Breaker, BreakerSettings
+
+log = Logger()
+
+BLOCKING_SECONDS = 0.05
+"""Who holds the reactor that long in one step keeps all sessions and deliveries waiting: it is told."""
+TOLD_EVERY_SECONDS = 60.0
+"""Of one plug-in."""
+MAX_UNDER_WAY = 1000
+"""Calls of one plug-in at once."""
+BREAKER = BreakerSettings(failures=10, first_seconds=5.0, longest_seconds=300.0)
+
+
+class PluginFault(Exception):
+    """It gave no answer; ``why`` is one line for the operator."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+@attrs.frozen
+class CalledFor:
+    """What a call is about, for the log and the journal; ``""`` for what there is not."""
+
+    what: str  # "RCPT", "deliver" ...
+    session_id: str = ""
+    queue_id: str = ""
+
+
+class Supervisor:
+    """One plug-in's.  ``name`` is as people know it (``rule greylist``); ``seconds`` the time for one answer."""
+
+    def __init__(
+        self,
+        name: str,
+        seconds: float,
+        clock: IReactorTime,
+        note: Callable[[Event], None],
+        breaker: BreakerSettings = BREAKER,
+        under_way: int = MAX_UNDER_WAY,
+    ) -> None:
+        self.name = name
+        self._seconds = seconds
+        self._clock = clock
+        self._note = note
+        self._breaker = Breaker(breaker)
+        self._most_under_way = under_way
+        self._under_way = 0
+        self._last_told = -TOLD_EVERY_SECONDS
+        self._blocked = 0
+
+    async def call(self, about: CalledFor, make: Callable[[], object]) -> object:
+        """What ``make`` comes to: a value, a coroutine's or a Deferred's.  PluginFault where there is none in time.
+
+        A TemporaryFault passes through: that is an answer.  Cancelled, it cancels the plug-in.
+        """
+        if not self._breaker.may_try(self._clock.seconds()):
+            wait = self._breaker.wait_seconds(self._clock.seconds())
+            raise PluginFault(f"failed again and again: it is asked again in {wait:.0f} s")
+        if self._under_way >= self._most_under_way:
+            self._told(about, f"has {self._under_way} calls under way that do not end")
+            raise PluginFault(f"has {self._under_way} calls under way")
+        try:
+            answer = await self._answer(about, make)
+        except CancelledError:
+            raise
+        except TemporaryFault:
+            self.good()
+            raise
+        except PluginFault as fault:
+            self._failed(about, fault.why)
+            raise
+        except Exception as error:
+            log.failure("{name} raised in {what}", name=self.name, what=_place(about))
+            self._failed(about, f"raised {type(error).__name__}")
+            raise PluginFault(f"raised {type(error).__name__}") from error
+        return answer
+
+    def good(self) -> None:
+        """The last answer made sense."""
+        if self._breaker.succeeded():
+            log.info("{name} answers again", name=self.name)
+
+    def lied(self, about: CalledFor, why: str) -> PluginFault:
+        """An answer made no sense; returns what to make of it."""
+        log.error("{name} answered nonsense in {what}: {why}", name=self.name, what=_place(about), why=why)
+        self._failed(about, f"answered nonsense: {why}")
+        return PluginFault(f"answered nonsense: {why}")
+
+    # --- below ----------------------------------------------------------------------------------------
+
+    async def _answer(self, about: CalledFor, make: Callable[[], object]) -> object:
+        began = self._clock.seconds()
+        made = make()
+        self._look(about, began)
+        if iscoroutine(made):
+            task: Deferred[object] = Deferred.fromCoroutine(self._stepped(about, made))
+        elif isinstance(made, Deferred):
+            task = made
+        elif hasattr(made, "__await__"):
+            task = Deferred.fromCoroutine(_awaited(made))
+        else:
+            return made  # neither kind of promise: the value itself
+        if task.called and not isinstance(task.result, (Failure, Deferred)):
+            return task.result  # the common case: it never waited
+        return await self._in_time(about, task)
+
+    def _in_time(self, about: CalledFor, task: Deferred[object]) -> Deferred[object]:
+        answer: Deferred[object] = Deferred(lambda _: task.cancel())
+        self._under_way += 1
+
+        def ended(result: object) -> None:
+            self._under_way -= 1
+            if timer.active():
+                timer.cancel()
+            if not answer.called:
+                answer.callback(result)
+            elif isinstance(result, Failure) and not isinstance(result.value, CancelledError):
+                log.failure("{name} failed in {what}, late", result, name=self.name, what=_place(about))
+
+        def expire() -> None:
+            answer.errback(PluginFault(f"did not answer within {self._seconds:g} s"))
+            task.cancel()
+
+        timer = self._clock.callLater(self._seconds, expire)
+        task.addBoth(ended)  # type: ignore[unused-awaitable] # nobody else has it
+        return answer
+
+    async def _stepped(self, about: CalledFor, coroutine: Coroutine[Any, Any, object]) -> object:
+        return await _Steps(coroutine, self._clock.seconds, lambda began: self._look(about, began))
+
+    def _look(self, about: CalledFor, began: float) -> None:
+        """A step is over."""
+        now = self._clock.seconds()
+        if now - began < BLOCKING_SECONDS:
+            return
+        self._blocked += 1
+        if now - self._last_told >= TOLD_EVERY_SECONDS:
+            self._last_told = now
+            times = f", {self._blocked} times since it was told" if self._blocked > 1 else ""
+            self._blocked = 0
+            self._told(about, f"held everything up for {now - began:.3f} s in one step{times}")
+
+    def _failed(self, about: CalledFor, why: str) -> None:
+        if self._breaker.failed(self._clock.seconds()):
+            why += "; it failed again and again, and is not asked for a while"
+        self._told(about, why)
+
+    def _told(self, about: CalledFor, why: str) -> None:
+        log.warn("{name} {why} in {what}", name=self.name, why=why, what=_place(about))
+        self._note(Trouble(self.name, why, about.session_id, about.queue_id))
+
+
+class _Steps:
+    """Awaits a coroutine, and tells of each of its steps when it began."""
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, object], seconds: Callable[[], float], told: Callable[[float], None]
+    ) -> None:
+        self._coroutine = coroutine
+        self._seconds = seconds
+        self._told = told
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        coroutine, seconds, told = self._coroutine, self._seconds, self._told
+        sent: Any = None
+        raised: BaseException | None = None
+        while True:
+            began = seconds()
+            try:
+                waits_for = coroutine.send(sent) if raised is None else coroutine.throw(raised)
+            except StopIteration as end:
+                return end.value
+            finally:
+                told(began)
+            try:
+                sent, raised = (yield waits_for), None
+            except GeneratorExit:
+                coroutine.close()
+                raise
+            except BaseException as error:  # noqa: BLE001 - the coroutine's to take
+                sent, raised = None, error
+
+
+async def _awaited(promise: Any) -> object:
+    return await promise
+
+
+def _place(about: CalledFor) -> str:
+    return " ".join(filter(None, (about.what, about.session_id, about.queue_id)))

@@ -1,0 +1,100 @@
+"""The rules of a gateway's listeners: its own, in front, and those that the configuration plugs in."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+from twisted.internet.interfaces import IReactorTime
+
+from mailgw.config.settings import Config, PythonSettings
+from mailgw.deliver.maildir import MaildirSettings
+from mailgw.deliver.smtp import SmtpBackend
+from mailgw.intake import Intake
+from mailgw.interfaces import IDeliveryBackend, IPolicyRule
+from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import Role
+from mailgw.mail.event import Event
+from mailgw.mail.ports import Accounts
+from mailgw.net.supervised import Supervisor
+from mailgw.policy.chain import Rule
+from mailgw.policy.rules.loop import LoopRule
+from mailgw.policy.rules.qualified import QualifiedRule
+from mailgw.policy.rules.relay import Reach, RelayRule, RoutingRule
+from mailgw.policy.rules.sender import AuthorRule, SenderRule, Senders
+from mailgw.receive.plugged import PluginRule, Surroundings
+
+
+class Rules:
+    """``accounts`` are those that are known here, None where nobody can tell."""
+
+    def __init__(
+        self,
+        config: Config,
+        intake: Intake,
+        backends: Mapping[str, IDeliveryBackend],
+        accounts: Accounts | None,
+        plugged: Sequence[PluginRule],
+    ) -> None:
+        self._config = config
+        self._intake = intake
+        self._backends = backends
+        self._accounts = accounts
+        self._plugged = plugged
+
+    def of(self, role: Role) -> Sequence[Rule]:
+        """In the order in which they are asked."""
+        intake = self._intake
+
+        def passes_on(recipient: Mailbox) -> bool:
+            name = intake.backend(recipient, for_client=False)
+            return name is not None and isinstance(self._backends[name], SmtpBackend)
+
+        rules: list[Rule] = [RelayRule(intake.reach), RoutingRule(passes_on), LoopRule()]
+        if role.is_submission:
+            senders = self._senders()
+
+            def leaves(recipient: Mailbox) -> bool:
+                name = intake.backend(recipient, for_client=True)
+                is_ours = intake.reach(recipient) is Reach.ANYONE
+                return name is not None and not is_ours and isinstance(self._backends[name], SmtpBackend)
+
+            rules = [SenderRule(senders), QualifiedRule(leaves), *rules]
+            if self._config.check_from:
+                rules.append(AuthorRule(senders))
+        return [*rules, *(rule for rule in self._plugged if role in rule.roles)]
+
+    def _senders(self) -> Senders:
+        def delimiter(account: Mailbox) -> str:
+            name = self._intake.backend(account, for_client=True)
+            settings = None if name is None else self._config.backends[name]
+            return settings.delimiter if isinstance(settings, MaildirSettings) else ""
+
+        accounts = self._accounts
+        return Senders(
+            self._config.senders, delimiter, lambda address: accounts is not None and accounts.has(address)
+        )
+
+
+def plugin_rules(
+    config: Config,
+    intake: Intake,
+    clock: IReactorTime,
+    note: Callable[[Event], None],
+    made: Callable[[PythonSettings], object],
+) -> Sequence[PluginRule]:
+    """Those of ``[[rule]]``, each made once for all listeners, and supervised.  What ``made`` raises passes."""
+    around = Surroundings(
+        backends=config.backends.keys(),
+        routed=lambda recipient: intake.backend(recipient, for_client=True) is not None,
+        content_octets=config.limits.message_octets,
+    )
+    return [
+        PluginRule(
+            one.name,
+            cast(IPolicyRule, made(one.plugin)),
+            one.roles,
+            one.on_failure,
+            Supervisor(f"rule {one.name}", one.deadline_seconds, clock, note),
+            around,
+        )
+        for one in config.rules
+    ]

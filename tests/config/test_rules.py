@@ -1,0 +1,101 @@
+"""``[[rule]]``: what is read, and what is a fault."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailgw.config.plugin import make_rule
+from mailgw.config.settings import PluginKind
+from mailgw.mail.envelope import Role
+from mailgw.mail.errors import ConfigError
+from mailgw.mail.verdict import Stage
+from mailgw.policy.failing import OnFailure
+from tests.config.making import SMALL, loaded
+from tests.config.test_load import faults_of
+from tests.tables import each
+
+OWN = "python:tests.config.test_rules:Own"
+
+
+class Own:
+    stages = (Stage.RCPT,)
+
+    def __init__(self, minutes: int = 5) -> None:
+        self.minutes = minutes
+
+    async def judge(self, stage: Stage, facts: Any) -> None:
+        return None
+
+
+class Lacking:
+    stages = (Stage.RCPT,)
+
+
+class Stageless(Own):
+    stages = ()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "mailgw.toml"
+
+
+def test_a_rule_with_all_its_keys(file: Path) -> None:
+    file.write_text(
+        f'{SMALL}[[rule]]\ntype = "{OWN}"\nname = "mine"\nroles = ["mx", "lmtp"]\ndeadline = "60s"\n'
+        'on_failure = "skip"\nminutes = 7\n'
+    )
+    (rule,) = loaded(file).rules
+    assert (rule.name, rule.roles, rule.deadline_seconds, rule.on_failure) == (
+        "mine", {Role.MX, Role.LMTP}, 60.0, OnFailure.SKIP)
+    made: Any = make_rule(rule.plugin)
+    assert made.minutes == 7
+
+
+def test_what_a_rule_has_where_nothing_is_said(file: Path) -> None:
+    file.write_text(f'{SMALL}[[rule]]\ntype = "{OWN}"\n')
+    (rule,) = loaded(file).rules
+    assert (rule.name, rule.roles, rule.deadline_seconds, rule.on_failure) == (
+        "Own", set(Role), 10.0, OnFailure.DEFER)
+
+
+@each(
+    ("table", "fault"),
+    [
+        ("", "type: is missing"),
+        ('type = "greylist"', 'not \'greylist\': expected "python:package.module:Name", "plugin:NAME" or "given"'),
+        (f'type = "{OWN}"\ndeadline = "61s"', 'deadline: expected a duration of "60s" at most'),
+        (f'type = "{OWN}"\non_failure = "reject"', "on_failure: expected 'skip', 'defer', 'quarantine'"),
+        (f'type = "{OWN}"\nroles = []', "roles: expected at least one"),
+        (f'type = "{OWN}"\nname = "two words"', "name: expected a name of up to 64 letters"),
+        (f'type = "{OWN}"\nname = "relay"', "name: 'relay' is the name of a rule of the gateway"),
+        (f'type = "{OWN}"\nhours = 1', "type: got an unexpected keyword argument 'hours'"),
+        ('type = "python:tests.config.test_rules:Lacking"', "lacks judge of mailgw.interfaces.IPolicyRule"),
+        ('type = "plugin:none-of-that-name"', "has the name 'none-of-that-name'"),
+        ('type = "given"', "name: is missing"),
+        ('type = "given"\nname = "a"\nminutes = 1', "minutes: what is given by the application takes no arguments"),
+    ],
+)
+def test_faults(file: Path, table: str, fault: str) -> None:
+    file.write_text(f"{SMALL}[[rule]]\n{table}\n")
+    (said,) = faults_of(file)
+    assert fault in said
+
+
+def test_two_rules_of_one_name(file: Path) -> None:
+    file.write_text(f'{SMALL}[[rule]]\ntype = "{OWN}"\n[[rule]]\ntype = "{OWN}"\n')
+    (said,) = faults_of(file)
+    assert "rule.name: 'Own' is the name of another [[rule]]" in said
+
+
+def test_what_an_application_gives(file: Path) -> None:
+    file.write_text(f'{SMALL}[[rule]]\ntype = "given"\nname = "mine"\n')
+    (rule,) = loaded(file).rules
+    assert rule.plugin.kind is PluginKind.GIVEN
+    own = Own()
+    assert make_rule(rule.plugin, {"mine": own}) is own
+    with pytest.raises(ConfigError, match=r'MailGateway\(config, plugins=\{"mine": \.\.\.\}\); given are other'):
+        make_rule(rule.plugin, {"other": own})
+    with pytest.raises(ConfigError, match="expected stages to be some of"):
+        make_rule(rule.plugin, {"mine": Stageless()})
