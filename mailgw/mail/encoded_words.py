@@ -23,10 +23,10 @@ MAX_READ_OCTETS = 2000
 _PIECE_OCTETS = 45
 
 
-def decoded(body: bytes) -> str:
+def decoded(body: bytes, limit_octets: int = MAX_READ_OCTETS) -> str:
     """The text of an unstructured field's ``body`` (folded or not), as far as it can be read: one line of characters
-    that can be seen; of more than 2000 octets the first ones.  What is unreadable becomes ``?``."""
-    line = _BETWEEN.sub(b"", b" ".join(body[:MAX_READ_OCTETS].split()))
+    that can be seen; of more than ``limit_octets`` the first ones.  What is unreadable becomes ``?``."""
+    line = _BETWEEN.sub(b"", b" ".join(body[:limit_octets].split()))
     text = ""
     end = 0
     for word in _WORD.finditer(line):
