@@ -1,0 +1,182 @@
+"""Letters of an application's own: header, text, attachments, into octets that the queue takes.
+
+RFC 5322 s2.2.3 (folding), s3.6; RFC 2047 and MIME by the standard ``email`` package.
+
+Rules:
+    No value writes a field of its own: a CR, LF or NUL in whatever goes into the header is a ValueError, and so is a
+    field that is ours to write.
+    Line ends are CRLF, Date and Message-ID are there, Bcc is not.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import SMTP
+from typing import Final, TypeAlias
+
+import attrs
+
+from mailgw.mail.address import Mailbox, parse_mailbox
+from mailgw.mail.encoded_words import encoded
+from mailgw.mail.header import date_text, has_field, header_end, starts_with_field, without_private_fields
+from mailgw.mail.letter import Attachment
+
+MAX_LINE_OCTETS: Final = 998  # RFC 5322 s2.1.1, without the CRLF
+_FOLD_AT: Final = 78
+_BREAKS = re.compile(r"[\r\n\0]")
+_NAME = re.compile(r"[!-9;-~]+\Z")
+_TYPE = re.compile(r"([A-Za-z0-9!#$&^_.+-]+)/([A-Za-z0-9!#$&^_.+-]+)\Z")
+_NAMED = re.compile(r"(.*)<([^<>]*)>\s*\Z", re.DOTALL)
+# RFC 5322 s3.2.3: a phrase of atoms needs no quotes
+_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*\Z")
+_OURS: Final = frozenset((
+    "from", "to", "cc", "bcc", "subject", "date", "message-id", "mime-version", "return-path", "received",
+))
+_POLICY = SMTP.clone(refold_source="none")  # messages of others stay as they are
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_BARE_CR = re.compile(rb"\r(?!\n)")
+
+File: TypeAlias = Attachment | tuple[str, bytes] | tuple[str, bytes, str]
+"""A letter's attachment, or (filename, octets), or (filename, octets, "image/png")."""
+
+
+@attrs.frozen
+class Person:
+    """An address, and the name beside it, ``""`` for none."""
+
+    mailbox: Mailbox
+    name: str = ""
+
+
+@attrs.frozen
+class Writing:
+    """What is to be written.  ``fields`` are more of the header's, by their names."""
+
+    author: Person
+    to: Sequence[Person]
+    cc: Sequence[Person] = ()
+    subject: str = ""
+    text: str = ""
+    html: str = ""
+    attachments: Sequence[File] = ()
+    fields: Mapping[str, str] = attrs.Factory(dict)
+
+
+def person(value: Mailbox | str) -> Person:
+    """A mailbox, ``"ann@example.org"`` or ``"Ann Lee <ann@example.org>"``; ValueError where it is none."""
+    if isinstance(value, Mailbox):
+        return Person(value)
+    name, address = "", value
+    if isinstance(value, str) and (found := _NAMED.match(value)) is not None:
+        name, address = found[1].strip().strip('"').strip(), found[2]
+    mailbox = parse_mailbox(address.strip()) if isinstance(address, str) else None
+    if mailbox is None or _BREAKS.search(value):
+        raise ValueError(f'expected an address such as "ann@example.org" or "Ann <ann@example.org>", not {value!r}')
+    return Person(mailbox, name)
+
+
+def written(writing: Writing, now: float, message_id: str) -> bytes:
+    """The letter, with ``Date`` of ``now`` and ``<message_id>``.  ValueError where something cannot stand in one."""
+    lines = [
+        _list("From", [writing.author]),
+        *([_list("To", writing.to)] if writing.to else []),
+        *([_list("Cc", writing.cc)] if writing.cc else []),
+        _field("Subject", writing.subject),
+        *_completion(now, message_id),
+        *[_field(*item) for item in writing.fields.items() if _is_free(item[0])],
+    ]
+    return "".join(lines).encode() + _body(writing)
+
+
+def completed(octets: bytes, now: float, message_id: str) -> bytes:
+    """A letter that somebody else wrote, with CRLF line ends, Date and Message-ID, and without Bcc.  ValueError where
+    it has no header, or holds bare CRs or NULs."""
+    octets = _BARE_LF.sub(b"\r\n", octets)
+    if b"\0" in octets or _BARE_CR.search(octets):
+        raise ValueError("a message holds no NUL, and no CR without an LF: encode it")
+    if not starts_with_field(octets):
+        raise ValueError("a message begins with a header")
+    end = header_end(octets)
+    if end < 0:
+        octets += b"\r\n" if octets.endswith(b"\r\n") else b"\r\n\r\n"
+        end = len(octets)
+    header = without_private_fields(octets[:end])
+    more = [field for field in _completion(now, message_id) if not has_field(header, field.partition(":")[0].encode())]
+    return "".join(more).encode() + header + octets[end:]
+
+
+def _completion(now: float, message_id: str) -> list[str]:
+    return [f"Date: {date_text(int(now))}\r\n", f"Message-ID: <{message_id}>\r\n"]
+
+
+def _is_free(name: str) -> bool:
+    if not isinstance(name, str) or not _NAME.match(name):
+        raise ValueError(f"{name!r} is no name of a field")
+    if name.lower() in _OURS or name.lower().startswith("content-"):
+        raise ValueError(f"the field {name} is not to be set by hand: there are arguments for it")
+    return True
+
+
+def _field(name: str, value: str) -> str:
+    if not isinstance(value, str) or _BREAKS.search(value):
+        raise ValueError(f"{name}: expected text of one line, not {value!r}")
+    if not value.isascii():
+        return f"{name}: {encoded(value)}\r\n"
+    lines = [f"{name}:"]
+    for word in value.split(" "):
+        if len(lines[-1]) + 1 + len(word) > _FOLD_AT and word and lines[-1] != f"{name}:":
+            lines.append("")
+        lines[-1] += f" {word}"
+        if len(lines[-1]) > MAX_LINE_OCTETS:
+            raise ValueError(f"{name}: a word is longer than a line, {MAX_LINE_OCTETS} characters")
+    return "\r\n".join(lines) + "\r\n"
+
+
+def _list(name: str, people: Sequence[Person]) -> str:
+    return f"{name}: " + ",\r\n\t".join([_address(one) for one in people]) + "\r\n"
+
+
+def _address(one: Person) -> str:
+    if _BREAKS.search(one.name):
+        raise ValueError(f"expected a name of one line, not {one.name!r}")
+    if not one.name:
+        return f"{one.mailbox}"
+    name = one.name
+    if not name.isascii():
+        name = encoded(name)
+    elif not _ATOMS.match(name):
+        name = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f"{name} <{one.mailbox}>"
+
+
+def _body(writing: Writing) -> bytes:
+    """With the fields that say what it is."""
+    message = EmailMessage(policy=_POLICY)
+    if writing.text or not writing.html:
+        message.set_content(writing.text)
+        if writing.html:
+            message.add_alternative(writing.html, subtype="html")
+    else:
+        message.set_content(writing.html, subtype="html")
+    for file in writing.attachments:
+        _attach(message, file)
+    return message.as_bytes()
+
+
+def _attach(message: EmailMessage, file: File) -> None:
+    if isinstance(file, Attachment):
+        filename, octets, kind = file.filename, file.octets, file.content_type
+    else:
+        filename, octets, kind = file if len(file) == 3 else (*file, "application/octet-stream")
+    found = _TYPE.match(kind)
+    if found is None or not isinstance(octets, bytes) or not isinstance(filename, str) or _BREAKS.search(filename):
+        raise ValueError(f'expected (filename, octets, "image/png"), not a file {filename!r} of {kind!r}')
+    maintype = found[1].lower()
+    if maintype == "multipart":
+        raise ValueError(f"{filename}: a {kind} is no file")
+    if kind.lower() == "message/rfc822":
+        # RFC 2046 s5.2.1: a message within a message is not encoded
+        message.add_attachment(message_from_bytes(octets, policy=_POLICY), filename=filename or None)
+        return
+    message.add_attachment(octets, maintype=maintype, subtype=found[2].lower(), filename=filename or None)
