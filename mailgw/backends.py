@@ -11,16 +11,18 @@ from mailgw.config.settings import BackendSettings, PythonSettings
 from mailgw.deliver.command import CommandBackend, CommandSettings, leader
 from mailgw.deliver.discard import DiscardBackend, DiscardSettings
 from mailgw.deliver.maildir import MaildirBackend, MaildirSettings
+from mailgw.deliver.mbox import MboxBackend, MboxSettings
 from mailgw.deliver.smtp import SmtpBackend
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.ports import Accounts, Resolver, WallClock
 from mailgw.peer_tls import PeerTls
 from mailgw.store.maildir import Maildirs
+from mailgw.store.mbox import Mboxes
 
 
 class Backends:
-    """``known`` says which accounts exist, None where there are none; ``threads`` are those of the Maildirs;
+    """``known`` says which accounts exist, None where there are none; ``threads`` are those of Maildirs and mailboxes;
     ``hostname`` is our own, to which no mail is sent."""
 
     def __init__(
@@ -30,6 +32,7 @@ class Backends:
         resolver: Resolver,
         peer_tls: PeerTls,
         maildirs: Maildirs,
+        mboxes: Mboxes,
         known: Accounts | None,
         threads: ThreadPool,
         hostname: str,
@@ -39,6 +42,7 @@ class Backends:
         self._resolver = resolver
         self._peer_tls = peer_tls
         self._maildirs = maildirs
+        self._mboxes = mboxes
         self._known = known
         self._threads = threads
         self._hostname = hostname
@@ -71,6 +75,8 @@ class Backends:
                 )
             case CommandSettings():
                 return CommandBackend(settings, self._reactor, leader())
+            case MboxSettings():
+                return MboxBackend(settings, self._mboxes, self._known, self._reactor, self._threads)
             case DiscardSettings():
                 return DiscardBackend()
             case _:

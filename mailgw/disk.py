@@ -9,6 +9,7 @@ Everything blocks, so the reactor's thread calls none of it but ``free_octets``.
 stops at a step, or forgets what was not synced.
 """
 
+import fcntl
 import os
 import stat
 from collections.abc import Sequence
@@ -63,6 +64,37 @@ class Disk:
     def new_folder(self, path: str) -> None:
         """One folder below one that exists; FileExistsError where there is one."""
         os.mkdir(path, 0o700)
+
+    # --- steps with a file that others write, too -------------------------------------------------
+
+    def open_shared(self, path: str) -> int:
+        """A descriptor to read, and to write on at the end.  FileNotFoundError where there is none; OSError (ELOOP)
+        where the name is a symbolic link."""
+        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def create_shared(self, path: str) -> int:
+        """The same, of a new file; FileExistsError where there is one."""
+        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def try_lock(self, descriptor: int) -> bool:
+        """Take the whole file for this process alone (fcntl), until the next ``close`` of any of its descriptors; False
+        where another process has it."""
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # POSIX: EAGAIN or EACCES
+            return False
+        return True
+
+    def truncate(self, descriptor: int, octets: int) -> None:
+        """What is behind the first ``octets`` is gone."""
+        os.ftruncate(descriptor, octets)
+
+    def read_at(self, descriptor: int, offset: int, limit_octets: int) -> bytes:
+        return os.pread(descriptor, limit_octets, offset)
+
+    def facts(self, where: int | str) -> os.stat_result:
+        """Of a descriptor, or of what has that name (a symbolic link itself)."""
+        return os.stat(where) if isinstance(where, int) else os.lstat(where)
 
     # --- questions --------------------------------------------------------------------------------
 

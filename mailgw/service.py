@@ -62,6 +62,7 @@ from mailgw.rules import Rules, plugin_rules
 from mailgw.shards import Shards
 from mailgw.store.aliases import AliasFile, rules_of
 from mailgw.store.maildir import Maildirs, UniqueNames
+from mailgw.store.mbox import Mboxes
 from mailgw.store.passwd import PasswdFile, account_key
 from mailgw.store.state_file import Workshop
 from mailgw.world import World
@@ -312,7 +313,8 @@ class MailGateway(MultiService):
         threads = self._threads(MAILDIR_THREADS, "mailgw maildirs")
         names = UniqueNames(config.hostname, os.getpid(), os.urandom(4).hex(), self._wall_clock)
         made = Backends(
-            self._reactor, self._wall_clock, resolver, self._peer_tls, Maildirs(self._world.disk, names), known,
+            self._reactor, self._wall_clock, resolver, self._peer_tls, Maildirs(self._world.disk, names),
+            Mboxes(self._world.disk, os.uname().nodename, os.getpid(), self._wall_clock), known,
             threads, config.hostname,
         ).all(config.backends, self._plugins)
         for backend in made.values():

@@ -12,7 +12,7 @@ import attrs
 # ruff: noqa: RUF009 - key() and part() make fields, they are no shared defaults
 from mailgw.config import values
 from mailgw.config.hop_tables import LmtpTable, SmtpTable
-from mailgw.config.local_tables import CommandTable, DiscardTable
+from mailgw.config.local_tables import CommandTable, DiscardTable, MboxTable
 from mailgw.config.python_tables import EXPECTED, PythonTable, is_python, python_table
 from mailgw.config.reader import Spot, Table, Unusable, key, read_table
 from mailgw.deliver.maildir import Known
@@ -26,13 +26,15 @@ class MaildirTable(Table):
     concurrency: int = key(values.count, 64)
 
 
-BackendTable: TypeAlias = MaildirTable | SmtpTable | LmtpTable | CommandTable | DiscardTable | PythonTable
+OwnTable: TypeAlias = MaildirTable | SmtpTable | LmtpTable | CommandTable | MboxTable | DiscardTable
+BackendTable: TypeAlias = OwnTable | PythonTable
 
-BACKEND_TYPES: Mapping[str, type[MaildirTable | SmtpTable | LmtpTable | CommandTable | DiscardTable]] = {
+BACKEND_TYPES: Mapping[str, type[OwnTable]] = {
     "maildir": MaildirTable,
     "smtp": SmtpTable,
     "lmtp": LmtpTable,
     "command": CommandTable,
+    "file": MboxTable,
     "discard": DiscardTable,
 }
 

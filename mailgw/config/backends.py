@@ -7,7 +7,7 @@ from typing import assert_never
 from mailgw.config import accounts, hops, local_backends, maildirs, plugin
 from mailgw.config.backend_tables import BackendTable, MaildirTable
 from mailgw.config.hop_tables import LmtpTable, SmtpTable
-from mailgw.config.local_tables import CommandTable, DiscardTable
+from mailgw.config.local_tables import CommandTable, DiscardTable, MboxTable
 from mailgw.config.python_tables import PythonTable, python_settings
 from mailgw.config.settings import BackendSettings
 from mailgw.deliver.discard import DiscardSettings
@@ -20,11 +20,7 @@ def settings_of(
     """What the table comes to.  ``raw`` says what the user wrote of the whole file; ``folder`` is the file's own."""
     match table:
         case MaildirTable():
-            if table.recipients is Known.ACCOUNTS and not accounts.knows_who_exists(raw):
-                needs = "passwd_file in [accounts], which alone says who exists" if "accounts" in raw else "[accounts]"
-                table.spot.inner("recipients").fault(
-                    f'"accounts" (the default) needs {needs}; else expected "existing" or "any"'
-                )
+            _check_known(table, raw)
             path = os.path.join(folder, table.path)
             if table.path and (why := maildirs.path_fault(path)):
                 table.spot.inner("path").fault(f"{path}: {why}")
@@ -38,9 +34,20 @@ def settings_of(
             return hops.next_hop(table, folder, hostname)
         case CommandTable():
             return local_backends.command(table, folder)
+        case MboxTable():
+            _check_known(table, raw)
+            return local_backends.mbox(table, folder)
         case DiscardTable():
             return DiscardSettings()
         case PythonTable():
             return python_settings(table, plugin.member_fault)
         case _:
             assert_never(table)
+
+
+def _check_known(table: MaildirTable | MboxTable, raw: Mapping[str, object]) -> None:
+    if table.recipients is Known.ACCOUNTS and not accounts.knows_who_exists(raw):
+        needs = "passwd_file in [accounts], which alone says who exists" if "accounts" in raw else "[accounts]"
+        table.spot.inner("recipients").fault(
+            f'"accounts" (the default) needs {needs}; else expected "existing" or "any"'
+        )

@@ -4,12 +4,14 @@ import os
 import stat
 from collections.abc import Iterator
 
-from mailgw.config.files import user_name
+from mailgw.config.files import folder_fault, user_name
 from mailgw.config.lines import Path
-from mailgw.config.local_tables import CommandTable, LineEnds
+from mailgw.config.local_tables import CommandTable, LineEnds, MboxTable
 from mailgw.config.settings import Config
 from mailgw.deliver.command import CommandSettings
 from mailgw.deliver.command_words import vector_fault
+from mailgw.deliver.mbox import MboxSettings
+from mailgw.store.maildir import template_root
 
 
 def command(table: CommandTable, folder: str) -> CommandSettings:
@@ -38,6 +40,25 @@ def command(table: CommandTable, folder: str) -> CommandSettings:
     )
 
 
+def mbox(table: MboxTable, folder: str) -> MboxSettings:
+    path = os.path.join(folder, table.path)
+    place = template_root(path)
+    while not os.path.exists(place):
+        place = os.path.dirname(place)
+    if table.path and not os.path.isdir(place):
+        table.spot.inner("path").fault(f"{path}: {place} is not a folder")
+    elif table.path and "{" not in path and os.path.lexists(path) and not os.path.isfile(path):
+        table.spot.inner("path").fault(f"{path}: is no plain file")
+    return MboxSettings(
+        path=path,
+        format=table.format,
+        recipients=table.recipients,
+        delimiter=table.delimiter,
+        lock_seconds=table.lock_timeout,
+        concurrency=table.concurrency,
+    )
+
+
 def _program_fault(path: str) -> str | None:
     """Why nobody at all could run it."""
     try:
@@ -52,8 +73,12 @@ def _program_fault(path: str) -> str | None:
 
 
 def local_doubts(config: Config) -> Iterator[tuple[Path, str]]:
-    """Programs that this user may not run, or that are cut off by a limit of the gateway's."""
+    """Programs that this user may not run, or that are cut off by a limit of the gateway's; mailboxes where this user
+    cannot make a file: each has its lock beside it."""
     for name, backend in config.backends.items():
+        if isinstance(backend, MboxSettings) and (why := folder_fault(template_root(backend.path))):
+            why = why.replace("this user", f"user {user_name(os.geteuid())}")
+            yield ("backend", name, "path"), f"{template_root(backend.path)}: {why}: mail for it waits"
         if not isinstance(backend, CommandSettings):
             continue
         program = backend.arguments[0]

@@ -11,6 +11,9 @@ import attrs
 from mailgw.config import values
 from mailgw.config.reader import Spot, Table, Unusable, each, key, part
 from mailgw.deliver.command_words import argument_fault
+from mailgw.deliver.maildir import Known
+from mailgw.deliver.mbox import MboxFormat
+from mailgw.store.mbox import mbox_fault
 
 MINUTE = 60.0
 KIB = 1 << 10
@@ -68,6 +71,23 @@ class CommandTable(Table):
     recipients_per_run: int = key(recipients_per_run, 1)
     time_limit: float = key(values.duration, 15 * MINUTE)
     output_octets: int = key(values.size, 4 * KIB)
+    concurrency: int = key(values.count, 20)
+
+
+def mbox_path(value: object) -> str:
+    word = values.text(value)
+    if why := mbox_fault(word):
+        raise ValueError(f"{why}: {values.said(value)}")
+    return word
+
+
+@attrs.frozen
+class MboxTable(Table):
+    path: str = key(mbox_path, stand_in="")
+    format: MboxFormat = key(values.choice(MboxFormat), MboxFormat.MBOXRD)
+    recipients: Known = key(values.choice(Known), Known.ACCOUNTS)
+    delimiter: str = key(values.delimiter, "+")
+    lock_timeout: float = key(values.duration, 10.0)
     concurrency: int = key(values.count, 20)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.deliver.command import CommandSettings
     from mailgw.deliver.discard import DiscardSettings
     from mailgw.deliver.maildir import MaildirSettings
+    from mailgw.deliver.mbox import MboxSettings
     from mailgw.deliver.smtp_settings import SmtpSettings
     from mailgw.deliver.tls_report_settings import TlsReportSettings
     from mailgw.net.server_tls import CertificateFiles
@@ -188,7 +189,7 @@ class DirectoryConfig:
 
 
 BackendSettings: TypeAlias = Union[
-    "MaildirSettings", "SmtpSettings", "CommandSettings", "DiscardSettings", PythonSettings
+    "MaildirSettings", "SmtpSettings", "CommandSettings", "MboxSettings", "DiscardSettings", PythonSettings
 ]
 
 

@@ -118,6 +118,15 @@ def date_text(now: int) -> str:
     return f"{weekday}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{rest // 60:02}:{rest % 60:02} +0000"
 
 
+def asctime_text(now: int) -> str:
+    """C's asctime, in UTC, for epoch seconds, as RFC 4155 has it: ``Sun Jan  2 03:04:05 2000``."""
+    days, second_of_day = divmod(now, 86400)
+    year, month, day = civil_date(days)
+    hour, rest = divmod(second_of_day, 3600)
+    clock = f"{hour:02}:{rest // 60:02}:{rest % 60:02}"
+    return f"{_DAYS[(days + 3) % 7]} {_MONTHS[month - 1]} {day:2} {clock} {year:04}"
+
+
 def civil_date(days: int) -> tuple[int, int, int]:
     """Year, month, day of a count of days since 1970-01-01, without a time module in a pure room."""
     # Years that begin on 1 March put the leap day last, so that months have a fixed length.

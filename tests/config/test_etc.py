@@ -29,7 +29,7 @@ from mailgw.config.document import (
     SenderTable,
 )
 from mailgw.config.hop_tables import DestinationTable, HostTable, SourceTable
-from mailgw.config.local_tables import CommandTable, DiscardTable
+from mailgw.config.local_tables import CommandTable, DiscardTable, MboxTable
 from mailgw.config.python_tables import PythonTable
 from mailgw.config.reader import Faults, Spot, Table, read_table
 from mailgw.config.replies import ReplyClassTable
@@ -79,7 +79,7 @@ def keys(shape: type[Table]) -> set[str]:
         AliasesTable,
         RetryTable, LimitsTable, ContentTable,
         JournalTable, DnsTable, DestinationTable, HostTable, SourceTable, ReplyClassTable,
-        ReportsTable, CommandTable, DiscardTable,
+        ReportsTable, CommandTable, MboxTable, DiscardTable,
     ],
 )
 def test_every_key_is_shown(document: Document, shape: type[Table]) -> None:

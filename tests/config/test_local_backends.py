@@ -9,6 +9,8 @@ from mailgw.config.doubts import doubts
 from mailgw.config.files import acting_as
 from mailgw.deliver.command import CommandSettings
 from mailgw.deliver.discard import DiscardSettings
+from mailgw.deliver.maildir import Known
+from mailgw.deliver.mbox import MboxFormat, MboxSettings
 from tests.config.making import faults_of, into, loaded
 from tests.tables import each
 
@@ -91,6 +93,53 @@ def test_a_program_that_this_user_may_not_run_is_a_doubt(tmp_path: Path) -> None
     with acting_as((65534, 65534)):
         [doubt] = [one.why for one in doubts(config) if "may not run it" in one.why]
     assert doubt.endswith("may not run it: all its mail waits")
+
+
+FILE = into("it") + '[backend.it]\ntype = "file"\nrecipients = "any"\n'
+
+
+def test_a_file_with_its_defaults(tmp_path: Path) -> None:
+    config = loaded(written(tmp_path, FILE + 'path = "mail/{local_part}"\n'))
+    [settings] = config.backends.values()
+    assert settings == MboxSettings(
+        path=f"{tmp_path}/mail/{{local_part}}", format=MboxFormat.MBOXRD, recipients=Known.ANY, delimiter="+",
+        lock_seconds=10.0, concurrency=20,
+    )
+    assert doubts(config) == []
+
+
+@each(
+    ("key", "why"),
+    [
+        ("", "path: is missing"),
+        ('path = "mail/"', "path: expected the path of a file, which has a name: 'mail/'"),
+        ('path = "{local_part}.lock"', "path: no mailbox has a name that ends in .lock: locks do: '{local_part}.lock'"),
+        ('path = "{user}"', "path: unknown {user}; known are {domain}, {local_part} and {address}: '{user}'"),
+        ('path = "/etc/passwd/{user}"', "path: unknown {user}"),
+        ('path = "/etc/passwd/{domain}"', "path: /etc/passwd/{domain}: /etc/passwd is not a folder"),
+        ('path = "/etc"', "path: /etc: is no plain file"),
+        ('path = "a"\nformat = "mmdf"', "format: expected 'mboxrd', 'mboxo', not 'mmdf'"),
+    ],
+)
+def test_a_fault_of_a_file(tmp_path: Path, key: str, why: str) -> None:
+    [fault] = faults_of(written(tmp_path, FILE + key + "\n"))
+    assert fault.partition("backend.it.")[2].startswith(why)
+
+
+def test_who_exists_is_said_by_accounts(tmp_path: Path) -> None:
+    text = FILE.replace('recipients = "any"\n', 'path = "a"\n')
+    [fault] = faults_of(written(tmp_path, text))
+    assert 'recipients: "accounts" (the default) needs [accounts]' in fault
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_a_folder_that_this_user_may_not_write_is_a_doubt(tmp_path: Path) -> None:
+    config = loaded(written(tmp_path, FILE + 'path = "/etc/{local_part}"\n'))
+    assert doubts(config) == []
+    with acting_as((65534, 65534)):
+        [doubt] = [one.why for one in doubts(config) if one.key.endswith("path")]
+    assert doubt.startswith("/etc: user ")
+    assert doubt.endswith(" may not write there: mail for it waits")
 
 
 def test_there_is_nothing_to_say_of_what_is_discarded(tmp_path: Path) -> None:

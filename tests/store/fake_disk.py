@@ -35,6 +35,21 @@ class ScriptedDisk(Disk):
         self.open[descriptor] = path
         return descriptor
 
+    def open_shared(self, path: str) -> int:
+        descriptor = super().open_shared(path)
+        self.open[descriptor] = path
+        return descriptor
+
+    def create_shared(self, path: str) -> int:
+        self._step(f"create {path}")
+        descriptor = super().create_shared(path)
+        self.open[descriptor] = path
+        return descriptor
+
+    def truncate(self, descriptor: int, octets: int) -> None:
+        self._step(f"truncate {self.open[descriptor]}")
+        super().truncate(descriptor, octets)
+
     def write(self, descriptor, chunks) -> None:
         self._step(f"write {self.open[descriptor]}")
         super().write(descriptor, chunks)
