@@ -40,7 +40,11 @@ class HttpDirectory:
     async def find(self, recipient: Mailbox) -> Found | None:
         if self._token_file is not None:
             self._token_file.take(self._take, lambda why: None)  # the old one counts as long as it is taken
-        answer = await self._https.get(filled(self._url, recipient), self._headers)
+        url = filled(self._url, recipient)
+        try:
+            answer = await self._https.get(url, self._headers)
+        except TemporaryFault as fault:  # one trouble, one complaint, whoever was asked for
+            raise TemporaryFault(fault.why.replace(url, self._url)) from fault
         if not answer.is_whole:
             raise TemporaryFault("the connection ended before the answer said that it does")
         return found_in_json(answer.status, answer.body)

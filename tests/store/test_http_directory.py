@@ -57,6 +57,15 @@ def test_an_answer_that_anybody_could_have_cut_off_says_nothing() -> None:
     assert service.asked == [("https://d.test/ann%40x.test", {"Accept": "application/json"})]
 
 
+def test_its_trouble_has_the_same_words_for_everybody() -> None:
+    class Down:
+        async def get(self, url: str, headers: Mapping[str, str]) -> HttpAnswer:
+            raise TemporaryFault(f"{url}: no answer within 5 s")
+
+    with pytest.raises(TemporaryFault, match=r"^https://d.test/\{recipient\}: no answer within 5 s$"):
+        result_of(HttpDirectory(SETTINGS, Down(), Clock(), lambda: 0.0).find(ANN))
+
+
 def test_it_keeps_connections() -> None:
     directory, close = open_http_directory(SETTINGS, Clock(), lambda: 0.0)
     assert isinstance(directory, HttpDirectory)
