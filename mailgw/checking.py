@@ -50,7 +50,7 @@ def check(options: argparse.Namespace) -> int:
     ]
     aliases = alias_table(config)
     if aliases is not None:
-        parts.append((len(aliases.entries), "alias"))
+        parts.append((len(aliases), "alias"))
     say(f"{file}: good: " + ", ".join(f"{n} {_many(word, n)}" for n, word in parts))
     for doubt in doubts(config):
         place = file if doubt.file == config.file else doubt.file

@@ -296,8 +296,9 @@ class MailGateway(MultiService):
         return None if path is None else PasswdFile(path, fault_of, self._reactor, self._wall_clock)
 
     def _alias_file(self, routes: RouteTable, workshop: Workshop) -> AliasFile | None:
-        file, limits = self.config.aliases.file, self.config.aliases.limits
-        return None if file is None else AliasFile(file, rules_of(limits, routes), self._wall_clock, workshop)
+        aliases = self.config.aliases
+        rules = rules_of(aliases.limits, routes, aliases.tags)
+        return None if aliases.file is None else AliasFile(aliases.file, rules, self._wall_clock, workshop)
 
     def _threads(self, most: int, name: str, in_background: bool = False) -> ThreadPool:
         pool, stop = self._world.threads(most, name, in_background)

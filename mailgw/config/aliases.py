@@ -13,17 +13,18 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import ConfigError
 from mailgw.queue.aliases import AliasLimits, alias_key
 from mailgw.queue.route import RouteSettings, RouteTable
+from mailgw.queue.tags import TagRules
 from mailgw.store.aliases import AliasTable, read_aliases, rules_of
 
 
 def alias_settings(document: Document, folder: str, routes: Sequence[RouteSettings]) -> AliasSettings:
     """Faults of the file itself are told by its lines."""
     table = document.aliases or AliasesTable(file="")
-    limits = AliasLimits(table.depth, table.recipients)
+    limits, tags = AliasLimits(table.depth, table.recipients), TagRules(table.delimiter, table.keep_tag)
     if not table.file:
-        return AliasSettings(None, limits)
+        return AliasSettings(None, limits, tags)
     path, spot = os.path.join(folder, table.file), table.spot.inner("file")
-    rules = rules_of(limits, RouteTable(routes))
+    rules = rules_of(limits, RouteTable(routes), tags)
     if any(fault.key.partition(".")[0] == "route" for fault in spot.faults.found) or not routes:
         rules = attrs.evolve(rules, is_ours=_whoever, is_routed=_whoever)  # one mistake, one line
     for fault in read_aliases(path, rules).faults:
@@ -31,7 +32,7 @@ def alias_settings(document: Document, folder: str, routes: Sequence[RouteSettin
             spot.faults.found.append(fault)
         else:  # of the file as a whole: the line that names it is to blame
             spot.fault(f"{path}: {fault.why}")
-    return AliasSettings(path, limits)
+    return AliasSettings(path, limits, tags)
 
 
 def alias_table(config: Config) -> AliasTable | None:
@@ -39,7 +40,7 @@ def alias_table(config: Config) -> AliasTable | None:
     settings = config.aliases
     if settings.file is None:
         return None
-    return read_aliases(settings.file, rules_of(settings.limits, RouteTable(config.routes)))
+    return read_aliases(settings.file, rules_of(settings.limits, RouteTable(config.routes), settings.tags))
 
 
 def alias_doubts(config: Config, table: AliasTable, is_lost: Callable[[Mailbox], bool]) -> Iterator[ConfigError]:
@@ -65,7 +66,7 @@ def alias_doubts(config: Config, table: AliasTable, is_lost: Callable[[Mailbox],
 
 def goes_on(table: AliasTable, address: Mailbox) -> bool:
     """Whether some entry is for an address that nobody else knows."""
-    return alias_key(address) in table.entries or f"@{address.domain}" in table.entries
+    return table.targets(address) is not None or table.catch_all(address.domain) is not None
 
 
 def _whoever(address: Mailbox) -> bool:

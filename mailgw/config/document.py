@@ -68,6 +68,8 @@ class SenderTable(Table):
 @attrs.frozen
 class AliasesTable(Table):
     file: str = key(values.text, stand_in="")
+    delimiter: str = key(values.delimiter, "+")
+    keep_tag: bool = key(values.truth, True)
     depth: int = key(values.count, 20)
     recipients: int = key(values.count, 1000)
 

@@ -24,7 +24,6 @@ from mailgw.mail.address import Mailbox, folded
 from mailgw.mail.envelope import Role
 from mailgw.mail.errors import ConfigError
 from mailgw.net.server_tls import is_certificate_for
-from mailgw.queue.aliases import alias_key
 from mailgw.queue.route import RouteSettings, RouteTable
 from mailgw.store.aliases import AliasTable
 from mailgw.store.passwd import account_key, read_accounts
@@ -226,7 +225,7 @@ def _unread(config: Config, aliases: AliasTable | None) -> Iterator[tuple[Path, 
     backend = config.backends.get(RouteTable(config.routes).backend_for(address, for_client=False) or "")
     if not isinstance(backend, MaildirSettings) or backend.recipients is not Known.ACCOUNTS:
         return
-    if aliases is not None and alias_key(address) in aliases.entries:
+    if aliases is not None and aliases.targets(address) is not None:
         return
     if account_key(address) not in read_accounts(config.passwd_file, fault_of).stored:
         at = next(at for at, route in enumerate(config.routes) if any(map(routed_domain, route.patterns)))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.queue.replies import ReplyClasses
     from mailgw.queue.route import RouteSettings
     from mailgw.queue.schedule import RetrySettings
+    from mailgw.queue.tags import TagRules
     from mailgw.receive.settings import TimeLimits
     from mailgw.spool.settings import SpoolSettings
     from mailgw.store.directory_settings import DirectorySettings, HttpSettings, SqlSettings
@@ -171,10 +172,12 @@ class LoginSettings:
 
 @attrs.frozen
 class AliasSettings:
-    """``file`` of virtual aliases, None where nobody has any; ``limits`` of what they come to."""
+    """``file`` of virtual aliases, None where nobody has any; ``limits`` of what they come to; ``tags``: what a
+    sub-address is."""
 
     file: str | None
     limits: AliasLimits
+    tags: TagRules
 
 
 DirectorySource: TypeAlias = Union["SqlSettings", "HttpSettings", PythonSettings]

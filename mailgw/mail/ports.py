@@ -230,7 +230,7 @@ class Aliases(Protocol):
     """Addresses of ours that stand for others, one step at a time; whoever asks goes on with what is found
     (``queue.aliases``).
 
-    A file today, later a database or a service, with sub-addresses and patterns behind the same questions.  "There is
+    A file, with sub-addresses and patterns, and directories behind it.  "There is
     none" is a fact, None; what cannot be known now is a TemporaryFault, whose reply the client gets: a look-up that
     failed is never "no such user".  An answer may be remembered, and an old one is better than none.  Local parts and
     domains compare as ``folded`` has it; targets are whole addresses, at least one.

@@ -1,8 +1,8 @@
 """Virtual aliases: to whom mail for an address goes in the end, and what becomes of what its sender asked for.
 
 RFC 5321 s3.9.1 (an alias: the address in the envelope is replaced, nothing else), RFC 3461 s5.2.7.2 and s5.2.7.3 (c).
-Postfix's virtual(5) is the anchor for what an entry means.  Not done: sub-addresses, patterns, another sender (SRS);
-they belong to whoever answers as ``mail.ports.Aliases``.
+Postfix's virtual(5) is the anchor for what an entry means.  Sub-addresses and patterns are the business of whoever
+answers as ``mail.ports.Aliases``.
 
 Rules:
     An address that its own entry lists is final there: ``alice  alice, archive`` keeps alice's copy.

@@ -6,6 +6,7 @@ from mailgw.config.aliases import alias_table
 from mailgw.config.doubts import doubts
 from mailgw.config.load import load
 from mailgw.queue.aliases import AliasLimits
+from mailgw.queue.tags import TagRules
 from tests.config.making import SMALL, faults_of, loaded
 from tests.tables import each
 
@@ -33,6 +34,7 @@ def test_a_good_one(tmp_path: Path) -> None:
     config = loaded(configured(tmp_path, "sales@example.org ann@example.org, far@else.test\n"))
     assert config.aliases.file == f"{tmp_path}/aliases"
     assert config.aliases.limits == AliasLimits(depth=20, recipients=1000)
+    assert config.aliases.tags == TagRules("+", True)
     table = alias_table(config)
     assert table is not None
     assert list(table.entries) == ["sales@example.org"]

@@ -13,8 +13,10 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from mailgw.mail.address import parse_mailbox
 from mailgw.mail.errors import ConfigError
+from mailgw.queue.alias_patterns import PATTERNS_AT_MOST
 from mailgw.queue.aliases import AliasLimits
 from mailgw.queue.route import RouteSettings, RouteTable
+from mailgw.queue.tags import TagRules
 from mailgw.store.aliases import FAULTS_LOGGED, AliasFile, AliasRules, parse_aliases, read_aliases, rules_of
 from mailgw.store.state_file import Workshop
 from tests.driving import result_of
@@ -327,4 +329,93 @@ def test_a_file_that_is_gone_changes_nothing_and_is_told_once(live: Live) -> Non
             assert live.of("a@x.test") == ["b@x.test"]
     assert [formatEvent(event) for event in logs] == [
         f"{live.path} cannot be read: No such file or directory; the aliases stay as they were"
+    ]
+
+
+# --- patterns and sub-addresses -----------------------------------------------------------------------------
+
+TAGGED = attrs.evolve(RULES, tags=TagRules("+", True))
+SUBS = (
+    "ann@x.test ann@x.test, bob@x.test\nsales@x.test far@else.test\nsales+a@x.test carl@x.test\n"
+    "self@x.test self+in@x.test\n/^team-(.*)@x\\.test$/ bob+$1@x.test\n/^te(.*)@x\\.test$/ carl@x.test,\n"
+    "  dora@x.test\n"
+)
+
+
+@each(("rules", "address", "targets"), [
+    (TAGGED, "sales+b@x.test", ["far+b@else.test"]),
+    (TAGGED, "Sales+B@x.test", ["far+B@else.test"]),
+    (TAGGED, "sales+a@x.test", ["carl@x.test"]),
+    (TAGGED, "ann+t@x.test", ["ann+t@x.test", "bob+t@x.test"]),
+    (TAGGED, "self+t@x.test", ["self+in+t@x.test"]),
+    (TAGGED, "self+in@x.test", None),
+    (TAGGED, "sales+@x.test", None), (TAGGED, "+b@x.test", None), (TAGGED, "nobody+b@x.test", None),
+    (TAGGED, f"sales+{'b' * 240}@x.test", [f"far+{'b' * 240}@else.test"]),
+    (TAGGED, f"sales+{'b' * 241}@x.test", ["far@else.test"]),  # no room for it there
+    (attrs.evolve(RULES, tags=TagRules("+", False)), "sales+b@x.test", ["far@else.test"]),
+    (attrs.evolve(RULES, tags=TagRules("-", True)), "sales-b@x.test", ["far-b@else.test"]),
+    (RULES, "sales+b@x.test", None),
+    # patterns in their order, behind entries
+    (RULES, "team-a@x.test", ["bob+a@x.test"]),
+    (RULES, "tea@x.test", ["carl@x.test", "dora@x.test"]),
+    (TAGGED, "team-a+t@x.test", ["bob+a+t@x.test"]),
+])
+def test_which_entry_is_for_an_address(rules: AliasRules, address: str, targets: list[str] | None) -> None:
+    table = parse_aliases(SUBS.encode(), "aliases", rules)
+    assert table.faults == ()
+    mailbox = parse_mailbox(address)
+    assert mailbox is not None
+    found = table.targets(mailbox)
+    assert (None if found is None else [str(one) for one in found]) == targets
+
+
+@each(("rules", "text", "faults"), [
+    (RULES, "/(/ a@x.test\n", ["1: not a regular expression (missing ), unterminated subpattern at position 0): '('"]),
+    (RULES, "/a@/\n", ["1: /a@/: expected the addresses that it stands for"]),
+    (RULES, "/a@/ <b@x.test>\n", ["1: /a@/: expected addresses alone, without names and brackets"]),
+    (RULES, "/a@/ $1@x.test b\n  c\n", [
+        "1: /a@/: '$1@x.test': the pattern has 0 groups, and no $1",
+        "1: /a@/: expected whole addresses user@domain, found 'b'",
+        "2: /a@/: expected whole addresses user@domain, found 'c'",
+    ]),
+    # loops
+    (RULES, "/^t-(.*)@x\\.test$/ a@x.test\na@x.test t-1@x.test\n", [
+        "2: a@x.test is a loop: a@x.test -> t-1@x.test -> a@x.test",
+    ]),
+    (RULES, "/^t-(.*)@x\\.test$/ s-$1@x.test\n/^s-(.*)@x\\.test$/ t-$1@x.test\n", [
+        "1: /^t-(.*)@x\\.test$/ is a loop: t-x@x.test -> s-x@x.test -> t-x@x.test",
+        "2: /^s-(.*)@x\\.test$/ is a loop: s-x@x.test -> t-x@x.test -> s-x@x.test",
+    ]),
+    (RULES, "/^t(.*)@x\\.test$/ tt$1@x.test\n", [
+        "1: /^t(.*)@x\\.test$/ goes through more than 3 entries (depth): "
+        "tx@x.test -> ttx@x.test -> tttx@x.test -> ttttx@x.test ...",
+    ]),
+    (TAGGED, "a@x.test b+t@x.test\nb@x.test a@x.test\n", [
+        "1: a@x.test goes through more than 3 entries (depth): "
+        "a@x.test -> b+t@x.test -> a+t@x.test -> b+t+t@x.test ...",
+        "2: b@x.test goes through more than 3 entries (depth): "
+        "b@x.test -> a@x.test -> b+t@x.test -> a+t@x.test ...",
+    ]),
+    (attrs.evolve(RULES, tags=TagRules("+", False)), "a@x.test b+t@x.test\nb@x.test a+s@x.test\n", [
+        "1: a@x.test leads to a loop: b+t@x.test -> a+s@x.test -> b+t@x.test",
+        "2: b@x.test leads to a loop: a+s@x.test -> b+t@x.test -> a+s@x.test",
+    ]),
+])
+def test_faults_of_patterns_and_tags(rules: AliasRules, text: str, faults: list[str]) -> None:
+    assert parse(text, rules)[1] == [f"aliases:{fault}" for fault in faults]
+
+
+def test_a_pattern_s_target_needs_a_route() -> None:
+    rules = rules_of(AliasLimits(3, 4), RouteTable([RouteSettings(("@x.test", "one@y.test"), "here")]))
+    assert parse("/^(.)@/ $1@x.test one@y.test $1@y.test two@y.test", rules)[1] == [
+        "aliases:1: /^(.)@/: no [[route]] takes $1@y.test", "aliases:1: /^(.)@/: no [[route]] takes two@y.test",
+    ]
+
+
+def test_one_pattern_too_many() -> None:
+    lines = [f"/^u{number}@/ a@x.test\n" for number in range(PATTERNS_AT_MOST + 1)]
+    assert parse("".join(lines[:-1]))[1] == []
+    assert parse("".join(lines))[1] == [
+        f"aliases:{PATTERNS_AT_MOST + 1}: /^u{PATTERNS_AT_MOST}@/: is one too many: at most {PATTERNS_AT_MOST} "
+        "patterns",
     ]
