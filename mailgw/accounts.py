@@ -6,7 +6,7 @@ Rules:
 """
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
 import attrs
@@ -22,10 +22,12 @@ from mailgw.access.logins import Logins
 from mailgw.access.oauth_settings import OAuthSettings
 from mailgw.access.portal import LOGIN_LIMITS, AccountsChecker, make_portal
 from mailgw.access.scram_accounts import ScramAccounts
-from mailgw.config.plugin import make_python
+from mailgw.access.supervised import SupervisedChecker
+from mailgw.config.plugin import NOTHING_GIVEN, make_python
 from mailgw.config.settings import Config
 from mailgw.disk import Disk
 from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.event import Event
 from mailgw.mail.ports import WallClock
 from mailgw.store.passwd import PasswdFile
 
@@ -47,7 +49,13 @@ class LoginSources:
 
 
 def login_sources(
-    config: Config, accounts: PasswdFile | None, reactor: Any, pool: ThreadPool, wall_clock: WallClock
+    config: Config,
+    accounts: PasswdFile | None,
+    reactor: Any,
+    pool: ThreadPool,
+    wall_clock: WallClock,
+    note: Callable[[Event], None],
+    given: Mapping[str, object] = NOTHING_GIVEN,
 ) -> LoginSources:
     """All that is configured.  ``pool`` is running, and its owner's to stop.
 
@@ -60,7 +68,8 @@ def login_sources(
         checker = dovecot = DovecotChecker(settings.dovecot_auth, DOVECOT_LIMITS, os.getpid(), reactor, reactor)
         closers.append(dovecot.close)
     elif settings.checker is not None:
-        checker = cast(ICredentialsChecker, make_python(settings.checker, _checker_fault))
+        own = cast(ICredentialsChecker, make_python(settings.checker, _checker_fault, given))
+        checker = SupervisedChecker(own, reactor, note)
     elif accounts is not None:
         checker = AccountsChecker(accounts, LOGIN_LIMITS, os.urandom(SECRET_OCTETS), reactor, pool, reactor)
     portal = None if checker is None else make_portal([checker])

@@ -1,7 +1,7 @@
 """Makes the backends of a configuration, each of its settings: the one place that knows every type there is."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, assert_never, cast
 
 from twisted.python.threadpool import ThreadPool
@@ -14,7 +14,9 @@ from mailgw.deliver.maildir import MaildirBackend, MaildirSettings
 from mailgw.deliver.mbox import MboxBackend, MboxSettings
 from mailgw.deliver.smtp import SmtpBackend
 from mailgw.deliver.smtp_settings import SmtpSettings
+from mailgw.deliver.supervised import SupervisedBackend
 from mailgw.interfaces import IDeliveryBackend
+from mailgw.mail.event import Event
 from mailgw.mail.ports import Accounts, Resolver, WallClock
 from mailgw.peer_tls import PeerTls
 from mailgw.store.maildir import Maildirs
@@ -36,6 +38,7 @@ class Backends:
         known: Accounts | None,
         threads: ThreadPool,
         hostname: str,
+        note: Callable[[Event], None],
     ) -> None:
         self._reactor = reactor
         self._wall_clock = wall_clock
@@ -46,13 +49,20 @@ class Backends:
         self._known = known
         self._threads = threads
         self._hostname = hostname
+        self._note = note
 
     def all(
         self, settings: Mapping[str, BackendSettings], given: Mapping[str, object]
     ) -> Mapping[str, IDeliveryBackend]:
         """Each by its name; what an application gave (``given``) among them.  ConfigError where one of the user's own
         cannot be made."""
-        return {name: cast(IDeliveryBackend, self._made(one, given)) for name, one in settings.items()}
+        made = {}
+        for name, one in settings.items():
+            backend = cast(IDeliveryBackend, self._made(one, given))
+            if isinstance(one, PythonSettings):
+                backend = cast(IDeliveryBackend, SupervisedBackend(name, backend, self._reactor, self._note))
+            made[name] = backend
+        return made
 
     def _made(self, settings: BackendSettings, given: Mapping[str, object]) -> object:
         match settings:

@@ -8,8 +8,12 @@ from twisted.application.service import IService, IServiceCollection
 from mailgw.config.directories import made_fault
 from mailgw.config.plugin import NOTHING_GIVEN, make_python
 from mailgw.config.settings import DirectoryConfig, PythonSettings
+from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.event import Event
+from mailgw.mail.found import Found
 from mailgw.mail.ports import Journal, WallClock
+from mailgw.net.supervised import CalledFor, Supervisor
 from mailgw.store.directory import Directory, Source
 from mailgw.store.directory_settings import HttpSettings, SqlSettings
 
@@ -33,8 +37,23 @@ def make_directories(
         source = cast(Source, _source(one, reactor, wall_clock, closers, given))
         if IService.providedBy(source):
             source.setServiceParent(parent)  # type: ignore[no-untyped-call] # Twisted's
+        if isinstance(one.source, PythonSettings):
+            source = Watched(name, source, reactor, journal.note)
         made[name] = Directory(name, source, one.settings, reactor, journal.note)
     return made
+
+
+class Watched:
+    """A directory of the user's own: ``Directory`` has its time limit and breaker, and what holds the reactor is told
+    by its name."""
+
+    def __init__(self, name: str, inner: Source, reactor: Any, note: Callable[[Event], None]) -> None:
+        self._inner = inner
+        self._supervisor = Supervisor(f"directory {name}", 0.0, reactor, note)
+
+    async def find(self, recipient: Mailbox) -> Found | None:
+        found = await self._supervisor.watch(CalledFor("find"), lambda: self._inner.find(recipient))
+        return cast(Found | None, found)  # whatever it is: ``Directory`` looks at it
 
 
 def _source(

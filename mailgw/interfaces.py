@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Collection, Mapping, Sequence
 from zope.interface import Attribute, Interface
 
 from mailgw.mail.address import Mailbox
+from mailgw.mail.event import Event
 from mailgw.mail.found import Found
 from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome
@@ -80,6 +81,23 @@ class IPolicyRule(Interface):
 
         A coroutine or a Deferred; a plain answer serves, too.  TemporaryFault is its own 4yz.
         """
+
+
+class IEventObserver(Interface):
+    """Is told of facts (``mail.event``), beside the journal.
+
+    Promises of the gateway: each fact once, in order, one at a time: the next when the answer to this one is there, at
+    most 30 s later.  It is told of what has happened; nothing waits for it, and nothing it does changes mail.
+    While it is busy 10,000 facts wait; more are missed, and so is what waits when the gateway stops: whoever must have
+    them all reads the journal.  Where several workers run, each has an instance of its own, and tells it of its own.
+    Promises of the observer: it does not hold up the reactor.
+    An observer that also provides ``twisted.application.service.IService`` is started and stopped with the gateway.
+    """
+
+    events: Collection[str] = Attribute('Names of facts, such as {"delivered", "bounced"}; empty for all.')
+
+    def observe(event: Event) -> Awaitable[None] | None:
+        """A plain function, a coroutine or a Deferred."""
 
 
 class IMailgwPlugin(Interface):

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -27,7 +27,7 @@ from mailgw.access.schemes import fault_of
 from mailgw.accounts import LoginSources, login_sources
 from mailgw.all_doors import AllDoors, ask_here
 from mailgw.backends import Backends
-from mailgw.config.plugin import NOTHING_GIVEN, make_rule
+from mailgw.config.plugin import NOTHING_GIVEN, make_observer, make_rule
 from mailgw.config.settings import Config, ListenSettings, PythonSettings
 from mailgw.control import Answering, ControlDoors, ControlFactory
 from mailgw.deliver.dispatcher import Dispatcher, DispatcherSettings, lane_key
@@ -37,7 +37,7 @@ from mailgw.deliver.smtp import SmtpBackend
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.directories import make_directories
 from mailgw.intake import Intake
-from mailgw.interfaces import IDeliveryBackend
+from mailgw.interfaces import IDeliveryBackend, IEventObserver
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
@@ -63,6 +63,7 @@ from mailgw.shards import Shards
 from mailgw.store.aliases import AliasFile, rules_of
 from mailgw.store.maildir import Maildirs, UniqueNames
 from mailgw.store.mbox import Mboxes
+from mailgw.store.observers import Observed, Observer
 from mailgw.store.passwd import PasswdFile, account_key
 from mailgw.store.state_file import Workshop
 from mailgw.world import World
@@ -176,9 +177,11 @@ class MailGateway(MultiService):
     def _open(self) -> None:
         config, reactor, world = self.config, self._reactor, self._world
         tls = {name: self._tls(name) for name in {x.certificate for x in config.listeners} if name is not None}
-        self.journal = world.journal(config.journal)
+        self.journal = Observed(world.journal(config.journal))
         self._closers.append(self.journal.close)
         self._tasks = TaskGroup(self._note_trouble)
+        self._observing = TaskGroup(self._note_trouble)
+        self.journal.begin(self._make_observers())
         self.shards = Shards(config.spool, world.spool, self._register, self._tasks)
         self._closers.append(self.shards.close)
         self._open_shards()
@@ -210,7 +213,9 @@ class MailGateway(MultiService):
         self._counters = self._counters_of_clients()
         # Who guesses passwords keeps as many processors busy as there are hashes at once: mail goes first.
         threads = self._threads(LOGIN_LIMITS.at_once, "mailgw logins", in_background=True)
-        sources = login_sources(config, accounts, reactor, threads, self._wall_clock)
+        sources = login_sources(
+            config, accounts, reactor, threads, self._wall_clock, self.journal.note, self._plugins
+        )
         self._closers.append(sources.close)
         for gate, listener in zip(self._gates, config.listeners, strict=True):
             gate.inner = self._factory(listener, tls, intake, sources)
@@ -316,7 +321,7 @@ class MailGateway(MultiService):
         made = Backends(
             self._reactor, self._wall_clock, resolver, self._peer_tls, Maildirs(self._world.disk, names),
             Mboxes(self._world.disk, os.uname().nodename, os.getpid(), self._wall_clock), known,
-            threads, config.hostname,
+            threads, config.hostname, self.journal.note,
         ).all(config.backends, self._plugins)
         for backend in made.values():
             self._adopt(backend)
@@ -329,6 +334,14 @@ class MailGateway(MultiService):
             return rule
 
         return plugin_rules(self.config, intake, self._reactor, self.journal.note, adopted)
+
+    def _make_observers(self) -> Sequence[Observer]:
+        observers = []
+        for one in self.config.observers:
+            made = cast(IEventObserver, make_observer(one.plugin, self._plugins))
+            self._adopt(made)
+            observers.append(Observer(one.name, made, self.journal.alone, self._reactor, self._observing))
+        return observers
 
     def _adopt(self, plugin: object) -> None:
         """A plug-in that is a service starts and stops with us."""
@@ -451,6 +464,7 @@ class MailGateway(MultiService):
         await self._tasks.settled()
         await maybeDeferred(super().stopService)
         self._note_stop()
+        self._observing.cancel()
         if self._desk is not None:
             self._desk.stop()
         await self._close()

@@ -7,14 +7,13 @@ the same composition as a production server.
 import os
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.python.threadpool import ThreadPool
 
 from mailgw.config.settings import DnsSettings
 from mailgw.disk import Disk
-from mailgw.mail.event import Event
 from mailgw.mail.ports import Resolver, Spool, WallClock
 from mailgw.net.background import BackgroundThread
 from mailgw.net.listen import bind
@@ -23,16 +22,7 @@ from mailgw.shards import left_over
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.sqlite import SqliteSpool
 from mailgw.store.journal import Journal, JournalSettings
-
-
-class OwnJournal(Protocol):
-    """A ``mail.ports.Journal``, as its owner has it."""
-
-    def note(self, event: Event) -> None: ...
-
-    def reopen(self) -> None: ...
-
-    async def close(self) -> None: ...
+from mailgw.store.observers import OwnJournal
 
 
 class World:

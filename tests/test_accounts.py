@@ -15,6 +15,7 @@ from mailgw.accounts import LoginSources, lasting_secret, login_sources
 from mailgw.config.settings import Config, LoginSettings, PythonSettings
 from mailgw.mail.envelope import Client, Role
 from mailgw.mail.errors import ConfigError, TemporaryFault
+from mailgw.mail.event import Event
 from mailgw.store.passwd import PasswdFile
 from mailgw.wire.sasl import WRONG, Password
 from tests.driving import result_of
@@ -43,6 +44,9 @@ class Mute:
     def requestAvatarId(self, credentials: object) -> None: ...
 
 
+NOTED: list[Event] = []
+
+
 def sources(state: Path, logins: LoginSettings, passwd: str | None = None) -> LoginSources:
     config: Any = FakeConfig(str(state), logins)
     accounts = None
@@ -52,7 +56,7 @@ def sources(state: Path, logins: LoginSettings, passwd: str | None = None) -> Lo
     reactor: Any = MemoryReactorClock()
     pool: Any = None
     found: Config = config
-    return login_sources(found, accounts, reactor, pool, lambda: 0.0)
+    return login_sources(found, accounts, reactor, pool, lambda: 0.0, NOTED.append)
 
 
 def python(target: str, **arguments: object) -> PythonSettings:

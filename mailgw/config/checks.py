@@ -21,7 +21,7 @@ from mailgw.config.document import (
     RouteTable,
 )
 from mailgw.config.files import Owner, acting_as, folder_fault
-from mailgw.config.plugin import rule_fault
+from mailgw.config.plugin import observer_fault, rule_fault
 from mailgw.config.python_tables import python_settings
 from mailgw.config.replies import all_reply_classes
 from mailgw.config.settings import (
@@ -29,6 +29,7 @@ from mailgw.config.settings import (
     DnsSettings,
     LimitSettings,
     ListenSettings,
+    ObserverSettings,
     RuleSettings,
     TlsSettings,
 )
@@ -102,6 +103,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         aliases=aliases.alias_settings(document, folder, routes),
         directories=directories.directories(document, raw, folder),
         rules=_rules(document),
+        observers=_observers(document),
         routes=routes,
         backends=served_by,
         retry=retry,
@@ -363,6 +365,15 @@ def _rules(document: Document) -> tuple[RuleSettings, ...]:
             deadline_seconds=table.own.deadline,
             on_failure=table.own.on_failure,
         )
+    return tuple(found.values())
+
+
+def _observers(document: Document) -> tuple[ObserverSettings, ...]:
+    found: dict[str, ObserverSettings] = {}
+    for table in document.observer:
+        if table.name in found:
+            table.spot.inner("name").fault(f"{table.name!r} is the name of another [[observer]]")
+        found[table.name] = ObserverSettings(table.name, python_settings(table.plugin, observer_fault))
     return tuple(found.values())
 
 

@@ -6,6 +6,7 @@ Sizes and durations are values here already (octets, seconds); paths are as they
 
 from collections.abc import Mapping
 from ipaddress import ip_network
+from typing import TypeVar
 
 import attrs
 
@@ -133,6 +134,14 @@ class RuleTable(Table):
 
 
 @attrs.frozen
+class ObserverTable(Table):
+    """``[[observer]]``, likewise."""
+
+    type: str = key(values.text, stand_in="")
+    name: str | None = key(values.name, None)
+
+
+@attrs.frozen
 class PluginRuleTable(Table):
     """One ``[[rule]]`` with what it plugs in."""
 
@@ -141,14 +150,35 @@ class PluginRuleTable(Table):
     plugin: PythonTable = attrs.field(kw_only=True)
 
 
-RULE_KEYS = tuple(field.name for field in attrs.fields(RuleTable) if "reader" in field.metadata)
+@attrs.frozen
+class PluginObserverTable(Table):
+    """One ``[[observer]]``, likewise."""
+
+    own: ObserverTable = attrs.field(kw_only=True)
+    name: str = attrs.field(kw_only=True)
+    plugin: PythonTable = attrs.field(kw_only=True)
 
 
 def rule(value: object, spot: Spot) -> PluginRuleTable:
+    own, name, plugged = _plugged(RuleTable, "rule", value, spot)
+    return PluginRuleTable(own=own, name=name, plugin=plugged, spot=spot)
+
+
+def observer(value: object, spot: Spot) -> PluginObserverTable:
+    own, name, plugged = _plugged(ObserverTable, "observer", value, spot)
+    return PluginObserverTable(own=own, name=name, plugin=plugged, spot=spot)
+
+
+Plugged = TypeVar("Plugged", RuleTable, ObserverTable)
+
+
+def _plugged(shape: type[Plugged], word: str, value: object, spot: Spot) -> tuple[Plugged, str, PythonTable]:
+    """Our own keys, the name, and what is plugged in with all other keys."""
     if not isinstance(value, Mapping):
-        spot.fault(f"expected a table, [[rule]], not {values.said(value)}")
+        spot.fault(f"expected a table, [[{word}]], not {values.said(value)}")
         raise Unusable
-    own = read_table(RuleTable, {k: v for k, v in value.items() if k in RULE_KEYS}, spot)
+    ours = tuple(field.name for field in attrs.fields(shape) if "reader" in field.metadata)
+    own = read_table(shape, {k: v for k, v in value.items() if k in ours}, spot)
     if not is_python(value.get("type")):
         if own.type:
             spot.inner("type").fault(f"not {values.said(own.type)}: expected {EXPECTED}")
@@ -157,7 +187,7 @@ def rule(value: object, spot: Spot) -> PluginRuleTable:
         spot.inner("name").fault('is missing: of type = "given" it says what the application gives')
         raise Unusable
     name = own.name or own.type.rpartition(":")[2]
-    return PluginRuleTable(own=own, name=name, plugin=python_table(value, spot, name, RULE_KEYS), spot=spot)
+    return own, name, python_table(value, spot, name, ours)
 
 
 @attrs.frozen
@@ -274,6 +304,7 @@ class Document(Table):
     sender: tuple[SenderTable, ...] = part(tables(SenderTable), ())
     aliases: AliasesTable | None = part(table(AliasesTable), None)
     rule: tuple[PluginRuleTable, ...] = part(tables_by(rule), ())
+    observer: tuple[PluginObserverTable, ...] = part(tables_by(observer), ())
     route: tuple[RouteTable, ...] = part(tables(RouteTable), ())
     backend: Mapping[str, BackendTable] = part(named(backend), attrs.Factory(dict))
     directory: Mapping[str, AnyDirectoryTable] = part(named(directory), attrs.Factory(dict))

@@ -3,14 +3,15 @@ application; made once, and looked at before it is believed."""
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
 
 from zope.interface import Interface
 
 from mailgw.config.settings import PluginKind, PythonSettings
 from mailgw.config.values import nearest, said
-from mailgw.interfaces import IDeliveryBackend, IMailgwPlugin, IPolicyRule
+from mailgw.interfaces import IDeliveryBackend, IEventObserver, IMailgwPlugin, IPolicyRule
+from mailgw.mail import event as fact
 from mailgw.mail.errors import ConfigError
 from mailgw.mail.verdict import Stage
 
@@ -67,6 +68,11 @@ def plugin_fault(
 def rule_fault(target: str, make: Callable[..., object]) -> str | None:
     """As ``member_fault``, of a rule."""
     return _class_fault(target, make, IPolicyRule)
+
+
+def observer_fault(target: str, make: Callable[..., object]) -> str | None:
+    """As ``member_fault``, of an observer."""
+    return _class_fault(target, make, IEventObserver)
 
 
 def argument_fault(make: Callable[..., object], arguments: Mapping[str, object]) -> str | None:
@@ -140,6 +146,11 @@ def make_rule(settings: PythonSettings, given: Mapping[str, object] = NOTHING_GI
     return make_python(settings, _rule_fault, given)
 
 
+def make_observer(settings: PythonSettings, given: Mapping[str, object] = NOTHING_GIVEN) -> object:
+    """The user's observer of facts.  ConfigError as ``make_plugin``."""
+    return make_python(settings, _observer_fault, given)
+
+
 def make_python(
     settings: PythonSettings, fault_of: Callable[[str, object], str | None], given: Mapping[str, object] = NOTHING_GIVEN
 ) -> object:
@@ -203,6 +214,17 @@ def _rule_fault(target: str, made: object) -> str | None:
     if not stages or not all(isinstance(stage, Stage) for stage in stages):
         return f"{target}: expected stages to be some of mailgw.mail.verdict.Stage, such as {{Stage.RCPT}}"
     return None
+
+
+def _observer_fault(target: str, made: object) -> str | None:
+    if why := _lacking(target, _missing(made, IEventObserver), IEventObserver):
+        return why
+    events = made.events  # type: ignore[attr-defined]  # it is among the members
+    if isinstance(events, str) or not isinstance(events, Collection):
+        return f"{target}: expected events to be a set of names, such as {{'delivered'}}, not {said(events)}"
+    known = {kind.name for kind in fact.Event.__subclasses__() + fact.Result.__subclasses__()}
+    unknown = [one for one in events if one not in known]
+    return f"{target}: there is no fact {unknown[0]!r}{nearest(str(unknown[0]), known)}" if unknown else None
 
 
 def _missing(made: object, interface: type[Interface]) -> list[str]:

@@ -161,6 +161,14 @@ class RuleSettings:
 
 
 @attrs.frozen
+class ObserverSettings:
+    """``[[observer]]``."""
+
+    name: str
+    plugin: PythonSettings
+
+
+@attrs.frozen
 class LoginSettings:
     """Who judges passwords where the passwd-file does not: ``dovecot_auth``, the path of Dovecot's socket, or a
     ``checker`` of the user's own, never both; and ``oauth``, the issuer of bearer tokens."""
@@ -225,6 +233,7 @@ class Config:
     aliases: AliasSettings
     directories: Mapping[str, DirectoryConfig]
     rules: tuple[RuleSettings, ...]
+    observers: tuple[ObserverSettings, ...]
     routes: tuple[RouteSettings, ...]
     backends: Mapping[str, BackendSettings]
     retry: RetrySettings

@@ -61,22 +61,23 @@ class Supervisor:
         note: Callable[[Event], None],
         breaker: BreakerSettings = BREAKER,
         under_way: int = MAX_UNDER_WAY,
+        answers: tuple[type[Exception], ...] = (TemporaryFault,),
     ) -> None:
+        """``answers`` are exceptions that say something: they pass through, and are no failure."""
         self.name = name
         self._seconds = seconds
         self._clock = clock
         self._note = note
         self._breaker = Breaker(breaker)
         self._most_under_way = under_way
+        self._answers = answers
         self._under_way = 0
         self._last_told = -TOLD_EVERY_SECONDS
         self._blocked = 0
 
     async def call(self, about: CalledFor, make: Callable[[], object]) -> object:
         """What ``make`` comes to: a value, a coroutine's or a Deferred's.  PluginFault where there is none in time.
-
-        A TemporaryFault passes through: that is an answer.  Cancelled, it cancels the plug-in.
-        """
+        Cancelled, it cancels the plug-in."""
         if not self._breaker.may_try(self._clock.seconds()):
             wait = self._breaker.wait_seconds(self._clock.seconds())
             raise PluginFault(f"failed again and again: it is asked again in {wait:.0f} s")
@@ -84,10 +85,10 @@ class Supervisor:
             self._told(about, f"has {self._under_way} calls under way that do not end")
             raise PluginFault(f"has {self._under_way} calls under way")
         try:
-            answer = await self._answer(about, make)
+            answer = await self._answer(about, make, self._seconds)
         except CancelledError:
             raise
-        except TemporaryFault:
+        except self._answers:
             self.good()
             raise
         except PluginFault as fault:
@@ -98,6 +99,13 @@ class Supervisor:
             self._failed(about, f"raised {type(error).__name__}")
             raise PluginFault(f"raised {type(error).__name__}") from error
         return answer
+
+    async def watch(self, about: CalledFor, make: Callable[[], object]) -> object:
+        """The same without a time limit or a breaker, for a caller that has its own, and that takes what is raised.
+
+        Cancelled, it ends at once, whether the plug-in heeds that or not: what that says there and then is the answer.
+        """
+        return await self._answer(about, make, None)
 
     def good(self) -> None:
         """The last answer made sense."""
@@ -112,7 +120,7 @@ class Supervisor:
 
     # --- below ----------------------------------------------------------------------------------------
 
-    async def _answer(self, about: CalledFor, make: Callable[[], object]) -> object:
+    async def _answer(self, about: CalledFor, make: Callable[[], object], seconds: float | None) -> object:
         began = self._clock.seconds()
         made = make()
         self._look(about, began)
@@ -126,15 +134,15 @@ class Supervisor:
             return made  # neither kind of promise: the value itself
         if task.called and not isinstance(task.result, (Failure, Deferred)):
             return task.result  # the common case: it never waited
-        return await self._in_time(about, task)
+        return await self._in_time(about, task, seconds)
 
-    def _in_time(self, about: CalledFor, task: Deferred[object]) -> Deferred[object]:
+    def _in_time(self, about: CalledFor, task: Deferred[object], seconds: float | None) -> Deferred[object]:
         answer: Deferred[object] = Deferred(lambda _: task.cancel())
         self._under_way += 1
 
         def ended(result: object) -> None:
             self._under_way -= 1
-            if timer.active():
+            if timer is not None and timer.active():
                 timer.cancel()
             if not answer.called:
                 answer.callback(result)
@@ -142,10 +150,10 @@ class Supervisor:
                 log.failure("{name} failed in {what}, late", result, name=self.name, what=_place(about))
 
         def expire() -> None:
-            answer.errback(PluginFault(f"did not answer within {self._seconds:g} s"))
+            answer.errback(PluginFault(f"did not answer within {seconds:g} s"))
             task.cancel()
 
-        timer = self._clock.callLater(self._seconds, expire)
+        timer = None if seconds is None else self._clock.callLater(seconds, expire)
         task.addBoth(ended)  # type: ignore[unused-awaitable] # nobody else has it
         return answer
 

@@ -21,6 +21,8 @@ from mailgw.config.document import (
     LimitsTable,
     ListenTable,
     OAuthTable,
+    ObserverTable,
+    PluginObserverTable,
     PluginRuleTable,
     ReportsTable,
     RetryTable,
@@ -62,7 +64,7 @@ def tables(table: Table) -> Iterator[Table]:
 
 
 def inside(value: object) -> Iterator[Table]:
-    if isinstance(value, PluginRuleTable):
+    if isinstance(value, PluginRuleTable | PluginObserverTable):
         value = value.own
     several = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else (value,)
     return (one for one in several if isinstance(one, Table))
@@ -76,8 +78,7 @@ def keys(shape: type[Table]) -> set[str]:
     "shape",
     [
         Document, CertificateTable, ListenTable, AccountsTable, OAuthTable, SenderTable, RouteTable, RuleTable,
-        AliasesTable,
-        RetryTable, LimitsTable, ContentTable,
+        ObserverTable, AliasesTable, RetryTable, LimitsTable, ContentTable,
         JournalTable, DnsTable, DestinationTable, HostTable, SourceTable, ReplyClassTable,
         ReportsTable, CommandTable, MboxTable, DiscardTable,
     ],

@@ -1,11 +1,12 @@
 """``[[rule]]``: what is read, and what is a fault."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mailgw.config.plugin import make_rule
+from mailgw.config.plugin import make_observer, make_rule
 from mailgw.config.settings import PluginKind
 from mailgw.mail.envelope import Role
 from mailgw.mail.errors import ConfigError
@@ -16,6 +17,7 @@ from tests.config.test_load import faults_of
 from tests.tables import each
 
 OWN = "python:tests.config.test_rules:Own"
+HEARS = "python:tests.config.test_rules:Hears"
 
 
 class Own:
@@ -81,6 +83,47 @@ def test_faults(file: Path, table: str, fault: str) -> None:
     file.write_text(f"{SMALL}[[rule]]\n{table}\n")
     (said,) = faults_of(file)
     assert fault in said
+
+
+class Hears:
+    events = ("delivered", "bounced")
+
+    def observe(self, event: Any) -> None: ...
+
+
+@each(
+    ("events", "why"),
+    [
+        ((), None),
+        ({"delivered"}, None),
+        ("delivered", "expected events to be a set of names"),
+        (("deliverd",), "there is no fact 'deliverd'; did you mean 'delivered'?"),
+    ],
+)
+def test_an_observer(file: Path, events: Any, why: str | None) -> None:
+    file.write_text(
+        f'{SMALL}[[observer]]\ntype = "{HEARS}"\n[[observer]]\ntype = "given"\nname = "o"\n'
+    )
+    first, second = loaded(file).observers
+    assert (first.name, second.name) == ("Hears", "o")
+    assert isinstance(make_observer(first.plugin), Hears)
+    own = Hears()
+    own.events = events
+    if why is None:
+        assert make_observer(second.plugin, {"o": own}) is own
+    else:
+        with pytest.raises(ConfigError, match=re.escape(why)):
+            make_observer(second.plugin, {"o": own})
+
+
+def test_faults_of_observers(file: Path) -> None:
+    file.write_text(
+        f'{SMALL}[[observer]]\ntype = "{OWN}"\n[[observer]]\ntype = "{HEARS}"\nname = "Own"\ncolour = 1\n'
+    )
+    lacking, unknown, twice = faults_of(file)
+    assert "lacks events, observe of mailgw.interfaces.IEventObserver" in lacking
+    assert "'Own' is the name of another [[observer]]" in twice
+    assert "got an unexpected keyword argument 'colour'" in unknown
 
 
 def test_two_rules_of_one_name(file: Path) -> None:

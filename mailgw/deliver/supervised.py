@@ -1,0 +1,59 @@
+"""A backend of the user's own, supervised: it keeps its attempts and its word at RCPT, and costs others nothing.
+
+Rules:
+    Its answer at RCPT is awaited for a while alone; none in time, and after failures in a row none at all, is a 451.
+    An attempt has the time that all have.  One that does not heed its cancellation is not waited for: its place is
+    free, and its mail is tried again later.
+    How long it holds the reactor is measured, and told by its name.
+What it raises in an attempt, or answers there, ``attempt`` makes something of, as of any backend.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import directlyProvides, providedBy
+
+from mailgw.interfaces import IDeliveryBackend
+from mailgw.mail.address import Mailbox
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.event import Event
+from mailgw.mail.message import Message
+from mailgw.mail.outcome import Outcome
+from mailgw.mail.reply import Reply
+from mailgw.net.supervised import CalledFor, PluginFault, Supervisor
+
+# RFC 5321 s4.5.3.2.3: a client waits 5 minutes for the answer to RCPT; its other recipients wait behind this one.
+REFUSAL_SECONDS: Final = 30.0
+_UNSURE = Reply(451, "4.3.0", ("The recipient cannot be looked up now, please try again",))
+
+
+class SupervisedBackend:
+    """In the place of ``inner``, whose other members and interfaces it has."""
+
+    def __init__(
+        self, name: str, inner: IDeliveryBackend, clock: IReactorTime, note: Callable[[Event], None]
+    ) -> None:
+        self.inner = inner
+        self._supervisor = Supervisor(f"backend {name}", REFUSAL_SECONDS, clock, note)
+        directlyProvides(self, providedBy(inner))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    async def refusal(self, recipient: Mailbox) -> Any:
+        about = CalledFor("RCPT")
+        try:
+            reply = await self._supervisor.call(about, lambda: self.inner.refusal(recipient))
+        except PluginFault as fault:
+            raise TemporaryFault(fault.why, _UNSURE) from fault
+        if reply is None or (isinstance(reply, Reply) and 400 <= reply.code < 600):
+            self._supervisor.good()
+            return reply
+        lie = self._supervisor.lied(about, f"{reply!r:.80}, where None or a Reply of 400 to 599 was expected")
+        raise TemporaryFault(lie.why, _UNSURE)
+
+    async def deliver(self, message: Message, recipients: Sequence[Mailbox]) -> Mapping[Mailbox, Outcome]:
+        about = CalledFor("deliver", queue_id=message.queue_id)
+        answer: Any = await self._supervisor.watch(about, lambda: self.inner.deliver(message, recipients))
+        return answer  # type: ignore[no-any-return] # ``attempt`` looks at it

@@ -1,0 +1,109 @@
+"""Who is told of facts beside the journal: plug-ins that observe, each in its turn, none of which holds up mail.
+
+Rules:
+    The journal first: what an observer does to itself or to us, the journal has it.
+    An observer hears facts one at a time, in their order.  While it is busy with one, the next ones wait, so many at
+    most; more are dropped, counted and told.
+    What it raises is logged by its name; after failures in a row it hears nothing for a while.
+"""
+
+from collections import deque
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import Final, Protocol
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from mailgw.interfaces import IEventObserver
+from mailgw.mail.event import Event
+from mailgw.net.supervised import CalledFor, PluginFault, Supervisor
+from mailgw.net.tasks import TaskGroup
+
+log = Logger()
+
+OBSERVE_SECONDS: Final = 30.0
+"""For one fact."""
+WAITING: Final = 10_000
+"""Facts, while an observer is busy; some 5 MiB."""
+
+
+class OwnJournal(Protocol):
+    def note(self, event: Event) -> None: ...
+
+    def reopen(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Observer:
+    """One plug-in's turn.  ``note`` is where its trouble is told: the journal, not the other observers."""
+
+    def __init__(
+        self, name: str, plugin: IEventObserver, journal: OwnJournal, clock: IReactorTime, tasks: TaskGroup,
+        waiting: int = WAITING,
+    ) -> None:
+        self._name = name
+        self._plugin = plugin
+        self._wanted: Collection[str] = frozenset(plugin.events)
+        self._supervisor = Supervisor(f"observer {name}", OBSERVE_SECONDS, clock, journal.note)
+        self._tasks = tasks
+        self._most = waiting
+        self._waiting: deque[Event] = deque()
+        self._is_busy = False
+        self._dropped = 0
+
+    def hear(self, event: Event) -> None:
+        """Never raises, never waits."""
+        if self._wanted and event.name not in self._wanted:
+            return
+        if len(self._waiting) >= self._most:
+            if not self._dropped:
+                log.warn("observer {name} is {count} facts behind: it misses some", name=self._name, count=self._most)
+            self._dropped += 1
+            return
+        self._waiting.append(event)
+        if not self._is_busy:
+            self._is_busy = True
+            self._tasks.spawn(f"observer {self._name}", self._tell())
+
+    async def _tell(self) -> None:
+        try:
+            while self._waiting:
+                event = self._waiting.popleft()
+                try:
+                    await self._supervisor.call(CalledFor(event.name), partial(self._plugin.observe, event))
+                    self._supervisor.good()
+                except PluginFault:
+                    pass  # told by the supervisor
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                log.warn("observer {name} missed {count} facts", name=self._name, count=dropped)
+        except CancelledError:
+            self._waiting.clear()  # the gateway stops
+        finally:
+            self._is_busy = False
+
+
+class Observed:
+    """A journal, and those who hear what it is told."""
+
+    def __init__(self, journal: OwnJournal) -> None:
+        self.alone = self._journal = journal
+        self._observers: Sequence[Observer] = ()
+
+    def begin(self, observers: Sequence[Observer]) -> None:
+        """They hear all facts from here on."""
+        self._observers = observers
+
+    def note(self, event: Event) -> None:
+        self._journal.note(event)
+        for observer in self._observers:
+            observer.hear(event)
+
+    def reopen(self) -> None:
+        self._journal.reopen()
+
+    async def close(self) -> None:
+        await self._journal.close()

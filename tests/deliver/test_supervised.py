@@ -1,0 +1,143 @@
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from mailgw.deliver.refusal import refusal
+from mailgw.deliver.supervised import REFUSAL_SECONDS, SupervisedBackend
+from mailgw.interfaces import IDeliveryBackend, ILimitedHere, IShapedBackend
+from mailgw.mail.address import Mailbox
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.event import Event, Trouble
+from mailgw.mail.reply import Reply
+from tests.logged import LoggedFailures
+from tests.tables import each
+
+BOB = Mailbox("bob", "example.org")
+NO = Reply(550, "5.1.1", ("no",))
+
+
+@implementer(IDeliveryBackend, ILimitedHere)
+class Own:
+    concurrency = 3
+
+    def __init__(self, says: Callable[[], Any]) -> None:
+        self.says = says
+
+    def lane(self, recipient: Mailbox) -> str:
+        return recipient.domain
+
+    def refusal(self, recipient: Mailbox) -> Any:
+        return self.says()
+
+    def deliver(self, message: Any, recipients: Sequence[Mailbox]) -> Any:
+        return self.says()
+
+
+class Bench:
+    def __init__(self, says: Callable[[], Any]) -> None:
+        self.clock: Any = Clock()
+        self.facts: list[Event] = []
+        own: Any = Own(says)
+        self.backend: Any = SupervisedBackend("own", own, self.clock, self.facts.append)
+
+    def asked(self) -> list[Any]:
+        found: list[Any] = []
+        answer = Deferred.fromCoroutine(refusal("own", self.backend, BOB, self.facts.append))
+        answer.addBoth(found.append)
+        return found
+
+    def delivered(self) -> "tuple[Deferred[Any], list[Any]]":
+        class Message:
+            queue_id = "q1"
+
+        found: list[Any] = []
+        answer = Deferred.fromCoroutine(self.backend.deliver(Message(), [BOB]))
+        answer.addBoth(found.append)
+        return answer, found
+
+
+def hangs() -> Any:
+    return Deferred()
+
+
+def raises() -> Any:
+    raise ValueError("its own")
+
+
+def test_it_is_what_the_backend_is() -> None:
+    backend = Bench(lambda: None).backend
+    assert (backend.concurrency, backend.lane(BOB)) == (3, "example.org")
+    assert IDeliveryBackend.providedBy(backend)
+    assert ILimitedHere.providedBy(backend)
+    assert not IShapedBackend.providedBy(backend)
+
+
+@each("says", [None, NO, Reply(450, "4.2.1", ("full",))])
+def test_its_word_at_rcpt(says: Reply | None) -> None:
+    bench = Bench(lambda: says)
+    assert bench.asked() == [says]
+    assert bench.facts == []
+
+
+@each(("does", "why"), [
+    (hangs, "did not answer within 30 s"),
+    (raises, "raised ValueError"),
+    (lambda: True, "answered nonsense: True, where None or a Reply of 400 to 599 was expected"),
+    (lambda: Reply(250, "", ("ok",)), "answered nonsense: Reply(code=250"),
+])
+def test_trouble_is_never_no_such_user(logged_failures: LoggedFailures, does: Callable[[], Any], why: str) -> None:
+    bench = Bench(does)
+    answer = bench.asked()
+    bench.clock.advance(REFUSAL_SECONDS)
+    (reply,) = answer
+    assert (reply.code, reply.status) == (451, "4.3.0")
+    (trouble,) = bench.facts
+    assert isinstance(trouble, Trouble)
+    assert trouble.what == "backend own"
+    assert trouble.why.startswith(why)
+    assert len(logged_failures.take()) == (1 if does is raises else 0)
+
+
+def test_its_own_temporary_fault_passes() -> None:
+    def unwell() -> None:
+        raise TemporaryFault("no database", Reply(450, "4.4.3", ("later",)))
+
+    assert Bench(unwell).asked() == [Reply(450, "4.4.3", ("later",))]
+
+
+def test_an_attempt_that_does_not_heed_its_end_is_not_waited_for() -> None:
+    gate: Deferred[None] = Deferred()
+
+    async def stubborn() -> None:
+        try:
+            await Deferred()
+        except CancelledError:
+            await gate
+
+    bench = Bench(stubborn)
+    answer, found = bench.delivered()
+    answer.cancel()
+    assert [type(one.value) for one in found] == [CancelledError]
+    gate.callback(None)
+
+
+def test_an_attempt_that_ends_at_once_says_what_it_knows() -> None:
+    async def heeds() -> dict[Mailbox, str]:
+        try:
+            await Deferred()
+        except CancelledError:
+            return {BOB: "known"}
+        return {}
+
+    answer, found = Bench(heeds).delivered()
+    answer.cancel()
+    assert found == [{BOB: "known"}]
+
+
+def test_who_holds_everything_up_is_named() -> None:
+    bench = Bench(lambda: bench.clock.advance(0.2))
+    bench.delivered()
+    assert bench.facts == [Trouble("backend own", "held everything up for 0.200 s in one step", "", "q1")]
