@@ -12,18 +12,20 @@ Rules:
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, cast
 
 import attrs
 from twisted.logger import Logger
 
-from mailgw.deliver.names import lane_key
+from mailgw.deliver.attempt import attempt_in_transaction
+from mailgw.deliver.names import backend_of, lane_key
 from mailgw.deliver.refusal import refusal
-from mailgw.interfaces import IDeliveryBackend
+from mailgw.interfaces import IDeliveryBackend, ITransactionalBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.found import Found
-from mailgw.mail.message import Claim, Destination
+from mailgw.mail.message import Claim, Destination, Message
+from mailgw.mail.outcome import Outcome
 from mailgw.mail.ports import Aliases, Draft, Journal, Spool
 from mailgw.mail.reply import Reply
 from mailgw.policy.rules.relay import Reach
@@ -100,6 +102,7 @@ class Intake:
         self._spool = spool
         self._routes = routes
         self._backends = backends
+        self._hands_over = any(map(ITransactionalBackend.providedBy, backends.values()))
         self._directories = directories
         self._aliases = None if aliases is None and not directories else _Steps(aliases, self._directory)
         self._limits = limits
@@ -161,6 +164,18 @@ class Intake:
         except Exception as error:  # a plug-in's bug
             log.failure("{backend} has no lane for {recipient}", backend=backend, recipient=str(recipient))
             raise TemporaryFault(f"{backend} has no lane for {recipient}") from error
+
+    @property
+    def hands_over(self) -> bool:
+        return self._hands_over
+
+    def takes_in_transaction(self, lane: str) -> bool:
+        return ITransactionalBackend.providedBy(self._backends.get(backend_of(lane)))
+
+    async def hand_over(self, lane: str, message: Message, recipient: Mailbox) -> Outcome | None:
+        name = backend_of(lane)
+        backend = cast(ITransactionalBackend, self._backends[name])
+        return await attempt_in_transaction(name, backend, message, recipient, self._note)
 
     def has_room(self, lanes: Sequence[str], sender: str) -> bool:
         dispatcher = self.dispatcher

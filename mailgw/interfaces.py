@@ -113,6 +113,28 @@ class IMailgwPlugin(Interface):
         """The backend or rule; ``arguments`` are the other keys of its table, checked against the signature."""
 
 
+class ITransactionalBackend(IDeliveryBackend):
+    """A backend that may have a message before its client is answered, so that its refusal is the client's answer, and
+    no bounce.
+
+    Promises of the gateway: ``in_transaction`` is asked when the content is complete and the policy has let it pass, if
+    the message has one recipient, this backend's; with several it is not asked, everything runs from the queue, and
+    refusals become reports.  By then nothing is durable and nobody has been answered.  ``message`` has the queue id
+    that it is going to have in the queue: with the recipient the same idempotency key, whether it is handed over here
+    or by ``deliver``.  Delivered: the client is told 250, and the message is not queued.  Permanent: it is told the
+    outcome's 5yz.  Temporary, an exception, or nothing within the time: it is told a 4yz, and keeps the message; what
+    it brings again has another queue id.  So has what it brings again because it did not hear our 250 (RFC 1047): a
+    Message-ID may tell such repeats.  A message that a rule holds, or of which the sender asked for a report of its
+    success or for a time (DELIVERBY, FUTURERELEASE), is queued.
+    Promises of the backend: as of ``deliver``, "delivered" only when the next crash cannot take the message back.  It
+    answers well within the ten minutes that a client waits for it (RFC 5321 s4.5.3.2.6), five at the most, since some
+    wait less; whoever is late gets the message twice.
+    """
+
+    async def in_transaction(message: Message, recipient: Mailbox) -> Outcome | None:
+        """What becomes of it; None: it is to be queued, and comes by ``deliver``."""
+
+
 class IRelay(IDeliveryBackend):
     """A backend that hands mail to servers of the operator's choice (a smart host), whoever the recipient is: that they
     are not reached says nothing of the recipient's domain, and reports do not blame it.  It is a mark alone."""

@@ -7,7 +7,7 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from mailgw.deliver.names import backend_of
-from mailgw.interfaces import IDeliveryBackend
+from mailgw.interfaces import IDeliveryBackend, ITransactionalBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.event import Event, Trouble
 from mailgw.mail.message import Claim, Message
@@ -99,6 +99,29 @@ async def attempt(
     )
     note(Trouble(f"backend {name}", f"answered nonsense: {why}", "", message.queue_id))
     return outcomes
+
+
+async def attempt_in_transaction(
+    name: str, backend: ITransactionalBackend, message: Message, recipient: Mailbox, note: Note
+) -> Outcome | None:
+    """What a backend says of a message whose client is still waiting; None where it wants it queued.
+
+    Whatever else it does is temporary trouble, told as of ``attempt``.  Only a cancellation passes through.
+    """
+    try:
+        said = await backend.in_transaction(message, recipient)
+    except CancelledError:
+        raise
+    except Exception as fault:  # noqa: BLE001 - a plug-in may raise anything; the client keeps its mail
+        log.failure("backend {name} raised while it took {queue_id}", name=name, queue_id=message.queue_id)
+        note(Trouble(f"backend {name}", f"raised {type(fault).__name__}", "", message.queue_id))
+        return _NO_ANSWER
+    if said is None or isinstance(said, Outcome):
+        return said
+    why = f"for {recipient} {_one(said)}, no Outcome"
+    log.error("backend {name} answered nonsense for {queue_id}: {why}", name=name, queue_id=message.queue_id, why=why)
+    note(Trouble(f"backend {name}", f"answered nonsense: {why}", "", message.queue_id))
+    return _NO_ANSWER
 
 
 def _nonsense(result: object, recipients: Sequence[Mailbox]) -> str:

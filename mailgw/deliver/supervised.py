@@ -19,12 +19,14 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event
 from mailgw.mail.message import Message
-from mailgw.mail.outcome import Outcome
+from mailgw.mail.outcome import Outcome, Scope, temporary
 from mailgw.mail.reply import Reply
 from mailgw.net.supervised import CalledFor, PluginFault, Supervisor
 
 # RFC 5321 s4.5.3.2.3: a client waits 5 minutes for the answer to RCPT; its other recipients wait behind this one.
 REFUSAL_SECONDS: Final = 30.0
+# Below the time that a session gives to an answer of ours (4 minutes), which is below a client's patience.
+TRANSACTION_SECONDS: Final = 200.0
 _UNSURE = Reply(451, "4.3.0", ("The recipient cannot be looked up now, please try again",))
 
 
@@ -52,6 +54,19 @@ class SupervisedBackend:
             return reply
         lie = self._supervisor.lied(about, f"{reply!r:.80}, where None or a Reply of 400 to 599 was expected")
         raise TemporaryFault(lie.why, _UNSURE)
+
+    async def in_transaction(self, message: Message, recipient: Mailbox) -> Any:
+        """Of a backend that provides ITransactionalBackend."""
+        inner: Any = self.inner
+        about = CalledFor("CONTENT", queue_id=message.queue_id)
+        try:
+            answer = await self._supervisor.call(
+                about, lambda: inner.in_transaction(message, recipient), TRANSACTION_SECONDS
+            )
+        except PluginFault as fault:
+            return temporary("4.3.0", f"The delivery backend {fault.why}", Scope.MESSAGE, "")
+        self._supervisor.good()
+        return answer
 
     async def deliver(self, message: Message, recipients: Sequence[Mailbox]) -> Mapping[Mailbox, Outcome]:
         about = CalledFor("deliver", queue_id=message.queue_id)

@@ -164,6 +164,26 @@ class Queued(Event):
 
 
 @attrs.frozen
+class HandedOver(Event):
+    """A backend took a message before its client was answered: it never was in the queue.  ``code``, ``status`` and
+    ``text`` are the backend's."""
+
+    name: ClassVar[str] = "handed_over"
+    session_id: str
+    queue_id: str
+    peer: str
+    login: str
+    reverse_path: str
+    recipient: str
+    lane: str
+    size_octets: int
+    seconds: float  # from MAIL to the answer
+    code: int
+    status: str
+    text: str
+
+
+@attrs.frozen
 class Changed(Event):
     """What rules asked for of a message that is queued: their names, and a word for each thing they did
     (``"add_header X-Spam"``, ``"tag spam"``, ``"quarantine"``), in order.  Behind ``Queued``."""

@@ -75,9 +75,9 @@ class Supervisor:
         self._last_told = -TOLD_EVERY_SECONDS
         self._blocked = 0
 
-    async def call(self, about: CalledFor, make: Callable[[], object]) -> object:
+    async def call(self, about: CalledFor, make: Callable[[], object], seconds: float | None = None) -> object:
         """What ``make`` comes to: a value, a coroutine's or a Deferred's.  PluginFault where there is none in time.
-        Cancelled, it cancels the plug-in."""
+        Cancelled, it cancels the plug-in.  ``seconds`` in place of the usual time."""
         if not self._breaker.may_try(self._clock.seconds()):
             wait = self._breaker.wait_seconds(self._clock.seconds())
             raise PluginFault(f"failed again and again: it is asked again in {wait:.0f} s")
@@ -85,7 +85,7 @@ class Supervisor:
             self._told(about, f"has {self._under_way} calls under way that do not end")
             raise PluginFault(f"has {self._under_way} calls under way")
         try:
-            answer = await self._answer(about, make, self._seconds)
+            answer = await self._answer(about, make, self._seconds if seconds is None else seconds)
         except CancelledError:
             raise
         except self._answers:

@@ -17,6 +17,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.effect import Effect
 from mailgw.mail.envelope import Client, ReverseName, Role, path_text
 from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.outcome import Permanence
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS, MailParameters, RcptParameters
 from mailgw.mail.reply import Reply
 from mailgw.mail.verdict import Facts, Stage, Verdict
@@ -419,6 +420,9 @@ class Session:
                 await transaction.apply()
                 if is_discarded(transaction.effects) or not transaction.recipients.named:
                     return self._forget(transaction, verdict)
+            handed = await self._hand_over(transaction)
+            if handed is not None:
+                return handed
             self.is_committing = True
             accepted = await transaction.commit()
         finally:
@@ -446,6 +450,38 @@ class Session:
             self._factory.note(fact.Expanded(client.session_id, accepted.queue_id, str(alias), count))
         self._factory.intake.accept(accepted.claims)
         return Reply(250, "2.0.0", (f"OK, queued as {accepted.queue_id}",))
+
+    async def _hand_over(self, transaction: Transaction) -> Reply | None:
+        """The answer, where the only recipient's backend decides it before the message is ours (ITransactionalBackend);
+        None: it is to be queued."""
+        intake = self._factory.intake
+        if not intake.hands_over:
+            return None
+        destination = transaction.only_destination()
+        if destination is None or not intake.takes_in_transaction(destination.lane):
+            return None
+        outcome = await intake.hand_over(destination.lane, await transaction.message(), destination.recipient)
+        if outcome is None:
+            return None
+        client, reply = self.client, outcome.reply
+        if not outcome.is_delivered:
+            is_final = outcome.permanence is Permanence.PERMANENT
+            fits = reply.is_permanent if is_final else 400 <= reply.code < 500
+            answer = reply if fits else Reply(550 if is_final else 451, "5.0.0" if is_final else "4.0.0", reply.lines)
+            rule = f"backend {destination.lane.partition('/')[0]}"
+            return self.reject(
+                Stage.CONTENT, Verdict(rule, "", answer), transaction.reverse_path, destination.recipient
+            )
+        self.messages += 1
+        self._factory.note(
+            fact.HandedOver(
+                client.session_id, transaction.queue_id, client.address, client.login or "",
+                path_text(transaction.reverse_path), str(destination.recipient), destination.lane,
+                transaction.size_octets, round(self._factory.clock.seconds() - transaction.started, 6),
+                reply.code, reply.status, reply.text,
+            )
+        )
+        return Reply(250, "2.0.0", (f"OK, taken as {transaction.queue_id}",))
 
     def _forget(self, transaction: Transaction, verdict: Verdict) -> Reply:
         """A rule wants the client to be told that all is well."""

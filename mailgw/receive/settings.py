@@ -9,7 +9,8 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Client, Role
-from mailgw.mail.message import Claim, Destination
+from mailgw.mail.message import Claim, Destination, Message
+from mailgw.mail.outcome import Outcome
 from mailgw.mail.ports import Draft
 from mailgw.mail.reply import Reply
 from mailgw.receive.peers import Fronts
@@ -109,6 +110,16 @@ class Intake(Protocol):
 
     def lane_in(self, backend: str, recipient: Mailbox) -> str:
         """The lane where this backend is to serve an address; TemporaryFault where it does not say."""
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether any backend takes messages before their clients are answered."""
+
+    def takes_in_transaction(self, lane: str) -> bool:
+        """Whether ``hand_over`` may come to anything there."""
+
+    async def hand_over(self, lane: str, message: Message, recipient: Mailbox) -> Outcome | None:
+        """What the lane's backend says of a message that is not queued, and whose client waits; None: queue it."""
 
     def has_room(self, lanes: Sequence[str], sender: str) -> bool:
         """Whether a first attempt can go on from memory; else the message waits in the spool alone.  ``sender`` is the

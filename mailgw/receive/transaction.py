@@ -5,6 +5,7 @@ counted in it, and submission completes it.  The dialog bounds it (``header_octe
 """
 
 import re
+from collections.abc import Sequence
 
 import attrs
 
@@ -20,8 +21,8 @@ from mailgw.mail.header import (
     starts_with_field,
     without_private_fields,
 )
-from mailgw.mail.message import Arrival, Claim, Content
-from mailgw.mail.parameters import MailParameters
+from mailgw.mail.message import Arrival, Claim, Content, Destination, Message
+from mailgw.mail.parameters import MailParameters, Notify
 from mailgw.mail.ports import Draft, WallClock
 from mailgw.mail.reply import Reply
 from mailgw.policy.rewriting import rewrites
@@ -158,12 +159,44 @@ class Transaction:
                     self._body_type = BodyType.UNLABELLED
             assert new.queue_id == draft.queue_id
 
+    def only_destination(self) -> Destination | None:
+        """Where it goes, if there is just one way, at once, and of what was asked for nothing is left to the queue: no
+        report, no time, no hold."""
+        asked = self.parameters
+        if held_by(self.effects) or asked.hold_until is not None or asked.deliver_by is not None:
+            return None
+        destinations = self.destinations()
+        if len(destinations) != 1 or destinations[0].parameters.wants(Notify.SUCCESS):
+            return None
+        return destinations[0]
+
+    async def message(self) -> Message:
+        """As a backend would have it from the queue.  TemporaryFault where the disk refuses."""
+        arrival = self._arrival()
+        content = await self.content()
+        return Message(
+            self.queue_id, arrival.reverse_path, arrival.body_type, self._now, content, arrival.parameters
+        )
+
+    def destinations(self) -> Sequence[Destination]:
+        """What is to be queued.  TemporaryFault where a way cannot be told now."""
+        found = self.recipients.destinations(self.reverse_path is not None)
+        return rerouted(found, self.recipients, self.effects, self._intake) if self.effects else found
+
     async def commit(self) -> Accepted:
         """Make it durable.  TemporaryFault: nothing is left behind."""
-        draft, client = self._draft, self._client
+        draft = self._draft
         assert draft is not None
-        tags = tags_of(self.effects)
-        arrival = Arrival(
+        arrival = self._arrival()
+        destinations = self.destinations()
+        claim = self._intake.has_room([d.lane for d in destinations], path_text(self.reverse_path))
+        self._draft = None  # from here on the message is the spool's: a lost connection must not discard it
+        claims = await draft.commit(arrival, destinations, claim)
+        return Accepted(draft.queue_id, draft.size_octets, claims)
+
+    def _arrival(self) -> Arrival:
+        client, tags = self._client, tags_of(self.effects)
+        return Arrival(
             reverse_path=self.reverse_path,
             body_type=self._body_type,
             peer=client.address,
@@ -174,13 +207,6 @@ class Transaction:
             parameters=attrs.evolve(self.parameters, tags=tags) if tags else self.parameters,
             held=held_by(self.effects),
         )
-        destinations = self.recipients.destinations(self.reverse_path is not None)
-        if self.effects:
-            destinations = rerouted(destinations, self.recipients, self.effects, self._intake)
-        claim = self._intake.has_room([d.lane for d in destinations], path_text(self.reverse_path))
-        self._draft = None  # from here on the message is the spool's: a lost connection must not discard it
-        claims = await draft.commit(arrival, destinations, claim)
-        return Accepted(draft.queue_id, draft.size_octets, claims)
 
     def discard(self) -> None:
         """Forget the content."""

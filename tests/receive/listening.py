@@ -1,6 +1,6 @@
 """A listener without a network: the real factory and dialog on a fake transport, clock and spool."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from ipaddress import ip_network
 
 import attrs
@@ -15,7 +15,8 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Client, Role
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event
-from mailgw.mail.message import Claim, Destination, Query
+from mailgw.mail.message import Claim, Destination, Message, Query
+from mailgw.mail.outcome import Outcome
 from mailgw.mail.ports import Draft, Resolver
 from mailgw.mail.rate import Rate
 from mailgw.mail.reply import Reply
@@ -92,6 +93,7 @@ class FakeIntake:
         self.spool = spool
         self.aliases: dict[Mailbox, Sequence[Mailbox] | Reply | TemporaryFault] = {}
         self.claims: list[Claim] = []
+        self.takers: dict[str, Callable[[Message, Mailbox], Awaitable[Outcome | None]]] = {}
         self.is_roomy = True
 
     def draft(self) -> Draft:
@@ -109,6 +111,16 @@ class FakeIntake:
 
     def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
         return Destination(recipient, "out")
+
+    @property
+    def hands_over(self) -> bool:
+        return bool(self.takers)
+
+    def takes_in_transaction(self, lane: str) -> bool:
+        return lane in self.takers
+
+    async def hand_over(self, lane: str, message: Message, recipient: Mailbox) -> Outcome | None:
+        return await self.takers[lane](message, recipient)
 
     def lane_in(self, backend: str, recipient: Mailbox) -> str:
         return f"{backend}/{recipient.domain}"
