@@ -34,7 +34,7 @@ from mailgw.mail.parameters import RcptParameters
 from mailgw.mail.reply import Reply
 from mailgw.queue.schedule import RetrySettings
 from mailgw.spool.memory import MemorySpool
-from tests.driving import result_of
+from mailgw.testing.driving import result_of
 
 HOUR, DAY = 3600.0, 86400.0
 START = 1_700_000_000.0

@@ -17,8 +17,8 @@ from mailgw.mail.envelope import Client, Role
 from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.mail.event import Event
 from mailgw.store.passwd import PasswdFile
+from mailgw.testing.driving import result_of
 from mailgw.wire.sasl import WRONG, Password
-from tests.driving import result_of
 
 CLIENT = Client("s1", Role.SUBMISSIONS, "192.0.2.1", 4711, False)
 NOTHING = LoginSettings(None, None, None)

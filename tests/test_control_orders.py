@@ -8,7 +8,7 @@ from mailgw.mail.event import Ordered
 from mailgw.mail.message import Claim, Destination, Postponed, Query, RowState
 from mailgw.queue_commands import lane_table
 from mailgw.spool.memory import MemorySpool
-from tests.driving import result_of as run
+from mailgw.testing.driving import result_of as run
 from tests.spool.contract import ARRIVAL, BOB, TO_ALL
 from tests.tables import each
 from tests.test_control import Gateway

@@ -24,7 +24,7 @@ from mailgw.mail.message import Message
 from mailgw.mail.outcome import Permanence
 from mailgw.spool.content import MemoryContent
 from mailgw.tap import Options
-from tests.driving import result_of
+from mailgw.testing.driving import result_of
 from tests.tables import each
 
 TOP = Path(__file__).parent.parent

@@ -23,8 +23,9 @@ from mailgw.queue.aliases import AliasLimits, alias_key
 from mailgw.queue.route import RouteSettings, RouteTable
 from mailgw.spool.memory import MemorySpool
 from mailgw.store.aliases import parse_aliases, rules_of
-from tests.driving import result_of
-from tests.receive.listening import CLIENT, NOW, FakeJournal, Listener
+from mailgw.testing.driving import result_of
+from mailgw.testing.facts import KeptJournal
+from tests.receive.listening import CLIENT, NOW, Listener
 from tests.tables import each
 
 ROUTES = RouteTable([
@@ -89,7 +90,7 @@ class Bench:
         backends: dict[str, IDeliveryBackend] = {"here": self.here, "mx": self.mx, "out": self.out}
         self.table = parse_aliases(text.encode(), "aliases", rules_of(LIMITS, ROUTES))
         self.spool = MemorySpool(lambda: NOW)
-        self.intake = Intake(self.spool, ROUTES, backends, Table(self.table.entries), LIMITS, FakeJournal())
+        self.intake = Intake(self.spool, ROUTES, backends, Table(self.table.entries), LIMITS, KeptJournal())
         self.intake.dispatcher = Idle()
 
     def addressees(self, name: str, for_client: bool = False) -> list[str] | Reply:
@@ -198,7 +199,7 @@ def test_our_own_mail_goes_where_others_does_and_is_never_refused() -> None:
 
 def test_without_aliases_nobody_is_one() -> None:
     bench = Bench()
-    intake = Intake(bench.spool, ROUTES, {"here": bench.here, "out": bench.out}, None, LIMITS, FakeJournal())
+    intake = Intake(bench.spool, ROUTES, {"here": bench.here, "out": bench.out}, None, LIMITS, KeptJournal())
     assert result_of(intake.addressees(box("ann@x.test"), False)) == (box("ann@x.test"),)
     assert result_of(intake.addressees(box("sales@x.test"), False)) == GONE
     assert result_of(intake.spread(box("sales@x.test"))) == (box("sales@x.test"),)

@@ -24,11 +24,11 @@ from mailgw.mail.tls_result import PolicyType, TlsFailure, TlsResult
 from mailgw.peer_tls import PeerTls, _post_by
 from mailgw.store import sts_policies
 from mailgw.store.state_file import Workshop
+from mailgw.testing.driving import result_of
+from mailgw.testing.names import FakeResolver
+from mailgw.testing.threads import FakeThreads
 from mailgw.trust.mtasts import Remembered
 from tests.config.test_reports import SMALL
-from tests.driving import result_of
-from tests.fake_threads import FakeThreads
-from tests.fakes_dns import FakeResolver
 from tests.net.test_https_hosts import Site
 
 DAY = 86_400.0

@@ -7,11 +7,11 @@ import pytest
 from twisted.internet.task import Clock
 
 from mailgw.mail.tls_result import TlsFailure
+from mailgw.testing.driving import result_of
+from mailgw.testing.names import FakeResolver
 from mailgw.tls_policies import KnownPolicies
 from mailgw.tls_report import Sts
 from mailgw.trust.mtasts import NotFetched
-from tests.driving import result_of
-from tests.fakes_dns import FakeResolver
 
 NOW = 1_700_000_000.0
 DNS = FakeResolver(

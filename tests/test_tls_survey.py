@@ -13,10 +13,10 @@ from mailgw.deliver.smtp_settings import DestinationSettings, Secret, SourceSett
 from mailgw.mail.names import TlsaRecord
 from mailgw.mail.sts_policy import StsMode, StsPolicy
 from mailgw.terminal import Fault
+from mailgw.testing.names import FakeResolver
 from mailgw.tls_report import How, Report, Sts, Tlsa, lines
 from mailgw.tls_survey import CONNECTIONS, STEP_SECONDS, Survey, certificate
 from tests.deliver.smtp_net import Peer, settings, shaping
-from tests.fakes_dns import FakeResolver
 from tests.tables import each
 from tests.trust import certificates
 

@@ -14,9 +14,9 @@ from mailgw.access.scram_accounts import ScramAccounts
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Client, Role, TlsFacts
 from mailgw.mail.errors import TemporaryFault
+from mailgw.testing.driving import result_of
 from mailgw.wire.sasl import Certificate, LoginClaim, Password, Proof, Token, Untrue
 from tests.access.test_scram_accounts import ACCOUNTS, FakeAccounts
-from tests.driving import result_of
 from tests.tables import each
 
 CLIENT = Client("s1", Role.SUBMISSIONS, "192.0.2.1", 4711, False)

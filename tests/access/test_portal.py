@@ -32,7 +32,7 @@ from mailgw.access.portal import (
 from mailgw.access.remembered import Remembered
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
-from tests.fake_threads import FakeThreads
+from mailgw.testing.threads import FakeThreads
 from tests.tables import each
 
 ALICE = Login(Mailbox("alice", "example.org"))

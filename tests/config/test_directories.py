@@ -16,8 +16,8 @@ from mailgw.mail.found import Found
 from mailgw.policy.remembered import MemorySettings
 from mailgw.queue.tags import TagRules
 from mailgw.store.directory_settings import DirectorySettings, HttpSettings, SqlSettings
+from mailgw.testing.driving import result_of
 from tests.config.making import SMALL, faults_of, loaded
-from tests.driving import result_of
 from tests.tables import each
 
 NAMED = SMALL.replace('backend = "mailboxes"\n', 'backend = "mailboxes"\ndirectory = "people"\n')

@@ -1,80 +1,35 @@
 """A dispatcher on fakes: a spool in memory, a clock by hand, a backend that is a script."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
-from zope.interface import implementer
 
 from mailgw.deliver.dispatcher import Dispatcher, DispatcherSettings, lane_key
-from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.event import Event
-from mailgw.mail.message import Arrival, Destination, Message, Query, QueueRow
-from mailgw.mail.outcome import Outcome, Scope, delivered, permanent, temporary
+from mailgw.mail.message import Arrival, Destination, Query, QueueRow
+from mailgw.mail.outcome import Scope, permanent, temporary
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS, MailParameters, Notify, RcptParameters
-from mailgw.mail.reply import Reply
 from mailgw.queue.replies import NO_CLASSES, ReplyClasses
 from mailgw.queue.schedule import RetrySettings
 from mailgw.spool.memory import MemorySpool
-from tests.driving import result_of
+from mailgw.testing.backends import OK, ScriptedBackend
+from mailgw.testing.driving import result_of
+
+__all__ = ["OK", "ScriptedBackend"]
 
 ALICE = Mailbox("alice", "example.org")
 BOB = Mailbox("bob", "example.net")
 EVE = Mailbox("eve", "example.net")
 ADMIN = Mailbox("admin", "example.org")
-OK = delivered(Reply(250, "2.0.0", ("taken",)), "mx.example.net [192.0.2.9]:25")
 LATER = temporary("4.2.1", "not now", Scope.RECIPIENT, "mx.example.net [192.0.2.9]:25")
 DEAD = temporary("4.4.1", "no answer", Scope.HOST, "")
 NEVER = permanent("5.1.1", "no such user", Scope.RECIPIENT, "mx.example.net [192.0.2.9]:25")
 CONTENT = b"Subject: hi\r\nMessage-ID: <1@x>\r\n\r\nbody\r\n"
 RETRY = RetrySettings(schedule=(300.0, 900.0, 3600.0), warn_after=4 * 3600.0, give_up_after=86400.0, jitter=0.0)
 START = 1_700_000_000.0
-
-Script = Outcome | BaseException | object
-
-
-@implementer(IDeliveryBackend)
-class ScriptedBackend:
-    """Answers each ``deliver`` with the next line of its script; at its end it waits for ``let_go``."""
-
-    def __init__(self, *script: Script, concurrency: int = 2) -> None:
-        self.script = list(script)
-        self.concurrency = concurrency
-        self.seen: list[tuple[str, tuple[Mailbox, ...]]] = []
-        self.waiting: list[Deferred[Outcome]] = []
-        self.knows: Mapping[Mailbox, Outcome] | None = None  # what it answers when it is cancelled
-        self.always: dict[Mailbox, Outcome] = {}  # what it says of a recipient, whatever the script
-
-    def lane(self, recipient: Mailbox) -> str:
-        return recipient.domain
-
-    async def refusal(self, recipient: Mailbox) -> Reply | None:
-        return None
-
-    async def deliver(self, message: Message, recipients: Sequence[Mailbox]) -> Mapping[Mailbox, Outcome]:
-        self.seen.append((message.queue_id, tuple(recipients)))
-        if recipients[0] in self.always:
-            return {r: self.always[r] for r in recipients}
-        if self.script:
-            says = self.script.pop(0)
-        else:
-            gate: Deferred[Outcome] = Deferred()
-            self.waiting.append(gate)
-            try:
-                says = await gate
-            except CancelledError:
-                if self.knows is None:
-                    raise
-                says = self.knows
-        if isinstance(says, BaseException):
-            raise says
-        return dict.fromkeys(recipients, says) if isinstance(says, Outcome) else says  # type: ignore[return-value]
-
-    def let_go(self, outcome: Outcome = OK) -> None:
-        self.waiting.pop(0).callback(outcome)
 
 
 class House:

@@ -17,7 +17,7 @@ from mailgw.mail.envelope import BodyType
 from mailgw.mail.message import Content, Message
 from mailgw.mail.outcome import Outcome
 from mailgw.spool.content import MemoryContent
-from tests.fakes_dns import FakeResolver
+from mailgw.testing.names import FakeResolver
 
 ANN = Mailbox("ann", "example.org")
 BOB = Mailbox("bob", "example.org")

@@ -7,8 +7,8 @@ from twisted.internet.task import Clock
 from mailgw.deliver.agenda import ALL_SECONDS, OVERLAP_AGAIN_SECONDS, OVERLAP_SECONDS, Looks
 from mailgw.mail.message import Agenda
 from mailgw.spool.memory import MemorySpool
+from mailgw.testing.driving import result_of
 from tests.deliver.dispatching import START
-from tests.driving import result_of
 
 
 class Asked(MemorySpool):

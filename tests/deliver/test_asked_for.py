@@ -12,8 +12,8 @@ from mailgw.mail.outcome import Outcome, delivered
 from mailgw.mail.parameters import ByMode, DeliverBy, MailParameters, Notify, Ret
 from mailgw.mail.reply import Reply
 from mailgw.spool.memory import MemorySpool
+from mailgw.testing.driving import result_of
 from tests.deliver.dispatching import ADMIN, ALICE, BOB, DEAD, EVE, LATER, NEVER, OK, START, House, ScriptedBackend
-from tests.driving import result_of
 from tests.tables import each
 
 HOUR, DAY = 3600.0, 86400.0

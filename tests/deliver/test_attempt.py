@@ -8,9 +8,9 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.event import Event, Trouble
 from mailgw.mail.message import Claim, QueuedRecipient
 from mailgw.mail.parameters import Notify, RcptParameters
+from mailgw.testing.driving import result_of
 from tests.deliver.dispatching import EVE, OK
 from tests.deliver.smtp_net import ANN, BOB, message
-from tests.driving import result_of
 from tests.tables import each
 
 

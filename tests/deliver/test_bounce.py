@@ -14,7 +14,7 @@ from mailgw.mail.message import Arrival, Content, Destination, Message
 from mailgw.mail.reply import Reply
 from mailgw.queue.dsn_fields import Report
 from mailgw.spool.content import MemoryContent
-from tests.driving import result_of
+from mailgw.testing.driving import result_of
 from tests.tables import each
 
 ALICE, BOB = Mailbox("alice", "example.net"), Mailbox("bob", "example.org")

@@ -8,7 +8,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.message import Message
 from mailgw.spool.content import MemoryContent
-from tests.driving import result_of
+from mailgw.testing.driving import result_of
 
 
 def test_all_is_delivered_and_nothing_is_kept() -> None:

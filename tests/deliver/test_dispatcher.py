@@ -24,6 +24,7 @@ from mailgw.queue import lanes as queue_lanes
 from mailgw.queue.lanes import MAX_WAITING
 from mailgw.queue.replies import LaneOrder, MessageOrder, ReplyClass, ReplyClasses
 from mailgw.spool.memory import MemorySpool
+from mailgw.testing.driving import result_of
 from tests.deliver.dispatching import (
     ADMIN,
     ALICE,
@@ -38,7 +39,6 @@ from tests.deliver.dispatching import (
     House,
     ScriptedBackend,
 )
-from tests.driving import result_of
 from tests.logged import LoggedFailures
 from tests.tables import each
 

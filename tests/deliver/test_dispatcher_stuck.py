@@ -15,8 +15,8 @@ from mailgw.mail.reply import Reply
 from mailgw.mail.shape import Bounds, Shape
 from mailgw.queue.replies import ReplyClass, ReplyClasses
 from mailgw.spool.memory import MemorySpool
+from mailgw.testing.driving import result_of
 from tests.deliver.dispatching import ALICE, BOB, DEAD, EVE, LATER, NEVER, OK, START, House, ScriptedBackend
-from tests.driving import result_of
 from tests.logged import LoggedFailures
 
 ONE, TWO = Mailbox("a", "one.example"), Mailbox("a", "two.example")

@@ -8,9 +8,9 @@ from mailgw.mail.message import Arrival, Claim, Destination, Notice, Settlement
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS, ByMode, DeliverBy, MailParameters, Notify, RcptParameters
 from mailgw.queue.aliases import EXPANDED, parameters_of_copies, parameters_of_report
 from mailgw.spool.memory import MemorySpool
+from mailgw.testing.driving import result_of
 from tests.deliver.dispatching import ALICE, BOB, CONTENT, EVE, LATER, NEVER, OK, START, House, ScriptedBackend
 from tests.deliver.test_asked_for import actions, house_of, notices
-from tests.driving import result_of
 
 TEAM, CREW = Mailbox("team", "example.org"), Mailbox("crew", "example.org")
 

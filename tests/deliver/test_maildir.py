@@ -20,7 +20,7 @@ from mailgw.mail.errors import LocalProtocolError, TemporaryFault
 from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome, Permanence
 from mailgw.store.maildir import Maildirs, UniqueNames
-from tests.fake_threads import FakeThreads
+from mailgw.testing.threads import FakeThreads
 from tests.logged import LoggedFailures
 from tests.store.fake_disk import ScriptedDisk
 from tests.tables import each

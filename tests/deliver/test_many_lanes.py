@@ -16,8 +16,8 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.message import Agenda, Claim, Notice, Query, Settlement
 from mailgw.mail.shape import Bounds, Shape
 from mailgw.spool.memory import MemorySpool
+from mailgw.testing.driving import result_of
 from tests.deliver.dispatching import DEAD, OK, RETRY, House, ScriptedBackend
-from tests.driving import result_of
 from tests.tables import each
 
 

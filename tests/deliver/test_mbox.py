@@ -21,7 +21,7 @@ from mailgw.mail.errors import LocalProtocolError, TemporaryFault
 from mailgw.mail.message import Message
 from mailgw.spool.content import MemoryContent
 from mailgw.store.mbox import Mboxes
-from tests.fake_threads import FakeThreads
+from mailgw.testing.threads import FakeThreads
 from tests.store.fake_disk import ScriptedDisk
 from tests.tables import each
 

@@ -18,9 +18,9 @@ from mailgw.mail.sts_policy import StsMode, StsPolicy
 from mailgw.mail.tls_result import TlsFailure, TlsResult
 from mailgw.net.https import HttpAnswer
 from mailgw.net.sts_fetch import PolicyFetcher
+from mailgw.testing.driving import result_of
+from mailgw.testing.names import FakeResolver
 from mailgw.trust.mtasts import FETCH_SECONDS, NotFetched, Remembered
-from tests.driving import result_of
-from tests.fakes_dns import FakeResolver
 from tests.logged import LoggedFailures
 from tests.tables import each
 

@@ -6,8 +6,8 @@ from mailgw.mail.message import Query
 from mailgw.mail.outcome import Scope, refused
 from mailgw.mail.reply import Reply
 from mailgw.queue.replies import LaneOrder, ReplyClass, ReplyClasses
+from mailgw.testing.driving import result_of
 from tests.deliver.dispatching import ALICE, BOB, DEAD, EVE, OK, House, ScriptedBackend
-from tests.driving import result_of
 
 
 def test_what_is_given_back_can_be_held_and_what_is_tried_goes_on() -> None:

@@ -16,8 +16,8 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.rate import Rate
 from mailgw.mail.shape import Bounds, Shape
 from mailgw.queue.permits import Word
+from mailgw.testing.driving import result_of
 from tests.deliver.dispatching import ALICE, BOB, House, ScriptedBackend
-from tests.driving import result_of
 
 
 @implementer(IShapedBackend, IKeepsSessions)

@@ -4,7 +4,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event, Trouble
 from mailgw.mail.reply import Reply
-from tests.driving import result_of
+from mailgw.testing.driving import result_of
 from tests.logged import LoggedFailures
 from tests.tables import each
 

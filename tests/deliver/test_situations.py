@@ -18,9 +18,9 @@ from mailgw.mail.outcome import Outcome, Permanence
 from mailgw.mail.parameters import MailParameters
 from mailgw.mail.sts_policy import StsPolicy
 from mailgw.mail.tls_result import TlsResult
+from mailgw.testing.names import FakeResolver
 from tests.deliver.smtp_net import ANN, message, settings
 from tests.deliver.tls_server import TlsServer
-from tests.fakes_dns import FakeResolver
 from tests.tables import some
 from tests.tls_situations import DOMAIN, HOST, Situation, situations
 from tests.trust.certificates import root

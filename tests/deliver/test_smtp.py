@@ -10,8 +10,8 @@ from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import LocalProtocolError, TemporaryFault
 from mailgw.mail.names import Records
 from mailgw.mail.outcome import Permanence, Scope
+from mailgw.testing.names import FakeResolver
 from tests.deliver.smtp_net import ANN, BOB, CY, EHLO, Net, Peer, large, message, settings
-from tests.fakes_dns import FakeResolver
 from tests.logged import LoggedFailures
 from tests.tables import each
 

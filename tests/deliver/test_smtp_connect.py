@@ -7,8 +7,8 @@ from twisted.internet.task import Clock
 from mailgw.deliver.smtp_connect import REMEMBERED_SECONDS, Silent
 from mailgw.deliver.smtp_hops import Hop
 from mailgw.deliver.smtp_settings import SourceSettings
+from mailgw.testing.names import FakeResolver
 from tests.deliver.smtp_net import ANN, EHLO, Net, shaping
-from tests.fakes_dns import FakeResolver
 
 SIX, FOUR, OTHER = "2001:db8::1", "192.0.2.1", "192.0.2.2"
 

@@ -8,9 +8,9 @@ from mailgw.deliver.smtp_domains import PATIENCE_SECONDS, SILENCE_SECONDS, SILEN
 from mailgw.mail.address import Mailbox, parse_mailbox
 from mailgw.mail.names import MxRecord, Records
 from mailgw.mail.reply import Reply
+from mailgw.testing.driving import result_of
+from mailgw.testing.names import FakeResolver
 from tests.deliver.smtp_net import settings
-from tests.driving import result_of
-from tests.fakes_dns import FakeResolver
 from tests.tables import each
 
 RESOLVER = FakeResolver(

@@ -5,9 +5,9 @@ import attrs
 from mailgw.deliver.smtp_hops import HOSTS_PER_DOMAIN, Hop, Target, given_targets, mx_targets, places_of
 from mailgw.interfaces import IRelay
 from mailgw.mail.outcome import Outcome, Permanence, Scope
+from mailgw.testing.driving import result_of
+from mailgw.testing.names import FakeResolver
 from tests.deliver.smtp_net import ANN, Net
-from tests.driving import result_of
-from tests.fakes_dns import FakeResolver
 from tests.tables import each
 
 HERE = frozenset({"us.example.net", "192.0.2.99"})

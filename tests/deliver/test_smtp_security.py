@@ -13,10 +13,10 @@ from mailgw.mail.names import TlsaRecord
 from mailgw.mail.outcome import Outcome, Permanence, Scope
 from mailgw.mail.sts_policy import StsMode, StsPolicy
 from mailgw.mail.tls_result import PolicyType, TlsFailure, TlsResult
+from mailgw.testing.driving import result_of
+from mailgw.testing.names import FakeResolver
 from mailgw.trust.tls_policy import Demand, Fault, Level, Refused
 from tests.deliver.smtp_net import large, message, settings
-from tests.driving import result_of
-from tests.fakes_dns import FakeResolver
 from tests.tables import each
 
 EE = TlsaRecord(3, 1, 1, bytes(32))

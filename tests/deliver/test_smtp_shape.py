@@ -9,9 +9,9 @@ from mailgw.deliver.smtp_shape import site_of, source_of
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.rate import Rate
 from mailgw.mail.shape import Bounds, Shape
+from mailgw.testing.driving import result_of
+from mailgw.testing.names import FakeResolver
 from tests.deliver.smtp_net import Net, shaping
-from tests.driving import result_of
-from tests.fakes_dns import FakeResolver
 from tests.tables import each
 
 DNS = FakeResolver(

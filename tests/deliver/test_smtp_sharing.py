@@ -8,9 +8,9 @@ from mailgw.deliver.smtp_settings import DestinationSettings, SourceSettings
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.parameters import MailParameters, Ret
+from mailgw.testing.names import FakeResolver
 from tests.deliver.smtp_net import ANN, Net, Peer, message, shaping
 from tests.deliver.test_smtp_asked import JOSÉ, SUCCESS, asking, ehlo
-from tests.fakes_dns import FakeResolver
 
 DEE = Mailbox("dee", "other.example")
 SHARED = {"example.org": [(10, "mx.big.test")], "other.example": [(10, "mx.big.test")]}

@@ -7,8 +7,8 @@ from twisted.python.failure import Failure
 
 from mailgw.deliver.smtp import Secret
 from mailgw.deliver.smtp_settings import Socks5, TlsMode
+from mailgw.testing.names import FakeResolver
 from tests.deliver.smtp_net import ANN, Delivery, Net, Wire
-from tests.fakes_dns import FakeResolver
 
 PROXY = Socks5("proxy.example", 1080, None, None)
 ADDRESSES = {"proxy.example": ["192.0.2.80"], "mx.example": ["2001:db8::1", "192.0.2.1"]}

@@ -8,8 +8,8 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.error import TimeoutError as ConnectTimeout
 
 from mailgw.mail.address import Mailbox
+from mailgw.testing.names import FakeResolver
 from tests.deliver.smtp_net import EHLO, Delivery, Net, Peer, message, shaping
-from tests.fakes_dns import FakeResolver
 
 MX = {f"d{at}.example": [(10, "mx1.test"), (20, "mx2.test")] for at in range(3)}
 ADDRESSES = {"mx1.test": ["2001:db8::1", "192.0.2.1"], "mx2.test": ["192.0.2.2"]}

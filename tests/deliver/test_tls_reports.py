@@ -17,9 +17,9 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event, TlsReported, TlsReportFailed, Trouble
 from mailgw.mail.tls_result import PolicyType, TlsFailure, TlsResult
+from mailgw.testing.names import FakeResolver
 from mailgw.trust.tls_report import Reporter
 from mailgw.trust.tls_tallies import DomainTally, Tallies
-from tests.fakes_dns import FakeResolver
 from tests.logged import LoggedFailures
 
 DAY = 86_400

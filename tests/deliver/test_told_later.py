@@ -10,8 +10,8 @@ from mailgw.interfaces import IRelay
 from mailgw.mail.outcome import Outcome, Scope, refused, temporary
 from mailgw.mail.reply import Reply
 from mailgw.queue.replies import LaneOrder, MessageOrder, ReplyClass, ReplyClasses
+from mailgw.testing.driving import result_of
 from tests.deliver.dispatching import ALICE, BOB, DEAD, EVE, RETRY, House, ScriptedBackend
-from tests.driving import result_of
 from tests.tables import each
 
 MX = "mx1.example.net [192.0.2.9]:25"

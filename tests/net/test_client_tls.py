@@ -15,9 +15,9 @@ from mailgw.deliver.smtp import SmtpBackend, TlsMode
 from mailgw.deliver.smtp_hops import Hop
 from mailgw.mail.parameters import MailParameters
 from mailgw.net.client_tls import ClientTls, tls_fault_text
+from mailgw.testing.names import FakeResolver
 from tests.deliver.smtp_net import ANN, message, settings
 from tests.deliver.tls_server import TlsServer
-from tests.fakes_dns import FakeResolver
 
 
 class Place:

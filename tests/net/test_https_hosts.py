@@ -18,7 +18,7 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.net import https_hosts
 from mailgw.net.https import HttpAnswer, Https, is_certificate_fault
 from mailgw.net.https_hosts import OVERHEAD_OCTETS, StrangersHosts, anywhere, is_public, strangers_agent
-from tests.fakes_dns import FakeResolver
+from mailgw.testing.names import FakeResolver
 from tests.tables import each
 from tests.trust.certificates import self_signed
 

@@ -4,7 +4,7 @@ from mailgw.mail.effect import AddHeader, Hold, Quarantine, Tag
 from mailgw.mail.envelope import Client, Role
 from mailgw.mail.verdict import PASS, Facts, Stage, Verdict, change, defer, reject
 from mailgw.policy.chain import Chain
-from tests.driving import result_of
+from mailgw.testing.driving import result_of
 
 FACTS = Facts(Client("s1", Role.MX, "192.0.2.1", 25, False))
 

@@ -8,7 +8,7 @@ from mailgw.policy.rules.loop import MAX_RECEIVED, LoopRule
 from mailgw.policy.rules.qualified import QualifiedRule
 from mailgw.policy.rules.relay import Reach, RelayRule, RoutingRule
 from mailgw.policy.rules.sender import OWN_ADDRESS, AuthorRule, SenderRule, Senders, SenderSettings
-from tests.driving import result_of
+from mailgw.testing.driving import result_of
 from tests.tables import each
 
 BOB = Mailbox("bob", "example.org")

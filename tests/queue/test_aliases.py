@@ -21,8 +21,8 @@ from mailgw.queue.aliases import (
     parameters_of_report,
     wanted_by_both,
 )
+from mailgw.testing.driving import result_of
 from mailgw.wire.smtp_parameters import MAX_ORCPT_OCTETS
-from tests.driving import result_of
 from tests.tables import each
 
 LIMITS = AliasLimits(depth=5, recipients=100)

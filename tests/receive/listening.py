@@ -14,7 +14,6 @@ from twisted.python.failure import Failure
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Client, Role
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.event import Event
 from mailgw.mail.message import Claim, Destination, Message, Query
 from mailgw.mail.outcome import Outcome
 from mailgw.mail.ports import Draft, Resolver
@@ -35,11 +34,12 @@ from mailgw.receive.peers import Fronts
 from mailgw.receive.reverse import ReverseNames
 from mailgw.receive.settings import RFC_TIME_LIMITS, Intake, ReceiveSettings, TimeLimits
 from mailgw.spool.memory import MemorySpool
+from mailgw.testing.driving import result_of
+from mailgw.testing.facts import KeptJournal
+from mailgw.testing.names import FakeResolver
 from mailgw.wire.content import BareLineEnds, ContentRules
 from mailgw.wire.sasl import WRONG, LoginClaim, Password, Proof, ScramKeys, Untrue
 from mailgw.wire.scram import derive_keys
-from tests.driving import result_of
-from tests.fakes_dns import FakeResolver
 
 CLIENT = IPv4Address("TCP", "192.0.2.1", 4711)
 NOW = 1_700_000_000.0
@@ -135,17 +135,6 @@ class FakeIntake:
 CONTENT_RULES = ContentRules(line_octets=100_000, header_octets=100_000, bare_line_ends=BareLineEnds.REFUSE)
 
 
-class FakeJournal:
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def note(self, event: Event) -> None:
-        self.events.append(event)
-
-    def names(self) -> list[str]:
-        return [e.name for e in self.events]
-
-
 class Listener:
     """``reach`` decides RCPT: example.org is served for anyone, the rest for clients."""
 
@@ -171,7 +160,7 @@ class Listener:
         self.clock = Clock()
         self.spool = MemorySpool(lambda: NOW)
         self.intake = FakeIntake(self.spool)
-        self.journal = FakeJournal()
+        self.journal = KeptJournal()
         self.sessions = Sessions(sessions, 15.0)
         self.logins: dict[str, str] = {"alice@example.org": "secret"}
         settings = ReceiveSettings(

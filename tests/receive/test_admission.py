@@ -16,9 +16,9 @@ from mailgw.mail.reply import Reply
 from mailgw.policy.lockout import LockoutSettings
 from mailgw.receive.factory import TURNED_AWAY_AT_ONCE
 from mailgw.receive.session import Session as ReceiveSession
+from mailgw.testing.driving import result_of
 from mailgw.wire.sasl import WRONG, Certificate, LoginClaim, Password, Proof, Token, Untrue
 from mailgw.wire.smtp_server import Credentials, LoggedIn
-from tests.driving import result_of
 from tests.receive.listening import Listener, Session
 from tests.tables import each
 

@@ -7,7 +7,7 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Query
 from mailgw.mail.reply import Reply
 from mailgw.queue.aliases import EXPANDED
-from tests.driving import result_of
+from mailgw.testing.driving import result_of
 from tests.receive.listening import Listener, Session
 from tests.tables import each
 

@@ -16,9 +16,9 @@ from mailgw.mail.parameters import (
 )
 from mailgw.mail.reply import Reply
 from mailgw.receive.session import Session as Deciding
+from mailgw.testing.driving import result_of
 from mailgw.wire.smtp_parameters import Asked
 from mailgw.wire.smtp_server import Mail
-from tests.driving import result_of
 from tests.receive.listening import CLIENT, NOW, Listener
 from tests.tables import each
 

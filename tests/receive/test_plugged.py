@@ -32,7 +32,7 @@ from mailgw.net.supervised import Supervisor
 from mailgw.policy.failing import OnFailure
 from mailgw.policy.rules.relay import Reach, RelayRule
 from mailgw.receive.plugged import PluginRule, Surroundings, verdict_fault
-from tests.driving import result_of
+from mailgw.testing.driving import result_of
 from tests.logged import LoggedFailures
 from tests.receive.listening import Listener, Session
 from tests.tables import each

@@ -11,8 +11,8 @@ from mailgw.mail.ports import Resolver
 from mailgw.mail.reply import Reply
 from mailgw.mail.verdict import Facts, Stage, Verdict
 from mailgw.receive.reverse import LOOK_UPS_AT_ONCE, ReverseNames
-from tests.driving import result_of
-from tests.fakes_dns import FakeResolver
+from mailgw.testing.driving import result_of
+from mailgw.testing.names import FakeResolver
 from tests.receive.listening import CLIENT, Listener, Session
 from tests.receive.test_session import ENVELOPE
 from tests.tables import each

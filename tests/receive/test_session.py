@@ -15,7 +15,6 @@ from mailgw.mail.reply import Reply
 from mailgw.mail.verdict import Stage
 from mailgw.policy.rules.relay import Reach, RelayRule
 from mailgw.wire.content import BareLineEnds
-from tests.driving import result_of
 from tests.logged import LoggedFailures
 from tests.receive.listening import CONTENT_RULES, Listener, Objects, Session
 from tests.tables import each

@@ -19,8 +19,8 @@ from mailgw.queue.route import RouteSettings, RouteTable
 from mailgw.queue.tags import TagRules
 from mailgw.store.aliases import FAULTS_LOGGED, AliasFile, AliasRules, parse_aliases, read_aliases, rules_of
 from mailgw.store.state_file import Workshop
-from tests.driving import result_of
-from tests.fake_threads import FakeThreads
+from mailgw.testing.driving import result_of
+from mailgw.testing.threads import FakeThreads
 from tests.tables import each
 
 ROUTES = (

@@ -13,7 +13,7 @@ from mailgw.mail.found import Found
 from mailgw.net.https import HttpAnswer
 from mailgw.store.directory_settings import HttpSettings
 from mailgw.store.http_directory import HttpDirectory, open_http_directory
-from tests.driving import result_of
+from mailgw.testing.driving import result_of
 
 ANN = Mailbox("ann", "x.test")
 SETTINGS = HttpSettings("https://d.test/{recipient}", None, None, 5.0, 2)

@@ -13,9 +13,9 @@ from mailgw.deliver.mta_sts import POLICIES
 from mailgw.mail.sts_policy import StsMode, StsPolicy
 from mailgw.store import sts_policies
 from mailgw.store.state_file import StateFile, Workshop
+from mailgw.testing.driving import result_of
+from mailgw.testing.threads import FakeThreads
 from mailgw.trust.mtasts import LONGEST_MAX_AGE, MX_OCTETS, MX_PATTERNS, Remembered
-from tests.driving import result_of
-from tests.fake_threads import FakeThreads
 from tests.store.fake_disk import ScriptedDisk
 from tests.tables import each
 

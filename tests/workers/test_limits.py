@@ -16,11 +16,11 @@ from mailgw.mail.rate import Rate
 from mailgw.mail.shape import Bounds
 from mailgw.queue.permits import Word
 from mailgw.receive.admission import OwnCounters
+from mailgw.testing.driving import result_of
 from mailgw.workers.counters import AskedCounters, CountersOfWorkers
 from mailgw.workers.passes import AskedPasses, PassesOfWorkers
 from tests.deliver.dispatching import BOB, House, ScriptedBackend
 from tests.deliver.test_passes import Shared, attempts
-from tests.driving import result_of
 from tests.policy.test_limits import limits
 from tests.policy.test_lockout import lockout
 from tests.workers.wires import Ends, now

@@ -21,7 +21,7 @@ class FakeThreads:
             try:
                 result = work(*arguments)
             except Exception:  # noqa: BLE001 - as a pool does
-                on_result(False, Failure())
+                on_result(False, Failure())  # type: ignore[no-untyped-call] # Twisted has no types there
             else:
                 on_result(True, result)
 

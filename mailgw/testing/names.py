@@ -1,4 +1,4 @@
-"""A resolver that is plain data: records, CNAMEs, failures, and what is signed."""
+"""A resolver that is plain data: records, CNAMEs, failures, and what is signed; and a hand that writes it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
@@ -89,6 +89,61 @@ class FakeResolver:
         self.asked.append(f"{kind} {name}")
         if name in self.failing or f"{kind} {name}" in self.failing:
             raise TemporaryFault(f"DNS does not say the {kind} of {name}: no answer")
+
+
+class Dns:
+    """What DNS says to a gateway under test, written record by record.  Names may be in any case.
+
+    ``resolver`` holds it.  A name of which nothing was written does not exist.
+    """
+
+    def __init__(self) -> None:
+        self.resolver = FakeResolver()
+
+    def mx(self, domain: str, *hosts: str, preference: int = 10) -> None:
+        """These hosts, in this order of preference: the first has ``preference``, each other one more.  Without hosts
+        the domain takes no mail (a null MX, RFC 7505)."""
+        records = list(enumerate(hosts, preference)) or [(0, "")]
+        self._put("mx_records", domain, records)
+
+    def address(self, host: str, *addresses: str) -> None:
+        """IPv4 and IPv6; without any the host exists and has none."""
+        self._put("address_records", host, addresses)
+
+    def text(self, name: str, *texts: str) -> None:
+        self._put("text_records", name, [text.encode() for text in texts])
+
+    def alias(self, name: str, other: str) -> None:
+        """A CNAME."""
+        self._put("aliases", name, _normal(other))
+
+    def name_of(self, address: str, *names: str) -> None:
+        """The names that an address claims (PTR)."""
+        self._put("name_records", address, names)
+
+    def fail(self, *names: str) -> None:
+        """No server answers for these, until ``recover``.  ``"MX example.net"``: for this type alone."""
+        self.resolver.failing |= {_typed(name) for name in names}
+
+    def recover(self, *names: str) -> None:
+        """They are answered for again; without names, all."""
+        self.resolver.failing -= {_typed(name) for name in names} or self.resolver.failing
+
+    def sign(self, *zones: str) -> None:
+        """Answers for these names, and all below, are validated (DNSSEC)."""
+        self.resolver.secure |= {_normal(zone) for zone in zones}
+
+    def _put(self, table: str, name: str, value: object) -> None:
+        setattr(self.resolver, table, {**getattr(self.resolver, table), _normal(name): value})
+
+
+def _normal(name: str) -> str:
+    return name.lower().rstrip(".")
+
+
+def _typed(name: str) -> str:
+    kind, space, rest = name.rpartition(" ")
+    return f"{kind.upper()}{space}{_normal(rest)}"
 
 
 def _covers(zones: frozenset[str], name: str) -> bool:
