@@ -56,6 +56,7 @@ def login_sources(
     wall_clock: WallClock,
     note: Callable[[Event], None],
     given: Mapping[str, object] = NOTHING_GIVEN,
+    disk: Disk | None = None,
 ) -> LoginSources:
     """All that is configured.  ``pool`` is running, and its owner's to stop.
 
@@ -73,7 +74,7 @@ def login_sources(
     elif accounts is not None:
         checker = AccountsChecker(accounts, LOGIN_LIMITS, os.urandom(SECRET_OCTETS), reactor, pool, reactor)
     portal = None if checker is None else make_portal([checker])
-    scram = None if accounts is None else ScramAccounts(accounts, lasting_secret(config.state))
+    scram = None if accounts is None else ScramAccounts(accounts, lasting_secret(config.state, disk))
     tokens = None if settings.oauth is None else _introspection(settings.oauth, reactor, wall_clock, closers)
     return LoginSources(portal, Logins(portal, scram, tokens, accounts, os.urandom), closers)
 
@@ -103,13 +104,16 @@ def _checker_fault(target: str, made: object) -> str | None:
     return None
 
 
-def lasting_secret(state: str) -> bytes:
+def lasting_secret(state: str, disk: Disk | None = None) -> bytes:
     """Chance that is the same after a restart; made where it is missing, or no longer whole."""
     path = os.path.join(state, "login-secret")
-    disk = Disk()
+    disk = disk or Disk()
     try:
-        if os.path.exists(path) and len(known := disk.read(path, 0, SECRET_OCTETS)) == SECRET_OCTETS:
-            return known
+        try:
+            if len(known := disk.read(path, 0, SECRET_OCTETS)) == SECRET_OCTETS:
+                return known
+        except FileNotFoundError:
+            pass
         secret = os.urandom(SECRET_OCTETS)
         disk.write_atomically(path, secret)
     except OSError as fault:

@@ -214,7 +214,7 @@ class MailGateway(MultiService):
         # Who guesses passwords keeps as many processors busy as there are hashes at once: mail goes first.
         threads = self._threads(LOGIN_LIMITS.at_once, "mailgw logins", in_background=True)
         sources = login_sources(
-            config, accounts, reactor, threads, self._wall_clock, self.journal.note, self._plugins
+            config, accounts, reactor, threads, self._wall_clock, self.journal.note, self._plugins, world.disk
         )
         self._closers.append(sources.close)
         for gate, listener in zip(self._gates, config.listeners, strict=True):

@@ -1,13 +1,15 @@
 """The door to the disk: files that are whole, and folders that last."""
 
+import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mailgw.disk import Disk
+from mailgw.testing.disk import MemoryDisk
 from tests.tables import each
 
 STEPS = ("create", "write", "sync", "close", "rename", "remove", "sync_folder", "new_folder")
@@ -95,8 +97,9 @@ def test_a_folder_that_somebody_else_makes_meanwhile(tmp_path: Path) -> None:
         Disk().make_folder(str(tmp_path / "file"))
 
 
-def test_append_read_names_and_space(tmp_path: Path) -> None:
-    disk = Disk()
+@each("disk", [Disk(), MemoryDisk()])
+def test_append_read_names_and_space(tmp_path: Path, disk: Disk) -> None:
+    disk.make_folder(str(tmp_path))
     path = str(tmp_path / "file")
     for chunks in ([b"ab", b"c"], [b"de"]):
         descriptor = disk.append(path)
@@ -137,3 +140,64 @@ def test_a_folder_whose_name_is_not_on_disk_is_made_again(tmp_path: Path) -> Non
     disk.refuses = False
     disk.make_folder(str(tmp_path / "new"))
     assert synced == [str(tmp_path)]
+
+
+def orders(disk: Disk, top: str) -> Iterator[Callable[[], object]]:
+    """One after the other, some of which fail."""
+    yield lambda: disk.make_folder(f"{top}/a/b")
+    yield lambda: disk.create(f"{top}/none/x")
+    yield lambda: disk.write_atomically(f"{top}/a/x", b"one")
+    yield lambda: disk.create(f"{top}/a/x")
+    yield lambda: disk.write_atomically(f"{top}/a/x", b"two")
+    yield lambda: disk.new_folder(f"{top}/a")
+    yield lambda: disk.new_folder(f"{top}/none/a")
+    yield lambda: disk.rename(f"{top}/a/none", f"{top}/a/y")
+    yield lambda: disk.rename(f"{top}/a/x", f"{top}/none/y")
+    yield lambda: disk.rename(f"{top}/a/x", f"{top}/a/b/y")
+    yield lambda: disk.sync_folder(f"{top}/none")
+    yield lambda: disk.read(f"{top}/a/x", 0, 9)
+    yield lambda: disk.read(f"{top}/a/b/y", 1, 9)
+    yield lambda: disk.names(f"{top}/none")
+    yield lambda: disk.names(f"{top}/a")
+    yield lambda: disk.is_folder(f"{top}/a/b")
+    yield lambda: disk.is_folder(f"{top}/a/b/y")
+    yield lambda: disk.is_folder(f"{top}/a/b/y/z")
+    yield lambda: disk.remove(f"{top}/a/none")
+
+
+def test_a_disk_in_memory_does_what_a_disk_does(tmp_path: Path) -> None:
+    found: list[list[object]] = []
+    for disk in (Disk(), MemoryDisk()):
+        disk.make_folder(str(tmp_path))
+        results: list[object] = []
+        for order in orders(disk, str(tmp_path)):
+            try:
+                results.append(order())
+            except OSError as fault:
+                results.append(errno.errorcode[fault.errno or 0])
+        found.append(results)
+    assert found[0] == found[1]
+    assert {"ENOENT", "EEXIST", b"wo", True, False} <= set(map(_hashable, found[0]))
+
+
+def _hashable(result: object) -> object:
+    return tuple(result) if isinstance(result, list) else result
+
+
+def test_a_disk_in_memory_forgets_what_was_not_synced() -> None:
+    disk = MemoryDisk()
+    disk.make_folder("/a")
+    disk.write_atomically("/a/kept", b"whole")
+    for name, is_synced in (("torn", False), ("nameless", True)):
+        descriptor = disk.create(f"/a/{name}")
+        disk.write(descriptor, [b"x"])
+        if is_synced:
+            disk.sync(descriptor)
+        else:
+            disk.sync_folder("/a")
+    disk.new_folder("/b")
+    disk.crash()
+    assert disk.names("/a") == ["kept", "torn"]
+    assert disk.read("/a/kept", 0, 9) == b"whole"
+    assert disk.read("/a/torn", 0, 9) == b""
+    assert not disk.is_folder("/b")

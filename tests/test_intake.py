@@ -302,7 +302,7 @@ class Peopled(Bench):
         ])
         backends: dict[str, IDeliveryBackend] = {"here": self.here, "mx": self.mx, "out": self.out}
         self.intake = Intake(
-            self.spool, routes, backends, Table(self.table.entries), LIMITS, FakeJournal(), {"people": self.people}
+            self.spool, routes, backends, Table(self.table.entries), LIMITS, KeptJournal(), {"people": self.people}
         )
         self.intake.dispatcher = Idle()
 
@@ -352,7 +352,7 @@ def test_a_directory_needs_no_file_of_aliases() -> None:
     bench = Peopled(ann=Found())
     alone = Intake(
         bench.spool, RouteTable([RouteSettings(("@x.test",), "here", directory="people")]), {"here": bench.here}, None,
-        LIMITS, FakeJournal(), {"people": bench.people},
+        LIMITS, KeptJournal(), {"people": bench.people},
     )
     assert result_of(alone.addressees(box("ann@x.test"), False)) == (box("ann@x.test"),)
     assert result_of(alone.addressees(box("bob@x.test"), False)) == NOBODY

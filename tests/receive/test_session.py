@@ -14,6 +14,7 @@ from mailgw.mail.message import Destination, Query
 from mailgw.mail.reply import Reply
 from mailgw.mail.verdict import Stage
 from mailgw.policy.rules.relay import Reach, RelayRule
+from mailgw.testing.driving import result_of
 from mailgw.wire.content import BareLineEnds
 from tests.logged import LoggedFailures
 from tests.receive.listening import CONTENT_RULES, Listener, Objects, Session

@@ -9,8 +9,8 @@ from twisted.python.failure import Failure
 from mailgw.mail.event import Event, Removed, Trouble
 from mailgw.net.tasks import TaskGroup
 from mailgw.store.observers import OBSERVE_SECONDS, Observed, Observer
+from mailgw.testing.facts import KeptJournal
 from tests.logged import LoggedFailures
-from tests.receive.listening import FakeJournal
 
 
 def removed(n: int) -> Removed:
@@ -28,7 +28,7 @@ class Hears:
         return None if self.does is None else self.does(event)
 
 
-class Own(FakeJournal):
+class Own(KeptJournal):
     def reopen(self) -> None:
         """Nothing is open."""
 

@@ -1,0 +1,175 @@
+"""The power fails at every write of a scenario, and nothing that was accepted is missing after that.
+
+    def scenario(gateway):
+        gateway.receive(b"Subject: help\\n\\n", sender="a@example.net", to=["help@example.org"])
+        gateway.advance(days=1)
+
+    def test_a_crash_loses_no_ticket():
+        assert_nothing_is_lost(lambda: Gateway(CONFIG, backends={"tickets": Tickets}), scenario)
+
+The invariant (``missing``): a recipient of a message that was answered 250 is in the queue (waiting, or held for the
+operator), or delivered, or its sender was told, by a report that is itself in the queue, delivered, or held.
+
+Rules:
+    Each write is met twice, with the power failing before it and after it: commits, claims and records of the queue,
+    and the steps that Maildirs are written by.  What a disk did not sync is forgotten.
+    After the crash the gateway starts on what is left.  Nothing may be missing then, nor
+    when the queue is done, or 14 days have passed.
+    What is "delivered" is believed to who can be asked: to a Maildir, where it is there; to a peer, where he has it;
+    to a backend of one's own, where ``has`` says so, or without it.
+    A message may be delivered more than once: that is promised to nobody.
+The queue of these gateways is in memory: that SQLite keeps what it committed is tested elsewhere.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from mailgw.deliver.maildir import MaildirSettings
+from mailgw.deliver.smtp_settings import SmtpSettings
+from mailgw.mail import event as fact
+from mailgw.queue.aliases import EXPANDED
+from mailgw.testing.facts import Delivery
+from mailgw.testing.gateway import Gateway
+from mailgw.testing.power import PowerFailed
+from mailgw.testing.spool import Stored
+
+Has = Callable[[Delivery], bool]
+
+
+@attrs.frozen
+class Missing:
+    """A recipient of whom nothing is left; ``why`` says how that shows."""
+
+    queue_id: str
+    recipient: str
+    why: str
+
+
+@attrs.frozen
+class Crash:
+    """The power failed ``when`` (before, after) the write ``number``, from 0, which was ``write`` in words.  What was
+    missing when the gateway started again, and then; it is ``gateway``, with its whole journal."""
+
+    number: int
+    when: str
+    write: str
+    missing: tuple[Missing, ...]
+    gateway: Gateway = attrs.field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.when} write {self.number}, {self.write}"
+
+
+def missing(gateway: Gateway, has: Has | None = None) -> list[Missing]:
+    """What was accepted and is neither queued, nor delivered, nor reported; [] where all is well.
+
+    ``has`` is asked of each delivery to a backend of the test's own: whether it has the message, still.
+    """
+    return list(_Books(gateway, has).missing())
+
+
+def crashes(
+    make: Callable[[], Gateway], scenario: Callable[[Gateway], object], has: Has | None = None
+) -> Iterator[Crash]:
+    """Run the scenario once to count its writes, then twice for each of them.
+
+    ``make`` makes a new gateway, with whatever its backends write to, for each run.  A scenario must do the same each
+    time; ``PowerFailed`` ends it, and is not to be caught there.
+    """
+    whole = make()
+    scenario(whole)
+    whole.drain()
+    writes = list(whole.power.writes)
+    whole.stop()
+    for number, write in enumerate(writes):
+        for is_after in (False, True):
+            yield _crash(make(), scenario, has, number, write, is_after)
+
+
+def assert_nothing_is_lost(
+    make: Callable[[], Gateway], scenario: Callable[[Gateway], object], has: Has | None = None
+) -> int:
+    """AssertionError with the first crash that lost anything; else at how many it was tried, at least one."""
+    __tracebackhide__ = True
+    count = 0
+    for crash in crashes(make, scenario, has):
+        count += 1
+        if crash.missing:
+            lines = [f"{one.recipient} of {one.queue_id} {one.why}" for one in crash.missing]
+            raise AssertionError("\n".join([f"a crash {crash}:", *lines, crash.gateway.explain()]))
+    assert count, "the scenario writes nothing"
+    return count
+
+
+def _crash(
+    gateway: Gateway, scenario: Callable[[Gateway], object], has: Has | None, number: int, write: str, is_after: bool
+) -> Crash:
+    gateway.power.fails_at, gateway.power.is_after = number, is_after
+    try:
+        scenario(gateway)
+        gateway.drain()
+    except PowerFailed:
+        pass
+    assert gateway.power.is_off, f"the scenario did not come to write {number}, {write}, again"
+    gateway.restart()
+    found = missing(gateway, has)
+    gateway.drain()
+    found += [one for one in missing(gateway, has) if one not in found]
+    gateway.stop()
+    return Crash(number, "after" if is_after else "before", write, tuple(found), gateway)
+
+
+class _Books:
+    """What is known of everything that is owed."""
+
+    def __init__(self, gateway: Gateway, has: Has | None) -> None:
+        self._gateway = gateway
+        self._has = has
+        self._queued = {(row.queue_id, row.recipient) for row in gateway.queue}
+        self._delivered: dict[tuple[str, str], list[Delivery]] = {}
+        for one in gateway.delivered:
+            self._delivered.setdefault((one.queue_id, one.recipient), []).append(one)
+        self._bounced = {(one.queue_id, one.recipient): one for one in gateway.bounced}
+        self._removed = {one.queue_id for one in gateway.journal if isinstance(one, fact.Removed)}
+
+    def missing(self) -> Iterator[Missing]:
+        stored: Mapping[str, Stored] = self._gateway.stored
+        for answer in self._gateway.accepted:
+            if answer.queue_id not in stored:
+                recipients = ", ".join(answer.recipients)
+                yield Missing(answer.queue_id, recipients, f"was answered {answer.reply}, and is in no queue")
+        owed = {answer.queue_id for answer in self._gateway.accepted}
+        for queue_id, message in stored.items():
+            if (queue_id in owed or message.is_notice) and queue_id not in self._removed:
+                for destination in message.destinations:
+                    if destination.lane != EXPANDED and (why := self._why(queue_id, str(destination.recipient))):
+                        yield Missing(queue_id, str(destination.recipient), why)
+
+    def _why(self, queue_id: str, recipient: str) -> str | None:
+        key = (queue_id, recipient)
+        if key in self._queued:
+            return None
+        if key in self._delivered:
+            if any(self._is_there(one) for one in self._delivered[key]):
+                return None
+            last = self._delivered[key][-1]
+            return f"is said to be delivered by {last.backend} to {last.hop}, where it is not"
+        if key not in self._bounced:
+            return "is in no queue, not delivered, and nobody was told"
+        bounce = self._bounced[key]
+        if bounce.report_id and bounce.report_id not in self._gateway.stored:
+            return f"is said to be reported by {bounce.report_id}, which is not there"
+        return None
+
+    def _is_there(self, delivery: Delivery) -> bool:
+        # Our trace field has the queue id, or the Message-ID of what we wrote ourselves.
+        mark = delivery.queue_id.encode()
+        settings: Any = self._gateway.config.backends.get(delivery.backend)
+        if isinstance(settings, MaildirSettings):
+            return any(mark in octets for octets in self._gateway.mailbox(delivery.recipient))
+        if isinstance(settings, SmtpSettings):
+            return any(mark in taken.octets for peer in self._gateway.peers.values() for taken in peer.messages)
+        return self._has is None or self._has(delivery)
+

@@ -1,0 +1,100 @@
+"""A gateway's world in memory, for one life of it: from a start to a stop or a crash."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
+
+import attrs
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.testing import MemoryReactorClock
+
+from mailgw.config.settings import DnsSettings
+from mailgw.mail.event import Event
+from mailgw.mail.ports import Resolver, Spool, WallClock
+from mailgw.spool.settings import SpoolSettings
+from mailgw.store.journal import JournalSettings
+from mailgw.store.observers import OwnJournal
+from mailgw.testing.disk import MemoryDisk
+from mailgw.testing.facts import KeptJournal
+from mailgw.testing.power import Power
+from mailgw.testing.reactor import Answering, MemoryReactor
+from mailgw.testing.spool import KeptSpool, LivingSpool
+from mailgw.world import World
+
+
+@attrs.define(eq=False)
+class Lasting:
+    """What outlives a gateway; ``spool`` is made at its first start."""
+
+    resolver: Resolver
+    places: Callable[[str], Answering | None]
+    wall_clock: WallClock
+    disk: MemoryDisk
+    facts: KeptJournal = attrs.field(factory=KeptJournal)
+    spool: KeptSpool | None = None
+    chance: Callable[[], float] = lambda: 0.5
+
+
+class MemoryWorld(World):
+    """One life."""
+
+    def __init__(self, lasting: Lasting, power: Power, began: float) -> None:
+        super().__init__(MemoryReactor(lasting.places, power, began), lasting.wall_clock)
+        self.chance = lasting.chance
+        self.disk = lasting.disk
+        lasting.disk.power = power
+        self._lasting = lasting
+        self._power = power
+
+    def listen(
+        self, endpoint: str, factory: IProtocolFactory, owner: tuple[int, int] | None
+    ) -> IListeningPort:
+        return self._port(factory)
+
+    def listen_for_control(self, path: str, factory: IProtocolFactory) -> IListeningPort:
+        return self._port(factory)
+
+    def _port(self, factory: IProtocolFactory) -> IListeningPort:
+        # The clients of a test come by the factories, whatever the place.
+        reactor: MemoryReactorClock = self.reactor
+        return cast(IListeningPort, reactor.listenTCP(0, factory))  # type: ignore[no-untyped-call]
+
+    def threads(self, most: int, name: str, in_background: bool) -> tuple[Any, Callable[[], Awaitable[None]]]:
+        async def stop() -> None:
+            pass
+
+        return self.reactor, stop
+
+    def spool(self, settings: SpoolSettings) -> Spool:
+        lasting = self._lasting
+        if lasting.spool is None:
+            lasting.spool = KeptSpool(
+                lasting.wall_clock, settings.lease_seconds, settings.node, settings.late_seconds
+            )
+        return LivingSpool(lasting.spool, self._power, self.reactor)
+
+    def left_over(self, settings: SpoolSettings) -> Sequence[int]:
+        return ()
+
+    def resolver(self, settings: DnsSettings) -> Resolver:
+        return self._lasting.resolver
+
+    def journal(self, settings: JournalSettings) -> OwnJournal:
+        return _LivingJournal(self._lasting.facts, self._power)
+
+
+class _LivingJournal:
+    """The facts of one life; a dead gateway tells no more."""
+
+    def __init__(self, facts: KeptJournal, power: Power) -> None:
+        self._facts = facts
+        self._power = power
+
+    def note(self, event: Event) -> None:
+        if not self._power.is_off:
+            self._facts.note(event)
+
+    def reopen(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass

@@ -1,0 +1,3 @@
+"""Moved to ``mailgw.testing.driving``."""
+
+from mailgw.testing.driving import result_of as result_of

@@ -1,0 +1,3 @@
+"""Moved to ``mailgw.testing.threads``."""
+
+from mailgw.testing.threads import FakeThreads as FakeThreads

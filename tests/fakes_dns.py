@@ -1,0 +1,3 @@
+"""Moved to ``mailgw.testing.names``."""
+
+from mailgw.testing.names import FakeResolver as FakeResolver
