@@ -6,8 +6,8 @@ from typing import Any, assert_never, cast
 
 from twisted.python.threadpool import ThreadPool
 
-from mailgw.config.plugin import make_plugin
-from mailgw.config.settings import BackendSettings, PythonSettings
+from mailgw.config.plugin import make_message_delivery, make_plugin
+from mailgw.config.settings import BackendSettings, PythonSettings, TwistedSettings
 from mailgw.deliver.command import CommandBackend, CommandSettings, leader
 from mailgw.deliver.discard import DiscardBackend, DiscardSettings
 from mailgw.deliver.maildir import MaildirBackend, MaildirSettings
@@ -68,6 +68,8 @@ class Backends:
         match settings:
             case PythonSettings():
                 return make_plugin(settings, given)
+            case TwistedSettings():
+                return self._twisted(settings.made)
             case MaildirSettings():
                 return MaildirBackend(
                     settings, self._maildirs, self._known, self._reactor, self._threads, self._reactor.seconds
@@ -91,3 +93,9 @@ class Backends:
                 return DiscardBackend()
             case _:
                 assert_never(settings)
+
+    def _twisted(self, settings: PythonSettings) -> object:
+        from mailgw.deliver.twisted_mail import TwistedMailBackend  # it imports twisted.mail.smtp
+
+        made = make_message_delivery(settings)
+        return TwistedMailBackend(made, settings.target, self._hostname, self._reactor)

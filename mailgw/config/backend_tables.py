@@ -13,7 +13,15 @@ import attrs
 from mailgw.config import values
 from mailgw.config.hop_tables import LmtpTable, SmtpTable
 from mailgw.config.local_tables import CommandTable, DiscardTable, MboxTable
-from mailgw.config.python_tables import EXPECTED, PythonTable, is_python, python_table
+from mailgw.config.python_tables import (
+    EXPECTED,
+    TWISTED,
+    PythonTable,
+    TwistedTable,
+    is_python,
+    python_table,
+    twisted_table,
+)
 from mailgw.config.reader import Spot, Table, Unusable, key, read_table
 from mailgw.deliver.maildir import Known
 
@@ -27,7 +35,7 @@ class MaildirTable(Table):
 
 
 OwnTable: TypeAlias = MaildirTable | SmtpTable | LmtpTable | CommandTable | MboxTable | DiscardTable
-BackendTable: TypeAlias = OwnTable | PythonTable
+BackendTable: TypeAlias = OwnTable | TwistedTable | PythonTable
 
 BACKEND_TYPES: Mapping[str, type[OwnTable]] = {
     "maildir": MaildirTable,
@@ -48,6 +56,8 @@ def backend(value: object, spot: Spot) -> BackendTable:
     rest = {k: v for k, v in value.items() if k != "type"}
     if isinstance(kind, str) and kind in BACKEND_TYPES:
         return read_table(BACKEND_TYPES[kind], rest, spot)
+    if isinstance(kind, str) and kind.startswith("twisted:"):
+        return twisted_table(value, spot)
     if is_python(kind):
         return python_table(value, spot, str(spot.path[-1]))
     if "type" not in value:
@@ -55,5 +65,5 @@ def backend(value: object, spot: Spot) -> BackendTable:
     else:
         why = f"not {values.said(kind)}" + (values.nearest(kind, BACKEND_TYPES) if isinstance(kind, str) else "")
     words = ", ".join(f'"{word}"' for word in BACKEND_TYPES)
-    spot.inner("type").fault(f"{why}: expected {words}, {EXPECTED}")
+    spot.inner("type").fault(f"{why}: expected {words}, {TWISTED}, {EXPECTED}")
     raise Unusable

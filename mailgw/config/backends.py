@@ -8,8 +8,8 @@ from mailgw.config import accounts, hops, local_backends, maildirs, plugin
 from mailgw.config.backend_tables import BackendTable, MaildirTable
 from mailgw.config.hop_tables import LmtpTable, SmtpTable
 from mailgw.config.local_tables import CommandTable, DiscardTable, MboxTable
-from mailgw.config.python_tables import PythonTable, python_settings
-from mailgw.config.settings import BackendSettings
+from mailgw.config.python_tables import PythonTable, TwistedTable, python_settings
+from mailgw.config.settings import BackendSettings, TwistedSettings
 from mailgw.deliver.discard import DiscardSettings
 from mailgw.deliver.maildir import Known, MaildirSettings
 
@@ -39,6 +39,8 @@ def settings_of(
             return local_backends.mbox(table, folder)
         case DiscardTable():
             return DiscardSettings()
+        case TwistedTable():
+            return TwistedSettings(python_settings(table, plugin.message_delivery_fault))
         case PythonTable():
             return python_settings(table, plugin.member_fault)
         case _:

@@ -5,6 +5,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
+from typing import cast
 
 from zope.interface import Interface
 
@@ -94,6 +95,22 @@ def member_fault(target: str, make: Callable[..., object]) -> str | None:
     return _class_fault(target, make, IDeliveryBackend)
 
 
+def message_delivery_fault(target: str, make: Callable[..., object]) -> str | None:
+    """As ``member_fault``, of what ``twisted.mail`` delivers to."""
+    is_factory = hasattr(make, "getMessageDelivery") or "getMessageDelivery" in _mentioned_by(make)
+    return _class_fault(target, make, _delivery_interface(is_factory))
+
+
+def _mentioned_by(make: object) -> set[str]:
+    return set(_mentioned(make)) if isinstance(make, type) else set()
+
+
+def _delivery_interface(is_factory: bool) -> type[Interface]:
+    from twisted.mail.interfaces import IMessageDelivery, IMessageDeliveryFactory  # for those alone who have one
+
+    return cast("type[Interface]", IMessageDeliveryFactory if is_factory else IMessageDelivery)
+
+
 def _class_fault(target: str, make: Callable[..., object], interface: type[Interface]) -> str | None:
     if not isinstance(make, type) or hasattr(make, "__getattr__"):
         return None
@@ -139,6 +156,11 @@ NOTHING_GIVEN: Mapping[str, object] = MappingProxyType({})
 def make_plugin(settings: PythonSettings, given: Mapping[str, object] = NOTHING_GIVEN) -> object:
     """The user's backend.  ConfigError, with its place in the file, where it cannot be made or is none."""
     return make_python(settings, _backend_fault, given)
+
+
+def make_message_delivery(settings: PythonSettings) -> object:
+    """Something that ``twisted.mail`` delivers to.  ConfigError as ``make_plugin``."""
+    return make_python(settings, _message_delivery_fault)
 
 
 def make_rule(settings: PythonSettings, given: Mapping[str, object] = NOTHING_GIVEN) -> object:
@@ -192,7 +214,7 @@ def _mentioned(kind: type) -> Iterator[str]:
 
 
 def _lacking(target: str, names: list[str], interface: type[Interface]) -> str | None:
-    return f"{target} lacks {', '.join(names)} of mailgw.interfaces.{interface.__name__}" if names else None
+    return f"{target} lacks {', '.join(names)} of {interface.__module__}.{interface.__name__}" if names else None
 
 
 def _backend_fault(target: str, made: object) -> str | None:
@@ -202,6 +224,11 @@ def _backend_fault(target: str, made: object) -> str | None:
     if not isinstance(concurrency, int) or concurrency < 1:
         return f"{target}: expected concurrency to be a whole number from 1, not {said(concurrency)}"
     return None
+
+
+def _message_delivery_fault(target: str, made: object) -> str | None:
+    interface = _delivery_interface(hasattr(made, "getMessageDelivery"))
+    return _lacking(target, _missing(made, interface), interface)
 
 
 def _rule_fault(target: str, made: object) -> str | None:

@@ -9,6 +9,7 @@ from mailgw.config.reader import Spot, Table, Unusable
 from mailgw.config.settings import PluginKind, PythonSettings
 
 EXPECTED = '"python:package.module:Name", "plugin:NAME" or "given"'
+TWISTED = '"twisted:package.module:Name"'
 
 
 @attrs.frozen
@@ -18,6 +19,22 @@ class PythonTable(Table):
     kind: PluginKind = attrs.field(kw_only=True)
     target: str = attrs.field(kw_only=True)
     arguments: Mapping[str, object] = attrs.field(kw_only=True)
+
+
+@attrs.frozen
+class TwistedTable(PythonTable):
+    """``type = "twisted:module:Name"``: something of ``twisted.mail``'s interfaces; every other key is an argument."""
+
+
+def twisted_table(value: Mapping[str, object], spot: Spot) -> TwistedTable:
+    """The table, whose type begins with ``twisted:``."""
+    rest = {k: v for k, v in value.items() if k != "type"}
+    try:
+        target = values.target(str(value["type"]).removeprefix("twisted:"), "twisted")
+    except ValueError as fault:
+        spot.inner("type").fault(str(fault))
+        raise Unusable from None
+    return TwistedTable(kind=PluginKind.PYTHON, target=target, arguments=rest, spot=spot, given=frozenset(rest))
 
 
 def is_python(kind: object) -> bool:

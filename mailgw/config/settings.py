@@ -149,6 +149,13 @@ class PythonSettings:
 
 
 @attrs.frozen
+class TwistedSettings:
+    """``made`` provides ``twisted.mail.interfaces.IMessageDelivery``, or ``IMessageDeliveryFactory``."""
+
+    made: PythonSettings
+
+
+@attrs.frozen
 class RuleSettings:
     """``[[rule]]``: asked in sessions of these ``roles``; ``deadline_seconds`` for one answer, and what counts where
     there is none."""
@@ -200,7 +207,8 @@ class DirectoryConfig:
 
 
 BackendSettings: TypeAlias = Union[
-    "MaildirSettings", "SmtpSettings", "CommandSettings", "MboxSettings", "DiscardSettings", PythonSettings
+    "MaildirSettings", "SmtpSettings", "CommandSettings", "MboxSettings", "DiscardSettings", TwistedSettings,
+    PythonSettings
 ]
 
 

@@ -490,7 +490,7 @@ def module(value: object) -> str:
 _TARGET = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\Z")
 
 
-def target(word: str) -> str:
+def target(word: str, kind: str = "python") -> str:
     if not _TARGET.match(word):
-        raise ValueError(f'expected "python:package.module:Name", not {said("python:" + word)}')
+        raise ValueError(f'expected "{kind}:package.module:Name", not {said(f"{kind}:{word}")}')
     return word

@@ -28,6 +28,7 @@ A map:
     command         ``CommandBackend``: a program a delivery
     command_words   what it is told, and what its end says
     mbox            ``MboxBackend``: one file a mailbox, one message at a time
+    twisted_mail    ``TwistedMailBackend``: what provides ``twisted.mail``'s interfaces
     discard         ``DiscardBackend``: delivered, and gone
     smtp            ``SmtpBackend``: which lanes there are, and what holds for each
     smtp_round      one attempt: a kept session first, then one host after the other

@@ -32,7 +32,7 @@ from mailgw.config.document import (
 )
 from mailgw.config.hop_tables import DestinationTable, HostTable, SourceTable
 from mailgw.config.local_tables import CommandTable, DiscardTable, MboxTable
-from mailgw.config.python_tables import PythonTable
+from mailgw.config.python_tables import PythonTable, TwistedTable
 from mailgw.config.reader import Faults, Spot, Table, read_table
 from mailgw.config.replies import ReplyClassTable
 from mailgw.queue.aliases import AliasLimits
@@ -90,7 +90,7 @@ def test_every_key_is_shown(document: Document, shape: type[Table]) -> None:
 
 def test_every_key_of_the_backends_is_shown(document: Document) -> None:
     shown = {type(t): t.given for t in document.backend.values()}
-    assert set(shown) == {*BACKEND_TYPES.values(), PythonTable}
+    assert set(shown) == {*BACKEND_TYPES.values(), PythonTable, TwistedTable}
     for kind in ("maildir", "smtp"):
         assert shown[BACKEND_TYPES[kind]] == keys(BACKEND_TYPES[kind])
     assert keys(BACKEND_TYPES["lmtp"]) == keys(BACKEND_TYPES["smtp"]) - {"mta_sts"}, "the text says so"
