@@ -59,7 +59,7 @@ class Backends:
         made = {}
         for name, one in settings.items():
             backend = cast(IDeliveryBackend, self._made(one, given))
-            if isinstance(one, PythonSettings):
+            if isinstance(one, PythonSettings | TwistedSettings):
                 backend = cast(IDeliveryBackend, SupervisedBackend(name, backend, self._reactor, self._note))
             made[name] = backend
         return made
