@@ -4,6 +4,7 @@ Built-in backends keep the same promises and get no other door.
 """
 
 from collections.abc import Awaitable, Collection, Mapping, Sequence
+from typing import Any
 
 from zope.interface import Attribute, Interface
 
@@ -111,6 +112,34 @@ class IMailgwPlugin(Interface):
 
     def make(**arguments: object) -> object:
         """The backend or rule; ``arguments`` are the other keys of its table, checked against the signature."""
+
+
+class IGateway(Interface):
+    """What a plug-in may have of the gateway that it is in."""
+
+    hostname: str = Attribute("Its own name: for Message-IDs.")
+    reactor: Any = Attribute("Twisted's reactor: timers, threads (``deferToThreadPool``).")
+
+    def now() -> float:
+        """Seconds since the epoch, UTC."""
+
+    async def send(reverse_path: Mailbox | None, recipients: Sequence[Mailbox], content: bytes) -> str:
+        """Put a message into the queue; its queue id, once it is durable.  It goes by the routes of who may send
+        anywhere (``"*"`` serves it).
+
+        ``content`` is a whole message with CRLF line ends, no dot-stuffing.  ValueError: more recipients than
+        ``[limits] recipients``, none, or more octets than ``message_octets``.  TemporaryFault: the gateway does not
+        run, has no room, or no route serves a recipient.  Nothing is queued then.  Where the caller is cancelled while
+        it waits, the message may be queued all the same.
+        """
+
+
+class IUsesGateway(Interface):
+    """A plug-in that wants to send, or to know the time."""
+
+    def use(gateway: IGateway) -> None:
+        """Called once at each start, before the plug-in is asked anything.  ``gateway`` sends from the time when mail
+        is taken until the gateway has stopped."""
 
 
 class ITransactionalBackend(IDeliveryBackend):

@@ -3,21 +3,18 @@ reports of what TLS with them came to."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
-
-import attrs
+from typing import Any
 
 from mailgw.config.settings import Config
 from mailgw.deliver.mta_sts import Fetch, StsPolicies
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.deliver.tls_reports import Post, TlsReports
 from mailgw.mail.address import Mailbox
-from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.message import Arrival, Claim, Destination
 from mailgw.mail.parameters import RcptParameters
-from mailgw.mail.ports import Draft, Journal, MtaSts, Resolver, WallClock
+from mailgw.mail.ports import Journal, MtaSts, Resolver, WallClock
 from mailgw.mail.tls_result import TlsResult
+from mailgw.own_mail import Queue, queued
 from mailgw.store import sts_policies, tls_reports
 from mailgw.store.state_file import StateFile, Workshop
 from mailgw.trust.mtasts import FETCH_SECONDS, POLICY_OCTETS, NotFetched, Remembered
@@ -26,20 +23,6 @@ from mailgw.trust.tls_tallies import DomainTally
 
 POST_SECONDS = 60.0  # of a report that is posted; RFC 8460 has no figure
 ANSWER_OCTETS = 64 * 1024  # to a report; nobody reads it
-
-
-class Queue(Protocol):
-    """``intake.Intake``."""
-
-    def draft(self) -> Draft: ...
-
-    async def spread(self, recipient: Mailbox) -> Sequence[Mailbox]: ...
-
-    def destination(self, recipient: Mailbox, for_client: bool) -> Destination: ...
-
-    def has_room(self, lanes: Sequence[str], sender: str) -> bool: ...
-
-    def accept(self, claims: tuple[Claim, ...]) -> None: ...
 
 
 class PeerTls:
@@ -200,22 +183,7 @@ class _Mailer:
         queue = self.queue
         assert queue is not None
         # Nobody needs to hear of a report that does not arrive; the journal has it.
-        addressees = dict.fromkeys([one for recipient in recipients for one in await queue.spread(recipient)])
-        destinations = [
-            attrs.evolve(queue.destination(one, for_client=True), parameters=RcptParameters(notify=frozenset()))
-            for one in addressees
-        ]
-        arrival = Arrival(reverse_path, BodyType.SEVEN_BIT, "", "", "", "", "")
-        draft = queue.draft()
-        try:
-            draft.write(octets)
-            claim = queue.has_room([one.lane for one in destinations], str(reverse_path))
-            claims = await draft.commit(arrival, destinations, claim)
-        except BaseException:
-            draft.discard()
-            raise
-        queue.accept(claims)
-        return draft.queue_id
+        return await queued(queue, octets, reverse_path, recipients, RcptParameters(notify=frozenset()))
 
 
 def _post_by(reactor: Any, resolver: Resolver) -> Post:

@@ -37,7 +37,7 @@ from mailgw.deliver.smtp import SmtpBackend
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.directories import make_directories
 from mailgw.intake import Intake
-from mailgw.interfaces import IDeliveryBackend, IEventObserver
+from mailgw.interfaces import IDeliveryBackend, IEventObserver, IUsesGateway
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
@@ -46,6 +46,7 @@ from mailgw.mail.ports import Counters, Resolver, Spool, WallClock
 from mailgw.net.files import open_files_now, too_few_files
 from mailgw.net.server_tls import ServerTls
 from mailgw.net.tasks import TaskGroup
+from mailgw.own_mail import OwnMail
 from mailgw.peer_tls import PeerTls
 from mailgw.policy.chain import Chain
 from mailgw.policy.limits import Limits
@@ -181,9 +182,13 @@ class MailGateway(MultiService):
         self._closers.append(self.journal.close)
         self._tasks = TaskGroup(self._note_trouble)
         self._observing = TaskGroup(self._note_trouble)
+        self._own_mail = OwnMail(
+            config.hostname, reactor, self._wall_clock, self.journal.note, config.limits.message_octets,
+            config.limits.recipients,
+        )
         self.journal.begin(self._make_observers())
         self.shards = Shards(config.spool, world.spool, self._register, self._tasks)
-        self._closers.append(self.shards.close)
+        self._closers += [self.shards.close, self._own_mail.close]
         self._open_shards()
         self.spool = self.shards.own.spool
         accounts = self._accounts()
@@ -204,6 +209,7 @@ class MailGateway(MultiService):
         self._make_dispatcher = partial(self._dispatcher, intake, routes)
         self.shards.deliver(self._make_dispatcher)
         self.dispatcher = intake.dispatcher = self.shards.own.dispatcher
+        self._own_mail.open(intake)
         sessions = self._most_sessions()
         self.sessions = Sessions(sessions, config.limits.crowded_seconds)
         if why := too_few_files(sessions, config.outbound_sessions, open_files_now()):
@@ -344,7 +350,9 @@ class MailGateway(MultiService):
         return observers
 
     def _adopt(self, plugin: object) -> None:
-        """A plug-in that is a service starts and stops with us."""
+        """A plug-in that is a service starts and stops with us; one that wants to send is told how."""
+        if IUsesGateway.providedBy(plugin):
+            plugin.use(self._own_mail)
         if IService.providedBy(plugin) and getattr(plugin, "parent", None) is not self:
             plugin.setServiceParent(self)  # type: ignore[no-untyped-call] # Twisted's
 

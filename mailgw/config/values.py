@@ -16,6 +16,7 @@ from twisted.internet.endpoints import serverFromString
 
 from mailgw.config.settings import Network
 from mailgw.mail.address import Mailbox, parse_domain, parse_mailbox
+from mailgw.mail.duration import seconds_of
 from mailgw.mail.rate import Rate
 from mailgw.net.listen import endpoint_parts
 from mailgw.spool.shards import MOST_SHARDS
@@ -23,7 +24,6 @@ from mailgw.store.maildir import template_fault
 
 E = TypeVar("E", bound=enum.Enum)
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _OCTETS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\Z")
 _PORTS = range(1, 65536)
@@ -80,10 +80,10 @@ def fraction(value: object) -> float:
 
 def duration(value: object) -> float:
     """Seconds, above 0."""
-    found = _QUANTITY.match(value) if isinstance(value, str) else None
-    if found is None or found[2] not in _SECONDS or not float(found[1]):
-        raise ValueError(f'expected a duration such as "90s", "5m", "4h" or "5d", not {said(value)}')
-    return float(found[1]) * _SECONDS[found[2]]
+    try:
+        return seconds_of(value if isinstance(value, str) else None)
+    except ValueError:
+        raise ValueError(f'expected a duration such as "90s", "5m", "4h" or "5d", not {said(value)}') from None
 
 
 def wait(value: object) -> float:

@@ -1,0 +1,510 @@
+"""An application of handlers: who gets what, and what becomes of it whatever they do."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks, succeed
+from zope.interface.verify import verifyObject
+
+import mailgw
+from mailgw.app.answers import Reject, Retry, TooComplex
+from mailgw.app.incoming import HERE_OCTETS, IncomingMessage
+from mailgw.app.mail_app import MailApp
+from mailgw.interfaces import IDeliveryBackend, IGateway, ITransactionalBackend, IUsesGateway
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.letter import LetterLimits
+from tests.app.running import FakeGateway, begin, box, delivered, message, used, words
+from tests.logged import LoggedFailures
+from tests.tables import each
+
+
+def result(coroutine: Any) -> Any:
+    found: list[Any] = []
+    Deferred.fromCoroutine(coroutine).addBoth(found.append)
+    assert found, "it waits"
+    return found[0]
+
+
+class Desk:
+    """An application, and what its handlers were called with."""
+
+    def __init__(self, **arguments: Any) -> None:
+        self.app = app = MailApp(**arguments)
+        self.gateway = used(app)
+        self.calls: list[tuple[Any, ...]] = []
+
+        @app.recipient("ticket+{number:int}@example.org")
+        async def ticket(message: IncomingMessage, number: int) -> None:
+            self.calls.append(("ticket", number))
+
+        @app.recipient("{box:slug}@example.org")
+        @app.recipient("{box:slug}+{tag}@example.org")
+        def mailbox(message: IncomingMessage, box: str, tag: str = "") -> None:
+            self.calls.append(("mailbox", box, tag))
+
+        @app.recipient("vip@example.org", sender="*@example.net")
+        def from_net(message: IncomingMessage) -> Deferred[None]:
+            self.calls.append(("from_net",))
+            return succeed(None)
+
+        @app.recipient("vip@example.org", sender="bob@example.net")
+        @inlineCallbacks
+        def from_bob(message: IncomingMessage) -> Any:
+            yield succeed(1)
+            self.calls.append(("from_bob",))
+
+        @app.recipient("in@{shop:slug}.example.org")
+        @app.sender("<>")
+        async def report(message: IncomingMessage, shop: str) -> None:
+            self.calls.append(("report", shop))
+
+
+def test_it_is_what_the_gateway_wants() -> None:
+    desk = Desk()
+    for interface in (IDeliveryBackend, ITransactionalBackend, IUsesGateway):
+        assert verifyObject(interface, desk.app)
+    assert verifyObject(IGateway, FakeGateway())
+    assert (mailgw.MailApp, mailgw.Reject, mailgw.Retry) == (MailApp, Reject, Retry)
+    assert mailgw.TooComplex is TooComplex
+    with pytest.raises(AttributeError):
+        mailgw.MailAp  # noqa: B018
+
+
+@each(
+    ("recipient", "sender", "calls", "lane"),
+    [
+        ("Ticket+12@Example.org", "bob@example.net", [("ticket", 12)], "ticket"),
+        ("ticket+x@example.org", "bob@example.net", [("mailbox", "ticket", "x")], "mailbox"),
+        ("a@example.org", None, [("mailbox", "a", "")], "mailbox"),
+        ("vip@example.org", "bob@example.net", [("from_bob",)], "from_bob"),
+        ("vip@example.org", "ann@example.net", [("from_net",)], "from_bob"),
+        ("vip@example.org", "ann@example.com", [("mailbox", "vip", "")], "from_bob"),
+        ("in@blue.example.org", None, [("report", "blue")], "report"),
+    ],
+)
+def test_the_most_specific_handler_has_it(
+    recipient: str, sender: str | None, calls: list[tuple[Any, ...]], lane: str
+) -> None:
+    desk = Desk()
+    [outcome] = delivered(desk.app, message(sender=sender), recipient)
+    assert words(outcome) == "delivered 2.0.0 Handled"
+    assert desk.calls == calls
+    assert desk.app.lane(box(recipient)) == lane
+    assert result(desk.app.refusal(box(recipient))) is None
+
+
+def test_who_is_nobody_s() -> None:
+    desk = Desk()
+    assert str(result(desk.app.refusal(box("a.b@example.org")))) == "550 5.1.1 <a.b@example.org>: no such address here"
+    assert desk.app.lane(box("a.b@example.org")) == ""
+    known, unknown, unwanted = delivered(
+        desk.app, message(), "a@example.org", "a.b@example.org", "in@blue.example.org")
+    assert known.is_delivered
+    assert words(unknown) == "permanent 5.1.1 <a.b@example.org>: no such address here"
+    assert words(unwanted) == "permanent 5.7.1 <in@blue.example.org> takes no mail from this sender"
+
+    @desk.app.default
+    def others(message: IncomingMessage) -> None:
+        desk.calls.append(("others", str(message.recipient)))
+
+    assert result(desk.app.refusal(box("a.b@example.org"))) is None
+    assert all(one.is_delivered for one in delivered(desk.app, message(), "a.b@example.org", "in@b.example.org"))
+    assert desk.calls[1:] == [("others", "a.b@example.org"), ("others", "in@b.example.org")]
+
+
+def test_routes_and_addresses() -> None:
+    app = Desk().app
+    assert set(app.routes) == {"@example.org", "@.example.org"}
+    assert str(app.address_for("ticket", number=7)) == "ticket+7@example.org"
+    assert str(app.address_for("mailbox", box="a")) == "a@example.org"
+    for name, fields in (("ticket", {"number": "x"}), ("ticket", {}), ("none", {})):
+        with pytest.raises(ValueError, match=r"ticket|no handler"):
+            app.address_for(name, **fields)
+
+
+def one(message: Any) -> None:
+    """A handler."""
+
+
+def two(message: Any, n: Any = 0) -> None:
+    """Another."""
+
+
+def generator(message: Any) -> Any:
+    yield 1
+
+
+@each(
+    ("write", "why"),
+    [
+        (lambda app: app.recipient("{n:int}@x.test")(one), r"one takes \(message.*would be called with \(message, n\)"),
+        (lambda app: app.recipient("{n}@x.test"), None),
+        (lambda app: app.recipient("nobody"), "such as"),
+        (lambda app: app.recipient("a@x.test", when="soon"), '"queued" or "transaction"'),
+        (lambda app: app.recipient("a@x.test", sender="x"), "expected a sender"),
+        (lambda app: (app.recipient("{n}+a@x.test")(two), app.recipient("a+{n}@x.test")(two)), r"both match a\+a@x"),
+        (lambda app: (app.recipient("{n}@x.test")(two), app.recipient("{m}@x.test")(lambda message, m: 1)), "equal"),
+        (lambda app: (app.recipient("{n}@x.test")(two), app.recipient("{n}@X.test")(two)), "two has {n}@X.test"),
+        (lambda app: (app.recipient("a@x.test")(one), app.recipient("b@x.test")(one)), None),
+        (lambda app: (app.default(one), app.default(two)), "two: one has the default already"),
+        (lambda app: (app.recipient("a@x.test")(one), app.sender("<>")(one)), "stands below"),
+        (lambda app: (app.sender("<>")(one), app.sender("*@x.test")(one)), "is enough"),
+        (lambda app: (app.sender("<>")(one), app.recipient("a@x.test", sender="<>")(one)), "said twice"),
+        (lambda app: app.recipient("a@x.test")(generator), "yield"),
+        (lambda app: app.recipient("a@x.test")(5), "a function, not a int"),
+        (lambda app: (app.recipient("a@x.test")(lambda message: 1), app.recipient("b@x.test")(lambda message: 2)),
+         "two handlers"),
+    ],
+)
+def test_faults_where_it_is_written(write: Callable[[MailApp], object], why: str | None) -> None:
+    if why is None:
+        write(MailApp())
+    else:
+        with pytest.raises(ValueError, match=why):
+            write(MailApp())
+
+
+@each(
+    ("arguments", "is_fault"),
+    [
+        ({"concurrency": 1}, False), ({"concurrency": 0}, True), ({"concurrency": True}, True),
+        ({"deadline": "0s"}, True),
+        ({"deadline": 0.5}, False), ({"deadline": "soon"}, True), ({"transaction_deadline": "5m"}, False),
+        ({"transaction_deadline": 300.5}, True),
+        ({"author": "Desk <desk@example.org>"}, False), ({"author": "x"}, True),
+    ],
+)
+def test_arguments(arguments: dict[str, Any], is_fault: bool) -> None:
+    if is_fault:
+        with pytest.raises(ValueError, match="expected"):
+            MailApp(**arguments)
+    else:
+        MailApp(**arguments)
+
+
+# --- what becomes of it -----------------------------------------------------------------------------------
+
+def answering(word: Any) -> MailApp:
+    """An application whose handler raises or returns that."""
+    app = MailApp()
+    used(app)
+
+    @app.recipient("a@x.test")
+    async def handler(message: IncomingMessage) -> Any:
+        if isinstance(word, BaseException):
+            raise word
+        return word
+
+    return app
+
+
+@each(
+    ("word", "said", "after"),
+    [
+        (None, "delivered 2.0.0 Handled", None),
+        (Reject("no such ticket", "5.1.1"), "permanent 5.1.1 no such ticket", None),
+        (Reject("two\r\n lines"), "permanent 5.7.1 two lines", None),
+        (Retry("later"), "temporary 4.3.0 later", None),
+        (Retry("later", after="10m", status="4.2.1"), "temporary 4.2.1 later", 600.0),
+        (Retry("w" * 501, after=1.5), "temporary 4.3.0 " + "w" * 500, 1.5),
+        (TooComplex("x"), "permanent 5.6.0 The message cannot be read: x", None),
+        (TemporaryFault("db down"), "temporary 4.3.0 db down", None),
+    ],
+)
+def test_what_a_handler_says(word: Any, said: str, after: float | None) -> None:
+    [outcome] = delivered(answering(word), message(), "a@x.test")
+    assert words(outcome) == said
+    assert outcome.again_after_seconds == after
+    assert outcome.hop == "handler"
+
+
+@each(
+    ("word", "said"),
+    [
+        (KeyError("secret"), "KeyError"), ("ok", "Returned"), (True, "Returned"), (Reject("x"), None),
+        (RecursionError(), "RecursionError"),
+    ],
+)
+def test_a_bug_of_a_handler_is_a_retry(word: Any, said: str | None, logged_failures: LoggedFailures) -> None:
+    [outcome] = delivered(answering(word), message(), "a@x.test")
+    if said is None:
+        assert not outcome.is_delivered
+        return
+    assert words(outcome) == f"temporary 4.3.0 The application failed ({said})"
+    assert len(logged_failures.take()) == 1
+
+
+@each("make", [
+    lambda: Retry("x", after=0), lambda: Retry("x", after="soon"), lambda: Retry("x", status="5.1.1"),
+    lambda: Reject("x", "4.1.1"), lambda: Reject("x", "5.1.1 "), lambda: Reject("x", "550"),
+])
+def test_words_that_are_none(make: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        make()
+
+
+def test_middleware_is_around_it_in_its_order() -> None:
+    app = MailApp()
+    order: list[str] = []
+
+    @app.middleware
+    async def outer(message: IncomingMessage, call_next: Any) -> None:
+        order.append("outer")
+        try:
+            await call_next(message)
+        except KeyError:
+            raise Reject("not found", "5.1.1") from None
+        order.append("out")
+
+    @app.middleware
+    async def inner(message: IncomingMessage, call_next: Any) -> Any:
+        order.append("inner")
+        if message.subject != "skip":
+            return await call_next(message)
+        return None
+
+    @app.recipient("{name}@x.test")
+    def handler(message: IncomingMessage, name: str) -> None:
+        order.append(name)
+        if name == "gone":
+            raise KeyError(name)
+
+    assert delivered(app, message(), "a@x.test")[0].is_delivered
+    assert order == ["outer", "inner", "a", "out"]
+    assert words(delivered(app, message(), "gone@x.test")[0]) == "permanent 5.1.1 not found"
+    order.clear()
+    assert delivered(app, message(b"Subject: skip\r\n\r\n"), "a@x.test")[0].is_delivered
+    assert order == ["outer", "inner", "out"]
+
+
+# --- time -------------------------------------------------------------------------------------------------
+
+def waiting(app: MailApp, stubborn: bool = False, knows: bool = False) -> list[Deferred[None]]:
+    """Gives it a handler that waits, for as long as its Deferreds in the list do."""
+    waits: list[Deferred[None]] = []
+
+    @app.recipient("{name}@x.test", when="transaction")
+    async def slow(message: IncomingMessage, name: str) -> None:
+        if name == "quick":
+            return
+        waits.append(Deferred())
+        try:
+            await waits[-1]
+        except CancelledError:
+            if not (stubborn or knows):
+                raise
+        if stubborn:
+            waits.append(Deferred(lambda _: None))
+            await waits[-1]
+
+    return waits
+
+
+TOO_LONG = "temporary 4.3.0 The application took longer than 300 seconds"
+
+
+def test_who_takes_too_long_is_cancelled_and_the_next_one_has_its_turn() -> None:
+    app = MailApp()
+    waits, gateway = waiting(app), used(app)
+    _, found = begin(app, message(), "a@x.test", "quick@x.test")
+    gateway.reactor.advance(299.9)
+    assert found == []
+    gateway.reactor.advance(0.1)
+    assert [words(outcome) for outcome in found[0].values()] == [TOO_LONG, "delivered 2.0.0 Handled"]
+    assert waits[0].called
+    assert gateway.reactor.getDelayedCalls() == []
+
+
+def test_who_ends_in_time_leaves_no_timer() -> None:
+    app = MailApp(deadline=10)
+    waits, gateway = waiting(app), used(app)
+    _, found = begin(app, message(), "a@x.test")
+    gateway.reactor.advance(9.9)
+    waits[0].callback(None)
+    assert [outcome.is_delivered for outcome in found[0].values()] == [True]
+    assert gateway.reactor.getDelayedCalls() == []
+
+
+def test_what_a_cancelled_one_says_counts() -> None:
+    app = MailApp()
+    waiting(app, knows=True)
+    gateway = used(app)
+    _, found = begin(app, message(), "a@x.test")
+    gateway.reactor.advance(300)
+    assert [outcome.is_delivered for outcome in found[0].values()] == [True]
+
+
+def test_who_does_not_end_is_left_alone(logged_failures: LoggedFailures) -> None:
+    app = MailApp()
+    waits, gateway = waiting(app, stubborn=True), used(app)
+    _, found = begin(app, message(), "a@x.test")
+    gateway.reactor.advance(300)
+    assert [words(outcome) for outcome in found[0].values()] == [TOO_LONG]
+    waits[-1].errback(RuntimeError("late"))  # which nobody hears any more, but the log
+    assert len(logged_failures.take()) == 1
+
+
+def test_a_stop_keeps_what_is_known() -> None:
+    app = MailApp()
+    waiting(app)
+    gateway = used(app)
+    work, found = begin(app, message(), "quick@x.test", "a@x.test", "b@x.test")
+    work.cancel()
+    assert [outcome.permanence.value for outcome in found[0].values()] == ["delivered", "temporary", "temporary"]
+    work, found = begin(app, message(), "a@x.test")
+    work.cancel()
+    assert found[0].check(CancelledError)
+    app = MailApp()
+    waiting(app, knows=True)
+    used(app)
+    work, found = begin(app, message(), "a@x.test", "b@x.test")
+    work.cancel()
+    assert [outcome.permanence.value for outcome in found[0].values()] == ["delivered", "temporary"]
+    assert gateway.reactor.getDelayedCalls() == []
+
+
+def test_without_a_gateway_nobody_counts_the_time() -> None:
+    app = MailApp()
+    waits = waiting(app)
+    _, found = begin(app, message(b"A: b\r\n\r\n" + b"x" * HERE_OCTETS), "a@x.test")
+    waits[0].callback(None)
+    assert len(found) == 1
+
+
+# --- in the transaction -----------------------------------------------------------------------------------
+
+def test_in_the_transaction() -> None:
+    app = MailApp(transaction_deadline="30s")
+    waits, gateway = waiting(app), used(app)
+    keys: list[str] = []
+
+    @app.recipient("queued@x.test")
+    def queued(message: IncomingMessage) -> None:
+        keys.append(message.key)
+
+    @app.recipient("key@x.test", when="transaction")
+    def key(message: IncomingMessage) -> None:
+        keys.append(message.key)
+        raise Reject("no", "5.1.1")
+
+    assert result(app.in_transaction(message(), box("queued@x.test"))) is None
+    assert result(app.in_transaction(message(), box("a+b@x.test"))) is None
+    assert words(result(app.in_transaction(message(), box("key@x.test")))) == "permanent 5.1.1 no"
+    delivered(app, message(), "key@x.test")
+    assert keys == ["Q1 key@x.test"] * 2
+    found: list[Any] = []
+    Deferred.fromCoroutine(app.in_transaction(message(), box("a@x.test"))).addBoth(found.append)
+    gateway.reactor.advance(29.9)
+    assert not found
+    gateway.reactor.advance(0.1)
+    assert words(found[0]) == "temporary 4.3.0 The application took longer than 30 seconds"
+    assert waits[0].called
+
+
+# --- the message ------------------------------------------------------------------------------------------
+
+def looking(look: Callable[[IncomingMessage], Any], **arguments: Any) -> tuple[MailApp, list[Any], FakeGateway]:
+    app, seen = MailApp(**arguments), []
+
+    @app.recipient("{name}@x.test")
+    def handler(message: IncomingMessage, name: str) -> None:
+        seen.append(look(message))
+
+    return app, seen, used(app)
+
+
+def test_what_a_handler_sees() -> None:
+    octets = (
+        b"From: Bob <bob@example.net>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nX-A: b\r\n"
+        b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nhello\r\n--x\r\n"
+        b"Content-Type: image/png\r\nContent-Disposition: attachment; filename=a.png\r\n\r\nPNG\r\n--x--\r\n"
+    )
+    app, seen, _ = looking(lambda message: (
+        message.queue_id, str(message.recipient), str(message.reverse_path), message.login, message.client,
+        message.key, message.size_octets, str(message.author), message.subject,
+        message.headers["x-a"], message.text,
+        message.html,
+        [(a.filename, a.octets) for a in message.attachments], message.authentication, message.fault, message.tags,
+        message.is_automatic, repr(message),
+    ))
+    delivered(app, message(octets), "me@x.test")
+    assert seen == [(
+        "Q1", "me@x.test", "bob@example.net", "bob", "192.0.2.1", "Q1 me@x.test", len(octets), "bob@example.net",
+        "Grüße", "b", "hello", "", [("a.png", b"PNG")], None, None, (), False, "<message Q1 for me@x.test>",
+    )]
+    app, seen, _ = looking(lambda message: (message.author, message.is_automatic))
+    delivered(app, message(sender=None), "me@x.test")
+    assert seen == [(None, True)]
+
+
+@each(("octets", "jobs"), [(HERE_OCTETS, 0), (HERE_OCTETS + 1, 1)])
+def test_a_large_message_is_read_in_a_thread_once(octets: int, jobs: int) -> None:
+    app, seen, gateway = looking(lambda message: len(message.text))
+    delivered(app, message(b"A: b\r\n\r\n" + b"x" * (octets - 8)), "a@x.test", "b@x.test")
+    assert seen == [octets - 8] * 2
+    assert gateway.reactor.pool.jobs == jobs
+
+
+@each(("octets", "fault"), [(1000, None), (1001, "it has 1001 octets, more than 1000")])
+def test_what_is_beyond_a_limit_is_handed_over_and_goes_back_where_it_is_read(octets: int, fault: str | None) -> None:
+    limits = LetterLimits(octets=1000, header_octets=100)
+    given = message(b"Subject: s\r\n\r\n" + b"x" * (octets - 14))
+    app, seen, _ = looking(lambda message: (message.subject, message.fault), limits=limits)
+    assert delivered(app, given, "a@x.test")[0].is_delivered
+    assert seen == [("s", fault)]
+    for look in (lambda message: message.text, lambda message: message.html, lambda message: message.attachments):
+        app, seen, _ = looking(look, limits=limits)
+        [outcome] = delivered(app, given, "a@x.test")
+        assert outcome.is_delivered is (fault is None)
+        assert fault is None or words(outcome) == f"permanent 5.6.0 The message cannot be read: {fault}"
+
+
+# --- sending ----------------------------------------------------------------------------------------------
+
+def test_sending() -> None:
+    app = MailApp(author="Help Desk <desk@example.org>")
+    gateway = used(app)
+    assert result(app.send(
+        to=["Ann <ann@example.net>", "bob@example.net"], subject="Hi", text="x\n", cc=["c@example.net"],
+        bcc=["hidden@example.net", "bob@example.net"], headers={"Reply-To": "ticket+1@example.org"},
+    )) == "OWN1"
+    [(path, recipients, octets)] = gateway.sent
+    assert str(path) == "desk@example.org"
+    assert recipients == ["ann@example.net", "bob@example.net", "c@example.net", "hidden@example.net"]
+    assert octets.startswith(
+        b"From: Help Desk <desk@example.org>\r\nTo: Ann <ann@example.net>,\r\n\tbob@example.net\r\n"
+        b"Cc: c@example.net\r\nSubject: Hi\r\nDate: Tue, 24 Nov 2026 08:46:40 +0000\r\nMessage-ID: <")
+    assert b"@mx.example.org>\r\nReply-To: ticket+1@example.org\r\n" in octets
+    assert b"hidden" not in octets
+    assert result(app.send("a@b.test", raw=b"Subject: raw\n\nx\n", author="me@x.test", reverse_path=None)) == "OWN2"
+    path, recipients, octets = gateway.sent[1]
+    assert (path, recipients) == (None, ["a@b.test"])
+    assert octets.endswith(b"@mx.example.org>\r\nSubject: raw\r\n\r\nx\r\n")
+    result(app.send("a@b.test", reverse_path="bounces@x.test"))
+    assert str(gateway.sent[2][0]) == "bounces@x.test"
+
+
+@each(
+    "arguments",
+    [
+        {"to": "nobody"}, {"to": "a@b.test\r\nBcc: c@d.test"}, {"to": "a@b.test", "subject": "a\nb"},
+        {"to": "a@b.test", "headers": {"X-A": "a\r\nb"}}, {"to": "a@b.test", "raw": b"A: b\r\n\r\n", "subject": "x"},
+        {"to": "a@b.test", "author": "x"}, {"to": "a@b.test", "reverse_path": "x"}, {"to": "a@b.test", "raw": b"x"},
+    ],
+)
+def test_what_is_not_sent(arguments: dict[str, Any]) -> None:
+    app = MailApp(author="desk@example.org")
+    gateway = used(app)
+    assert result(app.send(**arguments)).check(ValueError)
+    assert gateway.sent == []
+
+
+def test_no_room_no_gateway_no_author() -> None:
+    app = MailApp(author="desk@example.org")
+    assert result(app.send("a@b.test")).check(TemporaryFault)
+    used(app).is_full = True
+    assert result(app.send("a@b.test")).check(TemporaryFault)
+    app = MailApp()
+    used(app)
+    assert result(app.send("a@b.test")).check(ValueError)
