@@ -102,7 +102,7 @@ class Https:
         TemporaryFault where there is none in time, or one that is too long.
         """
         form = {"Content-Type": "application/x-www-form-urlencoded"}
-        return await self._in_time(url, self._request(b"POST", url, {**form, **headers}, _Octets(octets)))
+        return await self._in_time(url, self._request(b"POST", url, {**form, **headers}, Octets(octets)))
 
     async def get(self, url: str, headers: Mapping[str, str] | None = None) -> HttpAnswer:
         """The answer to a question; only ``headers`` have credentials.  TemporaryFault as for ``post``."""
@@ -123,7 +123,7 @@ class Https:
         except Exception as fault:  # DNS, TCP, TLS, HTTP: Twisted has dozens of names for it, also for our own limit
             if not timer.active():
                 raise TemporaryFault(late) from None
-            raise TemporaryFault(f"{url}: {_words(fault)}") from fault
+            raise TemporaryFault(f"{url}: {words_of(fault)}") from fault
         finally:
             if timer.active():
                 timer.cancel()
@@ -133,7 +133,7 @@ class Https:
     ) -> HttpAnswer:
         fields = Headers({"User-Agent": [USER_AGENT], **{name: [value] for name, value in headers.items()}})
         response: IResponse = await self._agent.request(method, url.encode("ascii"), fields, content)
-        body = _Body(self._limit_octets)
+        body = AnswerBody(self._limit_octets)
         response.deliverBody(body)  # type: ignore[no-untyped-call]
         types = response.headers.getRawHeaders(b"content-type", [])
         media_type = types[0].decode("latin-1") if len(types) == 1 else ""
@@ -143,11 +143,11 @@ class Https:
 
 def is_certificate_fault(fault: TemporaryFault) -> bool:
     """Whether ``Https`` has no answer since the server's certificate is none for it: a name, a chain, a date."""
-    inner = _inner(fault.__cause__)
+    inner = inner_of(fault.__cause__)
     if isinstance(inner, (VerificationError, CertificateError)):
         return True
     # OpenSSL has one word for all that is wrong with a chain.
-    return isinstance(inner, SSL.Error) and "certificate verify failed" in _words(inner)
+    return isinstance(inner, SSL.Error) and "certificate verify failed" in words_of(inner)
 
 
 def kept_connections(reactor: Any, ca_file: str | None, limit_seconds: float) -> tuple[Agent, HTTPConnectionPool]:
@@ -169,7 +169,9 @@ class QuietPool(HTTPConnectionPool):
 
 
 @implementer(IBodyProducer)
-class _Octets:
+class Octets:
+    """Content that is all there."""
+
     def __init__(self, octets: bytes) -> None:
         self._octets = octets
         self.length = len(octets)
@@ -190,7 +192,9 @@ class _Octets:
         """All of it was written at once."""
 
 
-class _Body(Protocol):
+class AnswerBody(Protocol):
+    """Gathers what a response brings.  ``whole`` fails with TemporaryFault where that is more than ``limit_octets``."""
+
     def __init__(self, limit_octets: int) -> None:
         self.whole: Deferred[bytes] = Deferred(lambda _: self._abort())
         self.is_whole = False
@@ -222,13 +226,15 @@ class _Body(Protocol):
             abort()
 
 
-def _inner(fault: BaseException | None) -> BaseException | None:
+def inner_of(fault: BaseException | None) -> BaseException | None:
+    """What one of Twisted's faults is about: the fault in it, or itself."""
     reasons = getattr(fault, "reasons", None)  # of twisted.web's ResponseFailed and its like
     return reasons[0].value if reasons else fault
 
 
-def _words(fault: BaseException) -> str:
-    inner = _inner(fault) or fault
+def words_of(fault: BaseException) -> str:
+    """What went wrong, in one line for people; it names no URL."""
+    inner = inner_of(fault) or fault
     if isinstance(inner, VerificationError):
         return "its certificate does not name it"
     details = inner.args[0] if inner.args else ""
