@@ -15,7 +15,9 @@ from mailgw.deliver.mbox import MboxBackend, MboxSettings
 from mailgw.deliver.smtp import SmtpBackend
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.deliver.supervised import SupervisedBackend
+from mailgw.deliver.webhook_settings import WebhookSettings
 from mailgw.interfaces import IDeliveryBackend
+from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event
 from mailgw.mail.ports import Accounts, Resolver, WallClock
 from mailgw.peer_tls import PeerTls
@@ -91,6 +93,8 @@ class Backends:
                 return MboxBackend(settings, self._mboxes, self._known, self._reactor, self._threads)
             case DiscardSettings():
                 return DiscardBackend()
+            case WebhookSettings():
+                return self._webhook(settings)
             case _:
                 assert_never(settings)
 
@@ -99,3 +103,23 @@ class Backends:
 
         made = make_message_delivery(settings)
         return TwistedMailBackend(made, settings.target, self._hostname, self._reactor)
+
+    def _webhook(self, settings: WebhookSettings) -> object:
+        # Twisted's HTTP takes its time to be imported, and most have no web hook.
+        from mailgw.deliver.webhook import WebhookBackend
+        from mailgw.net.https import kept_connections
+        from mailgw.net.posting import Poster, PostLimits
+
+        try:
+            agent, pool = kept_connections(self._reactor, settings.ca_file, settings.connect_seconds)
+        except ValueError as fault:
+            raise TemporaryFault(str(fault)) from fault
+        pool.maxPersistentPerHost = settings.concurrency
+        pool.cachedConnectionTimeout = settings.idle_seconds  # type: ignore[assignment] # it is a number of seconds
+        limits = PostLimits(
+            settings.connect_seconds, settings.send_seconds, settings.answer_seconds, settings.answer_octets
+        )
+        poster = Poster(agent, self._reactor, limits)
+        return WebhookBackend(
+            settings, poster, self._reactor, self._wall_clock, self._threads, pool.closeCachedConnections
+        )

@@ -23,6 +23,7 @@ from mailgw.config.python_tables import (
     twisted_table,
 )
 from mailgw.config.reader import Spot, Table, Unusable, key, read_table
+from mailgw.config.webhook_tables import WebhookTable
 from mailgw.deliver.maildir import Known
 
 
@@ -34,7 +35,7 @@ class MaildirTable(Table):
     concurrency: int = key(values.count, 64)
 
 
-OwnTable: TypeAlias = MaildirTable | SmtpTable | LmtpTable | CommandTable | MboxTable | DiscardTable
+OwnTable: TypeAlias = MaildirTable | SmtpTable | LmtpTable | CommandTable | MboxTable | DiscardTable | WebhookTable
 BackendTable: TypeAlias = OwnTable | TwistedTable | PythonTable
 
 BACKEND_TYPES: Mapping[str, type[OwnTable]] = {
@@ -44,6 +45,7 @@ BACKEND_TYPES: Mapping[str, type[OwnTable]] = {
     "command": CommandTable,
     "file": MboxTable,
     "discard": DiscardTable,
+    "webhook": WebhookTable,
 }
 
 

@@ -10,6 +10,7 @@ from mailgw.config.hop_tables import LmtpTable, SmtpTable
 from mailgw.config.local_tables import CommandTable, DiscardTable, MboxTable
 from mailgw.config.python_tables import PythonTable, TwistedTable, python_settings
 from mailgw.config.settings import BackendSettings, TwistedSettings
+from mailgw.config.webhook_tables import WebhookTable, webhook
 from mailgw.deliver.discard import DiscardSettings
 from mailgw.deliver.maildir import Known, MaildirSettings
 
@@ -41,6 +42,8 @@ def settings_of(
             return DiscardSettings()
         case TwistedTable():
             return TwistedSettings(python_settings(table, plugin.message_delivery_fault))
+        case WebhookTable():
+            return webhook(table, folder)
         case PythonTable():
             return python_settings(table, plugin.member_fault)
         case _:

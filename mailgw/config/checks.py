@@ -34,6 +34,7 @@ from mailgw.config.settings import (
     TlsSettings,
 )
 from mailgw.deliver.smtp_settings import SmtpSettings
+from mailgw.deliver.webhook_settings import WebhookSettings
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import ConfigError
 from mailgw.net.server_tls import CertificateFiles, certificate_faults
@@ -248,11 +249,12 @@ def owner_faults(config: Config, owner: Owner) -> list[ConfigError]:
     if config.logins.oauth is not None and config.logins.oauth.ca_file is not None:
         readable.append(("accounts.oauth.ca_file", config.logins.oauth.ca_file))
     for name, backend in config.backends.items():
+        keys: tuple[str, ...] = ()
         if isinstance(backend, SmtpSettings):
-            readable += [
-                (f"backend.{name}.{key}", path) for key in ("ca_file", "client_certificate", "client_key")
-                if (path := getattr(backend, key)) is not None
-            ]
+            keys = ("ca_file", "client_certificate", "client_key")
+        elif isinstance(backend, WebhookSettings):
+            keys = ("ca_file", "secret_file")
+        readable += [(f"backend.{name}.{key}", path) for key in keys if (path := getattr(backend, key)) is not None]
     readable += directories.files_of(config)
     with acting_as(owner):
         faults = [

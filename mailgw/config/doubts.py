@@ -16,9 +16,11 @@ from mailgw.config.plugin import await_doubts, maker
 from mailgw.config.reader import Faults
 from mailgw.config.settings import Config, PluginKind, PythonSettings
 from mailgw.config.values import endpoint_address, is_loopback, routed_domain
+from mailgw.config.webhook_tables import webhook_doubts
 from mailgw.deliver.desk import daemon_address
 from mailgw.deliver.maildir import Known, MaildirSettings
 from mailgw.deliver.smtp_settings import SmtpSettings, TlsMode
+from mailgw.deliver.webhook_settings import WebhookSettings
 from mailgw.disk import Disk
 from mailgw.mail.address import Mailbox, folded
 from mailgw.mail.envelope import Role
@@ -45,7 +47,8 @@ def doubts(config: Config, is_start: bool = False) -> list[ConfigError]:
             *local_doubts(config),
             *_unanswered(config, aliases, is_lost)]
     if not is_start:
-        said += [*_kept(config), *directory_doubts(config), *_plain(config), *_names(config), *_unread(config, aliases)]
+        said += [*_kept(config), *directory_doubts(config), *_plain(config), *_hooks(config), *_names(config),
+                 *_unread(config, aliases)]
     for path, why in said:
         found.add(path, why)
     if aliases is not None:
@@ -108,6 +111,13 @@ def _plain(config: Config) -> Iterator[tuple[Path, str]]:
         elif isinstance(backend, PythonSettings):
             for why in await_doubts(backend.target, maker(backend)):
                 yield ("backend", name, "type"), why
+
+
+def _hooks(config: Config) -> Iterator[tuple[Path, str]]:
+    for name, backend in config.backends.items():
+        if isinstance(backend, WebhookSettings):
+            for key, why in webhook_doubts(backend, config.limits.message_octets):
+                yield ("backend", name, key), why
 
 
 def _remember(route: RouteSettings, at: int, before: dict[str, int]) -> None:

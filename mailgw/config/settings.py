@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.deliver.mbox import MboxSettings
     from mailgw.deliver.smtp_settings import SmtpSettings
     from mailgw.deliver.tls_report_settings import TlsReportSettings
+    from mailgw.deliver.webhook_settings import WebhookSettings
     from mailgw.net.server_tls import CertificateFiles
     from mailgw.policy.limits import CounterSettings
     from mailgw.policy.lockout import LockoutSettings
@@ -207,8 +208,8 @@ class DirectoryConfig:
 
 
 BackendSettings: TypeAlias = Union[
-    "MaildirSettings", "SmtpSettings", "CommandSettings", "MboxSettings", "DiscardSettings", TwistedSettings,
-    PythonSettings
+    "MaildirSettings", "SmtpSettings", "CommandSettings", "MboxSettings", "DiscardSettings", "WebhookSettings",
+    TwistedSettings, PythonSettings
 ]
 
 
@@ -258,8 +259,12 @@ class Config:
     def outbound_sessions(self) -> int:
         """How many sessions with other servers there may be at once."""
         from mailgw.deliver.smtp_settings import SmtpSettings
+        from mailgw.deliver.webhook_settings import WebhookSettings
 
-        return sum(one.shaping.total_concurrency for one in self.backends.values() if isinstance(one, SmtpSettings))
+        return sum(
+            one.shaping.total_concurrency if isinstance(one, SmtpSettings) else one.concurrency
+            for one in self.backends.values() if isinstance(one, SmtpSettings | WebhookSettings)
+        )
 
     @property
     def control(self) -> str:

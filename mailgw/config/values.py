@@ -373,6 +373,17 @@ def https_url(value: object) -> str:
     return word
 
 
+_HTTP_URL = re.compile(_HTTPS_URL.pattern.replace("https:", "https?:", 1))
+
+
+def http_url(value: object) -> str:
+    """``https://host[:port]/path``, or one of http."""
+    word = text(value)
+    if not _HTTP_URL.match(word):
+        raise ValueError('expected a URL such as "https://hooks.example.org/mail", without a login or a fragment')
+    return word
+
+
 def name_server(value: object) -> str:
     """``address:port`` of a DNS server: an address, since a name would have to be looked up first."""
     word = text(value)

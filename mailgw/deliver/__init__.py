@@ -41,5 +41,10 @@ A map:
     smtp_session    one connection: the dialog, its time limits, the content with back-pressure
     smtp_pool       sessions between two messages
     smtp_transfer   one message over one session: what was asked for, what the hop takes, its limits
+    webhook         ``WebhookBackend``: a POST for each message, or each recipient
+    webhook_settings    what one such backend is told
+    webhook_request     envelope, idempotency key and signature of a POST
+    webhook_json        a message in JSON
+    webhook_answer      what an answer means
     reencoding      content that was made for a hop which takes less
 """

@@ -1,0 +1,115 @@
+"""``[backend.NAME]`` of type webhook: its shape, what it comes to, and what stands against it."""
+
+import os
+from collections.abc import Iterator
+
+import attrs
+
+# ruff: noqa: RUF009 - key() and part() make fields, they are no shared defaults
+from mailgw.config import values
+from mailgw.config.reader import Spot, Table, key
+from mailgw.deliver.smtp_settings import Secret, password_in
+from mailgw.deliver.webhook_settings import HookFormat, JsonLimits, WebhookSettings
+from mailgw.net.server_tls import is_exposed
+
+
+@attrs.frozen
+class WebhookTable(Table):
+    url: str = key(values.http_url, stand_in="")
+    plain_http: bool = key(values.truth, False)
+    format: HookFormat = key(values.choice(HookFormat), HookFormat.RAW)
+    secret_file: str | None = key(values.text, None)
+    ca_file: str | None = key(values.text, None)
+    one_each: bool = key(values.truth, False)
+    recipients_per_post: int = key(values.count, 100)
+    concurrency: int = key(values.count, 10)
+    most_octets: int = key(values.size, 10 << 20)
+    most_parts: int = key(values.count, 100)
+    most_nesting: int = key(values.count, 20)
+    answer_octets: int = key(values.size, 1 << 18)
+    # Servers close what they keep after two seconds and more; a POST that crosses with that is one to repeat.
+    idle_timeout: float = key(values.duration, 1.0)
+    connect_timeout: float = key(values.duration, 15.0)
+    send_timeout: float = key(values.duration, 60.0)
+    answer_timeout: float = key(values.duration, 60.0)
+
+
+OF_JSON = ("most_octets", "most_parts", "most_nesting")
+LEAST_SECRET_OCTETS = 16
+
+
+def webhook(table: WebhookTable, folder: str) -> WebhookSettings:
+    """``folder`` is the file's own."""
+    _check_scheme(table)
+    if table.format is not HookFormat.JSON:
+        for name in OF_JSON:
+            if name in table.given:
+                table.spot.inner(name).fault('is for format = "json": raw messages are sent as they come')
+    if table.one_each and "recipients_per_post" in table.given:
+        table.spot.inner("recipients_per_post").fault("beside one_each, which says 1")
+    secret_file = None if table.secret_file is None else os.path.join(folder, table.secret_file)
+    return WebhookSettings(
+        url=table.url,
+        format=table.format,
+        secret=None if secret_file is None else _secret(table.spot.inner("secret_file"), secret_file),
+        secret_file=secret_file,
+        one_each=table.one_each,
+        recipients=table.recipients_per_post,
+        concurrency=table.concurrency,
+        ca_file=None if table.ca_file is None else _ca_file(table, os.path.join(folder, table.ca_file)),
+        json=JsonLimits(table.most_octets, table.most_parts, table.most_nesting),
+        answer_octets=table.answer_octets,
+        idle_seconds=table.idle_timeout,
+        connect_seconds=table.connect_timeout,
+        send_seconds=table.send_timeout,
+        answer_seconds=table.answer_timeout,
+    )
+
+
+def webhook_doubts(settings: WebhookSettings, message_octets: int) -> Iterator[tuple[str, str]]:
+    """Keys, and why they will be regretted.  ``message_octets`` is the size up to which messages are taken."""
+    if settings.format is HookFormat.JSON and settings.json.octets < message_octets:
+        why = "is below [limits] message_octets: what is larger is taken, and then returned to its sender"
+        yield "most_octets", why
+    if settings.secret_file is not None and is_exposed(settings.secret_file):
+        yield "secret_file", f"{settings.secret_file}: every user of this machine may read or write it: chmod o-rw"
+    if settings.secret is None:
+        yield "secret_file", "is not there: whoever finds the URL can post mail of his own there"
+
+
+def _check_scheme(table: WebhookTable) -> None:
+    if table.plain_http and table.url.startswith("https:"):
+        table.spot.inner("plain_http").fault("is for an http: URL")
+    if table.url.startswith("http:") and not table.plain_http and not values.is_loopback(_host_and_port(table.url)):
+        why = 'would show mail to the network: expected https:, or plain_http = true'
+        table.spot.inner("url").fault(why)
+    if table.url.startswith("http:") and table.ca_file is not None:
+        table.spot.inner("ca_file").fault("is for an https: URL")
+
+
+def _host_and_port(url: str) -> str:
+    host = url.partition("://")[2].partition("/")[0]
+    return host if host.rpartition(":")[2].isdigit() else f"{host}:80"
+
+
+def _secret(spot: Spot, path: str) -> Secret | None:
+    try:
+        with open(path, "rb") as opened:
+            word = password_in(opened.read(1 << 16))
+    except OSError as fault:
+        spot.fault(f"{path}: cannot be read: {fault.strerror}")
+        return None
+    if len(word.encode()) < LEAST_SECRET_OCTETS:
+        spot.fault(f"{path}: expected the secret in its first line, of {LEAST_SECRET_OCTETS} octets at least")
+        return None
+    return Secret(word)
+
+
+def _ca_file(table: WebhookTable, path: str) -> str:
+    from mailgw.net.https import authorities  # takes its time, and most have no web hook
+
+    try:
+        authorities(path)
+    except ValueError as fault:
+        table.spot.inner("ca_file").fault(str(fault))
+    return path
