@@ -71,9 +71,9 @@ def missing(gateway: Gateway, has: Has | None = None) -> list[Missing]:
 
 
 def crashes(
-    make: Callable[[], Gateway], scenario: Callable[[Gateway], object], has: Has | None = None
+    make: Callable[[], Gateway], scenario: Callable[[Gateway], object], has: Has | None = None, every: int = 1
 ) -> Iterator[Crash]:
-    """Run the scenario once to count its writes, then twice for each of them.
+    """Run the scenario once to count its writes, then twice for each of them; ``every`` 3: for one moment in three.
 
     ``make`` makes a new gateway, with whatever its backends write to, for each run.  A scenario must do the same each
     time; ``PowerFailed`` ends it, and is not to be caught there.
@@ -83,18 +83,18 @@ def crashes(
     whole.drain()
     writes = list(whole.power.writes)
     whole.stop()
-    for number, write in enumerate(writes):
-        for is_after in (False, True):
-            yield _crash(make(), scenario, has, number, write, is_after)
+    moments = [(number, is_after) for number in range(len(writes)) for is_after in (False, True)]
+    for number, is_after in moments[::every]:
+        yield _crash(make(), scenario, has, number, writes[number], is_after)
 
 
 def assert_nothing_is_lost(
-    make: Callable[[], Gateway], scenario: Callable[[Gateway], object], has: Has | None = None
+    make: Callable[[], Gateway], scenario: Callable[[Gateway], object], has: Has | None = None, every: int = 1
 ) -> int:
     """AssertionError with the first crash that lost anything; else at how many it was tried, at least one."""
     __tracebackhide__ = True
     count = 0
-    for crash in crashes(make, scenario, has):
+    for crash in crashes(make, scenario, has, every):
         count += 1
         if crash.missing:
             lines = [f"{one.recipient} of {one.queue_id} {one.why}" for one in crash.missing]

@@ -103,15 +103,18 @@ class Gateway(Telling):
         self.disk.make_folder(self.config.state)
         plugins = {name: one() if isinstance(one, MAKERS) else one for name, one in self._plugins.items()}
         self.service = MailGateway(self.config, world=self._world, plugins=plugins)
-        self.service.privilegedStartService()
-        self.service.startService()
+        with self._world.reactor.standing_in():
+            self.service.privilegedStartService()
+            self.service.startService()
         self.settle()
         self.power.writes.clear()  # a scenario's begin here
 
     def stop(self) -> None:
         """As a signal stops it: what is under way may end, the rest waits in the queue."""
         ended: list[object] = []
-        self.service.stopService().addBoth(ended.append)  # type: ignore[unused-awaitable] # it is waited for below
+        with self._world.reactor.standing_in():
+            stopped = self.service.stopService()
+        stopped.addBoth(ended.append)  # type: ignore[unused-awaitable] # it is waited for below
         self._wait(lambda: ended)
         assert ended, "it does not stop"
         if isinstance(ended[0], Failure):

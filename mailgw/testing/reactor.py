@@ -1,7 +1,15 @@
-"""A reactor in memory: time that jumps, threads that are none, connections to peers that a test plays."""
+"""A reactor in memory: time that jumps, threads that are none, connections to peers that a test plays.
 
+Rules:
+    As long as it runs, the global reactor is one with it: ``deferToThread``, ``reactor.callLater`` and connections of a
+    plug-in, which knows no other one, end here.  What other threads ask of the global reactor it still does.
+"""
+
+import sys
+import threading
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -17,6 +25,11 @@ from mailgw.testing.wires import join
 
 # Calls at one moment, of which each makes another one; a plug-in that does so would keep a processor busy for ever.
 MOST_AT_ONCE = 100_000
+
+STOOD_IN_FOR = (
+    "seconds", "callLater", "getDelayedCalls", "callFromThread", "callInThread", "getThreadPool", "connectTCP",
+    "connectUNIX",
+)
 
 
 class Answering(Protocol):
@@ -45,6 +58,35 @@ class MemoryReactor(MemoryReactorClock):
 
         PowerFailed where the power fails; AssertionError where calls at one moment find no end.
         """
+        with self.standing_in():
+            self._run_until(end, is_enough)
+        if self._power.is_off:
+            raise PowerFailed
+
+    @contextmanager
+    def standing_in(self) -> Iterator[None]:
+        """For the global reactor, where there is one."""
+        real: Any = sys.modules.get("twisted.internet.reactor")
+        if real is None:
+            yield
+            return
+        own = vars(real)
+        before = {name: own[name] for name in STOOD_IN_FOR if name in own}
+        usual, thread = real.callFromThread, threading.get_ident()
+
+        def call_from_thread(work: Callable[..., Any], *arguments: Any, **named: Any) -> None:
+            call = self.callFromThread if threading.get_ident() == thread else usual
+            call(work, *arguments, **named)
+
+        own.update({name: getattr(self, name) for name in STOOD_IN_FOR}, callFromThread=call_from_thread)
+        try:
+            yield
+        finally:
+            for name in STOOD_IN_FOR:
+                del own[name]
+            own.update(before)
+
+    def _run_until(self, end: float, is_enough: Callable[[], object]) -> None:
         moment, calls = self.rightNow, 0
         while not self._power.is_off and not is_enough():
             if not self.calls or self.calls[0].time > end:
@@ -62,8 +104,6 @@ class MemoryReactor(MemoryReactorClock):
             assert calls < MOST_AT_ONCE, f"no time passes, and there is always something to do, such as {call}"
             call.called = 1
             call.func(*call.args, **call.kw)
-        if self._power.is_off:
-            raise PowerFailed
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> DelayedCall:
         call = DelayedCall(

@@ -55,21 +55,6 @@ def test_a_ticket_waits_for_the_desk_and_is_filed(gateway: Gateway, desk: Desk) 
     assert [octets.endswith(b"\r\n\r\nhello\r\n") for octets in desk.filed.values()] == [True]
 
 
-def test_what_is_given_up_goes_back_by_mail(mailgw_gateway: Make, desk: Desk) -> None:
-    desk.is_down = True
-    gateway = mailgw_gateway(CONFIG + '[retry]\ngive_up_after = "1d"\n', backends={"tickets": Tickets(desk)})
-    gateway.dns.mx("example.net", "mx.example.net")
-    peer = gateway.peer("mx.example.net", replies={"RCPT": ["450 4.2.1 later"]})
-    gateway.receive(HELLO, sender="a@example.net", to=["help@desk.example"])
-    gateway.advance(days=1)
-    bounce = gateway.assert_bounced(to="help@desk.example", containing="the desk is down")
-    assert (bounce.code, bounce.status) == (550, "5.4.7")
-    gateway.assert_delivered(to="a@example.net", backend="internet", containing="delayed")
-    assert [taken.octets for taken in peer.messages][-1] == bounce.report
-    assert [(taken.sender, taken.recipients) for taken in peer.messages] == [("", ("a@example.net",))] * 2
-    assert peer.commands.count("RCPT TO:<a@example.net>") == 3
-
-
 @each(
     ("to", "answered"),
     [
