@@ -1,4 +1,5 @@
-"""The whole gateway in this process, on the loopback: from a socket to a Maildir, and its faults at the start."""
+"""The whole gateway in this process: on the loopback, from a socket to a Maildir; in memory, where sockets say no more;
+and its faults at the start."""
 
 import hashlib
 import json
@@ -28,6 +29,11 @@ from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.mail.message import Query, QueueRow
 from mailgw.mail.rate import Rate
 from mailgw.service import MailGateway
+from mailgw.testing import Answer, Gateway, assert_answered
+from mailgw.testing.pytest_plugin import mailgw_gateway
+from tests.logged import LoggedFailures
+
+__all__ = ["mailgw_gateway"]  # the fixture: the plugin is off here, see pyproject.toml
 
 CONFIGURATION = """
 hostname = "mx.example.org"
@@ -58,6 +64,15 @@ path = "mail/{domain}/{local_part}"
 [backend.nowhere]
 type = "python:tests.test_service:Nowhere"
 """
+
+
+ACCOUNTS = {"alice@example.org": "wonder", "bob@example.org": "builder"}
+Make = Callable[..., Gateway]
+
+
+def as_alice(gateway: Gateway, sender: str, recipient: str) -> Answer:
+    """A message of hers, in memory."""
+    return gateway.receive(b"Subject: hi\n\nbody\n", sender=sender, to=[recipient], login="alice@example.org")
 
 
 class Nowhere:
@@ -292,40 +307,26 @@ def test_a_passwd_file_that_went_bad_after_the_check_is_said_line_by_line(folder
     assert len(lines) == 2
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_login_writes_to_whole_domains(folder: Path) -> None:
+def test_a_login_writes_to_whole_domains(mailgw_gateway: Make) -> None:
     named = '[[route]]\nrecipients = ["@intranet"]\nbackend = "out"\n[[route]]\nrecipients = ["*"]'
     text = CONFIGURATION.replace('[[route]]\nrecipients = ["*"]', named).replace('"nowhere"', '"out"')
-    (folder / "mailgw.toml").write_text(text + '[backend.out]\ntype = "smtp"\nhosts = ["127.0.0.1:9"]\n')
-    gateway = start(load(str(folder / "mailgw.toml")))
-    try:
-        with pytest.raises(smtplib.SMTPRecipientsRefused, match=r"553, b'5\.1\.2"):
-            await deferToThread(submit, ports(gateway)[1], "alice@example.org", "bob@mail", False)
-        await deferToThread(submit, ports(gateway)[1], "alice@example.org", "bob@intranet", False)
-    finally:
-        await gateway.stopService()
+    gateway = mailgw_gateway(text + '[backend.out]\ntype = "smtp"\nhosts = ["127.0.0.1:9"]\n', accounts=ACCOUNTS)
+    assert_answered(as_alice(gateway, "alice@example.org", "bob@mail"), 553, "5.1.2")
+    assert_answered(as_alice(gateway, "alice@example.org", "bob@intranet"), 250)
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_login_sends_under_no_other_name(running: MailGateway) -> None:
-    with pytest.raises(smtplib.SMTPSenderRefused, match=r"5\.7\.1"):
-        await deferToThread(submit, ports(running)[1], "bob@example.org", "bob@example.org", False)
+def test_a_login_sends_under_no_other_name(mailgw_gateway: Make) -> None:
+    gateway = mailgw_gateway(CONFIGURATION, accounts=ACCOUNTS)
+    assert_answered(as_alice(gateway, "bob@example.org", "bob@example.org"), 553, "5.7.1")
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_login_sends_under_what_else_is_its_own(folder: Path) -> None:
-    (folder / "mailgw.toml").write_text(
-        CONFIGURATION + '[[sender]]\nlogin = "alice@example.org"\nmay_send_as = ["@shop.example.org"]\n'
-    )
-    gateway = start(load(str(folder / "mailgw.toml")))
-    try:
-        for sender in ("alice+tag@example.org", "sales@shop.example.org"):
-            await deferToThread(submit, ports(gateway)[1], sender, "bob@example.org", False)
-        with pytest.raises(smtplib.SMTPSenderRefused, match=r"5\.7\.1"):
-            await deferToThread(submit, ports(gateway)[1], "bob+tag@example.org", "bob@example.org", False)
-        await until(lambda: len(mails(folder, "bob")) == 2)
-    finally:
-        await gateway.stopService()
+def test_a_login_sends_under_what_else_is_its_own(mailgw_gateway: Make) -> None:
+    own = '[[sender]]\nlogin = "alice@example.org"\nmay_send_as = ["@shop.example.org"]\n'
+    gateway = mailgw_gateway(CONFIGURATION + own, accounts=ACCOUNTS)
+    for sender in ("alice+tag@example.org", "sales@shop.example.org"):
+        assert_answered(as_alice(gateway, sender, "bob@example.org"), 250)
+    assert_answered(as_alice(gateway, "bob+tag@example.org", "bob@example.org"), 553, "5.7.1")
+    assert len(gateway.mailbox("bob@example.org")) == 2
 
 
 @pytest_twisted.ensureDeferred
@@ -341,17 +342,13 @@ async def test_the_journal_tells_the_way_of_a_message(running: MailGateway, fold
     assert "wonder" not in (folder / "state/journal.jsonl").read_text()
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_backend_that_raises_leaves_the_message_in_the_queue(
-    running: MailGateway, logged_failures: object
+def test_a_backend_that_raises_leaves_the_message_in_the_queue(
+    mailgw_gateway: Make, logged_failures: LoggedFailures
 ) -> None:
-    await deferToThread(submit, ports(running)[1], "alice@example.org", "x@elsewhere.test", False)
-
-    await until(lambda: bool(logged_failures.failures))  # type: ignore[attr-defined]
-    await until(lambda: not len(running.dispatcher._tasks))
-    [row] = await waiting(running)
-    assert "OSError" in row.reason
-    assert [type(fault) for fault in logged_failures.take()] == [OSError]  # type: ignore[attr-defined]
+    gateway = mailgw_gateway(CONFIGURATION, accounts=ACCOUNTS)
+    as_alice(gateway, "alice@example.org", "x@elsewhere.test")
+    gateway.assert_queued(to="x@elsewhere.test", reason="OSError")
+    assert [type(fault) for fault in logged_failures.take()] == [OSError]
 
 
 @pytest_twisted.ensureDeferred
@@ -398,15 +395,11 @@ async def test_a_message_that_waits_survives_a_restart(folder: Path, logged_fail
     logged_failures.take()  # type: ignore[attr-defined]
 
 
-@pytest_twisted.ensureDeferred
-async def test_the_postmaster_gets_his_mail_without_an_account(running: MailGateway, folder: Path) -> None:
-    def send() -> None:
-        with smtplib.SMTP("127.0.0.1", ports(running)[0], timeout=10) as client:
-            for path in ("<Postmaster>", "postmaster@example.org", "postmaster@mx.example.org"):
-                client.sendmail("x@elsewhere.test", [path], b"Subject: help\r\n\r\nbody\r\n")
-
-    await deferToThread(send)
-    await until(lambda: len(mails(folder, "postmaster")) == 3)
+def test_the_postmaster_gets_his_mail_without_an_account(mailgw_gateway: Make) -> None:
+    gateway = mailgw_gateway(CONFIGURATION, accounts=ACCOUNTS)
+    for path in ("Postmaster", "postmaster@example.org", "postmaster@mx.example.org"):
+        assert_answered(gateway.receive(b"Subject: help\n\nbody\n", sender="x@elsewhere.test", to=[path]), 250)
+    assert len(gateway.mailbox("postmaster@example.org")) == 3
 
 
 # --- LMTP on a Unix socket ----------------------------------------------------------------------------------
