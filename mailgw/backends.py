@@ -10,6 +10,7 @@ from mailgw.config.plugin import make_message_delivery, make_plugin
 from mailgw.config.settings import BackendSettings, PythonSettings, TwistedSettings
 from mailgw.deliver.command import CommandBackend, CommandSettings, leader
 from mailgw.deliver.discard import DiscardBackend, DiscardSettings
+from mailgw.deliver.forwarding import Forwarding
 from mailgw.deliver.maildir import MaildirBackend, MaildirSettings
 from mailgw.deliver.mbox import MboxBackend, MboxSettings
 from mailgw.deliver.smtp import SmtpBackend
@@ -27,7 +28,7 @@ from mailgw.store.mbox import Mboxes
 
 class Backends:
     """``known`` says which accounts exist, None where there are none; ``threads`` are those of Maildirs and mailboxes;
-    ``hostname`` is our own, to which no mail is sent."""
+    ``hostname`` is our own, to which no mail is sent; ``forwarding`` as ``SmtpBackend`` has it."""
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Backends:
         threads: ThreadPool,
         hostname: str,
         note: Callable[[Event], None],
+        forwarding: Forwarding | None,
     ) -> None:
         self._reactor = reactor
         self._wall_clock = wall_clock
@@ -52,6 +54,7 @@ class Backends:
         self._threads = threads
         self._hostname = hostname
         self._note = note
+        self._forwarding = forwarding
 
     def all(
         self, settings: Mapping[str, BackendSettings], given: Mapping[str, object]
@@ -86,6 +89,7 @@ class Backends:
                     self._wall_clock,
                     self._peer_tls.sts(settings),
                     self._peer_tls.note,
+                    self._forwarding,
                 )
             case CommandSettings():
                 return CommandBackend(settings, self._reactor, leader())

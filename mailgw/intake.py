@@ -7,6 +7,7 @@ Rules:
     ``*`` serves it, too, whoever wrote to the alias.
     Where a route has a directory, who exists among its recipients is the directory's to say, before the backend is
     asked: who is unknown to it is refused, unless a catch-all takes him; whom it has targets for is an alias.
+    A sender's address that was made here (SRS) is an alias for that sender; one that is no good is nobody's.
     What cannot be told now (a look-up that failed, aliases in a tangle) is a TemporaryFault, never "no such user".
 """
 
@@ -26,8 +27,9 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.found import Found
 from mailgw.mail.message import Claim, Destination, Message
 from mailgw.mail.outcome import Outcome
-from mailgw.mail.ports import Aliases, Draft, Journal, Spool
+from mailgw.mail.ports import Aliases, Draft, Journal, Spool, WallClock
 from mailgw.mail.reply import Reply
+from mailgw.mail.srs import Srs
 from mailgw.policy.rules.relay import Reach
 from mailgw.queue.aliases import AliasLimits, Tangle, expanded
 from mailgw.queue.route import RouteTable
@@ -37,6 +39,7 @@ log = Logger()
 # Of how many entries it is remembered that their trouble was logged.
 TOLD_AT_MOST = 1000
 
+NO_SENDER = Reply(550, "5.1.1", ("No such address was made here, or it is too old",))
 NOBODY = Reply(550, "5.1.1", ("No such recipient here",))
 
 _Said: TypeAlias = dict[tuple[str, Mailbox], Reply | None]
@@ -65,13 +68,33 @@ NO_DIRECTORIES: Mapping[str, Directory] = MappingProxyType({})
 
 
 @attrs.frozen
+class Senders:
+    """Those whose mail was sent on under an address of ours, to which reports come back."""
+
+    srs: Srs
+    wall_clock: WallClock
+
+    def has(self, address: Mailbox) -> bool:
+        return self.srs.has(address)
+
+    def sender(self, address: Mailbox) -> Mailbox | None:
+        """None where the address is no good."""
+        found = self.srs.back(address, self.wall_clock())
+        return found if isinstance(found, Mailbox) else None
+
+
+@attrs.frozen
 class _Steps:
     """``mail.ports.Aliases`` of a file, if there is one, and of the directory that knows an address, if one does."""
 
     file: Aliases | None
     directory_of: Callable[[Mailbox], Directory | None]
+    senders: Senders | None
 
     async def targets(self, address: Mailbox) -> Sequence[Mailbox] | None:
+        if self.senders is not None and self.senders.has(address):
+            sender = self.senders.sender(address)
+            return None if sender is None else (sender,)
         targets = None if self.file is None else await self.file.targets(address)
         directory = self.directory_of(address) if targets is None else None
         if directory is None:
@@ -86,7 +109,8 @@ class _Steps:
 class Intake:
     """The spool, with the lane of the route that serves a recipient, then the dispatcher, which is set later.
 
-    ``aliases`` None: nobody has any; ``limits`` are theirs.  ``directories`` are those that routes name.
+    ``aliases`` None: nobody has any; ``limits`` are theirs.  ``directories`` are those that routes name; ``senders``
+    None: no address of theirs is made here.
     """
 
     def __init__(
@@ -98,13 +122,16 @@ class Intake:
         limits: AliasLimits,
         journal: Journal,
         directories: Mapping[str, Directory] = NO_DIRECTORIES,
+        senders: Senders | None = None,
     ) -> None:
         self._spool = spool
         self._routes = routes
         self._backends = backends
         self._hands_over = any(map(ITransactionalBackend.providedBy, backends.values()))
         self._directories = directories
-        self._aliases = None if aliases is None and not directories else _Steps(aliases, self._directory)
+        self._senders = senders
+        has_any = aliases is not None or directories or senders is not None
+        self._aliases = _Steps(aliases, self._directory, senders) if has_any else None
         self._limits = limits
         self._note = journal.note
         self._told: dict[str, str] = {}
@@ -115,6 +142,8 @@ class Intake:
 
     def reach(self, recipient: Mailbox) -> Reach:
         """For whom some route serves the recipient."""
+        if self._senders is not None and self._senders.has(recipient):
+            return Reach.ANYONE
         if self._routes.backend_for(recipient, for_client=False) is not None:
             return Reach.ANYONE
         if self._routes.backend_for(recipient, for_client=True) is not None:
@@ -134,6 +163,8 @@ class Intake:
         """Whom mail for a recipient goes to: itself, or what it is an alias for; a Reply where its backend does not
         take it.  TemporaryFault where aliases cannot be told now."""
         said: _Said = {}
+        if self._senders is not None and self._senders.has(recipient) and self._senders.sender(recipient) is None:
+            return NO_SENDER
         if self._aliases is not None:
             found = await self._spread(recipient, said)
             if found != (recipient,):
@@ -150,6 +181,11 @@ class Intake:
         """The lane a recipient waits in, or None where no route serves it."""
         name = self.backend(recipient, for_client)
         return None if name is None else lane_key(name, self._backends[name].lane(recipient))
+
+    def is_forwarded(self, recipient: Mailbox) -> bool:
+        """Whether mail for this address, which an alias came to, leaves for elsewhere under an address of ours: who is
+        behind us for a domain of ours trusts us."""
+        return self._senders is not None and self.reach(recipient) is not Reach.ANYONE
 
     def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
         lane = self.lane(recipient, for_client)

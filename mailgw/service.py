@@ -31,18 +31,20 @@ from mailgw.config.plugin import NOTHING_GIVEN, make_observer, make_rule
 from mailgw.config.settings import Config, ListenSettings, PythonSettings
 from mailgw.control import Answering, ControlDoors, ControlFactory
 from mailgw.deliver.dispatcher import Dispatcher, DispatcherSettings, lane_key
+from mailgw.deliver.forwarding import Forwarding
 from mailgw.deliver.passes import Register
 from mailgw.deliver.permits import PermitDesk
 from mailgw.deliver.smtp import SmtpBackend
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.directories import make_directories
-from mailgw.intake import Intake
+from mailgw.intake import Intake, Senders
 from mailgw.interfaces import IDeliveryBackend, IEventObserver, IUsesGateway
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.mail.ports import Counters, Resolver, Spool, WallClock
+from mailgw.mail.srs import Srs
 from mailgw.net.files import open_files_now, too_few_files
 from mailgw.net.server_tls import ServerTls
 from mailgw.net.tasks import TaskGroup
@@ -196,14 +198,17 @@ class MailGateway(MultiService):
         workshop = Workshop(world.disk, reactor, self._threads(STATE_THREADS, "mailgw state"))
         self._peer_tls = self._make_peer_tls(resolver, workshop)
         self._closers.append(self._peer_tls.close)
-        self._backends = self._make_backends(accounts, resolver)
         routes = RouteTable(config.routes)
+        srs = None if config.srs is None else Srs(config.srs)
+        forwarding = None if srs is None else Forwarding(srs, self._wall_clock)
+        self._backends = self._make_backends(accounts, resolver, forwarding)
         self._aliases = self._alias_file(routes, workshop)
         self._directories = make_directories(
             config.directories, reactor, self._wall_clock, self.journal, self, self._closers, self._plugins
         )
         intake = Intake(
-            self.spool, routes, self._backends, self._aliases, config.aliases.limits, self.journal, self._directories
+            self.spool, routes, self._backends, self._aliases, config.aliases.limits, self.journal, self._directories,
+            None if srs is None else Senders(srs, self._wall_clock),
         )
         self._rules = Rules(config, intake, self._backends, accounts, self._make_rules(intake))
         self._make_dispatcher = partial(self._dispatcher, intake, routes)
@@ -318,7 +323,7 @@ class MailGateway(MultiService):
         return threads
 
     def _make_backends(
-        self, accounts: PasswdFile | None, resolver: Resolver
+        self, accounts: PasswdFile | None, resolver: Resolver, forwarding: Forwarding | None
     ) -> Mapping[str, IDeliveryBackend]:
         config = self.config
         known = None if accounts is None else WithPostmaster(accounts, self._postmaster)
@@ -327,7 +332,7 @@ class MailGateway(MultiService):
         made = Backends(
             self._reactor, self._wall_clock, resolver, self._peer_tls, Maildirs(self._world.disk, names),
             Mboxes(self._world.disk, os.uname().nodename, os.getpid(), self._wall_clock), known,
-            threads, config.hostname, self.journal.note,
+            threads, config.hostname, self.journal.note, forwarding,
         ).all(config.backends, self._plugins)
         for backend in made.values():
             self._adopt(backend)

@@ -10,7 +10,7 @@ from twisted.internet.address import IPv4Address
 from twisted.logger import capturedLogs, formatEvent
 from zope.interface import implementer
 
-from mailgw.intake import NOBODY, Intake
+from mailgw.intake import NO_SENDER, NOBODY, Intake, Senders
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox, parse_mailbox
 from mailgw.mail.errors import TemporaryFault
@@ -18,7 +18,8 @@ from mailgw.mail.found import Found
 from mailgw.mail.message import Claim, Message, Query
 from mailgw.mail.outcome import Outcome
 from mailgw.mail.reply import Reply
-from mailgw.policy.rules.relay import RelayRule
+from mailgw.mail.srs import Srs, SrsSettings
+from mailgw.policy.rules.relay import Reach, RelayRule
 from mailgw.queue.aliases import AliasLimits, alias_key
 from mailgw.queue.route import RouteSettings, RouteTable
 from mailgw.spool.memory import MemorySpool
@@ -356,3 +357,64 @@ def test_a_directory_needs_no_file_of_aliases() -> None:
     )
     assert result_of(alone.addressees(box("ann@x.test"), False)) == (box("ann@x.test"),)
     assert result_of(alone.addressees(box("bob@x.test"), False)) == NOBODY
+
+
+# --- senders' addresses that are made here (SRS) ----------------------------------------------------------
+
+SRS = Srs(SrsSettings("srs.test", (b"secret",), 4))
+
+
+class Forwarder(Bench):
+    """``two@x.test`` is an alias; ``hour`` is the clock."""
+
+    def __init__(self, routes: RouteTable = ROUTES) -> None:
+        super().__init__("two@x.test bob@x.test far@else.test\n")
+        self.hour = 0.0
+        backends: dict[str, IDeliveryBackend] = {"here": self.here, "mx": self.mx, "out": self.out}
+        self.intake = Intake(
+            self.spool, routes, backends, Table(self.table.entries), LIMITS, KeptJournal(),
+            senders=Senders(SRS, lambda: NOW + 3600 * self.hour),
+        )
+
+
+def test_a_sender_s_address_leads_back_to_him_as_long_as_it_is_good() -> None:
+    bench = Forwarder()
+    good = SRS.sent_on(box("joe@else.test"), NOW)
+    assert good is not None
+    assert bench.intake.reach(good) is Reach.ANYONE
+    assert bench.addressees(str(good)) == ["joe@else.test"]
+    assert bench.spread(str(good).lower()) == ["joe@else.test"]
+    bench.hour = 24 * 22
+    assert bench.addressees(str(good)) == NO_SENDER
+    assert bench.spread(str(good)) == [str(good)]
+
+
+def test_a_sender_s_address_is_an_alias_whose_sender_may_be_one() -> None:
+    bench = Forwarder()
+    ours = SRS.sent_on(box("two@x.test"), NOW)
+    assert bench.addressees(str(ours)) == ["bob@x.test", "far@else.test"]
+
+
+@each("address", [
+    "SRS0=abcd=AA=else.test=joe@srs.test", "SRS1=abcd=else.test==x@srs.test", "SRS0=@srs.test", "srs1+x@srs.test",
+])
+def test_a_forged_one_is_nobody_s(address: str) -> None:
+    assert Forwarder().addressees(address) == NO_SENDER
+    assert Forwarder().addressees(address, for_client=True) == NO_SENDER
+
+
+def test_their_domain_takes_nobody_else() -> None:
+    bench = Forwarder()
+    assert bench.intake.reach(box("joe@srs.test")) is Reach.CLIENTS
+    assert bench.intake.reach(box("SRS0=x@else.test")) is Reach.CLIENTS
+    routed = Forwarder(RouteTable([RouteSettings(("@srs.test",), "here")]))
+    assert routed.addressees("ann@srs.test") == ["ann@srs.test"]
+    assert routed.addressees("SRS0=abcd=AA=else.test=joe@srs.test") == NO_SENDER
+
+
+def test_what_goes_elsewhere_is_forwarded() -> None:
+    bench = Forwarder()
+    assert [bench.intake.is_forwarded(box(f"a@{domain}")) for domain in ("x.test", "z.test", "else.test")] == [
+        False, False, True,
+    ]
+    assert not Bench().intake.is_forwarded(box("a@else.test")), "senders stay as they are"

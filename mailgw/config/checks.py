@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from mailgw.config import accounts, aliases, backends, directories, reports, tls_reports, values
+from mailgw.config import accounts, aliases, backends, directories, reports, srs, tls_reports, values
 from mailgw.config.document import (
     CertificateTable,
     Document,
@@ -73,6 +73,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
     served_by = {
         name: backends.settings_of(table, raw, folder, hostname) for name, table in document.backend.items()
     }
+    senders_rewritten, srs_file = srs.srs_settings(document, folder)
     retry = RetrySettings(
         schedule=document.retry.schedule,
         warn_after=document.retry.warn_after,
@@ -103,6 +104,8 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         check_from=document.accounts is not None and document.accounts.check_from,
         aliases=aliases.alias_settings(document, folder, routes),
         directories=directories.directories(document, raw, folder),
+        srs=senders_rewritten,
+        srs_file=srs_file,
         rules=_rules(document),
         observers=_observers(document),
         routes=routes,
@@ -256,6 +259,8 @@ def owner_faults(config: Config, owner: Owner) -> list[ConfigError]:
             keys = ("ca_file", "secret_file")
         readable += [(f"backend.{name}.{key}", path) for key in keys if (path := getattr(backend, key)) is not None]
     readable += directories.files_of(config)
+    if config.srs_file is not None:
+        readable.append(("srs.secret_file", config.srs_file))
     with acting_as(owner):
         faults = [
             ConfigError(config.file, 0, key, f"{path}: user {owner[0]}, as whom mailgw will run, may not read it")

@@ -76,6 +76,13 @@ class AliasesTable(Table):
 
 
 @attrs.frozen
+class SrsTable(Table):
+    domain: str = key(values.hostname, stand_in="")
+    secret_file: str = key(values.text, stand_in="")
+    hash_length: int = key(values.hash_length, 8)
+
+
+@attrs.frozen
 class RetryTable(Table):
     schedule: tuple[float, ...] = part(
         each(values.duration, '"15m"'), (5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR)
@@ -303,6 +310,7 @@ class Document(Table):
     accounts: AccountsTable | None = part(table(AccountsTable), None)
     sender: tuple[SenderTable, ...] = part(tables(SenderTable), ())
     aliases: AliasesTable | None = part(table(AliasesTable), None)
+    srs: SrsTable | None = part(table(SrsTable), None)
     rule: tuple[PluginRuleTable, ...] = part(tables_by(rule), ())
     observer: tuple[PluginObserverTable, ...] = part(tables_by(observer), ())
     route: tuple[RouteTable, ...] = part(tables(RouteTable), ())

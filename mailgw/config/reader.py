@@ -224,7 +224,7 @@ def read_table(shape: type[Shape], value: Mapping[str, object], spot: Spot) -> S
 
 
 def _known(fields: Sequence[str]) -> str:
-    return f"; expected one of {', '.join(fields)}" if len(fields) < 25 else ""
+    return f"; expected one of {', '.join(fields)}" if len(fields) < 30 else ""
 
 
 def _usable(reader: Reader[T], values: list[object], spot: Spot) -> Iterator[T]:

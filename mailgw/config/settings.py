@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.deliver.smtp_settings import SmtpSettings
     from mailgw.deliver.tls_report_settings import TlsReportSettings
     from mailgw.deliver.webhook_settings import WebhookSettings
+    from mailgw.mail.srs import SrsSettings
     from mailgw.net.server_tls import CertificateFiles
     from mailgw.policy.limits import CounterSettings
     from mailgw.policy.lockout import LockoutSettings
@@ -222,6 +223,7 @@ class Config:
     domain, None where no domain is routed; ``postmaster_is_set`` says that it was configured, so that it
     also gets copies of what cannot be delivered or returned.  ``reports`` is where notices to senders are written,
     ``tls_reports`` None where no domain is told what TLS with it came to.
+    ``srs`` None: senders of what is forwarded stay as they are; ``srs_file`` has its secrets.
     ``workers`` processes serve.  ``control`` is the control socket's path.  ``port_hint`` is told where a port cannot
     be bound.
     """
@@ -241,6 +243,8 @@ class Config:
     check_from: bool
     aliases: AliasSettings
     directories: Mapping[str, DirectoryConfig]
+    srs: SrsSettings | None
+    srs_file: str | None
     rules: tuple[RuleSettings, ...]
     observers: tuple[ObserverSettings, ...]
     routes: tuple[RouteSettings, ...]

@@ -18,6 +18,7 @@ from mailgw.config.settings import Network
 from mailgw.mail.address import Mailbox, parse_domain, parse_mailbox
 from mailgw.mail.duration import seconds_of
 from mailgw.mail.rate import Rate
+from mailgw.mail.srs import LONGEST_HASH, SHORTEST_HASH
 from mailgw.net.listen import endpoint_parts
 from mailgw.spool.shards import MOST_SHARDS
 from mailgw.store.maildir import template_fault
@@ -192,6 +193,14 @@ def workers(value: object) -> int:
 
 
 # --- names and addresses ----------------------------------------------------------------------------------
+
+def hash_length(value: object) -> int:
+    """Characters of base 64."""
+    number = count(value)
+    if not SHORTEST_HASH <= number <= LONGEST_HASH:
+        raise ValueError(f"expected a number from {SHORTEST_HASH} to {LONGEST_HASH}, not {number}")
+    return number
+
 
 def hostname(value: object) -> str:
     name = parse_domain(text(value))

@@ -8,6 +8,7 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from zope.interface import alsoProvides, implementer
 
+from mailgw.deliver.forwarding import Forwarding
 from mailgw.deliver.smtp_domains import DomainsAtRcpt
 from mailgw.deliver.smtp_hops import Target, given_targets, mx_targets
 from mailgw.deliver.smtp_open import Call, Opening
@@ -38,7 +39,8 @@ class SmtpBackend(Service):
 
     ``own_names`` are this host's names and addresses, in lower case: MX records that lead back here are not
     followed.  ``shuffle`` mixes a list in place.  ``sts`` knows MTA-STS policies, None where they do not count;
-    ``note`` takes what TLS with a destination's hosts came to.  ValueError in one line where a file for TLS cannot be
+    ``note`` takes what TLS with a destination's hosts came to; ``forwarding`` gives senders of what aliases send on
+    another address, None: they stay as they are.  ValueError in one line where a file for TLS cannot be
     used.
     """
 
@@ -52,6 +54,7 @@ class SmtpBackend(Service):
         wall_clock: WallClock,
         sts: MtaSts | None = None,
         note: Callable[[TlsResult], None] = lambda result: None,
+        forwarding: Forwarding | None = None,
     ) -> None:
         self.concurrency = settings.concurrency
         self._settings = settings
@@ -67,7 +70,8 @@ class SmtpBackend(Service):
         self._security = Security(settings, resolver, sts, note)
         # Where hosts are given, one of them may well be this host.
         own = self._own_names if not self._given else frozenset()
-        self._ways = Ways(settings, resolver, self._security, self._pool, self._opening, own, wall_clock)
+        forwarding = None if settings.lmtp else forwarding  # a mailbox is the end of the way
+        self._ways = Ways(settings, resolver, self._security, self._pool, self._opening, own, wall_clock, forwarding)
         self._domains: DomainsAtRcpt | None = None
         if settings.check_domains and not settings.hosts:
             self._domains = DomainsAtRcpt(resolver, self._own_names, reactor)

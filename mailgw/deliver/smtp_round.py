@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 import attrs
 
+from mailgw.deliver.forwarding import Forwarding
 from mailgw.deliver.smtp_hops import Hop, Target, loops_back, places_of
 from mailgw.deliver.smtp_open import Call, Opened, Opening
 from mailgw.deliver.smtp_pool import SessionPool
@@ -41,7 +42,7 @@ _ELSEWHERE = (Scope.HOST, Scope.SESSION)
 @attrs.frozen
 class Ways:
     """What all attempts of a backend have in common.  ``own_addresses`` are this host's: hosts there, and those behind
-    them, are not tried."""
+    them, are not tried.  ``forwarding`` as ``transfer`` has it."""
 
     settings: SmtpSettings
     resolver: Resolver
@@ -50,6 +51,7 @@ class Ways:
     opening: Opening
     own_addresses: frozenset[str]
     wall_clock: WallClock
+    forwarding: Forwarding | None
 
 
 class Round:
@@ -201,7 +203,7 @@ class Round:
         try:
             await transfer(
                 session, self._message, recipients, self.outcomes, settings.lmtp,
-                settings.recipients_per_transaction, self._ways.wall_clock,
+                settings.recipients_per_transaction, self._ways.wall_clock, self._ways.forwarding,
             )
         except BaseException:
             self.outcomes.update(session.abort())

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from mailgw.deliver.forwarding import Forwarding
 from mailgw.deliver.reencoding import fitted, unfit_outcome
 from mailgw.deliver.smtp_session import Session
 from mailgw.mail.address import Mailbox
@@ -48,11 +49,12 @@ async def transfer(
     is_final: bool,
     most: int,
     wall_clock: WallClock,
+    forwarding: Forwarding | None = None,
 ) -> None:
     """One outcome for each of ``recipients``, in ``outcomes``, where those of earlier hosts may be already.
 
     When it raises or is cancelled, ``session.abort`` has what it does not say.  ``is_final``: the hop is the end of
-    the way.  ``most`` recipients, from 1, get into one transaction.
+    the way.  ``most`` recipients, from 1, get into one transaction.  ``forwarding`` None: senders stay as they are.
     """
     offer = session.offer
     if is_plain(message, recipients) and not offer.priorities:
@@ -80,7 +82,7 @@ async def transfer(
     fitting = message if _fits(message, offer) else await _fitting(session, message, served, outcomes)
     if fitting is None:
         return
-    for transaction, group in _by_reverse_path(fitting, served, offer.dsn or is_final):
+    for transaction, group in _by_reverse_path(fitting, served, offer.dsn or is_final, forwarding):
         # RFC 6531 s3.6: said where the message needs it
         paths = [*group, transaction.reverse_path]
         utf8 = header_is_utf8 or not all(path is None or path.is_ascii for path in paths)
@@ -141,17 +143,25 @@ def _batches(recipients: Sequence[Mailbox], offer: Offer, most: int) -> Iterator
 
 
 def _by_reverse_path(
-    message: Message, recipients: Sequence[Mailbox], minds_notify: bool
+    message: Message, recipients: Sequence[Mailbox], minds_notify: bool, forwarding: Forwarding | None
 ) -> Iterator[tuple[Message, Sequence[Mailbox]]]:
     """RFC 3461 s5.2.2: a server without DSN gets a null reverse-path with those whose sender wants no report, so that
-    none is made there."""
+    none is made there.  Who is forwarded to has another one, too."""
     silent = {} if minds_notify or message.reverse_path is None else {
         recipient: None for recipient in recipients
         if (asked := message.recipient_parameters.get(recipient)) is not None and asked.notify == frozenset()
     }
-    others = [recipient for recipient in recipients if recipient not in silent] if silent else recipients
-    if others:
-        yield message, others
+    others = [recipient for recipient in recipients if recipient not in silent]
+    by_path: dict[Mailbox | None, list[Mailbox]]
+    if forwarding is None:
+        by_path = {message.reverse_path: others}
+    else:
+        by_path = {}
+        for recipient in others:
+            by_path.setdefault(forwarding.reverse_path(message, recipient), []).append(recipient)
+    for path, group in by_path.items():
+        if group:
+            yield message if path == message.reverse_path else attrs.evolve(message, reverse_path=path), group
     if silent:
         yield attrs.evolve(message, reverse_path=None), [*silent]
 

@@ -2,8 +2,9 @@
 4865).
 
 Their text is that of the commands, so that an operator who reads the queue's tables knows it: ``RET=HDRS ENVID=x7``.
-Four differences: times are absolute there (seconds since the epoch, UTC), ``RELEASE-REQUEST`` has HOLDFOR or HOLDUNTIL
-as it came, for reports, ``TAGS`` come from rules, and what was not asked for is "".
+Five differences: times are absolute there (seconds since the epoch, UTC), ``RELEASE-REQUEST`` has HOLDFOR or HOLDUNTIL
+as it came, for reports, ``TAGS`` come from rules, ``FORWARDED`` is who is elsewhere, and reached by an alias, and what
+was not asked for is "".
 """
 
 import enum
@@ -100,10 +101,13 @@ class RcptParameters:
 
     ``notify`` None where the client did not say (then failures and delays are told), empty for NEVER.
     ``orcpt`` is the parameter's value as it came (``rfc822;user+2Btag@example.org``), ``""`` for none.
+    ``is_forwarded`` is no wish of the client's: it named an alias, which came to this one, elsewhere; so its sender
+    gets another address on the way (SRS).
     """
 
     notify: frozenset[Notify] | None = None
     orcpt: str = ""
+    is_forwarded: bool = False
 
     def __str__(self) -> str:
         words = []
@@ -111,6 +115,8 @@ class RcptParameters:
             words.append("NOTIFY=" + (",".join(n.value for n in Notify if n in self.notify) or "NEVER"))
         if self.orcpt:
             words.append(f"ORCPT={self.orcpt}")
+        if self.is_forwarded:
+            words.append("FORWARDED")
         return " ".join(words)
 
     def wants(self, notify: Notify) -> bool:
@@ -169,7 +175,7 @@ def stored_rcpt_parameters(text: str) -> RcptParameters:
     notify = None
     if "NOTIFY" in words:
         notify = frozenset(Notify(word) for word in words["NOTIFY"].split(",") if word != "NEVER")
-    return RcptParameters(notify, words.get("ORCPT", ""))
+    return RcptParameters(notify, words.get("ORCPT", ""), "FORWARDED" in words)
 
 
 def _words(text: str) -> dict[str, str]:

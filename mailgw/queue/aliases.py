@@ -144,7 +144,7 @@ def parameters_of_report(parameters: RcptParameters, targets: Sequence[Mailbox])
 
 def wanted_by_both(one: RcptParameters, other: RcptParameters) -> RcptParameters:
     """Of an address that is reached in two ways, each of which has its sender's wish: whatever either wants to hear.
-    The first one's ORCPT."""
+    The first one's ORCPT, and whether it is forwarded."""
     if one.notify == other.notify:
         return one
     told = frozenset(n for n in Notify if one.wants(n) or other.wants(n))

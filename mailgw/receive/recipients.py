@@ -31,11 +31,17 @@ class Named:
 class Recipients:
     """``destination`` gives the way of an address, for a client or for anybody; its TemporaryFault passes through.
     Aliases come to at most ``most_copies`` addresses together that nobody named, but a single one to as many as it
-    does."""
+    does.  ``is_forwarded`` says which of them are elsewhere, where mail goes under another sender."""
 
-    def __init__(self, destination: Callable[[Mailbox, bool], Destination], most_copies: int) -> None:
+    def __init__(
+        self,
+        destination: Callable[[Mailbox, bool], Destination],
+        most_copies: int,
+        is_forwarded: Callable[[Mailbox], bool] = lambda address: False,
+    ) -> None:
         self._destination = destination
         self._most_copies = most_copies
+        self._is_forwarded = is_forwarded
         self._named: dict[Mailbox, Named] = {}
         self._destinations: dict[Mailbox, Destination] = {}
         self._expansions: dict[Mailbox, int] = {}
@@ -52,7 +58,7 @@ class Recipients:
 
     def like(self) -> "Recipients":
         """None yet, under the same limits."""
-        return Recipients(self._destination, self._most_copies)
+        return Recipients(self._destination, self._most_copies, self._is_forwarded)
 
     def is_report(self, destination: Destination) -> bool:
         """Whether one of ``destinations`` is no copy, but a report that a sender asked for."""
@@ -127,7 +133,9 @@ class Recipients:
                 if both != known.parameters:
                     self._destinations[reached] = attrs.evolve(known, parameters=both)
         for destination in destinations:
-            self._destinations[destination.recipient] = attrs.evolve(destination, parameters=asked)
+            is_forwarded = self._is_forwarded(destination.recipient)
+            own = attrs.evolve(asked, is_forwarded=True) if is_forwarded else asked
+            self._destinations[destination.recipient] = attrs.evolve(destination, parameters=own)
         self._by_key.update(new)
         self._copies.update(new.values())
         self._named[alias] = Named(alias, tuple(addressees), parameters, True, written)

@@ -105,6 +105,9 @@ class Intake(Protocol):
     async def spread(self, recipient: Mailbox) -> Sequence[Mailbox]:
         """The same of a recipient that has to be taken, whoever knows it."""
 
+    def is_forwarded(self, recipient: Mailbox) -> bool:
+        """Whether an address that an alias came to is elsewhere, where its mail goes under another sender (SRS)."""
+
     def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
         """The lane of an address; ``for_client`` says that the route ``*`` serves, too."""
 

@@ -77,7 +77,7 @@ class Transaction:
         self.parameters = parameters
         self.effects: tuple[Effect, ...] = ()
         self._intake = intake
-        self.recipients = Recipients(intake.destination, most_copies)
+        self.recipients = Recipients(intake.destination, most_copies, intake.is_forwarded)
         self._draft: Draft | None = None
         self._gathered: bytes | bytearray | None = b""
         self._trace_octets = 0

@@ -29,6 +29,7 @@ from mailgw.config.document import (
     RouteTable,
     RuleTable,
     SenderTable,
+    SrsTable,
 )
 from mailgw.config.hop_tables import DestinationTable, HostTable, SourceTable
 from mailgw.config.local_tables import CommandTable, DiscardTable, MboxTable
@@ -78,7 +79,7 @@ def keys(shape: type[Table]) -> set[str]:
     "shape",
     [
         Document, CertificateTable, ListenTable, AccountsTable, OAuthTable, SenderTable, RouteTable, RuleTable,
-        ObserverTable, AliasesTable, RetryTable, LimitsTable, ContentTable,
+        ObserverTable, AliasesTable, SrsTable, RetryTable, LimitsTable, ContentTable,
         JournalTable, DnsTable, DestinationTable, HostTable, SourceTable, ReplyClassTable,
         ReportsTable, CommandTable, MboxTable, DiscardTable,
     ],

@@ -9,6 +9,7 @@ from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
+from mailgw.deliver.forwarding import Forwarding
 from mailgw.deliver.smtp import SmtpBackend, SmtpSettings, TlsMode
 from mailgw.deliver.smtp_hops import Hop
 from mailgw.deliver.smtp_settings import Shaping
@@ -164,11 +165,14 @@ class Net:
         resolver: FakeResolver | None = None,
         own_names: frozenset[str] = frozenset(),
         shuffle: Callable[[list[str]], None] = list.reverse,
+        forwarding: Forwarding | None = None,
         **changes: Any,
     ) -> None:
         self.reactor = MemoryReactorClock()
         self.resolver = resolver or FakeResolver()
-        self.backend = SmtpBackend(settings(**changes), self.reactor, self.resolver, shuffle, own_names, lambda: NOW)
+        self.backend = SmtpBackend(
+            settings(**changes), self.reactor, self.resolver, shuffle, own_names, lambda: NOW, forwarding=forwarding
+        )
         self.backend.startService()
         self._seen = 0
 

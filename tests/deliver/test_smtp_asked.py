@@ -7,6 +7,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 
+from mailgw.deliver.forwarding import Forwarding
 from mailgw.deliver.reencoding import fitted
 from mailgw.deliver.smtp import TlsMode
 from mailgw.mail.address import Mailbox
@@ -15,11 +16,13 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Message
 from mailgw.mail.outcome import Permanence, Secured
 from mailgw.mail.parameters import ByMode, DeliverBy, MailParameters, Notify, RcptParameters, Ret
+from mailgw.mail.srs import Srs, SrsSettings
 from mailgw.mail.tls_result import TlsFailure
 from mailgw.spool.content import CHUNK_OCTETS
 from mailgw.trust.tls_policy import Demand, Judgement, Verified
 from mailgw.wire.reencode import reencoded
 from tests.deliver.smtp_net import ANN, BOB, CY, NOW, Net, Peer, large, message
+from tests.tables import each
 
 JOSÉ = Mailbox("josé", "example.org")
 NEVER = RcptParameters(frozenset())
@@ -581,3 +584,45 @@ async def test_a_converted_content_may_be_read_again() -> None:
         assert b"".join(chunks) == reencoded(octets, BodyType.EIGHT_BIT)
         assert what.content.size_octets == sum(map(len, chunks))
         assert max(map(len, chunks)) <= CHUNK_OCTETS
+
+
+# --- another sender -------------------------------------------------------------------------------------------
+
+FORWARDED = RcptParameters(orcpt="rfc822;alias@example.org", is_forwarded=True)
+SRS = Srs(SrsSettings("srs.example.com", (b"secret",), 4))
+
+
+def forwarding_net(**changes: Any) -> Net:
+    return Net(forwarding=Forwarding(SRS, lambda: NOW), **changes)
+
+
+def test_what_an_alias_sends_on_has_another_sender_and_the_rest_has_its_own() -> None:
+    net = forwarding_net()
+    delivery = net.deliver(asking(recipients={BOB: FORWARDED, CY: FORWARDED}), [ANN, BOB, CY])
+    peer = net.accept().greet()
+    assert peer.accept_all().startswith(b"MAIL FROM:<sender@example.net>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n")
+    made = SRS.sent_on(Mailbox("sender", "example.net"), NOW)
+    assert peer.accept_all(2).startswith(
+        b"MAIL FROM:<%s>\r\nRCPT TO:<bob@example.org>\r\nRCPT TO:<cy@example.org>\r\nDATA\r\n" % str(made).encode()
+    )
+    assert all(outcome.is_delivered for outcome in delivery.outcomes.values())
+
+
+@each(("what", "sender"), [
+    (asking(recipients={ANN: FORWARDED}, login="alice@example.net"), b"sender@example.net"),
+    (asking(recipients={ANN: FORWARDED}, reverse_path=None), b""),
+    (asking(recipients={ANN: SUCCESS}), b"sender@example.net"),
+    (asking(recipients={ANN: attrs.evolve(FORWARDED, notify=frozenset())}), b""),  # a hop without DSN
+    (asking(recipients={ANN: FORWARDED}, reverse_path=Mailbox("x" * 250, "a.b")), b"x" * 250 + b"@a.b"),
+])
+def test_whose_sender_stays(what: Message, sender: bytes) -> None:
+    net = forwarding_net()
+    net.deliver(what)
+    assert net.accept().greet().accept_all().startswith(b"MAIL FROM:<%s>\r\nRCPT" % sender)
+
+
+def test_a_mailbox_by_lmtp_has_the_true_sender() -> None:
+    net = forwarding_net(hosts=("unix:/run/lmtp",), lmtp=True)
+    net.deliver(asking(recipients={ANN: FORWARDED}))
+    peer = net.accept_unix()
+    assert peer.say(b"220 hi\r\n").say(ehlo()).accept_all().find(b"MAIL FROM:<sender@example.net>\r\n") > 0

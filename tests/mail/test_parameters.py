@@ -63,6 +63,9 @@ def test_their_text_is_the_commands() -> None:
     everything = RcptParameters(frozenset(Notify), "rfc822;a@example.org")
     assert str(everything) == "NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;a@example.org"
     assert str(RcptParameters(frozenset())) == "NOTIFY=NEVER"
+    forwarded = RcptParameters(orcpt="rfc822;a@example.org", is_forwarded=True)
+    assert str(forwarded) == "ORCPT=rfc822;a@example.org FORWARDED"
+    assert stored_rcpt_parameters(str(forwarded)) == forwarded
 
 
 def test_what_a_newer_version_added_is_left_out() -> None:

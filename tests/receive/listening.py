@@ -109,6 +109,9 @@ class FakeIntake:
         said = await self.addressees(recipient, True)
         return (recipient,) if isinstance(said, Reply) else said
 
+    def is_forwarded(self, recipient: Mailbox) -> bool:
+        return False
+
     def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
         return Destination(recipient, "out")
 

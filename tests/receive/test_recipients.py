@@ -157,3 +157,18 @@ def test_an_alias_without_a_way_changes_nothing() -> None:
         add(recipients, "t", "a", "b", "c@nowhere.test")
     assert told(recipients) == ["a"]
     assert (recipients.named, recipients.expansions) == ((box("a"),), {})
+
+
+def test_what_an_alias_comes_to_elsewhere_is_forwarded_and_what_a_client_named_itself_is_not() -> None:
+    def destination(recipient: Mailbox, for_client: bool) -> Destination:
+        return Destination(recipient, "lane")
+
+    recipients = Recipients(destination, 9, lambda address: address.domain == "far.test")
+    add(recipients, "one", "a", "b@far.test", "c@far.test")
+    add(recipients, "two", "b@far.test", "d@far.test", notify={FAILURE})
+    add(recipients, "c@far.test", notify={FAILURE})
+    add(recipients, "e@far.test")
+    found = {str(one.recipient): one.parameters.is_forwarded for one in recipients.destinations(True)}
+    assert found == {
+        "a@x.test": False, "b@far.test": True, "c@far.test": False, "d@far.test": True, "e@far.test": False,
+    }
