@@ -13,10 +13,10 @@ operator), or delivered, or its sender was told, by a report that is itself in t
 Rules:
     Each write is met twice, with the power failing before it and after it: commits, claims and records of the queue,
     and the steps that Maildirs are written by.  What a disk did not sync is forgotten.
-    After the crash the gateway starts on what is left.  Nothing may be missing then, nor
-    when the queue is done, or 14 days have passed.
-    What is "delivered" is believed to who can be asked: to a Maildir, where it is there; to a peer, where he has it;
-    to a backend of one's own, where ``has`` says so, or without it.
+    After the crash the gateway starts on what is left.  Nothing may be missing then, nor when the queue is done, or 14
+    days have passed.
+    What is "delivered" is looked for where it can be: in a Maildir or an mbox, with a peer.  A backend of one's own has
+    it where ``has`` says so; without that it is believed.
     A message may be delivered more than once: that is promised to nobody.
 The queue of these gateways is in memory: that SQLite keeps what it committed is tested elsewhere.
 """
@@ -27,6 +27,7 @@ from typing import Any
 import attrs
 
 from mailgw.deliver.maildir import MaildirSettings
+from mailgw.deliver.mbox import MboxSettings
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.mail import event as fact
 from mailgw.queue.aliases import EXPANDED
@@ -142,7 +143,7 @@ class _Books:
                 yield Missing(answer.queue_id, recipients, f"was answered {answer.reply}, and is in no queue")
         owed = {answer.queue_id for answer in self._gateway.accepted}
         for queue_id, message in stored.items():
-            if (queue_id in owed or message.is_notice) and queue_id not in self._removed:
+            if (queue_id in owed or message.is_ours) and queue_id not in self._removed:
                 for destination in message.destinations:
                     if destination.lane != EXPANDED and (why := self._why(queue_id, str(destination.recipient))):
                         yield Missing(queue_id, str(destination.recipient), why)
@@ -169,6 +170,8 @@ class _Books:
         settings: Any = self._gateway.config.backends.get(delivery.backend)
         if isinstance(settings, MaildirSettings):
             return any(mark in octets for octets in self._gateway.mailbox(delivery.recipient))
+        if isinstance(settings, MboxSettings):
+            return self._gateway.disk.holds(mark)
         if isinstance(settings, SmtpSettings):
             return any(mark in taken.octets for peer in self._gateway.peers.values() for taken in peer.messages)
         return self._has is None or self._has(delivery)

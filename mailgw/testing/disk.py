@@ -3,6 +3,7 @@ its folder is."""
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import TypeVar
@@ -10,6 +11,7 @@ from typing import TypeVar
 import attrs
 
 from mailgw.disk import Disk
+from mailgw.mail.ports import WallClock
 from mailgw.testing.power import Power
 
 T = TypeVar("T")
@@ -17,6 +19,8 @@ T = TypeVar("T")
 
 @attrs.define(eq=False)
 class _Inode:
+    number: int
+    changed: float
     octets: bytes = b""
     synced: bytes = b""
 
@@ -25,7 +29,8 @@ class MemoryDisk(Disk):
     """``power`` is that of the life that uses it; ``errors`` maps the beginning of a step (``"create /mail/new"``) to
     the errno that it fails with."""
 
-    def __init__(self) -> None:
+    def __init__(self, wall_clock: WallClock = lambda: 0.0) -> None:
+        self._wall_clock = wall_clock
         self.power = Power()
         self.errors: dict[str, int] = {}
         self.free = 1 << 40
@@ -43,6 +48,10 @@ class MemoryDisk(Disk):
         self._folders = set(self._lasting_folders)
         for inode in self._files.values():
             inode.octets = inode.synced
+
+    def holds(self, octets: bytes) -> bool:
+        """Whether they stand in a file."""
+        return any(octets in inode.octets for inode in self._files.values())
 
     # --- steps ----------------------------------------------------------------------------------------------
 
@@ -62,6 +71,7 @@ class MemoryDisk(Disk):
 
         def do() -> None:
             inode.octets += b"".join(chunks)
+            inode.changed = self._wall_clock()
 
         self._step(f"write {path}", do)
 
@@ -74,7 +84,7 @@ class MemoryDisk(Disk):
         self._step(f"sync {path}", do)
 
     def close(self, descriptor: int) -> None:
-        self._open.pop(descriptor, None)
+        del self._open[descriptor]
 
     def rename(self, old: str, new: str) -> None:
         def do() -> None:
@@ -107,6 +117,38 @@ class MemoryDisk(Disk):
             self._folders.add(path)
 
         self._step(f"new_folder {path}", do)
+
+    # --- steps with a file that others write, too -----------------------------------------------------------
+
+    def open_shared(self, path: str) -> int:
+        if path not in self._files:
+            raise _fault(errno.ENOENT, path)
+        return self._step(f"open_shared {path}", lambda: self._opened(path))
+
+    def create_shared(self, path: str) -> int:
+        return self.create(path)
+
+    def try_lock(self, descriptor: int) -> bool:
+        return True  # there is no other process
+
+    def truncate(self, descriptor: int, octets: int) -> None:
+        inode, path = self._open[descriptor]
+
+        def do() -> None:
+            inode.octets = inode.octets[:octets]
+
+        self._step(f"truncate {path}", do)
+
+    def read_at(self, descriptor: int, offset: int, limit_octets: int) -> bytes:
+        return self._open[descriptor][0].octets[offset:offset + limit_octets]
+
+    def facts(self, where: int | str) -> os.stat_result:
+        if isinstance(where, str) and where in self._folders:
+            return _facts(stat.S_IFDIR | 0o700, 0, 0, 0.0)
+        if isinstance(where, str) and where not in self._files:
+            raise _fault(errno.ENOENT, where)
+        inode = self._open[where][0] if isinstance(where, int) else self._files[where]
+        return _facts(stat.S_IFREG | 0o600, inode.number, len(inode.octets), inode.changed)
 
     # --- questions ------------------------------------------------------------------------------------------
 
@@ -145,14 +187,18 @@ class MemoryDisk(Disk):
 
     def _opened(self, path: str) -> int:
         self._demand_folder(path)
-        inode = self._files.setdefault(path, _Inode())
         descriptor = next(self._descriptors)
+        inode = self._files.setdefault(path, _Inode(descriptor, self._wall_clock()))
         self._open[descriptor] = (inode, path)
         return descriptor
 
     def _demand_folder(self, path: str) -> None:
         if os.path.dirname(path) not in self._folders:
             raise _fault(errno.ENOENT, path)
+
+
+def _facts(mode: int, number: int, size: int, changed: float) -> os.stat_result:
+    return os.stat_result((mode, number, 1, 1, os.getuid(), os.getgid(), size, changed, changed, changed))
 
 
 def _fault(number: int, path: str) -> OSError:

@@ -91,7 +91,7 @@ class Gateway(Telling):
         assert len(self._plugins) == sum(map(len, (plugins, backends, directories, named))), "two have the same name"
         self._accounts = dict(accounts or {})
         self._began = now
-        self.disk = MemoryDisk()
+        self.disk = MemoryDisk(lambda: self.now)
         self._lasting = Lasting(self.dns.resolver, self.peers.get, lambda: self.now, self.disk)
         self.config = asked(config, backends, named, directories, accounts, self)
         self._world = MemoryWorld(self._lasting, self.power, 0.0)

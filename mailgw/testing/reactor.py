@@ -5,6 +5,7 @@ Rules:
     plug-in, which knows no other one, end here.  What other threads ask of the global reactor it still does.
 """
 
+import errno
 import sys
 import threading
 from bisect import insort
@@ -28,7 +29,7 @@ MOST_AT_ONCE = 100_000
 
 STOOD_IN_FOR = (
     "seconds", "callLater", "getDelayedCalls", "callFromThread", "callInThread", "getThreadPool", "connectTCP",
-    "connectUNIX",
+    "connectUNIX", "spawnProcess",
 )
 
 
@@ -139,6 +140,9 @@ class MemoryReactor(MemoryReactorClock):
 
     def getThreadPool(self) -> "MemoryReactor":
         return self
+
+    def spawnProcess(self, *arguments: Any, **named: Any) -> Any:
+        raise OSError(errno.ENOSYS, "a gateway in memory starts no programs")
 
     # --- connections ----------------------------------------------------------------------------------------
 

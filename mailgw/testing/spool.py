@@ -30,13 +30,13 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Stored:
-    """A message that was put in the queue: received, or (``is_notice``) written by the gateway."""
+    """A message that was put in the queue: received, or (``is_ours``) written by the gateway."""
 
     queue_id: str
     arrival: Arrival
     octets: bytes
     destinations: tuple[Destination, ...]
-    is_notice: bool
+    is_ours: bool
 
 
 class KeptSpool(MemorySpool):
@@ -50,8 +50,8 @@ class KeptSpool(MemorySpool):
         self, queue_id: str, octets: bytes, arrival: Arrival, destinations: Sequence[Destination], claim: bool
     ) -> tuple[Claim, ...]:
         claims = super().put(queue_id, octets, arrival, destinations, claim)
-        is_notice = not arrival.peer
-        self.everything[queue_id] = Stored(queue_id, arrival, octets, tuple(destinations), is_notice)
+        is_ours = not arrival.peer
+        self.everything[queue_id] = Stored(queue_id, arrival, octets, tuple(destinations), is_ours)
         return claims
 
 
