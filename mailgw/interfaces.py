@@ -156,8 +156,8 @@ class ITransactionalBackend(IDeliveryBackend):
     Message-ID may tell such repeats.  A message that a rule holds, or of which the sender asked for a report of its
     success or for a time (DELIVERBY, FUTURERELEASE), is queued.
     Promises of the backend: as of ``deliver``, "delivered" only when the next crash cannot take the message back.  It
-    answers well within the ten minutes that a client waits for it (RFC 5321 s4.5.3.2.6), five at the most, since some
-    wait less; whoever is late gets the message twice.
+    answers well within the ten minutes that a client waits for it (RFC 5321 s4.5.3.2.6), three at the most: after 200
+    seconds it is cancelled, and whoever is late gets the message twice.
     """
 
     async def in_transaction(message: Message, recipient: Mailbox) -> Outcome | None:

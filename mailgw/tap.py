@@ -1,5 +1,6 @@
 """The options of ``twistd mailgw``, and the service that they make."""
 
+import os
 import pwd
 import sys
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ from mailgw.config.where import DEFAULT_FILE, TRIAL_STATE, config_faults, faulty
 from mailgw.late import load_all
 from mailgw.mail.errors import ConfigError
 
-_SINGLE = ("maildir", "relay", "hostname", "certificate", "private-key", "passwd", "state")
+_SINGLE = ("maildir", "relay", "app", "hostname", "certificate", "private-key", "passwd", "state")
 _REPEATED = ("domain", "mx", "submission", "submissions")
 
 
@@ -33,7 +34,7 @@ Three ways to run it.
 first: mailgw check --config FILE.
 (2) With the options above instead of a file, such as: twistd mailgw --domain example.org --mx tcp:25
 --maildir /var/mail, or, as a smart host for this machine: twistd mailgw --mx tcp:2525:interface=127.0.0.1
---relay smtp.example.net:587.
+--relay smtp.example.net:587, or for an application of your own: twistd mailgw --app helpdesk.mail:app --mx tcp:2525.
 (3) With nothing: a local trial, everything on 127.0.0.1, state in ./{TRIAL_STATE}, nothing sent outside. It says
 what to try next: twistd -n mailgw.
 
@@ -44,6 +45,7 @@ the ports are bound, --pidfile, --logfile. Commands for the queue and passwords:
         ["config", "c", None, "The configuration, a TOML file; etc/mailgw.toml in the source shows every key."],
         ["maildir", None, None, "Deliver to Maildirs FOLDER/{domain}/{local_part}, or as the braces in it say."],
         ["relay", None, None, "HOST:PORT of the server for all other mail (or for all, without --maildir)."],
+        ["app", None, None, "MODULE:NAME, a mailgw.MailApp: mail for the addresses of its handlers is theirs."],
         ["hostname", None, None, "Greeting and Received. [default: this machine's name]"],
         ["certificate", None, None, "PEM file, for STARTTLS and --submissions. [default: self-signed where needed]"],
         ["private-key", None, None, "Its key. [default: in the certificate's file]"],
@@ -106,6 +108,9 @@ the ports are bound, --pidfile, --logfile. Commands for the queue and passwords:
         if self["config"] is not None:
             return self._checked(load(self["config"]))
         if self.quick.is_given:
+            if self["app"] is not None and os.getcwd() not in sys.path:
+                # As for other programs that are given an application's name; twistd itself searches what is installed.
+                sys.path.insert(0, os.getcwd())
             return quick(self.quick, TRIAL_STATE, print, self.owner)
         if is_there(DEFAULT_FILE):
             return self._checked(load(DEFAULT_FILE))

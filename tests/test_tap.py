@@ -58,6 +58,17 @@ def test_options_instead_of_a_file(elsewhere: Path) -> None:
     assert config.state == str(elsewhere / "queue")
 
 
+def test_an_application_of_the_folder_here(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (elsewhere / "app_of_this_folder.py").write_text(
+        "from mailgw import MailApp\napp = MailApp()\n"
+        "@app.recipient('postmaster@example.org')\ndef take(message): pass\n"
+    )
+    config = service("--app", "app_of_this_folder:app", "--mx", "tcp:25").config
+    assert config.routes[0].patterns == ("@example.org",)
+    del sys.modules["app_of_this_folder"]
+
+
 def test_nothing_is_the_file_in_etc_or_else_the_trial(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert service().config.state == str(elsewhere / "mailgw-data")
     assert "a local trial" in capsys.readouterr().out

@@ -32,8 +32,9 @@ from mailgw.mail.reply import Reply
 from mailgw.mail.sender_pattern import SenderPattern, parse_sender_pattern
 from mailgw.mail.written import File, Person, Writing, completed, person, written
 
-LONGEST_TRANSACTION_SECONDS = 300.0
-"""RFC 5321 s4.5.3.2.6: a client waits 10 minutes for the answer after content, and some wait less."""
+LONGEST_TRANSACTION_SECONDS = 180.0
+"""RFC 5321 s4.5.3.2.6: a client waits 10 minutes for the answer after content, some wait less, and a session of ours
+gives no answer longer than 4."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 CallNext = Callable[[IncomingMessage], Awaitable[None]]
@@ -47,7 +48,7 @@ _SAME = "(that of the author)"
 @implementer(ITransactionalBackend, IUsesGateway)
 class MailApp:
     """``concurrency``: how many messages each handler has at once.  ``deadline`` is how long one may take with one
-    recipient, ``transaction_deadline`` (at most 5 minutes) where the client waits for it; durations are ``"5m"`` or
+    recipient, ``transaction_deadline`` (at most 3 minutes) where the client waits for it; durations are ``"5m"`` or
     seconds.  ``limits`` of what is read of a message.  ``author`` is who ``send`` writes as: ``"desk@example.org"`` or
     ``"Help Desk <desk@example.org>"``.  ValueError where one of them cannot be.
     """
@@ -67,7 +68,7 @@ class MailApp:
         self.deadline_seconds = seconds_of(deadline)
         self.transaction_seconds = seconds_of(transaction_deadline)
         if self.transaction_seconds > LONGEST_TRANSACTION_SECONDS:
-            raise ValueError("expected transaction_deadline to be at most 5 minutes: clients wait no longer than 10")
+            raise ValueError("expected transaction_deadline to be at most 3 minutes: nobody waits long for an answer")
         self.limits = limits or LetterLimits()
         self.author = None if author is None else person(author)
         self._register = Register()
@@ -134,10 +135,14 @@ class MailApp:
         raise ValueError(f"no handler {name!r} with the fields {', '.join(fields) or '(none)'}")
 
     @property
+    def patterns(self) -> tuple[AddressPattern, ...]:
+        """Of all handlers."""
+        return tuple(dict.fromkeys(one.pattern for one in self._register.handlers() if one.pattern is not None))
+
+    @property
     def routes(self) -> tuple[str, ...]:
         """Patterns for a ``[[route]]`` that brings all its addresses here: ``@example.org``, ``@.example.org``."""
-        patterns = (one.pattern for one in self._register.handlers())
-        return tuple(dict.fromkeys(pattern.route for pattern in patterns if pattern is not None))
+        return tuple(dict.fromkeys(pattern.route for pattern in self.patterns))
 
     def takes(self, recipient: Mailbox) -> bool:
         """Whether some handler has the address."""

@@ -14,10 +14,12 @@ from mailgw.config import values
 from mailgw.config.hop_tables import LmtpTable, SmtpTable
 from mailgw.config.local_tables import CommandTable, DiscardTable, MboxTable
 from mailgw.config.python_tables import (
+    APP,
     EXPECTED,
     TWISTED,
     PythonTable,
     TwistedTable,
+    is_app,
     is_python,
     python_table,
     twisted_table,
@@ -60,12 +62,12 @@ def backend(value: object, spot: Spot) -> BackendTable:
         return read_table(BACKEND_TYPES[kind], rest, spot)
     if isinstance(kind, str) and kind.startswith("twisted:"):
         return twisted_table(value, spot)
-    if is_python(kind):
+    if is_python(kind) or is_app(kind):
         return python_table(value, spot, str(spot.path[-1]))
     if "type" not in value:
         why = "is missing"
     else:
         why = f"not {values.said(kind)}" + (values.nearest(kind, BACKEND_TYPES) if isinstance(kind, str) else "")
     words = ", ".join(f'"{word}"' for word in BACKEND_TYPES)
-    spot.inner("type").fault(f"{why}: expected {words}, {TWISTED}, {EXPECTED}")
+    spot.inner("type").fault(f"{why}: expected {words}, {APP}, {TWISTED}, {EXPECTED}")
     raise Unusable

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from mailgw.config import accounts, aliases, backends, directories, reports, srs, tls_reports, values
+from mailgw.config import accounts, aliases, apps, backends, directories, reports, srs, tls_reports, values
 from mailgw.config.document import (
     CertificateTable,
     Document,
@@ -71,7 +71,8 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
     logins = accounts.logins(document, folder)
     senders = accounts.senders(document, passwd_file)
     served_by = {
-        name: backends.settings_of(table, raw, folder, hostname) for name, table in document.backend.items()
+        name: backends.settings_of(table, raw, folder, hostname)
+        for name, table in {**document.backend, **apps.of_routes(document)}.items()
     }
     senders_rewritten, srs_file = srs.srs_settings(document, folder)
     retry = RetrySettings(
@@ -392,11 +393,12 @@ def _routes(
     written = raw.get("backend")
     names = list(written) if isinstance(written, dict) else []
     for table in document.route:
-        if table.backend and table.backend not in names:
+        if table.backend is not None and table.backend not in names:
             hint = values.nearest(table.backend, names) or (f"; there are {', '.join(names)}" if names else "")
             table.spot.inner("backend").fault(f"there is no [backend.{table.backend}]{hint}")
+        apps.check_route(table)
     return tuple(
-        RouteSettings(table.recipients, table.backend, _route_retry(table, retry), table.directory)
+        RouteSettings(table.recipients, apps.backend_name(table), _route_retry(table, retry), table.directory)
         for table in document.route
     )
 

@@ -97,7 +97,8 @@ class RouteTable(Table):
     """Where one of the keys of [retry] is missing, that of [retry] holds."""
 
     recipients: tuple[str, ...] = part(each(values.pattern, '"@example.org"'), stand_in=())
-    backend: str = key(values.text, stand_in="")
+    backend: str | None = key(values.text, None)
+    type: str | None = key(values.app, None)
     directory: str | None = key(values.text, None)
     schedule: tuple[float, ...] | None = part(each(values.duration, '"15m"'), None)
     jitter: float | None = key(values.fraction, None)

@@ -7,6 +7,7 @@ from functools import cache
 
 from mailgw.access.schemes import fault_of
 from mailgw.config.aliases import alias_doubts, alias_table, goes_on
+from mailgw.config.apps import app_doubts
 from mailgw.config.directories import directory_doubts
 from mailgw.config.hops import IMPLICIT_TLS_PORT, SUBMISSION_PORT
 from mailgw.config.lines import Path, locate
@@ -45,7 +46,7 @@ def doubts(config: Config, is_start: bool = False) -> list[ConfigError]:
     said = [*_open_doors(config), *_unused(config), *_limits(config), *_far_dns(config), *_blind(config),
             *_sending(config), *_unreached(config), *maildir_doubts(config, is_start),
             *local_doubts(config),
-            *_unanswered(config, aliases, is_lost)]
+            *app_doubts(config), *_unanswered(config, aliases, is_lost)]
     if not is_start:
         said += [*_kept(config), *directory_doubts(config), *_plain(config), *_hooks(config), *_names(config),
                  *_unread(config, aliases)]

@@ -9,6 +9,7 @@ from typing import cast
 
 from zope.interface import Interface
 
+from mailgw.app.mail_app import MailApp
 from mailgw.config.settings import PluginKind, PythonSettings
 from mailgw.config.values import nearest, said
 from mailgw.interfaces import IDeliveryBackend, IEventObserver, IMailgwPlugin, IPolicyRule
@@ -20,6 +21,23 @@ from mailgw.mail.verdict import Stage
 def constructor(target: str) -> Callable[..., object]:
     """What ``target`` names, imported.  ValueError where it cannot be: the import failed, there is no such
     name, or it cannot be called."""
+    found = imported(target)
+    if not callable(found):
+        raise ValueError(f"{target} cannot be called")
+    return found
+
+
+def mail_app(target: str) -> MailApp:
+    """The application that ``target`` names.  ValueError where it is none."""
+    found = imported(target)
+    if isinstance(found, MailApp):
+        return found
+    hint = "; a function that makes one is called in its module: app = make_app()" if callable(found) else ""
+    raise ValueError(f"{target} is {said_kind(found)}, not a mailgw.MailApp{hint}")
+
+
+def imported(target: str) -> object:
+    """ValueError where the import fails, or there is no such name."""
     module_name, _, name = target.partition(":")
     try:
         found: object = importlib.import_module(module_name)
@@ -30,8 +48,6 @@ def constructor(target: str) -> Callable[..., object]:
             found = getattr(found, part)
         except AttributeError:
             raise ValueError(f"{module_name} has no {name}") from None
-    if not callable(found):
-        raise ValueError(f"{target} cannot be called")
     return found
 
 
@@ -39,6 +55,13 @@ def maker(settings: PythonSettings) -> Callable[..., object]:
     """What makes it.  ValueError where there is no such thing."""
     if settings.kind is PluginKind.PYTHON:
         return constructor(settings.target)
+    if settings.kind is PluginKind.APP:
+        app = mail_app(settings.target)
+
+        def the_app() -> MailApp:
+            return app
+
+        return the_app
     assert settings.kind is PluginKind.PLUGIN
     from twisted.plugin import getPlugins  # takes its time, and goes through folders
 
@@ -63,6 +86,8 @@ def plugin_fault(
         make = maker(settings)
     except ValueError as fault:
         return str(fault)
+    if settings.kind is PluginKind.APP:
+        return None  # it is there already; that it takes no arguments is told of them
     return argument_fault(make, settings.arguments) or member_fault(settings.target, make)
 
 
@@ -256,6 +281,11 @@ def _observer_fault(target: str, made: object) -> str | None:
 
 def _missing(made: object, interface: type[Interface]) -> list[str]:
     return [name for name in sorted(interface.names()) if not hasattr(made, name)]
+
+
+def said_kind(thing: object) -> str:
+    kind = type(thing).__name__
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
 def _words(fault: Exception) -> str:

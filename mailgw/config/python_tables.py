@@ -9,12 +9,15 @@ from mailgw.config.reader import Spot, Table, Unusable
 from mailgw.config.settings import PluginKind, PythonSettings
 
 EXPECTED = '"python:package.module:Name", "plugin:NAME" or "given"'
+APP = '"app:package.module:name"'
+_GIVEN_TAKES_NONE = "what is given by the application takes no arguments from here"
 TWISTED = '"twisted:package.module:Name"'
 
 
 @attrs.frozen
 class PythonTable(Table):
-    """``type = "python:module:Name"``, ``"plugin:NAME"`` or ``"given"``; every other key is an argument."""
+    """``type = "python:module:Name"``, ``"plugin:NAME"``, ``"given"`` or, of a backend, ``"app:module:name"``; every
+    other key is an argument."""
 
     kind: PluginKind = attrs.field(kw_only=True)
     target: str = attrs.field(kw_only=True)
@@ -42,16 +45,21 @@ def is_python(kind: object) -> bool:
     return isinstance(kind, str) and (kind.startswith(("python:", "plugin:")) or kind == "given")
 
 
+def is_app(kind: object) -> bool:
+    """Whether a backend's ``type`` names a ``MailApp``, well or not."""
+    return isinstance(kind, str) and kind.startswith("app:")
+
+
 def python_table(
     value: Mapping[str, object], spot: Spot, name: str, ours: Sequence[str] = ("type",)
 ) -> PythonTable:
-    """The table, whose type ``is_python``.  ``name`` is the thing's own, under which it may be given; the keys ``ours``
-    are no arguments."""
+    """The table, whose type ``is_python`` or ``is_app``.  ``name`` is the thing's own, under which it may be given; the
+    keys ``ours`` are no arguments."""
     rest = {k: v for k, v in value.items() if k not in ours}
     kind, _, target = str(value["type"]).partition(":")
     try:
-        if kind == "python":
-            target = values.target(target)
+        if kind in ("python", "app"):
+            target = values.target(target, kind)
         elif kind == "plugin":
             target = values.text(target)
         else:
@@ -59,9 +67,10 @@ def python_table(
     except ValueError as fault:
         spot.inner("type").fault(str(fault))
         raise Unusable from None
-    if kind == "given":
+    if kind in ("given", "app"):
+        why = _GIVEN_TAKES_NONE if kind == "given" else "a MailApp has its arguments in its module"
         for key in rest:
-            spot.inner(key).fault("what is given by the application takes no arguments from here")
+            spot.inner(key).fault(why)
     return PythonTable(kind=PluginKind(kind), target=target, arguments=rest, spot=spot, given=frozenset(rest))
 
 

@@ -3,6 +3,7 @@
 What is given decides what there is:
     --domain with --maildir, or with neither it nor --relay   mail for the domains goes to Maildirs
     --domain with --relay alone                                it goes to that server (a gateway before it)
+    --app                                                      mail for the addresses of its handlers goes to them
     --relay                                                    mail of this machine, and of who logged in, goes there
     --submission, --submissions                                need a certificate and accounts; without options for
                                                                them, a self-signed one and one account are made
@@ -17,10 +18,13 @@ import attrs
 from mailgw.config.files import Owner, make_state
 from mailgw.config.lines import Path
 from mailgw.config.load import configure
+from mailgw.config.plugin import mail_app
 from mailgw.config.reader import Faults
 from mailgw.config.settings import Config
 from mailgw.config.trial import LOOPBACK, keep, machine
 from mailgw.config.values import pattern, said
+from mailgw.config.values import target as word
+from mailgw.mail.address import Mailbox
 
 Names: TypeAlias = dict[Path, str]
 """The option that a place in the document comes from."""
@@ -33,6 +37,7 @@ class QuickOptions:
     domains: tuple[str, ...] = ()
     maildir: str | None = None
     relay: str | None = None
+    app: str | None = None
     mx: tuple[str, ...] = ()
     submission: tuple[str, ...] = ()
     submissions: tuple[str, ...] = ()
@@ -71,9 +76,9 @@ def quick(options: QuickOptions, state: str, say: Callable[[str], None], owner: 
         faults.add((), "nowhere to listen: expected --mx, --submission or --submissions, such as --mx tcp:25")
     raw["listen"] = listeners or [{"role": "mx", "endpoint": "tcp:25"}]
 
-    _serve(raw, faults, names, options, state)
-    if not options.domains and options.relay is None:
-        faults.add((), "no mail to take: expected --domain, --relay or both")
+    _serve(raw, faults, names, options, state, say)
+    if not options.domains and options.relay is None and options.app is None:
+        faults.add((), "no mail to take: expected --domain, --relay or --app")
     _secure(raw, names, options, state, say, owner)
     config = configure(raw, faults, os.getcwd())
     if owner is not None:
@@ -81,12 +86,17 @@ def quick(options: QuickOptions, state: str, say: Callable[[str], None], owner: 
     return config
 
 
-def _serve(raw: dict[str, object], faults: Faults, names: Names, options: QuickOptions, state: str) -> None:
+def _serve(
+    raw: dict[str, object], faults: Faults, names: Names, options: QuickOptions, state: str, say: Callable[[str], None]
+) -> None:
     """Routes and backends."""
     names["route",] = "--domain"
     backends: dict[str, object] = {}
     routes: list[object] = []
-    to_maildirs = options.maildir is not None or options.relay is None
+    if options.app is not None:
+        routes += _to_app(backends, faults, names, options.app, say)
+    is_else = options.relay is not None or options.app is not None
+    to_maildirs = options.maildir is not None or not is_else or (bool(options.domains) and options.relay is None)
     if options.domains:
         served = [domain for domain in options.domains if _is_served(domain, faults)]
         patterns = [domain if "@" in domain else f"@{domain}" for domain in served]
@@ -102,10 +112,31 @@ def _serve(raw: dict[str, object], faults: Faults, names: Names, options: QuickO
     if options.relay is not None:
         routes.append({"recipients": ["*"], "backend": "relay"})
         backends["relay"] = {"type": "smtp", "hosts": [options.relay]}
-    raw["route"] = routes or [{"recipients": ["*"], "backend": "mailboxes"}]
+    raw["route"] = routes or [{"recipients": ["*"], "backend": next(iter(backends), "mailboxes")}]
     raw["backend"] = backends
     names["backend", "mailboxes"] = "--maildir"
     names["backend", "relay"] = "--relay"
+
+
+def _to_app(
+    backends: dict[str, object], faults: Faults, names: Names, target: str, say: Callable[[str], None]
+) -> list[object]:
+    """The route to --app, where it has any pattern."""
+    names["backend", "app"] = "--app"
+    backends["app"] = {"type": f"app:{target}"}
+    try:
+        app = mail_app(word(target, "app"))
+    except ValueError:
+        return []  # which is told where the backend is looked at
+    if not app.routes:
+        why = f"{target} has no handler with a pattern, which says for which domains mail is taken"
+        faults.add(("backend", "app"), why)
+        return []
+    own = [pattern[1:] for pattern in app.routes if not pattern.startswith("@.")]
+    for postmaster in [Mailbox("postmaster", domain) for domain in own]:
+        if not app.takes(postmaster):
+            say(f"mailgw: {target} refuses mail for {postmaster}, whom every domain has (RFC 5321 s4.5.1)")
+    return [{"recipients": list(app.routes), "backend": "app"}]
 
 
 def _is_served(domain: str, faults: Faults) -> bool:

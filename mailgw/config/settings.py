@@ -131,13 +131,14 @@ class PluginKind(enum.Enum):
     PYTHON = "python"
     PLUGIN = "plugin"
     GIVEN = "given"
+    APP = "app"
 
 
 @attrs.frozen
 class PythonSettings:
     """Something of the user's own, a backend, a rule or a checker of logins, made with ``arguments`` by what ``target``
     names: ``"package.module:Name"``, or of ``kind`` PLUGIN the name of a ``twisted.plugin``; of ``kind`` GIVEN it is
-    what the application gave under that name.
+    what the application gave under that name, of ``kind`` APP a ``MailApp`` that is there already.
 
     ``file``, ``line`` and ``key`` say where it is configured, for the fault where it cannot be made.
     """

@@ -514,3 +514,12 @@ def target(word: str, kind: str = "python") -> str:
     if not _TARGET.match(word):
         raise ValueError(f'expected "{kind}:package.module:Name", not {said(f"{kind}:{word}")}')
     return word
+
+
+def app(value: object) -> str:
+    """Of a route: ``"app:package.module:name"``."""
+    word = text(value)
+    if not word.startswith("app:"):
+        why = 'expected "app:package.module:name"; a backend of another type has a [backend.NAME] of its own'
+        raise ValueError(f"{why}, not {said(value)}")
+    return f"app:{target(word.removeprefix('app:'), 'app')}"

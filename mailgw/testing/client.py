@@ -27,7 +27,7 @@ class Answer:
     EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, CONTENT).
 
     ``recipients`` has what each was answered; with LMTP after the content, else to RCPT.  ``queue_id`` is the
-    message's in the queue, ``""`` where it did not get there.
+    message's, ``""`` where it got neither into the queue nor to a backend.
     """
 
     reply: Reply

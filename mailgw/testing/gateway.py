@@ -84,7 +84,7 @@ class Gateway(Telling):
     ) -> None:
         self.dns = Dns()
         self.peers: dict[str, Peer] = {}
-        self.accepted: list[Answer] = []  # those that the gateway answers for: 250, and no rule discarded them
+        self.accepted: list[Answer] = []  # those that it answers for: 250, not discarded, no backend has them
         self.power = Power()
         named = _named(rules)
         self._plugins = {**plugins, **backends, **directories, **named}
@@ -260,9 +260,12 @@ class Gateway(Telling):
         else:
             answer = connection.transact(content, sender, to, is_lmtp, mail, rcpt)
         if answer.is_accepted:
-            queued = [one for one in self.journal[before:] if isinstance(one, fact.Queued | fact.Discarded)]
-            if not queued or isinstance(queued[-1], fact.Queued):
+            ends = fact.Queued | fact.Discarded | fact.HandedOver
+            # Without a session it is mail of our own, which somebody sent for this one.
+            queued = [one for one in self.journal[before:] if isinstance(one, ends) and one.session_id]
+            if not queued or not isinstance(queued[-1], fact.Discarded):
                 answer = attrs.evolve(answer, queue_id=queued[-1].queue_id if queued else "")
+            if not queued or isinstance(queued[-1], fact.Queued):
                 self.accepted.append(answer)
         if not connection.is_closed:
             connection.send(b"QUIT\r\n")

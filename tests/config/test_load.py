@@ -10,7 +10,7 @@ from mailgw.access.oauth_settings import OAuthSettings
 from mailgw.config import load as loading
 from mailgw.config.backend_tables import BACKEND_TYPES
 from mailgw.config.plugin import make_plugin, member_fault
-from mailgw.config.python_tables import EXPECTED, TWISTED
+from mailgw.config.python_tables import APP, EXPECTED, TWISTED
 from mailgw.config.settings import ListenSettings, PythonSettings
 from mailgw.config.where import config_faults
 from mailgw.deliver.maildir import Known, MaildirSettings
@@ -260,7 +260,7 @@ servers = "127.0.0.1"
         'mailgw.toml:27: backend.mailboxes.recipients: "accounts" (the default) needs [accounts]; '
         'else expected "existing" or "any"',
         "mailgw.toml:31: backend.internet.type: not 'smpt'; did you mean 'smtp'?: expected "
-        + ", ".join(f'"{kind}"' for kind in BACKEND_TYPES) + f', {TWISTED}, {EXPECTED}',
+        + ", ".join(f'"{kind}"' for kind in BACKEND_TYPES) + f', {APP}, {TWISTED}, {EXPECTED}',
         "mailgw.toml:33: backend.own.type: no.such.module cannot be imported: ModuleNotFoundError: "
         "No module named 'no'",
         "mailgw.toml:36: backend.relay.hosts: port 465 beside others: say which tls they want, or make two backends",

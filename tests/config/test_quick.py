@@ -11,6 +11,7 @@ from mailgw.deliver.maildir import Known, MaildirSettings
 from mailgw.deliver.smtp_settings import SmtpSettings, TlsMode
 from mailgw.mail.envelope import Role
 from tests.config.making import make_certificate
+from tests.tables import each
 
 
 @pytest.fixture(autouse=True)
@@ -111,9 +112,43 @@ def test_faults_speak_of_the_options(tmp_path: Path) -> None:
 def test_nothing_to_do(tmp_path: Path) -> None:
     assert faults(tmp_path, hostname="mx.example.org") == [
         "twistd mailgw: nowhere to listen: expected --mx, --submission or --submissions, such as --mx tcp:25",
-        "twistd mailgw: no mail to take: expected --domain, --relay or both",
+        "twistd mailgw: no mail to take: expected --domain, --relay or --app",
     ]
     assert "--private-key" not in faults(tmp_path, domains=("a.org",), mx=("tcp:25",), private_key="/none")[0]
+
+
+def test_an_application_gets_what_its_patterns_say(tmp_path: Path) -> None:
+    said: list[str] = []
+    config = made(tmp_path, said, app="tests.app.examples:app", mx=("tcp:25",))
+    assert routes(config) == [(("@example.org", "@.example.org"), "app")]
+    assert said == [
+        "mailgw: tests.app.examples:app refuses mail for postmaster@example.org, whom every domain has"
+        " (RFC 5321 s4.5.1)"
+    ]
+    config = made(
+        tmp_path, app="tests.app.examples:whole", mx=("tcp:25",), domains=("example.com",), relay="10.0.0.1",
+        maildir="/var/mail",
+    )
+    assert routes(config) == [(("@example.net",), "app"), (("@example.com",), "mailboxes"), (("*",), "relay")]
+    config = made(tmp_path, app="tests.app.examples:whole", mx=("tcp:25",), domains=("example.com",))
+    assert routes(config) == [(("@example.net",), "app"), (("@example.com",), "mailboxes")]
+
+
+@each(
+    ("target", "why"),
+    [
+        ("no.such.module:app", "no.such.module cannot be imported: ModuleNotFoundError: No module named 'no'"),
+        ("tests.app.examples:ap", "tests.app.examples has no ap"),
+        ("tests.app.examples:make", "tests.app.examples:make is a function, not a mailgw.MailApp; a function that makes"
+         " one is called in its module: app = make_app()"),
+        ("tests.app.examples:NAME", "tests.app.examples:NAME is a str, not a mailgw.MailApp"),
+        ("tests.app.examples:empty", "tests.app.examples:empty has no handler with a pattern, which says for which"
+         " domains mail is taken"),
+        ("helpdesk", "expected \"app:package.module:Name\", not 'app:helpdesk'"),
+    ],
+)
+def test_what_is_no_application(tmp_path: Path, target: str, why: str) -> None:
+    assert faults(tmp_path, app=target, mx=("tcp:25",)) == [f"twistd mailgw: --app: {why}"]
 
 
 def test_everybody_is_no_domain(tmp_path: Path) -> None:
