@@ -24,7 +24,8 @@ def command(table: CommandTable, folder: str) -> CommandSettings:
             # Whose PATH?  A test at the operator's would be another program than the one that runs at night.
             spot.fault(f"expected the program's whole path, not {arguments[0]!r}: it is not looked for in PATH")
         else:
-            arguments = (os.path.join(folder, arguments[0].replace("{{", "{").replace("}}", "}")), *arguments[1:])
+            program = arguments[0].replace("{{", "{").replace("}}", "}")
+            arguments = (os.path.normpath(os.path.join(folder, program)), *arguments[1:])
             if why := _program_fault(arguments[0]):
                 spot.fault(f"{arguments[0]}: {why}")
     return CommandSettings(

@@ -27,14 +27,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailgw.deliver.command_words import Ended, Vector, environment, not_started, outcome_of
+from mailgw.deliver.command_words import Ended, Vector, environment, not_started, outcome_of, told
 from mailgw.deliver.reencoding import fitted, unfit_outcome
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Message
-from mailgw.mail.outcome import Outcome, Scope, permanent, temporary
+from mailgw.mail.outcome import Outcome, Scope, permanent, refused, temporary
 from mailgw.mail.reply import Reply
 from mailgw.store.maildir import LineFeeds, top_fields
 from mailgw.wire.reencode import Unfit
@@ -145,13 +145,13 @@ class CommandBackend(Service):
 
     async def _run(self, message: Message, recipients: Sequence[Mailbox]) -> Outcome:
         arguments = [*self._first, *self._vector.filled(message, recipients)]
-        told = environment(message, recipients, self._settings.environment)
+        variables = environment(message, recipients, self._settings.environment)
         run = _Run(self._reactor, self._settings, self._kill_group)
         if not os.access(self._program, os.X_OK, effective_ids=True):
             # Else it is setsid that says so, in its own words.
             return not_started("it is missing, or this user may not run it", self._program)
         try:
-            self._reactor.spawnProcess(run, arguments[0], arguments, told)
+            self._reactor.spawnProcess(run, arguments[0], arguments, variables)
         except (OSError, ValueError) as fault:
             why = (fault.strerror if isinstance(fault, OSError) else str(fault)) or type(fault).__name__
             return not_started(f"it cannot be started: {why}", self._program)
@@ -167,9 +167,8 @@ class CommandBackend(Service):
             feeding.cancel()
         if not run.why:
             return outcome_of(ended, self._program)
-        outcome = temporary("4.3.0", f"The command was ended: {run.why}", Scope.RECIPIENT, self._program)
-        said = outcome_of(attrs.evolve(ended, status=0), self._program).reply.lines[1:]
-        return attrs.evolve(outcome, reply=attrs.evolve(outcome.reply, lines=(*outcome.reply.lines, *said)))
+        reply = Reply(451, "4.3.0", told(f"The command was ended: {run.why}", ended.output))
+        return refused(reply, Scope.RECIPIENT, self._program, is_ours=True)
 
 
 class _NoContent:

@@ -158,7 +158,7 @@ _STATUS = re.compile(rb"\s*([45]\.[0-9]{1,3}\.[0-9]{1,3})(?=[\s:]|\Z)")
 def outcome_of(ended: Ended, program: str) -> Outcome:
     """What became of each recipient of the run."""
     if ended.status == 0:
-        return delivered(Reply(250, "2.0.0", ("Delivered to the command", *_lines(ended.output))), program)
+        return delivered(Reply(250, "2.0.0", told("Delivered to the command", ended.output)), program)
     if ended.status is None:
         return _failed("4.3.0", f"signal {_signal_name(ended.signal)} ended it", ended.output, program)
     if ended.status in _NOT_RUN:
@@ -176,8 +176,8 @@ def not_started(why: str, program: str) -> Outcome:
 
 
 def _failed(status: str, why: str, output: bytes, program: str, scope: Scope = Scope.RECIPIENT) -> Outcome:
-    lines = (f"The command failed: {why}", *_lines(output))
-    return refused(Reply(550 if status[0] == "5" else 451, status, lines), scope, program, is_ours=True)
+    reply = Reply(550 if status[0] == "5" else 451, status, told(f"The command failed: {why}", output))
+    return refused(reply, scope, program, is_ours=True)
 
 
 def _signal_name(number: int) -> str:
@@ -185,6 +185,12 @@ def _signal_name(number: int) -> str:
         return f"{number} ({signal.Signals(number).name})"
     except ValueError:
         return str(number)
+
+
+def told(why: str, output: bytes) -> tuple[str, ...]:
+    """Our words, and what the command said."""
+    lines = tuple(_lines(output))
+    return (f"{why}; it said:", *lines) if lines else (why,)
 
 
 def _lines(output: bytes) -> Iterator[str]:

@@ -35,7 +35,7 @@ def test_a_command_with_its_defaults(tmp_path: Path) -> None:
     program(tmp_path)
     [settings] = loaded(file).backends.values()
     assert settings == CommandSettings(
-        arguments=(f"{tmp_path}/./deliver", "{recipient}"), null_sender="MAILER-DAEMON", crlf=False,
+        arguments=(f"{tmp_path}/deliver", "{recipient}"), null_sender="MAILER-DAEMON", crlf=False,
         delivery_fields=False, environment={}, recipients_per_run=1, time_seconds=900.0, output_octets=4096,
         concurrency=20,
     )

@@ -250,7 +250,7 @@ def test_one_that_takes_too_long_gets_term_then_kill() -> None:
     bench.clock.advance(GRACE_SECONDS)
     assert process.signals == [signal.SIGTERM, signal.SIGKILL]
     process.exit(by=signal.SIGKILL, output=b"half\n")
-    assert bench.words == ["alice 451 4.3.0 The command was ended: it took longer than 60 s half"]
+    assert bench.words == ["alice 451 4.3.0 The command was ended: it took longer than 60 s; it said: half"]
     assert bench.results[0][ALICE].scope is Scope.RECIPIENT
     assert bench.clock.getDelayedCalls() == []
 
@@ -290,7 +290,7 @@ def test_what_it_left_behind_may_keep_the_pipes_for_a_moment() -> None:
     bench.processes[0].protocol.childDataReceived(2, b"b")
     assert not bench.results
     bench.clock.advance(LINGER_SECONDS)
-    assert bench.words == ["alice 250 2.0.0 Delivered to the command ab"]
+    assert bench.words == ["alice 250 2.0.0 Delivered to the command; it said: ab"]
     assert bench.processes[0].signals == []
 
 
@@ -416,7 +416,7 @@ async def test_a_real_group_is_ended_as_a_whole(tmp_path: Path, monkeypatch: pyt
     text = 'sleep 60 & echo $! >"$2/child"; trap "" TERM; yes'
     monkeypatch.setattr("mailgw.deliver.command.GRACE_SECONDS", 0.05)
     outcome = await of_a_real_one(tmp_path, text, time_seconds=0.05, output_octets=2)
-    assert outcome.reply.lines == ("The command was ended: it took longer than 0.05 s", "y")
+    assert outcome.reply.lines == ("The command was ended: it took longer than 0.05 s; it said:", "y")
     assert has_ended((tmp_path / "child").read_text().strip())
 
 
