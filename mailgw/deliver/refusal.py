@@ -9,7 +9,7 @@ from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event, Trouble
-from mailgw.mail.reply import Reply
+from mailgw.mail.reply import Reply, in_one_class, refusal_fault
 
 log = Logger()
 
@@ -34,8 +34,8 @@ async def refusal(
         log.failure("backend {name} raised in refusal({recipient})", name=name, recipient=str(recipient))
         note(Trouble(f"backend {name}", f"raised {type(fault).__name__} in refusal({recipient})", "", ""))
         return _UNSURE
-    if reply is None or (isinstance(reply, Reply) and 400 <= reply.code < 600):
-        return reply
+    if reply is None or refusal_fault(reply) is None:
+        return reply and in_one_class(reply)
     log.error(
         "backend {name} answered refusal({recipient}) with {answer!r}: expected None or a Reply of 400 to 599",
         name=name,

@@ -20,7 +20,7 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event
 from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome, Scope, temporary
-from mailgw.mail.reply import Reply
+from mailgw.mail.reply import Reply, refusal_fault
 from mailgw.net.supervised import CalledFor, PluginFault, Supervisor
 
 # RFC 5321 s4.5.3.2.3: a client waits 5 minutes for the answer to RCPT; its other recipients wait behind this one.
@@ -49,7 +49,7 @@ class SupervisedBackend:
             reply = await self._supervisor.call(about, lambda: self.inner.refusal(recipient))
         except PluginFault as fault:
             raise TemporaryFault(fault.why, _UNSURE) from fault
-        if reply is None or (isinstance(reply, Reply) and 400 <= reply.code < 600):
+        if reply is None or refusal_fault(reply) is None:
             self._supervisor.good()
             return reply
         lie = self._supervisor.lied(about, f"{reply!r:.80}, where None or a Reply of 400 to 599 was expected")

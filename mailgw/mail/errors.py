@@ -3,7 +3,7 @@
 What a peer or a policy may say is a value (``Reply``, ``Outcome``, ``Verdict``), not an exception.
 """
 
-from mailgw.mail.reply import Reply
+from mailgw.mail.reply import Reply, in_one_class, refusal_fault
 
 
 class RemoteProtocolError(Exception):
@@ -21,13 +21,15 @@ class LocalProtocolError(Exception):
 class TemporaryFault(Exception):
     """The world is unwell (disk, DNS, a database): nothing was done, try again later.
 
-    ``reply`` is what a peer is told, always a 4yz.
+    ``reply`` is what a peer is told, always a 4yz: another one, which a plug-in may have put there, is not told.
     """
 
     def __init__(self, why: str, reply: Reply | None = None) -> None:
         super().__init__(why)
         self.why = why
-        self.reply = reply or Reply(451, "4.3.0", ("Temporary local problem, please try again",))
+        if reply is None or refusal_fault(reply) is not None or reply.is_permanent:
+            reply = Reply(451, "4.3.0", ("Temporary local problem, please try again",))
+        self.reply = in_one_class(reply)
 
 
 class ConfigError(Exception):

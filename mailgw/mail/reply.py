@@ -1,6 +1,11 @@
 """One reply of SMTP or LMTP: a code, an enhanced status, its lines (RFC 5321 s4.2, RFC 2034, RFC 3463)."""
 
+import re
+
 import attrs
+
+# RFC 3463 s2: status-code = class "." subject "." detail; subject and detail = 1*3digit
+_STATUS = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}\Z")
 
 
 @attrs.frozen
@@ -42,6 +47,24 @@ class Reply:
 
     def __str__(self) -> str:
         return f"{self.code} {self.status} {self.text}" if self.status else f"{self.code} {self.text}"
+
+
+def refusal_fault(reply: object) -> str | None:
+    """Why ``reply``, of somebody else's making, is nothing to refuse with; None where it is a whole 4yz or 5yz."""
+    if not isinstance(reply, Reply):
+        return f"a {type(reply).__name__} is no Reply"
+    if not (isinstance(reply.code, int) and 400 <= reply.code < 600):
+        return f"{reply!r:.80} is no Reply of 400 to 599"
+    if not (isinstance(reply.status, str) and (not reply.status or _STATUS.match(reply.status))):
+        return f"{reply.status!r:.80} is no status as 5.7.1"
+    is_said = isinstance(reply.lines, tuple) and reply.lines and all(isinstance(line, str) for line in reply.lines)
+    return None if is_said else "the reply has no text"
+
+
+def in_one_class(reply: Reply) -> Reply:
+    """The status's class is that of the code, which counts: RFC 2034 s4 wants them the same."""
+    status = f"{reply.code // 100}{reply.status[1:]}"
+    return reply if not reply.status or status == reply.status else attrs.evolve(reply, status=status)
 
 
 # 512 octets without the CRLF, the code, and the longest status that RFC 3463 s2 knows, each with its separator.

@@ -18,7 +18,7 @@ from mailgw.mail.effect import (
 )
 from mailgw.mail.envelope import Role
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.reply import Reply
+from mailgw.mail.reply import in_one_class, refusal_fault
 from mailgw.mail.verdict import Facts, Stage, Verdict
 from mailgw.net.supervised import CalledFor, PluginFault, Supervisor
 from mailgw.policy.failing import OnFailure, verdict_of_failure
@@ -69,7 +69,7 @@ class PluginRule:
         if said is None:
             return None
         assert isinstance(said, Verdict)
-        return attrs.evolve(said, rule=self.name)
+        return attrs.evolve(said, rule=self.name, reply=said.reply and in_one_class(said.reply))
 
 
 def verdict_fault(said: object, facts: Facts, around: Surroundings) -> str | None:
@@ -80,11 +80,8 @@ def verdict_fault(said: object, facts: Facts, around: Surroundings) -> str | Non
         return f"a {type(said).__name__} is no Verdict"
     if not isinstance(said.why, str):
         return "why is no text"
-    reply = said.reply
-    if reply is not None and not (isinstance(reply, Reply) and 400 <= reply.code < 600):
-        return f"{reply!r:.80} is no Reply of 400 to 599"
-    if reply is not None and not (reply.lines and all(isinstance(line, str) for line in reply.lines)):
-        return "the reply has no text"
+    if said.reply is not None and (why := refusal_fault(said.reply)) is not None:
+        return why
     if not isinstance(said.effects, tuple):
         return "effects are no tuple"
     faults = (_effect_fault(one, facts, around) for one in said.effects)

@@ -345,6 +345,24 @@ def test_its_own_4yz_is_not_a_failure() -> None:
     assert bench.facts(fact.Trouble) == []
 
 
+@each("stage", [Stage.RCPT, Stage.CONTENT])
+def test_a_4yz_that_is_none_neither_takes_a_message_nor_refuses_it_for_good(stage: Stage) -> None:
+    for reply in (Reply(250, "2.0.0", ("fine",)), Reply(550, "5.0.0", ("no",)), Reply(451, "4.0.0\r\n250 ", ("x",))):
+        def judge(stage: Stage, facts: Facts, reply: Reply = reply) -> None:
+            raise TemporaryFault("no database", reply)
+
+        bench = Bench(judge, stage)
+        bench.session.say(*HELLO)
+        said = bench.session.say(*TO_BOB[2:3] if stage is Stage.RCPT else (*TO_BOB[2:], "."))
+        assert said.splitlines()[-1] == "451 4.3.0 Temporary local problem, please try again"
+        assert bench.session.codes("NOOP") == ["250"]
+
+
+def test_the_code_counts_where_the_status_says_something_else() -> None:
+    bench = Bench(lambda stage, facts: reject("greylisted", code=450), Stage.RCPT)
+    assert bench.session.say(*TO_BOB[:3]).splitlines()[-1] == "450 4.7.1 greylisted"
+
+
 @each(
     ("said", "why"),
     [
@@ -355,6 +373,10 @@ def test_its_own_4yz_is_not_a_failure() -> None:
         (Verdict("", "", Reply(250, "", ("ok",))), "is no Reply of 400 to 599"),
         (Verdict("", "", "550 no"), "is no Reply"),  # type: ignore[arg-type]
         (Verdict("", "", Reply(550, "", ())), "the reply has no text"),
+        (Verdict("", "", Reply(550, "", (7,))), "the reply has no text"),  # type: ignore[arg-type]
+        (Verdict("", "", Reply(550, "5.7.1\r\n250 ok", ("no",))), "is no status as 5.7.1"),
+        (Verdict("", "", Reply(550, None, ("no",))), "None is no status"),  # type: ignore[arg-type]
+        (Verdict("", "", Reply(550.5, "", ("no",))), "is no Reply of 400 to 599"),  # type: ignore[arg-type]
         (Verdict("", None, None), "why is no text"),  # type: ignore[arg-type]
         (Verdict("", "", None, [Tag("a")]), "effects are no tuple"),  # type: ignore[arg-type]
         (change("tag"), "a str is no effect"),  # type: ignore[arg-type]
