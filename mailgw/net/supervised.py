@@ -122,8 +122,14 @@ class Supervisor:
 
     async def _answer(self, about: CalledFor, make: Callable[[], object], seconds: float | None) -> object:
         began = self._clock.seconds()
-        made = make()
-        self._look(about, began)
+        try:
+            made = make()
+        except BaseException as error:
+            if _says_something(error):
+                raise
+            raise self._strange(about, Failure()) from error  # type: ignore[no-untyped-call] # Twisted's
+        finally:
+            self._look(about, began)
         if iscoroutine(made):
             task: Deferred[object] = Deferred.fromCoroutine(self._stepped(about, made))
         elif isinstance(made, Deferred):
@@ -137,7 +143,16 @@ class Supervisor:
         return await self._in_time(about, task, seconds)
 
     def _in_time(self, about: CalledFor, task: Deferred[object], seconds: float | None) -> Deferred[object]:
-        answer: Deferred[object] = Deferred(lambda _: task.cancel())
+        is_cancelled = False
+
+        def cancel(_: object) -> None:
+            nonlocal is_cancelled
+            is_cancelled = True
+            if timer is not None and timer.active():
+                timer.cancel()
+            task.cancel()
+
+        answer: Deferred[object] = Deferred(cancel)
         self._under_way += 1
 
         def ended(result: object) -> None:
@@ -145,7 +160,10 @@ class Supervisor:
             if timer is not None and timer.active():
                 timer.cancel()
             if not answer.called:
-                answer.callback(result)
+                if isinstance(result, Failure) and not is_cancelled and not _says_something(result.value):
+                    answer.errback(self._strange(about, result))
+                else:
+                    answer.callback(result)
             elif isinstance(result, Failure) and not isinstance(result.value, CancelledError):
                 log.failure("{name} failed in {what}, late", result, name=self.name, what=_place(about))
 
@@ -172,6 +190,12 @@ class Supervisor:
             self._blocked = 0
             self._told(about, f"held everything up for {now - began:.3f} s in one step{times}")
 
+    def _strange(self, about: CalledFor, failure: Failure) -> PluginFault:
+        """It raised what only others raise at it: taken for theirs, it would end more than its answer."""
+        kind = type(failure.value).__name__
+        log.failure("{name} raised {kind} in {what}", failure, name=self.name, kind=kind, what=_place(about))
+        return PluginFault(f"raised {kind}")
+
     def _failed(self, about: CalledFor, why: str) -> None:
         if self._breaker.failed(self._clock.seconds()):
             why += "; it failed again and again, and is not asked for a while"
@@ -180,6 +204,11 @@ class Supervisor:
     def _told(self, about: CalledFor, why: str) -> None:
         log.warn("{name} {why} in {what}", name=self.name, why=why, what=_place(about))
         self._note(Trouble(self.name, why, about.session_id, about.queue_id))
+
+
+def _says_something(error: BaseException | None) -> bool:
+    """Whether it is an exception of the plug-in's own: no cancellation, and nothing that ends a program."""
+    return isinstance(error, Exception) and not isinstance(error, CancelledError)
 
 
 class _Steps:

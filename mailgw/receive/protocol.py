@@ -67,6 +67,7 @@ ANSWER_SECONDS = 240.0
 _BROKEN = Reply(421, "4.3.0", ("Local problem, closing the connection",))
 _TOO_MANY = Verdict("sessions", "", Reply(421, "4.7.0", ("Too many connections, please try again later",)))
 
+_UNDECIDED = Verdict("trouble", "", _BROKEN)
 _CROWDED = Reply(421, "4.3.2", ("All connections are in use and this one is idle; please come again",))
 _EARLY = Verdict(
     "early_talker", "", Reply(554, "5.5.1", ("You talk before you are greeted; mail servers wait for it",))
@@ -111,7 +112,7 @@ class EsmtpProtocol(Protocol):
         self._penalty: IDelayedCall | None = None
         self._began = self._heard = self._clock.seconds()
         self._pace = Pace(factory.settings.time_limits, self._began)
-        self._task: Deferred[Reply | ScramKeys] | None = None
+        self._task: Deferred[Any] | None = None  # what the client waits for
         # Why we do not read: any of these.
         self._counted = 0  # messages, for the pace
         self._is_in_line = False
@@ -271,10 +272,19 @@ class EsmtpProtocol(Protocol):
     async def _admit(self) -> None:
         """The client is known: is there room for it?"""
         session = self._session
-        verdict = await session.standing.enter(session.client)
-        if verdict is None and self.factory.chain.has_rules(Stage.CONNECT) and not self._lost:
-            session.look_up_name()
-            verdict = await session.judge_connection()
+        try:
+            verdict = await session.standing.enter(session.client)
+            if verdict is None and self.factory.chain.has_rules(Stage.CONNECT) and not self._lost:
+                session.look_up_name()
+                self._task = Deferred.fromCoroutine(session.judge_connection())
+                verdict = await self._task
+        except CancelledError:  # it took too long, or the client is gone
+            verdict = _UNDECIDED
+        except Exception as fault:  # noqa: BLE001 - who is not greeted would wait for ever
+            log.failure("session {session_id} cannot begin", session_id=session.client.session_id)
+            self.factory.note(fact.Trouble("session", type(fault).__name__, session.client.session_id, ""))
+            verdict = _UNDECIDED
+        self._task = None
         if not self._lost:
             self._welcome(verdict)
 
@@ -291,6 +301,9 @@ class EsmtpProtocol(Protocol):
         if self._session.client.role is Role.SUBMISSIONS:
             self._start_tls()
         elif seconds := self.factory.greeting_delay(self._session.client):
+            if self._dialog.backlog_octets:  # while rules thought about it
+                self._turn_away(_EARLY)
+                return
             self._greeting = self._clock.callLater(seconds, self._greet)
         else:
             self._greet()

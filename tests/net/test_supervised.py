@@ -190,6 +190,37 @@ def test_the_caller_cancels_it() -> None:
     assert bench.clock.getDelayedCalls() == []
 
 
+def test_the_caller_cancels_one_that_does_not_heed_it() -> None:
+    bench = Bench()
+    gate: Deferred[None] = Deferred()
+
+    async def stubborn() -> int:
+        try:
+            await Deferred()
+        except CancelledError:
+            await gate
+        return 7
+
+    answer = bench.call(stubborn)
+    answer.cancel()
+    assert isinstance(now(answer), CancelledError)
+    assert bench.clock.getDelayedCalls() == []  # nothing that would expire long after
+    gate.callback(None)
+
+
+@each("error", [CancelledError(), SystemExit(1), GeneratorExit(), KeyboardInterrupt()])
+def test_what_ends_others_is_a_failure_of_its_own(logged_failures: LoggedFailures, error: Any) -> None:
+    for make in (raises(error), lambda: raises_later(error), lambda: fail(error)):
+        bench = Bench()
+        assert why(bench.call(make)) == f"raised {type(error).__name__}"
+        assert bench.whys() == [f"raised {type(error).__name__}"]
+        assert len(logged_failures.take()) == 1
+    about = CalledFor("deliver")
+    answer = Deferred.fromCoroutine(bench.supervisor.watch(about, lambda: raises_later(error)))
+    assert why(answer) == f"raised {type(error).__name__}"
+    assert len(logged_failures.take()) == 1
+
+
 @pytest.mark.parametrize("limit", [1, 3])
 def test_so_many_calls_are_under_way(limit: int) -> None:
     bench = Bench(under_way=limit)

@@ -1,11 +1,14 @@
 """Time limits: for a step, for a whole transaction, and for the greeting that an early talker does not wait for."""
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from mailgw.mail import event as fact
 from mailgw.mail.envelope import Role
+from mailgw.mail.verdict import Stage
+from mailgw.policy.chain import Chain
 from mailgw.receive.settings import RFC_TIME_LIMITS
-from tests.receive.listening import Listener, Session
+from tests.receive.listening import Listener, Objects, Session
 from tests.receive.test_session import ENVELOPE
 from tests.tables import each
 
@@ -121,6 +124,16 @@ def test_who_talks_before_the_greeting_is_refused() -> None:
     assert session.take() == ""
     [rejected] = [e for e in listener.journal.events if isinstance(e, fact.Rejected)]
     assert (rejected.stage, rejected.rule, rejected.code) == ("CONNECT", "early_talker", 554)
+
+
+def test_who_talks_while_rules_think_about_him_is_refused_too() -> None:
+    listener = patient(greeting_delay=0.3)
+    gate: Deferred[None] = Deferred()
+    listener.factory.chain = Chain([Objects(Stage.CONNECT, None, gate)])
+    session = listener.connect()
+    assert session.say("EHLO c.test") == ""
+    gate.callback(None)
+    assert session.take() == "554 5.5.1 You talk before you are greeted; mail servers wait for it\r\n"
 
 
 @each(

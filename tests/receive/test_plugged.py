@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
@@ -334,6 +334,46 @@ def test_no_failure_loses_a_message_or_refuses_it_for_good(
     (trouble,) = bench.facts(fact.Trouble)
     assert (trouble.what, trouble.session_id) == ("rule own", "s1")
     assert bench.session.codes("NOOP") == ["250"]  # the session goes on
+
+
+@each(
+    ("stage", "error"),
+    [(stage, error) for stage in (Stage.CONNECT, Stage.RCPT, Stage.CONTENT) for error in (CancelledError, SystemExit)],
+)
+def test_what_is_not_its_own_to_raise_is_a_failure_like_others(
+    logged_failures: LoggedFailures, stage: Stage, error: type[BaseException]
+) -> None:
+    async def judge(stage: Stage, facts: Facts) -> None:
+        raise error
+
+    bench = Bench(judge, stage, on_failure=OnFailure.SKIP)
+    assert bench.greeting.startswith("220 ")
+    assert bench.deliver().startswith("250 2.0.0 OK, queued")
+    assert bench.facts(fact.Trouble)[0].why == f"raised {error.__name__}"
+    assert len(logged_failures.take()) == 1
+
+
+def test_who_is_gone_is_not_judged_any_more() -> None:
+    gate: Deferred[None] = Deferred()
+    bench = Bench(lambda stage, facts: gate, Stage.CONNECT)
+    assert bench.greeting == ""
+    bench.session.lose()
+    assert gate.called
+    assert bench.facts(fact.Trouble) == []
+
+
+def test_nobody_waits_for_a_greeting_for_ever(logged_failures: LoggedFailures) -> None:
+    class Broken:
+        name = "broken"
+        stages = frozenset({Stage.CONNECT})
+
+        async def judge(self, stage: Stage, facts: Facts) -> None:
+            raise ValueError
+
+    bench = Bench(lambda stage, facts: None, Stage.RCPT)
+    bench.listener.factory.chain = type(bench.listener.factory.chain)([Broken()])
+    assert Session(bench.listener, listener_client()).take() == "421 4.3.0 Local problem, closing the connection\r\n"
+    assert len(logged_failures.take()) == 1
 
 
 def test_its_own_4yz_is_not_a_failure() -> None:
