@@ -29,7 +29,7 @@ from mailgw.mail.effect import (
 )
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Destination
-from mailgw.mail.parameters import NO_RCPT_PARAMETERS
+from mailgw.mail.parameters import NO_RCPT_PARAMETERS, RcptParameters
 from mailgw.mail.ports import Draft
 from mailgw.policy.rewriting import rewritten
 from mailgw.receive.recipients import Named, Recipients
@@ -43,6 +43,8 @@ class Ways(Protocol):
     """``intake.Intake``."""
 
     async def spread(self, recipient: Mailbox) -> Sequence[Mailbox]: ...
+
+    def is_forwarded(self, recipient: Mailbox) -> bool: ...
 
     def lane_in(self, backend: str, recipient: Mailbox) -> str: ...
 
@@ -121,7 +123,9 @@ async def changed_recipients(recipients: Recipients, effects: Sequence[Effect], 
             case AddRecipient(recipient):
                 if recipient not in named:
                     to = tuple(await ways.spread(recipient))
-                    named[recipient] = Named(recipient, to, NO_RCPT_PARAMETERS, True, recipient)
+                    # Nobody but the rule sends it there: elsewhere it needs another sender, as behind an alias.
+                    asked = RcptParameters(is_forwarded=True) if ways.is_forwarded(recipient) else NO_RCPT_PARAMETERS
+                    named[recipient] = Named(recipient, to, asked, True, recipient)
             case DropRecipient(recipient):
                 named.pop(recipient, None)
             case ChangeRecipient(recipient, to_whom):

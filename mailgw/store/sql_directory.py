@@ -62,7 +62,8 @@ class SqlDirectory:
             found = await waiting
         except Exception as fault:  # drivers have errors of their own, which are not to be imported to be caught
             if waiting.called and rows.called:
-                raise TemporaryFault(f"the database: {type(fault).__name__}: {str(fault).strip():.200}") from fault
+                words = " ".join(str(fault).split())
+                raise TemporaryFault(f"the database: {type(fault).__name__}: {words:.200}") from fault
             raise
         return found_in_rows(found)
 

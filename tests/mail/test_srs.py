@@ -98,6 +98,7 @@ def test_a_forged_hash_is_none(hash_: str, prefix: str, separator: str) -> None:
     ("SRS0=gZkIx=JR=sender.example=Alice.B@srs.example.org", "its hash is not ours"),
     ("SRS0=gZkI=JR=sender.example@srs.example.org", "it is not whole"),
     ("SRS1=geXu=hop.example=abcd@srs.example.org", "it is not whole"),
+    ("SRS1=geXv=hop.example==abcd=XY=other.example=joe@srs.example.org", "its hash is not ours"),
     ("SRS1=geXu=hop.example@srs.example.org", "it is not whole"),
     ("joe@srs.example.org", "it is not whole"),
     ("SRS0+gZkI=JR=sender.example=Alice.B@srs.example.org", "Alice.B@sender.example"),
@@ -131,6 +132,15 @@ def test_an_old_secret_is_good_for_what_comes_back() -> None:
     assert old is not None
     assert new is not None
     assert (back(old, newer), back(new, newer), back(new)) == ("joe@a.example", "joe@a.example", "its hash is not ours")
+
+
+@each(("address", "why"), [("SRS0=JR1==a.example=joe", "too old"), ("SRS0=JR1=-_=a.example=joe", "too old"),
+                           ("SRS0=HASH=JR=a_.=joe", "no address"), ("SRS1=HASH=a_.==x", "no address")])
+def test_what_a_good_hash_makes_no_better(address: str, why: str) -> None:
+    """Nobody makes such addresses but who has the secret."""
+    prefix, _, *words = address.split("=", 3 if address.startswith("SRS1") else 4)
+    hash_ = SRS._hash(b"tops3cret", *words)
+    assert why in back(Mailbox("=".join([prefix, hash_, *words]), OURS))
 
 
 def test_secrets_are_lines_and_show_nowhere() -> None:

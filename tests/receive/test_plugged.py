@@ -222,6 +222,16 @@ def test_reports_speak_of_the_address_that_was_named() -> None:
     assert bench.rows()[0].recipient_parameters == "ORCPT=rfc822;bob@example.org"
 
 
+@each("effect", [AddRecipient(CAT), ChangeRecipient(BOB, CAT)])
+def test_what_a_rule_sends_elsewhere_is_forwarded(effect: Effect) -> None:
+    bench = at(Stage.CONTENT, effect)
+    bench.listener.intake.is_forwarded = lambda recipient: recipient == CAT  # type: ignore[method-assign]
+    bench.deliver()
+    assert {row.recipient: "FORWARDED" in row.recipient_parameters for row in bench.rows()} in (
+        {"bob@example.org": False, "cat@example.org": True}, {"cat@example.org": True},
+    )
+
+
 def test_a_message_that_nobody_is_left_for() -> None:
     bench = at(Stage.CONTENT, DropRecipient(BOB))
     assert bench.deliver().startswith("250 2.0.0 OK, taken")

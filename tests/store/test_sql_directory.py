@@ -82,7 +82,7 @@ class Driven:
         if self.age != self.driver.age:
             raise OSError("server closed the connection")
         if values == ("bad@x.test",):
-            raise ValueError("syntax error")
+            raise ValueError("syntax\n\t error")
 
     def fetchmany(self, count: int) -> list[tuple[object, ...]]:
         return [(None,)]
