@@ -1,6 +1,5 @@
 """Makes the backends of a configuration, each of its settings: the one place that knows every type there is."""
 
-import random
 from collections.abc import Callable, Mapping
 from typing import Any, assert_never, cast
 
@@ -28,7 +27,7 @@ from mailgw.store.mbox import Mboxes
 
 class Backends:
     """``known`` says which accounts exist, None where there are none; ``threads`` are those of Maildirs and mailboxes;
-    ``hostname`` is our own, to which no mail is sent; ``forwarding`` as ``SmtpBackend`` has it."""
+    ``hostname`` is our own, to which no mail is sent; ``forwarding`` and ``shuffle`` as ``SmtpBackend`` has them."""
 
     def __init__(
         self,
@@ -43,6 +42,7 @@ class Backends:
         hostname: str,
         note: Callable[[Event], None],
         forwarding: Forwarding | None,
+        shuffle: Callable[[list[str]], None],
     ) -> None:
         self._reactor = reactor
         self._wall_clock = wall_clock
@@ -55,6 +55,7 @@ class Backends:
         self._hostname = hostname
         self._note = note
         self._forwarding = forwarding
+        self._shuffle = shuffle
 
     def all(
         self, settings: Mapping[str, BackendSettings], given: Mapping[str, object]
@@ -84,7 +85,7 @@ class Backends:
                     settings,
                     self._reactor,
                     self._resolver,
-                    random.shuffle,
+                    self._shuffle,
                     frozenset({self._hostname}),
                     self._wall_clock,
                     self._peer_tls.sts(settings),

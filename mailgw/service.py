@@ -332,7 +332,7 @@ class MailGateway(MultiService):
         made = Backends(
             self._reactor, self._wall_clock, resolver, self._peer_tls, Maildirs(self._world.disk, names),
             Mboxes(self._world.disk, os.uname().nodename, os.getpid(), self._wall_clock), known,
-            threads, config.hostname, self.journal.note, forwarding,
+            threads, config.hostname, self.journal.note, forwarding, self._world.shuffle,
         ).all(config.backends, self._plugins)
         for backend in made.values():
             self._adopt(backend)

@@ -32,6 +32,7 @@ class World:
         self.reactor = reactor
         self.wall_clock = wall_clock
         self.chance: Callable[[], float] = random.random
+        self.shuffle: Callable[[list[str]], None] = random.shuffle
         self.disk = Disk()
 
     def listen(

@@ -151,7 +151,11 @@ class Client(Protocol):
         reply = self.command(" ".join([f"MAIL FROM:<{sender or ''}>", *asked]))
         if not reply.is_positive:
             return Answer(reply, "MAIL", {})
-        recipients = {one: self.command(f"RCPT TO:<{one}> {rcpt}".rstrip()) for one in to}
+        recipients: dict[str, Reply] = {}
+        for one in to:
+            recipients[one] = reply = self.command(f"RCPT TO:<{one}> {rcpt}".rstrip())
+            if reply.code == 421:  # RFC 5321 s3.8: the connection is closing
+                return Answer(reply, "RCPT", recipients)
         taken = [one for one, reply in recipients.items() if reply.is_positive]
         if not taken:
             return Answer(next(iter(recipients.values())), "RCPT", recipients)

@@ -253,8 +253,8 @@ class Gateway(Telling):
         connection = self.connect(client, role)
         if password is None:
             password = self._accounts.get(login or "", "")
-        refused = connection.open(login, password, is_lmtp, role == Role.SUBMISSIONS.value)
         before = len(self.journal)
+        refused = connection.open(login, password, is_lmtp, role == Role.SUBMISSIONS.value)
         if refused is not None:
             answer = Answer(refused[1], refused[0], {})
         else:
@@ -322,7 +322,8 @@ class Gateway(Telling):
         assert mailbox is not None, f"{address!r} is no address"
         folder = f"{self._maildir(mailbox)}/new"
         names = self.disk.names(folder) if self.disk.is_folder(folder) else []
-        return [self.disk.read(f"{folder}/{name}", 0, 1 << 40) for name in names]
+        paths = sorted((f"{folder}/{name}" for name in names), key=lambda path: self.disk.facts(path).st_ino)
+        return [self.disk.read(path, 0, 1 << 40) for path in paths]
 
     def _maildir(self, mailbox: Mailbox) -> str:
         routes = RouteTable(self.config.routes)

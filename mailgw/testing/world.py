@@ -31,7 +31,6 @@ class Lasting:
     disk: MemoryDisk
     facts: KeptJournal = attrs.field(factory=KeptJournal)
     spool: KeptSpool | None = None
-    chance: Callable[[], float] = lambda: 0.5
 
 
 class MemoryWorld(World):
@@ -39,7 +38,8 @@ class MemoryWorld(World):
 
     def __init__(self, lasting: Lasting, power: Power, began: float) -> None:
         super().__init__(MemoryReactor(lasting.places, power, began), lasting.wall_clock)
-        self.chance = lasting.chance
+        self.chance = lambda: 0.5
+        self.shuffle = _leave  # each run is like the last one
         self.disk = lasting.disk
         lasting.disk.power = power
         self._lasting = lasting
@@ -80,6 +80,10 @@ class MemoryWorld(World):
 
     def journal(self, settings: JournalSettings) -> OwnJournal:
         return _LivingJournal(self._lasting.facts, self._power)
+
+
+def _leave(hosts: list[str]) -> None:
+    """In the order in which DNS had them."""
 
 
 class _LivingJournal:

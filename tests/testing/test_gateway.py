@@ -101,9 +101,19 @@ def test_maildirs_are_in_memory(gateway: Gateway) -> None:
     [mail] = gateway.mailbox("bob@box.example")
     assert mail.startswith(b"Return-Path: <>\nDelivered-To: Bob+tag@box.example\n")
     assert gateway.mailbox("eve@box.example") == []
+    for number in range(11):
+        gateway.receive(f"Subject: {number}\n".encode(), sender=None, to=["eve@box.example"])
+    assert [int(mail.splitlines()[-1][9:]) for mail in gateway.mailbox("eve@box.example")] == list(range(11))
     assert not Path("/mail/box.example").exists()
     with pytest.raises(AssertionError, match=r"no route brings x@desk\.example to a Maildir"):
         gateway.mailbox("x@desk.example")
+
+
+def test_a_connection_that_is_closed_ends_a_dialog(mailgw_gateway: Make, desk: Desk) -> None:
+    gateway = mailgw_gateway(CONFIG + "[limits]\nerrors = 2\n", backends={"tickets": Tickets(desk)})
+    answer = gateway.receive(HELLO, sender=None, to=[f"{name}@desk.example" for name in "abcdef"])
+    assert_answered(answer, 421)
+    assert [reply.code for reply in answer.recipients.values()] == [550, 550, 421]
 
 
 @each("how", ["stop", "crash"])

@@ -1,6 +1,10 @@
-"""Servers that a test plays, and a reactor and a disk that are none."""
+"""Servers that a test plays, and the reactor that brings a gateway to them."""
 
+import sys
+import threading
+from typing import Any
 
+import pytest
 
 from mailgw.mail import event as fact
 from mailgw.testing import HANGS_UP, SAYS_NOTHING, Gateway, Peer
@@ -22,6 +26,37 @@ def gateway(**replies: object) -> tuple[Gateway, Peer]:
     made = Gateway(CONFIG)
     made.dns.mx("example.net", "mx.example.net")
     return made, made.peer("mx.example.net", replies=replies)  # type: ignore[arg-type]
+
+
+class Global:
+    """The global reactor, as far as others know it."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    def callFromThread(self, work: object) -> None:
+        self.asked.append(work)
+
+
+def test_the_global_reactor_is_stood_in_for_while_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    real: Any = Global()
+    monkeypatch.setitem(sys.modules, "twisted.internet.reactor", real)
+    made, _ = gateway()
+    seen: list[object] = []
+
+    def look() -> None:
+        real.callLater(5, seen.append, "called")
+        real.callFromThread(seen.append, "from here")
+        other = threading.Thread(target=real.callFromThread, args=("from there",))
+        other.start()
+        other.join()
+        assert real.getThreadPool() is made.reactor
+
+    made.reactor.callLater(1, look)
+    made.advance(10)
+    assert seen == ["from here", "called"]
+    assert real.asked == ["from there"]
+    assert list(vars(real)) == ["asked"]
 
 
 def silent(peer: Peer) -> None:
