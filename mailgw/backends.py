@@ -9,6 +9,7 @@ from mailgw.config.plugin import make_message_delivery, make_plugin
 from mailgw.config.settings import BackendSettings, PythonSettings, TwistedSettings
 from mailgw.deliver.command import CommandBackend, CommandSettings, leader
 from mailgw.deliver.discard import DiscardBackend, DiscardSettings
+from mailgw.deliver.fan_out import FanOutBackend, FanOutSettings
 from mailgw.deliver.forwarding import Forwarding
 from mailgw.deliver.maildir import MaildirBackend, MaildirSettings
 from mailgw.deliver.mbox import MboxBackend, MboxSettings
@@ -17,7 +18,7 @@ from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.deliver.supervised import SupervisedBackend
 from mailgw.deliver.webhook_settings import WebhookSettings
 from mailgw.interfaces import IDeliveryBackend
-from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.errors import LocalProtocolError, TemporaryFault
 from mailgw.mail.event import Event
 from mailgw.mail.ports import Accounts, Resolver, WallClock
 from mailgw.peer_tls import PeerTls
@@ -64,10 +65,16 @@ class Backends:
         cannot be made."""
         made = {}
         for name, one in settings.items():
+            if isinstance(one, FanOutSettings):
+                continue  # made of the others
             backend = cast(IDeliveryBackend, self._made(one, given))
             if isinstance(one, PythonSettings | TwistedSettings):
                 backend = cast(IDeliveryBackend, SupervisedBackend(name, backend, self._reactor, self._note))
             made[name] = backend
+        for name, one in settings.items():
+            if isinstance(one, FanOutSettings):
+                fan = FanOutBackend({member: made[member] for member in one.backends}, self._note)
+                made[name] = cast(IDeliveryBackend, fan)
         return made
 
     def _made(self, settings: BackendSettings, given: Mapping[str, object]) -> object:
@@ -100,6 +107,8 @@ class Backends:
                 return DiscardBackend()
             case WebhookSettings():
                 return self._webhook(settings)
+            case FanOutSettings():
+                raise LocalProtocolError("a fan-out is made of backends, and after them")
             case _:
                 assert_never(settings)
 

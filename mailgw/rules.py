@@ -6,6 +6,7 @@ from typing import cast
 from twisted.internet.interfaces import IReactorTime
 
 from mailgw.config.settings import Config, PythonSettings
+from mailgw.deliver.fan_out import FanOutBackend, FanOutSettings
 from mailgw.deliver.maildir import MaildirSettings
 from mailgw.deliver.smtp import SmtpBackend
 from mailgw.intake import Intake
@@ -46,7 +47,7 @@ class Rules:
 
         def passes_on(recipient: Mailbox) -> bool:
             name = intake.backend(recipient, for_client=False)
-            return name is not None and isinstance(self._backends[name], SmtpBackend)
+            return name is not None and _sends(self._backends[name])
 
         rules: list[Rule] = [RelayRule(intake.reach), RoutingRule(passes_on), LoopRule()]
         if role.is_submission:
@@ -55,7 +56,7 @@ class Rules:
             def leaves(recipient: Mailbox) -> bool:
                 name = intake.backend(recipient, for_client=True)
                 is_ours = intake.reach(recipient) is Reach.ANYONE
-                return name is not None and not is_ours and isinstance(self._backends[name], SmtpBackend)
+                return name is not None and not is_ours and _sends(self._backends[name])
 
             rules = [SenderRule(senders), QualifiedRule(leaves), *rules]
             if self._config.check_from:
@@ -66,7 +67,9 @@ class Rules:
         def delimiter(account: Mailbox) -> str:
             name = self._intake.backend(account, for_client=True)
             settings = None if name is None else self._config.backends[name]
-            return settings.delimiter if isinstance(settings, MaildirSettings) else ""
+            members = settings.backends if isinstance(settings, FanOutSettings) else ()
+            every = [settings, *(self._config.backends[member] for member in members)]
+            return next((one.delimiter for one in every if isinstance(one, MaildirSettings)), "")
 
         accounts = self._accounts
         return Senders(
@@ -98,3 +101,9 @@ def plugin_rules(
         )
         for one in config.rules
     ]
+
+
+def _sends(backend: IDeliveryBackend) -> bool:
+    """Whether mail may go on to other servers there."""
+    members = backend.members.values() if isinstance(backend, FanOutBackend) else (backend,)
+    return any(isinstance(one, SmtpBackend) for one in members)

@@ -31,6 +31,7 @@ from mailgw.config.plugin import NOTHING_GIVEN, make_observer, make_rule
 from mailgw.config.settings import Config, ListenSettings, PythonSettings
 from mailgw.control import Answering, ControlDoors, ControlFactory
 from mailgw.deliver.dispatcher import Dispatcher, DispatcherSettings, lane_key
+from mailgw.deliver.fan_out import FanOutSettings, fanned_out
 from mailgw.deliver.forwarding import Forwarding
 from mailgw.deliver.passes import Register
 from mailgw.deliver.permits import PermitDesk
@@ -206,8 +207,9 @@ class MailGateway(MultiService):
         self._directories = make_directories(
             config.directories, reactor, self._wall_clock, self.journal, self, self._closers, self._plugins
         )
+        spool = fanned_out(self.spool, self._backends)
         intake = Intake(
-            self.spool, routes, self._backends, self._aliases, config.aliases.limits, self.journal, self._directories,
+            spool, routes, self._backends, self._aliases, config.aliases.limits, self.journal, self._directories,
             None if srs is None else Senders(srs, self._wall_clock),
         )
         self._rules = Rules(config, intake, self._backends, accounts, self._make_rules(intake))
@@ -288,7 +290,7 @@ class MailGateway(MultiService):
         )
         return Dispatcher(
             settings,
-            spool,
+            fanned_out(spool, self._backends),
             self._backends,
             lambda recipient: intake.lane(recipient, for_client=True),
             self.journal,
@@ -499,7 +501,9 @@ def started(config: Config) -> fact.Started:
 
 def backend_lanes(config: Config) -> BackendLanes:
     return {
-        name: None if isinstance(one, PythonSettings) else isinstance(one, SmtpSettings) and not one.hosts
+        # What waits for a fan-out waits in its members' lanes.
+        name: None if isinstance(one, PythonSettings | FanOutSettings)
+        else isinstance(one, SmtpSettings) and not one.hosts
         for name, one in config.backends.items()
     }
 

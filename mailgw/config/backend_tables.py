@@ -11,6 +11,7 @@ import attrs
 
 # ruff: noqa: RUF009 - key() and part() make fields, they are no shared defaults
 from mailgw.config import values
+from mailgw.config.fan_outs import FanOutTable
 from mailgw.config.hop_tables import LmtpTable, SmtpTable
 from mailgw.config.local_tables import CommandTable, DiscardTable, MboxTable
 from mailgw.config.python_tables import (
@@ -37,7 +38,9 @@ class MaildirTable(Table):
     concurrency: int = key(values.count, 64)
 
 
-OwnTable: TypeAlias = MaildirTable | SmtpTable | LmtpTable | CommandTable | MboxTable | DiscardTable | WebhookTable
+OwnTable: TypeAlias = (
+    MaildirTable | SmtpTable | LmtpTable | CommandTable | MboxTable | DiscardTable | WebhookTable | FanOutTable
+)
 BackendTable: TypeAlias = OwnTable | TwistedTable | PythonTable
 
 BACKEND_TYPES: Mapping[str, type[OwnTable]] = {
@@ -48,6 +51,7 @@ BACKEND_TYPES: Mapping[str, type[OwnTable]] = {
     "file": MboxTable,
     "discard": DiscardTable,
     "webhook": WebhookTable,
+    "fan-out": FanOutTable,
 }
 
 

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from mailgw.config import accounts, hops, local_backends, maildirs, plugin
 from mailgw.config.backend_tables import BackendTable, MaildirTable
+from mailgw.config.fan_outs import FanOutTable, fan_out
 from mailgw.config.hop_tables import LmtpTable, SmtpTable
 from mailgw.config.local_tables import CommandTable, DiscardTable, MboxTable
 from mailgw.config.python_tables import PythonTable, TwistedTable, python_settings
@@ -42,6 +43,8 @@ def settings_of(
             return DiscardSettings()
         case TwistedTable():
             return TwistedSettings(python_settings(table, plugin.message_delivery_fault))
+        case FanOutTable():
+            return fan_out(table, raw)
         case WebhookTable():
             return webhook(table, folder)
         case PythonTable():

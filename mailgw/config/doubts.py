@@ -19,6 +19,7 @@ from mailgw.config.settings import Config, PluginKind, PythonSettings
 from mailgw.config.values import endpoint_address, is_loopback, routed_domain
 from mailgw.config.webhook_tables import webhook_doubts
 from mailgw.deliver.desk import daemon_address
+from mailgw.deliver.fan_out import FanOutSettings
 from mailgw.deliver.maildir import Known, MaildirSettings
 from mailgw.deliver.smtp_settings import SmtpSettings, TlsMode
 from mailgw.deliver.webhook_settings import WebhookSettings
@@ -100,7 +101,11 @@ def _unused(config: Config) -> Iterator[tuple[Path, str]]:
 def _kept(config: Config) -> Iterator[tuple[Path, str]]:
     if config.directories:
         return  # an answer may name any of them
-    for name in config.backends.keys() - {route.backend for route in config.routes}:
+    named = {route.backend for route in config.routes}
+    for backend in config.backends.values():
+        if isinstance(backend, FanOutSettings):
+            named |= set(backend.backends)
+    for name in config.backends.keys() - named:
         yield ("backend", name), "no route names it: mail goes there by mailgw queue reroute --to alone"
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.access.oauth_settings import OAuthSettings
     from mailgw.deliver.command import CommandSettings
     from mailgw.deliver.discard import DiscardSettings
+    from mailgw.deliver.fan_out import FanOutSettings
     from mailgw.deliver.maildir import MaildirSettings
     from mailgw.deliver.mbox import MboxSettings
     from mailgw.deliver.smtp_settings import SmtpSettings
@@ -211,7 +212,7 @@ class DirectoryConfig:
 
 BackendSettings: TypeAlias = Union[
     "MaildirSettings", "SmtpSettings", "CommandSettings", "MboxSettings", "DiscardSettings", "WebhookSettings",
-    TwistedSettings, PythonSettings
+    "FanOutSettings", TwistedSettings, PythonSettings
 ]
 
 
