@@ -14,7 +14,7 @@ Rules:
 
 import binascii
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from email.feedparser import BytesFeedParser
 from email.generator import BytesGenerator
 from email.message import Message as MimePart
@@ -91,6 +91,11 @@ class Attachment:
         octets = _octets(self._part)
         for start in range(0, len(octets), _PIECE_OCTETS):
             yield octets[start:start + _PIECE_OCTETS]
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """``pieces`` for who reads by ``async for``, as a message's content is read."""
+        for piece in self.pieces():
+            yield piece
 
 
 class Fields(Mapping[str, str]):

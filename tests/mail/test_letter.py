@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.letter import MAX_FILENAME_OCTETS, Letter, LetterLimits, parse_letter
+from mailgw.testing import result_of
 from tests.tables import each
 
 LIMITS = LetterLimits()
@@ -181,6 +182,11 @@ def test_base64_comes_in_pieces() -> None:
     pieces = list(attachment.pieces())
     assert b"".join(pieces) == octets
     assert max(map(len, pieces)) <= 256 * 1024
+
+    async def chunks() -> list[bytes]:
+        return [chunk async for chunk in attachment.chunks()]
+
+    assert result_of(chunks()) == pieces
     [attachment] = of_parts(b"Content-Type: a/b\r\n\r\n" + b"x" * 600_000).attachments
     assert list(map(len, attachment.pieces())) == [262144, 262144, 75712]
 
