@@ -37,6 +37,7 @@ async def take_over(session: "Session", factory: "EsmtpFactory", told: Xclient) 
         # passwords would come without.
         may_relay, is_trusted = False, False
     session.is_fronted = True
+    session.forget_effects(Stage.HELO, Stage.AUTH)
     session.forget_name()
     session.origin = Client(
         front.session_id,

@@ -97,11 +97,11 @@ class Session:
                 return self._on_content_end(fault)
             case Hello(name, extended):
                 self.drop_transaction()
-                self.client = attrs.evolve(self.client, helo=name, extended=extended)
-                return self._on_hello() if self._factory.chain.has_rules(Stage.HELO) else HELLO_ACCEPTED
+                before, self.client = self.client, attrs.evolve(self.client, helo=name, extended=extended)
+                return self._on_hello(before) if self._factory.chain.has_rules(Stage.HELO) else HELLO_ACCEPTED
             case StartTls():
                 self.drop_transaction()
-                self._effects.pop(Stage.HELO, None)  # RFC 3207 s4.2: all that was learned in clear is forgotten
+                self.forget_effects(Stage.HELO)  # RFC 3207 s4.2: all that was learned in clear is forgotten
                 return smtp_replies.READY_FOR_TLS
             case KeysOf(_, login):
                 return self._factory.logins.keys(login)
@@ -208,6 +208,11 @@ class Session:
     def _effects_so_far(self) -> tuple[Effect, ...]:
         return tuple(effect for effects in self._effects.values() for effect in effects)
 
+    def forget_effects(self, *stages: Stage) -> None:
+        """What rules asked for there is of a session that is no more."""
+        for stage in stages:
+            self._effects.pop(stage, None)
+
     # --- before a message --------------------------------------------------------------------------------
 
     async def judge_connection(self) -> Verdict | None:
@@ -220,18 +225,24 @@ class Session:
 
     def _keep(self, stage: Stage, verdict: Verdict) -> None:
         """What a rule asks for of a session is done to each of its messages; what the stage said before is no more."""
-        self._effects.pop(stage, None)
+        self.forget_effects(stage)
         if verdict.effects:
             self._effects[stage] = verdict.effects
 
     # --- stage by stage ---------------------------------------------------------------------------------
 
-    async def _on_hello(self) -> Reply:
-        verdict = await self._factory.chain.judge(Stage.HELO, self._facts())
-        if verdict.reply is not None:
-            return self.reject(Stage.HELO, verdict)
-        self._keep(Stage.HELO, verdict)
-        return HELLO_ACCEPTED
+    async def _on_hello(self, before: Client) -> Reply:
+        """``before`` is the client without this hello, which it stays where that is not taken (RFC 5321 s4.1.1.1)."""
+        reply: Reply | None = None
+        try:
+            verdict = await self._factory.chain.judge(Stage.HELO, self._facts())
+            reply = HELLO_ACCEPTED if verdict.reply is None else self.reject(Stage.HELO, verdict)
+        finally:
+            if reply is not HELLO_ACCEPTED:
+                self.client = attrs.evolve(self.client, helo=before.helo, extended=before.extended)
+        if reply is HELLO_ACCEPTED:
+            self._keep(Stage.HELO, verdict)
+        return reply
 
     async def _on_credentials(self, offered: Credentials) -> Reply:
         """The one door for every mechanism: who guesses is stopped here before anything is looked at."""

@@ -320,6 +320,8 @@ class Dialog(Transactions):
             self._offer = behind_a_front(self._offer)
             self._forget()
             self._login.is_done = self._front.vouches
+        else:
+            self._end()  # the client is not welcome, and the front has said that it speaks for nobody else
 
     # --- below -----------------------------------------------------------------------------------------
 

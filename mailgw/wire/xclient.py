@@ -65,10 +65,8 @@ class Front:
         return named
 
     def answered(self, reply: Reply) -> bool:
-        """Whether the session is the client's now."""
-        if not reply.is_positive:
-            self._named = None
-        self.vouches = self._named is not None and bool(self._named.login)
+        """Whether the session is the client's now; where not, it is nobody's any more."""
+        self.vouches = reply.is_positive and self._named is not None and bool(self._named.login)
         return reply.is_positive
 
 

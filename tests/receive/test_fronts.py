@@ -6,9 +6,13 @@ import attrs
 from twisted.internet.address import IPv4Address, UNIXAddress
 
 from mailgw.mail import event as fact
+from mailgw.mail.effect import Tag
 from mailgw.mail.envelope import UNKNOWN_NAME, ChannelBindings, ReverseName, Role, TlsFacts
 from mailgw.mail.rate import Rate
-from tests.receive.listening import Listener, Session
+from mailgw.mail.reply import Reply
+from mailgw.mail.verdict import Facts, Stage, Verdict, change
+from mailgw.policy.chain import Chain
+from tests.receive.listening import Listener, Objects, Session
 from tests.receive.test_reverse import SlowResolver
 from tests.tables import each
 
@@ -179,3 +183,28 @@ def test_clients_without_an_address_count_as_one() -> None:
     assert second.say("XCLIENT ADDR=[UNAVAILABLE]").startswith("421 4.7.0 ")
     first.lose()
     second.lose()
+
+
+def test_a_client_whom_a_rule_turns_away_gets_nothing_behind_a_front_either() -> None:
+    it = listener()
+    it.factory.chain = Chain([Objects(Stage.CONNECT, None)])
+    session = it.connect(FRONT)
+    session.say("EHLO front")
+    it.factory.chain = Chain([Objects(Stage.CONNECT, Reply(550, "5.7.1", ("not you",)))])
+    assert session.say("XCLIENT ADDR=192.0.2.7", "MAIL FROM:<a@example.net>") == "550 5.7.1 not you\r\n"
+    assert session.transport.disconnecting
+
+
+def test_what_rules_said_of_the_front_is_not_of_its_client() -> None:
+    class Notes:
+        name = "notes"
+        stages = frozenset({Stage.CONNECT, Stage.HELO})
+
+        async def judge(self, stage: Stage, facts: Facts) -> Verdict:
+            return change(Tag(f"{stage.value}-{facts.client.helo or 'nobody'}"))
+
+    it = listener()
+    it.factory.chain = Chain([Notes()])
+    named(it, "ADDR=192.0.2.7")
+    session = next(iter(it.sessions._guests))._session  # type: ignore[attr-defined] # before its own EHLO
+    assert session._effects == {Stage.CONNECT: (Tag("CONNECT-nobody"),)}

@@ -296,6 +296,18 @@ def test_a_login_is_judged_and_may_be_refused() -> None:
     assert session.client.login is None
 
 
+def test_a_hello_that_is_refused_leaves_the_one_before() -> None:
+    def judge(stage: Stage, facts: Facts) -> Verdict:
+        return reject("not you") if facts.client.helo == "bad.test" else change(Tag(facts.client.helo))
+
+    bench = Bench(judge, Stage.HELO)
+    bench.session.say("EHLO good.test", "HELO bad.test")
+    assert bench.session.codes(*TO_BOB[1:], "Subject: x", "", ".")[-1] == "250"
+    assert bench.listener.stored()[0].startswith(b"Received: from good.test (")
+    assert b"with ESMTP id" in bench.listener.stored()[0]
+    assert bench.listener.intake.claims[0].message.tags == ("good.test",)
+
+
 def test_it_is_asked_behind_the_gateway_s_own_rules() -> None:
     asked: list[Stage] = []
     bench = Bench(lambda stage, facts: asked.append(stage), Stage.RCPT)
