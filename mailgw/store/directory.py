@@ -6,7 +6,7 @@ Rules:
     Equal questions at the same moment are one; so many are asked at once, so many wait, and the next one fails.
     None is waited for longer than ``timeout_seconds``, its turn included.
     A source that failed several times in a row is left alone for a while (``policy.breaker``): its trouble costs no
-    client a wait.
+    client a wait, but the one whose question tries it again; where an old answer stands in, not even that one.
 """
 
 from collections.abc import Callable
@@ -95,19 +95,25 @@ class Directory:
         known = self._memory.answer(key, self._clock.seconds())
         if known is not None and known.is_fresh:
             return known.value
+        waiting: Deferred[Found | None] = Deferred()
+        is_dead = self._breaker.is_open
         try:
-            return await self._asked(key, Mailbox(folded(address.local_part), address.domain))
+            self._begin(key, Mailbox(folded(address.local_part), address.domain), waiting)
+            if known is not None and is_dead:
+                waiting.addErrback(lambda _: None)  # type: ignore[unused-awaitable] # it is told of elsewhere
+                return known.value
+            return await waiting
         except TemporaryFault:
             if known is not None:
                 return known.value
             raise
 
-    async def _asked(self, key: str, address: Mailbox) -> Found | None:
+    def _begin(self, key: str, address: Mailbox, waiting: "Deferred[Found | None]") -> None:
+        """Ask, or wait for who asked already; TemporaryFault where neither is to be."""
         others = self._asking.get(key)
-        waiting: Deferred[Found | None] = Deferred()
         if others is not None:
             others.append(waiting)
-            return await waiting
+            return
         if len(self._turns.waiting) >= WAITING:
             raise self._fault("too many questions are under way")
         if not self._breaker.may_try(self._clock.seconds()):
@@ -116,7 +122,6 @@ class Directory:
         # Its own task: that one who asked gives up leaves the others their answer.
         task = Deferred.fromCoroutine(self._ask(key, address))
         task.addErrback(lambda failure: log.failure("an answer was dropped", failure))  # type: ignore[unused-awaitable]
-        return await waiting
 
     async def _ask(self, key: str, address: Mailbox) -> None:
         try:

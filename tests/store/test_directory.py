@@ -189,6 +189,28 @@ def test_a_dead_source_is_left_alone_and_tried_again() -> None:
     assert len(bench.asked) == BREAKER.failures + 2
 
 
+def test_while_it_is_dead_nobody_waits_for_whom_an_old_answer_stands_in() -> None:
+    bench = Bench()
+    bench.says["ann@x.test"] = Found()
+    assert bench.found(ANN) == Found()
+    bench.clock.advance(100)
+    bench.says["bob@x.test"] = TemporaryFault("down")
+    for _ in range(BREAKER.failures):
+        assert bench.found(BOB) == UNSURE
+    bench.clock.advance(BREAKER.first_seconds)
+    bench.waiting, before = [], len(bench.asked)
+    assert bench.found(ANN) == Found(), "at once, though her question is the one that tries it"
+    assert bench.found(ANN) == Found()
+    assert len(bench.asked) == before + 1
+    bench.clock.advance(5)
+    assert bench.found(BOB) == UNSURE
+    assert len(bench.asked) == before + 1, "the trial failed, and the wait is longer"
+    bench.clock.advance(10)
+    bench.waiting = None
+    assert bench.found(ANN) == Found()
+    assert bench.found(Mailbox("carl", "x.test")) is None, "it answered"
+
+
 @each(("rules", "address", "found"), [
     (TagRules("+", True), "ann+tag@x.test", Found((Mailbox("bob+tag", "x.test"),))),
     (TagRules("+", False), "ann+tag@x.test", Found((BOB,))),
