@@ -84,6 +84,25 @@ class IPolicyRule(Interface):
         """
 
 
+class ICredentialsSource(Interface):
+    """Whose password is right (``[accounts.checker]``): ``twisted.cred.checkers.ICredentialsChecker``, whose providers
+    serve as they are.
+
+    Promises of the gateway: it is asked for PLAIN and LOGIN alone, under TLS, and within the limits of guessing; the
+    answer is awaited for 30 s.  After ten failures in a row it is not asked for a while.  What it was given is never
+    logged.
+    Promises of the source: LoginFailed (``twisted.cred.error``) where name or password is wrong; whatever else it
+    raises is trouble of ours, and the client is asked to try again (454).  It does not hold up the reactor, and what it
+    says does not tell by its time whether a name exists.
+    """
+
+    credentialInterfaces: Sequence[object] = Attribute("``IUsernamePassword`` of ``twisted.cred`` among them.")
+
+    def requestAvatarId(credentials: object) -> Awaitable[bytes | str]:
+        """A Deferred with the account's address.  ``credentials`` have ``username`` and ``password`` as octets, and the
+        client's ``address``, ``""`` where it is none that others know."""
+
+
 class IEventObserver(Interface):
     """Is told of facts (``mail.event``), beside the journal.
 

@@ -11,7 +11,7 @@ from types import FrameType
 
 try:
     from tests.bench import machine, plot, report
-    from tests.bench.benches import accept, deferred, growth, idle, maildir, relay, stall, submission
+    from tests.bench.benches import accept, deferred, growth, idle, maildir, plugins, relay, stall, submission
     from tests.bench.counts import settled
     from tests.bench.figures import Result
     from tests.bench.limits import TookTooLong, within
@@ -24,7 +24,8 @@ except ModuleNotFoundError as missing:
 
 ALL: dict[str, Bench] = {
     bench.name: bench
-    for module in (relay, maildir, submission, accept, idle, deferred, stall, growth) for bench in module.BENCHES
+    for module in (relay, maildir, submission, accept, idle, deferred, stall, growth, plugins)
+    for bench in module.BENCHES
 }
 PEERS = Path(os.environ.get("MAILGW_PEERS", "~/.cache/mailgw-peers")).expanduser()
 BENCH_SECONDS = 1800
