@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from mailgw.config.settings import Config, PythonSettings
 from mailgw.deliver.fan_out import FanOutBackend, FanOutSettings
 from mailgw.deliver.maildir import MaildirSettings
+from mailgw.deliver.mbox import MboxSettings
 from mailgw.deliver.smtp import SmtpBackend
 from mailgw.intake import Intake
 from mailgw.interfaces import IDeliveryBackend, IPolicyRule
@@ -69,7 +70,7 @@ class Rules:
             settings = None if name is None else self._config.backends[name]
             members = settings.backends if isinstance(settings, FanOutSettings) else ()
             every = [settings, *(self._config.backends[member] for member in members)]
-            return next((one.delimiter for one in every if isinstance(one, MaildirSettings)), "")
+            return next((one.delimiter for one in every if isinstance(one, MaildirSettings | MboxSettings)), "")
 
         accounts = self._accounts
         return Senders(

@@ -8,6 +8,7 @@ import attrs
 from mailgw.config.document import AliasesTable, Document
 from mailgw.config.settings import AliasSettings, Config
 from mailgw.deliver.maildir import Known, MaildirSettings
+from mailgw.deliver.mbox import MboxSettings
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import ConfigError
@@ -53,7 +54,7 @@ def alias_doubts(config: Config, table: AliasTable, is_lost: Callable[[Mailbox],
             name = routes.backend_for(Mailbox("", key[1:]), for_client=False) or ""
             backend = config.backends.get(name)
             if isinstance(backend, SmtpSettings) or (
-                isinstance(backend, MaildirSettings) and backend.recipients is Known.ANY
+                isinstance(backend, MaildirSettings | MboxSettings) and backend.recipients is Known.ANY
             ):
                 why = f"{key} is for nobody: whoever is in that domain, [backend.{name}] takes him before"
                 yield ConfigError(config.aliases.file, line, "", why)

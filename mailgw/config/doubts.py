@@ -21,6 +21,7 @@ from mailgw.config.webhook_tables import webhook_doubts
 from mailgw.deliver.desk import daemon_address
 from mailgw.deliver.fan_out import FanOutSettings
 from mailgw.deliver.maildir import Known, MaildirSettings
+from mailgw.deliver.mbox import MboxSettings
 from mailgw.deliver.smtp_settings import SmtpSettings, TlsMode
 from mailgw.deliver.webhook_settings import WebhookSettings
 from mailgw.disk import Disk
@@ -239,13 +240,13 @@ def _unread(config: Config, aliases: AliasTable | None) -> Iterator[tuple[Path, 
     if address is None or config.postmaster_is_set or config.passwd_file is None:
         return
     backend = config.backends.get(RouteTable(config.routes).backend_for(address, for_client=False) or "")
-    if not isinstance(backend, MaildirSettings) or backend.recipients is not Known.ACCOUNTS:
+    if not isinstance(backend, MaildirSettings | MboxSettings) or backend.recipients is not Known.ACCOUNTS:
         return
     if aliases is not None and aliases.targets(address) is not None:
         return
     if account_key(address) not in read_accounts(config.passwd_file, fault_of).stored:
         at = next(at for at, route in enumerate(config.routes) if any(map(routed_domain, route.patterns)))
-        why = "mail for the postmaster has to be taken (RFC 5321 s4.5.1), and comes to a Maildir without a login"
+        why = "mail for the postmaster has to be taken (RFC 5321 s4.5.1), and comes to a mailbox without a login"
         remedy = f'expected an account or an alias {address}, or postmaster = "you@..." above the first [table]'
         yield ("route", at, "recipients"), f"{why}: {remedy}"
 
@@ -260,7 +261,7 @@ def _lost(config: Config) -> Callable[[Mailbox], bool]:
 
     def is_lost(address: Mailbox) -> bool:
         backend = config.backends.get(routes.backend_for(address, for_client=False) or "")
-        if not isinstance(backend, MaildirSettings) or backend.recipients is not Known.ACCOUNTS:
+        if not isinstance(backend, MaildirSettings | MboxSettings) or backend.recipients is not Known.ACCOUNTS:
             return False
         if config.passwd_file is None or (config.postmaster and account_key(address) == account_key(config.postmaster)):
             return False

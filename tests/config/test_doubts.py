@@ -255,7 +255,7 @@ def test_a_postmaster_whom_nobody_reads(
         found = [str(one) for one in doubts(load(str(file)), is_start) if one.key == "route.recipients"]
         assert found == (is_doubted and not is_start) * [
             f"{file}:7: route.recipients: mail for the postmaster has to be taken (RFC 5321 s4.5.1), and comes to a "
-            "Maildir without a login: expected an account or an alias postmaster@acc.example, or postmaster = "
+            "mailbox without a login: expected an account or an alias postmaster@acc.example, or postmaster = "
             '"you@..." above the first [table]'
         ]
 

@@ -1,6 +1,7 @@
 """What provides twisted.mail's interfaces, as a backend: asked as Twisted's own server asks it, whatever it does."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
@@ -9,6 +10,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.mail import smtp
 from twisted.mail.interfaces import IMessageDelivery, IMessageDeliveryFactory, IMessageSMTP
+from twisted.mail.mail import FileMessage, MailService
+from twisted.mail.protocols import SMTPDomainDelivery
 from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -215,6 +218,28 @@ def test_it_is_asked_as_twisted_s_own_server_asks(wrap: Callable[[Any], Any]) ->
     assert bench.words == [f"alice {TAKEN}", f"bob {TAKEN}"]
     assert ours.calls == theirs.calls
     assert ours.calls[-4:] == [("alice", b"end"), ("bob", b"end"), ("alice", "end"), ("bob", "end")]
+
+
+def test_twisted_s_own_delivery_and_message_plug_in(tmp_path: Path) -> None:
+    class Domain:
+        def getCredentialsCheckers(self) -> list[object]:
+            return []
+
+        def exists(self, user: Any) -> Callable[[], FileMessage]:
+            if user.dest.local != b"alice":
+                raise smtp.SMTPBadRcpt(user)  # type: ignore[no-untyped-call]
+            new, final = f"{tmp_path}/new", f"{tmp_path}/alice"
+            return lambda: FileMessage(open(new, "wb"), new, final)  # type: ignore[no-untyped-call] # it closes it
+
+    service: Any = MailService()  # type: ignore[no-untyped-call]
+    service.addDomain(b"example.org", Domain())
+    bench = Bench(SMTPDomainDelivery(service, None))  # type: ignore[no-untyped-call]
+    assert [bench.refusal(one) for one in (ALICE, BOB)] == ["None", "550 5.1.1 Cannot receive for specified address"]
+    bench.deliver([ALICE, BOB])
+    assert [word.partition(" ")[2][:13] for word in bench.words] == ["delivered 250", "permanent 550"]
+    stored = (tmp_path / "alice").read_bytes()
+    assert stored.startswith(b"Received: from client.example ([192.0.2.1]")
+    assert stored.endswith(b"Subject: hello\n\n.dot\nend\n")
 
 
 def test_a_factory_makes_one_for_each_message() -> None:
