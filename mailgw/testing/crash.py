@@ -2,7 +2,7 @@
 
     def scenario(gateway):
         gateway.receive(b"Subject: help\\n\\n", sender="a@example.net", to=["help@example.org"])
-        gateway.advance(days=1)
+        gateway.advance(hours=1)
 
     def test_a_crash_loses_no_ticket():
         assert_nothing_is_lost(lambda: Gateway(CONFIG, backends={"tickets": Tickets}), scenario)

@@ -113,6 +113,10 @@ class Dns:
     def text(self, name: str, *texts: str) -> None:
         self._put("text_records", name, [text.encode() for text in texts])
 
+    def tlsa(self, host: str, *records: TlsaRecord, port: int = 25) -> None:
+        """What a server's certificate has to be (DANE); it counts where the names are signed."""
+        self._put("tlsa_records", f"_{port}._tcp.{host}", records)
+
     def alias(self, name: str, other: str) -> None:
         """A CNAME."""
         self._put("aliases", name, _normal(other))

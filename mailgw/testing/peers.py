@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import attrs
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
@@ -19,6 +20,7 @@ from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
 from mailgw.config.trial import self_signed
+from mailgw.mail.names import TlsaRecord
 from mailgw.wire.dots import DotReader
 
 VERBS = ("CONNECT", "EHLO", "HELO", "LHLO", "STARTTLS", "MAIL", "RCPT", "DATA", "CONTENT", "RSET", "NOOP", "QUIT")
@@ -72,6 +74,11 @@ class Peer:
 
     def __repr__(self) -> str:
         return f"<Peer {self.host}, {len(self.messages)} messages>"
+
+    @property
+    def tlsa(self) -> TlsaRecord:
+        """The record that its certificate fits (RFC 6698: 3 0 1)."""
+        return TlsaRecord(3, 0, 1, x509.load_pem_x509_certificate(_pair()[0]).fingerprint(hashes.SHA256()))
 
     def answer(self, **replies: Says) -> None:
         """Change some replies."""
@@ -201,8 +208,13 @@ def _path(line: str) -> str:
 
 
 @functools.cache
+def _pair() -> tuple[bytes, bytes]:
+    return self_signed("mx.example.net")
+
+
+@functools.cache
 def _context() -> SSL.Context:
-    certificate, key = self_signed("mx.example.net")
+    certificate, key = _pair()
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     leaf, own = x509.load_pem_x509_certificate(certificate), load_pem_private_key(key, None)
     assert isinstance(own, ec.EllipticCurvePrivateKey)  # self_signed makes no others

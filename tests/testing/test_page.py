@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from mailgw.testing import gateway, telling
+from mailgw.testing import crash, gateway, pytest_plugin, telling
 from mailgw.testing.pytest_plugin import mailgw_gateway
+from tests.tables import each
 from tests.test_docs import block
+from tests.testing.desk import CONFIG, Desk, Tickets
 
 __all__ = ["mailgw_gateway"]  # the fixture: the plugin is off here, see pyproject.toml
 
@@ -45,3 +47,17 @@ def test_the_page_names_what_there_is() -> None:
     there = {*dir(gateway.Gateway), *dir(telling), *vars(gateway), "dns", "assert_nothing_is_lost", "peer", "now"}
     assert told <= there
     assert {name for name in dir(telling.Telling) if name.startswith("assert_")} <= told
+
+
+@each("module", [gateway, crash, pytest_plugin])
+def test_what_the_docstrings_show_is_true(module: ModuleType, mailgw_gateway: Any) -> None:
+    said = (module.__doc__ or "").partition("Rules:")[0]
+    shown = textwrap.dedent("\n".join(re.findall(r"^(?:    .*)?$", said, re.MULTILINE)))
+    desk = Desk()
+    names: dict[str, Any] = {
+        "CONFIG": CONFIG.replace("desk.example", "example.org"), "desk": desk, "Gateway": gateway.Gateway,
+        "Tickets": lambda given=desk: Tickets(given), "assert_nothing_is_lost": crash.assert_nothing_is_lost,
+    }
+    exec(compile(shown, module.__name__, "exec"), names)
+    [test] = [one for name, one in names.items() if name.startswith("test_")]
+    test(*[mailgw_gateway] * test.__code__.co_argcount)

@@ -4,6 +4,7 @@ import sys
 import threading
 from typing import Any
 
+import attrs
 import pytest
 
 from mailgw.mail import event as fact
@@ -88,4 +89,17 @@ def test_what_a_peer_may_do(conduct: object, said: str, seconds: float) -> None:
     tried = [one for one in made.journal if isinstance(one, fact.Retrying | fact.Undeliverable)]
     assert said in f"{tried[-1].code} {tried[-1].status} {tried[-1].text}"
     assert not peer.messages
+    made.close()
+
+
+@each(("is_signed", "fits", "verified"), [(True, True, "dane"), (False, True, "none"), (True, False, "")])
+def test_a_peer_s_certificate_is_held_against_dns(is_signed: bool, fits: bool, verified: str) -> None:
+    made, peer = gateway()
+    peer.has_tls = True
+    made.dns.tlsa("mx.example.net", peer.tlsa if fits else attrs.evolve(peer.tlsa, data=b"0" * 32))
+    if is_signed:
+        made.dns.sign("example.net")
+    made.receive(HELLO, sender=None, to=["a@example.net"])
+    assert [one.verified for one in made.journal if isinstance(one, fact.Delivered)] == [verified] * bool(verified)
+    assert len(peer.messages) == bool(verified)
     made.close()
