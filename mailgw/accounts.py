@@ -16,9 +16,9 @@ from twisted.cred.portal import Portal
 from twisted.internet.defer import maybeDeferred
 from twisted.python.threadpool import ThreadPool
 
+from mailgw.access import logins
 from mailgw.access.dovecot import DOVECOT_LIMITS, DovecotChecker
 from mailgw.access.introspection import ANSWER_OCTETS, ANSWER_SECONDS, Introspection
-from mailgw.access.logins import Logins
 from mailgw.access.oauth_settings import OAuthSettings
 from mailgw.access.portal import LOGIN_LIMITS, AccountsChecker, make_portal
 from mailgw.access.scram_accounts import ScramAccounts
@@ -29,6 +29,7 @@ from mailgw.disk import Disk
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event
 from mailgw.mail.ports import WallClock
+from mailgw.receive.settings import Logins
 from mailgw.store.passwd import PasswdFile
 
 SECRET_OCTETS = 32
@@ -76,7 +77,7 @@ def login_sources(
     portal = None if checker is None else make_portal([checker])
     scram = None if accounts is None else ScramAccounts(accounts, lasting_secret(config.state, disk))
     tokens = None if settings.oauth is None else _introspection(settings.oauth, reactor, wall_clock, closers)
-    return LoginSources(portal, Logins(portal, scram, tokens, accounts, os.urandom), closers)
+    return LoginSources(portal, logins.Logins(portal, scram, tokens, accounts, os.urandom), closers)
 
 
 def _introspection(

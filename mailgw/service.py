@@ -51,7 +51,7 @@ from mailgw.net.server_tls import ServerTls
 from mailgw.net.tasks import TaskGroup
 from mailgw.own_mail import OwnMail
 from mailgw.peer_tls import PeerTls
-from mailgw.policy.chain import Chain
+from mailgw.policy.chain import Chain, Rule
 from mailgw.policy.limits import Limits
 from mailgw.policy.lockout import Lockout
 from mailgw.queue.route import RouteTable
@@ -207,11 +207,7 @@ class MailGateway(MultiService):
         self._directories = make_directories(
             config.directories, reactor, self._wall_clock, self.journal, self, self._closers, self._plugins
         )
-        spool = fanned_out(self.spool, self._backends)
-        intake = Intake(
-            spool, routes, self._backends, self._aliases, config.aliases.limits, self.journal, self._directories,
-            None if srs is None else Senders(srs, self._wall_clock),
-        )
+        intake = self._intake(fanned_out(self.spool, self._backends), routes, srs)
         self._rules = Rules(config, intake, self._backends, accounts, self._make_rules(intake))
         self._make_dispatcher = partial(self._dispatcher, intake, routes)
         self.shards.deliver(self._make_dispatcher)
@@ -226,9 +222,7 @@ class MailGateway(MultiService):
         self._counters = self._counters_of_clients()
         # Who guesses passwords keeps as many processors busy as there are hashes at once: mail goes first.
         threads = self._threads(LOGIN_LIMITS.at_once, "mailgw logins", in_background=True)
-        sources = login_sources(
-            config, accounts, reactor, threads, self._wall_clock, self.journal.note, self._plugins, world.disk
-        )
+        sources = self._login_sources(accounts, threads)
         self._closers.append(sources.close)
         for gate, listener in zip(self._gates, config.listeners, strict=True):
             gate.inner = self._factory(listener, tls, intake, sources)
@@ -267,6 +261,23 @@ class MailGateway(MultiService):
 
     def _make_peer_tls(self, resolver: Resolver, workshop: Workshop) -> PeerTls:
         return PeerTls(self.config, resolver, workshop, self.journal, self._wall_clock, self._world.chance)
+
+    # --- what a rehearsal has another way, too --------------------------------------------------------
+
+    def _intake(self, spool: Spool, routes: RouteTable, srs: Srs | None) -> Intake:
+        return Intake(
+            spool, routes, self._backends, self._aliases, self.config.aliases.limits, self.journal,
+            self._directories, None if srs is None else Senders(srs, self._wall_clock),
+        )
+
+    def _chain(self, rules: Sequence[Rule]) -> Chain:
+        return Chain(rules)
+
+    def _login_sources(self, accounts: PasswdFile | None, threads: ThreadPool) -> LoginSources:
+        return login_sources(
+            self.config, accounts, self._reactor, threads, self._wall_clock, self.journal.note, self._plugins,
+            self._world.disk,
+        )
 
     def _note_start(self) -> None:
         self.journal.note(started(self.config))
@@ -392,7 +403,7 @@ class MailGateway(MultiService):
 
         return EsmtpFactory(
             settings,
-            Chain(self._rules.of(listener.role)),
+            self._chain(self._rules.of(listener.role)),
             intake,
             self.journal,
             self.sessions,

@@ -4,11 +4,11 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from mailgw.config.where import DEFAULT_FILE, config_faults
+from mailgw.config.where import DEFAULT_FILE
 from mailgw.mail.address import Mailbox, parse_domain, parse_mailbox
+from mailgw.once import loaded, run_once
 from mailgw.queue_door import ask_gateway
 from mailgw.terminal import Fault, say, text
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:  # what is heavy is imported by the command itself
     from mailgw.config.settings import Config
     from mailgw.deliver.smtp_settings import SmtpSettings
     from mailgw.tls_report import Report
-
-T = TypeVar("T")
 
 WORDS = """\
 Says how the gateway that FILE configures would send mail to DOMAIN (or to one address, where a route is for that
@@ -67,17 +65,10 @@ def tls(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> "Report":
     import attrs
 
-    from mailgw.config.load import load
     from mailgw.deliver.smtp_settings import SmtpSettings
     from mailgw.queue.route import RouteTable
 
-    try:
-        config = load(options.config or DEFAULT_FILE)
-    except ExceptionGroup as group:
-        faults = config_faults(group)
-        if not faults:
-            raise
-        raise Fault("\n".join(map(str, faults))) from None
+    config = loaded(options.config or DEFAULT_FILE)
     mailbox: Mailbox = options.destination
     name = options.backend or RouteTable(config.routes).backend_for(mailbox, True)
     if name is None:
@@ -88,7 +79,7 @@ def _report(options: argparse.Namespace) -> "Report":
     if not isinstance(settings, SmtpSettings):
         raise Fault(f"mail for {mailbox.domain} goes to the backend {name}, which sends it to no other server")
     looking = survey(config, name, settings, mailbox.domain, not options.no_connect, options.require_tls)
-    return attrs.evolve(_run(looking), suspended=_suspended(config, _lane(name, settings, mailbox.domain)))
+    return attrs.evolve(run_once(looking), suspended=_suspended(config, _lane(name, settings, mailbox.domain)))
 
 
 def _lane(name: str, settings: "SmtpSettings", domain: str) -> str:
@@ -114,46 +105,14 @@ async def survey(
     from twisted.internet import reactor
 
     from mailgw.net.resolver import StubResolver
-    from mailgw.peer_tls import fetch_by
-    from mailgw.tls_policies import KnownPolicies
-    from mailgw.tls_survey import Survey
+    from mailgw.tls_survey import made_survey
 
     resolver = StubResolver(config.dns.servers, config.dns.validating, reactor)
-    clock: Any = reactor
-    known = KnownPolicies(resolver, fetch_by(reactor, resolver), config.state, clock, time.time)
-    sts = known if settings.mta_sts else None
     try:
-        made = Survey(name, settings, resolver, sts, frozenset({config.hostname}), reactor)
+        made = made_survey(config, name, settings, resolver, reactor, time.time)
     except ValueError as fault:
         raise Fault(str(fault)) from None
     return await made.of(domain, connect, require_tls)
-
-
-def _run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Its result, on the reactor, which runs this once."""
-    from twisted.internet import reactor
-    from twisted.internet.defer import Deferred
-    from twisted.python.failure import Failure
-
-    results: list[T | Failure] = []
-    loop: Any = reactor
-
-    def ended(result: T | Failure) -> None:
-        results.append(result)
-        loop.stop()
-
-    def begin() -> None:
-        done = Deferred.fromCoroutine(coroutine)
-        done.addBoth(ended)  # type: ignore[unused-awaitable] # its result is in the list
-
-    loop.callWhenRunning(begin)
-    loop.run()
-    if not results:
-        raise KeyboardInterrupt  # the reactor's own handler stopped it
-    result = results[0]
-    if isinstance(result, Failure):
-        result.raiseException()
-    return result
 
 
 def _destination(word: str) -> Mailbox:

@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from twisted.internet.defer import Deferred, gatherResults
 
+from mailgw.config.settings import Config
 from mailgw.deliver.smtp_hops import Hop, Target, given_targets, loops_back, mx_targets, places_of
 from mailgw.deliver.smtp_open import Call, Opening
 from mailgw.deliver.smtp_security import HostSecurity, LaneSecurity, Security
@@ -21,7 +22,9 @@ from mailgw.deliver.smtp_settings import SmtpSettings, SourceSettings
 from mailgw.deliver.smtp_shape import site_of, sources_of
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.outcome import Outcome, Permanence
-from mailgw.mail.ports import MtaSts, Resolver
+from mailgw.mail.ports import MtaSts, Resolver, WallClock
+from mailgw.peer_tls import fetch_by
+from mailgw.tls_policies import KnownPolicies
 from mailgw.tls_report import POLICIES, Certificate, Host, How, Report, Sts, Tried, demanded, iso, judged
 from mailgw.trust.dane import public_key_info
 from mailgw.trust.reference_names import names_in
@@ -37,6 +40,16 @@ class StsLook(MtaSts, Protocol):
 
     async def told(self, domain: str) -> Sts:
         """After ``policy``: how it stands."""
+
+
+def made_survey(
+    config: Config, name: str, settings: SmtpSettings, resolver: Resolver, reactor: Any, wall_clock: WallClock
+) -> "Survey":
+    """That of a backend of ``config``, with the policies that its gateway remembers.  ValueError as ``Survey``."""
+    known = KnownPolicies(resolver, fetch_by(reactor, resolver), config.state, reactor, wall_clock)
+    return Survey(
+        name, settings, resolver, known if settings.mta_sts else None, frozenset({config.hostname}), reactor
+    )
 
 
 class Survey:

@@ -47,6 +47,8 @@ class Facts:
     it is, at most as long as a look-up may take.
     ``effects`` are those that earlier rules asked for, of this message or, before MAIL, of all in this session; they
     are carried out at the end, so that ``header`` and ``content`` are as they came.
+    ``is_rehearsal``: nobody is there, and no mail; somebody wants to know what would be said (``mailgw explain``,
+    ``mailgw replay``).  A rule that remembers whom it saw should not then.
     """
 
     client: Client
@@ -59,6 +61,7 @@ class Facts:
     size_octets: int = 0
     content: Callable[[], Awaitable[Content]] = no_content
     effects: tuple[Effect, ...] = ()
+    is_rehearsal: bool = False
 
     @property
     def tags(self) -> frozenset[str]:

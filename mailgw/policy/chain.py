@@ -21,8 +21,8 @@ class Rule(Protocol):
     async def judge(self, stage: Stage, facts: Facts) -> Verdict | None: ...
 
 
-Watch = Callable[[Stage, str, Verdict], None]
-"""Is told what each rule said (``PASS`` for nothing), by its name."""
+Watch = Callable[[Stage, str, Facts, Verdict], None]
+"""Is told what each rule said (``PASS`` for nothing), by its name, with what it saw."""
 
 
 class Chain:
@@ -46,7 +46,7 @@ class Chain:
         for rule in self._by_stage[stage]:
             verdict = await rule.judge(stage, facts)
             if self._watch is not None:
-                self._watch(stage, rule.name, verdict or PASS)
+                self._watch(stage, rule.name, facts, verdict or PASS)
             if verdict is None:
                 continue
             if not verdict.passes:

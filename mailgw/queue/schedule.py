@@ -65,6 +65,15 @@ def next_due(
     return due
 
 
+def attempts_ahead(settings: RetrySettings, most: int) -> list[float]:
+    """How old a message is at each of its attempts where none is ever of use: from 0.0, until it is given up with the
+    last one, at most ``most`` of them.  Attempts that take no time, and no jitter."""
+    ages = [0.0]
+    while len(ages) < most and not is_expired(settings, ages[-1], 0.0):
+        ages.append(next_due(settings, ages[-1], 0.0, len(ages), lambda: 0.5))
+    return ages
+
+
 def is_expired(settings: RetrySettings, now: float, since: float) -> bool:
     """Whether a failed attempt at ``now`` was the last one."""
     # The same sum as in next_due, so that the attempt at the age limit is never a rounding error too early.

@@ -30,7 +30,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailgw.mail import event as fact
-from mailgw.mail.envelope import Client, Role
+from mailgw.mail.envelope import Client, Role, TlsFacts
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.reply import Reply
 from mailgw.mail.verdict import Stage, Verdict
@@ -178,7 +178,10 @@ class EsmtpProtocol(Protocol):
         )
 
     def handshakeCompleted(self) -> None:
-        tls = tls_facts(self.transport.getHandle(), with_bindings=self.factory.settings.role.is_submission)
+        self.tls_began(tls_facts(self.transport.getHandle(), with_bindings=self.factory.settings.role.is_submission))
+
+    def tls_began(self, tls: TlsFacts) -> None:
+        """The handshake is over, and came to ``tls``."""
         if self._session.is_fronted:
             tls = nobody_s(tls)
         # RFC 3207 s4.2: all that was learned in clear is forgotten.

@@ -54,7 +54,8 @@ def test_an_objection_behind_effects_has_none() -> None:
 
 @pytest.mark.parametrize("said", [None, reject("no")])
 def test_who_watches_hears_what_each_rule_said(said: Verdict | None) -> None:
-    heard: list[tuple[Stage, str, bool]] = []
-    chain = Chain([Says("a", None), Says("b", said)], lambda stage, rule, v: heard.append((stage, rule, v.passes)))
+    heard: list[tuple[Stage, str, Facts, bool]] = []
+    rules = [Says("a", None), Says("b", said)]
+    chain = Chain(rules, lambda stage, rule, facts, verdict: heard.append((stage, rule, facts, verdict.passes)))
     result_of(chain.judge(Stage.RCPT, FACTS))
-    assert heard == [(Stage.RCPT, "a", True), (Stage.RCPT, "b", said is None)]
+    assert heard == [(Stage.RCPT, "a", FACTS, True), (Stage.RCPT, "b", FACTS, said is None)]

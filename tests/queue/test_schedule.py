@@ -12,6 +12,7 @@ from mailgw.mail.parameters import ByMode, DeliverBy, MailParameters
 from mailgw.queue.schedule import (
     RetrySettings,
     age_begins,
+    attempts_ahead,
     gives_up_at,
     is_expired,
     is_overdue,
@@ -54,9 +55,12 @@ def ages_of_attempts(
 
 
 def test_a_whole_schedule() -> None:
-    minutes = [age / MINUTE for age in ages_of_attempts(USUAL)]
+    ages = ages_of_attempts(USUAL)
+    minutes = [age / MINUTE for age in ages]
     # The last wait repeats, and the last attempt stands at the age limit itself.
     assert minutes == [0, 5, 15, 35, 75, 135, 255, 495, 735, 975, 1215, 1440]
+    assert attempts_ahead(USUAL, 1000) == pytest.approx(ages)
+    assert attempts_ahead(USUAL, 3) == [0, 5 * MINUTE, 15 * MINUTE]
 
 
 def test_attempts_that_take_time_push_the_later_ones() -> None:
