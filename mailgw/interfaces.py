@@ -68,6 +68,8 @@ class IPolicyRule(Interface):
     Promises of the gateway: rules are asked in the order of the configuration, and the first objection ends it.
     At CONTENT the message is complete, and nothing of it is durable or answered yet.  A rule is asked again for a
     message whose client tries again, so what it does besides judging happens at least once.
+    It is also asked where there is no message at all, by ``mailgw explain`` and ``mailgw replay``: then
+    ``facts.is_rehearsal`` is True, and what it remembers of whom it sees should not change.
     The answer is awaited no longer than the rule's ``deadline``; then, or where it raises, or says what makes no sense,
     its ``on_failure`` counts (skip, defer, quarantine): no message is lost, and none is refused for good by it.  After
     ten such failures in a row it is not asked for a while.

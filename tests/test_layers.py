@@ -24,13 +24,13 @@ FLOORS = [
         "peer_tls", "daemon", "tap", "testing", "late",
         "all_doors", "combined", "directories", "shards", "workers",
         "ctl", "terminal", "checking", "passwords", "queue_commands", "queue_door", "doctor",
-        "tls_command", "tls_policies", "tls_report", "tls_survey", "once",
+        "tls_command", "tls_policies", "tls_report", "tls_survey", "once", "rehearsal",
     },
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 PURE = {"mail", "interfaces", "wire", "trust", "policy", "queue"}
 IMPURE_MODULES = {"twisted", "socket", "ssl", "OpenSSL", "os", "time", "random", "secrets", "asyncio", "threading"}
-MAY_IMPORT_REACTOR = {"service", "accounts", "daemon", "tap", "tls_command", "once", "workers"}
+MAY_IMPORT_REACTOR = {"service", "accounts", "daemon", "tap", "tls_command", "once", "rehearsal", "workers"}
 ADAPTER = "deliver/twisted_mail.py"  # and there late
 CEILING_LINES = 600
 

@@ -1,0 +1,165 @@
+"""A gateway that is whole, and does nothing: what ``service`` composes, with its ends tied off."""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import attrs
+from twisted.python.threadpool import ThreadPool
+
+from mailgw.accounts import LoginSources
+from mailgw.config.plugin import NOTHING_GIVEN
+from mailgw.config.settings import Config, LoginSettings
+from mailgw.intake import Intake, Senders
+from mailgw.mail.address import parse_mailbox
+from mailgw.mail.envelope import Client, Role
+from mailgw.mail.errors import LocalProtocolError
+from mailgw.mail.event import Event
+from mailgw.mail.ports import Counters, Excess, Lock, Resolver, Spool, WallClock
+from mailgw.mail.srs import Srs
+from mailgw.own_mail import Queue
+from mailgw.peer_tls import PeerTls
+from mailgw.policy.chain import Chain, Rule
+from mailgw.queue.route import RouteTable
+from mailgw.receive.factory import EsmtpFactory
+from mailgw.rehearsal.story import Kind, Step
+from mailgw.rehearsal.watching import Heard, RehearsedChain, WatchedIntake
+from mailgw.rehearsal.world import RehearsalWorld, Withheld
+from mailgw.service import MailGateway
+from mailgw.store.observers import Observer
+from mailgw.store.passwd import PasswdFile
+from mailgw.store.state_file import Workshop
+from mailgw.wire.sasl import WRONG, LoginClaim, Password, ScramKeys, Untrue
+from mailgw.world import World
+
+MakeWorld: TypeAlias = Callable[[Any, WallClock, Callable[[Event], None], Callable[[Withheld], None]], World]
+
+NO_OTHER_LOGINS: Final = LoginSettings(dovecot_auth=None, checker=None, oauth=None)
+
+
+class Rehearsal(MailGateway):
+    """``heard`` is what its parts say.  Started and stopped as any gateway is; ``config`` is what was configured.
+
+    Nobody waits in it to show that he is a mail server, nor for his errors, and no limit over connections counts:
+    those are of who was there before.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        wall_clock: WallClock = time.time,
+        make_world: MakeWorld = RehearsalWorld,
+        plugins: Mapping[str, object] = NOTHING_GIVEN,
+    ) -> None:
+        self.heard = Heard()
+        quick = attrs.evolve(config.limits.time_limits, greeting_delay=0.0, error_delay=0.0)
+        super().__init__(
+            attrs.evolve(config, workers=1, limits=attrs.evolve(config.limits, time_limits=quick)),
+            world=make_world(reactor, wall_clock, self.heard.note, self.heard.keep),
+            plugins=plugins,
+        )
+
+    def factory(self, number: int) -> EsmtpFactory:
+        """Of the listener that is the configuration's ``number``, from 0; once it is started."""
+        factory = self._gates[number].inner
+        assert factory is not None
+        return factory
+
+    @property
+    def resolver(self) -> Resolver:
+        return self._world.resolver(self.config.dns)
+
+    # --- what is tied off -----------------------------------------------------------------------------
+
+    def _intake(self, spool: Spool, routes: RouteTable, srs: Srs | None) -> Intake:
+        return WatchedIntake(
+            self.config, self.heard, spool, routes, self._backends, self._aliases, self.journal,
+            self._directories, None if srs is None else Senders(srs, self._wall_clock),
+        )
+
+    def _make_observers(self) -> Sequence[Observer]:
+        return ()  # they would take for facts what is none
+
+    def _chain(self, rules: Sequence[Rule]) -> Chain:
+        return RehearsedChain(rules, self.heard)
+
+    def _login_sources(self, accounts: PasswdFile | None, threads: ThreadPool) -> LoginSources:
+        knows_all = self.config.logins == NO_OTHER_LOGINS
+        return LoginSources(None, _Believing(accounts if knows_all else None, self.heard))
+
+    def _counters_of_clients(self) -> Counters:
+        return _Uncounted()
+
+    def _make_peer_tls(self, resolver: Resolver, workshop: Workshop) -> PeerTls:
+        world = self._world
+        return _QuietPeerTls(self.config, resolver, workshop, self.journal, self._wall_clock, world.chance)
+
+
+class _Believing:
+    """``receive.settings.Logins``: every password is right.  ``accounts`` None: who exists is known elsewhere."""
+
+    def __init__(self, accounts: PasswdFile | None, heard: Heard) -> None:
+        self._accounts = accounts
+        self._heard = heard
+
+    def mechanisms(self) -> Collection[str]:
+        return ("PLAIN",)
+
+    def keys(self, login: str) -> ScramKeys:
+        raise LocalProtocolError("a rehearsal has no passwords")
+
+    def nonce(self) -> str:
+        raise LocalProtocolError("a rehearsal has no passwords")
+
+    async def judge(self, claim: LoginClaim, client: Client) -> str | Untrue:
+        mailbox = parse_mailbox(claim.login)
+        if not isinstance(claim, Password) or mailbox is None:
+            return WRONG
+        if self._accounts is None:
+            said = "is believed; who exists is known elsewhere"
+        elif self._accounts.has(mailbox):
+            said = "exists; the password is believed"
+        else:
+            return WRONG
+        self._heard.step(Step(Kind.FACT, "login", str(mailbox), said))
+        return str(mailbox)
+
+
+class _Uncounted:
+    """``mail.ports.Counters`` that say nothing and count nothing."""
+
+    async def enter(self, address: str) -> Excess | None:
+        return None
+
+    async def leave(self, address: str) -> None:
+        return None
+
+    async def message(self, address: str | None, login: str | None) -> Excess | None:
+        return None
+
+    async def login_begins(self, address: str, login: str | None) -> Excess | None:
+        return None
+
+    async def login_ends(
+        self, address: str, login: str | None, is_right: bool | None, account: str | None
+    ) -> Sequence[Lock]:
+        return ()
+
+
+class _QuietPeerTls(PeerTls):
+    """Neither policies nor reports are looked after: the gateway that runs does that."""
+
+    def start(self, queue: Queue) -> None:
+        """Not here."""
+
+    async def close(self) -> None:
+        """Nothing was begun."""
+
+
+def listener_for(config: Config, role: Role, endpoint: str | None) -> int | None:
+    """The number of the first listener of that role (and endpoint), None where there is none."""
+    for number, one in enumerate(config.listeners):
+        if one.role is role and endpoint in (None, one.endpoint):
+            return number
+    return None

@@ -1,0 +1,112 @@
+"""Where a message that was taken would go from here: backend, lane, what TLS is asked for there, and when it is
+tried."""
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+
+from mailgw.config.settings import BackendSettings, Config, PythonSettings
+from mailgw.deliver.fan_out import FanOutSettings
+from mailgw.deliver.forwarding import Forwarding
+from mailgw.deliver.names import backend_of
+from mailgw.deliver.smtp_settings import SmtpSettings
+from mailgw.mail.address import Mailbox
+from mailgw.mail.message import Destination
+from mailgw.mail.ports import Resolver
+from mailgw.mail.srs import Srs
+from mailgw.queue.aliases import EXPANDED
+from mailgw.queue.route import RouteTable
+from mailgw.queue.schedule import RetrySettings, attempts_ahead
+from mailgw.rehearsal.gateway import Rehearsal
+from mailgw.rehearsal.story import Story
+from mailgw.rehearsal.world import Withheld
+from mailgw.spool.content import MemoryContent
+from mailgw.tls_report import Report
+from mailgw.tls_survey import made_survey
+
+LOOKED_AT: Final = 10  # destinations whose DNS is asked; a message for a thousand domains has no page for each
+ATTEMPTS_AHEAD: Final = 1000
+
+
+@attrs.frozen
+class Way:
+    """One recipient's.  ``recipient`` is who gets a copy, which need not be who was named; ``kind`` the backend's type;
+    ``route`` the number of its route, from 1, None where a rule put it elsewhere; ``sent_as`` the sender under which it
+    leaves, ``""`` where that is its own."""
+
+    recipient: Mailbox
+    backend: str
+    kind: str
+    lane: str
+    route: int | None
+    retry: RetrySettings
+    sent_as: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "recipient": str(self.recipient), "backend": self.backend, "type": self.kind, "lane": self.lane,
+            "route": self.route, "sent_as": self.sent_as,
+            "attempts_at_seconds": attempts_ahead(self.retry, ATTEMPTS_AHEAD),
+            "jitter": self.retry.jitter, "warn_after_seconds": self.retry.warn_after,
+            "give_up_after_seconds": self.retry.give_up_after,
+        }
+
+
+def ways(gateway: Rehearsal, story: Story) -> Sequence[Way]:
+    """Of a message that would have been queued; none of another."""
+    if story.withheld is None:
+        return ()
+    config = gateway.config
+    retries = RouteTable(config.routes).retries(config.retry)
+    found = []
+    for one in story.withheld.destinations:
+        if one.lane == EXPANDED:
+            continue  # a report to the sender, at once
+        backend = backend_of(one.lane)
+        route, lane = gateway.heard.routes.get(one.recipient, (None, ""))
+        is_fanned_out = isinstance(config.backends.get(backend_of(lane)), FanOutSettings)
+        found.append(
+            Way(
+                one.recipient, backend, kind_of(config.backends[backend]), one.lane,
+                route if one.lane == lane or is_fanned_out else None, retries.of(one.recipient),
+                _sent_as(config, story.withheld, one),
+            )
+        )
+    return found
+
+
+def _sent_as(config: Config, kept: Withheld, one: Destination) -> str:
+    """As the backend has it at a delivery."""
+    if config.srs is None or not isinstance(config.backends[backend_of(one.lane)], SmtpSettings):
+        return ""
+    message = kept.arrival.message(kept.queue_id, 0.0, MemoryContent(b""))
+    message = attrs.evolve(message, recipient_parameters={one.recipient: one.parameters})
+    sender = Forwarding(Srs(config.srs), time.time).reverse_path(message, one.recipient)
+    return "" if sender == message.reverse_path else str(sender)
+
+
+def kind_of(settings: BackendSettings) -> str:
+    """The word for its type, as the configuration has it."""
+    if isinstance(settings, PythonSettings):
+        return f"{settings.kind.value}:{settings.target}"
+    return type(settings).__name__.removesuffix("Settings").lower()
+
+
+async def outbound(
+    config: Config, resolver: Resolver, reactor: Any, found: Sequence[Way], require_tls: bool
+) -> Sequence[Report]:
+    """What TLS is asked for at each destination that a server of others is to take, as ``mailgw tls --no-connect`` has
+    it; at most ``LOOKED_AT``.  ValueError where a file for TLS cannot be used."""
+    wanted: dict[str, Way] = {}
+    for way in found:
+        if isinstance(config.backends[way.backend], SmtpSettings):
+            wanted.setdefault(way.lane, way)
+    reports = []
+    for way in list(wanted.values())[:LOOKED_AT]:
+        settings = config.backends[way.backend]
+        assert isinstance(settings, SmtpSettings)
+        survey = made_survey(config, way.backend, settings, resolver, reactor, time.time)
+        reports.append(await survey.of(way.recipient.domain, connect=False, require_tls=require_tls))
+    return reports

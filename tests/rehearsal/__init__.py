@@ -1,0 +1,1 @@
+"""What is told of a message, held against what becomes of it."""
