@@ -72,7 +72,7 @@ class IPolicyRule(Interface):
     ``facts.is_rehearsal`` is True, and what it remembers of whom it sees should not change.
     The answer is awaited no longer than the rule's ``deadline``; then, or where it raises, or says what makes no sense,
     its ``on_failure`` counts (skip, defer, quarantine): no message is lost, and none is refused for good by it.  After
-    ten such failures in a row it is not asked for a while.
+    ten such failures in a row it is not asked for a while (for clients of one network, where they are all its own).
     Promises of the rule: it does not hold up the reactor (50 ms in one step are told); it may be cancelled at any wait.
     A rule that also provides ``twisted.application.service.IService`` is started and stopped with the gateway.
     """

@@ -15,6 +15,8 @@ from mailgw.net.supervised import CalledFor, Supervisor
 
 # A mail program shows its user a clock meanwhile.
 LOGIN_SECONDS: Final = 30.0
+# What fails sooner keeps nobody waiting; and anybody may offer a login that makes it fail.
+COSTLY_SECONDS: Final = 1.0
 
 
 @implementer(ICredentialsChecker)
@@ -27,7 +29,8 @@ class SupervisedChecker:
         self.credentialInterfaces = inner.credentialInterfaces
         self._inner = inner
         self._supervisor = Supervisor(
-            "accounts.checker", LOGIN_SECONDS, clock, note, answers=(LoginFailed, TemporaryFault)
+            "accounts.checker", LOGIN_SECONDS, clock, note, answers=(LoginFailed, TemporaryFault),
+            costly_seconds=COSTLY_SECONDS,
         )
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
@@ -36,5 +39,5 @@ class SupervisedChecker:
     async def _avatar_id(self, credentials: Any) -> object:
         about = CalledFor("AUTH")
         found = await self._supervisor.call(about, lambda: self._inner.requestAvatarId(credentials))
-        self._supervisor.good()
+        self._supervisor.good(about)
         return found

@@ -1,7 +1,7 @@
 """A backend of the user's own, supervised: it keeps its attempts and its word at RCPT, and costs others nothing.
 
 Rules:
-    Its answer at RCPT is awaited for a while alone; none in time, and after failures in a row none at all, is a 451.
+    Its answer at RCPT is awaited for a while alone; none in time is a 451, as is any after such waits in a row.
     An attempt has the time that all have.  One that does not heed its cancellation is not waited for: its place is
     free, and its mail is tried again later.
     How long it holds the reactor is measured, and told by its name.
@@ -25,6 +25,8 @@ from mailgw.net.supervised import CalledFor, PluginFault, Supervisor
 
 # RFC 5321 s4.5.3.2.3: a client waits 5 minutes for the answer to RCPT; its other recipients wait behind this one.
 REFUSAL_SECONDS: Final = 30.0
+# What fails sooner keeps nobody waiting.
+COSTLY_SECONDS: Final = 1.0
 # Below the time that a session gives to an answer of ours (4 minutes), which is below a client's patience.
 TRANSACTION_SECONDS: Final = 200.0
 _UNSURE = Reply(451, "4.3.0", ("The recipient cannot be looked up now, please try again",))
@@ -37,7 +39,9 @@ class SupervisedBackend:
         self, name: str, inner: IDeliveryBackend, clock: IReactorTime, note: Callable[[Event], None]
     ) -> None:
         self.inner = inner
-        self._supervisor = Supervisor(f"backend {name}", REFUSAL_SECONDS, clock, note)
+        self._supervisor = Supervisor(
+            f"backend {name}", REFUSAL_SECONDS, clock, note, costly_seconds=COSTLY_SECONDS
+        )
         directlyProvides(self, providedBy(inner))
 
     def __getattr__(self, name: str) -> Any:
@@ -50,7 +54,7 @@ class SupervisedBackend:
         except PluginFault as fault:
             raise TemporaryFault(fault.why, _UNSURE) from fault
         if reply is None or refusal_fault(reply) is None:
-            self._supervisor.good()
+            self._supervisor.good(about)
             return reply
         lie = self._supervisor.lied(about, f"{reply!r:.80}, where None or a Reply of 400 to 599 was expected")
         raise TemporaryFault(lie.why, _UNSURE)
@@ -65,7 +69,7 @@ class SupervisedBackend:
             )
         except PluginFault as fault:
             return temporary("4.3.0", f"The delivery backend {fault.why}", Scope.MESSAGE, "")
-        self._supervisor.good()
+        self._supervisor.good(about)
         return answer
 
     async def deliver(self, message: Message, recipients: Sequence[Mailbox]) -> Mapping[Mailbox, Outcome]:

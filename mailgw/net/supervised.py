@@ -3,7 +3,7 @@
 Rules:
     It has a time for each answer.  What is late is cancelled and no longer waited for, whether it heeds that or not.
     An exception is logged with the plug-in's name and what it was called for; the caller gets a ``PluginFault``.
-    What fails again and again is not asked for a while (``policy.breaker``).
+    What fails again and again is not asked for a while (``policy.breaker``); who makes it fail is alone in that.
     At most so many calls are under way at once, those that nobody waits for any more among them: a leak has an end.
     How long it holds the reactor without a pause is measured, step by step, and named.
 """
@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event, Trouble
-from mailgw.policy.breaker import Breaker, BreakerSettings
+from mailgw.policy.breaker import BreakerSettings, SharedBreaker
 
 log = Logger()
 
@@ -43,11 +43,13 @@ class PluginFault(Exception):
 
 @attrs.frozen
 class CalledFor:
-    """What a call is about, for the log and the journal; ``""`` for what there is not."""
+    """What a call is about, for the log and the journal; ``""`` for what there is not.  ``by`` is the stranger whose
+    doing it is."""
 
     what: str  # "RCPT", "deliver" ...
     session_id: str = ""
     queue_id: str = ""
+    by: str = ""
 
 
 class Supervisor:
@@ -62,15 +64,19 @@ class Supervisor:
         breaker: BreakerSettings = BREAKER,
         under_way: int = MAX_UNDER_WAY,
         answers: tuple[type[Exception], ...] = (TemporaryFault,),
+        costly_seconds: float = 0.0,
     ) -> None:
-        """``answers`` are exceptions that say something: they pass through, and are no failure."""
+        """``answers`` are exceptions that say something: they pass through, and are no failure.  Failures that come
+        sooner than after ``costly_seconds`` do not count towards the breaker: where all that it saves is a wait, and
+        strangers choose what is asked, it would be theirs to open."""
         self.name = name
         self._seconds = seconds
         self._clock = clock
         self._note = note
-        self._breaker = Breaker(breaker)
+        self._breaker = SharedBreaker(breaker)
         self._most_under_way = under_way
         self._answers = answers
+        self._costly_seconds = costly_seconds
         self._under_way = 0
         self._last_told = -TOLD_EVERY_SECONDS
         self._blocked = 0
@@ -78,8 +84,9 @@ class Supervisor:
     async def call(self, about: CalledFor, make: Callable[[], object], seconds: float | None = None) -> object:
         """What ``make`` comes to: a value, a coroutine's or a Deferred's.  PluginFault where there is none in time.
         Cancelled, it cancels the plug-in.  ``seconds`` in place of the usual time."""
-        if not self._breaker.may_try(self._clock.seconds()):
-            wait = self._breaker.wait_seconds(self._clock.seconds())
+        began = self._clock.seconds()
+        if not self._breaker.may_try(about.by, began):
+            wait = self._breaker.wait_seconds(about.by, began)
             raise PluginFault(f"failed again and again: it is asked again in {wait:.0f} s")
         if self._under_way >= self._most_under_way:
             self._told(about, f"has {self._under_way} calls under way that do not end")
@@ -89,14 +96,14 @@ class Supervisor:
         except CancelledError:
             raise
         except self._answers:
-            self.good()
+            self.good(about)
             raise
         except PluginFault as fault:
-            self._failed(about, fault.why)
+            self._failed(about, fault.why, began)
             raise
         except Exception as error:
             log.failure("{name} raised in {what}", name=self.name, what=_place(about))
-            self._failed(about, f"raised {type(error).__name__}")
+            self._failed(about, f"raised {type(error).__name__}", began)
             raise PluginFault(f"raised {type(error).__name__}") from error
         return answer
 
@@ -107,15 +114,15 @@ class Supervisor:
         """
         return await self._answer(about, make, None)
 
-    def good(self) -> None:
-        """The last answer made sense."""
-        if self._breaker.succeeded():
+    def good(self, about: CalledFor) -> None:
+        """Its answer to this made sense."""
+        if self._breaker.succeeded(about.by):
             log.info("{name} answers again", name=self.name)
 
     def lied(self, about: CalledFor, why: str) -> PluginFault:
         """An answer made no sense; returns what to make of it."""
         log.error("{name} answered nonsense in {what}: {why}", name=self.name, what=_place(about), why=why)
-        self._failed(about, f"answered nonsense: {why}")
+        self._failed(about, f"answered nonsense: {why}", self._clock.seconds())
         return PluginFault(f"answered nonsense: {why}")
 
     # --- below ----------------------------------------------------------------------------------------
@@ -196,8 +203,9 @@ class Supervisor:
         log.failure("{name} raised {kind} in {what}", failure, name=self.name, kind=kind, what=_place(about))
         return PluginFault(f"raised {kind}")
 
-    def _failed(self, about: CalledFor, why: str) -> None:
-        if self._breaker.failed(self._clock.seconds()):
+    def _failed(self, about: CalledFor, why: str, began: float) -> None:
+        now = self._clock.seconds()
+        if now - began >= self._costly_seconds and self._breaker.failed(about.by, now):
             why += "; it failed again and again, and is not asked for a while"
         self._told(about, why)
 

@@ -22,6 +22,7 @@ from mailgw.mail.reply import in_one_class, refusal_fault
 from mailgw.mail.verdict import Facts, Stage, Verdict
 from mailgw.net.supervised import CalledFor, PluginFault, Supervisor
 from mailgw.policy.failing import OnFailure, verdict_of_failure
+from mailgw.policy.limits import places
 from mailgw.wire.content import is_lines
 
 
@@ -56,7 +57,8 @@ class PluginRule:
         self._around = around
 
     async def judge(self, stage: Stage, facts: Facts) -> Verdict | None:
-        about = CalledFor(stage.value, facts.client.session_id, facts.queue_id)
+        client = facts.client
+        about = CalledFor(stage.value, client.session_id, facts.queue_id, places(client.address)[1])
         try:
             said = await self._supervisor.call(about, lambda: self._rule.judge(stage, facts))
             if (why := verdict_fault(said, facts, self._around)) is not None:
@@ -65,7 +67,7 @@ class PluginRule:
             return Verdict(self.name, fault.why, fault.reply)
         except PluginFault as fault:
             return verdict_of_failure(self._on_failure, self.name, fault.why)
-        self._supervisor.good()
+        self._supervisor.good(about)
         if said is None:
             return None
         assert isinstance(said, Verdict)

@@ -72,9 +72,10 @@ class Observer:
         try:
             while self._waiting:
                 event = self._waiting.popleft()
+                about = CalledFor(event.name)
                 try:
-                    await self._supervisor.call(CalledFor(event.name), partial(self._plugin.observe, event))
-                    self._supervisor.good()
+                    await self._supervisor.call(about, partial(self._plugin.observe, event))
+                    self._supervisor.good(about)
                 except PluginFault:
                     pass  # told by the supervisor
             if self._dropped:

@@ -146,7 +146,7 @@ def test_what_fails_again_and_again_is_left_alone_for_a_while(logged_failures: L
     assert why(bench.call(lambda: called.append(1))) == "failed again and again: it is asked again in 5 s"
     bench.clock.advance(5)
     assert now(bench.call(lambda: called.append(1))) is None
-    bench.supervisor.good()
+    bench.supervisor.good(ABOUT)
     assert now(bench.call(lambda: called.append(1))) is None
     assert called == [1, 1]
 
@@ -156,6 +156,39 @@ def test_a_lie_is_a_failure() -> None:
     assert now(bench.call(seven)) == 7
     assert bench.supervisor.lied(ABOUT, "7 is no Verdict").why == "answered nonsense: 7 is no Verdict"
     assert why(bench.call(seven)) == "failed again and again: it is asked again in 5 s"
+
+
+def test_who_makes_it_fail_is_alone_in_that(logged_failures: LoggedFailures) -> None:
+    bench = Bench()
+    mine, others = CalledFor("RCPT", by="192.0.2.0/24"), CalledFor("RCPT", by="198.51.100.0/24")
+
+    def call(about: CalledFor, make: Callable[[], object]) -> "Deferred[object]":
+        return Deferred.fromCoroutine(bench.supervisor.call(about, make))
+
+    for _ in range(3):
+        why(call(mine, raises(ValueError())))
+    assert len(logged_failures.take()) == 3
+    assert why(call(mine, seven)) == "failed again and again: it is asked again in 5 s"
+    assert now(call(others, seven)) == 7
+
+
+def test_what_fails_at_once_saves_nobody_a_wait(logged_failures: LoggedFailures) -> None:
+    bench = Bench()
+    breaker = BreakerSettings(1, 5.0, 60.0)
+    supervisor = Supervisor("backend x", 10.0, bench.clock, bench.facts.append, breaker, costly_seconds=5.0)
+    gate: Deferred[int] = Deferred()
+    assert why(Deferred.fromCoroutine(supervisor.call(ABOUT, raises(ValueError())))) == "raised ValueError"
+    answer = Deferred.fromCoroutine(supervisor.call(ABOUT, lambda: gate))
+    bench.clock.advance(4.9)
+    gate.errback(ValueError())
+    assert why(answer) == "raised ValueError"
+    assert now(Deferred.fromCoroutine(supervisor.call(ABOUT, seven))) == 7
+    hangs = Deferred.fromCoroutine(supervisor.call(ABOUT, Deferred))
+    bench.clock.advance(10)
+    assert why(hangs) == "did not answer within 10 s"
+    assert why(Deferred.fromCoroutine(supervisor.call(ABOUT, seven))) == (
+        "failed again and again: it is asked again in 5 s")
+    logged_failures.take()
 
 
 def test_who_holds_everything_up_is_named_once_a_minute() -> None:
