@@ -16,10 +16,8 @@ import binascii
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from email.feedparser import BytesFeedParser
-from email.generator import BytesGenerator
 from email.message import Message as MimePart
 from email.policy import Compat32
-from io import BytesIO
 from typing import Any, Final
 
 import attrs
@@ -85,7 +83,7 @@ class Attachment:
 
     def pieces(self) -> Iterator[bytes]:
         """Its octets, decoded, in pieces of at most 256 KiB; base64 is decoded piece by piece."""
-        if self._part.encoding == "base64":
+        if self._part.encoding == "base64" and not self._part.below():
             yield from _from_base64(self._part.body())
             return
         octets = _octets(self._part)
@@ -219,7 +217,6 @@ class _Part(MimePart):
         self._limits = limits
         self._count = count
         self._depth = 0
-        self.encoding = ""
 
     def attach(self, payload: Any) -> None:
         """Called for each part before anything below it is read."""
@@ -231,15 +228,19 @@ class _Part(MimePart):
             raise _Beyond(f"its parts are more than {self._limits.depth} deep")
         super().attach(payload)
 
-    def to_leaf(self) -> None:
-        """Before ``body`` is asked for: takes its encoding away, for the package would decode all of it at once."""
-        self.encoding = str(self.get("content-transfer-encoding", "")).strip().lower()
-        del self["content-transfer-encoding"]
+    @property
+    def encoding(self) -> str:
+        return str(self.get("content-transfer-encoding", "")).strip().lower()
 
     def body(self) -> bytes:
-        """As it came, not decoded."""
-        octets = self.get_payload(decode=True)
-        return octets if isinstance(octets, bytes) else b""
+        """As it came, b"" where there are parts instead.  ``get_payload`` has no way to give that: it decodes all of it
+        at once, or by whatever codec the part names.  ``email.generator`` reads the same attribute."""
+        payload = getattr(self, "_payload", None)
+        return payload.encode("utf-8", "surrogateescape") if isinstance(payload, str) else b""
+
+    def below(self) -> "list[_Part]":
+        """The parts in it, [] where it is a leaf."""
+        return self.get_payload() if self.is_multipart() else []  # type: ignore[return-value]  # no others are made
 
 
 def _tree(octets: bytes, limits: LetterLimits) -> _Part:
@@ -249,7 +250,8 @@ def _tree(octets: bytes, limits: LetterLimits) -> _Part:
         return _Part(limits, count)
 
     parser = BytesFeedParser(part, policy=_POLICY)
-    parser.feed(octets)
+    for start in range(0, len(octets), _PIECE_OCTETS):  # all at once would need more than twice the memory
+        parser.feed(octets[start:start + _PIECE_OCTETS])
     root = parser.close()
     assert isinstance(root, _Part)
     return root
@@ -257,10 +259,10 @@ def _tree(octets: bytes, limits: LetterLimits) -> _Part:
 
 def _leaves(part: _Part) -> Iterator[_Part]:
     """Every part with a body; a message within the message is one, whatever is in it."""
-    below = part.get_payload() if part.is_multipart() else None
+    below = part.below()
     if below and part.get_content_maintype() != "message":
         for one in below:
-            yield from _leaves(one)  # type: ignore[arg-type]  # the parser makes no others
+            yield from _leaves(one)
     else:
         yield part
 
@@ -269,15 +271,11 @@ def _whole(header: bytes, root: _Part) -> Letter:
     found: dict[str, str] = {}
     attachments = []
     for part in _leaves(root):
-        if not part.is_multipart():
-            part.to_leaf()
         kind = part.get_content_type()
         filename = _filename(part)
         is_attached = part.get_content_disposition() == "attachment" or bool(filename)
         if kind in ("text/plain", "text/html") and kind not in found and not is_attached:
             found[kind] = _text(_octets(part), _charset(part))
-            continue
-        if part.is_multipart() and not part.get_payload():
             continue
         content_id = str(part.get("content-id", "")).strip().removeprefix("<").removesuffix(">")
         attachments.append(Attachment(
@@ -291,12 +289,8 @@ def _whole(header: bytes, root: _Part) -> Letter:
 # --- one part ---------------------------------------------------------------------------------------------
 
 def _octets(part: _Part) -> bytes:
-    if part.is_multipart():
-        written = BytesIO()
-        below: Any = part.get_payload()
-        for one in below:
-            BytesGenerator(written, mangle_from_=False, policy=_POLICY).flatten(one)
-        return written.getvalue()
+    if part.below():
+        return b"".join([_flat(one) for one in part.below()])
     body = part.body()
     match part.encoding:
         case "base64":
@@ -305,6 +299,26 @@ def _octets(part: _Part) -> bytes:
             return binascii.a2b_qp(body)
         case _:
             return body
+
+
+def _flat(part: _Part) -> bytes:
+    """A message within the message, as it came but for white space around its colons and boundaries.
+
+    ``email.generator`` was left: it raises where a multipart has no parts, or its boundary is none.
+    """
+    pieces = [_POLICY.fold_binary(name, value) for name, value in part.raw_items()] + [b"\r\n"]
+    below = part.below()
+    if not below or part.get_content_maintype() == "message":
+        return b"".join([*pieces, part.body(), *map(_flat, below)])
+    boundary = _line(part.get_boundary("") or "")
+    pieces.append(_line(part.preamble or ""))
+    for one in below:
+        pieces += [b"--", boundary, b"\r\n", _flat(one), b"\r\n"]
+    return b"".join([*pieces, b"--", boundary, b"--\r\n", _line(part.epilogue or "")])
+
+
+def _line(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _from_base64(body: bytes) -> Iterator[bytes]:
