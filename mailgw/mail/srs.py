@@ -54,8 +54,8 @@ class Srs:
         if not sender.domain or sender.domain == domain:
             return None
         prefix, rest = _split(sender.local_part)
-        if prefix == "SRS1" and len(parts := rest[1:].split("=", 2)) == 3 and parse_domain(parts[1]) is not None:
-            host, user = parts[1:]
+        if prefix == "SRS1" and (parts := _parts_of_srs1(rest)) is not None:
+            _, host, user = parts
         elif prefix == "SRS0":
             host, user = sender.domain, rest
         else:
@@ -78,8 +78,8 @@ class Srs:
             if not _is_recent(time, now):
                 return "it is too old"
             return _mailbox(user, host) or "it is made of no address"
-        if prefix == "SRS1" and len(parts := rest[1:].split("=", 2)) == 3 and parts[2][:1] in tuple(_SEPARATORS):
-            hash_, host, user = parts
+        if prefix == "SRS1" and (words := _parts_of_srs1(rest)) is not None:
+            hash_, host, user = words
             if not self._is_good(hash_, host, user):
                 return "its hash is not ours"
             return _mailbox(f"SRS0{user}", host) or "it is made of no address"
@@ -108,6 +108,15 @@ def _split(local_part: str) -> tuple[str, str]:
     if prefix in ("SRS0", "SRS1") and local_part[4:5] in tuple(_SEPARATORS):
         return prefix, local_part[4:]
     return "", local_part
+
+
+def _parts_of_srs1(rest: str) -> tuple[str, str, str] | None:
+    """The hash, the first forwarder, and what stands behind SRS0 there, from its separator on; None where it is broken:
+    then it is a sender like any other."""
+    parts = rest[1:].split("=", 2)
+    if len(parts) != 3 or parse_domain(parts[1]) is None or parts[2][:1] not in tuple(_SEPARATORS):
+        return None
+    return parts[0], parts[1], parts[2]
 
 
 def _made(local_part: str, domain: str) -> Mailbox | None:

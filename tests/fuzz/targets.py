@@ -28,6 +28,7 @@ from mailgw.mail.parameters import (
     stored_rcpt_parameters,
 )
 from mailgw.mail.reply import Reply
+from mailgw.mail.srs import Srs, SrsSettings
 from mailgw.mail.xtext import from_xtext, is_xtext, to_xtext
 from mailgw.net.dns_wire import AAAA, CNAME, MX, POSITIVE_SECONDS, PTR, TLSA, TXT, A, Kind, Question, items_of
 from mailgw.wire import client_events, sasl
@@ -224,6 +225,7 @@ def address(octets: bytes) -> None:
     mailbox = parse_mailbox(text)
     if mailbox is not None:
         _same_again(mailbox)
+        _sent_on(mailbox)
     domain = parse_domain(text)
     if domain is not None:
         assert parse_domain(domain) == domain
@@ -241,6 +243,20 @@ def _same_again(mailbox: Mailbox) -> None:
     assert parse_mailbox(text) == mailbox, mailbox
     assert is_shapely(text), mailbox
     assert not set(text) & set("\r\n\0\x85\u2028\u2029"), mailbox
+
+
+SRS = Srs(SrsSettings("srs.test", (b"nobody's guess",), 26))
+
+
+def _sent_on(mailbox: Mailbox) -> None:
+    """Nobody makes an address that is good; what we make is good, and leads back."""
+    assert isinstance(SRS.back(attrs.evolve(mailbox, domain="srs.test"), 0.0), str)
+    made = SRS.sent_on(mailbox, 0.0)
+    if made is not None:
+        _same_again(made)
+        back = SRS.back(made, 0.0)
+        is_rewritten = made.local_part.startswith("SRS1")  # by somebody else, whose word may be broken
+        assert back == mailbox or (is_rewritten and not isinstance(back, str)) or back == "it is made of no address"
 
 
 # --- lines and content ------------------------------------------------------------------------------------
