@@ -49,9 +49,9 @@ def to_all(gateway: Gateway) -> None:
 
 def test_nothing_is_lost_wherever_the_power_fails() -> None:
     stand = Stand(Tickets)
-    every = 5 // len(some(range(5), 5))  # all in .ci/run
+    every = 7 // len(some(range(7), 7))  # all in .ci/run
     count = assert_nothing_is_lost(stand.make, to_all, stand.has, every)
-    assert count * every > 20, "commits, records, and the steps of a Maildir, before and after each"
+    assert count * every > 17, "commits, records, and the steps of a Maildir, before and after each"
 
 
 def test_a_backend_that_forgets_is_found() -> None:
