@@ -10,6 +10,7 @@
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -47,7 +48,8 @@ _SAME = "(that of the author)"
 
 @implementer(ITransactionalBackend, IUsesGateway)
 class MailApp:
-    """``concurrency``: how many messages each handler has at once.  ``deadline`` is how long one may take with one
+    """``concurrency``: how many messages each handler has at once from the queue, and as many in transactions, where
+    one more is a 4yz.  ``deadline`` is how long one may take with one
     recipient, ``transaction_deadline`` (at most 3 minutes) where the client waits for it; durations are ``"5m"`` or
     seconds.  ``limits`` of what is read of a message.  ``author`` is who ``send`` writes as: ``"desk@example.org"`` or
     ``"Help Desk <desk@example.org>"``.  ValueError where one of them cannot be.
@@ -74,6 +76,7 @@ class MailApp:
         self._register = Register()
         self._senders: dict[Callable[..., Any], SenderPattern] = {}
         self._middleware: list[Callable[..., Any]] = []
+        self._waited_for: Counter[str] = Counter()  # in transactions, by the handlers' names
         self._gateway: IGateway | None = None
 
     # --- writing it -----------------------------------------------------------------------------------
@@ -101,7 +104,7 @@ class MailApp:
         parsed = parse_sender_pattern(pattern)
 
         def remember(function: F) -> F:
-            if any(one.call is function for one in self._register.handlers()):
+            if any(one.call == function for one in self._register.handlers()):
                 raise ValueError(f"{_name(function)}: @app.sender stands below @app.recipient and @app.default")
             if function in self._senders:
                 raise ValueError(f"{_name(function)}: one @app.sender is enough")
@@ -227,11 +230,18 @@ class MailApp:
         found = self._register.find(recipient, message.reverse_path)
         if found is None or not found[0].in_transaction:
             return None
+        name = found[0].name
+        if self._waited_for[name] >= self.concurrency:
+            # Queued, its refusals would be bounces, and a flood of mail a flood of them.
+            return temporary("4.3.2", "Too many at once, please try again later", Scope.MESSAGE, name)
+        self._waited_for[name] += 1
         try:
             reading = await self._reading(message)
+            outcome, _ = await self._run(*found, message, recipient, reading, self.transaction_seconds)
         except TemporaryFault as fault:
-            return temporary("4.3.0", fault.why, Scope.MESSAGE, "")
-        outcome, _ = await self._run(*found, message, recipient, reading, self.transaction_seconds)
+            return temporary("4.3.0", fault.why, Scope.MESSAGE, name)
+        finally:
+            self._waited_for[name] -= 1
         return outcome
 
     # --- below ----------------------------------------------------------------------------------------------

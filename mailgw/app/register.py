@@ -50,7 +50,7 @@ class Register:
         if why := _call_fault(handler):
             raise ValueError(why)
         for other in self.handlers():
-            if other.name == handler.name and other.call is not handler.call:
+            if other.name == handler.name and other.call != handler.call:
                 raise ValueError(f"there are two handlers {handler.name}: their names are those of lanes and addresses")
         place = self._default if handler.pattern is None else self._place(handler.pattern)
         for other in place.handlers:

@@ -402,6 +402,35 @@ def test_in_the_transaction() -> None:
     assert waits[0].called
 
 
+def test_in_transactions_there_are_so_many_at_once() -> None:
+    app = MailApp(concurrency=2)
+    waits = waiting(app)
+    used(app)
+    found: list[Any] = []
+    for _ in range(3):
+        Deferred.fromCoroutine(app.in_transaction(message(), box("a@x.test"))).addBoth(found.append)
+    assert [words(outcome) for outcome in found] == ["temporary 4.3.2 Too many at once, please try again later"]
+    assert len(waits) == 2
+    waits[0].callback(None)
+    Deferred.fromCoroutine(app.in_transaction(message(), box("a@x.test"))).addBoth(found.append)
+    assert len(waits) == 3
+    for wait in waits[1:]:
+        wait.callback(None)
+    assert [outcome.is_delivered for outcome in found] == [False, True, True, True]
+
+
+class Object:
+    def take(self, message: IncomingMessage) -> None:
+        """A handler."""
+
+
+def test_a_method_of_an_object_may_have_two_patterns() -> None:
+    app, one = MailApp(), Object()
+    for pattern in ("a@x.test", "b@x.test"):
+        app.recipient(pattern)(one.take)
+    assert delivered(app, message(), "b@x.test")[0].is_delivered
+
+
 # --- the message ------------------------------------------------------------------------------------------
 
 def looking(look: Callable[[IncomingMessage], Any], **arguments: Any) -> tuple[MailApp, list[Any], FakeGateway]:
