@@ -33,6 +33,7 @@ from mailgw.mail.srs import Srs
 from mailgw.policy.rules.relay import Reach
 from mailgw.queue.aliases import AliasLimits, Tangle, expanded
 from mailgw.queue.route import RouteTable
+from mailgw.queue.suspension import Suspensions
 
 log = Logger()
 
@@ -206,7 +207,10 @@ class Intake:
         return self._hands_over
 
     def takes_in_transaction(self, lane: str) -> bool:
-        return ITransactionalBackend.providedBy(self._backends.get(backend_of(lane)))
+        """Not while the operator has suspended it: then it waits with the others."""
+        if not ITransactionalBackend.providedBy(self._backends.get(backend_of(lane))):
+            return False
+        return not Suspensions.of(self._spool.suspended()).holds(lane)
 
     async def hand_over(self, lane: str, message: Message, recipient: Mailbox) -> Outcome | None:
         name = backend_of(lane)

@@ -11,7 +11,7 @@ from twisted.logger import capturedLogs, formatEvent
 from zope.interface import implementer
 
 from mailgw.intake import NO_SENDER, NOBODY, Intake, Senders
-from mailgw.interfaces import IDeliveryBackend
+from mailgw.interfaces import IDeliveryBackend, ITransactionalBackend
 from mailgw.mail.address import Mailbox, parse_mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.found import Found
@@ -100,6 +100,22 @@ class Bench:
 
     def spread(self, name: str) -> list[str]:
         return [str(one) for one in result_of(self.intake.spread(box(name)))]
+
+
+@implementer(ITransactionalBackend)
+class Answering(Backend):
+    async def in_transaction(self, message: Message, recipient: Mailbox) -> Outcome | None:
+        raise NotImplementedError
+
+
+def test_what_is_suspended_has_nothing_before_its_turn() -> None:
+    spool = MemorySpool(lambda: NOW)
+    backends: dict[str, IDeliveryBackend] = {"here": Backend(), "out": Answering()}
+    intake = Intake(spool, ROUTES, backends, None, LIMITS, KeptJournal())
+    lanes = ("out/x.test", "out/y.test", "here/x.test")
+    assert [intake.takes_in_transaction(lane) for lane in lanes] == [True, True, False]
+    assert result_of(spool.suspend("out/x.test"))
+    assert [intake.takes_in_transaction(lane) for lane in lanes] == [False, True, False]
 
 
 def box(text: str) -> Mailbox:
