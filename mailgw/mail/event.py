@@ -130,7 +130,8 @@ class LockedOut(Event):
 
 @attrs.frozen
 class Rejected(Event):
-    """A command that our policy or our trouble refused; ``stage`` CONNECT, HELO, AUTH, MAIL, RCPT, CONTENT."""
+    """A command that our policy or our trouble refused; ``stage`` CONNECT, HELO, AUTH, MAIL, RCPT, CONTENT; ``why`` is
+    for the operator, ``""`` where the text says it all."""
 
     name: ClassVar[str] = "rejected"
     session_id: str
@@ -142,6 +143,7 @@ class Rejected(Event):
     text: str
     reverse_path: str
     recipient: str
+    why: str = ""
 
 
 @attrs.frozen

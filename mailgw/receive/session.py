@@ -14,7 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
-from mailgw.mail.effect import Effect
+from mailgw.mail.effect import MAX_WHY, Effect
 from mailgw.mail.envelope import Client, ReverseName, Role, path_text
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.outcome import Permanence
@@ -184,6 +184,7 @@ class Session:
                 reply.text,
                 path_text(path),
                 str(recipient) if recipient is not None else "",
+                "" if verdict.why == reply.text else verdict.why[:MAX_WHY],
             )
         )
         return reply
@@ -341,6 +342,7 @@ class Session:
         if verdict.reply is not None:
             return self.reject(Stage.RCPT, verdict, transaction.reverse_path, path)
         if transaction.recipients.has_alias(path):
+            transaction.effects += verdict.effects
             return smtp_replies.RECIPIENT_OK
         for_client = may_relay(self.client)
         target = changed_to(path, verdict.effects) if verdict.effects else path
@@ -353,14 +355,15 @@ class Session:
             return self.reject(Stage.RCPT, Verdict("alias", fault.why, fault.reply), transaction.reverse_path, path)
         if not isinstance(addressees, Reply):
             reply = self._take(transaction, path, addressees, parameters, for_client, path)
-            if verdict.effects and reply.is_positive:
-                transaction.effects += verdict.effects
-            return reply
-        if addressees.is_permanent and path.local_part.lower() == "postmaster":
+        elif addressees.is_permanent and path.local_part.lower() == "postmaster":
             # RFC 5321 s4.5.1: every domain that we serve has a postmaster, with a mailbox or without.
-            return await self._take_for_postmaster(transaction, path, parameters)
-        verdict = Verdict("recipient", "the backend refuses it", addressees)
-        return self.reject(Stage.RCPT, verdict, transaction.reverse_path, path)
+            reply = await self._take_for_postmaster(transaction, path, parameters)
+        else:
+            refused = Verdict("recipient", "the backend refuses it", addressees)
+            return self.reject(Stage.RCPT, refused, transaction.reverse_path, path)
+        if verdict.effects and reply.is_positive:
+            transaction.effects += verdict.effects
+        return reply
 
     def _take(
         self, transaction: Transaction, recipient: Mailbox, addressees: Sequence[Mailbox], parameters: RcptParameters,
@@ -456,7 +459,7 @@ class Session:
         )
         if transaction.effects:
             words = tuple(map(effect_words, transaction.effects))
-            self._factory.note(fact.Changed(client.session_id, accepted.queue_id, words, verdict.why))
+            self._factory.note(fact.Changed(client.session_id, accepted.queue_id, words, verdict.why[:MAX_WHY]))
         for alias, count in transaction.recipients.expansions.items():
             self._factory.note(fact.Expanded(client.session_id, accepted.queue_id, str(alias), count))
         self._factory.intake.accept(accepted.claims)
@@ -497,7 +500,7 @@ class Session:
     def _forget(self, transaction: Transaction, verdict: Verdict) -> Reply:
         """A rule wants the client to be told that all is well."""
         client = self.client
-        words = "; ".join(filter(None, (*map(effect_words, transaction.effects), verdict.why)))
+        words = "; ".join(filter(None, (*map(effect_words, transaction.effects), verdict.why[:MAX_WHY])))
         self._factory.note(
             fact.Discarded(
                 client.session_id, transaction.queue_id, client.address, path_text(transaction.reverse_path),

@@ -246,6 +246,17 @@ def test_a_recipient_is_changed_when_it_is_named_and_need_not_exist() -> None:
     assert {row.recipient for row in bench.rows()} == {"dan@example.org", "cat@example.org"}
 
 
+def test_what_is_said_of_any_recipient_is_done() -> None:
+    bench = Bench(lambda stage, facts: change(Tag(facts.recipient.local_part)), Stage.RCPT)
+    bench.listener.intake.aliases |= {BOB: (CAT,), Mailbox("postmaster", "example.org"): Reply(550, "5.1.1", ("none",))}
+    bench.session.say(*HELLO)
+    for name in ("bob", "BOB", "postmaster"):
+        assert bench.session.codes(f"RCPT TO:<{name}@example.org>") == ["250"]
+    bench.session.say("DATA")
+    bench.session.send(HEADER + b".\r\n")
+    assert {claim.message.tags for claim in bench.listener.intake.claims} == {("bob", "BOB", "postmaster")}
+
+
 def test_trouble_with_new_recipients_is_the_clients_to_repeat() -> None:
     bench = at(Stage.CONTENT, AddRecipient(CAT))
     bench.listener.intake.aliases[CAT] = TemporaryFault("no database", Reply(451, "4.4.3", ("later",)))
@@ -273,7 +284,7 @@ def test_it_objects_at_any_stage(stage: Stage, codes: list[str]) -> None:
             said += bench.session.codes(line)
     assert said == codes
     (rejected,) = bench.facts(fact.Rejected)
-    assert (rejected.stage, rejected.rule, rejected.text) == (stage.value, "own", "not you")
+    assert (rejected.stage, rejected.rule, rejected.text, rejected.why) == (stage.value, "own", "not you", "a hunch")
 
 
 def test_a_login_is_judged_and_may_be_refused() -> None:
