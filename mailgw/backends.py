@@ -13,6 +13,7 @@ from mailgw.deliver.fan_out import FanOutBackend, FanOutSettings
 from mailgw.deliver.forwarding import Forwarding
 from mailgw.deliver.maildir import MaildirBackend, MaildirSettings
 from mailgw.deliver.mbox import MboxBackend, MboxSettings
+from mailgw.deliver.s3_settings import S3Settings
 from mailgw.deliver.smtp import SmtpBackend
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.deliver.supervised import SupervisedBackend
@@ -107,6 +108,10 @@ class Backends:
                 return DiscardBackend()
             case WebhookSettings():
                 return self._webhook(settings)
+            case S3Settings():
+                from mailgw.deliver.s3 import S3Backend, boto3_client
+
+                return S3Backend(settings, boto3_client, self._reactor, None)
             case FanOutSettings():
                 raise LocalProtocolError("a fan-out is made of backends, and after them")
             case _:

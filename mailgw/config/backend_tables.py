@@ -26,6 +26,7 @@ from mailgw.config.python_tables import (
     twisted_table,
 )
 from mailgw.config.reader import Spot, Table, Unusable, key, read_table
+from mailgw.config.s3_tables import S3Table
 from mailgw.config.webhook_tables import WebhookTable
 from mailgw.deliver.maildir import Known
 
@@ -39,7 +40,8 @@ class MaildirTable(Table):
 
 
 OwnTable: TypeAlias = (
-    MaildirTable | SmtpTable | LmtpTable | CommandTable | MboxTable | DiscardTable | WebhookTable | FanOutTable
+    MaildirTable | SmtpTable | LmtpTable | CommandTable | MboxTable | DiscardTable | WebhookTable | S3Table
+    | FanOutTable
 )
 BackendTable: TypeAlias = OwnTable | TwistedTable | PythonTable
 
@@ -51,6 +53,7 @@ BACKEND_TYPES: Mapping[str, type[OwnTable]] = {
     "file": MboxTable,
     "discard": DiscardTable,
     "webhook": WebhookTable,
+    "s3": S3Table,
     "fan-out": FanOutTable,
 }
 

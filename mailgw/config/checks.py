@@ -33,6 +33,7 @@ from mailgw.config.settings import (
     RuleSettings,
     TlsSettings,
 )
+from mailgw.deliver.s3_settings import S3Settings
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.deliver.webhook_settings import WebhookSettings
 from mailgw.mail.address import Mailbox
@@ -256,7 +257,7 @@ def owner_faults(config: Config, owner: Owner) -> list[ConfigError]:
         keys: tuple[str, ...] = ()
         if isinstance(backend, SmtpSettings):
             keys = ("ca_file", "client_certificate", "client_key")
-        elif isinstance(backend, WebhookSettings):
+        elif isinstance(backend, WebhookSettings | S3Settings):
             keys = ("ca_file", "secret_file")
         readable += [(f"backend.{name}.{key}", path) for key in keys if (path := getattr(backend, key)) is not None]
     readable += directories.files_of(config)

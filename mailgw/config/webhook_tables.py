@@ -35,12 +35,14 @@ class WebhookTable(Table):
 
 
 OF_JSON = ("most_octets", "most_parts", "most_nesting")
-LEAST_SECRET_OCTETS = 16
+SECRET_OCTETS = 16  # at least
 
 
 def webhook(table: WebhookTable, folder: str) -> WebhookSettings:
     """``folder`` is the file's own."""
-    _check_scheme(table)
+    check_plain_http(table, "url", table.url, table.plain_http)
+    if table.url.startswith("http:") and table.ca_file is not None:
+        table.spot.inner("ca_file").fault("is for an https: URL")
     if table.format is not HookFormat.JSON:
         for name in OF_JSON:
             if name in table.given:
@@ -51,12 +53,14 @@ def webhook(table: WebhookTable, folder: str) -> WebhookSettings:
     return WebhookSettings(
         url=table.url,
         format=table.format,
-        secret=None if secret_file is None else _secret(table.spot.inner("secret_file"), secret_file),
+        secret=None if secret_file is None else first_line(table.spot.inner("secret_file"), secret_file, SECRET_OCTETS),
         secret_file=secret_file,
         one_each=table.one_each,
         recipients=table.recipients_per_post,
         concurrency=table.concurrency,
-        ca_file=None if table.ca_file is None else _ca_file(table, os.path.join(folder, table.ca_file)),
+        ca_file=None if table.ca_file is None else usable_ca_file(
+            table.spot.inner("ca_file"), os.path.join(folder, table.ca_file)
+        ),
         json=JsonLimits(table.most_octets, table.most_parts, table.most_nesting),
         answer_octets=table.answer_octets,
         idle_seconds=table.idle_timeout,
@@ -77,14 +81,13 @@ def webhook_doubts(settings: WebhookSettings, message_octets: int) -> Iterator[t
         yield "secret_file", "is not there: whoever finds the URL can post mail of his own there"
 
 
-def _check_scheme(table: WebhookTable) -> None:
-    if table.plain_http and table.url.startswith("https:"):
+def check_plain_http(table: Table, name: str, url: str, is_meant: bool) -> None:
+    """That the URL ``name`` leaves this machine by HTTPS alone, unless that is not meant."""
+    if is_meant and url.startswith("https:"):
         table.spot.inner("plain_http").fault("is for an http: URL")
-    if table.url.startswith("http:") and not table.plain_http and not values.is_loopback(_host_and_port(table.url)):
-        why = 'would show mail to the network: expected https:, or plain_http = true'
-        table.spot.inner("url").fault(why)
-    if table.url.startswith("http:") and table.ca_file is not None:
-        table.spot.inner("ca_file").fault("is for an https: URL")
+    if url.startswith("http:") and not is_meant and not values.is_loopback(_host_and_port(url)):
+        why = "would show mail to the network: expected https:, or plain_http = true"
+        table.spot.inner(name).fault(why)
 
 
 def _host_and_port(url: str) -> str:
@@ -92,24 +95,26 @@ def _host_and_port(url: str) -> str:
     return host if host.rpartition(":")[2].isdigit() else f"{host}:80"
 
 
-def _secret(spot: Spot, path: str) -> Secret | None:
+def first_line(spot: Spot, path: str, least_octets: int) -> Secret | None:
+    """The secret in the first line of a file; None where it cannot be used, which is a fault at ``spot``."""
     try:
         with open(path, "rb") as opened:
             word = password_in(opened.read(1 << 16))
     except OSError as fault:
         spot.fault(f"{path}: cannot be read: {fault.strerror}")
         return None
-    if len(word.encode()) < LEAST_SECRET_OCTETS:
-        spot.fault(f"{path}: expected the secret in its first line, of {LEAST_SECRET_OCTETS} octets at least")
+    if len(word.encode()) < least_octets:
+        spot.fault(f"{path}: expected the secret in its first line, of {least_octets} octets at least")
         return None
     return Secret(word)
 
 
-def _ca_file(table: WebhookTable, path: str) -> str:
+def usable_ca_file(spot: Spot, path: str) -> str:
+    """The path; that it cannot be used is a fault at ``spot``."""
     from mailgw.net.https import authorities  # takes its time, and most have no web hook
 
     try:
         authorities(path)
     except ValueError as fault:
-        table.spot.inner("ca_file").fault(str(fault))
+        spot.fault(str(fault))
     return path

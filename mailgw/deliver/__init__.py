@@ -47,5 +47,7 @@ A map:
     webhook_request     envelope, idempotency key and signature of a POST
     webhook_json        a message in JSON
     webhook_answer      what an answer means
+    s3              ``S3Backend``: an object in a bucket for each message, or each recipient
+    s3_settings     what one such backend is told, and its keys
     reencoding      content that was made for a hop which takes less
 """
