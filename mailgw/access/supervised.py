@@ -39,5 +39,7 @@ class SupervisedChecker:
     async def _avatar_id(self, credentials: Any) -> object:
         about = CalledFor("AUTH")
         found = await self._supervisor.call(about, lambda: self._inner.requestAvatarId(credentials))
+        if not isinstance(found, bytes | str | tuple):  # () is twisted.cred's ANONYMOUS, whom nobody lets in
+            raise self._supervisor.lied(about, f"a {type(found).__name__}, where an account's address was expected")
         self._supervisor.good(about)
         return found
