@@ -30,13 +30,15 @@ from mailgw.deliver.maildir import MaildirSettings
 from mailgw.deliver.mbox import MboxSettings
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.mail import event as fact
+from mailgw.mail.message import QueueRow
 from mailgw.queue.aliases import EXPANDED
-from mailgw.testing.facts import Delivery
+from mailgw.testing.facts import Bounce, Delivery
 from mailgw.testing.gateway import Gateway
 from mailgw.testing.power import PowerFailed
 from mailgw.testing.spool import Stored
 
 Has = Callable[[Delivery], bool]
+NOWHERE = "is in no queue, not delivered, and nobody was told"
 
 
 @attrs.frozen
@@ -123,17 +125,31 @@ def _crash(
 
 
 class _Books:
-    """What is known of everything that is owed."""
+    """What is known of everything that is owed.  A recipient may wait in several lanes, each of which owes it (a
+    fan-out), and in another one than at first (the operator's reroute)."""
 
     def __init__(self, gateway: Gateway, has: Has | None) -> None:
         self._gateway = gateway
         self._has = has
-        self._queued = {(row.queue_id, row.recipient) for row in gateway.queue}
-        self._delivered: dict[tuple[str, str], list[Delivery]] = {}
+        # By the queue id and the recipient: in which lanes it is accounted for, and why it is not in others.
+        self._good: dict[tuple[str, str], set[str]] = {}
+        self._bad: dict[tuple[str, str], dict[str, str]] = {}
+        for row in gateway.queue:
+            self._note(row, None)
+        for bounce in gateway.bounced:
+            is_lost = bounce.report_id and bounce.report_id not in gateway.stored
+            self._note(bounce, f"is said to be reported by {bounce.report_id}, which is not there" if is_lost else None)
         for one in gateway.delivered:
-            self._delivered.setdefault((one.queue_id, one.recipient), []).append(one)
-        self._bounced = {(one.queue_id, one.recipient): one for one in gateway.bounced}
+            where = f"is said to be delivered by {one.backend} to {one.hop}, where it is not"
+            self._note(one, None if self._is_there(one) else where)
         self._removed = {one.queue_id for one in gateway.journal if isinstance(one, fact.Removed)}
+
+    def _note(self, one: QueueRow | Bounce | Delivery, why: str | None) -> None:
+        key = (one.queue_id, one.recipient)
+        if why is None:
+            self._good.setdefault(key, set()).add(one.lane)
+        else:
+            self._bad.setdefault(key, {})[one.lane] = why
 
     def missing(self) -> Iterator[Missing]:
         stored: Mapping[str, Stored] = self._gateway.stored
@@ -144,32 +160,26 @@ class _Books:
         owed = {answer.queue_id for answer in self._gateway.accepted}
         for queue_id, message in stored.items():
             if (queue_id in owed or message.is_ours) and queue_id not in self._removed:
-                for destination in message.destinations:
-                    if destination.lane != EXPANDED and (why := self._why(queue_id, str(destination.recipient))):
-                        yield Missing(queue_id, str(destination.recipient), why)
+                yield from self._missing_of(queue_id, message)
 
-    def _why(self, queue_id: str, recipient: str) -> str | None:
-        key = (queue_id, recipient)
-        if key in self._queued:
-            return None
-        if key in self._delivered:
-            if any(self._is_there(one) for one in self._delivered[key]):
-                return None
-            last = self._delivered[key][-1]
-            return f"is said to be delivered by {last.backend} to {last.hop}, where it is not"
-        if key not in self._bounced:
-            return "is in no queue, not delivered, and nobody was told"
-        bounce = self._bounced[key]
-        if bounce.report_id and bounce.report_id not in self._gateway.stored:
-            return f"is said to be reported by {bounce.report_id}, which is not there"
-        return None
+    def _missing_of(self, queue_id: str, message: Stored) -> Iterator[Missing]:
+        wanted: dict[str, set[str]] = {}
+        for destination in message.destinations:
+            if destination.lane != EXPANDED:
+                wanted.setdefault(str(destination.recipient), set()).add(destination.lane)
+        for recipient, lanes in wanted.items():
+            good = self._good.get((queue_id, recipient), set())
+            short = len(lanes) - len(good)
+            for lane in sorted(lanes - good)[:max(short, 0)]:
+                bad = self._bad.get((queue_id, recipient), {})
+                yield Missing(queue_id, recipient, bad.get(lane, f"{NOWHERE}: {lane}"))
 
     def _is_there(self, delivery: Delivery) -> bool:
         # Our trace field has the queue id, or the Message-ID of what we wrote ourselves.
         mark = delivery.queue_id.encode()
         settings: Any = self._gateway.config.backends.get(delivery.backend)
         if isinstance(settings, MaildirSettings):
-            return any(mark in octets for octets in self._gateway.mailbox(delivery.recipient))
+            return any(mark in octets for octets in self._gateway.mailbox(delivery.recipient, delivery.backend))
         if isinstance(settings, MboxSettings):
             return self._gateway.disk.holds(mark)
         if isinstance(settings, SmtpSettings):

@@ -2,6 +2,7 @@
 
 import attrs
 
+from mailgw.deliver.names import backend_of
 from mailgw.mail.event import Event
 
 
@@ -21,24 +22,31 @@ class KeptJournal:
 
 @attrs.frozen
 class Delivery:
-    """A recipient of a message was delivered, by a backend, into the hands of ``hop``; ``octets`` of the message as
-    they were queued."""
+    """A recipient of a message was delivered, by a backend, in its ``lane``, into the hands of ``hop``; ``octets`` of
+    the message as they were queued."""
 
     queue_id: str
     sender: str
     recipient: str
-    backend: str
+    lane: str
     hop: str
     octets: bytes
 
 
+    @property
+    def backend(self) -> str:
+        return backend_of(self.lane)
+
+
 @attrs.frozen
 class Bounce:
-    """A recipient failed for good.  ``report`` is what its sender is told, b"" where he wanted to hear nothing."""
+    """A recipient failed for good, in a ``lane``.  ``report`` is what its sender is told, b"" where he wanted to hear
+    nothing."""
 
     queue_id: str
     sender: str
     recipient: str
+    lane: str
     code: int
     status: str
     text: str

@@ -29,6 +29,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 
 from mailgw.config.plugin import NOTHING_GIVEN
+from mailgw.deliver.fan_out import FanOutSettings
 from mailgw.deliver.maildir import MaildirSettings
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox, parse_mailbox
@@ -300,7 +301,7 @@ class Gateway(Telling):
         """What backends said that they have, in its order."""
         return [
             Delivery(
-                one.queue_id, self._sender(one.queue_id), one.recipient, one.lane.partition("/")[0], one.hop,
+                one.queue_id, self._sender(one.queue_id), one.recipient, one.lane, one.hop,
                 self.stored[one.queue_id].octets,
             )
             for one in self.journal if isinstance(one, fact.Delivered)
@@ -310,27 +311,32 @@ class Gateway(Telling):
     def bounced(self) -> Sequence[Bounce]:
         return [
             Bounce(
-                one.queue_id, self._sender(one.queue_id), one.recipient, one.code, one.status, one.text,
+                one.queue_id, self._sender(one.queue_id), one.recipient, one.lane, one.code, one.status, one.text,
                 self.stored[one.notice_id].octets if one.notice_id in self.stored else b"", one.notice_id,
             )
             for one in self.journal if isinstance(one, fact.Bounced)
         ]
 
-    def mailbox(self, address: str) -> Sequence[bytes]:
-        """What is in the Maildir of an address that a route brings to one, the oldest first; with LF line ends."""
+    def mailbox(self, address: str, backend: str | None = None) -> Sequence[bytes]:
+        """What is in the Maildir of an address, the oldest first; with LF line ends.  ``backend`` is whose Maildir; the
+        one of the address's route unless it is said."""
         mailbox = parse_mailbox(address)
         assert mailbox is not None, f"{address!r} is no address"
-        folder = f"{self._maildir(mailbox)}/new"
+        folder = f"{self._maildir(mailbox, backend)}/new"
         names = self.disk.names(folder) if self.disk.is_folder(folder) else []
         paths = sorted((f"{folder}/{name}" for name in names), key=lambda path: self.disk.facts(path).st_ino)
         return [self.disk.read(path, 0, 1 << 40) for path in paths]
 
-    def _maildir(self, mailbox: Mailbox) -> str:
+    def _maildir(self, mailbox: Mailbox, backend: str | None) -> str:
         routes = RouteTable(self.config.routes)
-        name = routes.backend_for(mailbox, for_client=False) or routes.backend_for(mailbox, for_client=True)
-        settings = None if name is None else self.config.backends[name]
-        assert isinstance(settings, MaildirSettings), f"no route brings {mailbox} to a Maildir"
-        return folder_of(settings.path, without_tag(mailbox, settings.delimiter))
+        name = backend or routes.backend_for(mailbox, for_client=False) or routes.backend_for(mailbox, for_client=True)
+        settings = self.config.backends.get(name or "")
+        members = settings.backends if isinstance(settings, FanOutSettings) else (name or "",)
+        for member in members:
+            settings = self.config.backends.get(member)
+            if isinstance(settings, MaildirSettings):
+                return folder_of(settings.path, without_tag(mailbox, settings.delimiter))
+        raise AssertionError(f"no route brings {mailbox} to a Maildir")
 
     def fill_up(self, is_full: bool = True) -> None:
         """The disk of the queue is full, or not any more."""

@@ -87,6 +87,20 @@ class _Keeps(KeptSpool):
         return claims[1:]
 
 
+def test_each_backend_of_a_fan_out_owes_the_message() -> None:
+    desk = Desk()
+    both = '[backend.both]\ntype = "fan-out"\nbackends = ["tickets", "boxes"]\n'
+    gateway = Gateway(
+        CONFIG.replace('"tickets"', '"both"', 1) + both, backends={"tickets": Tickets(desk)},
+    )
+    answer = gateway.receive(HELLO, sender=None, to=["help@desk.example"])
+    assert {one.backend for one in gateway.delivered} == {"tickets", "boxes"}
+    assert missing(gateway, desk.has) == []
+    desk.filed.clear()
+    why = "is said to be delivered by tickets to desk, where it is not"
+    assert missing(gateway, desk.has) == [Missing(answer.queue_id, "help@desk.example", why)]
+
+
 @pytest.mark.parametrize("kind", [_Forgets, _Keeps])
 def test_a_queue_that_forgets_is_found(kind: type[KeptSpool]) -> None:
     gateway = Stand(Tickets).make()
@@ -94,7 +108,7 @@ def test_a_queue_that_forgets_is_found(kind: type[KeptSpool]) -> None:
     answer = gateway.receive(HELLO, sender="a@example.net", to=["help@desk.example", "bob@box.example"])
     why = {
         _Forgets: (f"was answered 250 2.0.0 OK, queued as {answer.queue_id}, and is in no queue", answer.recipients),
-        _Keeps: ("is in no queue, not delivered, and nobody was told", ["help@desk.example"]),
+        _Keeps: ("is in no queue, not delivered, and nobody was told: tickets", ["help@desk.example"]),
     }[kind]
     assert missing(gateway) == [Missing(answer.queue_id, ", ".join(why[1]), why[0])]
 
