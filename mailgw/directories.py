@@ -3,8 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, assert_never, cast
 
-from twisted.application.service import IService, IServiceCollection
-
 from mailgw.config.directories import made_fault
 from mailgw.config.plugin import NOTHING_GIVEN, make_python
 from mailgw.config.settings import DirectoryConfig, PythonSettings
@@ -25,18 +23,16 @@ def make_directories(
     reactor: Any,
     wall_clock: WallClock,
     journal: Journal,
-    parent: IServiceCollection,
+    adopt: Callable[[object], None],
     closers: list[Closer],
     given: Mapping[str, object] = NOTHING_GIVEN,
 ) -> Mapping[str, Directory]:
-    """Each by its name, what an application gave (``given``) among them.  One that is a service is started and stopped
-    with ``parent``; what is to be called at the end is added to ``closers``.  ConfigError, or TemporaryFault, where one
-    cannot be made."""
+    """Each by its name, what an application gave (``given``) among them; ``adopt`` gets each as it was made.  What is
+    to be called at the end is added to ``closers``.  ConfigError, or TemporaryFault, where one cannot be made."""
     made = {}
     for name, one in configured.items():
         source = cast(Source, _source(one, reactor, wall_clock, closers, given))
-        if IService.providedBy(source):
-            source.setServiceParent(parent)  # type: ignore[no-untyped-call] # Twisted's
+        adopt(source)
         if isinstance(one.source, PythonSettings):
             source = Watched(name, source, reactor, journal.note)
         made[name] = Directory(name, source, one.settings, reactor, journal.note)

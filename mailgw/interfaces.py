@@ -156,7 +156,7 @@ class IGateway(Interface):
 
 
 class IUsesGateway(Interface):
-    """A plug-in that wants to send, or to know the time."""
+    """A plug-in (a backend, a rule, a directory, an observer) that wants to send, or to know the time."""
 
     def use(gateway: IGateway) -> None:
         """Called once at each start, before the plug-in is asked anything.  ``gateway`` sends from the time when mail

@@ -205,7 +205,7 @@ class MailGateway(MultiService):
         self._backends = self._make_backends(accounts, resolver, forwarding)
         self._aliases = self._alias_file(routes, workshop)
         self._directories = make_directories(
-            config.directories, reactor, self._wall_clock, self.journal, self, self._closers, self._plugins
+            config.directories, reactor, self._wall_clock, self.journal, self._adopt, self._closers, self._plugins
         )
         intake = self._intake(fanned_out(self.spool, self._backends), routes, srs)
         self._rules = Rules(config, intake, self._backends, accounts, self._make_rules(intake))

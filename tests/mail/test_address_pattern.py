@@ -1,5 +1,6 @@
 """Patterns of addresses: what matches, what is ambiguous, and that an address made of fields gives them back."""
 
+import re
 from datetime import date
 
 import pytest
@@ -126,6 +127,39 @@ def test_the_same_with_other_names() -> None:
     one, other = parse_pattern("{a}+X@x.test"), parse_pattern("{b:str}+x@X.test")
     assert one.is_within(other)
     assert other.is_within(one)
+
+
+PARTS = st.sampled_from(["a", "7", "-", "+", "{f:int}", "{f:slug}", "{f}", "{f:date}", "{f:path}"])
+
+
+def some_pattern(words: list[str]) -> AddressPattern | None:
+    try:
+        return parse_pattern("".join(word.replace("f", f"f{n}") for n, word in enumerate(words)) + "@x.test")
+    except ValueError:
+        return None
+
+
+SAMPLES = {"int": 7, "slug": "a-7", "str": "-a7", "date": date(2026, 11, 28), "path": "a+7"}
+
+
+@given(st.lists(PARTS, min_size=1, max_size=4), st.lists(PARTS, min_size=1, max_size=4))
+def test_what_is_within_matches_and_what_is_apart_does_not(words: list[str], others: list[str]) -> None:
+    one, other = some_pattern(words), some_pattern(others)
+    if one is None or other is None:
+        return
+    kinds = dict(field.strip("{}").partition(":")[::2] for field in re.findall(r"\{[^}]*\}", one.text))
+    address = made(one, {name: SAMPLES[kind or "str"] for name, kind in kinds.items()})
+    assert address is not None
+    is_other_s = other.match(address) is not None
+    if is_other_s:
+        assert one.common(other) is not None
+    if one.is_within(other):
+        assert is_other_s
+    common = one.common(other)
+    assert (common is None) == (other.common(one) is None)
+    if common is not None and "date" not in one.text + other.text:
+        assert one.match(box(common)) is not None
+        assert other.match(box(common)) is not None
 
 
 @each(("pattern", "route"), [
