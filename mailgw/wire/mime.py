@@ -92,17 +92,9 @@ class _Multipart:
 
 
 class MimeReader:
-    """One content: ``feed`` its octets, then ``end``.  ``fault`` says why it was not read to its end, or is None.
+    """One content: ``feed`` its octets, then ``end``.  ``fault`` says why it was not read to its end, or is None."""
 
-    ``most_nesting`` and ``most_parts`` None: as above.  ``looks_into_messages``: else a message/rfc822 in it is a leaf.
-    """
-
-    def __init__(
-        self, most_nesting: int | None = None, most_parts: int | None = None, looks_into_messages: bool = True
-    ) -> None:
-        self._most_nesting = MAX_NESTING if most_nesting is None else most_nesting
-        self._most_parts = MAX_PARTS if most_parts is None else most_parts
-        self._looks_into_messages = looks_into_messages
+    def __init__(self) -> None:
         self.fault: str | None = None
         self._buffer = b""
         self._at = 0  # in the buffer: what is before was handed on
@@ -187,7 +179,7 @@ class MimeReader:
         kind = media_type.partition("/")[0]
         is_multipart = kind == "multipart" and 0 < len(boundary) <= _MAX_BOUNDARY
         # Its encoding says nothing of its parts, and none but the identity is allowed (RFC 2045 s6.4).
-        is_message = self._looks_into_messages and media_type == "message/rfc822" and encoding in IDENTITY
+        is_message = media_type == "message/rfc822" and encoding in IDENTITY
         signed = self._is_signed
         self._pieces.append(
             Part(
@@ -209,10 +201,10 @@ class MimeReader:
         self._at_line_start = True
         if is_multipart or is_message:
             self._depth += 1
-        if self._depth > self._most_nesting:
-            self._give_up(f"Its parts are nested more than {self._most_nesting} deep")
-        elif self._parts > self._most_parts:
-            self._give_up(f"It has more than {self._most_parts} parts")
+        if self._depth > MAX_NESTING:
+            self._give_up(f"Its parts are nested more than {MAX_NESTING} deep")
+        elif self._parts > MAX_PARTS:
+            self._give_up(f"It has more than {MAX_PARTS} parts")
 
     def _give_up(self, why: str) -> None:
         self.fault = why

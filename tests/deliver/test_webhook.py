@@ -252,7 +252,7 @@ def test_a_message_in_json() -> None:
         hook.deliver(message=attrs.evolve(MESSAGE, content=content))
         said = [json.loads(body) for _, body in hook.posts]
         assert [one["envelope"]["recipients"] for one in said] == [["ann@example.org"], ["bob@example.org"]]
-        assert [(one["subject"], one["text"]) for one in said] == [("hello", "body\r\n")] * 2
+        assert [(one["subject"], one["text"]) for one in said] == [("hello", "body\n")] * 2
         assert hook.told("Content-Type") == ["application/json"] * 2
 
 

@@ -7,10 +7,12 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailgw.deliver.webhook_json import MAX_FIELD_OCTETS, content_members, envelope_member
+from mailgw.deliver import webhook_json
+from mailgw.deliver.webhook_json import content_members, envelope_member
 from mailgw.deliver.webhook_settings import JsonLimits
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
@@ -46,12 +48,12 @@ def test_a_message_with_all_that_there_is() -> None:
     found = read(whole().as_bytes())
     assert found["headers"][0] == ["Subject", "=?utf-8?q?Gr=C3=BC=C3=9Fe?="]
     assert ["From", "Ann <ann@example.org>"] in found["headers"]
-    assert (found["subject"], found["text"], found["html"]) == ("Grüße", "Hallo Jürgen\r\n", "<p>Hallo</p>\r\n")
+    assert (found["subject"], found["text"], found["html"]) == ("Grüße", "Hallo Jürgen\n", "<p>Hallo</p>\n")
     assert (found["unread"], found["raw"]) == (None, None)
     image, text, message = found["attachments"]
     assert base64.b64decode(image.pop("base64")) == b"\x00\xff" * 100
     assert image == {
-        "filename": "bild ä.png", "content_type": "image/png", "disposition": "attachment", "content_id": "<x@y>",
+        "filename": "bild ä.png", "content_type": "image/png", "content_id": "x@y", "is_inline": False,
         "size_octets": 200,
     }
     assert (text["filename"], base64.b64decode(text["base64"])) == ("b.txt", b"more\r\n")
@@ -60,34 +62,13 @@ def test_a_message_with_all_that_there_is() -> None:
 
 
 @each(("content", "text"), [
-    (b"\r\nhello", "hello"), (b"A: b\r\n\r\nhello\r\n", "hello\r\n"), (b"\r\n\xc3\xa4 \xff", "ä \ufffd"),
+    (b"\r\nhello", "hello"), (b"A: b\r\n\r\nhello\r\n", "hello\n"),
     (b"Content-Type: text/plain; charset=latin1\r\n\r\n\xe4", "ä"),
-    (b"Content-Type: text/plain; charset=us-ascii\r\n\r\n\xc3\xa4", "ä"),
-    (b"Content-Type: text/plain; charset=nonsense\r\n\r\n\xc3\xa4", "ä"),
-    (b"Content-Type: text/plain; charset=punycode\r\n\r\na-b", "a-b"),
-    (b"Content-Type: text/plain; charset=utf-16\r\nContent-Transfer-Encoding: base64\r\n\r\nYQA=", "a"),
-    (b"Content-Transfer-Encoding: base64\r\n\r\naGFs\r\nbG8", "hallo"),
-    (b"Content-Transfer-Encoding: base64\r\n\r\na-GFs*bG8=x", "hallo"),
-    (b"Content-Transfer-Encoding: Quoted-Printable\r\n\r\na=3Db=\r\nc=zz", "a=bc=zz"),
-    (b"Content-Transfer-Encoding: x-other\r\n\r\na=3Db", "a=3Db"),
-    (b"Content-Type: text/html\r\n\r\nx", None), (b"Content-Disposition: attachment\r\n\r\nx", None),
-    (b"Content-Type: text/plain; name=a.txt\r\n\r\nx", None), (b"", None),
+    (b"Content-Type: text/html\r\n\r\nx", None), (b"Content-Disposition: attachment\r\n\r\nx", None), (b"", None),
 ])
 def test_the_text(content: bytes, text: str | None) -> None:
     found = read(content)
     assert (found["text"], found["unread"]) == (text, None)
-
-
-@each(("field", "filename"), [
-    (b'attachment; filename="a.pdf"', "a.pdf"), (b"attachment; filename*=utf-8''%C3%A4.pdf", "ä.pdf"),
-    (b'attachment; filename="=?utf-8?b?w6QucGRm?="', "ä.pdf"),
-    (b'attachment; filename="' + b"a" * (MAX_FIELD_OCTETS - 23) + b'"', "a" * (MAX_FIELD_OCTETS - 23)),
-    (b'attachment; filename="' + b"a" * (MAX_FIELD_OCTETS - 22) + b'"', None),
-])
-def test_names_of_files(field: bytes, filename: str | None) -> None:
-    content = b"Content-Type: image/png\r\nContent-Disposition: %b\r\n\r\nx" % field
-    [attachment] = read(content)["attachments"]
-    assert attachment["filename"] == filename
 
 
 def nested(depth: int) -> bytes:
@@ -96,9 +77,9 @@ def nested(depth: int) -> bytes:
 
 
 @each(("content", "why"), [
-    (nested(3), None), (nested(4), "Its parts are nested more than 3 deep"),
+    (nested(3), None), (nested(4), "its parts are more than 3 deep"),
     (nested(1) + b"\r\n--0\r\n\r\na" * 8, None),
-    (nested(1) + b"\r\n--0\r\n\r\na" * 9, "It has more than 10 parts"),
+    (nested(1) + b"\r\n--0\r\n\r\na" * 9, "it has more than 10 parts"),
 ])
 def test_beyond_a_limit_there_is_the_whole_message(content: bytes, why: str | None) -> None:
     found = read(content)
@@ -108,6 +89,12 @@ def test_beyond_a_limit_there_is_the_whole_message(content: bytes, why: str | No
         assert base64.b64decode(found["raw"]) == content
         assert (found["text"], found["html"], found["attachments"]) == (None, None, [])
         assert found["headers"]
+
+
+def test_lines_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook_json, "MOST_LINES", 3)
+    assert read(b"A: b\r\n\r\nc\r\n")["unread"] is None
+    assert read(b"A: b\r\n\r\nc\r\nd\r\n")["unread"] == "it has more than 3 lines"
 
 
 @given(st.lists(st.sampled_from([

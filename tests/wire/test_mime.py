@@ -14,8 +14,8 @@ from tests.tables import each, some
 MULTIPART = b'Content-Type: Multipart/Mixed;\r\n\tboundary="=_ (b)"\r\n\r\n'
 
 
-def read(chunks: list[bytes], nesting: int = mime.MAX_NESTING, parts: int = mime.MAX_PARTS) -> list[Piece]:
-    reader = MimeReader(nesting, parts)
+def read(chunks: list[bytes]) -> list[Piece]:
+    reader = MimeReader()
     pieces = [piece for chunk in chunks for piece in reader.feed(chunk)] + reader.end()
     assert reader.fault is None
     return pieces
@@ -130,23 +130,16 @@ def test_a_line_too_long_is_no_boundary(padding: int) -> None:
     assert joined(read([bytes([octet]) for octet in content])) == whole
 
 
-def test_a_message_that_is_not_looked_into_is_a_leaf() -> None:
-    inner = b"Content-Type: multipart/mixed; boundary=i\r\n\r\n--i\r\n\r\na\r\n--i--"
-    reader = MimeReader(looks_into_messages=False)
-    content = MULTIPART + b"--=_ (b)\r\nContent-Type: message/rfc822\r\n\r\n" + inner + b"\r\n--=_ (b)--\r\n"
-    pieces = joined(reader.feed(content) + reader.end())
-    assert pieces[2:4] == [("message/rfc822", b"Content-Type: message/rfc822\r\n\r\n"), ("Body", inner)]
-    assert len(pieces) == 5
-
-
 def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mime, "MAX_NESTING", 3)
+    monkeypatch.setattr(mime, "MAX_PARTS", 6)
     monkeypatch.setattr(mime, "MAX_HEADER_OCTETS", 200)
     messages = [b"Content-Type: message/rfc822\r\n\r\n" * n + b"A: b\r\n\r\nc" for n in (3, 4)]
     leaves = [MULTIPART + b"--=_ (b)\r\n\r\na\r\n" * n for n in (5, 6)]
     headers = [b"A: " + b"b" * n for n in (197, 198)]
     for good, bad, why in ((*messages, "nested"), (*leaves, "parts"), (*headers, "octets")):
-        assert b"".join(octets for _, octets in joined(read([good], 3, 6))) == good
-        reader = MimeReader(3, 6)
+        assert b"".join(octets for _, octets in joined(read([good]))) == good
+        reader = MimeReader()
         pieces = reader.feed(bad) + reader.feed(b"more") + reader.end()
         assert reader.fault is not None
         assert why in reader.fault
