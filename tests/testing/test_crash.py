@@ -87,6 +87,23 @@ class _Keeps(KeptSpool):
         return claims[1:]
 
 
+def test_a_maildir_that_is_not_synced_is_found() -> None:
+    stand = Stand(Tickets)
+
+    def make() -> Gateway:
+        gateway = stand.make()
+        gateway.disk.sync = lambda descriptor: None  # type: ignore[method-assign]
+        return gateway
+
+    def to_bob(gateway: Gateway) -> None:
+        gateway.receive(HELLO, sender=None, to=["bob@box.example"])
+
+    [lost] = [crash for crash in crashes(make, to_bob) if crash.missing]
+    assert (lost.when, lost.write) == ("after", "record Finished"), "before it, the message is delivered again"
+    [why] = [one.why for one in lost.missing]
+    assert why == "is said to be delivered by boxes to /mail/box.example/bob, where it is not"
+
+
 def test_each_backend_of_a_fan_out_owes_the_message() -> None:
     desk = Desk()
     both = '[backend.both]\ntype = "fan-out"\nbackends = ["tickets", "boxes"]\n'
