@@ -19,7 +19,7 @@ from mailgw.mail.parameters import Notify, RcptParameters
 from mailgw.mail.reply import Reply
 from mailgw.spool.content import MemoryContent
 from mailgw.testing import Gateway
-from tests.driving import result_of
+from mailgw.testing.driving import result_of
 from tests.logged import LoggedFailures
 from tests.tables import each
 

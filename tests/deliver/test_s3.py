@@ -18,8 +18,8 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome, Permanence, Scope
 from mailgw.spool.content import MemoryContent
-from tests.driving import result_of
-from tests.fake_threads import FakeThreads
+from mailgw.testing.driving import result_of
+from mailgw.testing.threads import FakeThreads
 from tests.tables import each
 
 ANN, BOB = Mailbox("ann", "example.org"), Mailbox("bob", "example.org")

@@ -26,8 +26,8 @@ from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome, Permanence, Scope
 from mailgw.net.posting import PostAnswer
 from mailgw.spool.content import MemoryContent
-from tests.driving import result_of
-from tests.fake_threads import FakeThreads
+from mailgw.testing.driving import result_of
+from mailgw.testing.threads import FakeThreads
 
 ANN, BOB, EVE = (Mailbox(name, "example.org") for name in ("ann", "bob", "eve"))
 OCTETS = b"Subject: hello\r\n\r\nbody\r\n"

@@ -1,3 +1,0 @@
-"""Moved to ``mailgw.testing.driving``."""
-
-from mailgw.testing.driving import result_of as result_of
