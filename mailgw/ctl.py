@@ -15,7 +15,7 @@ import mailgw
 from mailgw import checking, doctor, passwords, queue_commands, tls_command
 from mailgw.config.where import DEFAULT_FILE
 from mailgw.mail.errors import ConfigError, TemporaryFault
-from mailgw.rehearsal import explain_command
+from mailgw.rehearsal import explain_command, replay_command
 from mailgw.terminal import Fault, discard_output, flush, harmless, say
 
 EPILOG = f"""\
@@ -33,9 +33,10 @@ commands:
   mailgw queue suspend example.net      try nothing there, until: mailgw queue resume example.net
   mailgw tls example.net                what mail there meets in the way of TLS, tried live
   mailgw explain --from ann@example.net --to bob@example.org    what would become of it, and why
+  mailgw replay -c new.toml --since 24h     which mail of the last day would that configuration judge otherwise?
   mailgw doctor --wire 127.0.0.1:25     can this server be tricked? smuggling, injection, relaying, limits
 
-FILE is {DEFAULT_FILE} where nothing is said; passwd, queue, tls and explain take -c FILE, too,
+FILE is {DEFAULT_FILE} where nothing is said; passwd, queue, tls, explain and replay take -c FILE, too,
 before or behind the command.
 The gateway itself is started with: twistd mailgw --help
 exit status: 0 done, 1 a fault, 2 the command line makes no sense"""
@@ -97,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     queue_commands.add_command(commands)
     tls_command.add_command(commands)
     explain_command.add_command(commands)
+    replay_command.add_command(commands)
     doctor.add_command(commands, say)
     return parser
 

@@ -102,12 +102,13 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _envelope(options: argparse.Namespace, role: Role, config: "Config") -> "Envelope":
+    from mailgw.rehearsal.past import literal
     from mailgw.rehearsal.story import Envelope
 
     content, size = (None, 0) if options.message is None else _read(options.message, config.limits.message_octets)
     with_tls = options.tls or bool(options.login) or role is Role.SUBMISSIONS
     return Envelope(
-        role, options.client, options.helo or _literal(options.client), options.sender, tuple(options.recipients),
+        role, options.client, options.helo or literal(options.client), options.sender, tuple(options.recipients),
         options.login or "", with_tls, content, size,
     )
 
@@ -171,10 +172,3 @@ def _word(word: str) -> str:
     if not word or not word.isascii() or not word.isprintable() or " " in word:
         raise argparse.ArgumentTypeError(f"expected a name, such as mx.example.net, not {word!r}")
     return word
-
-
-def _literal(address: str) -> str:
-    """RFC 5321 s4.1.3: what says EHLO who has no name."""
-    if address == "local":
-        return "localhost"
-    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
