@@ -50,8 +50,8 @@ def doubts(config: Config, is_start: bool = False) -> list[ConfigError]:
             *local_doubts(config),
             *app_doubts(config), *_unanswered(config, aliases, is_lost)]
     if not is_start:
-        said += [*_kept(config), *directory_doubts(config), *_plain(config), *_hooks(config), *_names(config),
-                 *_unread(config, aliases)]
+        said += [*_kept(config), *directory_doubts(config), *_given(config), *_plain(config), *_hooks(config),
+                 *_names(config), *_unread(config, aliases)]
     for path, why in said:
         found.add(path, why)
     if aliases is not None:
@@ -108,6 +108,19 @@ def _kept(config: Config) -> Iterator[tuple[Path, str]]:
             named |= set(backend.backends)
     for name in config.backends.keys() - named:
         yield ("backend", name), "no route names it: mail goes there by mailgw queue reroute --to alone"
+
+
+def _given(config: Config) -> Iterator[tuple[Path, str]]:
+    places: list[tuple[Path, object]] = [
+        *((("rule", at, "type"), one.plugin) for at, one in enumerate(config.rules)),
+        *((("observer", at, "type"), one.plugin) for at, one in enumerate(config.observers)),
+        *((("backend", name, "type"), one) for name, one in config.backends.items()),
+        *((("directory", name, "type"), one.source) for name, one in config.directories.items()),
+    ]
+    for path, plugin in places:
+        if isinstance(plugin, PythonSettings) and plugin.kind is PluginKind.GIVEN:
+            why = "twistd mailgw gives nothing, and will not start: that is for an application that gives"
+            yield path, f"{why} {plugin.target!r}"
 
 
 def _plain(config: Config) -> Iterator[tuple[Path, str]]:

@@ -41,7 +41,7 @@ def imported(target: str) -> object:
     module_name, _, name = target.partition(":")
     try:
         found: object = importlib.import_module(module_name)
-    except Exception as fault:  # somebody else's module may raise anything
+    except (Exception, SystemExit) as fault:  # somebody else's module may raise anything
         raise ValueError(f"{module_name} cannot be imported: {_words(fault)}") from fault
     for part in name.split("."):
         try:
@@ -219,7 +219,7 @@ def make_python(
     try:
         made = make(**settings.arguments)
         fault_of_made = fault_of(settings.target, made)
-    except Exception as fault:
+    except (Exception, SystemExit) as fault:
         why = f"{settings.target} raised {_words(fault)}"
         raise ConfigError(settings.file, settings.line, settings.key, why) from fault
     if fault_of_made is not None:
@@ -288,5 +288,5 @@ def said_kind(thing: object) -> str:
     return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
-def _words(fault: Exception) -> str:
+def _words(fault: BaseException) -> str:
     return f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__

@@ -41,6 +41,15 @@ def test_nothing_to_say(tmp_path: Path) -> None:
     assert said(tmp_path, listen=inside, more=other) == []
 
 
+def test_what_an_application_gives_is_not_there_for_twistd(tmp_path: Path) -> None:
+    more = '[[rule]]\ntype = "given"\nname = "mine"\n[[observer]]\ntype = "given"\nname = "ear"\n'
+    why = "twistd mailgw gives nothing, and will not start: that is for an application that gives"
+    assert said(tmp_path, more=more) == [
+        f"14: rule.type: {why} 'mine'", f"17: observer.type: {why} 'ear'",
+    ]
+    assert said(tmp_path, more=more, is_start=True) == []
+
+
 @each(
     ("key", "why"),
     [

@@ -126,6 +126,14 @@ def test_faults_of_observers(file: Path) -> None:
     assert "got an unexpected keyword argument 'colour'" in unknown
 
 
+def test_a_module_that_ends_the_program_is_a_fault(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file.parent / "ends_all.py").write_text("raise SystemExit(7)\n")
+    monkeypatch.syspath_prepend(str(file.parent))
+    file.write_text(f'{SMALL}[[rule]]\ntype = "python:ends_all:Rule"\n')
+    (said,) = faults_of(file)
+    assert "rule.type: ends_all cannot be imported: SystemExit: 7" in said
+
+
 def test_two_rules_of_one_name(file: Path) -> None:
     file.write_text(f'{SMALL}[[rule]]\ntype = "{OWN}"\n[[rule]]\ntype = "{OWN}"\n')
     (said,) = faults_of(file)
