@@ -80,6 +80,10 @@ def test_a_login_sends_elsewhere_under_tls(gateway: Gateway) -> None:
     assert taken.is_secure
     assert b"with ESMTPSA id " + answer.queue_id.encode() in taken.octets
     assert taken.octets.count(b"\xc3\xa4 0123456789\r\n") == 40_000
+    config = CONFIG + '[[listen]]\nrole = "submissions"\nendpoint = "tcp:465"\n'
+    with Gateway(config, backends={"tickets": Tickets(Desk())}, accounts={"alice@box.example": "wonder"}) as other:
+        answer = other.receive(HELLO, sender="alice@box.example", to=["bob@box.example"], login="alice@box.example")
+        assert b"with ESMTPSA id " in other.mailbox("bob@box.example")[0]
     wrong = gateway.receive(HELLO, sender=None, to=["b@example.net"], login="alice@box.example", password="x")
     assert (wrong.code, wrong.stage) == (535, "AUTH")
 

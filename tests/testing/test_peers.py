@@ -2,13 +2,17 @@
 
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 import pytest
+from twisted.internet.task import Clock
 
 from mailgw.mail import event as fact
 from mailgw.testing import HANGS_UP, SAYS_NOTHING, Gateway, Peer
+from mailgw.testing.power import Power
+from mailgw.testing.reactor import MemoryReactor
 from tests.tables import each
 
 HELLO = b"Subject: hi\n\nhello\n"
@@ -102,4 +106,51 @@ def test_a_peer_s_certificate_is_held_against_dns(is_signed: bool, fits: bool, v
     made.receive(HELLO, sender=None, to=["a@example.net"])
     assert [one.verified for one in made.journal if isinstance(one, fact.Delivered)] == [verified] * bool(verified)
     assert len(peer.messages) == bool(verified)
+    made.close()
+
+
+def calls(clock: Clock, run: Callable[[float], object]) -> list[tuple[str, float]]:
+    """Made, moved and cancelled; who was called, and when."""
+    found: list[tuple[str, float]] = []
+
+    def note(name: str) -> None:
+        found.append((name, clock.seconds()))
+
+    times = {"a": 5, "b": 1, "c": 4, "d": 4, "e": 3, "f": 9, "g": 2}
+    made = {name: clock.callLater(seconds, note, name) for name, seconds in times.items()}
+    made["b"].delay(5)  # to 6
+    made["c"].reset(4)  # where it is
+    made["d"].reset(1)  # before all others
+    made["e"].cancel()
+    made["f"].delay(-8)  # to 1
+    clock.callLater(1.5, lambda: made["g"].reset(3))  # to 4.5, while time passes
+    clock.callLater(4.4, lambda: clock.callLater(0, note, "h"))
+    run(4.4)
+    run(10)
+    return found
+
+
+def test_calls_are_moved_as_on_twisted_s_clock() -> None:
+    usual = Clock()
+
+    def step(end: float) -> None:
+        """As it has to be asked for each moment by itself."""
+        while (times := [call.getTime() for call in usual.getDelayedCalls()]) and min(times) <= end:
+            usual.advance(min(times) - usual.seconds())
+        usual.advance(end - usual.seconds())
+
+    jumping = MemoryReactor(lambda place: None, Power())
+    assert calls(jumping, jumping.run_until) == calls(usual, step)
+    assert jumping.seconds() == usual.seconds() == 10
+
+
+@each("place", ["192.0.2.7:2525", "[2001:db8::7]:2525", "host.example:2525", "host.example"])
+def test_where_a_peer_may_stand(place: str) -> None:
+    hop = place.replace("host.example:", "192.0.2.8:") if place != "host.example" else "198.51.100.1:25"
+    made = Gateway(CONFIG + f'hosts = ["{hop}"]\n')
+    if place == "host.example:2525":
+        made.dns.address("host.example", "192.0.2.8")
+    peer = made.peer(place)
+    made.receive(HELLO, sender=None, to=["a@example.net"])
+    assert len(peer.messages) == 1
     made.close()
