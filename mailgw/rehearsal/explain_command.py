@@ -50,8 +50,8 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="may be said several times",
     )
     one.add_argument(
-        "--client", type=_client, metavar="IP", default=STRANGER,
-        help=f'its address, or "local" for a Unix socket; default: {STRANGER}, a stranger',
+        "--client", type=_client, metavar="IP",
+        help=f'its address, or "local"; default: "local" at a listener on a Unix socket, else {STRANGER}, a stranger',
     )
     one.add_argument("--login", type=_login, metavar="ADDRESS", help="as whom it logged in")
     one.add_argument(
@@ -88,7 +88,7 @@ def _explain(options: argparse.Namespace) -> int:
         where = f" at {options.listen}" if options.listen else ""
         there = ", ".join(f"{one.role.value} at {one.endpoint}" for one in config.listeners)
         raise Fault(f"there is no listener of the role {role.value}{where}; there are: {there}")
-    envelope = _envelope(options, role, config)
+    envelope = _envelope(options, role, config, config.listeners[number].endpoint)
     found = run_once(explained(config, number, envelope))
     if options.json:
         say(json.dumps(found.as_json(), indent=2))
@@ -101,15 +101,16 @@ def _explain(options: argparse.Namespace) -> int:
     return 0 if found.story.outcome is Outcome.ACCEPTED else 1
 
 
-def _envelope(options: argparse.Namespace, role: Role, config: "Config") -> "Envelope":
+def _envelope(options: argparse.Namespace, role: Role, config: "Config", endpoint: str) -> "Envelope":
     from mailgw.rehearsal.past import literal
     from mailgw.rehearsal.story import Envelope
 
     content, size = (None, 0) if options.message is None else _read(options.message, config.limits.message_octets)
     with_tls = options.tls or bool(options.login) or role is Role.SUBMISSIONS
+    client = options.client or ("local" if endpoint.startswith("unix:") else STRANGER)
     return Envelope(
-        role, options.client, options.helo or literal(options.client), options.sender, tuple(options.recipients),
-        options.login or "", with_tls, content, size,
+        role, client, options.helo or literal(client), options.sender, tuple(options.recipients), options.login or "",
+        with_tls, content, size,
     )
 
 

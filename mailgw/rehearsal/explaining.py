@@ -1,10 +1,11 @@
 """One message explained: its story, where it would go, and what is asked for there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from mailgw.config.plugin import NOTHING_GIVEN
 from mailgw.config.settings import Config
 from mailgw.mail.envelope import path_text
 from mailgw.rehearsal.conversation import rehearse
@@ -79,12 +80,19 @@ class Explained:
         }
 
 
-async def explained(config: Config, number: int, envelope: Envelope, reactor: Any = None) -> Explained:
-    """The gateway of ``config`` is put up, asked, and taken down.  ConfigError, or TemporaryFault, where it could not
-    start; Fault where a file for TLS cannot be used."""
+async def explained(
+    config: Config,
+    number: int,
+    envelope: Envelope,
+    reactor: Any = None,
+    plugins: Mapping[str, object] = NOTHING_GIVEN,
+) -> Explained:
+    """The gateway of ``config`` is put up, asked, and taken down.  ``number`` is the listener's, from 0; ``plugins`` as
+    ``MailGateway`` takes them.  ConfigError, or TemporaryFault, where it could not start; Fault where a file for TLS
+    cannot be used."""
     if reactor is None:
         from twisted.internet import reactor
-    gateway = Rehearsal(config, reactor)
+    gateway = Rehearsal(config, reactor, plugins=plugins)
     gateway.startService()
     try:
         story = await rehearse(gateway, number, envelope)

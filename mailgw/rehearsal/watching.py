@@ -89,10 +89,10 @@ class Heard:
 
     def _objection(self, event: fact.Rejected) -> None:
         last = self.turns[-1].steps[-1] if self.turns and self.turns[-1].steps else None
-        if last is not None and last.kind is Kind.RULE and last.objects and last.who == event.rule:
-            return
         about = event.recipient or event.reverse_path or event.peer
         said = " ".join(filter(None, (str(event.code), event.status, event.text)))
+        if last is not None and last.objects and last.said == said:
+            return  # who spoke was heard himself
         self.step(Step(Kind.OBJECTION, event.rule, about, said, "", event.stage, objects=True))
 
 

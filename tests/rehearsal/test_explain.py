@@ -1,6 +1,7 @@
 """``mailgw explain`` against the real thing: the same gateway, with its effects, on a network in memory."""
 
 import base64
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from mailgw.mail.ports import Resolver, Spool
 from mailgw.queue.schedule import RetrySettings
 from mailgw.rehearsal import explain_command
 from mailgw.rehearsal.conversation import TLS, rehearse
+from mailgw.rehearsal.explaining import explained
 from mailgw.rehearsal.gateway import Rehearsal, listener_for
 from mailgw.rehearsal.page import attempts, changes, lines, span
 from mailgw.rehearsal.story import Kind, Outcome, Story
@@ -36,7 +38,7 @@ from mailgw.spool.memory import MemorySpool
 from mailgw.spool.settings import SpoolSettings
 from mailgw.testing.names import FakeResolver
 from tests.receive.listening import NOW, Transport
-from tests.rehearsal.situations import ALICE, ANN, BOB, CASES, EVE, PLAIN, RULED, Case, Hears, envelope, write
+from tests.rehearsal.situations import ALICE, ANN, BOB, CASES, EVE, PLAIN, RULED, Case, Hears, Opinions, envelope, write
 from tests.tables import each
 from tests.test_service import until
 
@@ -357,10 +359,28 @@ async def test_the_whole_command(
     monkeypatch.setattr(explain_command, "run_once", run)
     file = write(tmp_path, PLAIN)
     (tmp_path / "hello.eml").write_bytes(b"Subject: hello\n\n")
-    words = ["--client", "192.0.2.7", "--role", "lmtp", "--message", str(tmp_path / "hello.eml")]
+    words = ["--role", "lmtp", "--message", str(tmp_path / "hello.eml")]
     assert await deferToThread(main, [*BASE, "-c", file, *words]) == 0
     page = capsys.readouterr().out
-    assert page.startswith(f"configuration  {file}\nlistener       lmtp at unix:{tmp_path}/lmtp\nclient         192")
-    assert "\nLHLO [192.0.2.7]" in page
+    assert page.startswith(f"configuration  {file}\nlistener       lmtp at unix:{tmp_path}/lmtp\n")
+    assert "\nclient         local\n" in page
+    assert "\nLHLO localhost" in page
     assert "\x1b" not in page
-    assert await deferToThread(main, [*BASE, "-c", file, "--to", ANN, "--role", "lmtp", "--json"]) == 1
+    assert await deferToThread(main, [*BASE, "-c", file, "--to", ANN, "--client", "::1", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [one["outcome"] for one in found["recipients"]] == ["accepted", "refused"]
+    assert found["client"] == {"address": "::1", "helo": "[IPv6:::1]", "login": "", "tls": False}
+    [way] = found["queued"]["destinations"]
+    assert (way["lane"], way["attempts_at_seconds"][:3]) == ("mailboxes", [0, 300, 1200])
+    [relay] = [step for turn in found["turns"] for step in turn["steps"] if step.get("objects")]
+    assert (relay["kind"], relay["who"], relay["saw"]["recipient"]) == ("rule", "relay", ANN)
+
+
+@pytest_twisted.ensureDeferred
+async def test_plug_ins_that_an_application_gives(tmp_path: Path) -> None:
+    text = RULED.replace('"python:tests.rehearsal.situations:Opinions"', '"given"\nname = "own"')
+    found = await explained(
+        load(write(tmp_path, text)), 0, envelope(EVE, "slow@example.org", address="local"),
+        plugins={"own": Opinions()},
+    )
+    assert found.story.outcome == "deferred"
