@@ -22,6 +22,8 @@ MAX_FIELD_OCTETS = 16 * 1024
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}\Z")
 MAX_TAGS = 50
 """Of one message."""
+MAX_EFFECTS = 1000
+"""Of one verdict: a list that only grows is found out."""
 MAX_WHY = 500
 """Characters of a reason; what is longer is cut."""
 

@@ -7,6 +7,7 @@ import attrs
 from mailgw.interfaces import IPolicyRule
 from mailgw.mail.address import Mailbox
 from mailgw.mail.effect import (
+    MAX_EFFECTS,
     MAX_TAGS,
     AddRecipient,
     ChangeRecipient,
@@ -86,6 +87,8 @@ def verdict_fault(said: object, facts: Facts, around: Surroundings) -> str | Non
         return why
     if not isinstance(said.effects, tuple):
         return "effects are no tuple"
+    if len(said.effects) > MAX_EFFECTS:
+        return f"more than {MAX_EFFECTS} effects"
     faults = (_effect_fault(one, facts, around) for one in said.effects)
     return next(filter(None, faults), None) or _tags_fault(said, facts)
 

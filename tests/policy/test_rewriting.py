@@ -43,7 +43,10 @@ HEAD = b"From: a@example.net\r\nSubject: one\r\n two\r\nX-Old : 1\r\nsubject: th
         ([ReplaceContent(b"A: 1\r\n")], b"A: 1\r\n", b""),
         ([ReplaceContent(b"no header\r\n")], b"\r\n", b"no header\r\n"),
         ([ReplaceContent(b"")], b"\r\n", b""),
-        ([AddHeader("X", "0"), ReplaceContent(b"A: 1\r\n\r\nb"), AddHeader("X", "1")], b"X: 1\r\nA: 1\r\n\r\n", b"b"),
+        ([AddHeader("X", "0"), ReplaceContent(b"A: 1\r\n\r\nb"), AddHeader("X", "1")],
+         b"X: 1\r\nA: 1\r\n\r\n", b"b\r\n"),
+        ([ReplaceContent(b"A: 1")], b"A: 1\r\n", b""),
+        ([ReplaceContent(b"no header")], b"\r\n", b"no header\r\n"),
     ],
 )
 def test_effects_on_a_message(effects: list[Effect], head: bytes, body: bytes | None) -> None:

@@ -8,6 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.effect import (
+    MAX_EFFECTS,
     MAX_TAGS,
     AddHeader,
     AddRecipient,
@@ -463,6 +464,8 @@ def test_the_code_counts_where_the_status_says_something_else() -> None:
         (change(ReplaceContent(b"a" * 1000)), None),
         (change(ReplaceContent(b"a" * 1001)), "more than 1000 octets"),
         (change(ReplaceContent(b"a\nb")), "bare CR, LF or NUL"),
+        (change(*[RemoveHeader("X")] * MAX_EFFECTS), None),
+        (change(*[RemoveHeader("X")] * (MAX_EFFECTS + 1)), f"more than {MAX_EFFECTS} effects"),
         (change(*(Tag(f"t{n}") for n in range(MAX_TAGS))), None),
         (change(*(Tag(f"t{n}") for n in range(MAX_TAGS + 1))), f"more than {MAX_TAGS} tags"),
     ],
