@@ -17,11 +17,12 @@ from mailgw.config.plugin import await_doubts, maker
 from mailgw.config.reader import Faults
 from mailgw.config.settings import Config, PluginKind, PythonSettings
 from mailgw.config.values import endpoint_address, is_loopback, routed_domain
-from mailgw.config.webhook_tables import webhook_doubts
+from mailgw.config.webhook_tables import exposed_doubts, webhook_doubts
 from mailgw.deliver.desk import daemon_address
 from mailgw.deliver.fan_out import FanOutSettings
 from mailgw.deliver.maildir import Known, MaildirSettings
 from mailgw.deliver.mbox import MboxSettings
+from mailgw.deliver.s3_settings import S3Settings
 from mailgw.deliver.smtp_settings import SmtpSettings, TlsMode
 from mailgw.deliver.webhook_settings import WebhookSettings
 from mailgw.disk import Disk
@@ -135,9 +136,13 @@ def _plain(config: Config) -> Iterator[tuple[Path, str]]:
 
 def _hooks(config: Config) -> Iterator[tuple[Path, str]]:
     for name, backend in config.backends.items():
+        found: Iterator[tuple[str, str]] = iter(())
         if isinstance(backend, WebhookSettings):
-            for key, why in webhook_doubts(backend, config.limits.message_octets):
-                yield ("backend", name, key), why
+            found = webhook_doubts(backend, config.limits.message_octets)
+        elif isinstance(backend, S3Settings):
+            found = exposed_doubts(backend.secret_file)
+        for key, why in found:
+            yield ("backend", name, key), why
 
 
 def _remember(route: RouteSettings, at: int, before: dict[str, int]) -> None:

@@ -75,10 +75,14 @@ def webhook_doubts(settings: WebhookSettings, message_octets: int) -> Iterator[t
     if settings.format is HookFormat.JSON and settings.json.octets < message_octets:
         why = "is below [limits] message_octets: what is larger is taken, and then returned to its sender"
         yield "most_octets", why
-    if settings.secret_file is not None and is_exposed(settings.secret_file):
-        yield "secret_file", f"{settings.secret_file}: every user of this machine may read or write it: chmod o-rw"
+    yield from exposed_doubts(settings.secret_file)
     if settings.secret is None:
         yield "secret_file", "is not there: whoever finds the URL can post mail of his own there"
+
+
+def exposed_doubts(secret_file: str | None) -> Iterator[tuple[str, str]]:
+    if secret_file is not None and is_exposed(secret_file):
+        yield "secret_file", f"{secret_file}: every user of this machine may read or write it: chmod o-rw"
 
 
 def check_plain_http(table: Table, name: str, url: str, is_meant: bool) -> None:

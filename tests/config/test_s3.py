@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mailgw.config.doubts import doubts
 from mailgw.deliver.s3_settings import S3Settings
 from mailgw.deliver.smtp_settings import Secret
 from tests.config.making import faults_of, into, loaded
@@ -46,6 +47,14 @@ def test_what_it_comes_to(tmp_path: Path) -> None:
 ])
 def test_what_stands_against_it(tmp_path: Path, more: str, fault: str) -> None:
     assert faults_of(written(tmp_path, more)) == [f"mailgw.toml:{fault}"]
+
+
+def test_a_secret_that_everybody_reads_is_doubtful(tmp_path: Path) -> None:
+    config = loaded(written(tmp_path, 'access_key_id = "me"\nsecret_file = "word"\n'))
+    for mode, count in ((0o640, 0), (0o644, 1)):
+        (tmp_path / "word").chmod(mode)
+        found = [f"{one.line}: {one.why}" for one in doubts(config)]
+        assert found == [f"14: {tmp_path}/word: every user of this machine may read or write it: chmod o-rw"] * count
 
 
 def test_boto3_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from mailgw.mail.outcome import Outcome, Permanence, Scope, delivered, refused, 
 from mailgw.mail.parameters import Notify, RcptParameters
 from mailgw.mail.reply import Reply
 from mailgw.spool.content import MemoryContent
-from mailgw.testing import Gateway
+from mailgw.testing import Gateway, assert_nothing_is_lost
 from mailgw.testing.driving import result_of
 from tests.logged import LoggedFailures
 from tests.tables import each
@@ -206,6 +206,20 @@ def test_each_has_its_own_attempts_and_a_crash_forgets_nothing() -> None:
         gateway.advance(minutes=5)
         assert not gateway.queue
         assert (len(boxes.got), len(archive.got)) == (1, 2)
+
+
+def test_wherever_the_power_fails_each_member_gets_it() -> None:
+    members: dict[str, Member] = {}
+
+    def make() -> Gateway:
+        members.update(boxes=Member(), archive=Member(LATER))
+        return gateway_of(**members)
+
+    def send(gateway: Gateway) -> None:
+        gateway.receive(HELLO, sender="ann@example.org", to=["bob@example.org"])
+
+    count = assert_nothing_is_lost(make, send, lambda delivery: bool(members[delivery.backend].got))
+    assert count >= 6, "the commit, and a record for each member, before and after each"
 
 
 def test_one_failure_is_one_report_to_a_sender_who_has_a_fan_out_himself() -> None:
