@@ -21,6 +21,7 @@ Rules:
 The queue of these gateways is in memory: that SQLite keeps what it committed is tested elsewhere.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -39,6 +40,7 @@ from mailgw.testing.spool import Stored
 
 Has = Callable[[Delivery], bool]
 NOWHERE = "is in no queue, not delivered, and nobody was told"
+_MESSAGE_ID = re.compile(rb"^message-id:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
 @attrs.frozen
@@ -175,8 +177,7 @@ class _Books:
                 yield Missing(queue_id, recipient, bad.get(lane, f"{NOWHERE}: {lane}"))
 
     def _is_there(self, delivery: Delivery) -> bool:
-        # Our trace field has the queue id, or the Message-ID of what we wrote ourselves.
-        mark = delivery.queue_id.encode()
+        mark = self._mark(delivery.queue_id)
         settings: Any = self._gateway.config.backends.get(delivery.backend)
         if isinstance(settings, MaildirSettings):
             return any(mark in octets for octets in self._gateway.mailbox(delivery.recipient, delivery.backend))
@@ -185,4 +186,13 @@ class _Books:
         if isinstance(settings, SmtpSettings):
             return any(mark in taken.octets for peer in self._gateway.peers.values() for taken in peer.messages)
         return self._has is None or self._has(delivery)
+
+    def _mark(self, queue_id: str) -> bytes:
+        """What a copy is known by: the queue id, which our trace field has, and the Message-ID of our reports; of what
+        a plug-in sends its Message-ID.  ``b""`` where it wrote none: then it is believed."""
+        octets, mark = self._gateway.stored[queue_id].octets, queue_id.encode()
+        if mark in octets:
+            return mark
+        found = _MESSAGE_ID.search(octets)
+        return found[1] if found else b""
 

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 
+from mailgw import IncomingMessage, MailApp
 from mailgw.mail.message import Arrival, Claim
 from mailgw.testing import Delivery, Gateway, PowerFailed, assert_nothing_is_lost, crashes, missing
 from mailgw.testing.crash import Missing
@@ -52,6 +53,22 @@ def test_nothing_is_lost_wherever_the_power_fails() -> None:
     every = 7 // len(some(range(7), 7))  # all in .ci/run
     count = assert_nothing_is_lost(stand.make, to_all, stand.has, every)
     assert count * every > 17, "commits, records, and the steps of a Maildir, before and after each"
+
+
+def test_what_an_application_sends_is_found_where_it_is() -> None:
+    def make() -> Gateway:
+        app = MailApp(author="help@desk.example")
+
+        @app.default
+        async def answer(message: IncomingMessage) -> None:
+            await app.send("bob@box.example", "We have it", "We have it.")
+
+        return Gateway(CONFIG + SOON, backends={"tickets": app})
+
+    def one(gateway: Gateway) -> None:
+        gateway.receive(HELLO, sender=None, to=["help@desk.example"])
+
+    assert_nothing_is_lost(make, one, every=11)
 
 
 def test_a_backend_that_forgets_is_found() -> None:
