@@ -218,7 +218,7 @@ class WatchedIntake(Intake):
     def takes_in_transaction(self, lane: str) -> bool:
         name = backend_of(lane)
         if name in self._answers_itself:
-            said = "it would have the message before the client is answered, and what it says is the reply"
+            said = "it may have the message before the client is answered, and then what it says is the reply"
             self._heard.step(Step(Kind.NOT_ASKED, f"backend {name}", "", said))
         return False
 
