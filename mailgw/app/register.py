@@ -57,8 +57,7 @@ class Register:
             if other.sender == handler.sender:
                 what = "the default" if handler.pattern is None else handler.pattern.text
                 raise ValueError(f"{handler.name}: {other.name} has {what} already")
-        if not place.handlers and place is not self._default:
-            assert handler.pattern is not None
+        if not place.handlers and handler.pattern is not None:
             at = next((n for n, one in enumerate(self._places) if _is_within(handler.pattern, one)), len(self._places))
             self._places.insert(at, place)
         place.handlers.append(handler)
@@ -96,14 +95,15 @@ class Register:
         for place in self._places:
             other = place.pattern
             assert other is not None
-            if _are_apart(pattern, other):
+            common = pattern.common(other)
+            if common is None:
                 continue
             here, there = pattern.is_within(other), other.is_within(pattern)
             if here and there:
                 if other.names != pattern.names:
                     raise ValueError(f"{pattern.text} and {other.text} match the same addresses: give them equal names")
                 return place
-            if not here and not there and (common := pattern.common(other)) is not None:
+            if not here and not there:
                 both = f"{pattern.text} and {other.text} both match {common}"
                 raise ValueError(f"{both}, and neither is within the other")
         return _Place(pattern)
@@ -111,14 +111,7 @@ class Register:
 
 def _is_within(pattern: AddressPattern, place: _Place) -> bool:
     assert place.pattern is not None
-    return not _are_apart(pattern, place.pattern) and pattern.is_within(place.pattern)
-
-
-def _are_apart(one: AddressPattern, other: AddressPattern) -> bool:
-    """A quick look, at domains alone."""
-    if one.domain.startswith(".") or other.domain.startswith("."):
-        return not (one.domain.endswith(other.domain) or other.domain.endswith(one.domain))
-    return one.domain != other.domain
+    return pattern.common(place.pattern) is not None and pattern.is_within(place.pattern)
 
 
 def _call_fault(handler: Handler) -> str | None:

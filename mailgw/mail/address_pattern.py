@@ -118,6 +118,9 @@ class AddressPattern:
     _pieces: tuple[str | _Field, ...] = attrs.field(eq=False, repr=False)
     _regex: re.Pattern[str] = attrs.field(eq=False, repr=False)
     _atoms: tuple[_Atom, ...] = attrs.field(eq=False, repr=False)
+    # What every address begins and ends with, folded.
+    _begins: str = attrs.field(eq=False, repr=False)
+    _ends: str = attrs.field(eq=False, repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -167,20 +170,32 @@ class AddressPattern:
 
     # --- two patterns -----------------------------------------------------------------------------------
 
+    def is_apart(self, other: "AddressPattern") -> bool:
+        """Whether a glance tells that no address is both's: an application has hundreds of patterns, all of which are
+        compared."""
+        begins, ends = (self._begins, other._begins), (self._ends, other._ends)
+        return not (begins[0].startswith(begins[1]) or begins[1].startswith(begins[0])) or not (
+            ends[0].endswith(ends[1]) or ends[1].endswith(ends[0]))
+
     def common(self, other: "AddressPattern") -> str | None:
         """An address that both match; None where there is none."""
-        for places, text in self._walk(other):
+        if self.is_apart(other):
+            return None
+        for places, text in self._walk(other, together=True):
             if places == (len(self._atoms), len(other._atoms)):
                 return text
         return None
 
     def is_within(self, other: "AddressPattern") -> bool:
         """Whether ``other`` matches each address that this one does."""
+        if self.is_apart(other):
+            return False
         end = len(self._atoms)
-        return all(there == len(other._atoms) for (here, there), _ in self._walk(other) if here == end)
+        return all(there == len(other._atoms) for (here, there), _ in self._walk(other, together=False) if here == end)
 
-    def _walk(self, other: "AddressPattern") -> Iterator[tuple[tuple[int, int | None], str]]:
-        """Every two places that some text leads to, here and there (None: it is lost there), with such a text."""
+    def _walk(self, other: "AddressPattern", together: bool) -> Iterator[tuple[tuple[int, int | None], str]]:
+        """Every two places that some text leads to, here and there (None: it is lost there, unless ``together``), with
+        such a text."""
         characters = self._characters() | other._characters()
         # Of every set of characters that a kind has, at least one that is in no literal, if there is one.
         reduced = sorted(characters | {
@@ -197,7 +212,7 @@ class AddressPattern:
                 if now is None:
                     continue
                 then = None if there is None else _step(other._atoms, there, character)
-                if (now, then) not in seen:
+                if (now, then) not in seen and not (together and then is None):
                     seen.add((now, then))
                     line.append(((now, then), text + character))
 
@@ -233,7 +248,10 @@ def parse_pattern(text: str) -> AddressPattern:
     while last and "{" not in labels[last - 1]:
         last -= 1
     rest = ".".join(labels[last:])
-    return AddressPattern(text, f".{rest}" if last else rest, tuple(merged), re.compile(regex), tuple(_atoms(merged)))
+    begins, ends = (folded(piece) if isinstance(piece, str) else "" for piece in (merged[0], merged[-1]))
+    return AddressPattern(
+        text, f".{rest}" if last else rest, tuple(merged), re.compile(regex), tuple(_atoms(merged)), begins, ends
+    )
 
 
 def _labels(text: str, domain: str) -> list[str]:
