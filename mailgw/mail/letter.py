@@ -170,8 +170,7 @@ def parse_letter(octets: bytes, limits: LetterLimits, size_octets: int | None = 
     header = octets[:end]
     if size > limits.octets:
         return _header_alone(header, f"it has {size} octets, more than {limits.octets}")
-    # A bare CR is the end of a line to the package.
-    if octets.count(b"\n") + octets.count(b"\r") - octets.count(b"\r\n") > limits.lines:
+    if line_ends(octets) > limits.lines:
         return _header_alone(header, f"it has more than {limits.lines} lines")
     try:
         return _whole(header, _tree(octets, limits))
@@ -179,6 +178,11 @@ def parse_letter(octets: bytes, limits: LetterLimits, size_octets: int | None = 
         return _header_alone(header, str(beyond))
     except Exception as fault:  # noqa: BLE001 - the package has no list of what it raises
         return _header_alone(header, f"it cannot be read ({type(fault).__name__})")
+
+
+def line_ends(octets: bytes) -> int:
+    """How many there are to the package: CRLF, bare LF, bare CR."""
+    return octets.count(b"\n") + octets.count(b"\r") - octets.count(b"\r\n")
 
 
 def _header_alone(header: bytes, fault: str) -> Letter:

@@ -9,7 +9,7 @@ from zope.interface.verify import verifyObject
 
 import mailgw
 from mailgw.app.answers import Reject, Retry, TooComplex
-from mailgw.app.incoming import HERE_OCTETS, IncomingMessage
+from mailgw.app.incoming import HERE_LINES, HERE_OCTETS, IncomingMessage
 from mailgw.app.mail_app import MailApp
 from mailgw.interfaces import IDeliveryBackend, IGateway, ITransactionalBackend, IUsesGateway
 from mailgw.mail.errors import TemporaryFault
@@ -467,11 +467,17 @@ def test_what_a_handler_sees() -> None:
     assert seen == [(None, True)]
 
 
-@each(("octets", "jobs"), [(HERE_OCTETS, 0), (HERE_OCTETS + 1, 1)])
-def test_a_large_message_is_read_in_a_thread_once(octets: int, jobs: int) -> None:
+@each(
+    ("body", "jobs"),
+    [
+        (b"x" * (HERE_OCTETS - 8), 0), (b"x" * (HERE_OCTETS - 7), 1), (b"\r\n" * (HERE_LINES - 2), 0),
+        (b"\r\n" * (HERE_LINES - 1), 1), (b"\r" * (HERE_LINES - 2), 0), (b"\r" * (HERE_LINES - 1), 1),
+    ],
+)
+def test_a_large_message_is_read_in_a_thread_once(body: bytes, jobs: int) -> None:
     app, seen, gateway = looking(lambda message: len(message.text))
-    delivered(app, message(b"A: b\r\n\r\n" + b"x" * (octets - 8)), "a@x.test", "b@x.test")
-    assert seen == [octets - 8] * 2
+    delivered(app, message(b"A: b\r\n\r\n" + body), "a@x.test", "b@x.test")
+    assert seen == [len(body.replace(b"\r\n", b"\n"))] * 2
     assert gateway.reactor.pool.jobs == jobs
 
 
