@@ -179,9 +179,10 @@ class Intake:
         return await self._spread(recipient, {})
 
     def lane(self, recipient: Mailbox, for_client: bool) -> str | None:
-        """The lane a recipient waits in, or None where no route serves it."""
+        """The lane a recipient waits in, or None where no route serves it.  TemporaryFault where a plug-in cannot tell.
+        """
         name = self.backend(recipient, for_client)
-        return None if name is None else lane_key(name, self._backends[name].lane(recipient))
+        return None if name is None else self._lane_of(name, recipient)
 
     def is_forwarded(self, recipient: Mailbox) -> bool:
         """Whether mail for this address, which an alias came to, leaves for elsewhere under an address of ours: who is
@@ -195,12 +196,8 @@ class Intake:
         return Destination(recipient, lane)
 
     def lane_in(self, backend: str, recipient: Mailbox) -> str:
-        """Where a recipient waits if this backend is to serve it."""
-        try:
-            return lane_key(backend, self._backends[backend].lane(recipient))
-        except Exception as error:  # a plug-in's bug
-            log.failure("{backend} has no lane for {recipient}", backend=backend, recipient=str(recipient))
-            raise TemporaryFault(f"{backend} has no lane for {recipient}") from error
+        """Where a recipient waits if this backend is to serve it.  TemporaryFault as ``lane``."""
+        return self._lane_of(backend, recipient)
 
     @property
     def hands_over(self) -> bool:
@@ -227,6 +224,16 @@ class Intake:
         self.dispatcher.accept(claims)
 
     # --- below ------------------------------------------------------------------------------------------
+
+    def _lane_of(self, backend: str, recipient: Mailbox) -> str:
+        try:
+            lane: object = self._backends[backend].lane(recipient)
+            if not isinstance(lane, str):
+                raise TypeError(f"a lane is text, not {type(lane).__name__}")
+            return lane_key(backend, lane)
+        except Exception as error:  # a plug-in's bug: one recipient's trouble is no other's
+            log.failure("{backend} has no lane for {recipient}", backend=backend, recipient=str(recipient))
+            raise TemporaryFault(f"{backend} has no lane for {recipient}") from error
 
     async def _spread(self, recipient: Mailbox, said: _Said) -> Sequence[Mailbox]:
         if self._aliases is None or self.reach(recipient) is not Reach.ANYONE:

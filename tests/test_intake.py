@@ -26,6 +26,7 @@ from mailgw.spool.memory import MemorySpool
 from mailgw.store.aliases import parse_aliases, rules_of
 from mailgw.testing.driving import result_of
 from mailgw.testing.facts import KeptJournal
+from tests.logged import LoggedFailures
 from tests.receive.listening import CLIENT, NOW, Listener
 from tests.tables import each
 
@@ -100,6 +101,29 @@ class Bench:
 
     def spread(self, name: str) -> list[str]:
         return [str(one) for one in result_of(self.intake.spread(box(name)))]
+
+
+@each("lane", [ValueError("its own"), None, 5])
+def test_a_recipient_whose_backend_has_no_lane_is_no_other_s_trouble(
+    logged_failures: LoggedFailures, lane: object
+) -> None:
+    class Own(Backend):
+        def lane(self, recipient: Mailbox) -> str:
+            if recipient.local_part != "odd":
+                return ""
+            if isinstance(lane, Exception):
+                raise lane
+            return lane  # type: ignore[return-value]
+
+    spool = MemorySpool(lambda: NOW)
+    intake = Intake(spool, ROUTES, {"here": Own(knows_all=True)}, None, LIMITS, KeptJournal())
+    intake.dispatcher = Idle()
+    session = Listener(rules=(), intake=intake).connect()
+    session.say("EHLO c.test", "MAIL FROM:<>")
+    assert session.codes("RCPT TO:<ann@x.test>", "RCPT TO:<odd@x.test>", "DATA") == ["250", "451", "354"]
+    assert session.codes("Subject: x", "", ".") == ["250"]
+    assert [row.recipient for row in result_of(spool.search(Query(), 9))] == ["ann@x.test"]
+    assert len(logged_failures.take()) == 1
 
 
 @implementer(ITransactionalBackend)
