@@ -39,7 +39,8 @@ class Recipients:
         most_copies: int,
         is_forwarded: Callable[[Mailbox], bool] = lambda address: False,
     ) -> None:
-        self._destination = destination
+        self._ask = destination
+        self._ways: dict[tuple[Mailbox, bool], Destination] = {}
         self._most_copies = most_copies
         self._is_forwarded = is_forwarded
         self._named: dict[Mailbox, Named] = {}
@@ -57,8 +58,11 @@ class Recipients:
         return tuple(self._named)
 
     def like(self) -> "Recipients":
-        """None yet, under the same limits."""
-        return Recipients(self._destination, self._most_copies, self._is_forwarded)
+        """None yet, under the same limits.  Whose way is known keeps it: what a directory said when he was named may be
+        forgotten by now."""
+        like = Recipients(self._ask, self._most_copies, self._is_forwarded)
+        like._ways = self._ways
+        return like
 
     def is_report(self, destination: Destination) -> bool:
         """Whether one of ``destinations`` is no copy, but a report that a sender asked for."""
@@ -109,6 +113,12 @@ class Recipients:
             if self._expansions:
                 self._by_key.setdefault(alias_key(recipient), recipient)
         self._named[recipient] = Named(recipient, (recipient,), parameters, for_client, recipient)
+
+    def _destination(self, recipient: Mailbox, for_client: bool) -> Destination:
+        known = self._ways.get((recipient, for_client))
+        if known is None:
+            known = self._ways[recipient, for_client] = self._ask(recipient, for_client)
+        return known
 
     def add_alias(
         self, alias: Mailbox, addressees: Sequence[Mailbox], parameters: RcptParameters, written: Mailbox

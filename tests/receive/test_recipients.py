@@ -28,6 +28,16 @@ def made(most_copies: int = 5) -> Recipients:
     return Recipients(destination, most_copies)
 
 
+def test_whose_way_is_known_keeps_it() -> None:
+    lanes = ["first", "second"]
+    old = Recipients(lambda recipient, for_client: Destination(recipient, lanes.pop(0)), 5)
+    add(old, "ann")
+    new = old.like()
+    assert [new.take(one) for one in old.taken] == [True]
+    assert add(new, "bob")
+    assert [one.lane for one in new.destinations(True)] == ["first", "second"]
+
+
 def add(recipients: Recipients, name: str, *addressees: str, notify: set[Notify] | None = None) -> bool:
     asked = NO_RCPT_PARAMETERS if notify is None else RcptParameters(frozenset(notify))
     if addressees:
