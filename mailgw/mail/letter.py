@@ -23,6 +23,7 @@ from typing import Any, Final
 import attrs
 
 from mailgw.mail.address import Mailbox, is_shapely
+from mailgw.mail.charsets import codec_of, parameter_text
 from mailgw.mail.encoded_words import decoded
 from mailgw.mail.from_field import author_addresses
 from mailgw.mail.header import header_end
@@ -37,17 +38,6 @@ _FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)", re
 _UNSAFE_IN_NAME = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]')
 _NO_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="))
 _PIECE_OCTETS = 256 * 1024
-_NO_LETTERS = re.compile(r"[^a-z0-9]")
-# Python knows codecs that are no charsets, and some whose cost grows with the square of the length.
-_CHARSETS: Final = {
-    **{f"iso8859{n}": f"iso-8859-{n}" for n in range(2, 17) if n != 12},
-    **{f"{word}125{n}": f"cp125{n}" for n in range(9) for word in ("windows", "cp")},
-    **{word: word for word in ("gb2312", "gbk", "gb18030", "big5", "cp932", "cp949", "cp437", "cp850", "cp866")},
-    "utf8": "utf-8", "utf16": "utf-16", "utf16le": "utf-16-le", "utf16be": "utf-16-be", "latin9": "iso-8859-15",
-    "iso88591": "cp1252", "latin1": "cp1252",  # as every browser reads it: 0x80 to 0x9f are quotes, not controls
-    "koi8r": "koi8-r", "koi8u": "koi8-u", "shiftjis": "cp932", "sjis": "cp932", "eucjp": "euc-jp",
-    "iso2022jp": "iso-2022-jp", "euckr": "cp949", "ksc56011987": "cp949", "macintosh": "mac-roman",
-}
 
 
 @attrs.frozen
@@ -344,15 +334,12 @@ def _from_base64(body: bytes) -> Iterator[bytes]:
 
 
 def _charset(part: _Part) -> str:
-    try:
-        return str(part.get_content_charset("") or "")
-    except Exception:  # noqa: BLE001 - RFC 2231 has a charset for the charset
-        return ""
+    return parameter_text(part.get_param("charset")) or ""
 
 
 def _text(octets: bytes, charset: str) -> str:
     """LF line ends.  What names no charset, or ASCII, is UTF-8 where it can be."""
-    codec = _CHARSETS.get(_NO_LETTERS.sub("", charset[:40].lower()))
+    codec = codec_of(charset)
     try:
         text = octets.decode(codec or "utf-8", "strict" if codec is None else "replace")
     except (UnicodeDecodeError, LookupError):
@@ -361,10 +348,8 @@ def _text(octets: bytes, charset: str) -> str:
 
 
 def _filename(part: _Part) -> str:
-    try:
-        name = part.get_filename("") or ""
-    except Exception:  # noqa: BLE001 - as the charset
-        return ""
+    said = part.get_param("filename", header="content-disposition")
+    name = parameter_text(part.get_param("name") if said is None else said) or ""
     raw = name.encode("utf-8", "surrogateescape")
     name = decoded(raw) if b"=?" in raw else raw.decode("utf-8", "replace")
     name = _UNSAFE_IN_NAME.sub("_", re.split(r"[\\/]", name)[-1])

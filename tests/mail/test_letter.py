@@ -110,6 +110,8 @@ def test_the_first_text_is_the_text_and_the_others_are_kept() -> None:
         (b"filename=" + b"n" * 200, "n" * 200), (b"filename=" + b"n" * 201, "n" * 200),
         (b"filename=" + b"n" * 300 + b".tar", "n" * 196 + ".tar"), (b"filename=." + b"n" * 300, "n" * 200),
         (b"filename*0*=utf-8'a'\xff; filename*1*=%", None),
+        (b"filename*=unicode_escape''\\ud800", "ud800"), (b"filename*=iso-8859-15''%a4.txt", "€.txt"),
+        (b"filename*=utf-8''\xc3\xbc", "ü"),
     ],
 )
 def test_names_that_a_file_may_have(field: bytes, name: str | None) -> None:
