@@ -7,6 +7,8 @@ Rules:
     None is waited for longer than ``timeout_seconds``, its turn included.
     A source that failed several times in a row is left alone for a while (``policy.breaker``): its trouble costs no
     client a wait, but the one whose question tries it again; where an old answer stands in, not even that one.
+    What fails at once keeps nobody waiting, and does not count: else it would be for strangers, who choose what is
+    asked, to have it left alone.
 """
 
 from collections.abc import Callable
@@ -33,6 +35,7 @@ log = Logger()
 # So many different questions may wait for their turn; each has a client that waits.
 WAITING: Final = 1000
 BREAKER: Final = BreakerSettings(failures=5, first_seconds=5.0, longest_seconds=60.0)
+COSTLY_SECONDS: Final = 1.0
 # RFC 3463 s3.5: X.4.3, directory server failure
 UNSURE: Final = Reply(451, "4.4.3", ("Whether this recipient exists cannot be told now, please try again",))
 
@@ -124,10 +127,11 @@ class Directory:
         task.addErrback(lambda failure: log.failure("an answer was dropped", failure))  # type: ignore[unused-awaitable]
 
     async def _ask(self, key: str, address: Mailbox) -> None:
+        began = self._clock.seconds()
         try:
             found = await self._in_time(address)
         except BaseException as fault:  # noqa: BLE001 - a source may raise anything, and nobody is to wait for ever
-            self._end(key, self._failed(address, fault))
+            self._end(key, self._failed(address, fault, began))
             return
         if self._breaker.succeeded():
             log.info("directory {name} answers again", name=self._name)
@@ -174,7 +178,7 @@ class Directory:
             raise TemporaryFault(f"answered with a backend {found.backend!r}, which there is none of")
         return found if isinstance(found.targets, tuple) else attrs.evolve(found, targets=tuple(found.targets))
 
-    def _failed(self, address: Mailbox, fault: BaseException) -> TemporaryFault:
+    def _failed(self, address: Mailbox, fault: BaseException, began: float) -> TemporaryFault:
         """The operator is told, once as long as it is the same trouble."""
         is_known = isinstance(fault, (TemporaryFault, CancelledError))
         why = fault.why if isinstance(fault, TemporaryFault) else f"raised {type(fault).__name__}"
@@ -185,7 +189,8 @@ class Directory:
             else:
                 log.failure("directory {name} raised in find({address})", name=self._name, address=str(address))
             self._note(Trouble(f"directory {self._name}", why, "", ""))
-        if self._breaker.failed(self._clock.seconds()):
+        now = self._clock.seconds()
+        if now - began >= COSTLY_SECONDS and self._breaker.failed(now):
             log.warn("directory {name} failed again and again: it is left alone for a while", name=self._name)
         return self._fault(why, fault.reply if isinstance(fault, TemporaryFault) else None)
 

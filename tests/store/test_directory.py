@@ -16,7 +16,7 @@ from mailgw.mail.reply import Reply
 from mailgw.policy.remembered import MemorySettings
 from mailgw.queue.tags import NO_TAGS, TagRules
 from mailgw.store import directory
-from mailgw.store.directory import BREAKER, UNSURE, Directory
+from mailgw.store.directory import BREAKER, COSTLY_SECONDS, UNSURE, Directory
 from mailgw.store.directory_settings import DirectorySettings
 from tests.logged import LOGGED
 from tests.tables import each
@@ -62,6 +62,16 @@ class Bench:
             return found
         assert isinstance(found.value, TemporaryFault)
         return found.value.reply
+
+    def late(self, address: Mailbox, seconds: float = SETTINGS.timeout_seconds) -> Any:
+        """As ``found``, where the source answers so late, or not at all."""
+        self.waiting = []
+        found = self.begin(address)
+        self.clock.advance(seconds)
+        for told in self.waiting:
+            if not told.called:
+                told.callback(None)
+        return found[0].value.reply
 
 
 def test_equal_addresses_are_one_question_in_lower_case() -> None:
@@ -178,15 +188,27 @@ def test_one_too_many_that_wait_is_told_at_once(monkeypatch: Any) -> None:
 
 def test_a_dead_source_is_left_alone_and_tried_again() -> None:
     bench = Bench()
-    bench.says["ann@x.test"] = TemporaryFault("down")
-    for _ in range(BREAKER.failures + 3):
+    for _ in range(BREAKER.failures):
+        assert bench.late(ANN) == UNSURE
+    for _ in range(3):
         assert bench.found(ANN) == UNSURE
     assert len(bench.asked) == BREAKER.failures
     bench.clock.advance(BREAKER.first_seconds)
+    bench.waiting = None
     bench.says["ann@x.test"] = Found()
     assert bench.found(ANN) == Found()
     assert bench.found(BOB) is None
     assert len(bench.asked) == BREAKER.failures + 2
+
+
+@each(("seconds", "is_asked"), [(COSTLY_SECONDS - 0.01, True), (COSTLY_SECONDS, False)])
+def test_strangers_whose_addresses_it_dislikes_do_not_have_it_left_alone(seconds: float, is_asked: bool) -> None:
+    bench = Bench()
+    for number in range(BREAKER.failures):
+        bench.says[f"u{number}@x.test"] = TemporaryFault("answered 400")
+        assert bench.late(Mailbox(f"u{number}", "x.test"), seconds) == UNSURE
+    bench.waiting = None
+    assert bench.found(BOB) is (None if is_asked else UNSURE)
 
 
 def test_while_it_is_dead_nobody_waits_for_whom_an_old_answer_stands_in() -> None:
@@ -194,9 +216,8 @@ def test_while_it_is_dead_nobody_waits_for_whom_an_old_answer_stands_in() -> Non
     bench.says["ann@x.test"] = Found()
     assert bench.found(ANN) == Found()
     bench.clock.advance(100)
-    bench.says["bob@x.test"] = TemporaryFault("down")
     for _ in range(BREAKER.failures):
-        assert bench.found(BOB) == UNSURE
+        assert bench.late(BOB) == UNSURE
     bench.clock.advance(BREAKER.first_seconds)
     bench.waiting, before = [], len(bench.asked)
     assert bench.found(ANN) == Found(), "at once, though her question is the one that tries it"
