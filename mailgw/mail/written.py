@@ -10,7 +10,6 @@ Rules:
 
 import re
 from collections.abc import Mapping, Sequence
-from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Final, TypeAlias
@@ -33,7 +32,6 @@ _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*\Z")
 _OURS: Final = frozenset((
     "from", "to", "cc", "bcc", "subject", "date", "message-id", "mime-version", "return-path", "received",
 ))
-_POLICY = SMTP.clone(refold_source="none")  # messages of others stay as they are
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _BARE_CR = re.compile(rb"\r(?!\n)")
 
@@ -86,7 +84,10 @@ def written(writing: Writing, now: float, message_id: str) -> bytes:
         *_completion(now, message_id),
         *[_field(*item) for item in writing.fields.items() if _is_free(item[0])],
     ]
-    return "".join(lines).encode() + _body(writing)
+    body = _body(writing, message_id)
+    if b"\0" in body or _BARE_LF.search(body) or _BARE_CR.search(body):
+        raise ValueError("it has an attachment that email cannot write")
+    return "".join(lines).encode() + body
 
 
 def completed(octets: bytes, now: float, message_id: str) -> bytes:
@@ -134,7 +135,10 @@ def _field(name: str, value: str) -> str:
 
 
 def _list(name: str, people: Sequence[Person]) -> str:
-    return f"{name}: " + ",\r\n\t".join([_address(one) for one in people]) + "\r\n"
+    words = [_address(one) for one in people]
+    if any(len(line) > MAX_LINE_OCTETS - len("Subject: ") for word in words for line in word.split("\r\n")):
+        raise ValueError(f"{name}: a name is longer than a line, {MAX_LINE_OCTETS} characters")
+    return f"{name}: " + ",\r\n\t".join(words) + "\r\n"
 
 
 def _address(one: Person) -> str:
@@ -150,21 +154,31 @@ def _address(one: Person) -> str:
     return f"{name} <{one.mailbox}>"
 
 
-def _body(writing: Writing) -> bytes:
-    """With the fields that say what it is."""
-    message = EmailMessage(policy=_POLICY)
+def _body(writing: Writing, message_id: str) -> bytes:
+    """With the fields that say what it is.  Nobody can have known ``message_id``."""
+    message = EmailMessage(policy=SMTP)
     if writing.text or not writing.html:
-        message.set_content(writing.text)
+        message.set_content(writing.text, cte=_encoding(writing.text))
         if writing.html:
-            message.add_alternative(writing.html, subtype="html")
+            message.add_alternative(writing.html, subtype="html", cte=_encoding(writing.html))
     else:
-        message.set_content(writing.html, subtype="html")
-    for file in writing.attachments:
-        _attach(message, file)
-    return message.as_bytes()
+        message.set_content(writing.html, subtype="html", cte=_encoding(writing.html))
+    kept: dict[bytes, bytes] = {}
+    for number, file in enumerate(writing.attachments):
+        _attach(message, file, f"{number} {message_id}", kept)
+    body = message.as_bytes()
+    for place, octets in kept.items():
+        body = body.replace(place, octets, 1)
+    return body
 
 
-def _attach(message: EmailMessage, file: File) -> None:
+def _encoding(text: str) -> str | None:
+    """None: as ``email`` likes, which lets a NUL stand there; no message holds one."""
+    return "base64" if "\0" in text else None
+
+
+def _attach(message: EmailMessage, file: File, place: str, kept: dict[bytes, bytes]) -> None:
+    """What must not be encoded has ``place`` where it belongs, and is in ``kept``."""
     if isinstance(file, Attachment):
         filename, octets, kind = file.filename, file.octets, file.content_type
     else:
@@ -172,11 +186,26 @@ def _attach(message: EmailMessage, file: File) -> None:
     found = _TYPE.match(kind)
     if found is None or not isinstance(octets, bytes) or not isinstance(filename, str) or _BREAKS.search(filename):
         raise ValueError(f'expected (filename, octets, "image/png"), not a file {filename!r} of {kind!r}')
-    maintype = found[1].lower()
+    maintype, subtype = found[1].lower(), found[2].lower()
     if maintype == "multipart":
         raise ValueError(f"{filename}: a {kind} is no file")
-    if kind.lower() == "message/rfc822":
-        # RFC 2046 s5.2.1: a message within a message is not encoded
-        message.add_attachment(message_from_bytes(octets, policy=_POLICY), filename=filename or None)
-        return
-    message.add_attachment(octets, maintype=maintype, subtype=found[2].lower(), filename=filename or None)
+    inner = _message_within(octets) if (maintype, subtype) == ("message", "rfc822") else None
+    if maintype == "message":
+        # RFC 2046 s5.2, RFC 3464 s2.1: none of the kind is encoded, and ``email`` cannot write most of them.
+        maintype, subtype = "application", "octet-stream"
+    message.add_attachment(octets, maintype=maintype, subtype=subtype, filename=filename or None)
+    if inner is not None:
+        # As it is: parsed and written anew it would lose its signatures, and strangers' fields take their time.
+        *_, part = message.iter_attachments()
+        part.replace_header("Content-Type", "message/rfc822")
+        part.replace_header("Content-Transfer-Encoding", "7bit" if inner.isascii() else "8bit")
+        part.set_payload(place)
+        kept[place.encode()] = inner
+
+
+def _message_within(octets: bytes) -> bytes | None:
+    """With CRLF; None where it cannot stand in a message without an encoding."""
+    octets = _BARE_LF.sub(b"\r\n", octets)
+    if b"\0" in octets or _BARE_CR.search(octets):
+        return None
+    return octets if all(len(line) <= MAX_LINE_OCTETS for line in octets.split(b"\r\n")) else None

@@ -53,8 +53,39 @@ def test_a_message_goes_along_as_it_is() -> None:
 
 
 @each(
+    ("octets", "kind", "written_as"),
+    [
+        (b"DKIM-Signature: a;\tb\r\nSubject:x\r\n\r\n\xff.\r\n", "message/rfc822", "message/rfc822"),
+        (b"a\n.\nb", "Message/RFC822", "message/rfc822"), (b"x" * 998, "message/rfc822", "message/rfc822"),
+        (b"x" * 999, "message/rfc822", "application/octet-stream"),
+        (b"a\0\r\n\r\n", "message/rfc822", "application/octet-stream"),
+        (b"a\rb\r\n\r\n", "message/rfc822", "application/octet-stream"),
+        (b"Action: failed\r\n", "message/delivery-status", "application/octet-stream"),
+        (b"\xff\0\n", "message/partial", "application/octet-stream"), (b"\0\n", "text/plain", "text/plain"),
+    ],
+)
+def test_every_kind_of_file_is_written_in_lines(octets: bytes, kind: str, written_as: str) -> None:
+    letter = octets_of(text="the text", attachments=[("a.x", octets, kind), ("b.x", b"1")])
+    assert b"\0" not in letter
+    assert letter.count(b"\r\n") == letter.count(b"\n") == letter.count(b"\r")
+    first, second = parse_letter(letter, LetterLimits()).attachments
+    assert (first.content_type, first.filename, second.octets) == (written_as, "a.x", b"1")
+    rest = octets.replace(b"\n", b"\r\n").replace(b"\r\r", b"\r") if written_as == "message/rfc822" else octets
+    assert rest in letter or first.octets == octets
+
+
+def test_a_text_may_have_a_nul_and_the_letter_has_none() -> None:
+    for more in ({"text": "a\0ä"}, {"html": "a\0ä"}, {"text": "x", "html": "a\0ä"}):
+        letter = octets_of(**more)
+        assert b"\0" not in letter
+        found = parse_letter(letter, LetterLimits())
+        assert "a\0ä\n" in (found.text, found.html)
+
+
+@each(
     "more",
     [
+        {"cc": [Person(Mailbox("a", "b.test"), "x" * 999)]},
         {"subject": "a\r\nBcc: x@y.test"}, {"subject": "a\nb"}, {"subject": "a\rb"}, {"subject": "a\0"},
         {"subject": None},
         {"fields": {"X-A": "a\r\n b"}}, {"fields": {"X-A:": "a"}}, {"fields": {"X A": "a"}}, {"fields": {"": "a"}},
