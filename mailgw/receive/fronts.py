@@ -3,7 +3,7 @@
 Rules:
     What the front says replaces what its own connection tells; what it does not know is not made up from that.  So
     who has no address may not relay, and the front's certificate is nobody's login.
-    The client it names is admitted as if it had connected itself.
+    The client it names is admitted as if it had connected itself, and judged as if it had logged in itself.
     A login that it vouches for (submission alone) is the session's until STARTTLS, as one by AUTH would be.
 """
 
@@ -54,8 +54,6 @@ async def take_over(session: "Session", factory: "EsmtpFactory", told: Xclient) 
     factory.note(
         fact.Fronted(client.session_id, address, port, front.address, told.name or "", told.helo or "")
     )
-    if client.login is not None:
-        factory.note(fact.LoggedIn(client.session_id, address, client.login, "XCLIENT"))
     standing, session.standing = session.standing, Standing(factory.counters)
     await standing.leave()
     objection = await session.standing.enter(client)
@@ -66,6 +64,12 @@ async def take_over(session: "Session", factory: "EsmtpFactory", told: Xclient) 
     if objection is not None:
         session.why = "refused"
         return session.reject(Stage.CONNECT, objection)
+    if client.login is not None:
+        objection = await session.judge_login(client.login)
+        if objection is not None:
+            session.why = "refused"
+            return session.reject(Stage.AUTH, objection)
+        factory.note(fact.LoggedIn(client.session_id, address, client.login, "XCLIENT"))
     return factory.greeting
 
 

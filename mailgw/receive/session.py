@@ -256,7 +256,8 @@ class Session:
         is_right: bool | None = None
         try:
             reply = await self._check_credentials(offered)
-            is_right = True if reply.is_positive else False if reply.is_permanent else None
+            # What a rule says of a password that was right is no guess.
+            is_right = True if reply.is_positive else False if reply is smtp_replies.LOGIN_FAILED else None
         finally:
             account = self._login.login if is_right and self._login is not None else None
             locks = await self.standing.login_ends(client, login, is_right, account)
@@ -278,14 +279,22 @@ class Session:
                 fact.LoginFailed(client.session_id, client.address, claim.login[:256], offered.mechanism, login.why)
             )
             return smtp_replies.LOGIN_FAILED
-        if self._factory.chain.has_rules(Stage.AUTH):
-            facts = attrs.evolve(self._facts(), client=attrs.evolve(client, login=login))
-            verdict = await self._factory.chain.judge(Stage.AUTH, facts)
-            if verdict.reply is not None:
-                return self.reject(Stage.AUTH, verdict)
-            self._keep(Stage.AUTH, verdict)
+        objection = await self.judge_login(login)
+        if objection is not None:
+            return self.reject(Stage.AUTH, objection)
         self._login = fact.LoggedIn(client.session_id, client.address, login, offered.mechanism)
         return smtp_replies.LOGGED_IN
+
+    async def judge_login(self, login: str) -> Verdict | None:
+        """What the rules say of a login that was proved; None where nobody objects."""
+        if not self._factory.chain.has_rules(Stage.AUTH):
+            return None
+        facts = attrs.evolve(self._facts(), client=attrs.evolve(self.client, login=login))
+        verdict = await self._factory.chain.judge(Stage.AUTH, facts)
+        if not verdict.passes:
+            return verdict
+        self._keep(Stage.AUTH, verdict)
+        return None
 
     def _log_in(self) -> None:
         """The client was told so; before, it may not believe that we are who we are, and cancel."""

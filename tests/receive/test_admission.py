@@ -13,13 +13,15 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import Excess
 from mailgw.mail.rate import Rate
 from mailgw.mail.reply import Reply
+from mailgw.mail.verdict import Stage
+from mailgw.policy.chain import Chain
 from mailgw.policy.lockout import LockoutSettings
 from mailgw.receive.factory import TURNED_AWAY_AT_ONCE
 from mailgw.receive.session import Session as ReceiveSession
 from mailgw.testing.driving import result_of
 from mailgw.wire.sasl import WRONG, Certificate, LoginClaim, Password, Proof, Token, Untrue
 from mailgw.wire.smtp_server import Credentials, LoggedIn
-from tests.receive.listening import Listener, Session
+from tests.receive.listening import Listener, Objects, Session
 from tests.tables import each
 
 GREETING = "220 mx.example.org ESMTP mailgw ready\r\n"
@@ -163,6 +165,14 @@ def claim(listener: Listener, address: str, claimed: LoginClaim, is_shared: bool
     assert isinstance(reaction, Coroutine)
     reply: Reply = result_of(reaction)
     return str(reply.code) if reply.code in (235, 535) else f"{reply.code} {reply.status} {reply.text}"
+
+
+def test_a_right_password_that_a_rule_refuses_is_no_guess() -> None:
+    listener = Listener(lockout=LockoutSettings(1, 1, 1, 60.0, 3600.0))
+    listener.factory.chain = Chain([Objects(Stage.AUTH, Reply(535, "5.7.1", ("not today",)))])
+    for _ in range(3):
+        assert log_in(listener, "192.0.2.1", "secret") == "535"
+    assert not [event for event in listener.journal.events if isinstance(event, fact.LockedOut)]
 
 
 def test_guessing_from_one_address_is_locked_before_any_password_is_looked_at() -> None:

@@ -137,6 +137,17 @@ def test_a_login_that_the_front_vouches_for() -> None:
     assert facts(it, fact.Queued)[0].login == "alice@example.org"  # type: ignore[attr-defined]
 
 
+def test_a_login_that_a_rule_refuses_is_refused_behind_a_front_too() -> None:
+    it = listener(role=Role.SUBMISSION, tls=object())
+    session = it.connect(FRONT)
+    session.say("EHLO front")
+    it.factory.chain = Chain([Objects(Stage.AUTH, Reply(550, "5.7.1", ("you are suspended",)))])
+    assert session.say("XCLIENT ADDR=192.0.2.7 LOGIN=alice@example.org") == "550 5.7.1 you are suspended\r\n"
+    assert session.transport.disconnecting
+    assert facts(it, fact.LoggedIn) == []
+    named(it, "ADDR=192.0.2.7")
+
+
 def test_the_front_s_own_login_and_certificate_are_nobody_s() -> None:
     it = listener(role=Role.SUBMISSION)
     session = it.connect(FRONT)
