@@ -1,0 +1,141 @@
+"""What docs/plugins.rst shows is run, and its numbers are those of the code."""
+
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.application.app import getApplication
+from twisted.application.service import IService
+
+import twisted.plugins
+from mailgw import MailApp
+from mailgw.access.supervised import LOGIN_SECONDS
+from mailgw.deliver.supervised import REFUSAL_SECONDS, TRANSACTION_SECONDS
+from mailgw.net import supervised
+from mailgw.store import directory
+from mailgw.store.observers import OBSERVE_SECONDS, WAITING
+from mailgw.testing import Gateway
+from tests.config.making import SMALL, faults_of
+
+TOP = Path(__file__).parent.parent
+PAGE = (TOP / "docs/plugins.rst").read_text()
+WORDS = " ".join(PAGE.split())
+
+
+def blocks(language: str) -> list[str]:
+    found = re.findall(rf"^\.\. code-block:: {language}\n\n((?:(?:    .*)?\n)+)", PAGE, re.MULTILINE)
+    return [textwrap.dedent(text) for text in found]
+
+
+PYTHON = blocks("python")
+FILES = {text.splitlines()[0].removeprefix("# "): text for text in PYTHON if text.startswith("# ")}
+
+
+@pytest.fixture
+def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the page's files, on Python's path."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mailgw.toml").write_text(SMALL)
+    known = set(sys.modules)
+    monkeypatch.setattr(twisted.plugins, "__path__", [str(tmp_path / "twisted/plugins")])
+    yield tmp_path
+    for name in set(sys.modules) - known:
+        if name.partition(".")[0] == "desk" or name.endswith("desk_plugin"):
+            del sys.modules[name]
+
+
+def names_of(text: str) -> dict[str, Any]:
+    names: dict[str, Any] = {"__name__": "shown"}
+    exec(compile(text, "docs/plugins.rst", "exec"), names)
+    return names
+
+
+def test_the_page_s_words_of_awaiting(tmp_path: Path) -> None:
+    digests = names_of(PYTHON[0])["digests"]
+    (tmp_path / "a").write_text("a")
+    app, found = MailApp(), []
+
+    @app.default
+    async def read(message: Any) -> None:
+        found.append(await digests([tmp_path / "a", tmp_path / "a"]))
+
+    with Gateway('[[route]]\nrecipients = ["@example.org"]\nbackend = "app"\n', backends={"app": app}) as gateway:
+        gateway.receive(b"\n\n", sender=None, to=["a@example.org"])
+        gateway.advance(seconds=1)
+        assert not found
+        gateway.advance(seconds=1)
+    [(first, every)] = found
+    assert every == [first, first]
+
+
+@pytest.mark.usefixtures("shown")
+def test_the_page_s_tests_pass() -> None:
+    names = names_of(FILES["test_desk.py"])
+    tests = [one for name, one in names.items() if name.startswith("test_")]
+    assert len(tests) == 2
+    for one in tests:
+        one()
+
+
+def test_the_page_s_configurations(shown: Path) -> None:
+    found = blocks("toml")
+    assert len(found) == 3
+    for text in found:
+        (shown / "mailgw.toml").write_text(text if "[[listen]]" in text else SMALL + text)
+        assert faults_of(shown / "mailgw.toml") == []
+
+
+def test_the_page_s_plugin_is_one(shown: Path) -> None:
+    with Gateway(SMALL + blocks("toml")[1]) as gateway:
+        [counts] = [one for one in gateway.service if type(one).__name__ == "Counts"]
+        assert counts.running
+        assert counts.minutes == 60
+
+
+def test_the_page_s_faults(shown: Path) -> None:
+    told = re.findall(r"^    (mailgw\.toml:\d+: observer.*)", PAGE, re.MULTILINE)
+    kinds = ('counts:Counts"\nminute = 60', 'counts:Count"', 'count:Counts"', 'counts:Counter"')
+    for kind, fault in zip(kinds, told, strict=True):
+        (shown / "mailgw.toml").write_text(f'{SMALL}[[observer]]\ntype = "python:desk.{kind}\n')
+        assert faults_of(shown / "mailgw.toml") == [fault]
+
+
+def test_the_page_s_application(shown: Path) -> None:
+    (shown / "mailgw.toml").write_text(SMALL + blocks("toml")[2])
+    both: Any = IService(getApplication({"python": str(shown / "gateway.tac"), "file": None, "source": None}, None))
+    web, gateway = both
+    assert web.factory.resource.render_GET(None) == b"{}"
+    assert gateway.config.observers[0].name == "counts"
+
+
+def test_the_page_s_numbers() -> None:
+    app, breaker = MailApp(), supervised.BREAKER
+    for told in (
+        f'``MailApp(deadline="{app.deadline_seconds / 60:g}m")``',
+        f'``MailApp(transaction_deadline="{app.transaction_seconds:g}s")``',
+        f"backend, at RCPT (``refusal``) - {REFUSAL_SECONDS:g} s",
+        f"backend, in the transaction - {TRANSACTION_SECONDS:g} s",
+        f"credentials source - {LOGIN_SECONDS:g} s",
+        f"observer - {OBSERVE_SECONDS:g} s for a fact",
+        f"of which a rule, a backend's ``refusal``, a source or an observer has {supervised.MAX_UNDER_WAY} at most",
+        f"misses some when it is {WAITING:,} behind",
+        f"holds the reactor for {supervised.BLOCKING_SECONDS * 1000:g} ms or more",
+    ):
+        assert told in WORDS
+    assert (breaker.failures, breaker.first_seconds, breaker.longest_seconds) == (10, 5.0, 300.0)
+    assert (directory.BREAKER.failures, directory.BREAKER.longest_seconds) == (5, 60.0)
+
+
+def test_the_page_s_links() -> None:
+    for link in re.findall(r"<([\w./]+\.rst)>`_", PAGE):
+        assert (TOP / "docs" / link).exists(), link
+    for example in re.findall(r"``(\w+)`` (?:and|are|is|a) ", PAGE.partition("has a folder")[2].partition("\n\n")[0]):
+        assert (TOP / "etc/examples" / example).is_dir(), example
