@@ -38,7 +38,8 @@ async def take_over(session: "Session", factory: "EsmtpFactory", told: Xclient) 
         may_relay, is_trusted = False, False
     session.is_fronted = True
     session.forget_effects(Stage.HELO, Stage.AUTH)
-    session.forget_name()
+    reverse = None if told.name is None else reverse_name(told.name)
+    session.know_name(reverse)
     session.origin = Client(
         front.session_id,
         front.role,
@@ -46,7 +47,7 @@ async def take_over(session: "Session", factory: "EsmtpFactory", told: Xclient) 
         port,
         may_relay,
         is_trusted=is_trusted,
-        reverse=None if told.name is None else reverse_name(told.name),
+        reverse=reverse,
         is_address_shared=not told.addr,
     )
     tls = front.tls and nobody_s(front.tls)

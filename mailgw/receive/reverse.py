@@ -83,6 +83,11 @@ class LookUp:
         found(UNKNOWN_NAME)
         self._cancel = self._tasks.spawn("reverse name", self._look_up(address, found))
 
+    def know(self, name: ReverseName | None) -> None:
+        """Somebody else has looked it up; None: nobody has, and nothing is asked."""
+        self.stop()
+        self._found = name
+
     @property
     def is_done(self) -> bool:
         return self._found is not None

@@ -143,9 +143,9 @@ class Session:
         if not self.client.is_trusted and self.client.role is not Role.LMTP:
             self._look_up.begin(self.client.address, self._learn)
 
-    def forget_name(self) -> None:
-        """The client is another one: what is being asked is nobody's name any more."""
-        self._look_up.stop()
+    def know_name(self, name: ReverseName | None) -> None:
+        """The client is another one, whose name this is; what is being asked is nobody's any more."""
+        self._look_up.know(name)
 
     def _learn(self, name: ReverseName) -> None:
         self.client = client = attrs.evolve(self.client, reverse=name)

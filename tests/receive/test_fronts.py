@@ -219,3 +219,21 @@ def test_what_rules_said_of_the_front_is_not_of_its_client() -> None:
     named(it, "ADDR=192.0.2.7")
     session = next(iter(it.sessions._guests))._session  # type: ignore[attr-defined] # before its own EHLO
     assert session._effects == {Stage.CONNECT: (Tag("CONNECT-nobody"),)}
+
+
+@each(("attributes", "name"), [("NAME=spike.example.net", "spike.example.net"), ("NAME=[UNAVAILABLE]", None)])
+def test_a_rule_hears_the_name_that_the_front_has_looked_up(attributes: str, name: str | None) -> None:
+    heard: list[ReverseName] = []
+
+    class Listens:
+        name = "listens"
+        stages = frozenset({Stage.HELO})
+
+        async def judge(self, stage: Stage, facts: Facts) -> None:
+            heard.append(await facts.reverse_name())
+
+    it = listener()
+    session = named(it, f"ADDR=192.0.2.7 {attributes}")
+    it.factory.chain = Chain([Listens()])
+    session.say("EHLO c")
+    assert heard == [UNKNOWN_NAME if name is None else ReverseName(name, True)]
