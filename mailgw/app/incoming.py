@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from twisted.internet.defer import DeferredLock
 from twisted.internet.threads import deferToThreadPool
 
 from mailgw.app.answers import TooComplex
@@ -13,6 +14,9 @@ HERE_OCTETS = 16 * 1024
 HERE_LINES = 1000
 """Of a message that is read where it stands.  The worst one that we know within both takes 30 ms, ordinary ones 0.5 ms;
 a thread costs 0.2."""
+LARGE_OCTETS = 1024 * 1024
+"""Above this, of an application one message is read at a time: reading takes up to seven times its size in memory, and
+whoever sends a dozen at once is not to have gigabytes."""
 
 
 class Reading:
@@ -35,8 +39,19 @@ class Reading:
         return self._letter
 
 
-async def reading_of(content: Content, limits: LetterLimits, reactor: Any) -> Reading:
-    """``reactor`` None: there is no thread to read it in.  TemporaryFault where the disk fails."""
+async def reading_of(content: Content, limits: LetterLimits, reactor: Any, large: DeferredLock) -> Reading:
+    """``reactor`` None: there is no thread to read it in.  ``large`` has who reads more than ``LARGE_OCTETS``.
+    TemporaryFault where the disk fails."""
+    if reactor is None or content.size_octets <= LARGE_OCTETS:
+        return await _read(content, limits, reactor)
+    await large.acquire()
+    try:
+        return await _read(content, limits, reactor)
+    finally:
+        large.release()
+
+
+async def _read(content: Content, limits: LetterLimits, reactor: Any) -> Reading:
     size = content.size_octets
     wanted = size if size <= limits.octets else limits.header_octets + 1
     octets = await _first_octets(content, wanted)

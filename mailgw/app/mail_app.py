@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, DeferredLock
 from zope.interface import implementer
 
 from mailgw.app.incoming import IncomingMessage, Reading, reading_of
@@ -78,6 +78,7 @@ class MailApp:
         self._middleware: list[Callable[..., Any]] = []
         self._waited_for: Counter[str] = Counter()  # in transactions, by the handlers' names
         self._gateway: IGateway | None = None
+        self._large = DeferredLock()
 
     # --- writing it -----------------------------------------------------------------------------------
 
@@ -256,7 +257,8 @@ class MailApp:
         self._register.add(Handler(_name(function), function, pattern, sender or marked, in_transaction))
 
     async def _reading(self, message: Message) -> Reading:
-        return await reading_of(message.content, self.limits, None if self._gateway is None else self._gateway.reactor)
+        reactor = None if self._gateway is None else self._gateway.reactor
+        return await reading_of(message.content, self.limits, reactor, self._large)
 
     async def _outcome(self, message: Message, recipient: Mailbox, reading: Reading) -> tuple[Outcome, bool]:
         """As ``in_time``."""

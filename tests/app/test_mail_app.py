@@ -9,7 +9,7 @@ from zope.interface.verify import verifyObject
 
 import mailgw
 from mailgw.app.answers import Reject, Retry, TooComplex
-from mailgw.app.incoming import HERE_LINES, HERE_OCTETS, IncomingMessage
+from mailgw.app.incoming import HERE_LINES, HERE_OCTETS, LARGE_OCTETS, IncomingMessage
 from mailgw.app.mail_app import MailApp
 from mailgw.interfaces import IDeliveryBackend, IGateway, ITransactionalBackend, IUsesGateway
 from mailgw.mail.errors import TemporaryFault
@@ -479,6 +479,22 @@ def test_a_large_message_is_read_in_a_thread_once(body: bytes, jobs: int) -> Non
     delivered(app, message(b"A: b\r\n\r\n" + body), "a@x.test", "b@x.test")
     assert seen == [len(body.replace(b"\r\n", b"\n"))] * 2
     assert gateway.reactor.pool.jobs == jobs
+
+
+@each(("octets", "at_once"), [(LARGE_OCTETS, 3), (LARGE_OCTETS + 1, 1)])
+def test_of_large_messages_one_is_read_at_a_time(octets: int, at_once: int) -> None:
+    app, seen, gateway = looking(lambda message: len(message.text))
+    work: list[Any] = []
+    gateway.reactor.pool.callInThreadWithCallback = (  # type: ignore[method-assign]
+        lambda on_result, read: work.append(lambda: on_result(True, read())))
+    given = message(b"A: b\r\n\r\n" + b"x" * (octets - 8))
+    for _ in range(3):
+        _, found = begin(app, given, "a@x.test")
+    while work:
+        assert len(work) == min(at_once, 3 - len(seen))
+        work.pop(0)()
+    assert len(seen) == 3
+    assert len(found) == 1
 
 
 @each(("octets", "fault"), [(1000, None), (1001, "it has 1001 octets, more than 1000")])
