@@ -51,7 +51,8 @@ class TooComplex(Reject):
 
 
 def _one_line(why: str) -> str:
-    return " ".join(str(why).split())[:MAX_WHY_CHARACTERS] or "No reason was given"
+    line = " ".join(str(why).split())[:MAX_WHY_CHARACTERS]  # of a stranger's words, perhaps
+    return "".join([c if c.isprintable() else "?" for c in line]) or "No reason was given"
 
 
 def _checked(status: str, permanence: str) -> str:

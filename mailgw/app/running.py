@@ -31,24 +31,28 @@ async def awaited(result: object) -> object:
 
 
 async def handled(call: Callable[[], Awaitable[object]], name: str, queue_id: str, recipient: Mailbox) -> Outcome:
-    """The outcome of a handler; only a cancellation passes through."""
+    """The outcome of a handler; only a cancellation passes through, whoever was cancelled."""
     try:
         result = await call()
         if result is not None:
             raise Returned(f"it returned a {type(result).__name__}: expected None, or an exception")
-    except CancelledError:
+    except (CancelledError, GeneratorExit):
         raise
     except (Reject, Retry) as word:
         return word.outcome(name)
     except TemporaryFault as fault:
         return temporary("4.3.0", fault.why, Scope.RECIPIENT, name)
-    except Exception as fault:  # noqa: BLE001 - somebody's own code raises anything; the mail stays ours
+    except BaseException as fault:  # noqa: BLE001 - somebody's own code raises anything, sys.exit's, too; the mail stays
         log.failure(
             "handler {handler} failed with {queue_id} for {recipient}", handler=name, queue_id=queue_id,
             recipient=str(recipient),
         )
-        return temporary("4.3.0", f"The application failed ({type(fault).__name__})", Scope.RECIPIENT, name)
+        return _bug(name, fault)
     return delivered(_HANDLED, name)
+
+
+def _bug(name: str, fault: BaseException | None) -> Outcome:
+    return temporary("4.3.0", f"The application failed ({type(fault).__name__})", Scope.RECIPIENT, name)
 
 
 def in_time(
@@ -73,8 +77,11 @@ def in_time(
             done.callback((result, is_cut_off))
         elif is_late:
             done.callback((too_long, False))
-        else:
+        elif is_cut_off or not isinstance(result.value, CancelledError):
             done.errback(result)
+        else:  # of what it waited for: its own bug, and nobody else's
+            log.failure("handler {handler} failed with {queue_id}", result, handler=name, queue_id=queue_id)
+            done.callback((_bug(name, result.value), False))
 
     def late() -> None:
         nonlocal is_late

@@ -205,6 +205,7 @@ def answering(word: Any) -> MailApp:
         (None, "delivered 2.0.0 Handled", None),
         (Reject("no such ticket", "5.1.1"), "permanent 5.1.1 no such ticket", None),
         (Reject("two\r\n lines"), "permanent 5.7.1 two lines", None),
+        (Reject("\x1b]0;a\x07\0\ud800ü"), "permanent 5.7.1 ?]0;a???ü", None),
         (Retry("later"), "temporary 4.3.0 later", None),
         (Retry("later", after="10m", status="4.2.1"), "temporary 4.2.1 later", 600.0),
         (Retry("w" * 501, after=1.5), "temporary 4.3.0 " + "w" * 500, 1.5),
@@ -223,7 +224,8 @@ def test_what_a_handler_says(word: Any, said: str, after: float | None) -> None:
     ("word", "said"),
     [
         (KeyError("secret"), "KeyError"), ("ok", "Returned"), (True, "Returned"), (Reject("x"), None),
-        (RecursionError(), "RecursionError"),
+        (RecursionError(), "RecursionError"), (SystemExit(1), "SystemExit"), (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (CancelledError(), "CancelledError"),
     ],
 )
 def test_a_bug_of_a_handler_is_a_retry(word: Any, said: str | None, logged_failures: LoggedFailures) -> None:
@@ -232,6 +234,22 @@ def test_a_bug_of_a_handler_is_a_retry(word: Any, said: str | None, logged_failu
         assert not outcome.is_delivered
         return
     assert words(outcome) == f"temporary 4.3.0 The application failed ({said})"
+    assert len(logged_failures.take()) == 1
+
+
+@each("fault", [SystemExit(1), CancelledError(), ValueError()])
+def test_a_bug_costs_no_other_recipient_what_is_known_of_him(
+    fault: BaseException, logged_failures: LoggedFailures
+) -> None:
+    app = MailApp()
+
+    @app.default
+    async def handler(message: IncomingMessage) -> None:
+        if message.recipient.local_part == "b":
+            raise fault
+
+    outcomes = delivered(app, message(), "a@x.test", "b@x.test", "c@x.test")
+    assert [one.is_delivered for one in outcomes] == [True, False, True]
     assert len(logged_failures.take()) == 1
 
 
