@@ -5,7 +5,9 @@ Rules:
     An attempt has the time that all have.  One that does not heed its cancellation is not waited for: its place is
     free, and its mail is tried again later.
     How long it holds the reactor is measured, and told by its name.
-What it raises in an attempt, or answers there, ``attempt`` makes something of, as of any backend.
+    What it says of a recipient is looked at, down to the words of its reply: what cannot be judged, or written into a
+    report, would keep the message in line for ever.
+What it raises in an attempt, or answers there in another shape, ``attempt`` makes something of, as of any backend.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +21,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event
 from mailgw.mail.message import Message
-from mailgw.mail.outcome import Outcome, Scope, temporary
+from mailgw.mail.outcome import Outcome, Scope, outcome_fault, temporary
 from mailgw.mail.reply import Reply, refusal_fault
 from mailgw.net.supervised import CalledFor, PluginFault, Supervisor
 
@@ -69,10 +71,22 @@ class SupervisedBackend:
             )
         except PluginFault as fault:
             return temporary("4.3.0", f"The delivery backend {fault.why}", Scope.MESSAGE, "")
+        if isinstance(answer, Outcome) and (why := outcome_fault(answer)) is not None:
+            return self._lied(about, why)
         self._supervisor.good(about)
         return answer
 
     async def deliver(self, message: Message, recipients: Sequence[Mailbox]) -> Mapping[Mailbox, Outcome]:
         about = CalledFor("deliver", queue_id=message.queue_id)
         answer: Any = await self._supervisor.watch(about, lambda: self.inner.deliver(message, recipients))
-        return answer  # type: ignore[no-any-return] # ``attempt`` looks at it
+        if not isinstance(answer, Mapping):
+            return answer  # type: ignore[no-any-return] # ``attempt`` looks at it
+        faults = {
+            recipient: why for recipient, one in answer.items()
+            if isinstance(one, Outcome) and (why := outcome_fault(one)) is not None
+        }
+        return {**answer, **{one: self._lied(about, f"for {one} {why}") for one, why in faults.items()}}
+
+    def _lied(self, about: CalledFor, why: str) -> Outcome:
+        lie = self._supervisor.lied(about, why)
+        return temporary("4.3.0", f"The delivery backend {lie.why}", Scope.RECIPIENT, "")

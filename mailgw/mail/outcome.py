@@ -7,7 +7,7 @@ import enum
 
 import attrs
 
-from mailgw.mail.reply import Reply
+from mailgw.mail.reply import Reply, reply_fault
 
 
 class Scope(enum.Enum):
@@ -64,6 +64,22 @@ class Outcome:
     @property
     def is_delivered(self) -> bool:
         return self.permanence is Permanence.DELIVERED
+
+
+def outcome_fault(outcome: object) -> str | None:
+    """Why ``outcome``, of somebody else's making, is nothing to judge or to write down; None where it is whole."""
+    if not isinstance(outcome, Outcome):
+        return f"a {type(outcome).__name__} is no Outcome"
+    if not isinstance(outcome.permanence, Permanence) or not isinstance(outcome.scope, Scope):
+        return f"{outcome.permanence!r:.80} and {outcome.scope!r:.80} are no Permanence and Scope"
+    after = outcome.again_after_seconds
+    if after is not None and not (isinstance(after, int | float) and after > 0):  # no NaN
+        return f"{after!r:.80} is no time to try again after"
+    if not isinstance(outcome.hop, str) or not isinstance(outcome.source, str):
+        return "its hop, or its source, is no text"
+    if not isinstance(outcome.secured, Secured | None):
+        return f"a {type(outcome.secured).__name__} is no Secured"
+    return reply_fault(outcome.reply)
 
 
 def delivered(

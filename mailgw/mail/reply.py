@@ -51,10 +51,15 @@ class Reply:
 
 def refusal_fault(reply: object) -> str | None:
     """Why ``reply``, of somebody else's making, is nothing to refuse with; None where it is a whole 4yz or 5yz."""
+    return reply_fault(reply, 400)
+
+
+def reply_fault(reply: object, least_code: int = 200) -> str | None:
+    """Why ``reply``, of somebody else's making, is no whole one with a code from ``least_code`` to 599, or None."""
     if not isinstance(reply, Reply):
         return f"a {type(reply).__name__} is no Reply"
-    if not (isinstance(reply.code, int) and 400 <= reply.code < 600):
-        return f"{reply!r:.80} is no Reply of 400 to 599"
+    if not (isinstance(reply.code, int) and least_code <= reply.code < 600):
+        return f"{reply!r:.80} is no Reply of {least_code} to 599"
     if not (isinstance(reply.status, str) and (not reply.status or _STATUS.match(reply.status))):
         return f"{reply.status!r:.80} is no status as 5.7.1"
     is_said = isinstance(reply.lines, tuple) and reply.lines and all(isinstance(line, str) for line in reply.lines)

@@ -1,6 +1,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
@@ -11,6 +12,7 @@ from mailgw.interfaces import IDeliveryBackend, ILimitedHere, IShapedBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event, Trouble
+from mailgw.mail.outcome import Outcome, Permanence, Scope, Secured, refused
 from mailgw.mail.reply import Reply
 from tests.logged import LoggedFailures
 from tests.tables import each
@@ -36,6 +38,10 @@ class Own:
         return self.says()
 
 
+class Message:
+    queue_id = "q1"
+
+
 class Bench:
     def __init__(self, says: Callable[[], Any]) -> None:
         self.clock: Any = Clock()
@@ -50,9 +56,6 @@ class Bench:
         return found
 
     def delivered(self) -> "tuple[Deferred[Any], list[Any]]":
-        class Message:
-            queue_id = "q1"
-
         found: list[Any] = []
         answer = Deferred.fromCoroutine(self.backend.deliver(Message(), [BOB]))
         answer.addBoth(found.append)
@@ -135,6 +138,40 @@ def test_an_attempt_that_ends_at_once_says_what_it_knows() -> None:
     answer, found = Bench(heeds).delivered()
     answer.cancel()
     assert found == [{BOB: "known"}]
+
+
+GOOD = refused(NO, Scope.RECIPIENT, "own")
+
+
+@each(("outcome", "why"), [
+    (GOOD, None), (attrs.evolve(GOOD, again_after_seconds=float("inf")), None),
+    (attrs.evolve(GOOD, reply=Reply(250, "", ("fine",)), secured=Secured("TLSv1.3", "", "none")), None),
+    (attrs.evolve(GOOD, reply=Reply(550, "5.1.1", (None,))), "the reply has no text"),
+    (attrs.evolve(GOOD, reply=Reply(550, "5.1.1", ())), "the reply has no text"),
+    (attrs.evolve(GOOD, reply=Reply(199, "5.1.1", ("a",))), "is no Reply of 200 to 599"),
+    (attrs.evolve(GOOD, reply=Reply(600, "5.1.1", ("a",))), "is no Reply of 200 to 599"),
+    (attrs.evolve(GOOD, reply=None), "a NoneType is no Reply"),
+    (attrs.evolve(GOOD, permanence="permanent"), "are no Permanence and Scope"),
+    (attrs.evolve(GOOD, scope=None), "are no Permanence and Scope"),
+    (attrs.evolve(GOOD, again_after_seconds=float("nan")), "is no time to try again after"),
+    (attrs.evolve(GOOD, again_after_seconds=0), "is no time to try again after"),
+    (attrs.evolve(GOOD, again_after_seconds="1s"), "is no time to try again after"),
+    (attrs.evolve(GOOD, hop=None), "is no text"), (attrs.evolve(GOOD, source=b""), "is no text"),
+    (attrs.evolve(GOOD, secured="TLS"), "a str is no Secured"),
+])
+def test_what_it_says_of_a_recipient_can_be_judged_and_written_down(outcome: Outcome, why: str | None) -> None:
+    bench = Bench(lambda: {BOB: outcome})
+    _, [found] = bench.delivered()
+    taken: list[Any] = []
+    bench.backend.inner.in_transaction = lambda message, recipient: outcome
+    Deferred.fromCoroutine(bench.backend.in_transaction(Message(), BOB)).addBoth(taken.append)
+    for one in (found[BOB], taken[0]):
+        if why is None:
+            assert one is outcome
+        else:
+            assert one.permanence is Permanence.TEMPORARY
+            assert why in one.reply.text
+    assert len(bench.facts) == (0 if why is None else 2)
 
 
 def test_who_holds_everything_up_is_named() -> None:
