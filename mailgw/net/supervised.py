@@ -28,6 +28,8 @@ BLOCKING_SECONDS = 0.05
 """Who holds the reactor that long in one step keeps all sessions and deliveries waiting: it is told."""
 TOLD_EVERY_SECONDS = 60.0
 """Of one plug-in."""
+TRACEBACKS = 10
+"""Of one plug-in, in ``TOLD_EVERY_SECONDS``: whoever makes it fail as often as he likes gets one line each time."""
 MAX_UNDER_WAY = 1000
 """Calls of one plug-in at once."""
 BREAKER = BreakerSettings(failures=10, first_seconds=5.0, longest_seconds=300.0)
@@ -79,6 +81,8 @@ class Supervisor:
         self._costly_seconds = costly_seconds
         self._under_way = 0
         self._last_told = -TOLD_EVERY_SECONDS
+        self._tracebacks = 0
+        self._traced_since = 0.0
         self._blocked = 0
 
     async def call(self, about: CalledFor, make: Callable[[], object], seconds: float | None = None) -> object:
@@ -102,7 +106,7 @@ class Supervisor:
             self._failed(about, fault.why, began)
             raise
         except Exception as error:
-            log.failure("{name} raised in {what}", name=self.name, what=_place(about))
+            self._traced(about, Failure())  # type: ignore[no-untyped-call] # Twisted's
             self._failed(about, f"raised {type(error).__name__}", began)
             raise PluginFault(f"raised {type(error).__name__}") from error
         return answer
@@ -199,9 +203,16 @@ class Supervisor:
 
     def _strange(self, about: CalledFor, failure: Failure) -> PluginFault:
         """It raised what only others raise at it: taken for theirs, it would end more than its answer."""
-        kind = type(failure.value).__name__
-        log.failure("{name} raised {kind} in {what}", failure, name=self.name, kind=kind, what=_place(about))
-        return PluginFault(f"raised {kind}")
+        self._traced(about, failure)
+        return PluginFault(f"raised {type(failure.value).__name__}")
+
+    def _traced(self, about: CalledFor, failure: Failure) -> None:
+        now = self._clock.seconds()
+        if not 0 <= now - self._traced_since < TOLD_EVERY_SECONDS:
+            self._tracebacks, self._traced_since = 0, now
+        self._tracebacks += 1
+        if self._tracebacks <= TRACEBACKS:
+            log.failure("{name} raised in {what}", failure, name=self.name, what=_place(about))
 
     def _failed(self, about: CalledFor, why: str, began: float) -> None:
         now = self._clock.seconds()

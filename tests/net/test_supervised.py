@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event, Trouble
-from mailgw.net.supervised import BLOCKING_SECONDS, CalledFor, PluginFault, Supervisor
+from mailgw.net.supervised import BLOCKING_SECONDS, TRACEBACKS, CalledFor, PluginFault, Supervisor
 from mailgw.policy.breaker import BreakerSettings
 from tests.logged import LoggedFailures
 from tests.tables import each
@@ -127,6 +127,17 @@ def test_one_that_raises(logged_failures: LoggedFailures, make: Callable[[], obj
     assert why(bench.call(make)) == "raised ValueError"
     assert bench.facts == [Trouble("rule slow", "raised ValueError", "s1", "q1")]
     assert [str(error) for error in logged_failures.take()] == ["secret"]  # in the log alone
+
+
+def test_so_many_tracebacks_a_minute(logged_failures: LoggedFailures) -> None:
+    bench = Bench(failures=100)
+    for _ in range(TRACEBACKS + 1):
+        why(bench.call(raises(ValueError())))
+    assert len(logged_failures.take()) == TRACEBACKS
+    assert len(bench.whys()) == TRACEBACKS + 1
+    bench.clock.advance(60)
+    why(bench.call(raises(ValueError())))
+    assert len(logged_failures.take()) == 1
 
 
 def test_a_temporary_fault_is_an_answer() -> None:
