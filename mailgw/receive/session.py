@@ -101,7 +101,7 @@ class Session:
                 return self._on_hello(before) if self._factory.chain.has_rules(Stage.HELO) else HELLO_ACCEPTED
             case StartTls():
                 self.drop_transaction()
-                self.forget_effects(Stage.HELO)  # RFC 3207 s4.2: all that was learned in clear is forgotten
+                self.forget_effects(Stage.HELO, Stage.AUTH)  # RFC 3207 s4.2: what was learned in clear is forgotten
                 return smtp_replies.READY_FOR_TLS
             case KeysOf(_, login):
                 return self._factory.logins.keys(login)

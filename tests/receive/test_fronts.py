@@ -209,15 +209,17 @@ def test_a_client_whom_a_rule_turns_away_gets_nothing_behind_a_front_either() ->
 def test_what_rules_said_of_the_front_is_not_of_its_client() -> None:
     class Notes:
         name = "notes"
-        stages = frozenset({Stage.CONNECT, Stage.HELO})
+        stages = frozenset({Stage.CONNECT, Stage.HELO, Stage.AUTH})
 
         async def judge(self, stage: Stage, facts: Facts) -> Verdict:
             return change(Tag(f"{stage.value}-{facts.client.helo or 'nobody'}"))
 
-    it = listener()
+    it = listener(role=Role.SUBMISSION, tls=object())
     it.factory.chain = Chain([Notes()])
-    named(it, "ADDR=192.0.2.7")
+    client = named(it, "ADDR=192.0.2.7 LOGIN=alice@example.org")
     session = next(iter(it.sessions._guests))._session  # type: ignore[attr-defined] # before its own EHLO
+    assert [*session._effects] == [Stage.CONNECT, Stage.AUTH]
+    assert client.codes("EHLO c", "STARTTLS") == ["250", "220"]
     assert session._effects == {Stage.CONNECT: (Tag("CONNECT-nobody"),)}
 
 
