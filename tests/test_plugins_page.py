@@ -1,10 +1,11 @@
-"""What docs/plugins.rst shows is run, and its numbers are those of the code."""
+"""What docs/plugins.rst shows is run, and its numbers are those of the code; and the rule of docs/rules.rst is run."""
 
 import re
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -139,3 +140,18 @@ def test_the_page_s_links() -> None:
         assert (TOP / "docs" / link).exists(), link
     for example in re.findall(r"``(\w+)`` (?:and|are|is|a) ", PAGE.partition("has a folder")[2].partition("\n\n")[0]):
         assert (TOP / "etc/examples" / example).is_dir(), example
+
+
+def test_the_rule_of_the_page_on_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (TOP / "docs/rules.rst").read_text()
+    code, table = (textwrap.dedent(text) for text in re.findall(r"::\n\n((?:(?:    .*)?\n)+)", page)[:2])
+    (tmp_path / "greylist").mkdir()
+    (tmp_path / "greylist/mail.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with Gateway(SMALL + table) as gateway:
+        module: Any = sys.modules["greylist.mail"]
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: gateway.now))
+        for minutes, answer in ((0, 450), (9, 450), (1, 250)):
+            gateway.advance(minutes=minutes)
+            assert gateway.receive(b"\n\n", sender="ann@example.net", to=["bob@example.org"]).code == answer
+    del sys.modules["greylist"], sys.modules["greylist.mail"]
