@@ -14,6 +14,7 @@ from twisted.mail.interfaces import IMessageDelivery, IMessageSMTP
 from twisted.mail.smtp import Address, SMTPBadSender, SMTPServerError, User
 from zope.interface.verify import verifyObject
 
+from mailgw import ctl
 from mailgw.config.load import load
 from mailgw.service import MailGateway
 
@@ -79,3 +80,8 @@ async def test_releases_are_filed_by_the_gateway(config, port, tmp_path):
     filed = release.read_text()
     assert filed.startswith("X-Newsdesk: sports@news.example.org\nReceived: from ")
     assert filed.endswith("Subject: One all\n\n.after extra time\n")
+
+
+def test_the_configuration_is_good(capsys):
+    assert ctl.main(["check", "-c", str(HERE / "mailgw.toml")]) == 0
+    assert "warning" not in capsys.readouterr().err

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import tickets
 
+from mailgw import ctl
 from mailgw.mail.letter import LetterLimits, parse_letter
 from mailgw.testing import Gateway
 
@@ -93,3 +94,8 @@ def test_what_comes_twice_is_filed_once(database):
 def test_who_is_there(gateway):
     assert send(gateway, "nobody@desk.example.org").code == 550
     assert send(gateway, "postmaster@desk.example.org").code == 250
+
+
+def test_the_configuration_is_good(capsys):
+    assert ctl.main(["check", "-c", str(Path(__file__).with_name("mailgw.toml"))]) == 0
+    assert "warning" not in capsys.readouterr().err
