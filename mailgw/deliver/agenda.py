@@ -3,7 +3,8 @@
 Rules:
     Everything is looked through at the start, then now and then, and whenever there may be a gap; else only what became
     due since the last look, with an overlap, since what became due then may have been written after it.
-    When the wall clock steps back, nothing waits longer than the schedule does.
+    When the wall clock steps back, nothing waits longer than the schedule does; nor at a start, since nobody knows
+    what the clock did before.
 """
 
 import math
@@ -44,10 +45,11 @@ class Looks:
         """There may be a gap: let the next look be at everything."""
         self._seen = self._surely_seen = -math.inf
 
-    def is_due(self, due: float) -> None:
-        """What was just written down is due then.  Where that is further off than any wait, it was reckoned before the
-        wall clock stepped back, and written after that was mended: it has to be mended again."""
-        if due > self._wall_clock() + self._longest_wait_seconds + STEP_SECONDS:
+    def was_reckoned(self, at: float) -> None:
+        """What was just written down was reckoned then, by the wall clock.  Where that has stepped back meanwhile, it
+        was written after that was mended, and has to be mended again.  How far off it is due says nothing: a plug-in,
+        or an operator's class of replies, may have asked for longer than the schedule waits."""
+        if at > self._wall_clock() + STEP_SECONDS:
             self._clock_lead = None
 
     async def look(self) -> Agenda:
@@ -75,7 +77,9 @@ class Looks:
         lead = self._wall_clock() - self._clock.seconds()
         if self._clock_lead is None or lead < self._clock_lead - STEP_SECONDS:
             count = await self._spool.come_closer(self._longest_wait_seconds)
-            if count:
+            if count and self._clock_lead is None and math.isinf(self._all_at):
+                log.info("{count} recipients were to wait longer than the schedule does, and do not", count=count)
+            elif count:
                 log.warn("the clock was put back: {count} recipients are tried earlier than it says", count=count)
             self._clock_lead = lead
             self.look_through()

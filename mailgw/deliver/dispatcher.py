@@ -311,13 +311,13 @@ class Dispatcher:
         now = self._wall_clock()
         settlements = self._results.all_delivered(claim, outcomes, now)
         if settlements is not None:
-            self._tasks.spawn("record", self._record(claim, settlements, ()))
+            self._tasks.spawn("record", self._record(claim, settlements, (), now))
         else:
             self._tasks.spawn("settle", self._judge(claim, outcomes, now))
 
     async def _judge(self, claim: Claim, outcomes: Mapping[Mailbox, Outcome], now: float) -> None:
         settlements, notices = await self._results.judged(claim, outcomes, now)
-        await self._record(claim, settlements, notices)
+        await self._record(claim, settlements, notices, now)
 
     # --- what waits -------------------------------------------------------------------------------
 
@@ -342,7 +342,7 @@ class Dispatcher:
             owed = []
             self._lanes.forget_if_idle(lane)
         if settlements:
-            await self._record(claim, settlements, notices)
+            await self._record(claim, settlements, notices, now)
         if any(isinstance(one, Postponed) and one.due <= now for one in settlements):
             self._is_due(claim.lane)  # nobody else finds what was due already
         if owed:
@@ -394,13 +394,15 @@ class Dispatcher:
             self._tasks.spawn("tell", self._speak(claim, since))
         self._lanes.forget_if_idle(lane)
 
-    async def _record(self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice]) -> None:
+    async def _record(
+        self, claim: Claim, settlements: Sequence[Settlement], notices: Sequence[Notice], reckoned: float
+    ) -> None:
         fresh = await self._records.write(claim, settlements, notices)
         if fresh:
             self.accept(fresh)
         dues = [s.due for s in settlements if isinstance(s, Postponed)]
         if dues:
-            self._looks.is_due(max(dues))
+            self._looks.was_reckoned(reckoned)
             self._look_in(min(dues) - self._wall_clock())
 
     # --- what is due ------------------------------------------------------------------------------

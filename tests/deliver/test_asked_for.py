@@ -4,6 +4,7 @@ import email
 from email.message import Message as Mail
 
 import attrs
+from twisted.logger import capturedLogs
 
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
@@ -146,6 +147,20 @@ def test_what_an_earlier_start_left_too_far_ahead_comes_closer() -> None:
     later.clock.advance(1)
     [row] = house.rows()
     assert row.due == later.now() - 1 + 3600
+
+
+def test_who_wants_a_message_later_than_the_schedule_gets_it_then() -> None:
+    house, backend = house_of()
+    backend.always = {BOB: attrs.evolve(LATER, again_after_seconds=3 * HOUR), EVE: LATER, ALICE: OK}
+    house.pass_time(1)
+    with capturedLogs() as logs:
+        queue_id = house.put(BOB)
+        house.put(EVE)  # whose attempts end, and are written, meanwhile
+        house.pass_time(3 * HOUR - 60)
+        assert backend.seen.count((queue_id, (BOB,))) == 1
+        house.pass_time(120)
+        assert backend.seen.count((queue_id, (BOB,))) == 2
+    assert not [one for one in logs if "put back" in str(one["log_format"])]
 
 
 def test_a_clock_that_drifts_is_looked_after_in_time() -> None:
