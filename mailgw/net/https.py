@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReacto
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, TLSVersion, optionsForClientTLS, platformTrust, trustRootFromCertificates
 from twisted.python.failure import Failure
+from twisted.web._newclient import HEADER, STATUS, HTTP11ClientProtocol
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
@@ -160,8 +161,36 @@ def kept_connections(reactor: Any, ca_file: str | None, limit_seconds: float) ->
     return agent, pool
 
 
+HEAD_OCTETS = 128 * 1024
+"""Of an answer, until its head has ended: status line, fields, and interim answers before it.  Most clients take 64 KiB
+and less of those."""
+
+
+class _Bounded(HTTP11ClientProtocol):
+    """Twisted's HTTP client bounds lines, but neither their number nor anything else of an answer's head."""
+
+    _head_octets = 0
+
+    def request(self, request: Any) -> Any:
+        self._head_octets = 0
+        return super().request(request)
+
+    def dataReceived(self, data: bytes) -> None:
+        # Of a parser there is no public form; were it another one day, nothing would be bounded.
+        if getattr(self._parser, "state", "") in (STATUS, HEADER):
+            self._head_octets += len(data)
+            if self._head_octets > HEAD_OCTETS:
+                transport: Any = self.transport
+                transport.abortConnection()
+                return
+        super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+
 class _QuietFactory(HTTPConnectionPool._factory):  # type: ignore[misc, valid-type] # Twisted has no types there
     noisy = False  # else two lines in the log for each connection
+
+    def buildProtocol(self, address: Any) -> _Bounded:
+        return _Bounded(self._quiescentCallback)  # type: ignore[no-untyped-call]
 
 
 class QuietPool(HTTPConnectionPool):

@@ -1,5 +1,6 @@
 """Forms over HTTPS: bounded answers, bounded time, verified names; a real TLS server in memory."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import trustme
 from twisted.internet import ssl
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -21,7 +23,7 @@ from zope.interface.verify import verifyObject
 
 from mailgw.config.values import https_url
 from mailgw.mail.errors import TemporaryFault
-from mailgw.net.https import HttpAnswer, Https, VerifiedHttps, authorities, kept_connections
+from mailgw.net.https import HEAD_OCTETS, HttpAnswer, Https, VerifiedHttps, authorities, kept_connections
 from tests.tables import each
 
 
@@ -117,6 +119,32 @@ def test_an_answer_has_a_limit() -> None:
     assert bench.fault() == "an answer of more than 20 octets"
     bench.response.body.dataReceived(b"more")
     bench.response.body.connectionLost(Failure(ResponseDone()))
+
+
+@each(("octets", "is_taken"), [(HEAD_OCTETS, True), (HEAD_OCTETS + 1, False)])
+def test_the_head_of_an_answer_has_a_limit(octets: int, is_taken: bool) -> None:
+    """Interim answers count; each answer of a connection that is kept has its own."""
+    reactor = MemoryReactorClock()
+    agent, pool = kept_connections(reactor, None, 10.0)
+    head = b"HTTP/1.1 102 Wait\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + b"X: 345678\r\n" * (octets // 11 - 7)
+    head += b"X: " + b"y" * (octets - len(head) - 7) + b"\r\n\r\n"
+    protocol: Any = None
+    for _ in range(2):
+        found: list[Any] = []
+        Deferred.fromCoroutine(Https(agent, reactor, 10.0, 20).get("http://127.0.0.1/x")).addBoth(found.append)
+        if protocol is None:
+            protocol, transport = reactor.tcpClients[0][2].buildProtocol(None), StringTransport()
+            lost = Failure(ConnectionAborted())
+            transport.abortConnection = partial(protocol.connectionLost, lost)  # type: ignore[method-assign]
+            protocol.makeConnection(transport)
+        for start in range(0, len(head), 60_000):
+            protocol.dataReceived(head[start:start + 60_000])
+        if not is_taken:
+            assert isinstance(found[0].value, TemporaryFault)
+            return
+        protocol.dataReceived(b"ok")
+        assert [one.body for one in found] == [b"ok"]
+    pool.closeCachedConnections()
 
 
 def test_it_takes_too_long() -> None:
