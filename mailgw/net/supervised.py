@@ -8,6 +8,7 @@ Rules:
     How long it holds the reactor without a pause is measured, step by step, and named.
 """
 
+import time
 from collections.abc import Callable, Coroutine, Generator
 from inspect import iscoroutine
 from typing import Any
@@ -74,6 +75,8 @@ class Supervisor:
         self.name = name
         self._seconds = seconds
         self._clock = clock
+        # Twisted's reactors show the wall clock, which may jump within a step: nobody held anything up then.
+        self._stopwatch = time.perf_counter if clock.seconds is time.time else clock.seconds
         self._note = note
         self._breaker = SharedBreaker(breaker)
         self._most_under_way = under_way
@@ -132,7 +135,7 @@ class Supervisor:
     # --- below ----------------------------------------------------------------------------------------
 
     async def _answer(self, about: CalledFor, make: Callable[[], object], seconds: float | None) -> object:
-        began = self._clock.seconds()
+        began = self._stopwatch()
         try:
             made = make()
         except BaseException as error:
@@ -187,19 +190,20 @@ class Supervisor:
         return answer
 
     async def _stepped(self, about: CalledFor, coroutine: Coroutine[Any, Any, object]) -> object:
-        return await _Steps(coroutine, self._clock.seconds, lambda began: self._look(about, began))
+        return await _Steps(coroutine, self._stopwatch, lambda began: self._look(about, began))
 
     def _look(self, about: CalledFor, began: float) -> None:
         """A step is over."""
-        now = self._clock.seconds()
-        if now - began < BLOCKING_SECONDS:
+        seconds = self._stopwatch() - began
+        if seconds < BLOCKING_SECONDS:
             return
+        now = self._clock.seconds()
         self._blocked += 1
-        if now - self._last_told >= TOLD_EVERY_SECONDS:
+        if not 0 <= now - self._last_told < TOLD_EVERY_SECONDS:
             self._last_told = now
             times = f", {self._blocked} times since it was told" if self._blocked > 1 else ""
             self._blocked = 0
-            self._told(about, f"held everything up for {now - began:.3f} s in one step{times}")
+            self._told(about, f"held everything up for {seconds:.3f} s in one step{times}")
 
     def _strange(self, about: CalledFor, failure: Failure) -> PluginFault:
         """It raised what only others raise at it: taken for theirs, it would end more than its answer."""

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -222,6 +223,23 @@ def test_who_holds_everything_up_is_named_once_a_minute() -> None:
     answer = bench.call(lambda: bench.clock.advance(0.5))
     now(answer)
     assert bench.whys()[1] == "held everything up for 0.500 s in one step, 3 times since it was told"
+
+
+def test_a_wall_clock_that_jumps_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_is, facts = [1000.0], []
+    wall = lambda: now_is[0]  # noqa: E731 - as Twisted has it: the function itself is the reactor's
+    monkeypatch.setattr(time, "time", wall)
+
+    class Reactor(Clock):
+        seconds = staticmethod(wall)  # type: ignore[assignment]
+
+    supervisor = Supervisor("rule slow", 10.0, Reactor(), facts.append)  # type: ignore[arg-type]
+
+    async def meanwhile() -> None:
+        now_is[0] += 3600.0
+
+    now(Deferred.fromCoroutine(supervisor.call(ABOUT, meanwhile)))
+    assert facts == []
 
 
 def test_the_caller_cancels_it() -> None:
