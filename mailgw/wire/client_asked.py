@@ -71,6 +71,8 @@ def mail_words(offer: Offer, asked: Onward) -> str:
 def rcpt_words(offer: Offer, asked: Onward, recipient: Mailbox) -> str:
     """The parameters of one RCPT, each with a space before it."""
     rcpt = asked.recipients.get(recipient, NO_RCPT_PARAMETERS)
+    if rcpt.is_forwarded:  # nobody's wish, and no parameter of SMTP
+        rcpt = attrs.evolve(rcpt, is_forwarded=False)
     by = asked.mail.deliver_by
     is_timed = by is not None and by.mode is ByMode.NOTIFY and asked.by_seconds > 0
     if is_timed and not offer.deliver_by and rcpt.notify != frozenset():

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import attrs
+
 from mailgw.mail.address import Mailbox
 from mailgw.mail.outcome import Permanence, Scope
 from mailgw.mail.parameters import (
@@ -77,6 +79,8 @@ def test_the_time_left(seconds: int, word: str) -> None:
 )
 def test_what_rcpt_says(rcpt: RcptParameters, utf8: bool, words: str) -> None:
     assert rcpt_words(offering(b"DSN"), asked(recipients={ANN: rcpt}, utf8=utf8), ANN) == words
+    forwarded = attrs.evolve(rcpt, is_forwarded=True)
+    assert rcpt_words(offering(b"DSN"), asked(recipients={ANN: forwarded}, utf8=utf8), ANN) == words
     assert rcpt_words(offering(), asked(recipients={ANN: rcpt}, utf8=utf8), ANN) == ""
     assert rcpt_words(offering(b"DSN"), asked(utf8=utf8), ANN) == ""
 
