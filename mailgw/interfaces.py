@@ -175,7 +175,8 @@ class ITransactionalBackend(IDeliveryBackend):
     outcome's 5yz.  Temporary, an exception, or nothing within the time: it is told a 4yz, and keeps the message; what
     it brings again has another queue id.  So has what it brings again because it did not hear our 250 (RFC 1047): a
     Message-ID may tell such repeats.  A message that a rule holds, or of which the sender asked for a report of its
-    success or for a time (DELIVERBY, FUTURERELEASE), is queued.
+    success or for a time (DELIVERBY, FUTURERELEASE), is queued; so is one whose lane the operator has suspended.
+    ``concurrency`` is of ``deliver``: here as many calls may be under way as clients are at that point, up to 1000.
     Promises of the backend: as of ``deliver``, "delivered" only when the next crash cannot take the message back.  It
     answers well within the ten minutes that a client waits for it (RFC 5321 s4.5.3.2.6), three at the most: after 200
     seconds it is cancelled, and whoever is late gets the message twice.
