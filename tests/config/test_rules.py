@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import twisted.plugins
 from mailgw.config.plugin import make_observer, make_rule
 from mailgw.config.settings import PluginKind
 from mailgw.mail.envelope import Role
@@ -150,3 +151,39 @@ def test_what_an_application_gives(file: Path) -> None:
         make_rule(rule.plugin, {"other": own})
     with pytest.raises(ConfigError, match="expected stages to be some of"):
         make_rule(rule.plugin, {"mine": Stageless()})
+
+
+PLUGIN = """
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from mailgw.interfaces import IMailgwPlugin
+from tests.config.test_rules import Own
+
+
+@implementer(IPlugin, IMailgwPlugin)
+class Package:
+    name = "own-package"
+
+    def make(self, minutes=3):
+        return Own(minutes)
+
+
+package = Package()
+"""
+
+
+def test_a_plugin_that_a_package_brings(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = file.parent / "twisted/plugins"
+    folder.mkdir(parents=True)
+    (folder / "own_package_of_a_test.py").write_text(PLUGIN)
+    monkeypatch.setattr(twisted.plugins, "__path__", [*twisted.plugins.__path__, str(folder)])
+    file.write_text(f'{SMALL}[[rule]]\ntype = "plugin:own-package"\nminutes = 9\n')
+    (rule,) = loaded(file).rules
+    assert rule.name == "own-package"
+    made: Any = make_rule(rule.plugin)
+    assert made.minutes == 9
+    file.write_text(f'{SMALL}[[rule]]\ntype = "plugin:own-pakage"\n[[rule]]\ntype = "plugin:own-package"\nhours = 9\n')
+    misspelt, unknown = faults_of(file)
+    assert misspelt.endswith("has the name 'own-pakage'; did you mean 'own-package'?")
+    assert unknown.startswith("mailgw.toml:17: rule.type: got an unexpected keyword argument 'hours'")
