@@ -40,7 +40,9 @@ class Stageless(Own):
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # Twisted's own plug-ins take a second to be looked through where nobody has done it before.
+    monkeypatch.setattr(twisted.plugins, "__path__", [str(tmp_path / "twisted/plugins")])
     return tmp_path / "mailgw.toml"
 
 
@@ -173,11 +175,10 @@ package = Package()
 """
 
 
-def test_a_plugin_that_a_package_brings(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plugin_that_a_package_brings(file: Path) -> None:
     folder = file.parent / "twisted/plugins"
     folder.mkdir(parents=True)
     (folder / "own_package_of_a_test.py").write_text(PLUGIN)
-    monkeypatch.setattr(twisted.plugins, "__path__", [*twisted.plugins.__path__, str(folder)])
     file.write_text(f'{SMALL}[[rule]]\ntype = "plugin:own-package"\nminutes = 9\n')
     (rule,) = loaded(file).rules
     assert rule.name == "own-package"
