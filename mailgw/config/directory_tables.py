@@ -58,8 +58,9 @@ def url_template(value: object) -> str:
         try:
             values.https_url(word)
         except ValueError:
+            # It is not quoted: what is wrong with it may be the password in it.
             example = "https://directory.example.org/find?address={recipient}"
-            raise ValueError(f'expected a URL such as "{example}", not {values.said(value)}') from None
+            raise ValueError(f'expected a URL such as "{example}", without a login or a fragment') from None
     if "{recipient}" not in word and "{local_part}" not in word:
         raise ValueError("expected {recipient} in it, or {local_part} and {domain}: it asks for nobody")
     if re.search(r"[{}]", _WORDS.sub("", word)):
