@@ -9,13 +9,16 @@
 ``docs/app.rst`` is for who writes one.
 """
 
+import re
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Literal, TypeVar
 
 from twisted.internet.defer import CancelledError, DeferredLock
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailgw.app.incoming import IncomingMessage, Reading, reading_of
@@ -33,9 +36,18 @@ from mailgw.mail.reply import Reply
 from mailgw.mail.sender_pattern import SenderPattern, parse_sender_pattern
 from mailgw.mail.written import File, Person, Writing, completed, person, written
 
+log = Logger()
+
 LONGEST_TRANSACTION_SECONDS = 180.0
 """RFC 5321 s4.5.3.2.6: a client waits 10 minutes for the answer after content, some wait less, and a session of ours
 gives no answer longer than 4."""
+
+HOPS_FIELD = "Mailgw-Hops"
+"""Of what a handler sends: how many messages before it were each sent while the one before was handled."""
+MOST_HOPS = 25
+"""Of those.  Two or three are a forwarded ticket; more than this is a handler that writes to itself.  Received fields,
+which end other circles, are none of a letter that is new each time."""
+_now_handled: ContextVar[IncomingMessage | None] = ContextVar("_now_handled", default=None)
 
 F = TypeVar("F", bound=Callable[..., Any])
 CallNext = Callable[[IncomingMessage], Awaitable[None]]
@@ -175,7 +187,8 @@ class MailApp:
         whom bounces go to, the author unless it is said; ``None`` is nobody, as for automatic answers (RFC 3834 s3.3).
 
         ValueError, nothing sent: an address that is none, a line end in a header, more than the gateway takes.
-        TemporaryFault, nothing sent: the gateway does not run, its disk is full, no route serves a recipient.
+        TemporaryFault, nothing sent: the gateway does not run, its disk is full, no route serves a recipient; or what
+        is handled now was itself sent by a handler, and so on, ``MOST_HOPS`` times: mail that goes in circles.
         """
         gateway = self._gateway
         if gateway is None:
@@ -185,13 +198,16 @@ class MailApp:
             raise ValueError("expected an author, here or of the MailApp: whom is the message from?")
         primary, copies, hidden = ([person(one) for one in _several(several)] for several in (to, cc, bcc))
         message_id = f"{secrets.token_hex(12)}@{gateway.hostname}"
+        hops = _hops(_now_handled.get())
         if raw is None:
-            writing = Writing(sender, primary, copies, subject, text, html, attachments, headers or {})
+            fields = {**hops, **(headers or {})}
+            writing = Writing(sender, primary, copies, subject, text, html, attachments, fields)
             octets = written(writing, gateway.now(), message_id)
         elif subject or text or html or attachments or copies or headers:
             raise ValueError("a raw message has its subject, text, attachments, cc and headers in it")
         else:
             octets = completed(raw, gateway.now(), message_id)
+            octets = b"".join(f"{name}: {value}\r\n".encode() for name, value in hops.items()) + octets
         path = _path(sender, reverse_path)
         recipients = list(dict.fromkeys(one.mailbox for one in (*primary, *copies, *hidden)))
         return await gateway.send(path, recipients, octets)
@@ -282,7 +298,12 @@ class MailApp:
         call_next: Callable[[IncomingMessage], Awaitable[object]] = innermost
         for function in reversed(self._middleware):
             call_next = partial(_around, function, call_next)
-        work = handled(partial(call_next, incoming), handler.name, message.queue_id, recipient)
+
+        async def outermost() -> object:
+            _now_handled.set(incoming)  # for this coroutine, and what it begins
+            return await call_next(incoming)
+
+        work = handled(outermost, handler.name, message.queue_id, recipient)
         clock = None if self._gateway is None else self._gateway.reactor
         return await in_time(work, seconds, clock, handler.name, message.queue_id)
 
@@ -293,11 +314,25 @@ async def _around(
     return await awaited(function(message, call_next))
 
 
+def _hops(handled_now: IncomingMessage | None) -> dict[str, str]:
+    """The field of what is sent now; nothing where no handler sends it.  TemporaryFault where that is one too many."""
+    if handled_now is None:
+        return {}
+    said = handled_now.headers.get(HOPS_FIELD, "0").strip()
+    hops = 1 + (int(said) if re.fullmatch("[0-9]{1,3}", said) else 0)
+    if hops > MOST_HOPS:
+        log.error("what {message} was answered with is not sent: it goes in circles", message=handled_now)
+        raise TemporaryFault(f"this mail goes in circles: {MOST_HOPS} handlers have sent it on to the next one")
+    return {HOPS_FIELD: str(hops)}
+
+
 def _name(function: Callable[..., Any]) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
 def _several(addresses: Address | Iterable[Address]) -> Iterable[Address]:
+    if addresses is None:  # a reverse_path, whose type nobody looked at
+        raise ValueError("expected an address, not None: nobody is to hear of what has no sender")
     return [addresses] if isinstance(addresses, Mailbox | str) else addresses
 
 

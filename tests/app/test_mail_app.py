@@ -5,16 +5,17 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks, succeed
+from twisted.internet.task import deferLater
 from zope.interface.verify import verifyObject
 
 import mailgw
 from mailgw.app.answers import Reject, Retry, TooComplex
 from mailgw.app.incoming import HERE_LINES, HERE_OCTETS, LARGE_OCTETS, IncomingMessage
-from mailgw.app.mail_app import MailApp
+from mailgw.app.mail_app import MOST_HOPS, MailApp
 from mailgw.interfaces import IDeliveryBackend, IGateway, ITransactionalBackend, IUsesGateway
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.letter import LetterLimits
-from tests.app.running import FakeGateway, begin, box, delivered, message, used, words
+from mailgw.mail.letter import LetterLimits, parse_letter
+from tests.app.running import LETTER, FakeGateway, begin, box, delivered, message, used, words
 from tests.logged import LoggedFailures
 from tests.tables import each
 
@@ -557,7 +558,7 @@ def test_sending() -> None:
 @each(
     "arguments",
     [
-        {"to": "nobody"}, {"to": "a@b.test\r\nBcc: c@d.test"}, {"to": "a@b.test", "subject": "a\nb"},
+        {"to": "nobody"}, {"to": None}, {"to": "a@b.test\r\nBcc: c@d.test"}, {"to": "a@b.test", "subject": "a\nb"},
         {"to": "a@b.test", "headers": {"X-A": "a\r\nb"}}, {"to": "a@b.test", "raw": b"A: b\r\n\r\n", "subject": "x"},
         {"to": "a@b.test", "author": "x"}, {"to": "a@b.test", "reverse_path": "x"}, {"to": "a@b.test", "raw": b"x"},
     ],
@@ -567,6 +568,30 @@ def test_what_is_not_sent(arguments: dict[str, Any]) -> None:
     gateway = used(app)
     assert result(app.send(**arguments)).check(ValueError)
     assert gateway.sent == []
+
+
+@each(("said", "hops"), [
+    (None, 1), (b"3", 4), (b"%d" % (MOST_HOPS - 1), MOST_HOPS), (b"%d" % MOST_HOPS, None), (b"999", None), (b"-1", 1),
+    (b"9" * 5000, 1), (b"x", 1), (b"2\r\nMailgw-Hops: 999", 3),
+])
+def test_what_handlers_send_on_and_on_has_an_end(said: bytes | None, hops: int | None) -> None:
+    app, gateway = MailApp(author="a@x.test"), FakeGateway()
+    app.use(gateway)
+    raw = b"Mailgw-Hops: 7\r\n\r\n"
+
+    @app.default
+    async def handler(message: IncomingMessage) -> None:
+        await deferLater(gateway.reactor, 1)
+        await app.send("b@x.test")
+        await app.send("b@x.test", raw=raw)
+
+    header = b"" if said is None else b"Mailgw-Hops: %s\r\n" % said
+    _, found = begin(app, message(header + LETTER), "a@x.test")
+    assert result(app.send("c@x.test")) == "OWN1", "by nobody's handler"
+    gateway.reactor.advance(1)
+    assert found[0][box("a@x.test")].is_delivered is (hops is not None)
+    told = [parse_letter(octets, LetterLimits()).fields.get("mailgw-hops") for _, _, octets in gateway.sent]
+    assert told == [None] + ([] if hops is None else [str(hops)] * 2)
 
 
 def test_no_room_no_gateway_no_author() -> None:
