@@ -37,6 +37,8 @@ class Daemon(Service):
         """``owner`` is whom twistd will run as, where it is told."""
         self.gateway = MailGateway(config, reactor) if config.workers == 1 else Parent(config, reactor)
         self.gateway.socket_owner = self._owner = owner
+        # Until there is something to read again it asks for nothing; the default would end us.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def privilegedStartService(self) -> None:
         _or_exit(self.gateway.privilegedStartService, self.gateway.config.port_hint)

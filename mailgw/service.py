@@ -27,7 +27,7 @@ from mailgw.access.schemes import fault_of
 from mailgw.accounts import LoginSources, login_sources
 from mailgw.all_doors import AllDoors, ask_here
 from mailgw.backends import Backends
-from mailgw.config.plugin import NOTHING_GIVEN, make_observer, make_rule
+from mailgw.config.plugin import NOTHING_GIVEN, given_names, make_observer, make_rule
 from mailgw.config.settings import Config, ListenSettings, PythonSettings
 from mailgw.control import Answering, ControlDoors, ControlFactory
 from mailgw.deliver.dispatcher import Dispatcher, DispatcherSettings, lane_key
@@ -183,6 +183,8 @@ class MailGateway(MultiService):
         tls = {name: self._tls(name) for name in {x.certificate for x in config.listeners} if name is not None}
         self.journal = Observed(world.journal(config.journal))
         self._closers.append(self.journal.close)
+        for name in sorted(self._plugins.keys() - given_names(config)):
+            log.warn('{name} is given to the gateway, and nothing of type = "given" has that name', name=name)
         self._tasks = TaskGroup(self._note_trouble)
         self._observing = TaskGroup(self._note_trouble)
         self._own_mail = OwnMail(

@@ -1,8 +1,11 @@
 """The gateway as twistd runs it: its limits and its last words."""
 
+import os
 import resource
+import signal
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.scripts._twistd_unix import UnixApplicationRunner
 from zope.interface import provider
 
-from mailgw.daemon import CannotStart, _or_exit, _say_no_more_than_needed, raise_file_limit, root_doubt
+from mailgw.daemon import CannotStart, Daemon, _or_exit, _say_no_more_than_needed, raise_file_limit, root_doubt
 from mailgw.mail.errors import ConfigError, TemporaryFault
 
 
@@ -37,6 +40,18 @@ def failing(fault: Exception) -> None:
         raise fault
 
     _or_exit(start)
+
+
+def test_a_hangup_during_the_start_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    monkeypatch.setattr("mailgw.daemon.MailGateway", lambda *arguments: SimpleNamespace())
+    config: Any = SimpleNamespace(workers=1)
+    try:
+        Daemon(config)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,9 @@ def test_the_page_s_links() -> None:
 
 def test_the_rule_of_the_page_on_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (TOP / "docs/rules.rst").read_text()
-    code, table = (textwrap.dedent(text) for text in re.findall(r"::\n\n((?:(?:    .*)?\n)+)", page)[:2])
+    code, table, subjects, words = (
+        textwrap.dedent(text) for text in re.findall(r"::\n\n((?:(?:    .*)?\n)+)", page)[:4]
+    )
     (tmp_path / "greylist").mkdir()
     (tmp_path / "greylist/mail.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
@@ -155,3 +157,22 @@ def test_the_rule_of_the_page_on_rules(tmp_path: Path, monkeypatch: pytest.Monke
             gateway.advance(minutes=minutes)
             assert gateway.receive(b"\n\n", sender="ann@example.net", to=["bob@example.org"]).code == answer
     del sys.modules["greylist"], sys.modules["greylist.mail"]
+    (tmp_path / "subjects.py").write_text(subjects)
+    with Gateway(SMALL + words) as gateway:
+        for subject, answer in ((b"=?utf-8?q?A_L=6Fttery?=", 550), (b"Hello", 250), (b"invoice", 250)):
+            said = gateway.receive(b"Subject: " + subject + b"\n\n\n", sender=None, to=["bob@example.org"])
+            assert said.code == answer
+    del sys.modules["subjects"]
+
+
+def test_the_observer_of_the_page_on_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (TOP / "docs/journal.rst").read_text()
+    code, table = (textwrap.dedent(text) for text in re.findall(r"::\n\n((?:(?:    .*)?\n)+)", page)[:2])
+    (tmp_path / "counts.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with Gateway(SMALL + table) as gateway:
+        gateway.receive(b"\n\n", sender=None, to=["bob@example.org"])
+        (observer,) = gateway.service.journal._observers
+        plugin: Any = observer._plugin
+        assert plugin.count == {"delivered": 1, "bounced": 0}
+    del sys.modules["counts"]

@@ -3,8 +3,11 @@
 import importlib
 import inspect
 import os
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from typing import assert_never
+from urllib.parse import quote
 
 from mailgw.config import plugin
 from mailgw.config.directory_tables import (
@@ -129,6 +132,24 @@ def _check_sqlite(table: SqlTable, arguments: dict[str, object], folder: str) ->
         arguments["database"] = path = os.path.join(folder, database)
         if not os.path.isfile(path):  # SQLite would make an empty one
             table.spot.inner("connect", "database").fault(f"{path}: is no file")
+        elif table.query and (why := _sqlite_query_fault(path, table.query)):
+            table.spot.inner("query").fault(why)
+
+
+def _sqlite_query_fault(path: str, text: str) -> str | None:
+    """What SQLite says of the query, without asking it."""
+    try:
+        query = parse_query(text, "qmark")
+    except ValueError:
+        return None  # it is told already
+    try:
+        with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)) as connection:
+            connection.execute(f"EXPLAIN {query.text}", [""] * len(query.names))
+    except sqlite3.OperationalError as fault:
+        return None if "unable to open" in str(fault) or "locked" in str(fault) else f"SQLite: {fault}"
+    except sqlite3.Error as fault:
+        return f"SQLite: {fault}"
+    return None
 
 
 def _check_word(table: SqlTable | HttpTable, key: str, path: str, what: str) -> None:

@@ -13,7 +13,7 @@ from mailgw.config.hops import IMPLICIT_TLS_PORT, SUBMISSION_PORT
 from mailgw.config.lines import Path, locate
 from mailgw.config.local_backends import local_doubts
 from mailgw.config.maildirs import maildir_doubts
-from mailgw.config.plugin import await_doubts, maker
+from mailgw.config.plugin import await_doubts, maker, plugins_of
 from mailgw.config.reader import Faults
 from mailgw.config.settings import Config, PluginKind, PythonSettings
 from mailgw.config.values import endpoint_address, is_loopback, routed_domain
@@ -112,24 +112,15 @@ def _kept(config: Config) -> Iterator[tuple[Path, str]]:
 
 
 def _given(config: Config) -> Iterator[tuple[Path, str]]:
-    places: list[tuple[Path, object]] = [
-        *((("rule", at, "type"), one.plugin) for at, one in enumerate(config.rules)),
-        *((("observer", at, "type"), one.plugin) for at, one in enumerate(config.observers)),
-        *((("backend", name, "type"), one) for name, one in config.backends.items()),
-        *((("directory", name, "type"), one.source) for name, one in config.directories.items()),
-    ]
-    for path, plugin in places:
-        if isinstance(plugin, PythonSettings) and plugin.kind is PluginKind.GIVEN:
+    for path, plugin in plugins_of(config):
+        if plugin.kind is PluginKind.GIVEN:
             why = "twistd mailgw gives nothing, and will not start: that is for an application that gives"
             yield path, f"{why} {plugin.target!r}"
 
 
 def _plain(config: Config) -> Iterator[tuple[Path, str]]:
     for name, backend in config.backends.items():
-        if isinstance(backend, PythonSettings) and backend.kind is PluginKind.GIVEN:
-            why = "is given by an application: twistd mailgw cannot start this configuration"
-            yield ("backend", name, "type"), why
-        elif isinstance(backend, PythonSettings):
+        if isinstance(backend, PythonSettings) and backend.kind is not PluginKind.GIVEN:
             for why in await_doubts(backend.target, maker(backend)):
                 yield ("backend", name, "type"), why
 

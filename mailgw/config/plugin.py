@@ -10,7 +10,7 @@ from typing import cast
 from zope.interface import Interface
 
 from mailgw.app.mail_app import MailApp
-from mailgw.config.settings import PluginKind, PythonSettings
+from mailgw.config.settings import Config, PluginKind, PythonSettings
 from mailgw.config.values import nearest, said
 from mailgw.interfaces import IDeliveryBackend, IEventObserver, IMailgwPlugin, IPolicyRule
 from mailgw.mail import event as fact
@@ -93,12 +93,20 @@ def plugin_fault(
 
 def rule_fault(target: str, make: Callable[..., object]) -> str | None:
     """As ``member_fault``, of a rule."""
-    return _class_fault(target, make, IPolicyRule)
+    return _class_fault(target, make, IPolicyRule) or _of_the_class(target, make, "stages", _stages_fault)
 
 
 def observer_fault(target: str, make: Callable[..., object]) -> str | None:
     """As ``member_fault``, of an observer."""
-    return _class_fault(target, make, IEventObserver)
+    return _class_fault(target, make, IEventObserver) or _of_the_class(target, make, "events", _events_fault)
+
+
+def _of_the_class(
+    target: str, make: Callable[..., object], name: str, fault_of: Callable[[str, object], str | None]
+) -> str | None:
+    """What stands against a value that the class already has; what its instances are to have is not known yet."""
+    value = inspect.getattr_static(make, name, None) if isinstance(make, type) else None
+    return fault_of(target, value) if isinstance(value, Collection) else None
 
 
 def argument_fault(make: Callable[..., object], arguments: Mapping[str, object]) -> str | None:
@@ -173,6 +181,23 @@ def is_awaitable(member: Callable[..., object]) -> bool:
         return True
     returned = str(getattr(member, "__annotations__", {}).get("return", ""))
     return any(word in returned for word in ("Deferred", "Awaitable", "Coroutine", "Future"))
+
+
+def plugins_of(config: Config) -> Iterator[tuple[tuple[str | int, ...], PythonSettings]]:
+    """What is plugged in, each with its place in the file."""
+    places: list[tuple[tuple[str | int, ...], object]] = [
+        *((("rule", at, "type"), one.plugin) for at, one in enumerate(config.rules)),
+        *((("observer", at, "type"), one.plugin) for at, one in enumerate(config.observers)),
+        *((("backend", name, "type"), one) for name, one in config.backends.items()),
+        *((("directory", name, "type"), one.source) for name, one in config.directories.items()),
+        (("accounts", "checker", "type"), config.logins.checker),
+    ]
+    return ((path, plugin) for path, plugin in places if isinstance(plugin, PythonSettings))
+
+
+def given_names(config: Config) -> frozenset[str]:
+    """What an application has to give."""
+    return frozenset(plugin.target for _, plugin in plugins_of(config) if plugin.kind is PluginKind.GIVEN)
 
 
 NOTHING_GIVEN: Mapping[str, object] = MappingProxyType({})
@@ -259,19 +284,26 @@ def _message_delivery_fault(target: str, made: object) -> str | None:
 def _rule_fault(target: str, made: object) -> str | None:
     if why := _lacking(target, _missing(made, IPolicyRule), IPolicyRule):
         return why
-    try:
-        stages = list(made.stages)  # type: ignore[attr-defined]  # it is among the members
-    except TypeError:
-        stages = []
-    if not stages or not all(isinstance(stage, Stage) for stage in stages):
-        return f"{target}: expected stages to be some of mailgw.mail.verdict.Stage, such as {{Stage.RCPT}}"
-    return None
+    return _stages_fault(target, made.stages)  # type: ignore[attr-defined]  # it is among the members
+
+
+def _stages_fault(target: str, stages: object) -> str | None:
+    if isinstance(stages, str) or not isinstance(stages, Collection):
+        stages = ()
+    if stages and all(isinstance(stage, Stage) for stage in stages):
+        return None
+    wrong = next((stage for stage in stages if not isinstance(stage, Stage)), None)
+    found = "" if wrong is None else f", not {said(wrong)}"
+    return f"{target}: expected stages to be some of mailgw.mail.verdict.Stage, such as {{Stage.RCPT}}{found}"
 
 
 def _observer_fault(target: str, made: object) -> str | None:
     if why := _lacking(target, _missing(made, IEventObserver), IEventObserver):
         return why
-    events = made.events  # type: ignore[attr-defined]  # it is among the members
+    return _events_fault(target, made.events)  # type: ignore[attr-defined]  # it is among the members
+
+
+def _events_fault(target: str, events: object) -> str | None:
     if isinstance(events, str) or not isinstance(events, Collection):
         return f"{target}: expected events to be a set of names, such as {{'delivered'}}, not {said(events)}"
     known = {kind.name for kind in fact.Event.__subclasses__() + fact.Result.__subclasses__()}

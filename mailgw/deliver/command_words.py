@@ -108,7 +108,9 @@ _UNSAFE = re.compile(r"[^0-9!@%\-_=+:,./a-zA-Z]")
 
 def environment(message: Message, recipients: Sequence[Mailbox], own: Mapping[str, str]) -> dict[str, str]:
     """All that the command has of one; ``own``, the operator's, comes over the rest."""
-    told = {"SENDER": path_text(message.reverse_path), "QUEUE_ID": message.queue_id}
+    told = {
+        "SENDER": path_text(message.reverse_path), "QUEUE_ID": message.queue_id, "TAGS": ",".join(message.tags),
+    }
     if len(recipients) == 1:
         [only] = recipients
         told |= {"RECIPIENT": str(only), "LOCAL": only.local_part, "DOMAIN": only.domain}

@@ -65,6 +65,7 @@ def envelope_member(message: Message, recipients: Iterable[Mailbox]) -> bytes:
         "helo": message.helo,
         "login": message.login,
         "protocol": message.protocol,
+        "tags": list(message.tags),
     }
     return b'"envelope":' + json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode()
 

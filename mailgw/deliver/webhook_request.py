@@ -60,6 +60,7 @@ def fields(message: Message, recipients: Iterable[Mailbox], timestamp: int) -> d
         "Mailgw-Recipients": ",".join(words),
         "Mailgw-Body-Type": message.body_type.value,
         "Mailgw-Arrived": f"{message.arrived:.3f}",
+        **({"Mailgw-Tags": ",".join(message.tags)} if message.tags else {}),
         "Idempotency-Key": f'"{message.queue_id}-{_of_all(words)}"',
     }
 

@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -11,6 +12,9 @@ from mailgw.mail.envelope import UNKNOWN_NAME, Client, ReverseName
 from mailgw.mail.errors import LocalProtocolError
 from mailgw.mail.message import Content
 from mailgw.mail.reply import Reply
+
+if TYPE_CHECKING:
+    from mailgw.mail.letter import Fields
 
 
 class Stage(enum.Enum):
@@ -62,6 +66,13 @@ class Facts:
     content: Callable[[], Awaitable[Content]] = no_content
     effects: tuple[Effect, ...] = ()
     is_rehearsal: bool = False
+
+    @property
+    def fields(self) -> "Fields":
+        """The header's fields at CONTENT, unfolded and decoded: ``facts.fields.get("Subject", "")``."""
+        from mailgw.mail.letter import Fields  # which takes the email package along
+
+        return Fields(self.header)
 
     @property
     def tags(self) -> frozenset[str]:

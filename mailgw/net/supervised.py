@@ -109,8 +109,8 @@ class Supervisor:
             self._failed(about, fault.why, began)
             raise
         except Exception as error:
-            self._traced(about, Failure())  # type: ignore[no-untyped-call] # Twisted's
-            self._failed(about, f"raised {type(error).__name__}", began)
+            is_logged = self._traced(about, Failure())  # type: ignore[no-untyped-call] # Twisted's
+            self._failed(about, f"raised {type(error).__name__}", began, is_logged)
             raise PluginFault(f"raised {type(error).__name__}") from error
         return answer
 
@@ -210,22 +210,27 @@ class Supervisor:
         self._traced(about, failure)
         return PluginFault(f"raised {type(failure.value).__name__}")
 
-    def _traced(self, about: CalledFor, failure: Failure) -> None:
+    def _traced(self, about: CalledFor, failure: Failure) -> bool:
+        """Log it, where that is not one too many; whether it was."""
         now = self._clock.seconds()
         if not 0 <= now - self._traced_since < TOLD_EVERY_SECONDS:
             self._tracebacks, self._traced_since = 0, now
         self._tracebacks += 1
-        if self._tracebacks <= TRACEBACKS:
-            log.failure("{name} raised in {what}", failure, name=self.name, what=_place(about))
+        if self._tracebacks > TRACEBACKS:
+            return False
+        log.failure("{name} raised in {what}", failure, name=self.name, what=_place(about))
+        return True
 
-    def _failed(self, about: CalledFor, why: str, began: float) -> None:
+    def _failed(self, about: CalledFor, why: str, began: float, is_logged: bool = False) -> None:
         now = self._clock.seconds()
         if now - began >= self._costly_seconds and self._breaker.failed(about.by, now):
             why += "; it failed again and again, and is not asked for a while"
-        self._told(about, why)
+            is_logged = False
+        self._told(about, why, is_logged)
 
-    def _told(self, about: CalledFor, why: str) -> None:
-        log.warn("{name} {why} in {what}", name=self.name, why=why, what=_place(about))
+    def _told(self, about: CalledFor, why: str, is_logged: bool = False) -> None:
+        if not is_logged:
+            log.warn("{name} {why} in {what}", name=self.name, why=why, what=_place(about))
         self._note(Trouble(self.name, why, about.session_id, about.queue_id))
 
 

@@ -58,6 +58,8 @@ def parse_query(text: str, style: str) -> Query:
             return found[0][0]
         if found[1] not in PARAMETERS:
             raise ValueError(f"expected {{recipient}}, {{local_part}} or {{domain}}, found {found[0]}")
+        if pieces.count("'", 0, found.start()) % 2 or pieces.count('"', 0, found.start()) % 2:
+            raise ValueError(f"expected {found[0]} without quotes around it: it is a parameter of the query")
         names.append(found[1])
         return _STYLES[style](found[1], len(names))
 

@@ -102,6 +102,12 @@ def test_its_times_and_limits(tmp_path: Path) -> None:
     ('type = "sql"', ["15: directory.people.module: is missing", "15: directory.people.query: is missing"]),
     (SQL, ["15: directory.people.connect: expected database, the path of SQLite's file, in it"]),
     (SQL + CONNECT.replace("people.db", "none.db"), ["20: directory.people.connect.database: none.db: is no file"]),
+    (SQL.replace("{recipient}", "mail FROM people WHERE address = {recipient}") + CONNECT, [
+        "18: directory.people.query: SQLite: no such table: people",
+    ]),
+    (SQL.replace("{recipient}", "'{recipient}'") + CONNECT, [
+        "18: directory.people.query: expected {recipient} without quotes around it: it is a parameter of the query",
+    ]),
     (SQL.replace("{recipient}", "{user}") + CONNECT, [
         "18: directory.people.query: expected {recipient}, {local_part} or {domain}, found {user}",
     ]),

@@ -35,6 +35,10 @@ class Lacking:
     stages = (Stage.RCPT,)
 
 
+class Worded(Own):
+    stages = ("CONTENT",)  # type: ignore[assignment]
+
+
 class Stageless(Own):
     stages = ()
 
@@ -77,6 +81,8 @@ def test_what_a_rule_has_where_nothing_is_said(file: Path) -> None:
         (f'type = "{OWN}"\nname = "relay"', "name: 'relay' is the name of a rule of the gateway"),
         (f'type = "{OWN}"\nhours = 1', "type: got an unexpected keyword argument 'hours'"),
         ('type = "python:tests.config.test_rules:Lacking"', "lacks judge of mailgw.interfaces.IPolicyRule"),
+        ('type = "python:tests.config.test_rules:Worded"',
+         "expected stages to be some of mailgw.mail.verdict.Stage, such as {Stage.RCPT}, not 'CONTENT'"),
         ('type = "plugin:none-of-that-name"', "has the name 'none-of-that-name'"),
         ('type = "given"', "name: is missing"),
         ('type = "given"\nname = "a"\nminutes = 1', "minutes: what is given by the application takes no arguments"),
@@ -92,6 +98,10 @@ class Hears:
     events = ("delivered", "bounced")
 
     def observe(self, event: Any) -> None: ...
+
+
+class Mishears(Hears):
+    events = ("delivred",)  # type: ignore[assignment]
 
 
 @each(
@@ -124,6 +134,8 @@ def test_faults_of_observers(file: Path) -> None:
         f'{SMALL}[[observer]]\ntype = "{OWN}"\n[[observer]]\ntype = "{HEARS}"\nname = "Own"\ncolour = 1\n'
     )
     lacking, unknown, twice = faults_of(file)
+    file.write_text(f'{SMALL}[[observer]]\ntype = "{HEARS.replace("Hears", "Mishears")}"\n')
+    assert faults_of(file)[0].endswith("there is no fact 'delivred'; did you mean 'delivered'?")
     assert "lacks events, observe of mailgw.interfaces.IEventObserver" in lacking
     assert "'Own' is the name of another [[observer]]" in twice
     assert "got an unexpected keyword argument 'colour'" in unknown

@@ -392,7 +392,7 @@ async def test_a_real_program_has_all_that_it_is_promised(tmp_path: Path) -> Non
     assert (tmp_path / "alice.eml").read_bytes() == TEXT.replace(b"\r\n", b"\n")
     assert (tmp_path / "env").read_text().split() == [
         "DOMAIN=example.org", "HOME=/nowhere", "LANG=C.UTF-8", "LOCAL=alice", "PATH=/usr/local/bin:/usr/bin:/bin",
-        "QUEUE_ID=Q1", "RECIPIENT=alice@example.org", "SENDER=bob@example.org",
+        "QUEUE_ID=Q1", "RECIPIENT=alice@example.org", "SENDER=bob@example.org", "TAGS=",
     ]
     group, own = outcome.reply.lines[1:]
     assert group.strip() == own.strip()

@@ -94,7 +94,7 @@ def test_the_environment_is_small_and_tame() -> None:
     assert environment(message(), [shock], {"HOME": "/var/lib/lists", "LANG": "C"}) == {
         "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C", "HOME": "/var/lib/lists", "QUEUE_ID": "Q1",
         "SENDER": "_send_er_@example.net", "RECIPIENT": "______:____id_@example.org", "LOCAL": "_____:____id",
-        "DOMAIN": "example.org",
+        "DOMAIN": "example.org", "TAGS": "",
     }
     assert "RECIPIENT" not in environment(message(), [ALICE, BOB], {})
     assert environment(message(None), [ALICE], {})["SENDER"] == ""

@@ -17,6 +17,7 @@ from mailgw.deliver.webhook_settings import JsonLimits
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.message import Message
+from mailgw.mail.parameters import MailParameters
 from mailgw.spool.content import MemoryContent
 from tests.tables import each
 
@@ -127,8 +128,11 @@ def test_it_takes_no_time_to_speak_of(content: bytes) -> None:
 def test_the_envelope() -> None:
     ann = Mailbox("jürgen", "example.org")
     message = Message(
-        "Q1", None, BodyType.SEVEN_BIT, 1.5, MemoryContent(b""), peer="192.0.2.1", helo="x", login="", protocol="SMTP")
+        "Q1", None, BodyType.SEVEN_BIT, 1.5, MemoryContent(b""), peer="192.0.2.1", helo="x", login="", protocol="SMTP",
+        parameters=MailParameters(tags=("spam", "big")),
+    )
     assert json.loads(b"{%b}" % envelope_member(message, (ann,))) == {"envelope": {
         "queue_id": "Q1", "reverse_path": None, "recipients": ["jürgen@example.org"], "arrived": 1.5,
         "body_type": "7BIT", "peer": "192.0.2.1", "helo": "x", "login": "", "protocol": "SMTP",
+        "tags": ["spam", "big"],
     }}
