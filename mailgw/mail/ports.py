@@ -186,6 +186,16 @@ class Resolver(Protocol):
         hosts has is taken from there; both are not secure, since nobody signed them.
         """
 
+    async def a(self, host: str) -> Records[str]:
+        """The A records alone, as text: what a domain says of IPv4, whatever becomes of the question for AAAA.
+
+        For judgements that look at what stands in DNS (SPF): an address is a name like others here, which does not
+        exist, and this host's own file of hosts is not read.
+        """
+
+    async def aaaa(self, host: str) -> Records[str]:
+        """The AAAA records alone, as ``a`` has A."""
+
     async def text(self, domain: str) -> Records[bytes]:
         """TXT; the strings of one record joined, with nothing between them."""
 

@@ -122,6 +122,12 @@ class StubResolver:
         secure = all(records.secure for records in found) or (bool(four.items) and four.secure)
         return Records(items, exists, secure, four.name)
 
+    async def a(self, host: str) -> Records[str]:
+        return await self._records(normal(host), A)
+
+    async def aaaa(self, host: str) -> Records[str]:
+        return await self._records(normal(host), AAAA)
+
     async def text(self, domain: str) -> Records[bytes]:
         return await self._records(normal(domain), TXT)
 

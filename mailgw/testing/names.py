@@ -1,6 +1,6 @@
 """A resolver that is plain data: records, CNAMEs, failures, and what is signed; and a hand that writes it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import attrs
@@ -18,7 +18,8 @@ class FakeResolver:
     ``"_25._tcp.mx.example"``, ``aliases`` are CNAMEs).
 
     A name that stands in no table, nor above one that does, does not exist (NXDOMAIN); ``empty`` are names without
-    records.  ``failing`` has names, or a type and a name (``"TLSA _25._tcp.mx.example"``), of which there is no answer.
+    records.  ``failing`` has names, or a type and a name (``"TLSA _25._tcp.mx.example"``), of which there is no answer;
+    ``addresses`` asks for "A", once for both kinds.
     ``secure`` has names, each with all below it, whose answers were validated; ``insecure`` takes some of them out.  A
     chain of CNAMEs is secure where all its links are.  What was asked stands in ``asked``.
     """
@@ -44,6 +45,12 @@ class FakeResolver:
             self._ask("A", host)
             return Records((host,), True, False, host)
         return self._answer("A", host, self.address_records)
+
+    async def a(self, host: str) -> Records[str]:
+        return self._answer("A", host, _of_kind(self.address_records, lambda address: ":" not in address))
+
+    async def aaaa(self, host: str) -> Records[str]:
+        return self._answer("AAAA", host, _of_kind(self.address_records, lambda address: ":" in address))
 
     async def text(self, domain: str) -> Records[bytes]:
         return self._answer("TXT", domain, self.text_records)
@@ -89,6 +96,10 @@ class FakeResolver:
         self.asked.append(f"{kind} {name}")
         if name in self.failing or f"{kind} {name}" in self.failing:
             raise TemporaryFault(f"DNS does not say the {kind} of {name}: no answer")
+
+
+def _of_kind(table: Mapping[str, Sequence[str]], is_wanted: Callable[[str], bool]) -> dict[str, list[str]]:
+    return {name: [address for address in addresses if is_wanted(address)] for name, addresses in table.items()}
 
 
 class Dns:

@@ -63,6 +63,27 @@ def test_addresses_of_both_kinds(net: DnsNet) -> None:
     assert asked.items == ["2001:db8::1", "192.0.2.1"]
 
 
+def test_addresses_of_one_kind(net: DnsNet) -> None:
+    it = resolver(net, ONE)
+    asked = Asked(it.a("MX.example."))
+    assert net.asked == [(ONE, "mx.example", dns.A)]
+    net.answer(("mx.example", dns.Record_A("192.0.2.1"), 60))
+    assert asked.result == Records(("192.0.2.1",), True, False, "mx.example")
+    asked = Asked(it.aaaa("mx.example"))
+    assert net.asked[1:] == [(ONE, "mx.example", dns.AAAA)]
+    net.answer(code=dns.EREFUSED)
+    with pytest.raises(TemporaryFault, match=r"the AAAA of mx\.example"):
+        _ = asked.result
+
+
+def test_an_address_stands_for_itself_in_no_record(net: DnsNet) -> None:
+    it = resolver(net, ONE)
+    for question, name in ((it.a, "192.0.2.1"), (it.aaaa, "localhost")):
+        asked = Asked(question(name))
+        net.answer(code=dns.ENAME)
+        assert asked.result == Records((), False, False, name)
+
+
 def ptr(owner: str, name: str | bytes) -> Record:
     return owner, dns.Record_PTR(name), 60
 
