@@ -33,7 +33,7 @@ def command(table: CommandTable, folder: str) -> CommandSettings:
         null_sender=table.null_sender,
         crlf=table.line_ends is LineEnds.CRLF,
         delivery_fields=table.delivery_fields,
-        environment=table.environment,
+        environment=dict(table.environment),
         recipients_per_run=table.recipients_per_run,
         time_seconds=table.time_limit,
         output_octets=table.output_octets,

@@ -26,6 +26,53 @@ def test_a_configuration_comes_over_as_it_was_checked(folder: Path) -> None:
     assert attrs.evolve(value, number=2).control == f"{config.state}/control-2.sock"
 
 
+EVERY_TYPE = """
+[backend.program]
+type = "command"
+arguments = ["/bin/true", "{recipient}"]
+[backend.other]
+type = "command"
+arguments = ["/bin/true"]
+environment = { HOME = "/tmp" }
+[backend.file]
+type = "file"
+path = "/var/mail/{local_part}"
+recipients = "any"
+[backend.nothing]
+type = "discard"
+[backend.hook]
+type = "webhook"
+url = "https://hooks.test/"
+secret_file = "secret"
+[backend.all]
+type = "fan-out"
+backends = ["program", "nothing"]
+[directory.service]
+type = "http"
+url = "https://d.test/{recipient}"
+[directory.database]
+type = "sql"
+module = "sqlite3"
+query = "SELECT 1 WHERE {recipient} = 'a'"
+connect = { database = ":memory:" }
+[srs]
+domain = "srs.test"
+secret_file = "secret"
+[aliases]
+file = "aliases"
+"""
+
+
+def test_whatever_there_is_to_configure_comes_over(folder: Path) -> None:
+    (folder / "secret").write_text("a secret of some length\n")
+    (folder / "aliases").write_text("/^a-(.*)@example\\.org$/  b+$1@example.org\n")
+    path = folder / "mailgw.toml"
+    path.write_text(path.read_text() + EVERY_TYPE)
+    config = load(str(path))
+    descriptor = handed.written(Handed(config, 0, 2, (0,), 500, {}, (), os.getpid()))
+    assert handed.read(descriptor).config == config
+
+
 @given(st.integers(1, 64), st.integers(0, 10_000))
 def test_a_share_is_fair_and_all_of_them_are_the_whole(workers: int, total: int) -> None:
     shares = [share(total, number, workers) for number in range(workers)]
