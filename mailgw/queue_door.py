@@ -20,6 +20,7 @@ from mailgw.spool.shards import shard_folder, shard_settings, shards_there
 from mailgw.terminal import Fault, harmless
 
 if TYPE_CHECKING:
+    from mailgw.queue.suspension import BackendLane
     from mailgw.spool.offline import OfflineSpool
     from mailgw.spool.orders import LaneFor
 
@@ -184,7 +185,7 @@ def _meant(destination: str, command: str, config: str | None) -> tuple[str, Cal
         is_domain = "." in word and "/" not in word
         return word, lambda: None if is_domain else "no gateway runs: say --config FILE, which has the backends"
     tables = _tables(config)
-    backends = {name: _has_many(table) for name, table in _backends(tables).items()}
+    backends = {name: _lanes_of(table) for name, table in _backends(tables).items()}
     if command == "queue.resume":
         return word, lambda: unknown_backend(word, backends)
     routes = []
@@ -222,19 +223,24 @@ def _backends(tables: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: one for name, one in names.items() if isinstance(one, dict)} if isinstance(names, dict) else {}
 
 
-def _has_many(table: Mapping[str, Any]) -> bool | None:
-    """As ``BackendLanes`` has it."""
-    match table.get("type"), bool(table.get("hosts")):
-        case "smtp", False:
-            return True  # by MX
-        case ("smtp" | "lmtp" | "maildir"), _:
-            return False
-        case _:
-            return None
+def _lanes_of(table: Mapping[str, Any]) -> "BackendLane":
+    from mailgw.queue.suspension import BackendLane, LaneKind
+
+    kind, members = str(table.get("type")), table.get("backends")
+    if kind == "smtp" and not table.get("hosts"):
+        return BackendLane(LaneKind.DOMAINS)  # by MX
+    if kind == "fan-out":
+        return BackendLane(LaneKind.MEMBERS, tuple(map(str, members)) if isinstance(members, list) else ())
+    if kind.startswith("app:"):
+        return BackendLane(LaneKind.HANDLERS)
+    is_own = kind.startswith(("python:", "plugin:")) or kind == "given"
+    return BackendLane(LaneKind.OWN if is_own else LaneKind.ONE)
 
 
 def lane_in(backend: str, config: str | None) -> "LaneFor":
     """The lanes of a backend that the configuration names; Fault where there is none, or only itself knows them."""
+    from mailgw.queue.suspension import LaneKind
+
     file = config or DEFAULT_FILE
     if config is None and not os.path.exists(file):
         raise Fault("no gateway runs: say --config FILE, which has the backends")
@@ -242,12 +248,12 @@ def lane_in(backend: str, config: str | None) -> "LaneFor":
     table = names.get(backend)
     if table is None:
         raise Fault(f"there is no backend {harmless(backend)}; there are {', '.join(map(harmless, sorted(names)))}")
-    match _has_many(table):
-        case True:
+    match _lanes_of(table).kind:
+        case LaneKind.DOMAINS:
             return lambda recipient: f"{backend}/{recipient.domain}"
-        case False:
+        case LaneKind.ONE | LaneKind.MEMBERS:  # what an operator reroutes to a fan-out stands in its own lane
             return lambda recipient: backend
-        case None:
+        case _:
             raise Fault(f"only a running gateway knows the lanes of {harmless(str(table.get('type')))}: start it first")
 
 

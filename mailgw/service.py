@@ -28,7 +28,7 @@ from mailgw.accounts import LoginSources, login_sources
 from mailgw.all_doors import AllDoors, ask_here
 from mailgw.backends import Backends
 from mailgw.config.plugin import NOTHING_GIVEN, given_names, make_observer, make_rule
-from mailgw.config.settings import Config, ListenSettings, PythonSettings
+from mailgw.config.settings import BackendSettings, Config, ListenSettings, PluginKind, PythonSettings
 from mailgw.control import Answering, ControlDoors, ControlFactory
 from mailgw.deliver.dispatcher import Dispatcher, DispatcherSettings, lane_key
 from mailgw.deliver.fan_out import FanOutSettings, fanned_out
@@ -55,7 +55,7 @@ from mailgw.policy.chain import Chain, Rule
 from mailgw.policy.limits import Limits
 from mailgw.policy.lockout import Lockout
 from mailgw.queue.route import RouteTable
-from mailgw.queue.suspension import BackendLanes
+from mailgw.queue.suspension import BackendLane, BackendLanes, LaneKind
 from mailgw.receive.admission import OwnCounters
 from mailgw.receive.factory import EsmtpFactory, Sessions
 from mailgw.receive.line import Line
@@ -513,12 +513,21 @@ def started(config: Config) -> fact.Started:
 
 
 def backend_lanes(config: Config) -> BackendLanes:
-    return {
-        # What waits for a fan-out waits in its members' lanes.
-        name: None if isinstance(one, PythonSettings | FanOutSettings)
-        else isinstance(one, SmtpSettings) and not one.hosts
-        for name, one in config.backends.items()
-    }
+    return {name: _lanes_of(one) for name, one in config.backends.items()}
+
+
+def _lanes_of(settings: BackendSettings) -> BackendLane:
+    match settings:
+        case PythonSettings(kind=PluginKind.APP):
+            return BackendLane(LaneKind.HANDLERS)
+        case PythonSettings():
+            return BackendLane(LaneKind.OWN)
+        case FanOutSettings(backends=members):
+            return BackendLane(LaneKind.MEMBERS, members)
+        case SmtpSettings(hosts=()):
+            return BackendLane(LaneKind.DOMAINS)
+        case _:
+            return BackendLane(LaneKind.ONE)
 
 
 class Gate(ServerFactory):

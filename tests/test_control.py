@@ -12,6 +12,7 @@ from mailgw.deliver.lane_facts import LaneFacts
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event, Removed
 from mailgw.mail.message import Claim, Query, QueueRow
+from mailgw.queue.suspension import BackendLane, LaneKind
 from tests.logged import LoggedFailures
 from tests.tables import each
 
@@ -91,7 +92,7 @@ class Gateway:
         self.clock = Clock()
         doors = ControlDoors(
             self.spool, self, self.journal, lambda backend, recipient: f"{backend}/x",
-            {"internet": True, "relay": False}, routed,
+            {"internet": BackendLane(LaneKind.DOMAINS), "relay": BackendLane(LaneKind.ONE)}, routed,
         )
         factory = ControlFactory(doors, self.clock)
         self.protocol: ControlProtocol = factory.buildProtocol(None)

@@ -29,6 +29,7 @@ from mailgw.mail.envelope import BodyType
 from mailgw.mail.message import Arrival, Claim, Destination
 from mailgw.mail.parameters import MailParameters
 from mailgw.passwords import SCHEMES
+from mailgw.queue.suspension import BackendLane, LaneKind
 from mailgw.queue_commands import table
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.sqlite import SqliteSpool
@@ -294,7 +295,7 @@ class Idle:
 def doors_of(spool: Any, journal: FakeJournal) -> ControlDoors:
     return ControlDoors(
         spool, Idle(), journal, lambda backend, recipient: f"{backend}/{recipient.domain}",
-        {"internet": True, "relay": False}, routed,
+        {"internet": BackendLane(LaneKind.DOMAINS), "relay": BackendLane(LaneKind.ONE)}, routed,
     )
 
 

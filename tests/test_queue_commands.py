@@ -194,6 +194,16 @@ async def test_a_stopped_gateway_s_queue(elsewhere: Path, capsys: Output) -> Non
     assert "expected a domain" in told("suspend \x1b", 1)
     assert told("suspend bogus", 1) == (
         "mailgw: there is no backend 'bogus'; there are boxes, internet, own, relay\n")
+    (elsewhere / "b.toml").write_text(CONFIG + """
+[backend.desk]
+type = "app:shop:app"
+[[route]]
+recipients = ["@shop.example"]
+backend = "desk"
+""")
+    assert told("suspend shop.example", 1) == (
+        'mailgw: mail for shop.example goes by desk: suspend "desk/*", or hold --domain shop.example, or'
+        " own/shop.example for a lane of own\n")
     without_plugin = CONFIG.replace("type = \"python:a:B\"", "type = \"lmtp\"\nhosts = [\"h:24\"]")
     (elsewhere / "b.toml").write_text(without_plugin + """
 [[route]]

@@ -4,6 +4,7 @@ A word is a domain (``example.net``: the lanes of any backend that lead there), 
 backend that has one lane alone), or ``internet/*``: all lanes of a backend.
 """
 
+import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
@@ -24,9 +25,26 @@ def suspension(word: str) -> str:
     return f"{backend}{slash}{parse_domain(domain) or folded(domain)}" if slash or "." in domain else word
 
 
-BackendLanes = Mapping[str, bool | None]
-"""Backends by name: True where one has a lane for each domain, False where it has one alone, None where a plug-in
-decides."""
+class LaneKind(enum.Enum):
+    """What lanes a backend has."""
+
+    ONE = "one"              # for all that it serves
+    DOMAINS = "domains"      # one for each domain
+    HANDLERS = "handlers"    # one for each handler of a ``MailApp``
+    MEMBERS = "members"      # those of other backends: a fan-out
+    OWN = "own"              # a plug-in decides: hosts, customers, anything
+
+
+@attrs.frozen
+class BackendLane:
+    """One backend's; ``members`` are the other backends of MEMBERS."""
+
+    kind: LaneKind
+    members: tuple[str, ...] = ()
+
+
+BackendLanes = Mapping[str, BackendLane]
+"""Backends by name."""
 
 
 def unknown_backend(word: str, backends: BackendLanes) -> str | None:
@@ -40,23 +58,50 @@ def unknown_backend(word: str, backends: BackendLanes) -> str | None:
 def misses(word: str, backends: BackendLanes, routed: Callable[[str], Sequence[str]]) -> str | None:
     """Why no lane would ever be suspended by a word, and what is to be said instead; None where one may be.
 
-    ``word`` as ``suspension`` made it; ``routed``: the backends that mail for a domain goes to.
+    ``word`` as ``suspension`` made it; ``routed``: the backends that mail for a domain goes to.  A domain that a
+    plug-in's lane may have counts where mail for it goes there: elsewhere the lane has to be named whole.
     """
     if why := unknown_backend(word, backends):
         return why
     backend, slash, destination = word.partition("/")
     if slash or backend in backends:
-        has_many = backends[backend]
-        if has_many is False and destination not in ("", "*"):
+        return _misses_in(backend, destination, backends)
+    names = list(dict.fromkeys(one for name in routed(word) for one in _final(name, backends)))
+    kinds = {backends[name].kind for name in names if name in backends}
+    own = sorted(name for name, one in backends.items() if one.kind is LaneKind.OWN)
+    if not names or kinds & {LaneKind.DOMAINS, LaneKind.OWN}:
+        return None
+    where = f", or {own[0]}/{word} for a lane of {own[0]}" if own else ""
+    words = " ".join(_whole(name, backends) for name in names)
+    return f"mail for {word} goes by {', '.join(names)}: suspend {words}, or hold --domain {word}{where}"
+
+
+def _misses_in(backend: str, destination: str, backends: BackendLanes) -> str | None:
+    """The same of a word that names a backend."""
+    match backends[backend].kind:
+        case LaneKind.ONE if destination not in ("", "*"):
             return f"{backend} has one lane for all domains: suspend {backend}, or hold --domain {destination}"
-        if has_many and not destination:
+        case LaneKind.DOMAINS if not destination:
             return f'{backend} has a lane for each domain: suspend "{backend}/*", or {backend}/DOMAIN'
-        return None
-    names = routed(word)
-    # A plug-in's lanes may be hosts, which no route names.
-    if not names or None in backends.values() or any(backends.get(name) for name in names):
-        return None
-    return f"mail for {word} goes by {', '.join(names)}: suspend {' '.join(names)}, or hold --domain {word}"
+        case LaneKind.HANDLERS if not destination:
+            return f'{backend} has a lane for each handler: suspend "{backend}/*", or {backend}/HANDLER'
+        case LaneKind.MEMBERS:
+            words = " ".join(_whole(name, backends) for name in backends[backend].members)
+            return f"what is for {backend} waits in the lanes of its members: suspend {words}"
+        case _:
+            return None
+
+
+def _final(name: str, backends: BackendLanes) -> tuple[str, ...]:
+    """The backends in whose lanes it waits."""
+    found = backends.get(name)
+    return found.members if found is not None and found.members else (name,)
+
+
+def _whole(name: str, backends: BackendLanes) -> str:
+    """The word for all lanes of a backend."""
+    found = backends.get(name)
+    return name if found is None or found.kind is LaneKind.ONE else f'"{name}/*"'
 
 
 @attrs.frozen

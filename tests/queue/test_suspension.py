@@ -1,6 +1,6 @@
 import pytest
 
-from mailgw.queue.suspension import MAX_WORD_CHARACTERS, Suspensions, misses, suspension
+from mailgw.queue.suspension import MAX_WORD_CHARACTERS, BackendLane, LaneKind, Suspensions, misses, suspension
 from tests.tables import each
 
 
@@ -38,6 +38,12 @@ def test_words_that_name_nothing(word: str) -> None:
     assert suspension("x" * MAX_WORD_CHARACTERS)
 
 
+ONE, DOMAINS, OWN = BackendLane(LaneKind.ONE), BackendLane(LaneKind.DOMAINS), BackendLane(LaneKind.OWN)
+BACKENDS = {"internet": DOMAINS, "relay": ONE, "boxes": ONE, "desk": BackendLane(LaneKind.HANDLERS),
+            "both": BackendLane(LaneKind.MEMBERS, ("boxes", "desk")),
+            "out": BackendLane(LaneKind.MEMBERS, ("boxes", "internet"))}
+
+
 @each(
     ("word", "why"),
     [
@@ -48,9 +54,15 @@ def test_words_that_name_nothing(word: str) -> None:
         ("direct.example", None),
         ("nobody.example", None),
         ("both.example", None),
-        ("bogus", "there is no backend 'bogus'; there are boxes, internet, relay"),
-        ("bogus/*", "there is no backend 'bogus'; there are boxes, internet, relay"),
+        ("out.example", None),
+        ("desk/order", None),
+        ("desk/*", None),
+        ("bogus", "there is no backend 'bogus'; there are both, boxes, desk, internet, out, relay"),
+        ("bogus/*", "there is no backend 'bogus'; there are both, boxes, desk, internet, out, relay"),
         ("internet", 'internet has a lane for each domain: suspend "internet/*", or internet/DOMAIN'),
+        ("desk", 'desk has a lane for each handler: suspend "desk/*", or desk/HANDLER'),
+        ("both", 'what is for both waits in the lanes of its members: suspend boxes "desk/*"'),
+        ("both/*", 'what is for both waits in the lanes of its members: suspend boxes "desk/*"'),
         (
             "relay/example.net",
             "relay has one lane for all domains: suspend relay, or hold --domain example.net",
@@ -60,18 +72,25 @@ def test_words_that_name_nothing(word: str) -> None:
             "mixed.example",
             "mail for mixed.example goes by boxes, relay: suspend boxes relay, or hold --domain mixed.example",
         ),
+        ("shop.example", 'mail for shop.example goes by desk: suspend "desk/*", or hold --domain shop.example'),
+        (
+            "fan.example",
+            'mail for fan.example goes by boxes, desk: suspend boxes "desk/*", or hold --domain fan.example',
+        ),
     ],
 )
 def test_words_that_no_lane_ever_has(word: str, why: str | None) -> None:
     routes = {
         "example.net": ["relay"], "direct.example": ["internet"], "both.example": ["relay", "internet"],
-        "mixed.example": ["boxes", "relay"],
+        "mixed.example": ["boxes", "relay"], "shop.example": ["desk"], "fan.example": ["both"], "out.example": ["out"],
     }
-    backends = {"internet": True, "relay": False, "boxes": False}
-    assert misses(word, backends, lambda domain: routes.get(domain, ())) == why
+    assert misses(word, BACKENDS, lambda domain: routes.get(domain, ())) == why
 
 
 def test_a_plug_in_s_lanes_may_have_any_name() -> None:
-    backends = {"relay": False, "own": None}
+    backends = {"relay": ONE, "own": OWN}
     for word in ("mx.example.net", "own", "own/mx.example.net", "own/*"):
-        assert misses(word, backends, lambda domain: ["relay"]) is None
+        assert misses(word, backends, lambda domain: ["own"]) is None
+    assert misses("mx.example.net", backends, lambda domain: ["relay"]) == (
+        "mail for mx.example.net goes by relay: suspend relay, or hold --domain mx.example.net, or own/mx.example.net"
+        " for a lane of own")
