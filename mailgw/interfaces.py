@@ -25,7 +25,10 @@ class IDeliveryBackend(Interface):
     ``concurrency`` calls are under way at once for one lane (over all workers, each of which has an instance of its
     own); a recipient is offered again until an outcome
     says delivered or permanent, so a crash may repeat a delivery (``message.queue_id`` with the recipient
-    is the idempotency key), but never loses one.
+    is the idempotency key), but never loses one.  The content is the same each time.
+    Order: what waits in a lane is offered by priority (MT-PRIORITY), then as it became due, its senders in turn;
+    several calls are under way at once, and what is tried again comes behind what came later.  With ``concurrency`` 1
+    no two messages of a lane overlap; an order of arrival is promised to nobody.
     Promises of the backend: "delivered" only when the next crash cannot take the message back.
     A backend that also provides ``twisted.application.service.IService`` is started and stopped with
     the gateway.
