@@ -9,6 +9,7 @@ another backend has not.
     incoming    the message as a handler sees it
     answers     ``Retry``, ``Reject``, ``TooComplex``
     running     one handler within its time, and what became of it
+    sending     what it sends, awaited or not
 
 Rules:
     A handler that comes to None has its message.  ``Reject`` is the end of it; whatever else is raised or returned is

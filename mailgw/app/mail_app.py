@@ -11,6 +11,7 @@
 
 import re
 import secrets
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
@@ -24,6 +25,7 @@ from zope.interface import implementer
 from mailgw.app.incoming import IncomingMessage, Reading, reading_of
 from mailgw.app.register import Handler, Register
 from mailgw.app.running import awaited, handled, in_time
+from mailgw.app.sending import Sending, begin
 from mailgw.interfaces import IGateway, ITransactionalBackend, IUsesGateway
 from mailgw.mail.address import Mailbox
 from mailgw.mail.address_pattern import AddressPattern, parse_pattern
@@ -90,6 +92,7 @@ class MailApp:
         self._middleware: list[Callable[..., Any]] = []
         self._waited_for: Counter[str] = Counter()  # in transactions, by the handlers' names
         self._gateway: IGateway | None = None
+        self._thread: int | None = None  # the reactor's
         self._large = DeferredLock()
 
     # --- writing it -----------------------------------------------------------------------------------
@@ -166,7 +169,7 @@ class MailApp:
 
     # --- sending ------------------------------------------------------------------------------------------
 
-    async def send(
+    def send(
         self,
         to: Address | Iterable[Address],
         subject: str = "",
@@ -180,8 +183,10 @@ class MailApp:
         reverse_path: Address | None = _SAME,
         headers: Mapping[str, str] | None = None,
         raw: bytes | None = None,
-    ) -> str:
-        """Put a message into the queue; its queue id, once it is on disk there.
+    ) -> Sending:
+        """Put a message into the queue; a Deferred of its queue id, once it is on disk there.
+
+        It begins at once.  A handler that does not await it is done no sooner for that, and fails where it fails.
 
         ``raw`` is a whole message in place of subject, text, html, attachments, cc and headers.  ``reverse_path`` is
         whom bounces go to, the author unless it is said; ``None`` is nobody, as for automatic answers (RFC 3834 s3.3).
@@ -189,7 +194,19 @@ class MailApp:
         ValueError, nothing sent: an address that is none, a line end in a header, more than the gateway takes.
         TemporaryFault, nothing sent: the gateway does not run, its disk is full, no route serves a recipient; or what
         is handled now was itself sent by a handler, and so on, ``MOST_HOPS`` times: mail that goes in circles.
+        RuntimeError, which is raised, and not the Deferred's: it is called from another thread than the reactor's.
         """
+        if self._thread not in (None, threading.get_ident()):
+            raise RuntimeError(
+                "app.send was called from another thread than the reactor's: there it is "
+                "twisted.internet.threads.blockingCallFromThread(reactor, app.send, ...)")
+        return begin(self._sent(to, subject, text, html, attachments, cc, bcc, author, reverse_path, headers, raw))
+
+    async def _sent(
+        self, to: Address | Iterable[Address], subject: str, text: str, html: str, attachments: Sequence[File],
+        cc: Iterable[Address], bcc: Iterable[Address], author: Address | None, reverse_path: Address | None,
+        headers: Mapping[str, str] | None, raw: bytes | None,
+    ) -> str:
         gateway = self._gateway
         if gateway is None:
             raise TemporaryFault("no gateway runs this application now")
@@ -216,6 +233,7 @@ class MailApp:
 
     def use(self, gateway: IGateway) -> None:
         self._gateway = gateway
+        self._thread = threading.get_ident()
 
     def lane(self, recipient: Mailbox) -> str:
         """The handler's name: one that is slow or down holds up no other."""

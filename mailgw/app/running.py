@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailgw.app.answers import Reject, Retry
+from mailgw.app.sending import Sending, begun_from_now_on
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.outcome import Outcome, Scope, delivered, temporary
@@ -24,7 +25,13 @@ class Returned(TypeError):
 
 
 async def awaited(result: object) -> object:
-    """What a function comes to that may be a coroutine function, return a Deferred, or be a plain one."""
+    """What a function comes to that may be a coroutine function, return a Deferred, or be a plain one.
+
+    Who returns what he sends (``return app.send(...)`` in a plain function) says when he is done, and nothing else.
+    """
+    if isinstance(result, Sending):
+        await result
+        return None
     if isinstance(result, Awaitable):
         return await result
     return result
@@ -32,10 +39,14 @@ async def awaited(result: object) -> object:
 
 async def handled(call: Callable[[], Awaitable[object]], name: str, queue_id: str, recipient: Mailbox) -> Outcome:
     """The outcome of a handler; only a cancellation passes through, whoever was cancelled."""
+    begun = begun_from_now_on()
     try:
         result = await call()
         if result is not None:
             raise Returned(f"it returned a {type(result).__name__}: expected None, or an exception")
+        for sending in begun:
+            if not sending.is_known:
+                await sending
     except (CancelledError, GeneratorExit):
         raise
     except (Reject, Retry) as word:

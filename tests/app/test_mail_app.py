@@ -1,10 +1,11 @@
 """An application of handlers: who gets what, and what becomes of it whatever they do."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks, succeed
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, inlineCallbacks, succeed
 from twisted.internet.task import deferLater
 from zope.interface.verify import verifyObject
 
@@ -20,9 +21,9 @@ from tests.logged import LoggedFailures
 from tests.tables import each
 
 
-def result(coroutine: Any) -> Any:
+def result(work: Any) -> Any:
     found: list[Any] = []
-    Deferred.fromCoroutine(coroutine).addBoth(found.append)
+    ensureDeferred(work).addBoth(found.append)
     assert found, "it waits"
     return found[0]
 
@@ -602,3 +603,101 @@ def test_no_room_no_gateway_no_author() -> None:
     app = MailApp()
     used(app)
     assert result(app.send("a@b.test")).check(ValueError)
+
+
+@each("write", ["await", "forget", "plain", "return", "yield", "nested"])
+@each("is_full", [False, True])
+def test_who_forgets_to_await_loses_nothing(write: str, is_full: bool, logged_failures: LoggedFailures) -> None:
+    app = MailApp(author="desk@example.org")
+    gateway = used(app)
+
+    async def nested() -> None:
+        _ = app.send("a@b.test", "nested")
+
+    @app.recipient("await@x.test")
+    async def awaits(message: IncomingMessage) -> None:
+        await app.send("a@b.test", "await")
+
+    @app.recipient("forget@x.test")
+    async def forgets(message: IncomingMessage) -> None:
+        _ = app.send("a@b.test", "forget")
+
+    @app.recipient("nested@x.test")
+    async def nests(message: IncomingMessage) -> None:
+        await nested()
+
+    @app.recipient("plain@x.test")
+    def plain(message: IncomingMessage) -> None:
+        _ = app.send("a@b.test", "plain")
+
+    @app.recipient("return@x.test")
+    def returns(message: IncomingMessage) -> Any:
+        return app.send("a@b.test", "return")
+
+    @app.recipient("yield@x.test")
+    @inlineCallbacks
+    def yields(message: IncomingMessage) -> Any:
+        yield app.send("a@b.test", "yield")
+
+    gateway.is_full = is_full
+    [outcome] = delivered(app, message(), f"{write}@x.test")
+    assert words(outcome) == ("temporary 4.3.0 no room" if is_full else "delivered 2.0.0 Handled")
+    assert [f"Subject: {write}\r\n".encode() in octets for *_, octets in gateway.sent] == [True] * (not is_full)
+
+
+def test_a_handler_is_done_when_what_it_sends_is_on_disk(logged_failures: LoggedFailures) -> None:
+    app = MailApp(author="desk@example.org")
+    gateway = used(app)
+    disk: Deferred[str] = Deferred()
+
+    async def send(*_: Any) -> str:
+        return await disk
+
+    gateway.send = send  # type: ignore[method-assign]
+    caught: list[BaseException] = []
+
+    @app.recipient("a@x.test")
+    async def forgets(message: IncomingMessage) -> None:
+        _ = app.send("a@b.test")
+
+    @app.recipient("b@x.test")
+    async def catches(message: IncomingMessage) -> None:
+        try:
+            await app.send("nobody")
+        except ValueError as fault:
+            caught.append(fault)
+
+    @app.recipient("c@x.test")
+    async def bug(message: IncomingMessage) -> None:
+        _ = app.send("nobody")
+
+    _, found = begin(app, message(), "a@x.test")
+    assert not found
+    disk.callback("OWN1")
+    assert found[0][box("a@x.test")].is_delivered
+    assert delivered(app, message(), "b@x.test")[0].is_delivered
+    assert len(caught) == 1
+    assert words(delivered(app, message(), "c@x.test")[0]) == "temporary 4.3.0 The application failed (ValueError)"
+    assert [type(one) for one in logged_failures.take()] == [ValueError]
+    disk = Deferred()
+    work, found = begin(app, message(), "a@x.test")
+    work.cancel()
+    assert found[0].check(CancelledError)
+
+
+def test_another_thread_is_told_how() -> None:
+    app = MailApp(author="desk@example.org")
+    gateway = used(app)
+    raised: list[BaseException] = []
+
+    def elsewhere() -> None:
+        try:
+            _ = app.send("a@b.test")
+        except RuntimeError as fault:
+            raised.append(fault)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert "blockingCallFromThread(reactor, app.send, ...)" in str(raised[0])
+    assert gateway.sent == []
