@@ -79,9 +79,13 @@ class Senders:
         return self.srs.has(address)
 
     def sender(self, address: Mailbox) -> Mailbox | None:
-        """None where the address is no good."""
-        found = self.srs.back(address, self.wall_clock())
-        return found if isinstance(found, Mailbox) else None
+        """None where the address is no good, or leads to one of ours that is none: whoever asks for an SRS1 chooses
+        what is in it, and such mail would be queued, and go back to nobody."""
+        now = self.wall_clock()
+        found = self.srs.back(address, now)
+        if isinstance(found, Mailbox) and self.srs.has(found):  # an SRS0, shorter than the SRS1 that had it
+            found = self.srs.back(found, now)
+        return found if isinstance(found, Mailbox) and not self.srs.has(found) else None
 
 
 @attrs.frozen

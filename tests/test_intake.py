@@ -443,6 +443,18 @@ def test_a_forged_one_is_nobody_s(address: str) -> None:
     assert Forwarder().addressees(address, for_client=True) == NO_SENDER
 
 
+def test_an_srs1_that_leads_to_a_forged_one_of_ours_is_nobody_s() -> None:
+    bench = Forwarder()
+    made = SRS.sent_on(box("joe@else.test"), NOW)
+    assert made is not None
+    for inner, found in (
+        (made.local_part.removeprefix("SRS0"), ["joe@else.test"]), ("=abcd=AA=else.test=joe", NO_SENDER),
+        ("=x", NO_SENDER),
+    ):
+        ours = SRS.sent_on(Mailbox(f"SRS1=abcd=srs.test={inner}", "else.test"), NOW)
+        assert bench.addressees(str(ours)) == found
+
+
 def test_their_domain_takes_nobody_else() -> None:
     bench = Forwarder()
     assert bench.intake.reach(box("joe@srs.test")) is Reach.CLIENTS
