@@ -21,6 +21,7 @@ WORDS = (
     "FAIL\t1\ttemp\n",
     "ADDR=", "NAME=", "HELO=", "LOGIN=", "PORT=", "DESTADDR=", "PROTO=ESMTP", "[UNAVAILABLE]", "[TEMPUNAVAIL]", "IPV6:",
     "n,,n=user,r=abc\n!", "p=tls-exporter,,n=user,r=abc\n!",
+    "Authentication-Results: ", "a.example;", "spf=pass", " smtp.mailfrom=", " reason=", "dkim/1=", ";none",
     "BINARYMIME\r\n", "PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN", "\r\n\r\n\0\r\nQUIT\n",
 )
 
