@@ -49,6 +49,9 @@ HOPS_FIELD = "Mailgw-Hops"
 MOST_HOPS = 25
 """Of those.  Two or three are a forwarded ticket; more than this is a handler that writes to itself.  Received fields,
 which end other circles, are none of a letter that is new each time."""
+MOST_LEFT = 100
+"""Calls of one handler that did not end when they were cancelled; each keeps its message in memory.  Then its mail
+waits."""
 _now_handled: ContextVar[IncomingMessage | None] = ContextVar("_now_handled", default=None)
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -94,6 +97,7 @@ class MailApp:
         self._gateway: IGateway | None = None
         self._thread: int | None = None  # the reactor's
         self._large = DeferredLock()
+        self._left: Counter[str] = Counter()  # calls that do not end, by the handlers' names
 
     # --- writing it -----------------------------------------------------------------------------------
 
@@ -308,6 +312,9 @@ class MailApp:
         self, handler: Handler, fields: Mapping[str, object], message: Message, recipient: Mailbox, reading: Reading,
         seconds: float,
     ) -> tuple[Outcome, bool]:
+        if self._left[handler.name] >= MOST_LEFT:
+            why = f"The application has {MOST_LEFT} calls under way that do not end"
+            return temporary("4.3.0", why, Scope.RECIPIENT, handler.name), False
         incoming = IncomingMessage(message, recipient, reading)
 
         async def innermost(message: IncomingMessage) -> object:
@@ -323,7 +330,7 @@ class MailApp:
 
         work = handled(outermost, handler.name, message.queue_id, recipient)
         clock = None if self._gateway is None else self._gateway.reactor
-        return await in_time(work, seconds, clock, handler.name, message.queue_id)
+        return await in_time(work, seconds, clock, handler.name, message.queue_id, self._left)
 
 
 async def _around(

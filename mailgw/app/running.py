@@ -1,5 +1,6 @@
 """One handler, within its time: what it does becomes one outcome."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -67,19 +68,24 @@ def _bug(name: str, fault: BaseException | None) -> Outcome:
 
 
 def in_time(
-    work: Coroutine[Deferred[Any], Any, Outcome], seconds: float, clock: IReactorTime | None, name: str, queue_id: str
+    work: Coroutine[Deferred[Any], Any, Outcome], seconds: float, clock: IReactorTime | None, name: str, queue_id: str,
+    left: Counter[str],
 ) -> Deferred[tuple[Outcome, bool]]:
     """The outcome of ``work``, or that it took too long: then it is cancelled, and what it says of that counts.  And
     whether who waits for it was cancelled meanwhile, and should end, too; ``work`` that says nothing of that lets the
     cancellation pass.
 
-    What does not end when it is cancelled is left alone.  ``clock`` None: it has all the time there is.
+    What does not end when it is cancelled is left alone, and counted in ``left`` by its name, until it ends.  ``clock``
+    None: it has all the time there is.
     """
     too_long = temporary("4.3.0", f"The application took longer than {seconds:g} seconds", Scope.RECIPIENT, name)
-    is_late = is_cut_off = False
+    is_late = is_cut_off = is_left = has_ended = False
     timer: IDelayedCall | None = None
 
     def told(result: Outcome | Failure) -> None:
+        nonlocal has_ended
+        has_ended = True
+        left[name] -= is_left
         if timer is not None and timer.active():
             timer.cancel()
         if done.called:
@@ -94,10 +100,17 @@ def in_time(
             log.failure("handler {handler} failed with {queue_id}", result, handler=name, queue_id=queue_id)
             done.callback((_bug(name, result.value), False))
 
+    def cancel() -> None:
+        nonlocal is_left
+        task.cancel()
+        if not has_ended and not is_left:
+            is_left = True
+            left[name] += 1
+
     def late() -> None:
         nonlocal is_late
         is_late = True
-        task.cancel()
+        cancel()
         if not done.called:
             log.error(
                 "handler {handler} was cancelled after {seconds:g} s with {queue_id}, and does not end: it is left",
@@ -108,7 +121,9 @@ def in_time(
     def cut_off(_: object) -> None:
         nonlocal is_cut_off
         is_cut_off = True
-        task.cancel()
+        if timer is not None and timer.active():
+            timer.cancel()
+        cancel()
 
     done: Deferred[tuple[Outcome, bool]] = Deferred(cut_off)
     task = Deferred.fromCoroutine(work)

@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 import mailgw
 from mailgw.app.answers import Reject, Retry, TooComplex
 from mailgw.app.incoming import HERE_LINES, HERE_OCTETS, LARGE_OCTETS, IncomingMessage
-from mailgw.app.mail_app import MOST_HOPS, MailApp
+from mailgw.app.mail_app import MOST_HOPS, MOST_LEFT, MailApp
 from mailgw.interfaces import IDeliveryBackend, IGateway, ITransactionalBackend, IUsesGateway
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.letter import LetterLimits, parse_letter
@@ -363,6 +363,29 @@ def test_who_does_not_end_is_left_alone(logged_failures: LoggedFailures) -> None
     assert [words(outcome) for outcome in found[0].values()] == [TOO_LONG]
     waits[-1].errback(RuntimeError("late"))  # which nobody hears any more, but the log
     assert len(logged_failures.take()) == 1
+
+
+@each("is_cut_off", [False, True])
+def test_calls_that_do_not_end_have_an_end(is_cut_off: bool) -> None:
+    app = MailApp()
+    waits, gateway = waiting(app, stubborn=True), used(app)
+    for number in range(MOST_LEFT):
+        work, found = begin(app, message(), "a@x.test")
+        assert len(waits) == number * 2 + 1
+        if is_cut_off:
+            work.cancel()
+        else:
+            gateway.reactor.advance(300)
+        assert found
+        assert gateway.reactor.getDelayedCalls() == []
+    [outcome] = delivered(app, message(), "a@x.test")
+    assert words(outcome) == "temporary 4.3.0 The application has 100 calls under way that do not end"
+    waits[1].callback(None)  # one did, after all
+    _, found = begin(app, message(), "a@x.test")
+    assert found == []
+    for _ in range(2):
+        waits[-1].callback(None)
+    assert found[0][box("a@x.test")].is_delivered
 
 
 def test_a_stop_keeps_what_is_known() -> None:
