@@ -39,8 +39,11 @@ def decoded(body: bytes, limit_octets: int = MAX_READ_OCTETS) -> str:
 def encoded(text: str) -> str:
     """``text`` (one line) as a field's body or a display name may hold it: itself where it is ASCII, else encoded words
     with folds between them."""
-    if text.isascii():
-        return text
+    return text if text.isascii() else in_encoded_words(text)
+
+
+def in_encoded_words(text: str) -> str:
+    """``text`` (one line) in encoded words, whatever it holds."""
     pieces, piece = [], b""
     for character in text:
         octets = character.encode("utf-8", "replace")

@@ -17,12 +17,13 @@ from typing import Final, TypeAlias
 import attrs
 
 from mailgw.mail.address import Mailbox, parse_mailbox
-from mailgw.mail.encoded_words import encoded
+from mailgw.mail.encoded_words import encoded, in_encoded_words
 from mailgw.mail.header import date_text, has_field, header_end, starts_with_field, without_private_fields
 from mailgw.mail.letter import Attachment
 
 MAX_LINE_OCTETS: Final = 998  # RFC 5322 s2.1.1, without the CRLF
 _FOLD_AT: Final = 78
+_UNFOLDABLE = re.compile(rf"[^ ]{{{_FOLD_AT},}}| {{{_FOLD_AT},}}")
 _BREAKS = re.compile(r"[\r\n\0]")
 _NAME = re.compile(r"[!-9;-~]+\Z")
 _TYPE = re.compile(r"([A-Za-z0-9!#$&^_.+-]+)/([A-Za-z0-9!#$&^_.+-]+)\Z")
@@ -80,7 +81,7 @@ def written(writing: Writing, now: float, message_id: str) -> bytes:
         _list("From", [writing.author]),
         *([_list("To", writing.to)] if writing.to else []),
         *([_list("Cc", writing.cc)] if writing.cc else []),
-        _field("Subject", writing.subject),
+        _subject(writing.subject),
         *_completion(now, message_id),
         *[_field(*item) for item in writing.fields.items() if _is_free(item[0])],
     ]
@@ -117,6 +118,13 @@ def _is_free(name: str) -> bool:
     if name.lower() in _OURS or name.lower().startswith("content-"):
         raise ValueError(f"the field {name} is not to be set by hand: there are arguments for it")
     return True
+
+
+def _subject(text: str) -> str:
+    """It may be a stranger's, who writes what has no place to fold."""
+    if isinstance(text, str) and _UNFOLDABLE.search(text) and not _BREAKS.search(text):
+        return f"Subject: {in_encoded_words(text)}\r\n"
+    return _field("Subject", text)
 
 
 def _field(name: str, value: str) -> str:

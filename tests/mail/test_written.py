@@ -101,6 +101,13 @@ def test_what_stands_in_no_letter(more: dict[str, Any]) -> None:
         octets_of(**more)
 
 
+@each("subject", ["a" * 78, "a" * 79, "Re: " + "a" * 5000, "ü" * 2000, " " * 2000 + "a", "a b " * 900])
+def test_a_subject_may_be_a_stranger_s(subject: str) -> None:
+    octets = octets_of(subject=subject)
+    assert max(map(len, octets.split(b"\r\n"))) <= 998
+    assert parse_letter(octets, LetterLimits()).subject == " ".join(subject.split())
+
+
 def test_the_longest_word() -> None:
     assert b"\r\n X" not in octets_of(fields={"X-A": "a" * (998 - len("X-A: "))})
     with pytest.raises(ValueError, match="longer than a line"):
