@@ -152,9 +152,9 @@ class IGateway(Interface):
         anywhere (``"*"`` serves it).
 
         ``content`` is a whole message with CRLF line ends, no dot-stuffing.  ValueError: more recipients than
-        ``[limits] recipients``, none, or more octets than ``message_octets``.  TemporaryFault: the gateway does not
-        run, has no room, or no route serves a recipient.  Nothing is queued then.  Where the caller is cancelled while
-        it waits, the message may be queued all the same.
+        ``[limits] recipients``, none, more octets than ``message_octets``, a NUL, a bare CR or LF.  TemporaryFault: the
+        gateway does not run, has no room, or no route serves a recipient.  Nothing is queued then.  Where the caller is
+        cancelled while it waits, the message may be queued all the same.
         """
 
 

@@ -99,6 +99,11 @@ class OwnMail:
             raise ValueError(f"expected 1 to {self._recipients} recipients, not {len(recipients)}")
         if len(content) > self._message_octets:
             raise ValueError(f"the message has {len(content)} octets: {self._message_octets} are taken")
+        line_ends = content.count(b"\r\n")
+        if b"\0" in content or line_ends != content.count(b"\n") or line_ends != content.count(b"\r"):
+            # As of messages that are received.  Behind a bare LF a dot would end the message for some servers, and
+            # what follows be commands.
+            raise ValueError("a message has no NUL, and no CR or LF but CRLF: encode it")
         if self._queue is None:
             raise TemporaryFault("the gateway does not run")
         began = self._clock.seconds()

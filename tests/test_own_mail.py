@@ -89,6 +89,15 @@ def test_limits() -> None:
     assert len(own.facts) == 1
 
 
+@each("body", [b"a\nb", b"a\n.\r\n", b"\n.\nMAIL FROM:<x@y>\n", b"a\rb", b"\r\r\n", b"a\0", b"\r"])
+def test_what_ends_no_line_is_not_sent(body: bytes) -> None:
+    own = Own()
+    with pytest.raises(ValueError, match="encode it"):
+        own.send([BOB], LETTER + body)
+    assert own.rows() == []
+    own.send([BOB], LETTER + b"no line end")
+
+
 def test_what_cannot_be_queued_now() -> None:
     own = Own()
     own.bench.spool.is_full = True
