@@ -40,6 +40,9 @@ class HttpDirectory:
     async def find(self, recipient: Mailbox) -> Found | None:
         if self._token_file is not None:
             self._token_file.take(self._take, lambda why: None)  # the old one counts as long as it is taken
+        if "{local_part}" in self._url and recipient.local_part in (".", ".."):
+            # RFC 3986 s5.2.4: in a path these are others' steps, percent-encoded or not.
+            raise TemporaryFault("a local part of dots alone cannot be asked for")
         url = filled(self._url, recipient)
         try:
             answer = await self._https.get(url, self._headers)

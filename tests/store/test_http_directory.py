@@ -14,6 +14,7 @@ from mailgw.net.https import HttpAnswer
 from mailgw.store.directory_settings import HttpSettings
 from mailgw.store.http_directory import HttpDirectory, open_http_directory
 from mailgw.testing.driving import result_of
+from tests.tables import each
 
 ANN = Mailbox("ann", "x.test")
 SETTINGS = HttpSettings("https://d.test/{recipient}", None, None, 5.0, 2)
@@ -55,6 +56,23 @@ def test_an_answer_that_anybody_could_have_cut_off_says_nothing() -> None:
     with pytest.raises(TemporaryFault, match="connection ended"):
         result_of(HttpDirectory(SETTINGS, service, Clock(), lambda: 0.0).find(ANN))
     assert service.asked == [("https://d.test/ann%40x.test", {"Accept": "application/json"})]
+
+
+@each(("url", "local_part", "asked"), [
+    ("https://d.test/{domain}/{local_part}", "..", None), ("https://d.test/{domain}/{local_part}", ".", None),
+    ("https://d.test/{domain}/{local_part}", "...", "https://d.test/x.test/..."),
+    ("https://d.test/{domain}/{local_part}", "../a", "https://d.test/x.test/..%2Fa"),
+    ("https://d.test/{recipient}", "..", "https://d.test/..%40x.test"),
+])
+def test_no_address_is_a_step_to_another_path(url: str, local_part: str, asked: str | None) -> None:
+    service = Service(HttpAnswer(200, b'{"exists": true}'))
+    directory = HttpDirectory(HttpSettings(url, None, None, 5.0, 2), service, Clock(), lambda: 0.0)
+    if asked is None:
+        with pytest.raises(TemporaryFault, match="dots alone"):
+            result_of(directory.find(Mailbox(local_part, "x.test")))
+    else:
+        assert result_of(directory.find(Mailbox(local_part, "x.test"))) == Found()
+    assert [url for url, _ in service.asked] == ([] if asked is None else [asked])
 
 
 def test_its_trouble_has_the_same_words_for_everybody() -> None:
