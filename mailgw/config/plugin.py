@@ -3,6 +3,9 @@ application; made once, and looked at before it is believed."""
 
 import importlib
 import inspect
+import os
+import sys
+import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import cast
@@ -42,7 +45,8 @@ def imported(target: str) -> object:
     try:
         found: object = importlib.import_module(module_name)
     except (Exception, SystemExit) as fault:  # somebody else's module may raise anything
-        raise ValueError(f"{module_name} cannot be imported: {_words(fault)}") from fault
+        why = f"{module_name} cannot be imported: {_words(fault)}{_line_of(fault, module_name)}"
+        raise ValueError(why + _search_hint(fault, module_name)) from fault
     for part in name.split("."):
         try:
             found = getattr(found, part)
@@ -318,6 +322,28 @@ def _missing(made: object, interface: type[Interface]) -> list[str]:
 def said_kind(thing: object) -> str:
     kind = type(thing).__name__
     return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+
+
+def _line_of(fault: BaseException, module_name: str) -> str:
+    """Where it is in the user's own package, such as `` (desk.py:12)``; ``""`` where it is nowhere there."""
+    own = module_name.partition(".")[0]
+    lines = [
+        f" ({_short(frame.f_code.co_filename)}:{line})" for frame, line in traceback.walk_tb(fault.__traceback__)
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == own
+    ]
+    return lines[-1] if lines else ""
+
+
+def _short(path: str) -> str:
+    return path.removeprefix(f"{os.getcwd()}/")
+
+
+def _search_hint(fault: BaseException, module_name: str) -> str:
+    """Where not even the first folder or file of the name was found."""
+    if not isinstance(fault, ModuleNotFoundError) or fault.name != module_name.partition(".")[0]:
+        return ""
+    here = "" if {"", os.getcwd()} & set(sys.path) else " (PYTHONPATH=. for this one)"
+    return f"; put its folder on PYTHONPATH{here}"
 
 
 def _words(fault: BaseException) -> str:

@@ -123,9 +123,15 @@ def _to_app(
 ) -> list[object]:
     """The route to --app, where it has any pattern."""
     names["backend", "app"] = "--app"
+    try:
+        word(target)
+    except ValueError:
+        faults.add(("backend", "app"), f'expected MODULE:NAME, such as "helpdesk.mail:app", not {said(target)}')
+        backends["app"] = {"type": "discard"}  # nothing more is to be told of it
+        return []
     backends["app"] = {"type": f"app:{target}"}
     try:
-        app = mail_app(word(target, "app"))
+        app = mail_app(target)
     except ValueError:
         return []  # which is told where the backend is looked at
     if not app.routes:

@@ -34,6 +34,7 @@ MAX_INT_DIGITS: Final = 18
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_FLASK_FIELD = re.compile(r"<(?:(\w+):)?(\w+)>")
 # A label with a field in it: letters, digits, hyphen and underscore around it.
 _LABEL_TEXT = re.compile(r"[A-Za-z0-9_-]*\Z")
 _SLUG: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
@@ -230,6 +231,10 @@ def parse_pattern(text: str) -> AddressPattern:
     local, at, domain = text.rpartition("@")
     if not at or not local or not domain or '"' in text:
         raise ValueError(f'expected a pattern such as "ticket+{{number:int}}@example.org", not {text!r}')
+    if (flask := _FLASK_FIELD.search(text)) is not None:
+        kind, name = flask.groups()
+        field = f"{name}:{kind}" if kind in _KINDS else name
+        raise ValueError(f'{text}: expected a field such as "{{{field}}}", not {flask[0]!r}')
     labels = _labels(text, domain)
     pieces = [*_pieces(text, local, _KINDS), "@", *_pieces(text, ".".join(labels), _KINDS_OF_DOMAINS)]
     fields = [piece for piece in pieces if isinstance(piece, _Field)]

@@ -1,6 +1,9 @@
 """``type = "app:module:name"``: of a backend, and of a route."""
 
+import sys
 from pathlib import Path
+
+import pytest
 
 from mailgw.config.apps import app_doubts
 from mailgw.config.plugin import make_plugin
@@ -86,6 +89,33 @@ def test_faults_of_routes(tmp_path: Path, route: str, faults: list[str]) -> None
     if "[backend" not in faults[0]:
         found = [fault for fault in found if "[backend" not in fault]
     assert found == faults
+
+
+BAD = """from mailgw import MailApp
+app = MailApp()
+
+
+@app.recipient("order+<int:id>@example.org")
+async def order(message, id):
+    pass
+"""
+DESK = "type = 'app:desk_with_faults:app'"
+
+
+def test_a_fault_of_a_module_has_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "mailgw.toml"
+    file.write_text(f'{HEAD}[[route]]\nrecipients = ["@example.org"]\n{DESK}\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one not in ("", str(tmp_path))])
+    why = "mailgw.toml:9: route.type: desk_with_faults cannot be imported: "
+    assert faults_of(file) == [
+        f"{why}ModuleNotFoundError: No module named 'desk_with_faults'; put its folder on PYTHONPATH "
+        "(PYTHONPATH=. for this one)"
+    ]
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "desk_with_faults.py").write_text(BAD)
+    words = 'order+<int:id>@example.org: expected a field such as "{id:int}", not \'<int:id>\''
+    assert faults_of(file) == [f"{why}ValueError: {words} (desk_with_faults.py:5)"]
 
 
 def test_doubts(tmp_path: Path) -> None:

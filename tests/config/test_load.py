@@ -262,7 +262,7 @@ servers = "127.0.0.1"
         "mailgw.toml:31: backend.internet.type: not 'smpt'; did you mean 'smtp'?: expected "
         + ", ".join(f'"{kind}"' for kind in BACKEND_TYPES) + f', {APP}, {TWISTED}, {EXPECTED}',
         "mailgw.toml:33: backend.own.type: no.such.module cannot be imported: ModuleNotFoundError: "
-        "No module named 'no'",
+        "No module named 'no'; put its folder on PYTHONPATH",
         "mailgw.toml:36: backend.relay.hosts: port 465 beside others: say which tls they want, or make two backends",
         "mailgw.toml:37: backend.relay.username: needs password_file, too",
         "mailgw.toml:38: backend.dovecot.hosts: is missing",

@@ -137,14 +137,16 @@ def test_an_application_gets_what_its_patterns_say(tmp_path: Path) -> None:
 @each(
     ("target", "why"),
     [
-        ("no.such.module:app", "no.such.module cannot be imported: ModuleNotFoundError: No module named 'no'"),
+        ("no.such.module:app", "no.such.module cannot be imported: ModuleNotFoundError: No module named 'no'"
+         "; put its folder on PYTHONPATH"),
         ("tests.app.examples:ap", "tests.app.examples has no ap"),
         ("tests.app.examples:make", "tests.app.examples:make is a function, not a mailgw.MailApp; a function that makes"
          " one is called in its module: app = make_app()"),
         ("tests.app.examples:NAME", "tests.app.examples:NAME is a str, not a mailgw.MailApp"),
         ("tests.app.examples:empty", "tests.app.examples:empty has no handler with a pattern, which says for which"
          " domains mail is taken"),
-        ("helpdesk", "expected \"app:package.module:Name\", not 'app:helpdesk'"),
+        ("helpdesk", "expected MODULE:NAME, such as \"helpdesk.mail:app\", not 'helpdesk'"),
+        ("app:desk:app", "expected MODULE:NAME, such as \"helpdesk.mail:app\", not 'app:desk:app'"),
     ],
 )
 def test_what_is_no_application(tmp_path: Path, target: str, why: str) -> None:

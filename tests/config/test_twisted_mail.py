@@ -63,7 +63,8 @@ LACKS = "lacks receivedHeader, validateFrom of twisted.mail.interfaces.IMessageD
     ("name", "more", "why"),
     [
         ("tests", "", 'expected "twisted:package.module:Name", not \'twisted:tests\''),
-        ("no.such:Name", "", "no.such cannot be imported: ModuleNotFoundError: No module named 'no'"),
+        ("no.such:Name", "", "no.such cannot be imported: ModuleNotFoundError: No module named 'no'; "
+         "put its folder on PYTHONPATH"),
         (f"{__name__}:Nobody", "", f"{__name__} has no Nobody"),
         (f"{__name__}:Delivery", 'foldr = "a"\n', "got an unexpected keyword argument 'foldr': it takes (folder: str"),
         (f"{__name__}:Lacking", "", f"{__name__}:Lacking {LACKS}"),

@@ -60,7 +60,8 @@ def test_what_matches(pattern: str, address: str, fields: dict[str, object] | No
 @each(
     ("pattern", "why"),
     [
-        ("example.org", "such as"), ("@example.org", "such as"), ("a@", "such as"), ("{a}", "such as"),
+        ("example.org", "such as"), ("@example.org", "such as"), ("a@", "such as"), ("a+<id>@x.test", r'"\{id\}", not'),
+        ("a+<string:id>@x.test", r'"\{id\}", not'), ("a+<int:id>@x.test", r'"\{id:int\}", not'), ("{a}", "such as"),
         ("a@b c", "no domain"), ("a b@x.test", "no address"), (".a@x.test", "no address"), ("a@-x.test", "no domain"),
         ("{a}{b}@x.test", "between the fields a and b"), ("{a}-{b}@x.test", "where a ends cannot be told"),
         ("{a:slug}-{b}@x.test", "where a ends"), ("{a:int}5@x.test", "where a ends"), ("{a:path}+b@x.test", "last"),
