@@ -52,7 +52,7 @@ class Register:
         for other in self.handlers():
             if other.name == handler.name and other.call != handler.call:
                 raise ValueError(f"there are two handlers {handler.name}: their names are those of lanes and addresses")
-        place = self._default if handler.pattern is None else self._place(handler.pattern)
+        place = self._default if handler.pattern is None else self._place(handler)
         for other in place.handlers:
             if other.sender == handler.sender:
                 what = "the default" if handler.pattern is None else handler.pattern.text
@@ -90,8 +90,10 @@ class Register:
         if self._default.handlers:
             yield self._default, {}
 
-    def _place(self, pattern: AddressPattern) -> _Place:
-        """That of an equal pattern, or a new one.  ValueError where it is ambiguous."""
+    def _place(self, handler: Handler) -> _Place:
+        """That of a pattern equal to the handler's, or a new one.  ValueError where it is ambiguous."""
+        pattern = handler.pattern
+        assert pattern is not None
         for place in self._places:
             other = place.pattern
             assert other is not None
@@ -101,7 +103,10 @@ class Register:
             here, there = pattern.is_within(other), other.is_within(pattern)
             if here and there:
                 if other.names != pattern.names:
-                    raise ValueError(f"{pattern.text} and {other.text} match the same addresses: give them equal names")
+                    is_told_apart = all(one.sender != handler.sender for one in place.handlers)
+                    advice = "give" if is_told_apart else "one of them is superfluous, or narrow it by sender= and give"
+                    both = f"{pattern.text} and {other.text} match the same addresses"
+                    raise ValueError(f"{both}: {advice} their fields equal names")
                 return place
             if not here and not there:
                 both = f"{pattern.text} and {other.text} both match {common}"

@@ -191,8 +191,10 @@ def _attach(message: EmailMessage, file: File, place: str, kept: dict[bytes, byt
         filename, octets, kind = file.filename, file.octets, file.content_type
     else:
         filename, octets, kind = file if len(file) == 3 else (*file, "application/octet-stream")
+    if not isinstance(octets, bytes):
+        raise ValueError(f"{filename!r}: octets must be bytes, not {type(octets).__name__}: encode the text")
     found = _TYPE.match(kind)
-    if found is None or not isinstance(octets, bytes) or not isinstance(filename, str) or _BREAKS.search(filename):
+    if found is None or not isinstance(filename, str) or _BREAKS.search(filename):
         raise ValueError(f'expected (filename, octets, "image/png"), not a file {filename!r} of {kind!r}')
     maintype, subtype = found[1].lower(), found[2].lower()
     if maintype == "multipart":

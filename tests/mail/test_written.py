@@ -91,7 +91,7 @@ def test_a_text_may_have_a_nul_and_the_letter_has_none() -> None:
         {"fields": {"X-A": "a\r\n b"}}, {"fields": {"X-A:": "a"}}, {"fields": {"X A": "a"}}, {"fields": {"": "a"}},
         {"fields": {"Bcc": "a@b.test"}}, {"fields": {"content-type": "a"}}, {"fields": {"Message-Id": "a"}},
         {"fields": {"X-A\r\nB": "a"}}, {"fields": {"X-A": "a" * 999}},
-        {"attachments": [("a\r\nb", b"")]}, {"attachments": [("a", b"", "text")]}, {"attachments": [("a", "b")]},
+        {"attachments": [("a\r\nb", b"")]}, {"attachments": [("a", b"", "text")]}, {"attachments": [(2, b"b")]},
         {"attachments": [("a", b"", "multipart/mixed")]}, {"attachments": [("a", b"", "a/b\r\nX: y")]},
         {"cc": [Person(Mailbox("a", "b.test"), "x\ny")]}, {"text": "\ud800"},
     ],
@@ -106,6 +106,11 @@ def test_a_subject_may_be_a_stranger_s(subject: str) -> None:
     octets = octets_of(subject=subject)
     assert max(map(len, octets.split(b"\r\n"))) <= 998
     assert parse_letter(octets, LetterLimits()).subject == " ".join(subject.split())
+
+
+def test_text_is_no_file() -> None:
+    with pytest.raises(ValueError, match=r"'a\.csv': octets must be bytes, not str: encode the text"):
+        octets_of(attachments=[("a.csv", "a,b")])
 
 
 def test_the_longest_word() -> None:
