@@ -229,10 +229,10 @@ class Gateway(Telling):
 
     def receive(
         self,
-        content: bytes,
+        content: bytes | str,
         *,
         sender: str | None,
-        to: Sequence[str],
+        to: str | Sequence[str],
         client: str = "192.0.2.1",
         login: str | None = None,
         password: str | None = None,
@@ -242,12 +242,15 @@ class Gateway(Telling):
     ) -> Answer:
         """Bring a message in, by a whole dialog from the greeting to QUIT, and let its first attempts happen.
 
-        ``content`` may have any line ends.  ``sender`` None is the null reverse-path.  With a ``login`` it comes to a
+        ``content`` may have any line ends; text is sent as UTF-8.  ``to`` is one address or several.  ``sender`` None
+        is the null reverse-path.  With a ``login`` it comes to a
         submission listener, under TLS; the password is that of ``accounts`` unless another is given.  ``mail`` and
         ``rcpt`` are parameters, as ``"RET=FULL"`` and ``"NOTIFY=NEVER"``.  ``Hung`` where the gateway hangs up without
         a word.
         """
         assert to, "nobody to send it to"
+        recipients = [to] if isinstance(to, str) else to
+        octets = content.encode() if isinstance(content, str) else content
         if role is None:
             role = self._role(login is not None)
         is_lmtp = role == Role.LMTP.value
@@ -259,7 +262,7 @@ class Gateway(Telling):
         if refused is not None:
             answer = Answer(refused[1], refused[0], {})
         else:
-            answer = connection.transact(content, sender, to, is_lmtp, mail, rcpt)
+            answer = connection.transact(octets, sender, recipients, is_lmtp, mail, rcpt)
         if answer.is_accepted:
             ends = fact.Queued | fact.Discarded | fact.HandedOver
             # Without a session it is mail of our own, which somebody sent for this one.

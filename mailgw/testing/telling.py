@@ -12,7 +12,7 @@ from mailgw.testing.client import Answer
 from mailgw.testing.facts import Bounce, Delivery
 
 FACTS_SHOWN = 20
-OCTETS_SHOWN = 200
+CHARACTERS_SHOWN = 200
 
 
 class Telling:
@@ -131,6 +131,8 @@ def _with(containing: str | bytes) -> str:
 
 
 def _shown(octets: bytes) -> str:
-    """Its subject on, since our own trace fields come first."""
-    text = octets.decode("utf-8", "replace").replace("\r\n", "\n")
-    return "\n".join(f"    {line}" for line in text[-OCTETS_SHOWN:].splitlines())
+    """Its end, since our own trace fields come first; from a word's beginning on."""
+    text = octets.decode("utf-8", "replace").replace("\r\n", "\n").rstrip()
+    if len(text) > CHARACTERS_SHOWN:
+        text = "... " + re.split(r"\s", text[-CHARACTERS_SHOWN:], maxsplit=1)[-1]
+    return "\n".join(f"    {line}" for line in text.splitlines())

@@ -231,6 +231,14 @@ def test_asserts_say_what_there_is_instead(gateway: Gateway, desk: Desk) -> None
         assert_answered(answer, 250, "2.0.0")
 
 
+def test_of_a_long_message_the_last_words_are_told(gateway: Gateway) -> None:
+    assert gateway.receive("Subject: hi\n\n" + "grüße " * 60, sender=None, to="help@desk.example").code == 250
+    with pytest.raises(AssertionError) as raised:
+        gateway.assert_delivered(containing="bye")
+    shown = str(raised.value).splitlines()[2]
+    assert shown == "    ... " + " ".join(["grüße"] * 33)
+
+
 def test_what_makes_no_time_pass_is_an_error(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mailgw.testing.reactor.MOST_AT_ONCE", 1000)
 
