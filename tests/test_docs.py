@@ -14,6 +14,7 @@ import pytest
 import pytest_twisted
 from zope.interface.verify import verifyClass, verifyObject
 
+from mailgw.config.load import load
 from mailgw.config.plugin import argument_fault
 from mailgw.ctl import options_of
 from mailgw.interfaces import IDeliveryBackend
@@ -115,6 +116,13 @@ def test_the_readme_s_configuration_of_it_fits(tickets: Any) -> None:
     table = tomllib.loads(block("toml", "[backend.tickets]"))["backend"]["tickets"]
     assert table.pop("type") == "python:helpdesk.mail:Tickets"
     assert argument_fault(tickets, table) is None
+
+
+def test_the_readme_s_configuration_of_it_is_whole(tmp_path: Path) -> None:
+    text, backend, _ = block("toml", "[backend.tickets]").partition("[backend.tickets]")
+    file = tmp_path / "desk.toml"
+    file.write_text(f'{text}{backend}\ntype = "discard"\n')
+    assert load(str(file)).routes[0].backend == "tickets"
 
 
 @pytest_twisted.ensureDeferred
