@@ -1,6 +1,7 @@
 """Press releases, filed by desk: written for Twisted's own mail server, and served by mailgw as it is.
 
-    PYTHONPATH=etc/examples/legacy_delivery twistd -n mailgw -c etc/examples/legacy_delivery/mailgw.toml
+    PYTHONPATH=. mailgw check -c mailgw.toml
+    PYTHONPATH=. twistd -n mailgw -c mailgw.toml
 
 Nothing here knows mailgw.  ``NewsDesk`` provides ``twisted.mail.interfaces.IMessageDelivery``: ``validateTo`` says who
 is served, and returns what makes an ``IMessageSMTP``, which has the lines, and then their end.  docs/backends.rst says
