@@ -52,6 +52,8 @@ def imported(target: str) -> object:
             found = getattr(found, part)
         except AttributeError:
             raise ValueError(f"{module_name} has no {name}") from None
+        except (Exception, SystemExit) as fault:  # of a module that imports its names when they are asked for
+            raise ValueError(f"{target} cannot be imported: {_words(fault)}") from fault
     return found
 
 

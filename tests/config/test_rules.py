@@ -149,6 +149,14 @@ def test_a_module_that_ends_the_program_is_a_fault(file: Path, monkeypatch: pyte
     assert "rule.type: ends_all cannot be imported: SystemExit: 7" in said
 
 
+def test_a_module_that_imports_its_names_late_may_fail_there(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file.parent / "late.py").write_text("def __getattr__(name):\n    import no_such_module\n")
+    monkeypatch.syspath_prepend(str(file.parent))
+    file.write_text(f'{SMALL}[[rule]]\ntype = "python:late:Rule"\n')
+    (said,) = faults_of(file)
+    assert "rule.type: late:Rule cannot be imported: ModuleNotFoundError: No module named 'no_such_module'" in said
+
+
 def test_two_rules_of_one_name(file: Path) -> None:
     file.write_text(f'{SMALL}[[rule]]\ntype = "{OWN}"\n[[rule]]\ntype = "{OWN}"\n')
     (said,) = faults_of(file)
