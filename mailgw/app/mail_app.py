@@ -37,6 +37,7 @@ from mailgw.mail.outcome import Outcome, Scope, permanent, temporary
 from mailgw.mail.reply import Reply
 from mailgw.mail.sender_pattern import SenderPattern, parse_sender_pattern
 from mailgw.mail.written import File, Person, Writing, completed, person, written
+from mailgw.net.supervised import watched
 
 log = Logger()
 
@@ -328,7 +329,7 @@ class MailApp:
             _now_handled.set(incoming)  # for this coroutine, and what it begins
             return await call_next(incoming)
 
-        work = handled(outermost, handler.name, message.queue_id, recipient)
+        work = watched(handled(outermost, handler.name, message.queue_id, recipient), f"handler {handler.name}")
         clock = None if self._gateway is None else self._gateway.reactor
         return await in_time(work, seconds, clock, handler.name, message.queue_id, self._left)
 

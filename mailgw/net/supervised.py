@@ -8,10 +8,12 @@ Rules:
     How long it holds the reactor without a pause is measured, step by step, and named.
 """
 
+import math
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import ContextVar
 from inspect import iscoroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -24,6 +26,8 @@ from mailgw.mail.event import Event, Trouble
 from mailgw.policy.breaker import BreakerSettings, SharedBreaker
 
 log = Logger()
+
+T = TypeVar("T")
 
 BLOCKING_SECONDS = 0.05
 """Who holds the reactor that long in one step keeps all sessions and deliveries waiting: it is told."""
@@ -47,12 +51,13 @@ class PluginFault(Exception):
 @attrs.frozen
 class CalledFor:
     """What a call is about, for the log and the journal; ``""`` for what there is not.  ``by`` is the stranger whose
-    doing it is."""
+    doing it is; ``part`` the part of the plug-in that has it, where it says so (``watched``)."""
 
     what: str  # "RCPT", "deliver" ...
     session_id: str = ""
     queue_id: str = ""
     by: str = ""
+    part: str = ""
 
 
 class Supervisor:
@@ -83,6 +88,7 @@ class Supervisor:
         self._answers = answers
         self._costly_seconds = costly_seconds
         self._under_way = 0
+        self._blocked_until = -math.inf
         self._last_told = -TOLD_EVERY_SECONDS
         self._tracebacks = 0
         self._traced_since = 0.0
@@ -190,20 +196,27 @@ class Supervisor:
         return answer
 
     async def _stepped(self, about: CalledFor, coroutine: Coroutine[Any, Any, object]) -> object:
-        return await _Steps(coroutine, self._stopwatch, lambda began: self._look(about, began))
+        _watching.set(_Watching(self, about))
+        return await self.steps(about, coroutine)
+
+    def steps(self, about: CalledFor, coroutine: Coroutine[Any, Any, T]) -> Awaitable[T]:
+        return _Steps(coroutine, self._stopwatch, lambda began: self._look(about, began))
 
     def _look(self, about: CalledFor, began: float) -> None:
         """A step is over."""
-        seconds = self._stopwatch() - began
-        if seconds < BLOCKING_SECONDS:
+        ended = self._stopwatch()
+        seconds = ended - began
+        if seconds < BLOCKING_SECONDS or began < self._blocked_until:  # its part's, told already
             return
+        self._blocked_until = ended
         now = self._clock.seconds()
         self._blocked += 1
         if not 0 <= now - self._last_told < TOLD_EVERY_SECONDS:
             self._last_told = now
             times = f", {self._blocked} times since it was told" if self._blocked > 1 else ""
             self._blocked = 0
-            self._told(about, f"held everything up for {seconds:.3f} s in one step{times}")
+            part = f", in {about.part}" if about.part else ""
+            self._told(about, f"held everything up for {seconds:.3f} s in one step{part}{times}")
 
     def _strange(self, about: CalledFor, failure: Failure) -> PluginFault:
         """It raised what only others raise at it: taken for theirs, it would end more than its answer."""
@@ -239,17 +252,35 @@ def _says_something(error: BaseException | None) -> bool:
     return isinstance(error, Exception) and not isinstance(error, CancelledError)
 
 
-class _Steps:
+@attrs.frozen
+class _Watching:
+    supervisor: Supervisor
+    about: CalledFor
+
+
+_watching: ContextVar[_Watching | None] = ContextVar("_watching", default=None)
+
+
+async def watched(work: Coroutine[Any, Any, T], part: str) -> T:
+    """What ``work`` comes to, in a plug-in that has parts and lets them run beside it: how long it holds the reactor is
+    measured, too, and told by the name of the plug-in and the part.  Where nobody supervises the caller it is not."""
+    found = _watching.get()
+    if found is None:
+        return await work
+    return await found.supervisor.steps(attrs.evolve(found.about, part=part), work)
+
+
+class _Steps(Awaitable[T]):
     """Awaits a coroutine, and tells of each of its steps when it began."""
 
     def __init__(
-        self, coroutine: Coroutine[Any, Any, object], seconds: Callable[[], float], told: Callable[[float], None]
+        self, coroutine: Coroutine[Any, Any, T], seconds: Callable[[], float], told: Callable[[float], None]
     ) -> None:
         self._coroutine = coroutine
         self._seconds = seconds
         self._told = told
 
-    def __await__(self) -> Generator[Any, Any, object]:
+    def __await__(self) -> Generator[Any, Any, T]:
         coroutine, seconds, told = self._coroutine, self._seconds, self._told
         sent: Any = None
         raised: BaseException | None = None
@@ -258,7 +289,8 @@ class _Steps:
             try:
                 waits_for = coroutine.send(sent) if raised is None else coroutine.throw(raised)
             except StopIteration as end:
-                return end.value
+                result: T = end.value
+                return result
             finally:
                 told(began)
             try:

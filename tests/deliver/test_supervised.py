@@ -6,6 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from mailgw.app.mail_app import MailApp
 from mailgw.deliver.refusal import refusal
 from mailgw.deliver.supervised import REFUSAL_SECONDS, SupervisedBackend
 from mailgw.interfaces import IDeliveryBackend, ILimitedHere, IShapedBackend
@@ -14,6 +15,7 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event, Trouble
 from mailgw.mail.outcome import Outcome, Permanence, Scope, Secured, refused
 from mailgw.mail.reply import Reply
+from tests.app.running import message
 from tests.logged import LoggedFailures
 from tests.tables import each
 
@@ -172,6 +174,28 @@ def test_what_it_says_of_a_recipient_can_be_judged_and_written_down(outcome: Out
             assert one.permanence is Permanence.TEMPORARY
             assert why in one.reply.text
     assert len(bench.facts) == (0 if why is None else 2)
+
+
+def test_a_handler_that_holds_everything_up_is_named_whenever_it_does() -> None:
+    bench = Bench(lambda: None)
+    app, wait = MailApp(), Deferred[None]()
+
+    @app.recipient("bob@example.org")
+    async def slow(message: Any) -> None:
+        await wait
+        bench.clock.advance(0.2)
+
+    bench.backend.inner = app
+    found: list[Any] = []
+    Deferred.fromCoroutine(bench.backend.deliver(message(), [BOB])).addBoth(found.append)
+    assert bench.facts == []
+    wait.callback(None)
+    assert found[0][BOB].is_delivered
+    told = Trouble("backend own", "held everything up for 0.200 s in one step, in handler slow", "", "Q1")
+    assert bench.facts == [told]
+    bench.clock.advance(60)
+    Deferred.fromCoroutine(bench.backend.deliver(message(), [BOB])).addBoth(found.append)
+    assert bench.facts == [told, told]  # each step once, in spite of the two who look at it
 
 
 def test_who_holds_everything_up_is_named() -> None:
