@@ -11,6 +11,7 @@ A map:
     tls_policy       what TLS with one host must show, out of DANE, MTA-STS and the configuration; whether it shows it
     mtasts           MTA-STS records and policies, and when to fetch one
     tlsrpt           and its siblings: what TLS sessions came to, counted, and the reports
+    spf              whether a domain lets a client send in its name; its records, and the macros in them
     authres          Authentication-Results: read, written, taken away where forged
 
 Nothing here raises for what a peer or a domain says, but where it is said.
