@@ -12,6 +12,8 @@ A map:
     mtasts           MTA-STS records and policies, and when to fetch one
     tlsrpt           and its siblings: what TLS sessions came to, counted, and the reports
     spf              whether a domain lets a client send in its name; its records, and the macros in them
+    dkim             DKIM signatures verified, by dkim_tags, dkim_canon, dkim_signature and dkim_key
+    dkim_sign        DKIM signatures made
     authres          Authentication-Results: read, written, taken away where forged
 
 Nothing here raises for what a peer or a domain says, but where it is said.

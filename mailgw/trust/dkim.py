@@ -1,0 +1,279 @@
+"""DKIM signatures of a message, verified (RFC 6376 s6, RFC 8301, RFC 8463; the words are those of RFC 8601 s2.7.1).
+
+Not done: third-party authorization (RFC 6541), policies (RFC 5617 is historic).
+
+Rules:
+    Each signature has a result of its own, and none says anything of another (s6.1).
+    Trouble that may pass is TEMPERROR, never FAIL; what cannot be verified is never PASS.
+    A result is PASS only where the key's domain answers for all of the body and for every From there is, unless the
+    rules say otherwise of the body.
+    What one message may cost is bounded: signatures looked at, octets of header, keys of one name, bits of a key.
+"""
+
+import base64
+import enum
+from collections.abc import Sequence
+
+import attrs
+
+from mailgw.mail.errors import LocalProtocolError, TemporaryFault
+from mailgw.mail.names import Records
+from mailgw.mail.ports import Resolver
+from mailgw.trust.dkim_canon import BodyHashes, SignedHeader, WantedHash, without_signature
+from mailgw.trust.dkim_key import KeyFault, KeyRecord, LoadedKeys, PublicKey, read_key_record
+from mailgw.trust.dkim_signature import FIELD, Algorithm, Broken, Signature, SignatureFault, read_signature
+
+# RFC 6376 s6.1.2 lets a verifier try several keys of one name, or one; each costs a verification.
+KEY_RECORDS = 4
+# s3.5 has t= in the future and x= in the past judged as a verifier likes: clocks differ by so much.
+CLOCK_SKEW_SECONDS = 300
+# RFC 6008 s4: header.b has eight characters at least, to tell signatures apart.
+START_CHARACTERS = 8
+
+
+class DkimWord(enum.Enum):
+    """RFC 8601 s2.7.1."""
+
+    NONE = "none"
+    PASS = "pass"  # noqa: S105
+    FAIL = "fail"
+    POLICY = "policy"
+    NEUTRAL = "neutral"
+    TEMPERROR = "temperror"
+    PERMERROR = "permerror"
+
+
+# RFC 8601 s2.7.1: "neutral" is for syntax errors, and what cannot be processed; "permerror" for what will not come
+# right, such as a field that must be there; "policy" for what we do not accept.
+_SIGNATURE_WORDS = {
+    SignatureFault.SYNTAX: DkimWord.NEUTRAL,
+    SignatureFault.MISSING_TAG: DkimWord.NEUTRAL,
+    SignatureFault.VERSION: DkimWord.NEUTRAL,
+    SignatureFault.ALGORITHM: DkimWord.NEUTRAL,
+    SignatureFault.QUERY: DkimWord.NEUTRAL,
+    SignatureFault.DOMAIN: DkimWord.PERMERROR,
+    SignatureFault.FROM: DkimWord.PERMERROR,
+}
+_KEY_WORDS = {
+    KeyFault.NONE: DkimWord.PERMERROR,
+    KeyFault.SYNTAX: DkimWord.PERMERROR,
+    KeyFault.REVOKED: DkimWord.PERMERROR,
+    KeyFault.INAPPLICABLE: DkimWord.PERMERROR,
+    KeyFault.HASH: DkimWord.PERMERROR,
+    KeyFault.TYPE: DkimWord.PERMERROR,
+    KeyFault.SHORT: DkimWord.POLICY,
+    KeyFault.LONG: DkimWord.POLICY,
+    KeyFault.EXPONENT: DkimWord.POLICY,
+}
+
+
+@attrs.frozen
+class DkimRules:
+    """What is accepted of one message.
+
+    ``signatures``: looked at, from the top; ``header_octets``: of a header that is looked at at all.
+    ``takes_partial_body``: whether a signature passes whose l= leaves a part of the body unsigned, else it is POLICY.
+    ``heeds_testing``: whether a key that says t=y makes its signatures NEUTRAL, whatever they are worth (s3.6.1: they
+    must not be treated differently from unsigned mail), else that is only told.
+    """
+
+    signatures: int
+    header_octets: int
+    takes_partial_body: bool
+    heeds_testing: bool
+
+
+@attrs.frozen
+class DkimResult:
+    """What one signature is worth.  Texts are "" and ``key_bits`` 0 where that was not learned.
+
+    ``unsigned_octets``: of the canonicalized body, behind what l= covers; known where the hashes were compared.
+    """
+
+    word: DkimWord
+    reason: str
+    domain: str = ""  # d=, in A-labels
+    selector: str = ""  # s=
+    identity: str = ""  # i=
+    algorithm: str = ""  # a=
+    key_bits: int = 0
+    start: str = ""  # of b=
+    unsigned_octets: int = 0
+    is_testing: bool = False
+
+
+@attrs.frozen
+class _Open:
+    """A signature that can be verified, and where it stands."""
+
+    place: int
+    signature: Signature
+
+
+class Verification:
+    """The signatures of one message, on their way to their results.
+
+    The header comes at once, and with it ``key_names``; then ``feed`` the body, in chunks, and ``take_key`` each key,
+    or ``ask`` for all, in any order and at the same time; then ``end``, and ``results``.  ``now``: when the message
+    came, epoch seconds.  ``keys`` are shared by all messages.
+    """
+
+    def __init__(self, header: bytes, rules: DkimRules, keys: LoadedKeys, now: float) -> None:
+        self._rules = rules
+        self._keys = keys
+        self._now = now
+        self._found: list[DkimResult | _Open] = []
+        self._answers: dict[str, Records[bytes] | TemporaryFault] = {}
+        self._passed_over = 0
+        is_too_large = len(header) > rules.header_octets
+        self._header = SignedHeader(b"" if is_too_large else header)
+        if is_too_large:
+            why = f"header of more than {rules.header_octets} octets"
+            self._found.append(DkimResult(DkimWord.POLICY, why))
+        places = self._header.places.get(FIELD, [])
+        self._passed_over = max(0, len(places) - rules.signatures)
+        for place in places[:rules.signatures]:
+            self._found.append(self._opened(place, read_signature(self._header.fields[place])))
+        self._body = BodyHashes(_wanted(one.signature) for one in self._open())
+
+    @property
+    def key_names(self) -> Sequence[str]:
+        """The names whose TXT records are wanted, each once; () where no key would help."""
+        return tuple(dict.fromkeys(one.signature.key_name for one in self._open()))
+
+    def take_key(self, name: str, answer: Records[bytes] | TemporaryFault) -> None:
+        """What DNS said of one of ``key_names``."""
+        self._answers[name] = answer
+
+    async def ask(self, resolver: Resolver) -> None:
+        """Take all keys, one after the other.  What cannot be learned shows in the results."""
+        for name in self.key_names:
+            try:
+                self.take_key(name, await resolver.text(name))
+            except TemporaryFault as fault:
+                self.take_key(name, fault)
+
+    def feed(self, octets: bytes) -> None:
+        """The next octets of the body, which begins behind the empty line."""
+        self._body.feed(octets)
+
+    def end(self) -> None:
+        """The body is over."""
+        self._body.end()
+
+    def results(self) -> tuple[DkimResult, ...]:
+        """One for each signature that was looked at, from the top; one of NONE where there is no signature.
+
+        Where there are more signatures than are looked at, one of POLICY stands for the rest.  LocalProtocolError
+        where a key was not taken.
+        """
+        results = [self._judged(one) if isinstance(one, _Open) else one for one in self._found]
+        if self._passed_over:
+            why = f"{self._passed_over} beyond {self._rules.signatures} signatures were not looked at"
+            results.append(DkimResult(DkimWord.POLICY, why))
+        return tuple(results) or (DkimResult(DkimWord.NONE, "no signature"),)
+
+    def _open(self) -> list[_Open]:
+        return [one for one in self._found if isinstance(one, _Open)]
+
+    # --- before the key -------------------------------------------------------------------------------
+
+    def _opened(self, place: int, found: Signature | Broken) -> DkimResult | _Open:
+        if isinstance(found, Broken):
+            why = f"{found.fault.value} ({found.detail})" if found.detail else found.fault.value
+            return DkimResult(_SIGNATURE_WORDS[found.fault], why, found.domain, found.selector)
+        refusal = self._refusal(found)
+        return _result(found, DkimWord.POLICY, refusal) if refusal else _Open(place, found)
+
+    def _refusal(self, signature: Signature) -> str:
+        """Why it is not accepted, whatever it is worth; "" where it is."""
+        if signature.algorithm is Algorithm.RSA_SHA1:
+            return "rsa-sha1 is not accepted"
+        # s8.15: a From on top of the one that is signed is what a reader would be shown.
+        if self._header.count(b"from") > signature.names.count(b"from"):
+            return "a From field that is not signed"
+        if signature.expires_at is not None and signature.expires_at + CLOCK_SKEW_SECONDS < self._now:
+            return "signature expired"
+        if signature.signed_at is not None and signature.signed_at - CLOCK_SKEW_SECONDS > self._now:
+            return "signature from the future"
+        return ""
+
+    # --- with the key ---------------------------------------------------------------------------------
+
+    def _judged(self, one: _Open) -> DkimResult:
+        signature = one.signature
+        answer = self._answers.get(signature.key_name)
+        if answer is None:
+            raise LocalProtocolError(f"nothing was said of {signature.key_name}")
+        if isinstance(answer, TemporaryFault):
+            return _result(signature, DkimWord.TEMPERROR, "key unavailable")
+        faults: list[tuple[KeyFault, bool]] = []
+        results: list[DkimResult] = []
+        for text in answer.items[:KEY_RECORDS]:
+            record = read_key_record(text)
+            if isinstance(record, KeyFault):
+                faults.append((record, False))
+                continue
+            key = self._key(signature, record)
+            if isinstance(key, KeyFault):
+                faults.append((key, record.is_testing))
+                continue
+            result = self._tested(self._verified(one, record, key), record.is_testing)
+            if result.word is DkimWord.PASS:
+                return result
+            results.append(result)
+        if results:
+            return results[0]
+        # Of records that are no keys the first that is one of DKIM's tells most.
+        fault, is_testing = next((one for one in faults if one[0] is not KeyFault.NONE), (KeyFault.NONE, False))
+        return self._tested(_result(signature, _KEY_WORDS[fault], fault.value), is_testing)
+
+    def _key(self, signature: Signature, record: KeyRecord) -> PublicKey | KeyFault:
+        if not record.is_for_mail:
+            return KeyFault.INAPPLICABLE
+        if record.hashes and signature.algorithm.hash not in record.hashes:
+            return KeyFault.HASH
+        if record.type != signature.algorithm.key_type:
+            return KeyFault.TYPE
+        return self._keys.loaded(record)
+
+    def _verified(self, one: _Open, record: KeyRecord, key: PublicKey) -> DkimResult:
+        signature = one.signature
+        if record.is_strict and signature.identity_domain != signature.domain:
+            return _result(signature, DkimWord.PERMERROR, SignatureFault.DOMAIN.value, key)
+        total = self._body.length_octets(signature.body_canon)
+        unsigned = 0 if signature.length is None else total - signature.length
+        if unsigned < 0:  # s3.5: l= "MUST NOT be larger than the actual number of octets"
+            return _result(signature, DkimWord.PERMERROR, "l= is larger than the body", key)
+        if self._body.digest(_wanted(signature)) != signature.body_hash:
+            return _result(signature, DkimWord.FAIL, "body hash did not verify", key, unsigned)
+        own = without_signature(self._header.fields[one.place])
+        signed = self._header.signed_octets(signature.names, signature.header_canon, one.place, own)
+        if not key.verifies(signature.signature, signed):
+            return _result(signature, DkimWord.FAIL, "signature did not verify", key, unsigned)
+        if unsigned and not self._rules.takes_partial_body:
+            # s8.2: whoever relays the message can add what a reader then sees instead.
+            return _result(signature, DkimWord.POLICY, "l= leaves a part of the body unsigned", key, unsigned)
+        return _result(signature, DkimWord.PASS, "signature verified", key, unsigned)
+
+    def _tested(self, result: DkimResult, is_testing: bool) -> DkimResult:
+        if not is_testing:
+            return result
+        if not self._rules.heeds_testing:
+            return attrs.evolve(result, is_testing=True)
+        why = f"testing key: {result.reason}"
+        return attrs.evolve(result, is_testing=True, word=DkimWord.NEUTRAL, reason=why)
+
+
+def _wanted(signature: Signature) -> WantedHash:
+    return WantedHash(signature.body_canon, signature.length)
+
+
+def _result(
+    signature: Signature, word: DkimWord, reason: str, key: PublicKey | None = None, unsigned_octets: int = 0
+) -> DkimResult:
+    start = base64.b64encode(signature.signature[:START_CHARACTERS]).decode()[:START_CHARACTERS]
+    return DkimResult(
+        word, reason, signature.domain, signature.selector, signature.identity, signature.algorithm.value,
+        key.bits if key is not None else 0, start, unsigned_octets,
+    )
