@@ -8,6 +8,7 @@ Rules:
     A stop waits for no query that hangs.
 """
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from threading import Thread
@@ -26,6 +27,9 @@ from mailgw.store.directory_settings import SqlSettings
 from mailgw.store.sql_query import parse_query
 
 log = Logger()
+
+# Of what drivers' connect() takes: psycopg's conninfo, psycopg2's dsn, passwd, sslpassword ...
+_SECRET: Final = re.compile(r"pass|pwd|secret|token|dsn|conninfo|ur[il]", re.IGNORECASE)
 
 # How long a stop waits for queries under way.
 STOP_SECONDS: Final = 2.0
@@ -62,7 +66,7 @@ class SqlDirectory:
             found = await waiting
         except Exception as fault:  # drivers have errors of their own, which are not to be imported to be caught
             if waiting.called and rows.called:
-                words = " ".join(str(fault).split())
+                words = " ".join(self._pool.without_secrets(str(fault)).split())
                 raise TemporaryFault(f"the database: {type(fault).__name__}: {words:.200}") from fault
             raise
         return found_in_rows(found)
@@ -148,6 +152,14 @@ class _Pool(ConnectionPool):
             with open(self._password_file, encoding="utf-8") as opened:
                 self.connkw = {**self.connkw, "password": opened.readline().rstrip("\r\n")}
         return super().connect()  # type: ignore[no-untyped-call] # Twisted has no types there
+
+    def without_secrets(self, words: str) -> str:
+        """Drivers quote what they cannot read, a whole conninfo with its password for one; the log and the journal are
+        for others' eyes."""
+        for name, value in self.connkw.items():
+            if _SECRET.search(name) and isinstance(value, str) and value:
+                words = words.replace(value, f"({name})")
+        return words
 
     def start(self) -> None:
         """Whoever owns it starts it, and closes it when the gateway stops, not the reactor."""

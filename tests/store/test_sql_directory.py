@@ -58,7 +58,7 @@ class Driver(ModuleType):
     def connect(self, **arguments: object) -> "Driven":
         self.opened.append(arguments)
         if self.refuses:
-            raise OSError("connection refused")
+            raise OSError(f"connection refused: {arguments}")
         return Driven(self, self.age)
 
     def break_all(self) -> None:
@@ -125,7 +125,7 @@ async def test_a_broken_connection_is_replaced_within_the_same_question(driver: 
     assert len(driver.opened) == 2
     driver.break_all()
     driver.refuses = True
-    assert await trouble(directory) == "the database: OSError: connection refused"
+    assert await trouble(directory) == "the database: OSError: connection refused: {'host': 'db'}"
     driver.refuses = False
     assert await directory.find(ANN) == Found()
     await directory.close()
@@ -153,6 +153,20 @@ async def test_the_password_is_read_for_each_connection(driver: Driver, tmp_path
     driver.break_all()
     await directory.find(ANN)
     assert driver.opened == [{"host": "db", "password": "one"}, {"host": "db", "password": "two"}]
+    await directory.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_driver_says_of_a_secret_is_not_told(driver: Driver, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("s3cret\n")
+    driver.refuses = True
+    arguments = {"host": "db", "conninfo": "postgresql://ann:pw@db", "sslpassword": "", "port": 1}
+    directory = SqlDirectory(SqlSettings("driver_of_tests", arguments, str(file), "SELECT {recipient}", 1), reactor)
+    said = await trouble(directory)
+    assert said == (
+        "the database: OSError: connection refused: {'host': 'db', 'conninfo': '(conninfo)', 'sslpassword': '', "
+        "'port': 1, 'password': '(password)'}")
     await directory.close()
 
 
