@@ -2,6 +2,8 @@
 
 import re
 
+import attrs
+
 from mailgw.mail.duration import seconds_of
 from mailgw.mail.outcome import Outcome, Scope, permanent, temporary
 
@@ -27,8 +29,8 @@ class Retry(Exception):
 
 
 class Reject(Exception):
-    """Never: the sender gets the message back with ``why`` and the enhanced ``status`` (RFC 3463), such as 5.1.1 for an
-    address that does not exist.  ValueError where that is no 5.y.z."""
+    """Never: the sender gets the message back with ``why``, which he reads first, and the enhanced ``status`` (RFC
+    3463), such as 5.1.1 for an address that does not exist.  ValueError where that is no 5.y.z."""
 
     def __init__(self, why: str, status: str = "5.7.1") -> None:
         super().__init__(why)
@@ -36,7 +38,7 @@ class Reject(Exception):
         self.status = _checked(status, "5")
 
     def outcome(self, hop: str) -> Outcome:
-        return permanent(self.status, self.why, Scope.RECIPIENT, hop)
+        return attrs.evolve(permanent(self.status, self.why, Scope.RECIPIENT, hop), words=self.why)
 
 
 class TooComplex(Reject):

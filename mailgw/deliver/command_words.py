@@ -167,9 +167,14 @@ def outcome_of(ended: Ended, program: str) -> Outcome:
         # Any other message would meet the same.
         return _failed("4.3.5", _NOT_RUN[ended.status], ended.output, program, Scope.HOST)
     status, why = SYSEXITS.get(ended.status, ("4.3.0", "of no known meaning"))
-    if said := _STATUS.match(ended.output):
+    said = _STATUS.match(ended.output)
+    if said is not None:
         status = said[1].decode()
-    return _failed(status, f"exit status {ended.status}, {why}", ended.output, program)
+    failed = _failed(status, f"exit status {ended.status}, {why}", ended.output, program)
+    if said is None or not failed.reply.is_permanent:
+        return failed
+    # Who begins with a status speaks to the sender; other output may be of faults alone.
+    return attrs.evolve(failed, words=" ".join(_lines(ended.output[said.end():])).lstrip(": "))
 
 
 def not_started(why: str, program: str) -> Outcome:

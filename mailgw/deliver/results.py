@@ -277,6 +277,7 @@ class Results:
             queued.recipient, told.reply, outcome.hop, attempts, until, attempted, queued.parameters.orcpt,
             outcome.relayed, claim.lane == EXPANDED, said=outcome.reply, is_ours=outcome.is_ours, reply_class=name,
             is_by_relay=self._is_relay(claim.lane),
+            words=outcome.words if outcome.permanence is Permanence.PERMANENT else "",
         )
         return _Told(queued, told, report, name)
 

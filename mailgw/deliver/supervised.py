@@ -13,6 +13,7 @@ What it raises in an attempt, or answers there in another shape, ``attempt`` mak
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import attrs
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import directlyProvides, providedBy
 
@@ -21,7 +22,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event
 from mailgw.mail.message import Message
-from mailgw.mail.outcome import Outcome, Scope, outcome_fault, temporary
+from mailgw.mail.outcome import Outcome, Permanence, Scope, outcome_fault, temporary
 from mailgw.mail.reply import Reply, refusal_fault
 from mailgw.net.supervised import CalledFor, PluginFault, Supervisor
 
@@ -81,11 +82,14 @@ class SupervisedBackend:
         answer: Any = await self._supervisor.watch(about, lambda: self.inner.deliver(message, recipients))
         if not isinstance(answer, Mapping):
             return answer  # type: ignore[no-any-return] # ``attempt`` looks at it
-        faults = {
-            recipient: why for recipient, one in answer.items()
-            if isinstance(one, Outcome) and (why := outcome_fault(one)) is not None
-        }
-        return {**answer, **{one: self._lied(about, f"for {one} {why}") for one, why in faults.items()}}
+        changed = {}
+        for recipient, one in answer.items():
+            if isinstance(one, Outcome) and (why := outcome_fault(one)) is not None:
+                changed[recipient] = self._lied(about, f"for {recipient} {why}")
+            elif isinstance(one, Outcome) and one.is_ours and one.permanence is Permanence.PERMANENT:
+                # No server's words, so the backend's own: it knows better than a sentence for any 5.1.1.
+                changed[recipient] = attrs.evolve(one, words=one.words or one.reply.text)
+        return {**answer, **changed} if changed else answer
 
     def _lied(self, about: CalledFor, why: str) -> Outcome:
         lie = self._supervisor.lied(about, why)

@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+import attrs
+
 from mailgw.mail.address import Mailbox, folded
 from mailgw.mail.outcome import Outcome, Scope, delivered, refused, temporary
 from mailgw.mail.reply import Reply
@@ -27,6 +29,7 @@ from mailgw.mail.reply import Reply
 NOT_OF_THE_MESSAGE: Final = frozenset({401, 402, 403, 404, 405, 407, 408, 421, 423, 425, 426, 429})
 # RFC 3463: x.3.4, too big; x.6.1, media not supported; x.3.0 otherwise
 _STATUS: Final = {413: (552, "5.3.4"), 415: (554, "5.6.1")}
+_NO_WORDS: Final = "The web hook said so"
 LONGEST_WAIT_SECONDS: Final = 3600.0
 MAX_TEXT: Final = 200
 _ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}\Z", re.ASCII)  # RFC 3463 s2
@@ -88,7 +91,8 @@ def _told(
         elif reply.code < 300:
             found[recipient] = delivered(reply, hop)
         else:
-            found[recipient] = refused(reply, Scope.RECIPIENT, hop)
+            words = reply.text if reply.is_permanent and reply.lines != (_NO_WORDS,) else ""
+            found[recipient] = attrs.evolve(refused(reply, Scope.RECIPIENT, hop), words=words)
     if not is_clear:
         by_status = temporary("4.3.0", "The web hook's answer names somebody else", Scope.MESSAGE, hop)
     return {recipient: found.get(recipient, by_status) for recipient in recipients}
@@ -120,4 +124,4 @@ def _reply(value: object) -> Reply | None:
         status = f"{kind}.0.0"  # RFC 3463 s3.1: nothing else is known
     words = text if isinstance(text, str) else ""
     line = "".join([c if c.isprintable() else "?" for c in words[:MAX_TEXT]]).strip()
-    return Reply(code, status, (line or "The web hook said so",))
+    return Reply(code, status, (line or _NO_WORDS,))

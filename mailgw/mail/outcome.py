@@ -47,6 +47,8 @@ class Outcome:
     ``source``: the address of ours that was chosen to speak to the hop, ``""`` where the system chose.
     ``again_after_seconds``, above 0, of what is temporary: the next attempt is then, not when the schedule says, but
     never past the end of the message's time; None: as the schedule says.
+    ``words``, of what is permanent: what the sender is to read first, where somebody's own code (an application, a
+    backend, a command, a web hook) said it to him; ``""``: what our sentences for the status say.
     """
 
     permanence: Permanence
@@ -60,6 +62,7 @@ class Outcome:
     is_ours: bool = attrs.field(default=False, eq=False)
     source: str = attrs.field(default="", eq=False)
     again_after_seconds: float | None = None
+    words: str = attrs.field(default="", eq=False)
 
     @property
     def is_delivered(self) -> bool:
@@ -75,8 +78,8 @@ def outcome_fault(outcome: object) -> str | None:
     after = outcome.again_after_seconds
     if after is not None and not (isinstance(after, int | float) and after > 0):  # no NaN
         return f"{after!r:.80} is no time to try again after"
-    if not isinstance(outcome.hop, str) or not isinstance(outcome.source, str):
-        return "its hop, or its source, is no text"
+    if not all(isinstance(text, str) for text in (outcome.hop, outcome.source, outcome.words)):
+        return "its hop, its source, or what it says in words is no text"
     if not isinstance(outcome.secured, Secured | None):
         return f"a {type(outcome.secured).__name__} is no Secured"
     return reply_fault(outcome.reply)

@@ -33,6 +33,7 @@ class Cause(enum.Enum):
     CONTENT = "content"                      # in a form that the next hop does not take
     ADDRESS_FORM = "address form"            # beyond ASCII, where only ASCII is understood
     OUR_FAULT = "our fault"
+    SAID = "said"                            # somebody's own code has words for the sender
     LATER = "later"                          # a server asks for patience
     IN_LINE = "in line"
     OTHER = "other"
@@ -120,6 +121,8 @@ DELAYS = frozenset({
 
 def cause_of_failure(report: Report, is_overdue: bool) -> Cause:
     """Of what goes back.  ``is_overdue``: the time that its sender gave it (RFC 2852) had passed."""
+    if report.words:
+        return Cause.SAID
     if _by_codes(report.reply) is Cause.GAVE_UP:
         if is_overdue:
             return Cause.TIME_IS_OVER

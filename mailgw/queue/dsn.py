@@ -24,7 +24,7 @@ from mailgw.mail.envelope import BodyType
 from mailgw.mail.header import date_text
 from mailgw.mail.parameters import MailParameters, Ret
 from mailgw.queue.causes import cause_of_delay, cause_of_failure
-from mailgw.queue.dsn_fields import HOP, Report, delivery_status, original_address, printable, words_of
+from mailgw.queue.dsn_fields import HOP, MAX_WORDS, Report, delivery_status, original_address, printable, words_of
 from mailgw.queue.report_words import Words
 from mailgw.queue.schedule import is_overdue
 from mailgw.wire.reencode import Unfit, reencoded
@@ -214,6 +214,7 @@ def _human_part(
             "attempts": str(report.attempts),
             "server": report.hop if HOP.match(report.hop) else desk.hostname,
             "answer": words_of(report.reply),
+            "words": printable(" ".join(report.words.split())[:MAX_WORDS]),
             "status": printable(report.reply.status),
         }))
     return "\r\n".join([*desk.words.letter(kind.section, facts, told), ""])

@@ -42,6 +42,7 @@ class Report:
     ``said`` is the answer that ``reply`` is a verdict on, None where that is the answer itself; ``is_ours``: the answer
     was no server's; ``reply_class`` its class, as ``queue.replies`` names it, "" for none.  ``is_by_relay``: it goes by
     a server that the operator chose (``interfaces.IRelay``), which says nothing of the recipient's domain.
+    ``words`` as in ``Outcome``.
     """
 
     recipient: Mailbox
@@ -57,6 +58,7 @@ class Report:
     is_ours: bool = False
     reply_class: str = ""
     is_by_relay: bool = False
+    words: str = ""
 
     @property
     def answer(self) -> Reply:

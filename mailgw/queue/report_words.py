@@ -30,6 +30,7 @@ _HEAD = re.compile(r"(Subject|From):(.*)\Z")
 _OF_HEADS = frozenset({"hostname", "queue_id"})
 _OF_NOTICES = frozenset({"hostname", "contact", "queue_id", "subject", "arrived", "until", "attached"})
 _OF_SENTENCES = frozenset({"recipient", "domain", "age", "days", "arrived", "until", "hostname"})
+_OF_SAID = frozenset({"words"})
 _OF_DETAILS = frozenset({"recipient", "attempts", "server", "answer", "status"})
 
 NOTICES = ("failure", "delay", "success", "held")
@@ -42,6 +43,7 @@ _FIXED = ("no subject", "message attached", "header attached")
 _KNOWN: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(NOTICES, _OF_NOTICES), **dict.fromkeys(_SENTENCES, _OF_SENTENCES),
     **dict.fromkeys(_FIXED, frozenset()), "detail": _OF_DETAILS,
+    f"because {Cause.SAID.value}": _OF_SENTENCES | _OF_SAID,
 }
 # Causes are told by these where they have no section: a template of this version serves the next one.
 _LAST_RESORT = {"because": "because other", "waits": "waits later"}

@@ -109,4 +109,4 @@ def test_with_others_it_runs_from_the_queue(gateway: Gateway, desk: Desk) -> Non
     gateway.drain()
     assert desk.seen == [(f"{answer.queue_id} ticket+5@desk.example", "it burns\n")]
     [bounce] = peer.messages
-    assert b"no ticket 12" in bounce.octets
+    assert b"\r\n        no ticket 12\r\n" in bounce.octets, "what a person reads first"

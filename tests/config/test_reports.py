@@ -40,7 +40,7 @@ def test_a_template_of_ones_own(tmp_path: Path) -> None:
         ('template = "words.txt"', ("#", "#" * 65537),
          ["mailgw.toml:15: reports.template: words.txt: expected at most 65536 octets"]),
         ('template = "words.txt"', ("\n[delivered]", "\n[deliverd]"),
-         ["words.txt: [delivered] is missing", "words.txt:193: there is no section [deliverd]"]),
+         ["words.txt: [delivered] is missing", "words.txt:199: there is no section [deliverd]"]),
         ('from_address = "jörg@example.org"', None,
          ["mailgw.toml:15: reports.from_address: expected a whole address in ASCII"]),
         ('from_address = "postmaster"', None,

@@ -132,6 +132,14 @@ def test_how_it_ended_is_an_outcome(ended: Ended, permanence: Permanence, words:
     assert (outcome.scope, outcome.hop) == (Scope.RECIPIENT, "/bin/p")
 
 
+@each(("ended", "words"), [
+    (Ended(1, 0, b"5.7.1 no lists here\nno, none\n"), "no lists here no, none"), (Ended(67, 0, b"5.1.1: gone"), "gone"),
+    (Ended(67, 0, b"5.1.1"), ""), (Ended(67, 0, b"Traceback"), ""), (Ended(67, 0, b"4.2.1 later"), ""),
+])
+def test_behind_a_status_it_speaks_to_the_sender(ended: Ended, words: str) -> None:
+    assert outcome_of(ended, "/bin/p").words == words
+
+
 @each("status", [126, 127])
 def test_a_program_that_cannot_be_run_is_trouble_of_them_all(status: int) -> None:
     outcome = outcome_of(Ended(status, 0, b""), "/bin/p")

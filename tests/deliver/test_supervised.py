@@ -13,7 +13,7 @@ from mailgw.interfaces import IDeliveryBackend, ILimitedHere, IShapedBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event, Trouble
-from mailgw.mail.outcome import Outcome, Permanence, Scope, Secured, refused
+from mailgw.mail.outcome import Outcome, Permanence, Scope, Secured, permanent, refused, temporary
 from mailgw.mail.reply import Reply
 from tests.app.running import message
 from tests.logged import LoggedFailures
@@ -159,6 +159,7 @@ GOOD = refused(NO, Scope.RECIPIENT, "own")
     (attrs.evolve(GOOD, again_after_seconds=0), "is no time to try again after"),
     (attrs.evolve(GOOD, again_after_seconds="1s"), "is no time to try again after"),
     (attrs.evolve(GOOD, hop=None), "is no text"), (attrs.evolve(GOOD, source=b""), "is no text"),
+    (attrs.evolve(GOOD, words=None), "is no text"),
     (attrs.evolve(GOOD, secured="TLS"), "a str is no Secured"),
 ])
 def test_what_it_says_of_a_recipient_can_be_judged_and_written_down(outcome: Outcome, why: str | None) -> None:
@@ -196,6 +197,16 @@ def test_a_handler_that_holds_everything_up_is_named_whenever_it_does() -> None:
     bench.clock.advance(60)
     Deferred.fromCoroutine(bench.backend.deliver(message(), [BOB])).addBoth(found.append)
     assert bench.facts == [told, told]  # each step once, in spite of the two who look at it
+
+
+@each(("outcome", "words"), [
+    (permanent("5.1.1", "There is no order 7", Scope.RECIPIENT, ""), "There is no order 7"),
+    (attrs.evolve(permanent("5.1.1", "x", Scope.RECIPIENT, ""), words="There is none"), "There is none"),
+    (temporary("4.1.1", "x", Scope.RECIPIENT, ""), ""), (GOOD, ""),  # a server's words, which it hands on
+])
+def test_what_it_says_itself_is_what_the_sender_reads_first(outcome: Outcome, words: str) -> None:
+    _, [found] = Bench(lambda: {BOB: outcome}).delivered()
+    assert found[BOB].words == words
 
 
 def test_who_holds_everything_up_is_named() -> None:

@@ -68,6 +68,8 @@ def test_an_answer_of_his_own(value: object, expected: str) -> None:
     assert str(found[ANN].reply) == expected
     kinds = {"2": Permanence.DELIVERED, "4": Permanence.TEMPORARY, "5": Permanence.PERMANENT}
     assert found[ANN].permanence is kinds[expected[0]]
+    is_said = expected[0] == "5" and "said so" not in expected
+    assert found[ANN].words == (found[ANN].reply.text if is_said else "")
     assert found[BOB].is_delivered
 
 

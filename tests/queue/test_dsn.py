@@ -30,7 +30,7 @@ from mailgw.queue.dsn import (
     Original,
     notice,
 )
-from mailgw.queue.dsn_fields import Report
+from mailgw.queue.dsn_fields import MAX_WORDS, Report
 from tests.tables import each
 
 DESK = plain_desk("mx.example.net")
@@ -521,6 +521,17 @@ def test_the_subject_tells_which_message(header: bytes, subject: str) -> None:
 )
 def test_why_in_plain_words(report: Report, words: str) -> None:
     assert words in words_of(made(BOUNCE, [report]))
+
+
+@each(("said", "first"), [
+    ("There is no order 7", "There is no order 7"),
+    ("\u00f6\t\u202e7\r\n\r\n[x] {recipient}", "\u00f6 ?7 [x] {recipient}"),
+    ("x" * (MAX_WORDS + 1), "x" * MAX_WORDS),
+])
+def test_what_somebodys_own_code_says_comes_first(said: str, first: str) -> None:
+    told = words_of(made(BOUNCE, [attrs.evolve(NO_USER, words=said)]))
+    assert f"delivered to bob@example.org {first} example.org says so of bob@example.org. No further" in told
+    assert "typing error" not in told
 
 
 def test_a_time_that_is_over() -> None:
