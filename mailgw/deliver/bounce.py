@@ -77,6 +77,18 @@ class Notices:
             return None
         return await self._notice(dsn.UNDELIVERABLE, "p", postmaster, message, row, reports, now)
 
+    async def why_untold(self, to: Mailbox | None) -> str:
+        """Why there was no notice for somebody."""
+        if to is None:
+            return "it has no sender"
+        try:
+            addressees = await self._spread(to)
+        except TemporaryFault as fault:
+            return f"it cannot be told now who gets mail for {to} ({fault.why})"
+        if all(self._lane_for(one) is None for one in addressees):
+            return f"no route leads to {to}"
+        return f"no report to {to} could be made (see the log)"
+
     async def _notice(
         self,
         kind: dsn.Kind,

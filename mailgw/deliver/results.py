@@ -230,8 +230,10 @@ class Results:
             copy = await self._notice(claim, self._notices.postmaster_copy, held, now)
             if copy is not None:
                 notices.append(copy)
+            why = await self._notices.why_untold(claim.message.reverse_path)
             for told in held:
-                settlements.append(Held(told.queued.row, told.report.attempts, reason_of(told.outcome, None)))
+                reason = f"could not be returned, {why}: {reason_of(told.outcome, None)}"
+                settlements.append(Held(told.queued.row, told.report.attempts, reason))
                 self._note_held(claim, told)
         return settlements, notices
 

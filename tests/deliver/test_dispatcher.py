@@ -22,6 +22,7 @@ from mailgw.mail.shape import Bounds, Shape
 from mailgw.queue import dsn
 from mailgw.queue import lanes as queue_lanes
 from mailgw.queue.lanes import MAX_WAITING
+from mailgw.queue.reasons import outcome_of
 from mailgw.queue.replies import LaneOrder, MessageOrder, ReplyClass, ReplyClasses
 from mailgw.spool.memory import MemorySpool
 from mailgw.testing.driving import result_of
@@ -151,6 +152,8 @@ def test_a_bounce_that_fails_is_held_and_the_postmaster_gets_a_copy() -> None:
     assert [to for _, to in house.backend.seen] == [(BOB,), (ALICE,), (ADMIN,)]  # type: ignore[attr-defined]
     [row] = house.rows()
     assert (row.state, row.recipient, row.sender) == (RowState.HELD, str(ALICE), "")
+    said = "mx.example.net [192.0.2.9]:25: 550 5.1.1 no such user"
+    assert row.reason == f"could not be returned, it has no sender: {said}"
     assert house.names() == ["bounced", "held", "delivered"]
 
 
@@ -166,6 +169,8 @@ def test_a_sender_that_no_route_serves_cannot_be_told() -> None:
     house.put(BOB)
     [row] = house.rows()
     assert (row.state, row.recipient) == (RowState.HELD, str(BOB))
+    assert row.reason.startswith(f"could not be returned, no route leads to {ALICE}: mx.example.net [192.0.2.9]:25: ")
+    assert str(outcome_of(row.reason).reply) == "550 5.1.1 no such user", "what is said of it when it is released"
 
 
 @each("says", [None, {}, "delivered", {BOB: "250"}, [OK], 250])
@@ -1013,7 +1018,9 @@ def test_a_notice_that_cannot_be_made_costs_nobody_a_recipient(
     monkeypatch.setattr(dsn, "notice", fail)
     house = House(ScriptedBackend({BOB: OK, EVE: NEVER}))
     house.put(BOB, EVE, lane="out")
-    assert [(row.recipient, row.state) for row in house.rows()] == [(str(EVE), RowState.HELD)]
+    [row] = house.rows()
+    assert (row.recipient, row.state) == (str(EVE), RowState.HELD)
+    assert row.reason.startswith(f"could not be returned, no report to {ALICE} could be made (see the log): ")
     assert logged_failures.take() == [bug]
     assert house.names() == ["delivered", "held"]
 
