@@ -37,7 +37,7 @@ from mailgw.mail.outcome import Outcome, Scope, permanent, temporary
 from mailgw.mail.reply import Reply
 from mailgw.mail.sender_pattern import SenderPattern, parse_sender_pattern
 from mailgw.mail.written import File, Person, Writing, completed, person, written
-from mailgw.net.supervised import watched
+from mailgw.net.supervised import troubles_of, watched
 
 log = Logger()
 
@@ -329,9 +329,11 @@ class MailApp:
             _now_handled.set(incoming)  # for this coroutine, and what it begins
             return await call_next(incoming)
 
-        work = watched(handled(outermost, handler.name, message.queue_id, recipient), f"handler {handler.name}")
+        part = f"handler {handler.name}"
+        note = troubles_of(part)
+        work = watched(handled(outermost, handler.name, message.queue_id, recipient, note), part)
         clock = None if self._gateway is None else self._gateway.reactor
-        return await in_time(work, seconds, clock, handler.name, message.queue_id, self._left)
+        return await in_time(work, seconds, clock, handler.name, message.queue_id, self._left, note)
 
 
 async def _around(

@@ -38,7 +38,13 @@ async def awaited(result: object) -> object:
     return result
 
 
-async def handled(call: Callable[[], Awaitable[object]], name: str, queue_id: str, recipient: Mailbox) -> Outcome:
+Note = Callable[[str], None]
+"""Why a handler failed, for the journal."""
+
+
+async def handled(
+    call: Callable[[], Awaitable[object]], name: str, queue_id: str, recipient: Mailbox, note: Note
+) -> Outcome:
     """The outcome of a handler; only a cancellation passes through, whoever was cancelled."""
     begun = begun_from_now_on()
     try:
@@ -59,17 +65,18 @@ async def handled(call: Callable[[], Awaitable[object]], name: str, queue_id: st
             "handler {handler} failed with {queue_id} for {recipient}", handler=name, queue_id=queue_id,
             recipient=str(recipient),
         )
-        return _bug(name, fault)
+        return _bug(name, fault, note)
     return delivered(_HANDLED, name)
 
 
-def _bug(name: str, fault: BaseException | None) -> Outcome:
+def _bug(name: str, fault: BaseException | None, note: Note) -> Outcome:
+    note(str(fault) if isinstance(fault, Returned) else f"raised {type(fault).__name__}")
     return temporary("4.3.0", f"The application failed ({type(fault).__name__})", Scope.RECIPIENT, name)
 
 
 def in_time(
     work: Coroutine[Deferred[Any], Any, Outcome], seconds: float, clock: IReactorTime | None, name: str, queue_id: str,
-    left: Counter[str],
+    left: Counter[str], note: Note,
 ) -> Deferred[tuple[Outcome, bool]]:
     """The outcome of ``work``, or that it took too long: then it is cancelled, and what it says of that counts.  And
     whether who waits for it was cancelled meanwhile, and should end, too; ``work`` that says nothing of that lets the
@@ -98,7 +105,7 @@ def in_time(
             done.errback(result)
         else:  # of what it waited for: its own bug, and nobody else's
             log.failure("handler {handler} failed with {queue_id}", result, handler=name, queue_id=queue_id)
-            done.callback((_bug(name, result.value), False))
+            done.callback((_bug(name, result.value, note), False))
 
     def cancel() -> None:
         nonlocal is_left
@@ -110,6 +117,7 @@ def in_time(
     def late() -> None:
         nonlocal is_late
         is_late = True
+        note(f"took longer than {seconds:g} s")
         cancel()
         if not done.called:
             log.error(

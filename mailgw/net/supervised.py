@@ -138,6 +138,10 @@ class Supervisor:
         self._failed(about, f"answered nonsense: {why}", self._clock.seconds())
         return PluginFault(f"answered nonsense: {why}")
 
+    def note(self, what: str, why: str, about: CalledFor) -> None:
+        """In the journal; ``what`` is the plug-in, or a part of it."""
+        self._note(Trouble(what, why, about.session_id, about.queue_id))
+
     # --- below ----------------------------------------------------------------------------------------
 
     async def _answer(self, about: CalledFor, make: Callable[[], object], seconds: float | None) -> object:
@@ -244,7 +248,7 @@ class Supervisor:
     def _told(self, about: CalledFor, why: str, is_logged: bool = False) -> None:
         if not is_logged:
             log.warn("{name} {why} in {what}", name=self.name, why=why, what=_place(about))
-        self._note(Trouble(self.name, why, about.session_id, about.queue_id))
+        self.note(self.name, why, about)
 
 
 def _says_something(error: BaseException | None) -> bool:
@@ -268,6 +272,17 @@ async def watched(work: Coroutine[Any, Any, T], part: str) -> T:
     if found is None:
         return await work
     return await found.supervisor.steps(attrs.evolve(found.about, part=part), work)
+
+
+def troubles_of(part: str) -> Callable[[str], None]:
+    """What notes why a part of the plug-in that is called now failed, for the journal; the log is the caller's.  Where
+    nobody supervises him, nobody hears of it."""
+    found = _watching.get()
+    return _unheard if found is None else lambda why: found.supervisor.note(part, why, found.about)
+
+
+def _unheard(why: str) -> None:
+    pass
 
 
 class _Steps(Awaitable[T]):

@@ -15,7 +15,7 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event, Trouble
 from mailgw.mail.outcome import Outcome, Permanence, Scope, Secured, permanent, refused, temporary
 from mailgw.mail.reply import Reply
-from tests.app.running import message
+from tests.app.running import message, used
 from tests.logged import LoggedFailures
 from tests.tables import each
 
@@ -197,6 +197,25 @@ def test_a_handler_that_holds_everything_up_is_named_whenever_it_does() -> None:
     bench.clock.advance(60)
     Deferred.fromCoroutine(bench.backend.deliver(message(), [BOB])).addBoth(found.append)
     assert bench.facts == [told, told]  # each step once, in spite of the two who look at it
+
+
+def test_a_handler_that_fails_or_is_late_is_in_the_journal_by_its_name(logged_failures: LoggedFailures) -> None:
+    bench, app = Bench(lambda: None), MailApp(deadline=5)
+    bench.backend.inner = app
+    app.use(used(MailApp()))
+    app._gateway.reactor = bench.clock
+    does: list[Callable[[], Any]] = [hangs, raises, lambda: 7]
+
+    @app.default
+    def own(message: Any) -> Any:
+        return does.pop()()
+
+    for why in ("it returned a int: expected None, or an exception", "raised ValueError", "took longer than 5 s"):
+        Deferred.fromCoroutine(bench.backend.deliver(message(), [BOB])).addBoth(lambda _: None)
+        bench.clock.advance(5)
+        assert bench.facts.pop() == Trouble("handler own", why, "", "Q1")
+        assert not bench.facts
+    logged_failures.take()
 
 
 @each(("outcome", "words"), [
