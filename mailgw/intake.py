@@ -13,7 +13,7 @@ Rules:
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol, TypeAlias, cast
+from typing import Protocol, cast
 
 import attrs
 from twisted.logger import Logger
@@ -42,10 +42,6 @@ TOLD_AT_MOST = 1000
 
 NO_SENDER = Reply(550, "5.1.1", ("No such address was made here, or it is too old",))
 NOBODY = Reply(550, "5.1.1", ("No such recipient here",))
-
-_Said: TypeAlias = dict[tuple[str, Mailbox], Reply | None]
-"""What backends said while one recipient was looked up: none is asked twice."""
-
 
 class Attempts(Protocol):
     """The dispatcher, as new mail needs it."""
@@ -89,12 +85,27 @@ class Senders:
 
 
 @attrs.frozen
+class _Said:
+    """What backends and directories said while one recipient was looked up: none is asked twice."""
+
+    replies: dict[tuple[str, Mailbox], Reply | None] = attrs.Factory(dict)
+    found: dict[tuple[int, Mailbox], Found | None] = attrs.Factory(dict)
+
+    async def find(self, directory: Directory, address: Mailbox) -> Found | None:
+        key = (id(directory), address)
+        if key not in self.found:
+            self.found[key] = await directory.find(address)
+        return self.found[key]
+
+
+@attrs.frozen
 class _Steps:
     """``mail.ports.Aliases`` of a file, if there is one, and of the directory that knows an address, if one does."""
 
     file: Aliases | None
     directory_of: Callable[[Mailbox], Directory | None]
     senders: Senders | None
+    said: _Said = attrs.Factory(_Said)  # of one look-up
 
     async def targets(self, address: Mailbox) -> Sequence[Mailbox] | None:
         if self.senders is not None and self.senders.has(address):
@@ -104,7 +115,7 @@ class _Steps:
         directory = self.directory_of(address) if targets is None else None
         if directory is None:
             return targets
-        found = await directory.find(address)
+        found = await self.said.find(directory, address)
         return None if found is None else found.targets or None
 
     async def catch_all(self, domain: str) -> Sequence[Mailbox] | None:
@@ -167,7 +178,7 @@ class Intake:
     async def addressees(self, recipient: Mailbox, for_client: bool) -> Sequence[Mailbox] | Reply:
         """Whom mail for a recipient goes to: itself, or what it is an alias for; a Reply where its backend does not
         take it.  TemporaryFault where aliases cannot be told now."""
-        said: _Said = {}
+        said = _Said()
         if self._senders is not None and self._senders.has(recipient) and self._senders.sender(recipient) is None:
             return NO_SENDER
         if self._aliases is not None:
@@ -177,10 +188,19 @@ class Intake:
         reply = await self._refusal(recipient, for_client, said)
         return (recipient,) if reply is None else reply
 
+    def why_refused(self, recipient: Mailbox, for_client: bool, reply: Reply) -> str:
+        """Who it was that did not take a recipient, of what ``addressees`` said."""
+        if reply is NO_SENDER:
+            return "it is no sender's address that was made here, or too old"
+        route = self._routes.route_for(recipient, for_client)
+        if reply is NOBODY and route is not None:
+            return f"directory {route.directory} knows nobody of that name"
+        return "the backend refuses it"
+
     async def spread(self, recipient: Mailbox) -> Sequence[Mailbox]:
         """Whom mail goes to that is taken whether anybody knows the recipient or not: the postmaster's, and our own.
         TemporaryFault as ``addressees``."""
-        return await self._spread(recipient, {})
+        return await self._spread(recipient, _Said())
 
     def lane(self, recipient: Mailbox, for_client: bool) -> str | None:
         """The lane a recipient waits in, or None where no route serves it.  TemporaryFault where a plug-in cannot tell.
@@ -250,7 +270,7 @@ class Intake:
             # RFC 3463 s3.2: x.1.z is of the address; who has no room, or takes no mail, is there.
             return reply is None or not (reply.status.startswith("5.1.") or not reply.status)
 
-        found = await expanded(recipient, self._aliases, exists, self._limits)
+        found = await expanded(recipient, attrs.evolve(self._aliases, said=said), exists, self._limits)
         if not isinstance(found, Tangle):
             return found
         self._tell(found)
@@ -265,15 +285,15 @@ class Intake:
 
     async def _refusal(self, recipient: Mailbox, for_client: bool, said: _Said) -> Reply | None:
         directory = self._directory(recipient, for_client)
-        if directory is not None and await directory.find(recipient) is None:
+        if directory is not None and await said.find(directory, recipient) is None:
             return NOBODY
         name = self.backend(recipient, for_client)
         if name is None:
             return None
         key = (name, recipient)
-        if key not in said:
-            said[key] = await refusal(name, self._backends[name], recipient, self._note)
-        return said[key]
+        if key not in said.replies:
+            said.replies[key] = await refusal(name, self._backends[name], recipient, self._note)
+        return said.replies[key]
 
     def _tell(self, tangle: Tangle) -> None:
         """The operator, once of each entry, as long as it is the same trouble."""

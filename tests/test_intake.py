@@ -318,8 +318,10 @@ class People:
 
     def __init__(self) -> None:
         self.says: dict[str, Found | TemporaryFault] = {}
+        self.asked: list[str] = []
 
     async def find(self, address: Mailbox) -> Found | None:
+        self.asked.append(str(address))
         found = self.says.get(str(address))
         if isinstance(found, TemporaryFault):
             raise found
@@ -358,6 +360,17 @@ def test_a_directory_knows_who_exists_and_the_backend_is_asked_then() -> None:
     assert bench.mx.asked == ["dora"]
     assert [bench.intake.lane(box(f"{name}@x.test"), False) for name in ("ann", "dora")] == ["here/x.test", "mx/x.test"]
     assert bench.addressees("any@z.test") == ["any@z.test"], "a route without one"
+
+
+def test_a_directory_is_asked_once_of_each_address_and_named_where_it_refuses() -> None:
+    bench = Peopled("@x.test all@x.test\n", ann=Found(), all=Found())
+    for name, asked in (("bob", ["bob", "all"]), ("ann", ["ann"])):
+        bench.people.asked.clear()
+        bench.addressees(f"{name}@x.test")
+        assert bench.people.asked == [f"{one}@x.test" for one in asked]
+    assert bench.intake.why_refused(box("bob@x.test"), False, NOBODY) == "directory people knows nobody of that name"
+    assert bench.intake.why_refused(box("carl@x.test"), False, GONE) == "the backend refuses it"
+    assert "no sender's address" in bench.intake.why_refused(box("a@srs.test"), False, NO_SENDER)
 
 
 def test_a_directory_has_aliases() -> None:

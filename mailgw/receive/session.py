@@ -368,7 +368,8 @@ class Session:
             # RFC 5321 s4.5.1: every domain that we serve has a postmaster, with a mailbox or without.
             reply = await self._take_for_postmaster(transaction, path, parameters)
         else:
-            refused = Verdict("recipient", "the backend refuses it", addressees)
+            why = self._factory.intake.why_refused(path, for_client, addressees)
+            refused = Verdict("recipient", why, addressees)
             return self.reject(Stage.RCPT, refused, transaction.reverse_path, path)
         if verdict.effects and reply.is_positive:
             transaction.effects += verdict.effects

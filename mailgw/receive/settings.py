@@ -102,6 +102,9 @@ class Intake(Protocol):
         """Whom mail for a recipient goes to that the policy let pass: itself, or what it is an alias for, each once; a
         Reply where nobody takes it.  TemporaryFault where that cannot be told now."""
 
+    def why_refused(self, recipient: Mailbox, for_client: bool, reply: Reply) -> str:
+        """Who did not take a recipient with a reply of ``addressees``, for the operator."""
+
     async def spread(self, recipient: Mailbox) -> Sequence[Mailbox]:
         """The same of a recipient that has to be taken, whoever knows it."""
 

@@ -172,4 +172,7 @@ def _end(story: Story, paint: Paint) -> Iterator[str]:
         yield f"it would be forgotten, by a rule's word: {harmless(story.discarded)}"
     for recipient, reply, outcome in zip(story.envelope.recipients, story.replies, story.outcomes, strict=True):
         said = "" if reply is None or reply.is_positive else f": {harmless(_first_line(reply))}"
-        yield f"{harmless(str(recipient)):<{COLUMN}} {paint(outcome.value, outcome)}{said}"
+        kept = story.withheld
+        is_held = outcome is Outcome.ACCEPTED and kept is not None and kept.arrival.held
+        word = f"{outcome.value}, held" if is_held else outcome.value
+        yield f"{harmless(str(recipient)):<{COLUMN}} {paint(word, outcome)}{said}"

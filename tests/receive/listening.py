@@ -105,6 +105,9 @@ class FakeIntake:
             raise said
         return said
 
+    def why_refused(self, recipient: Mailbox, for_client: bool, reply: Reply) -> str:
+        return "the backend refuses it"
+
     async def spread(self, recipient: Mailbox) -> Sequence[Mailbox]:
         said = await self.addressees(recipient, True)
         return (recipient,) if isinstance(said, Reply) else said

@@ -275,6 +275,7 @@ async def test_whom_a_rule_put_elsewhere_goes_by_no_route(gateways: Gateways) ->
     assert [(way.backend, way.route) for way in ways(rehearsed, story)] == [("archive", None)]
     assert story.withheld is not None
     assert story.withheld.arrival.held == "held by rule Opinions: odd"
+    assert list(lines(story, [], [], False))[-1].endswith(" accepted, held")
 
 
 @pytest_twisted.ensureDeferred
