@@ -81,6 +81,9 @@ def quick(options: QuickOptions, state: str, say: Callable[[str], None], owner: 
         faults.add((), "no mail to take: expected --domain, --relay or --app")
     _secure(raw, names, options, state, say, owner)
     config = configure(raw, faults, os.getcwd())
+    if options.relay is not None and "." not in config.hostname and config.hostname[:1] != "[":
+        why = f"many servers refuse mail from {config.hostname!r}, which has no domain; and bounces come from it"
+        say(f"mailgw: {why}: expected --hostname, such as mx1.example.org")
     if owner is not None:
         make_state(state, owner)  # in the working folder, where only root may
     return config

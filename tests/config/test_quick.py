@@ -54,6 +54,20 @@ def test_a_gateway_before_another_server(tmp_path: Path) -> None:
     assert (relay.hosts, relay.tls, relay.hello_name) == (("10.0.0.1:25",), TlsMode.OPPORTUNISTIC, "mx.example.org")
 
 
+@each(
+    ("hostname", "is_told"), [("localhost", True), ("mx.example.org", False), ("[192.0.2.1]", False)],
+)
+def test_mail_that_goes_out_comes_from_a_name_with_a_domain(tmp_path: Path, hostname: str, is_told: bool) -> None:
+    said: list[str] = []
+    made(tmp_path, said, relay="10.0.0.1", mx=("tcp:25",), hostname=hostname)
+    assert said == [
+        "mailgw: many servers refuse mail from 'localhost', which has no domain; and bounces come from it: expected"
+        " --hostname, such as mx1.example.org"
+    ] * is_told
+    made(tmp_path, said := [], domains=("example.org",), mx=("tcp:25",), hostname=hostname)
+    assert said == []
+
+
 def test_a_smart_host_for_this_machine(tmp_path: Path) -> None:
     config = made(tmp_path, relay="smtp.example.net:587", mx=("tcp:2525:interface=127.0.0.1",))
     assert routes(config) == [(("*",), "relay")]
