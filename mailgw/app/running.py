@@ -15,6 +15,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.outcome import Outcome, Scope, delivered, temporary
 from mailgw.mail.reply import Reply
+from mailgw.net.asyncio_words import asyncio_hint
 
 log = Logger()
 
@@ -62,8 +63,8 @@ async def handled(
         return temporary("4.3.0", fault.why, Scope.RECIPIENT, name)
     except BaseException as fault:  # noqa: BLE001 - somebody's own code raises anything, sys.exit's, too; the mail stays
         log.failure(
-            "handler {handler} failed with {queue_id} for {recipient}", handler=name, queue_id=queue_id,
-            recipient=str(recipient),
+            "handler {handler} failed with {queue_id} for {recipient}{hint}", handler=name, queue_id=queue_id,
+            recipient=str(recipient), hint=asyncio_hint(fault),
         )
         return _bug(name, fault, note)
     return delivered(_HANDLED, name)

@@ -13,6 +13,7 @@ from mailgw.mail.event import Event, Trouble
 from mailgw.mail.message import Claim, Message
 from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
 from mailgw.mail.parameters import NO_RCPT_PARAMETERS
+from mailgw.net.asyncio_words import asyncio_hint
 from mailgw.queue.gates import is_trouble
 from mailgw.queue.replies import LaneOrder, ReplyClass
 
@@ -89,7 +90,8 @@ async def attempt(
         raise
     except Exception as fault:  # noqa: BLE001 - a plug-in may raise anything; the mail stays ours
         log.failure(
-            "backend {name} raised while it delivered {queue_id}", name=name, queue_id=message.queue_id
+            "backend {name} raised while it delivered {queue_id}{hint}", name=name, queue_id=message.queue_id,
+            hint=asyncio_hint(fault),
         )
         note(Trouble(f"backend {name}", f"raised {type(fault).__name__}", "", message.queue_id))
         why = f"The delivery backend failed ({type(fault).__name__})"

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event, Trouble
+from mailgw.net.asyncio_words import asyncio_hint
 from mailgw.policy.breaker import BreakerSettings, SharedBreaker
 
 log = Logger()
@@ -235,7 +236,8 @@ class Supervisor:
         self._tracebacks += 1
         if self._tracebacks > TRACEBACKS:
             return False
-        log.failure("{name} raised in {what}", failure, name=self.name, what=_place(about))
+        hint = asyncio_hint(failure.value)
+        log.failure("{name} raised in {what}{hint}", failure, name=self.name, what=_place(about), hint=hint)
         return True
 
     def _failed(self, about: CalledFor, why: str, began: float, is_logged: bool = False) -> None:

@@ -1,5 +1,6 @@
 """An application of handlers: who gets what, and what becomes of it whatever they do."""
 
+import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, inlineCallbacks, succeed
 from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
 import mailgw
@@ -241,6 +243,22 @@ def test_a_bug_of_a_handler_is_a_retry(word: Any, said: str | None, logged_failu
         return
     assert words(outcome) == f"temporary 4.3.0 The application failed ({said})"
     assert len(logged_failures.take()) == 1
+
+
+@each("is_running", [False, True])
+def test_who_awaits_asyncio_is_told_how(is_running: bool, logged_failures: LoggedFailures) -> None:
+    app, loop = MailApp(), asyncio.new_event_loop()
+
+    @app.recipient("a@x.test")
+    async def handler(message: IncomingMessage) -> None:
+        await (loop.create_future() if is_running else asyncio.sleep(1))
+
+    with capturedLogs() as logs:
+        assert not delivered(app, message(), "a@x.test")[0].is_delivered
+    loop.close()
+    [fault] = logged_failures.take()
+    assert str(fault) == ("await wasn't used with future" if is_running else "no running event loop")
+    assert "handler handler failed with Q1 for a@x.test: what is asyncio's is awaited by" in str(formatEvent(logs[0]))
 
 
 @each("fault", [SystemExit(1), CancelledError(), ValueError()])
