@@ -14,6 +14,7 @@ A map:
     spf              whether a domain lets a client send in its name; its records, and the macros in them
     dkim             DKIM signatures verified, by dkim_tags, dkim_canon, dkim_signature and dkim_key
     dkim_sign        DKIM signatures made
+    dmarc            whether the domain in From stands behind a message; dmarc_record: what it publishes
     authres          Authentication-Results: read, written, taken away where forged
 
 Nothing here raises for what a peer or a domain says, but where it is said.

@@ -58,14 +58,15 @@ def destinations(records: Sequence[bytes]) -> Destinations:
             if len(mailboxes) + len(urls) == DESTINATIONS:
                 break
             uri = uri.strip(" \t")
-            if (mailbox := _mailbox(uri)) is not None:
+            if (mailbox := mailto_mailbox(uri)) is not None:
                 mailboxes[mailbox] = None
             elif _is_https(uri):
                 urls[uri] = None
     return Destinations(tuple(mailboxes), tuple(urls))
 
 
-def _mailbox(uri: str) -> Mailbox | None:
+def mailto_mailbox(uri: str) -> Mailbox | None:
+    """Whom a ``mailto:`` URI means, where mail can reach that one: ASCII, with a domain; None for anything else."""
     scheme, _, rest = uri.partition(":")
     if scheme.lower() != "mailto" or not _URI.match(uri) or len(uri) > URI_OCTETS:
         return None

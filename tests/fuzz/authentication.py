@@ -1,8 +1,11 @@
-"""Fuzzed: what strangers say of who a message is from (Authentication-Results)."""
+"""Fuzzed: what strangers say of who a message is from (Authentication-Results, DMARC)."""
 
 from mailgw.mail.address import is_shapely
-from mailgw.trust import authres
+from mailgw.testing import FakeResolver
+from mailgw.trust import authres, dmarc
 from mailgw.trust.authres import AuthResults
+from mailgw.trust.dmarc import Dmarc, DmarcResult, Identifier
+from mailgw.trust.dmarc_record import REPORT_ADDRESSES
 
 
 def results(octets: bytes) -> None:
@@ -35,3 +38,33 @@ def _reads_back(found: AuthResults) -> None:
     assert authres.read_field(authres.written(again, True).partition(b":")[2]) == again
     if all(is_shapely(prop.value) and len(prop.value) < 200 for one in found.results for prop in one.properties):
         assert [one.properties for one in again.results] == [one.properties for one in found.results]
+
+
+def judged(octets: bytes) -> None:
+    """A From, a blank line, then lines: ``NAME RECORD`` is what DNS says, ``NAME`` alone fails, ``!RESULT NAME`` is a
+    signature's; whatever it comes to has its words, and took no more questions than it may."""
+    header, _, rest = octets.partition(b"\n\n")
+    records: dict[str, list[bytes]] = {}
+    failing: list[str] = []
+    signatures = []
+    for line in rest.split(b"\n"):
+        name, space, text = line.partition(b" ")
+        if name.startswith(b"!"):
+            signatures.append(Identifier(text.decode("latin-1"), name[1:].decode("latin-1")))
+        elif space:
+            records.setdefault("_dmarc." + name.decode("latin-1").lower(), []).append(text)
+        else:
+            failing.append("_dmarc." + name.decode("latin-1").lower())
+    resolver = FakeResolver(text_records=records, failing=frozenset(failing))
+    authors = dmarc.author_domains(b"From: " + header + b"\r\n")
+    try:
+        dmarc.evaluate(authors, signatures[0] if signatures else None, signatures, resolver).send(None)
+    except StopIteration as done:
+        found = done.value
+        assert isinstance(found, Dmarc)
+        assert found.why.isprintable(), found.why
+        assert (found.policy is not None) is (found.result is DmarcResult.FAIL)
+        assert len(resolver.asked) == len(set(resolver.asked))
+        assert len(resolver.asked) <= dmarc.QUERIES * (dmarc.AUTHOR_DOMAINS + dmarc.IDENTIFIERS + 1)
+        if found.record is not None:
+            assert len(found.record.aggregate_to) <= REPORT_ADDRESSES

@@ -553,6 +553,7 @@ TARGETS: dict[str, Target] = {
     "spf": spf_records.spf,
     "authres": authentication.results,
     "dkim": signatures.dkim,
+    "dmarc": authentication.judged,
 }
 
 

@@ -1,0 +1,321 @@
+"""DMARC: whether the domain that a message says it is from stands behind it (RFC 9989).
+
+What comes in are the results of SPF and DKIM, as plain values; records come from DNS.
+
+Rules:
+    Where DNS is in trouble the result is ``temperror``, never ``fail``; but what passes without the missing answer
+    passes.
+    A message with several author domains passes where all of them do; of those that fail the strictest policy holds
+    (s11.5).  With a ``From`` that is not there, stands twice or cannot be read there is no author, and the result is
+    ``permerror``: what becomes of such a message is for others to say.
+Where RFC 7489 differs: it finds the organizational domain in a list of public suffixes, where this walks the tree
+(s4.10); it asks at two names, where this asks at eight; ``np`` means for it that there are no addresses and no MX
+(RFC 9091 s2.7), for this that the name does not exist; ``pct`` counts for it, and here where a ``draw`` is given.
+Not done: the list of public suffixes; reports, but for where they go.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+
+import attrs
+
+from mailgw.mail.address import parse_domain
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.from_field import author_addresses
+from mailgw.mail.ports import Resolver
+from mailgw.trust.dmarc_record import DmarcRecord, Policy, Psd, record_name, records_among
+
+QUERIES = 8
+"""Of one walk (s4.10)."""
+# s11.5: how many is "large" each receiver says for itself.
+AUTHOR_DOMAINS = 4
+# Of DKIM, different domains that may need a walk; the author's own needs none.  With SPF's and the authors' these are
+# 13 walks, and at most 104 questions for one message.
+IDENTIFIERS = 8
+
+
+class DmarcResult(Enum):
+    """The words of RFC 9989 s9.2 (the registry of Authentication-Results)."""
+
+    PASS = "pass"  # noqa: S105 (no password)
+    FAIL = "fail"
+    NONE = "none"
+    TEMPERROR = "temperror"
+    PERMERROR = "permerror"
+
+
+@attrs.frozen
+class Identifier:
+    """A domain that a method looked at, and the result in that method's own word (``pass``, ``fail``, ``temperror``).
+
+    SPF's is that of MAIL FROM, where that is null of HELO in its place (RFC 7208 s2.4), but never HELO's own (s3.2.3).
+    DKIM's is the ``d=`` of one signature.
+    """
+
+    domain: str
+    result: str
+
+
+@attrs.frozen
+class Dmarc:
+    """What DMARC says of one message, and why.
+
+    ``policy``: what the owner asks to be done with it, None where nothing is asked: all but ``fail``.  ``published`` is
+    the same without regard to ``t`` and ``pct``.  ``record_domain``: where the record stands, "" for none.
+    ``organizational_domain``: "" where nobody had to know.  ``is_spf_aligned``, ``dkim_aligned``: what passed and is
+    aligned, the latter by its domains.
+    """
+
+    result: DmarcResult
+    why: str
+    author_domain: str = ""
+    policy: Policy | None = None
+    published: Policy | None = None
+    record: DmarcRecord | None = None
+    record_domain: str = ""
+    organizational_domain: str = ""
+    is_spf_aligned: bool = False
+    dkim_aligned: tuple[str, ...] = ()
+
+
+def author_domains(header: bytes) -> tuple[str, ...] | str:
+    """The different domains of ``From`` (s5.3.1): A-labels, lower case, at least one; or why there are none, in words.
+
+    An address literal is one of them: it has no record, but nobody stands behind it either.
+    """
+    found = author_addresses(header, b"From")
+    if found is None:
+        return "From stands there twice or cannot be read"
+    if not found:
+        return "no From"
+    return tuple(dict.fromkeys(mailbox.domain for mailbox in found))
+
+
+async def evaluate(
+    authors: tuple[str, ...] | str, spf: Identifier | None, dkim: Sequence[Identifier], resolver: Resolver,
+    draw: Callable[[], float] | None = None,
+) -> Dmarc:
+    """Whether a message passes.
+
+    ``authors``: what ``author_domains`` found.  ``draw``: a number of [0, 1), for ``pct`` as RFC 7489 has it; None:
+    as RFC 9989 has it, it says nothing.
+    """
+    if isinstance(authors, str):
+        return Dmarc(DmarcResult.PERMERROR, authors)
+    if len(authors) > AUTHOR_DOMAINS:
+        return Dmarc(DmarcResult.PERMERROR, f"more than {AUTHOR_DOMAINS} author domains")
+    names = _Names(resolver)
+    found = [await _of_author(author, spf, dkim, names, draw) for author in authors]
+    return min(found, key=_weight)
+
+
+def _weight(one: Dmarc) -> int:
+    """The heaviest comes first.  Where one author's answer is missing, another's failure is the last word only if
+    nothing could be stricter."""
+    strictness = one.policy.strictness if one.policy is not None else 0
+    match one.result:
+        case DmarcResult.FAIL:
+            return 0 if one.policy is Policy.REJECT else 4 - strictness
+        case DmarcResult.TEMPERROR:
+            return 1
+        case DmarcResult.PERMERROR:
+            return 5
+        case DmarcResult.NONE:
+            return 6
+        case DmarcResult.PASS:
+            return 7
+
+
+async def _of_author(
+    author: str, spf: Identifier | None, dkim: Sequence[Identifier], names: "_Names",
+    draw: Callable[[], float] | None,
+) -> Dmarc:
+    if author.startswith("["):
+        return Dmarc(DmarcResult.NONE, f"{author} is no domain", author)
+    try:
+        policy_domain, record = await _policy_record(author, names)
+    except TemporaryFault as fault:
+        return Dmarc(DmarcResult.TEMPERROR, fault.why, author)
+    if record is None:
+        return Dmarc(DmarcResult.NONE, f"no record for {author}", author)
+    found = Dmarc(DmarcResult.PERMERROR, "", author, None, None, record, policy_domain)
+    if record.fault:
+        return attrs.evolve(found, why=f"record of {policy_domain}: {record.fault}")
+    alignment = await _alignment(author, record, spf, dkim, names)
+    found = attrs.evolve(
+        found, organizational_domain=names.organizational(author), is_spf_aligned=alignment.spf,
+        dkim_aligned=tuple(alignment.dkim),
+    )
+    if alignment.spf or alignment.dkim:
+        words = [*(["SPF"] if alignment.spf else []), *(f"DKIM of {domain}" for domain in alignment.dkim[:1])]
+        return attrs.evolve(found, result=DmarcResult.PASS, why=f"{' and '.join(words)} aligned with {author}")
+    if alignment.trouble:
+        return attrs.evolve(found, result=DmarcResult.TEMPERROR, why=alignment.trouble)
+    try:
+        published = await _published(author, policy_domain, record, names)
+    except TemporaryFault as fault:
+        return attrs.evolve(found, result=DmarcResult.TEMPERROR, why=fault.why)
+    is_spared = record.is_testing or (draw is not None and draw() * 100 >= record.pct)
+    return attrs.evolve(
+        found, result=DmarcResult.FAIL, why=f"nothing that passes is aligned with {author}", published=published,
+        policy=published.lowered() if is_spared else published,
+    )
+
+
+# --- where names belong -------------------------------------------------------------------------------
+
+def walk(domain: str) -> tuple[str, ...]:
+    """The names at which records are looked for, at most ``QUERIES``: the domain itself, then shorter and shorter ones.
+
+    s4.10, step 4: from eight labels on the next name has seven.
+    """
+    labels = domain.split(".")
+    first = max(1, len(labels) - (QUERIES - 1))
+    return (domain, *(".".join(labels[at:]) for at in range(first, len(labels))))
+
+
+class _Names:
+    """What DNS says of names, for one message: each is asked for once, trouble among it."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+        self._records: dict[str, DmarcRecord | TemporaryFault | None] = {}
+        self._organizational: dict[str, str] = {}
+
+    async def record(self, domain: str) -> DmarcRecord | None:
+        """The one of that name alone; TemporaryFault where that is not known."""
+        if domain not in self._records:
+            try:
+                found = records_among((await self.resolver.text(record_name(domain))).items)
+                self._records[domain] = found[0] if len(found) == 1 else None
+            except TemporaryFault as fault:
+                self._records[domain] = fault
+        known = self._records[domain]
+        if isinstance(known, TemporaryFault):
+            raise TemporaryFault(f"no answer for {record_name(domain)}: {known.why}")
+        return known
+
+    async def climb(self, domain: str) -> dict[str, DmarcRecord]:
+        """The records on the way up from ``domain``, from the longest name to the shortest (s4.10)."""
+        found = {}
+        for name in walk(domain):
+            record = await self.record(name)
+            if record is not None:
+                found[name] = record
+                if record.psd is not Psd.UNKNOWN:
+                    break
+        self._organizational[domain] = _top(domain, found)
+        return found
+
+    async def organization(self, domain: str) -> str:
+        if domain not in self._organizational:
+            await self.climb(domain)
+        return self._organizational[domain]
+
+    def organizational(self, domain: str) -> str:
+        """The organizational domain as far as somebody had to know it, else ""."""
+        return self._organizational.get(domain, "")
+
+
+def _top(domain: str, records: dict[str, DmarcRecord]) -> str:
+    """The organizational domain, out of the records on the way up (s4.10.2)."""
+    for name, record in records.items():
+        if record.psd is Psd.NO:
+            return name
+        if record.psd is Psd.YES and name != domain:
+            return _one_below(name, domain)
+    return list(records)[-1] if records else domain
+
+
+def _one_below(name: str, domain: str) -> str:
+    """The name one label below ``name`` on the way to ``domain``."""
+    return ".".join(domain.split(".")[-(name.count(".") + 2):])
+
+
+async def _policy_record(author: str, names: _Names) -> tuple[str, DmarcRecord | None]:
+    """The record that holds for an author domain, and where it stands (s4.10.1): its own, or that of its organizational
+    domain, or that of the public suffix above."""
+    own = await names.record(author)
+    if own is not None:
+        return author, own
+    records = await names.climb(author)
+    organization = await names.organization(author)
+    for name, record in records.items():
+        if name == organization or record.psd is Psd.YES:
+            return name, record
+    return "", None
+
+
+async def _published(author: str, policy_domain: str, record: DmarcRecord, names: _Names) -> Policy:
+    """What is asked for an author domain (s4.10.1): TemporaryFault where nobody can say whether it exists."""
+    if author == policy_domain:
+        return record.p
+    usual = record.sp if record.sp is not None else record.p
+    if record.np is None or record.np is usual:
+        return usual
+    return usual if await names.resolver.exists(author) else record.np
+
+
+# --- alignment ----------------------------------------------------------------------------------------
+
+@attrs.define
+class _Alignment:
+    spf: bool
+    dkim: list[str]
+    trouble: str  # why more might be aligned, and pass; "" for not
+
+
+async def _alignment(
+    author: str, record: DmarcRecord, spf: Identifier | None, dkim: Sequence[Identifier], names: _Names
+) -> _Alignment:
+    found = _Alignment(False, [], "")
+    for one in _of_use([spf] if spf is not None else [], author):
+        found.spf = await _counts("SPF", one, author, record.is_spf_strict, names, found) or found.spf
+    for one in _of_use(dkim, author):
+        if await _counts("DKIM", one, author, record.is_dkim_strict, names, found):
+            found.dkim.append(one.domain)
+    return found
+
+
+def _of_use(identifiers: Iterable[Identifier], author: str) -> list[Identifier]:
+    """Those that pass, or might at another time: in their normal form, each once, the author's own first, and of the
+    others at most ``IDENTIFIERS``."""
+    known: dict[Identifier, None] = {}
+    for one in identifiers:
+        domain = parse_domain(one.domain.removesuffix("."))
+        if domain is not None and one.result in ("pass", "temperror"):
+            known[Identifier(domain, one.result)] = None
+    others = [one for one in known if one.domain != author]
+    # What passes comes first: trouble must not take its place.
+    others.sort(key=lambda one: one.result != "pass")
+    return [one for one in known if one.domain == author] + others[:IDENTIFIERS]
+
+
+async def _counts(
+    method: str, one: Identifier, author: str, is_strict: bool, names: _Names, found: _Alignment
+) -> bool:
+    """Whether it passes and is aligned; of what would, but for some trouble, the words go to ``found``."""
+    try:
+        if not await _is_aligned(one.domain, author, is_strict, names):
+            return False
+    except TemporaryFault as fault:
+        found.trouble = found.trouble or fault.why
+        return False
+    if one.result == "pass":
+        return True
+    found.trouble = found.trouble or f"{method} of {one.domain} has no result for now"
+    return False
+
+
+async def _is_aligned(domain: str, author: str, is_strict: bool, names: _Names) -> bool:
+    """s4.4: both the same, or (relaxed) of the same organizational domain.  TemporaryFault where nobody can say."""
+    # s4.10.2: what is the same needs no walk
+    if domain == author or is_strict:
+        return domain == author
+    # An organizational domain is its domain's own name or one above: what has no label in common needs no walk either.
+    if domain.rpartition(".")[2] != author.rpartition(".")[2]:
+        return False
+    organization = await names.organization(author)
+    if domain != organization and not domain.endswith("." + organization):
+        return False
+    return await names.organization(domain) == organization
