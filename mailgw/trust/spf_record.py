@@ -116,7 +116,7 @@ def read_record(text: bytes) -> SpfRecord | Faulty:
         name, value = match[1].lower(), term[match.end():]
         # s6: "MUST NOT appear in a record more than once each", and unknown ones are ignored, if they are well formed.
         is_known = name in ("redirect", "exp")
-        if is_known and name in modifiers:
+        if name in modifiers:  # where none but the known are
             return Faulty(f"{name}= stands twice")
         read = domain_spec(value) if is_known else macro_text(value)
         if read is None:

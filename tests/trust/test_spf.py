@@ -172,6 +172,24 @@ def test_the_mechanism(record: str, mechanism: str) -> None:
     assert asked(record).mechanism == mechanism
 
 
+@each(("names", "name"), [
+    (["other.example.org", "host.example.com", "example.com"], "example.com"),
+    (["other.example.org", "Host.example.com"], "host.example.com"),
+    (["lies.example.net", "other.example.org"], "other.example.org"),
+    (["lies.example.net"], "unknown"),
+    ([], "unknown"),
+])
+def test_which_of_its_names_a_client_has(names: list[str], name: str) -> None:
+    """%{p} (s7.3)."""
+    addresses = {**DNS.address_records, "example.com": [FOUR]}
+    dns = attrs.evolve(DNS, name_records={FOUR: names}, address_records=addresses, text_records={
+        "example.com": [b"v=spf1 -exists:%{p}.x.example"],
+    }, asked=[])
+    sender = Mailbox("a", "example.com")
+    assert result_of(check_mail_from(dns, attrs.evolve(QUESTION, reverse_path=sender))).result is SpfResult.NEUTRAL
+    assert dns.asked[-1] == f"A {name}.x.example"
+
+
 # --- trouble ------------------------------------------------------------------------------------------
 
 @each(("record", "failing", "result"), [

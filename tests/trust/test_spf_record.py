@@ -87,7 +87,7 @@ def test_a_directive(term: str, directive: Directive) -> None:
     "exists:%{d0}.example", "exists:%{d00r}.example", "exists:%{dr2}.example",
     "exists:%{d", "exists:%(d)", "exists:%a.example", "exists:%",
     "exists:%{d}%", "exists:%{d}.%", "exists:%{d}.x\x7f", "x=%", "x=%{d", "x=%{q}", "-x=y", "=y", "1x=y", "x\x00=y",
-    "a\tmx", "a\r\nmx", "a:a.example\0", "\0",
+    "a\tmx", "a\r\nmx", "a:a.example\0", "a:\n.example", "ip4:192.0.2.1\n", "\0",
 ])
 def test_a_fault_anywhere_is_a_fault_of_the_record(term: str) -> None:
     found = read_record(b"v=spf1 +all " + term.encode())
@@ -162,6 +162,12 @@ FROM_SIX = {**FROM_FOUR, "i": ".".join("20010db8" + "0" * 20 + "cb01"), "v": "ip
 def test_what_macros_stand_for(written: str, found: str | None) -> None:
     text = macro_text(written)
     assert (text and expanded(text, FROM_FOUR)) == found
+
+
+def test_a_space_stands_in_explanations_alone() -> None:
+    assert macro_text("a b.example") is not None
+    assert domain_spec("a b.example") is None
+    assert domain_spec("") is None
 
 
 def test_an_ipv6_address_in_a_name() -> None:
