@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 _FIELD_END = re.compile(rb"\r\n(?![ \t])")
+_LONG_RUN = b" " * 32
 
 
 class Canon(enum.Enum):
@@ -30,8 +31,8 @@ class Canon(enum.Enum):
 
 def relaxed_field(field: bytes) -> bytes:
     """RFC 6376 s3.4.2, without the CRLF at the end: white space squeezed and the name in lower case."""
-    name, colon, body = field.partition(b":")
-    return name.lower().rstrip(b" \t") + colon + _squeezed(body.replace(b"\r\n", b"")).strip(b" ")
+    name, colon, body = field.replace(b"\r\n", b"").partition(b":")
+    return name.lower().rstrip(b" \t") + colon + _squeezed(body).strip(b" ")
 
 
 class SignedHeader:
@@ -45,7 +46,8 @@ class SignedHeader:
         self.fields: Sequence[bytes] = fields  # without the CRLF that ends them
         self.places: dict[bytes, list[int]] = {}  # of each name, in lower case, from the top
         for place, field in enumerate(fields):
-            name = field[:field.index(b":")].rstrip(b" \t").lower()
+            # A name that is folded before its colon is none, but there are readers who take it for one.
+            name = field[:field.index(b":")].rstrip(b" \t\r\n").lower()
             self.places.setdefault(name, []).append(place)
         self._relaxed: dict[int, bytes] = {}
 
@@ -140,11 +142,12 @@ class RelaxedBody:
 
 
 def _squeezed(octets: bytes) -> bytes:
-    """Each run of white space as one space: halving the runs is many times faster than a pattern that meets them all,
-    and takes as long as one look or two whatever there is."""
+    """Each run of white space as one space.  To shorten the runs in some passes is many times faster than a pattern
+    that meets each of them; a long run between short ones would have all others looked at once for each halving."""
     octets = octets.replace(b"\t", b" ")
-    while b"  " in octets:
-        octets = octets.replace(b"  ", b" ")
+    for run in (_LONG_RUN, b"  "):
+        while run in octets:
+            octets = octets.replace(run, b" ")
     return octets
 
 
@@ -153,11 +156,14 @@ def _without_blanks(octets: bytes) -> tuple[bytes, bytes]:
     if not octets.endswith(b"\r\n"):
         return octets, b""
     start = len(octets.rstrip(b"\r\n"))
-    # From here on there are CR and LF alone; pairs begin behind the last two of one kind.
-    start = max(start, octets.rfind(b"\n\n", start) + 1, octets.rfind(b"\r\r", start) + 1)
-    if octets[start] == 10:
-        start += 1
-    return octets[:start], octets[start:]
+    blanks = octets[start:]
+    if blanks != b"\r\n" * (len(blanks) // 2):  # a lone one among them, in binary content
+        # From here on there are CR and LF alone; pairs begin behind the last two of one kind.
+        start = max(start, octets.rfind(b"\n\n", start) + 1, octets.rfind(b"\r\r", start) + 1)
+        if octets[start:start + 1] == b"\n":
+            start += 1
+        blanks = octets[start:]
+    return octets[:start], blanks
 
 
 @attrs.frozen

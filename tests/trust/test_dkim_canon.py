@@ -124,6 +124,7 @@ def test_nothing_is_kept_of_what_was_read(unit: bytes) -> None:
     (b"A: X", b"a:X"),
     (b"B : Y\t\r\n\tZ  ", b"b:Y Z"),
     (b"SUBJect \t:\t AbC\r\n  d \r\n\t", b"subject:AbC d"),
+    (b"A\r\n\t:\r\n b", b"a:b"),
     (b"A:", b"a:"),
     (b"A: b : c", b"a:b : c"),
     (b"A: \xff\x0b ", b"a:\xff\x0b"),
