@@ -216,7 +216,8 @@ class Intake:
     def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
         lane = self.lane(recipient, for_client)
         if lane is None:
-            raise TemporaryFault(f"no route for {recipient}, which the policy let pass")
+            # What the policy let pass, or mail of our own.
+            raise TemporaryFault(f'no route for {recipient}: give --relay HOST:PORT, or a [[route]] for "*"')
         return Destination(recipient, lane)
 
     def lane_in(self, backend: str, recipient: Mailbox) -> str:

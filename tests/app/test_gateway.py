@@ -70,6 +70,12 @@ def test_mail_in_and_mail_out(gateway: Gateway, desk: Desk) -> None:
     assert not gateway.queue
 
 
+def test_without_a_way_out_it_is_said_what_to_give(desk: Desk) -> None:
+    with Gateway(CONFIG.partition('[[route]]\nrecipients = ["*"]')[0], backends={"desk": desk.app}) as gateway:
+        assert letter(gateway, "help").code == 250
+        gateway.assert_queued(reason='no route for ann@example.net: give --relay HOST:PORT, or a [[route]] for "*"')
+
+
 def test_a_large_letter(gateway: Gateway, desk: Desk) -> None:
     gateway.peer("mx.example.net")
     answer = letter(gateway, "help", body=b"x" * 70 + b"\n" + (b"y" * 70 + b"\n") * (HERE_OCTETS // 70))
