@@ -193,7 +193,12 @@ def _meant(destination: str, command: str, config: str | None) -> tuple[str, Cal
         for route in tables.get("route", ()):
             parts = [pattern.rpartition("@") for pattern in route["recipients"]]
             patterns = tuple(f"{local}{at}{parse_domain(domain) or domain}" for local, at, domain in parts)
-            routes.append(RouteSettings(patterns, str(route["backend"])))
+            if "backend" in route:
+                name = str(route["backend"])
+            else:  # an application in its place, as config.apps has it
+                name = str(route["type"]).removeprefix("app:")
+                backends.setdefault(name, _lanes_of(route))
+            routes.append(RouteSettings(patterns, name))
     except (AttributeError, KeyError, TypeError):
         raise Fault(f"{config}: its routes cannot be used: see mailgw check") from None
     return word, lambda: misses(word, backends, RouteTable(routes).backends_of)

@@ -26,6 +26,7 @@ from mailgw.access.portal import LOGIN_LIMITS
 from mailgw.access.schemes import fault_of
 from mailgw.accounts import LoginSources, login_sources
 from mailgw.all_doors import AllDoors, ask_here
+from mailgw.app.mail_app import MailApp
 from mailgw.backends import Backends
 from mailgw.config.plugin import NOTHING_GIVEN, given_names, make_observer, make_rule
 from mailgw.config.settings import BackendSettings, Config, ListenSettings, PluginKind, PythonSettings
@@ -426,7 +427,7 @@ class MailGateway(MultiService):
 
     async def answer(self, request: Mapping[str, Any]) -> object:
         """As ``control.Answering`` has it: for all shards that are open here."""
-        backends, routed = backend_lanes(self.config), RouteTable(self.config.routes).backends_of
+        backends, routed = backend_lanes(self.config, self._backends), RouteTable(self.config.routes).backends_of
         doors = [
             ControlDoors(one.spool, one.dispatcher, self.journal, self._lane_in, backends, routed)
             for one in self.shards.all if one.made
@@ -512,13 +513,15 @@ def started(config: Config) -> fact.Started:
     return fact.Started(config.hostname, __version__, tuple(x.endpoint for x in config.listeners))
 
 
-def backend_lanes(config: Config) -> BackendLanes:
-    return {name: _lanes_of(one) for name, one in config.backends.items()}
+def backend_lanes(config: Config, made: Mapping[str, object] = NOTHING_GIVEN) -> BackendLanes:
+    """``made``: the backends themselves, where they are here."""
+    return {name: _lanes_of(one, made.get(name)) for name, one in config.backends.items()}
 
 
-def _lanes_of(settings: BackendSettings) -> BackendLane:
+def _lanes_of(settings: BackendSettings, made: object) -> BackendLane:
+    is_app = isinstance(getattr(made, "inner", made), MailApp)  # given, or what a function made
     match settings:
-        case PythonSettings(kind=PluginKind.APP):
+        case PythonSettings(kind=kind) if is_app or kind is PluginKind.APP:
             return BackendLane(LaneKind.HANDLERS)
         case PythonSettings():
             return BackendLane(LaneKind.OWN)

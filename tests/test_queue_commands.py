@@ -200,7 +200,11 @@ type = "app:shop:app"
 [[route]]
 recipients = ["@shop.example"]
 backend = "desk"
+[[route]]
+recipients = ["@tea.example"]
+type = "app:tea:app"
 """)
+    assert 'mail for tea.example goes by tea:app: suspend "tea:app/*", or' in told("suspend tea.example", 1)
     assert told("suspend shop.example", 1) == (
         'mailgw: mail for shop.example goes by desk: suspend "desk/*", or hold --domain shop.example, or'
         " own/shop.example for a lane of own\n")

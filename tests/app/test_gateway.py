@@ -7,7 +7,9 @@ import pytest
 
 from mailgw import IncomingMessage, MailApp, Reject, Retry
 from mailgw.app.incoming import HERE_OCTETS
+from mailgw.control import RefusedRequest
 from mailgw.testing import Gateway
+from mailgw.testing.driving import result_of
 
 CONFIG = """
 [[route]]
@@ -106,6 +108,12 @@ def test_the_client_hears_in_its_transaction(gateway: Gateway, desk: Desk) -> No
     answer = letter(gateway, "nobody")
     assert (answer.code, answer.status) == (550, "5.1.1")
     assert len(desk.seen) == 1
+
+
+def test_its_domain_is_no_lane_to_suspend(gateway: Gateway) -> None:
+    with pytest.raises(RefusedRequest) as refused:
+        result_of(gateway.service.answer({"command": "queue.suspend", "destination": "desk.example"}))
+    assert 'goes by desk: suspend "desk/*", or hold --domain desk.example' in str(refused.value)
 
 
 def test_with_others_it_runs_from_the_queue(gateway: Gateway, desk: Desk) -> None:
