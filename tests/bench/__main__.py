@@ -11,7 +11,18 @@ from types import FrameType
 
 try:
     from tests.bench import machine, plot, report
-    from tests.bench.benches import accept, deferred, growth, idle, maildir, plugins, relay, stall, submission
+    from tests.bench.benches import (
+        accept,
+        deferred,
+        growth,
+        idle,
+        maildir,
+        plugins,
+        relay,
+        signatures,
+        stall,
+        submission,
+    )
     from tests.bench.counts import settled
     from tests.bench.figures import Result
     from tests.bench.limits import TookTooLong, within
@@ -24,7 +35,7 @@ except ModuleNotFoundError as missing:
 
 ALL: dict[str, Bench] = {
     bench.name: bench
-    for module in (relay, maildir, submission, accept, idle, deferred, stall, growth, plugins)
+    for module in (relay, maildir, submission, accept, idle, deferred, stall, growth, plugins, signatures)
     for bench in module.BENCHES
 }
 PEERS = Path(os.environ.get("MAILGW_PEERS", "~/.cache/mailgw-peers")).expanduser()

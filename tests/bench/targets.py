@@ -44,6 +44,11 @@ TARGETS: dict[str, tuple[Target, ...]] = {
         Target("fresh mail's share", 90.0),
     ),
     "stall": (Target("longest stall", 50.0, 10.0, is_more_better=False),),
+    "dkim": (
+        Target("signing, RSA-2048", 0.5, is_more_better=False),
+        Target("verifying, RSA-2048", 0.3, is_more_better=False),
+        Target("longest step, relaxed", 10.0, is_more_better=False),
+    ),
 }
 
 
