@@ -19,6 +19,7 @@ import attrs
 from mailgw.mail.errors import LocalProtocolError, TemporaryFault
 from mailgw.mail.names import Records
 from mailgw.mail.ports import Resolver
+from mailgw.trust.authres import MethodResult, Property
 from mailgw.trust.dkim_canon import BodyHashes, SignedHeader, WantedHash, without_signature
 from mailgw.trust.dkim_key import KeyFault, KeyRecord, LoadedKeys, PublicKey, read_key_record
 from mailgw.trust.dkim_signature import FIELD, Algorithm, Broken, Signature, SignatureFault, read_signature
@@ -263,6 +264,18 @@ class Verification:
             return attrs.evolve(result, is_testing=True)
         why = f"testing key: {result.reason}"
         return attrs.evolve(result, is_testing=True, word=DkimWord.NEUTRAL, reason=why)
+
+
+def told(result: DkimResult) -> MethodResult:
+    """As Authentication-Results has it (RFC 8601 s2.7.1, RFC 6008 s4); a reason where there is something to explain."""
+    known = (
+        ("d", result.domain), ("s", result.selector), ("i", result.identity), ("a", result.algorithm),
+        ("b", result.start),
+    )
+    return MethodResult(
+        "dkim", result.word.value, "" if result.word in (DkimWord.PASS, DkimWord.NONE) else result.reason,
+        tuple([Property("header", name, value) for name, value in known if value]),
+    )
 
 
 def _wanted(signature: Signature) -> WantedHash:

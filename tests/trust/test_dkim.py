@@ -6,7 +6,8 @@ import attrs
 import pytest
 
 from mailgw.mail.errors import LocalProtocolError
-from mailgw.trust.dkim import KEY_RECORDS, DkimResult, DkimRules, DkimWord, Verification
+from mailgw.trust.authres import AuthResults, MethodResult, written
+from mailgw.trust.dkim import KEY_RECORDS, DkimResult, DkimRules, DkimWord, Verification, told
 from mailgw.trust.dkim_canon import Canon
 from mailgw.trust.dkim_key import LoadedKeys
 from mailgw.trust.dkim_sign import SigningRules
@@ -32,7 +33,7 @@ PASS, FAIL, POLICY = DkimWord.PASS, DkimWord.FAIL, DkimWord.POLICY
 NEUTRAL, TEMPERROR, PERMERROR = DkimWord.NEUTRAL, DkimWord.TEMPERROR, DkimWord.PERMERROR
 
 
-def told(message: bytes, **how: object) -> tuple[DkimWord, str]:
+def verdict(message: bytes, **how: object) -> tuple[DkimWord, str]:
     """The word and the reason of the only signature."""
     (result,) = verified(message, **how)  # type: ignore[arg-type]
     return result.word, result.reason
@@ -87,16 +88,16 @@ def test_a_message_without_signatures() -> None:
 def test_what_was_changed(old: bytes, new: bytes, word: DkimWord, reason: str) -> None:
     message = signed()
     assert old in message
-    assert told(message.replace(old, new, 1)) == (word, reason)
+    assert verdict(message.replace(old, new, 1)) == (word, reason)
 
 
 def test_a_second_from_that_is_not_signed() -> None:
     once = signed_by_hand({})
-    assert told(once) == (PASS, "signature verified")
+    assert verdict(once) == (PASS, "signature verified")
     for other in (b"From: other\r\n", b"FROM : other\r\n", b"From\r\n : other\r\n"):
-        assert told(other + once) == (POLICY, "a From field that is not signed")
+        assert verdict(other + once) == (POLICY, "a From field that is not signed")
     twice = signed_by_hand({"h": "from:from"}, b"From: other\r\n" + HEADER)
-    assert told(twice) == (PASS, "signature verified")
+    assert verdict(twice) == (PASS, "signature verified")
 
 
 @each(("header_canon", "body_canon"), [(header, body) for header in Canon for body in Canon])
@@ -105,11 +106,11 @@ def test_all_canonicalizations(header_canon: Canon, body_canon: Canon) -> None:
     for body in (b"", b"\r\n", BODY, b"a \r\n \r\n"):
         for key in (None, rsa_key()):
             message = signed(HEADER, body, rules, key)
-            assert told(message) == (PASS, "signature verified")
+            assert verdict(message) == (PASS, "signature verified")
             relaxed = message.replace(b"Subject: Is", b"subject:  Is", 1)
-            assert told(relaxed)[0] is (PASS if header_canon is Canon.RELAXED else FAIL)
-            assert told(message + b" \r\n")[0] is (PASS if body_canon is Canon.RELAXED else FAIL)
-            assert told(message + b"\r\n")[0] is PASS or not body.endswith(b"\r\n")
+            assert verdict(relaxed)[0] is (PASS if header_canon is Canon.RELAXED else FAIL)
+            assert verdict(message + b" \r\n")[0] is (PASS if body_canon is Canon.RELAXED else FAIL)
+            assert verdict(message + b"\r\n")[0] is PASS or not body.endswith(b"\r\n")
 
 
 # --- signatures ---------------------------------------------------------------------------------------
@@ -139,7 +140,7 @@ def test_all_canonicalizations(header_canon: Canon, body_canon: Canon) -> None:
     ({"l": "27", "bh": base64.b64encode(bytes(32)).decode()}, FAIL, "body hash did not verify"),
 ])
 def test_signatures(tags: dict[str, str | None], word: DkimWord, reason: str) -> None:
-    assert told(signed_by_hand(tags)) == (word, reason)
+    assert verdict(signed_by_hand(tags)) == (word, reason)
 
 
 def test_a_partly_signed_body_is_told() -> None:
@@ -183,7 +184,7 @@ GOOD = ED25519_RECORD
     ([*[RSA_RECORD] * KEY_RECORDS, GOOD], PERMERROR, "inappropriate key algorithm"),
 ])
 def test_keys(records: list[bytes], word: DkimWord, reason: str) -> None:
-    assert told(signed(), records={KEY_NAME: records}) == (word, reason)
+    assert verdict(signed(), records={KEY_NAME: records}) == (word, reason)
 
 
 @each(("record", "word", "reason"), [
@@ -197,14 +198,14 @@ def test_keys(records: list[bytes], word: DkimWord, reason: str) -> None:
 ])
 def test_rsa_keys(record: bytes, word: DkimWord, reason: str) -> None:
     message = signed(key=rsa_key())
-    assert told(message, records={"test._domainkey.football.example.com": [record]}) == (word, reason)
+    assert verdict(message, records={"test._domainkey.football.example.com": [record]}) == (word, reason)
 
 
 def test_a_strict_key_wants_the_domains_of_i_and_d_to_be_one() -> None:
     below = signed_by_hand({"i": "@sub.football.example.com"})
-    assert told(below, **with_key(GOOD + b"; t=s")) == (PERMERROR, "domain mismatch")
+    assert verdict(below, **with_key(GOOD + b"; t=s")) == (PERMERROR, "domain mismatch")
     same = signed_by_hand({"i": "joe@Football.Example.com"})
-    assert told(same, **with_key(GOOD + b"; t=s")) == (PASS, "signature verified")
+    assert verdict(same, **with_key(GOOD + b"; t=s")) == (PASS, "signature verified")
 
 
 def test_testing_keys_are_told_where_they_are_not_heeded() -> None:
@@ -216,7 +217,7 @@ def test_testing_keys_are_told_where_they_are_not_heeded() -> None:
 
 
 def test_dns_that_does_not_answer_is_no_failure() -> None:
-    assert told(signed(), failing=[KEY_NAME]) == (TEMPERROR, "key unavailable")
+    assert verdict(signed(), failing=[KEY_NAME]) == (TEMPERROR, "key unavailable")
     # Nor does it matter to others.
     words = [result.word for result in verified(RFC_8463, failing=[KEY_NAME])]
     assert words == [TEMPERROR, PASS]
@@ -239,9 +240,9 @@ def test_signatures_that_are_looked_at_are_counted() -> None:
 def test_a_header_that_is_too_large_is_not_looked_at() -> None:
     message = signed()
     octets = message.index(b"\r\n\r\n") + 4
-    assert told(message, rules=attrs.evolve(RULES, header_octets=octets)) == (PASS, "signature verified")
+    assert verdict(message, rules=attrs.evolve(RULES, header_octets=octets)) == (PASS, "signature verified")
     small = attrs.evolve(RULES, header_octets=octets - 1)
-    assert told(message, rules=small) == (POLICY, f"header of more than {octets - 1} octets")
+    assert verdict(message, rules=small) == (POLICY, f"header of more than {octets - 1} octets")
 
 
 def test_each_key_is_asked_for_once() -> None:
@@ -261,6 +262,18 @@ def test_results_want_their_keys() -> None:
     verification.end()
     with pytest.raises(LocalProtocolError):
         verification.results()
+
+
+def test_results_as_authentication_results_have_them() -> None:
+    ours = written(AuthResults("mx.example", tuple(map(told, verified(RFC_8463, failing=[KEY_NAME])))), smtputf8=False)
+    assert b" ".join(ours.split()).decode() == (
+        "Authentication-Results: mx.example; dkim=temperror reason=\"key unavailable\" header.d=football.example.com "
+        "header.s=brisbane header.i=@football.example.com header.a=ed25519-sha256 header.b=\"/gCrinpc\"; "
+        "dkim=pass header.d=football.example.com header.s=test header.i=@football.example.com header.a=rsa-sha256 "
+        "header.b=F45dVWDf"
+    )
+    (none,) = verified(HEADER + BODY)
+    assert told(none) == MethodResult("dkim", "none")
 
 
 def test_rules_have_no_defaults() -> None:
