@@ -1,9 +1,14 @@
-"""Fuzzed: what strangers say of who a message is from (Authentication-Results, DMARC)."""
+"""Fuzzed: what strangers say of who a message is from (Authentication-Results, DMARC, ARC)."""
+
+from collections.abc import Sequence
 
 from mailgw.mail.address import is_shapely
 from mailgw.testing import FakeResolver
 from mailgw.trust import authres, dmarc
+from mailgw.trust.arc import MOST_SETS, ArcResult, ArcSet, ArcWord, BrokenChain, Signed, validated
+from mailgw.trust.arc_signatures import ArcVerification
 from mailgw.trust.authres import AuthResults
+from mailgw.trust.dkim_key import LoadedKeys
 from mailgw.trust.dmarc import Dmarc, DmarcResult, Identifier
 from mailgw.trust.dmarc_record import REPORT_ADDRESSES
 
@@ -68,3 +73,32 @@ def judged(octets: bytes) -> None:
         assert len(resolver.asked) <= dmarc.QUERIES * (dmarc.AUTHOR_DOMAINS + dmarc.IDENTIFIERS + 1)
         if found.record is not None:
             assert len(found.record.aggregate_to) <= REPORT_ADDRESSES
+
+
+def chain(octets: bytes) -> None:
+    """A message, whose chain breaks for want of keys if it has a structure, and passes if all signatures are right."""
+    header, separator, body = octets.partition(b"\r\n\r\n")
+    verification = ArcVerification(header + separator[:2], 10_000, LoadedKeys(1), 0.0)
+    verification.feed(body)
+    verification.end()
+    found = verification.chain
+    try:
+        verification.result(FakeResolver()).send(None)
+    except StopIteration as done:
+        result = done.value
+        assert isinstance(result, ArcResult)
+        assert result.word is (ArcWord.FAIL if found else ArcWord.NONE), result
+        assert result.why.isprintable(), result
+
+    async def right(signed: Signed, sets: Sequence[ArcSet]) -> str:
+        return ""
+
+    try:
+        validated(found, right).send(None)
+    except StopIteration as done:
+        result = done.value
+        if not isinstance(found, BrokenChain) and found:
+            assert result.word is ArcWord.PASS
+            assert 1 <= result.instance == len(result.sealers) <= MOST_SETS
+            for one in result.sets:
+                one.said()

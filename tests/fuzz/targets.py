@@ -554,6 +554,7 @@ TARGETS: dict[str, Target] = {
     "authres": authentication.results,
     "dkim": signatures.dkim,
     "dmarc": authentication.judged,
+    "arc": authentication.chain,
 }
 
 

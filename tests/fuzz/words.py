@@ -25,6 +25,7 @@ WORDS = (
     "v=spf1 ", "include:b.test ", "redirect=c.test", "exp=b.test", "exists:%{", "%{ir}.%{v}.", "%{l1r-}", "%{p}",
     "-all", "ip4:192.0.2.0/24 ", "ip6:2001:db8::/32 ", "a:%{d}/24//64 ", "mx//64 ", "ptr:",
     "DKIM-Signature:", "; l=", "; c=relaxed/relaxed", "; i=@", "; t=y:s", "; h=from:", "; a=rsa-sha256", "v=DKIM1; p=",
+    "ARC-Seal:", "ARC-Message-Signature:", "ARC-Authentication-Results:", " i=1;", " i=2;", " cv=none;", " cv=pass;",
     "v=DMARC1;", "p=reject;", "sp=none;", "np=quarantine;", "psd=y;", "psd=n;", "t=y;", "rua=mailto:", "adkim=s;",
     "BINARYMIME\r\n", "PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN", "\r\n\r\n\0\r\nQUIT\n",
 )
