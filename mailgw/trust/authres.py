@@ -23,6 +23,11 @@ NAME = b"Authentication-Results"
 # Of one field's body; RFC 8601 has no limit, and what hosts write has a few hundred.
 FIELD_OCTETS = 16 * 1024
 DEEPEST_COMMENT = 20
+# Of characters in one field, since each costs a step: hosts write some tens.
+MOST = {"(": 100, ";": 100, "=": 500}
+# Of one header: with more than these all go, whosever they are; of one host's, the topmost so many are read.
+FIELDS = 100
+FIELDS_OF_A_HOST = 10
 # RFC 5322 s2.1.1: 998 octets a line; what stands before a value, and the property's name, have room beside it.
 VALUE_OCTETS = 800
 REASON_CHARACTERS = 200
@@ -51,7 +56,7 @@ _AT_DOMAIN = re.compile("@" + _RUN.pattern)
 _ATEXT = r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\x80-\U0010ffff]"
 _BARE = re.compile(rf"(?:{_TCHAR}+|(?:{_ATEXT}+(?:\.{_ATEXT}+)*)?@[A-Za-z0-9\-_.\x80-\U0010ffff]+)")
 _SPACE = re.compile(r"[ \t]*")
-_IN_COMMENT = re.compile(r"[()]|\\.?", re.DOTALL)
+_TO_PAREN = re.compile(r"(?:[^()\\]++|\\.)*+([()])", re.DOTALL)
 
 # A name that is folded before its colon is none, but there are readers who take it for one.
 _FIELD = re.compile(
@@ -107,27 +112,25 @@ def without_ours(header: bytes, ids: Collection[str]) -> tuple[bytes, int]:
     """``header`` without the fields that claim to be ours, and how many those were (s5).
 
     ``ids``: authserv-ids; one that begins with a dot stands for all names below.  For what comes from outside; it also
-    takes fields of which nobody can say whose they are, but leaves those that begin with their results and so name
-    nobody, as Microsoft's do.
+    takes fields of which nobody can say whose they are, and all where there are more than ``FIELDS``, but leaves those
+    that begin with their results and so name nobody, as Microsoft's do.
     """
     if b"authentication-results" not in header.lower():
         return header, 0
+    fields = list(_FIELD.finditer(header))
     wanted = frozenset(map(_normal, ids))
-    count = 0
-
-    def kept(field: re.Match[bytes]) -> bytes:
-        nonlocal count
-        found = authserv_id(field[1])
-        if found is None or (found and _is_one_of(found, wanted)):
-            count += 1
-            return b""
-        return field[0]
-
-    return _FIELD.sub(kept, header), count
+    goes = fields if len(fields) > FIELDS else [field for field in fields if _claims(field[1], wanted)]
+    kept = []
+    start = 0
+    for field in goes:
+        kept.append(header[start:field.start()])
+        start = field.end()
+    return b"".join([*kept, header[start:]]), len(goes)
 
 
 def results_by(header: bytes, ids: Collection[str]) -> tuple[AuthResults | Unreadable, ...]:
-    """The fields that bear one of ``ids`` (as ``without_ours`` has them), the topmost first.
+    """The fields that bear one of ``ids`` (as ``without_ours`` has them), the topmost first, ``FIELDS_OF_A_HOST`` at
+    most; () where there are more than ``FIELDS`` at all.
 
     They are worth what the host is from which they come directly: ask only where that one is trusted, and takes away
     forged ones itself.
@@ -135,17 +138,27 @@ def results_by(header: bytes, ids: Collection[str]) -> tuple[AuthResults | Unrea
     if b"authentication-results" not in header.lower():
         return ()
     wanted = frozenset(map(_normal, ids))
-    bodies = (field[1] for field in _FIELD.finditer(header))
-    return tuple(read_field(body) for body in bodies if _is_one_of(authserv_id(body) or "", wanted))
+    bodies = _FIELD.findall(header)
+    if len(bodies) > FIELDS:
+        return ()
+    theirs = [body for body in bodies if _is_one_of(authserv_id(body) or "", wanted)]
+    return tuple(map(read_field, theirs[:FIELDS_OF_A_HOST]))
 
 
 def authserv_id(body: bytes) -> str | None:
     """Who a field (its body, folded or not) claims to be of, whatever its version and its results.
 
-    "" where results stand there at once; None where that cannot be read.
+    "" where results stand there at once; None where that cannot be read, or the field has more comments than ``MOST``.
     """
+    if body.count(b"(", 0, FIELD_OCTETS) > MOST["("]:
+        return None
     text = _unfolded(body[:FIELD_OCTETS]).decode("utf-8", "surrogateescape")
     return _head(text)[0]
+
+
+def _claims(body: bytes, wanted: frozenset[str]) -> bool:
+    found = authserv_id(body)
+    return found is None or (found != "" and _is_one_of(found, wanted))
 
 
 def _is_one_of(found: str, wanted: frozenset[str]) -> bool:
@@ -185,8 +198,8 @@ def _head(text: str) -> tuple[str | None, int]:
 # --- reading ------------------------------------------------------------------------------------------
 
 def read_field(body: bytes) -> AuthResults | Unreadable:
-    """What a field (its body, folded or not) says.  ``Unreadable`` where its grammar is none, over ``FIELD_OCTETS``, or
-    of another version than 1.
+    """What a field (its body, folded or not) says.  ``Unreadable`` where its grammar is none, over ``FIELD_OCTETS`` or
+    ``MOST``, or of another version than 1.
 
     Let through: values that should have quotes, empty results (a ";" too many), and words without a property's type
     (``action=none``), which are passed over.
@@ -197,6 +210,9 @@ def read_field(body: bytes) -> AuthResults | Unreadable:
         text = _unfolded(body).decode("utf-8")
     except UnicodeDecodeError:
         return Unreadable("not UTF-8")
+    for character, most in MOST.items():
+        if text.count(character) > most:
+            return Unreadable(f'more than {most} "{character}"')
     found, at = _head(text)
     if not found:
         return Unreadable("no authserv-id")
@@ -313,17 +329,17 @@ def _behind_space(text: str, at: int) -> int:
         at = space.end() if space is not None else at
         if text[at:at + 1] != "(":
             return at
-        depth, end = 0, -1
-        for mark in _IN_COMMENT.finditer(text, at):
-            depth += {"(": 1, ")": -1}.get(mark[0], 0)
+        depth = 0
+        while True:
+            paren = _TO_PAREN.match(text, at)
+            if paren is None:
+                return -1
+            at = paren.end()
+            depth += 1 if paren[1] == "(" else -1
             if depth > DEEPEST_COMMENT:
                 return -1
             if not depth:
-                end = mark.end()
                 break
-        if end < 0:
-            return -1
-        at = end
 
 
 def _unquoted(text: str) -> str:

@@ -70,6 +70,8 @@ def field(body: bytes) -> bytes:
     (b" " + b"(" * authres.DEEPEST_COMMENT + b")" * authres.DEEPEST_COMMENT + b"a; none", "a"),
     (b" " + b"(" * (authres.DEEPEST_COMMENT + 1) + b")" * (authres.DEEPEST_COMMENT + 1) + b"a; none", None),
     (b" (" + b"a" * authres.FIELD_OCTETS + b") mx.example.com; none", None),
+    (b"()" * authres.MOST["("] + b"a; none", "a"),
+    (b"()" * (authres.MOST["("] + 1) + b"a; none", None),
 ])
 def test_whose_a_field_is(body: bytes, found: str | None) -> None:
     assert authserv_id(body) == found
@@ -127,6 +129,17 @@ def test_a_field_goes_whole_however_it_is_written(header: bytes) -> None:
 def test_other_fields_stay(header: bytes) -> None:
     assert without_ours(header, OURS) == (header, 0)
     assert results_by(header, OURS) == ()
+
+
+def test_fields_have_a_limit() -> None:
+    other, own = field(b" a.example; none"), field(b" up.example; none")
+    assert without_ours(other * authres.FIELDS, OURS) == (other * authres.FIELDS, 0)
+    assert without_ours(b"X: y\r\n" + other * (authres.FIELDS + 1), OURS) == (b"X: y\r\n", authres.FIELDS + 1)
+    some = own * authres.FIELDS_OF_A_HOST
+    assert len(results_by(some, ["up.example"])) == authres.FIELDS_OF_A_HOST
+    assert len(results_by(some + own, ["up.example"])) == authres.FIELDS_OF_A_HOST
+    assert len(results_by(own + other * (authres.FIELDS - 1), ["up.example"])) == 1
+    assert results_by(own + other * authres.FIELDS, ["up.example"]) == ()
 
 
 def test_results_of_a_host_that_is_trusted() -> None:
@@ -217,6 +230,14 @@ def test_what_fields_say(body: bytes, found: list[MethodResult]) -> None:
 ])
 def test_what_says_nothing(body: bytes, why: str) -> None:
     assert read_field(body) == Unreadable(why)
+
+
+def test_a_field_has_limits() -> None:
+    for start, piece, character in (("a;b=c", "()", "("), ("a", ";b=c", ";"), ("a;b=c", " d.e=f", "=")):
+        most = authres.MOST[character] - start.count(character)
+        text = start + piece * most
+        assert isinstance(read_field(text.encode()), AuthResults)
+        assert read_field((text + piece).encode()) == Unreadable(f'more than {authres.MOST[character]} "{character}"')
 
 
 def test_the_longest_field() -> None:
