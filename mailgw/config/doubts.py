@@ -34,6 +34,7 @@ from mailgw.queue.route import RouteSettings, RouteTable
 from mailgw.store.aliases import AliasTable
 from mailgw.store.passwd import account_key, read_accounts
 
+ANSWER_SECONDS = 240.0  # as receive.protocol has it
 EVERYBODY = (
     ("relay_from", "may send mail to anywhere: an open relay"),
     ("xclient_from", "may say by XCLIENT which address or login he has"),
@@ -51,8 +52,8 @@ def doubts(config: Config, is_start: bool = False) -> list[ConfigError]:
             *local_doubts(config),
             *app_doubts(config), *_unanswered(config, aliases, is_lost)]
     if not is_start:
-        said += [*_kept(config), *directory_doubts(config), *_given(config), *_plain(config), *_hooks(config),
-                 *_names(config), *_unread(config, aliases)]
+        said += [*_kept(config), *directory_doubts(config), *_given(config), *_patience(config), *_plain(config),
+                 *_hooks(config), *_names(config), *_unread(config, aliases)]
     for path, why in said:
         found.add(path, why)
     if aliases is not None:
@@ -109,6 +110,16 @@ def _kept(config: Config) -> Iterator[tuple[Path, str]]:
             named |= set(backend.backends)
     for name in config.backends.keys() - named:
         yield ("backend", name), "no route names it: mail goes there by mailgw queue reroute --to alone"
+
+
+def _patience(config: Config) -> Iterator[tuple[Path, str]]:
+    seconds = 0.0
+    for at, rule in enumerate(config.rules):
+        seconds += rule.deadline_seconds
+        if seconds > ANSWER_SECONDS:
+            why = f"with those of the rules before it these are {seconds:.0f} s, and all rules of one command have"
+            yield ("rule", at, "deadline"), f"{why} {ANSWER_SECONDS:.0f} s; then the client is told 451"
+            return
 
 
 def _given(config: Config) -> Iterator[tuple[Path, str]]:

@@ -50,6 +50,18 @@ def test_what_an_application_gives_is_not_there_for_twistd(tmp_path: Path) -> No
     assert said(tmp_path, more=more, is_start=True) == []
 
 
+@each(("rules", "expected"), [
+    (4, []),
+    (5, ["rule.deadline: with those of the rules before it these are 300 s, and all rules of one command have 240 s; "
+         "then the client is told 451"]),
+])
+def test_rules_that_take_longer_than_a_client_is_kept_waiting(tmp_path: Path, rules: int, expected: list[str]) -> None:
+    own = 'type = "python:tests.config.test_rules:Own"'
+    more = "".join(f'[[rule]]\n{own}\nname = "r{n}"\ndeadline = "60s"\n' for n in range(rules))
+    found = [one for one in said(tmp_path, more=more) if "rule" in one]
+    assert [one.partition(": ")[2] for one in found] == expected
+
+
 @each(
     ("key", "why"),
     [
