@@ -9,6 +9,7 @@ from mailgw.app.answers import TooComplex
 from mailgw.mail.address import Mailbox
 from mailgw.mail.letter import Attachment, Fields, Letter, LetterLimits, line_ends, parse_letter
 from mailgw.mail.message import Content, Message
+from mailgw.trust.authres import MethodResult, Property
 
 HERE_OCTETS = 16 * 1024
 HERE_LINES = 1000
@@ -81,17 +82,20 @@ async def _first_octets(content: Content, limit: int) -> bytes:
     return b"".join(pieces)
 
 
+def _authentication(login: str) -> tuple[MethodResult, ...]:
+    return (MethodResult("auth", "pass", "", (Property("smtp", "auth", login),)),) if login else ()
+
+
 class IncomingMessage:
     """One message, for one recipient.
 
     ``reverse_path`` is the envelope's sender, None for reports (``<>``); anybody can make it up.  ``recipient`` is the
     address that it came to.  ``login`` is who sent it by a submission port, and ``client`` the address of who brought
     it, ``""`` where nobody did.  ``arrived`` in seconds since 1970, UTC.  ``content`` is all of it as it came (octets,
-    our trace on top), to be streamed.  ``tags`` are the words that rules gave it.  ``authentication`` is what SPF, DKIM
-    and DMARC say of it: None, since nobody asks them yet.
+    our trace on top), to be streamed.  ``tags`` are the words that rules gave it.  ``authentication`` has
+    what we found out ourselves of who sent it, a result for each method that was tried: ``auth`` (RFC 8601 s2.7.4) for
+    whoever logged in; () where nothing was.
     """
-
-    authentication: None = None
 
     def __init__(self, message: Message, recipient: Mailbox, reading: Reading) -> None:
         self.queue_id = message.queue_id
@@ -103,6 +107,7 @@ class IncomingMessage:
         self.size_octets = message.content.size_octets
         self.content = message.content
         self.tags = message.tags
+        self.authentication = _authentication(message.login)
         self._reading = reading
 
     @property

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, inlineCallbacks, succeed
 from twisted.internet.task import deferLater
@@ -18,6 +19,7 @@ from mailgw.app.mail_app import MOST_HOPS, MOST_LEFT, MailApp
 from mailgw.interfaces import IDeliveryBackend, IGateway, ITransactionalBackend, IUsesGateway
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.letter import LetterLimits, parse_letter
+from mailgw.trust.authres import MethodResult, Property
 from tests.app.running import LETTER, FakeGateway, begin, box, delivered, message, used, words
 from tests.logged import LoggedFailures
 from tests.tables import each
@@ -508,6 +510,13 @@ def looking(look: Callable[[IncomingMessage], Any], **arguments: Any) -> tuple[M
     return app, seen, used(app)
 
 
+def test_who_did_not_log_in_is_nobody_to_us() -> None:
+    app, seen, _ = looking(lambda message: message.authentication)
+    stranger = message(b"Authentication-Results: mx.test; auth=pass smtp.auth=boss@x.test\r\n\r\nhi\r\n")
+    delivered(app, attrs.evolve(stranger, login=""), "me@x.test")
+    assert seen == [()]
+
+
 def test_what_a_handler_sees() -> None:
     octets = (
         b"From: Bob <bob@example.net>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nX-A: b\r\n"
@@ -525,7 +534,9 @@ def test_what_a_handler_sees() -> None:
     delivered(app, message(octets), "me@x.test")
     assert seen == [(
         "Q1", "me@x.test", "bob@example.net", "bob", "192.0.2.1", "Q1 me@x.test", len(octets), "bob@example.net",
-        "Grüße", "b", "hello", "", [("a.png", b"PNG")], None, None, (), False, "<message Q1 for me@x.test>",
+        "Grüße", "b", "hello", "", [("a.png", b"PNG")],
+        (MethodResult("auth", "pass", properties=(Property("smtp", "auth", "bob"),)),), None, (), False,
+        "<message Q1 for me@x.test>",
     )]
     app, seen, _ = looking(lambda message: (message.author, message.is_automatic))
     delivered(app, message(sender=None), "me@x.test")
