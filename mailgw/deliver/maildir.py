@@ -58,6 +58,22 @@ class Known(enum.Enum):
     ANY = "any"
 
 
+def mailboxes_of(
+    recipient: Mailbox, delimiter: str, known: Known, accounts: Accounts | None
+) -> tuple[Mailbox, ...]:
+    """Whose mailbox the recipient's mail may go to, the first choice first; () for nobody's.  Which of them is there is
+    asked of the disk, where the folders say who exists."""
+    user = without_tag(recipient, delimiter)
+    match known:
+        case Known.ANY:
+            return (user,)
+        case Known.EXISTING:
+            return (recipient,) if user is recipient else (recipient, user)
+        case Known.ACCOUNTS:
+            assert accounts is not None
+            return next(((one,) for one in (recipient, user) if accounts.has(one)), ())
+
+
 @attrs.frozen
 class MaildirSettings:
     """``path`` is a template with ``{domain}``, ``{local_part}``, ``{address}``
@@ -176,20 +192,8 @@ class MaildirBackend:
 
     def _folders(self, recipient: Mailbox) -> tuple[str, ...]:
         """Where the recipient's mail may go, the first choice first; () for nobody's."""
-        path = self._settings.path
-        user = without_tag(recipient, self._settings.delimiter)
-        match self._settings.recipients:
-            case Known.ANY:
-                return (folder_of(path, user),)
-            case Known.EXISTING:
-                folder = folder_of(path, recipient)
-                return (folder,) if user is recipient else (folder, folder_of(path, user))
-            case Known.ACCOUNTS:
-                assert self._accounts is not None
-                for mailbox in (recipient, user):
-                    if self._accounts.has(mailbox):
-                        return (folder_of(path, mailbox),)
-                return ()
+        mailboxes = mailboxes_of(recipient, self._settings.delimiter, self._settings.recipients, self._accounts)
+        return tuple([folder_of(self._settings.path, mailbox) for mailbox in mailboxes])
 
     def _existing(self, folders: tuple[str, ...]) -> str | None:
         """In a thread: the first that there is.  OSError where that cannot be known."""

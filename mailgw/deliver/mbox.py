@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from mailgw.deliver.maildir import Known
+from mailgw.deliver.maildir import Known, mailboxes_of
 from mailgw.deliver.reencoding import fitted, unfit_outcome
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox
@@ -31,7 +31,7 @@ from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome, Scope, delivered, refused, temporary
 from mailgw.mail.ports import Accounts
 from mailgw.mail.reply import Reply
-from mailgw.store.maildir import template_root, top_fields, without_tag
+from mailgw.store.maildir import template_root, top_fields
 from mailgw.store.mbox import Mboxes, MboxText, OpenMbox, mbox_of
 from mailgw.wire.reencode import Unfit
 
@@ -132,20 +132,8 @@ class MboxBackend:
 
     def _paths(self, recipient: Mailbox) -> tuple[str, ...]:
         """Where the recipient's mail may go, the first choice first; () for nobody's."""
-        path = self._settings.path
-        user = without_tag(recipient, self._settings.delimiter)
-        match self._settings.recipients:
-            case Known.ANY:
-                return (mbox_of(path, user),)
-            case Known.EXISTING:
-                own = mbox_of(path, recipient)
-                return (own,) if user is recipient else (own, mbox_of(path, user))
-            case Known.ACCOUNTS:
-                assert self._accounts is not None
-                for mailbox in (recipient, user):
-                    if self._accounts.has(mailbox):
-                        return (mbox_of(path, mailbox),)
-                return ()
+        mailboxes = mailboxes_of(recipient, self._settings.delimiter, self._settings.recipients, self._accounts)
+        return tuple([mbox_of(self._settings.path, mailbox) for mailbox in mailboxes])
 
     def _existing(self, paths: tuple[str, ...]) -> str | None:
         """In a thread: the first that there is.  OSError where that cannot be known."""
