@@ -46,7 +46,7 @@ async def queued(
     addressees = dict.fromkeys([one for recipient in recipients for one in await queue.spread(recipient)])
     destinations = [attrs.evolve(queue.destination(one, for_client=True), parameters=asked) for one in addressees]
     parameters = _parameters(octets, reverse_path, recipients)
-    arrival = Arrival(reverse_path, _body_type(octets), "", "", "", "", "", parameters)
+    arrival = Arrival(reverse_path, _body_type(octets), "", "", "", "", "", parameters, is_ours=True)
     draft = queue.draft()
     try:
         draft.write(octets)

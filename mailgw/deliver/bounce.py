@@ -141,6 +141,7 @@ def _arrival(written: bytes, to: Mailbox, parameters: MailParameters) -> Arrival
             require_tls=parameters.require_tls,  # RFC 8689 s5
             priority=parameters.priority,
         ),
+        is_ours=True,
     )
 
 

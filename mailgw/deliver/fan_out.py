@@ -191,6 +191,9 @@ class _SpreadDraft:
     def write(self, chunk: bytes) -> None:
         self._inner.write(chunk)
 
+    def crown(self, octets: bytes) -> None:
+        self._inner.crown(octets)
+
     async def drained(self) -> None:
         await self._inner.drained()
 

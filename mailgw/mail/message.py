@@ -36,6 +36,7 @@ class Message:
 
     ``recipient_parameters`` is what was asked for those recipients of the attempt that asked for anything.  ``peer``,
     ``helo``, ``login`` and ``protocol`` are how it came, as ``Arrival`` has them: all ``""`` of a message of our own.
+    ``is_ours``: whoever brought it may send by us, so that we stand behind it.
     """
 
     queue_id: str
@@ -49,6 +50,7 @@ class Message:
     helo: str = ""
     login: str = ""
     protocol: str = ""
+    is_ours: bool = False
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -69,12 +71,13 @@ class Arrival:
     session_id: str
     parameters: MailParameters = NO_MAIL_PARAMETERS
     held: str = ""   # why nobody is to try it until it is released; "" where it is not held
+    is_ours: bool = False  # it is our own, or somebody brought it who may relay
 
     def message(self, queue_id: str, arrived: float, content: Content) -> Message:
         """What it is in the queue."""
         return Message(
             queue_id, self.reverse_path, self.body_type, arrived, content, self.parameters, NOTHING_ASKED, self.peer,
-            self.helo, self.login, self.protocol,
+            self.helo, self.login, self.protocol, self.is_ours,
         )
 
 

@@ -47,6 +47,10 @@ class Draft(Protocol):
     def write(self, chunk: bytes) -> None:
         """Append.  Never blocks and never raises; a disk's trouble shows in ``drained`` or ``commit``."""
 
+    def crown(self, octets: bytes) -> None:
+        """Put octets on top of all that was written, an earlier crown among it: what is only known in the end.  As
+        ``write``; not much, since it is kept in memory, and with the message's row."""
+
     async def drained(self) -> None:
         """Return when ``backlog_octets`` is 0.  TemporaryFault where the disk refused: discard then."""
 

@@ -26,6 +26,7 @@ from mailgw.mail.parameters import MailParameters, Notify
 from mailgw.mail.ports import Draft, WallClock
 from mailgw.mail.reply import Reply
 from mailgw.policy.rewriting import rewrites
+from mailgw.policy.rules.relay import may_relay
 from mailgw.receive.changes import changed_recipients, held_by, rerouted, rewrite, tags_of
 from mailgw.receive.recipients import Recipients
 from mailgw.receive.settings import Intake
@@ -172,11 +173,7 @@ class Transaction:
 
     async def message(self) -> Message:
         """As a backend would have it from the queue.  TemporaryFault where the disk refuses."""
-        arrival = self._arrival()
-        content = await self.content()
-        return Message(
-            self.queue_id, arrival.reverse_path, arrival.body_type, self._now, content, arrival.parameters
-        )
+        return self._arrival().message(self.queue_id, self._now, await self.content())
 
     def destinations(self) -> Sequence[Destination]:
         """What is to be queued.  TemporaryFault where a way cannot be told now."""
@@ -206,6 +203,7 @@ class Transaction:
             session_id=client.session_id,
             parameters=attrs.evolve(self.parameters, tags=tags) if tags else self.parameters,
             held=held_by(self.effects),
+            is_ours=may_relay(client),
         )
 
     def discard(self) -> None:

@@ -19,8 +19,8 @@ _ROWS_A_STATEMENT = 16  # at most; each count is a statement of its own in the c
 _Statement = tuple[str, str, str]
 _INSERT_MESSAGES: _Statement = (
     "INSERT INTO message (queue_id, arrived, reverse_path, body_type, size, peer, helo, login, protocol,"
-    " session_id, body_file, body, parameters) VALUES ",
-    "(?,?,?,?,?,?,?,?,?,?,?,?,?)", ""
+    " session_id, body_file, body, parameters, ours) VALUES ",
+    "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)", ""
 )
 _INSERT_RECIPIENTS: _Statement = (
     "INSERT INTO recipient (queue_id, row, sender, recipient, domain, lane, due, attempts, reason, warned, token,"

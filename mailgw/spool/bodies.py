@@ -28,26 +28,29 @@ _STEP_OCTETS = 1024 * 1024
 
 @attrs.frozen(eq=False)
 class FileContent:
-    """A ``mail.message.Content`` in a file; it goes with the last recipient of its message."""
+    """A ``mail.message.Content`` in a file, below its ``crown``; it goes with the last recipient of its message."""
 
     path: str
     size_octets: int
     disk: Disk
     threads: Threads
+    crown: bytes = b""
     octets: None = attrs.field(default=None, init=False)
 
     async def chunks(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self.crown), CHUNK_OCTETS):
+            yield self.crown[start:start + CHUNK_OCTETS]
         # The file is opened anew for each piece: whoever stops reading half-way leaves nothing open.
-        offset = 0
-        while offset < self.size_octets:
-            limit = min(CHUNK_OCTETS, self.size_octets - offset)
+        offset, size_octets = 0, self.size_octets - len(self.crown)
+        while offset < size_octets:
+            limit = min(CHUNK_OCTETS, size_octets - offset)
             try:
                 chunk = await self.threads.run(self.disk.read, self.path, offset, limit)
             except OSError as error:
                 raise fault_of(error) from error
             if len(chunk) != limit:
                 # Never hand a torn message on.
-                raise TemporaryFault(f"{self.path} ends after {offset + len(chunk)} of {self.size_octets} octets")
+                raise TemporaryFault(f"{self.path} ends after {offset + len(chunk)} of {size_octets} octets")
             yield chunk
             offset += limit
 
@@ -84,8 +87,9 @@ class BodyFiles:
     def path_of(self, place: str) -> str:
         return os.path.join(self._bodies, place)
 
-    def content(self, place: str, size_octets: int) -> FileContent:
-        return FileContent(self.path_of(place), size_octets, self.disk, self.threads)
+    def content(self, place: str, size_octets: int, crown: bytes = b"") -> FileContent:
+        """``size_octets`` of both."""
+        return FileContent(self.path_of(place), size_octets, self.disk, self.threads, crown)
 
     def remove(self, places: Sequence[str]) -> None:
         """Remove files whose rows are gone, sometime; what fails is left to ``sweep``."""
@@ -142,12 +146,13 @@ class BodyDraft:
         if self._fault is not None:
             raise self._fault
 
-    async def content(self, size_octets: int) -> FileContent:
-        """What was written, to be read before it is kept; TemporaryFault where the disk refused it."""
+    async def content(self, size_octets: int, crown: bytes) -> FileContent:
+        """What was written, below its crown, ``size_octets`` of both, to be read before it is kept; TemporaryFault
+        where the disk refused it."""
         await self.drained()
         if self._path is None or self._is_discarded:
             raise TemporaryFault("the draft was discarded")
-        return FileContent(self._path, size_octets, self._files.disk, self._files.threads)
+        return FileContent(self._path, size_octets, self._files.disk, self._files.threads, crown)
 
     async def keep(self) -> str:
         """Sync the file and rename it into place, synced too; its ``place``.

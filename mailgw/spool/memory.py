@@ -456,6 +456,10 @@ class MemoryDraft:
         self._chunks.append(chunk)
         self.size_octets += len(chunk)
 
+    def crown(self, octets: bytes) -> None:
+        self._chunks.insert(0, octets)
+        self.size_octets += len(octets)
+
     async def drained(self) -> None:
         return
 

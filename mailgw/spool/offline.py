@@ -89,7 +89,7 @@ class OfflineSpool:
         """The first octets of a message, or None where no such message is queued."""
         return self._ask(lambda connection: sql.first_octets(
             sql.find_content(connection, queue_id, limit_octets),
-            lambda place: self._disk.read(os.path.join(self._bodies, place), 0, limit_octets)))
+            lambda place, octets: self._disk.read(os.path.join(self._bodies, place), 0, octets), limit_octets))
 
     def lanes(self, query: Query = EVERYTHING) -> list[LaneRow]:
         return self._ask(lambda connection: sql.lanes(connection, query, self._wall_clock()))

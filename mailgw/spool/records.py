@@ -26,7 +26,7 @@ from mailgw.spool.search import due_after, is_queued
 MAX_PRIORITY = 9
 
 ContentOf = Callable[[bytes | None, str | None, int], Content]
-"""The content of a row: its body or the place of its file, and the size."""
+"""The content of a row: its body, the place of its file, which that is on top of, and the size of all."""
 
 
 def end_all_leases(connection: sqlite3.Connection, now: float) -> None:
@@ -226,13 +226,14 @@ def _in_turn(
 
 def _message(connection: sqlite3.Connection, queue_id: str, content_of: ContentOf) -> Message:
     arrived, reverse_path, body_type, size, place, octets, parameters, *origin = connection.execute(
-        "SELECT arrived, reverse_path, body_type, size, body_file, body, parameters, peer, helo, login, protocol"
+        "SELECT arrived, reverse_path, body_type, size, body_file, body, parameters, peer, helo, login, protocol, ours"
         " FROM message WHERE queue_id = ?",
         (queue_id,),
     ).fetchone()
-    peer, helo, login, protocol = origin
+    peer, helo, login, protocol, is_ours = origin
     content = content_of(octets, place, size)
     return Message(
         queue_id, stored_path(reverse_path), stored_body_type(body_type), arrived, content,
         stored_mail_parameters(parameters), NOTHING_ASKED, peer, helo, login, protocol,
+        bool(is_ours),
     )

@@ -136,7 +136,7 @@ def _message_values(
     return (
         queue_id, arrived, sender, arrival.body_type.value, size_octets, arrival.peer, storable(arrival.helo),
         storable(arrival.login), arrival.protocol, arrival.session_id, place, octets,
-        "" if arrival.parameters is NO_MAIL_PARAMETERS else storable(str(arrival.parameters)),
+        "" if arrival.parameters is NO_MAIL_PARAMETERS else storable(str(arrival.parameters)), arrival.is_ours,
     )
 
 

@@ -83,8 +83,18 @@ def _add_late(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+# Whether a message is of somebody who may send by us.  And beside a body_file, body is what stands on top of the file's
+# octets: what was only known when these were written.  Who does not know that must not read this queue.
+_VERSION_4 = ("""ALTER TABLE message ADD COLUMN ours INTEGER NOT NULL DEFAULT 0""",)
+
+
+def _add_ours(connection: sqlite3.Connection) -> None:
+    for statement in _VERSION_4:
+        connection.execute(statement)
+
+
 Step = Callable[[sqlite3.Connection], None]
-STEPS: Sequence[Step] = (_create, _add_parameters, _add_late)
+STEPS: Sequence[Step] = (_create, _add_parameters, _add_late, _add_ours)
 """Step n brings a database of version n to version n + 1; version 0 is an empty file."""
 
 

@@ -121,7 +121,8 @@ def due_after(connection: sqlite3.Connection, latest: float) -> list[tuple[str, 
 def find_content(
     connection: sqlite3.Connection, queue_id: str, limit_octets: int
 ) -> tuple[bytes | None, str | None] | None:
-    """The first octets of a message, or the place of its file; None where there is no such message."""
+    """The first octets of a message, those of what is on top of its file and the file's place, or None where there is
+    no such message."""
     found = connection.execute(
         "SELECT substr(body, 1, ?), body_file FROM message WHERE queue_id = ?", (limit_octets, queue_id)
     ).fetchone()
@@ -201,12 +202,12 @@ class Reader:
 
 
 def first_octets(
-    found: tuple[bytes | None, str | None] | None, read_file: Callable[[str], bytes]
+    found: tuple[bytes | None, str | None] | None, read_file: Callable[[str, int], bytes], limit_octets: int
 ) -> bytes | None:
-    """What ``find_content`` found, read from its file where it is in one."""
+    """What ``find_content`` found, with so many octets of its file, where it is in one, that it is ``limit_octets``."""
     if found is None:
         return None
-    octets, place = found
-    if place is not None:
-        return read_file(place)
-    return octets or b""
+    octets, place = found[0] or b"", found[1]
+    if place is not None and len(octets) < limit_octets:
+        octets += read_file(place, limit_octets - len(octets))
+    return octets

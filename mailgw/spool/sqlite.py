@@ -166,7 +166,7 @@ class SqliteSpool:
         self, queue_id: str, arrival: Arrival, destinations: Sequence[Destination], claim: bool,
         content: Content, octets: bytes | None, place: str | None,
     ) -> tuple[Claim, ...]:
-        """What a draft's commit comes to: the content is ``octets``, or in the file at ``place``."""
+        """What a draft's commit comes to: the content is ``octets``, or these on top of the file at ``place``."""
         claims, insertion = self._insertion(queue_id, arrival, destinations, claim, content, octets, place)
         await self._writer.submit(insertion)
         return claims
@@ -240,11 +240,11 @@ class SqliteSpool:
             self._search_threads, self._search_reader, lambda connection: sql.search(connection, query, limit, now))
 
     async def content(self, queue_id: str, limit_octets: int) -> bytes | None:
-        def read_file(place: str) -> bytes:
-            return self._disk.read(self.bodies.path_of(place), 0, limit_octets)
+        def read_file(place: str, octets: int) -> bytes:
+            return self._disk.read(self.bodies.path_of(place), 0, octets)
 
         return await self._ask(self._search_threads, self._search_reader, lambda connection: sql.first_octets(
-            sql.find_content(connection, queue_id, limit_octets), read_file))
+            sql.find_content(connection, queue_id, limit_octets), read_file, limit_octets))
 
     async def lanes(self, query: Query = EVERYTHING) -> Sequence[LaneRow]:
         now = self._wall_clock()
@@ -372,7 +372,8 @@ class SqliteSpool:
             notice.queue_id, notice.arrival, notice.destinations, True, content, octets, place)
 
     def _content_of(self, octets: bytes | None, place: str | None, size_octets: int) -> Content:
-        return self.bodies.content(place, size_octets) if place is not None else MemoryContent(octets or b"")
+        octets = octets or b""
+        return MemoryContent(octets) if place is None else self.bodies.content(place, size_octets, octets)
 
     def _look_for_room(self) -> bool:
         try:
@@ -415,7 +416,7 @@ class SqliteSpool:
 class SqliteDraft:
     """A ``mail.ports.Draft``: in memory, until it grows out of it."""
 
-    __slots__ = ("_body", "_chunks", "_edition", "_is_spent", "_spool", "queue_id", "size_octets")
+    __slots__ = ("_body", "_chunks", "_crown", "_edition", "_is_spent", "_spool", "queue_id", "size_octets")
 
     def __init__(self, spool: SqliteSpool, queue_id: str, edition: int = 0) -> None:
         self.queue_id = queue_id
@@ -424,6 +425,7 @@ class SqliteDraft:
         self._spool = spool
         self._chunks: list[bytes] = []
         self._body: BodyDraft | None = None
+        self._crown = b""  # of what is in a file
         self._is_spent = False
 
     @property
@@ -441,6 +443,13 @@ class SqliteDraft:
             self._body.write(b"".join(self._chunks))
             self._chunks.clear()
 
+    def crown(self, octets: bytes) -> None:
+        self.size_octets += len(octets)
+        if self._body is not None:
+            self._crown = octets + self._crown
+            return
+        self._chunks.insert(0, octets)
+
     async def drained(self) -> None:
         if self._body is not None:
             await self._body.drained()
@@ -450,7 +459,7 @@ class SqliteDraft:
             raise LocalProtocolError("a draft that is committed or discarded is not to be read")
         if self._body is None:
             return MemoryContent(b"".join(self._chunks))
-        return await self._body.content(self.size_octets)
+        return await self._body.content(self.size_octets, self._crown)
 
     def anew(self) -> "SqliteDraft":
         return SqliteDraft(self._spool, self.queue_id, self._edition + 1)
@@ -469,9 +478,10 @@ class SqliteDraft:
         except BaseException:
             body.discard()
             raise
-        content = self._spool.bodies.content(place, self.size_octets)
+        content = self._spool.bodies.content(place, self.size_octets, self._crown)
+        crown = self._crown or None
         try:
-            claims = await self._spool.insert(self.queue_id, arrival, destinations, claim, content, None, place)
+            claims = await self._spool.insert(self.queue_id, arrival, destinations, claim, content, crown, place)
         except TemporaryFault as fault:
             # A COMMIT whose sync failed may yet be found in the WAL after a crash: its row must have its file.
             # It is swept at the next start; only a full disk, where no COMMIT was written, wants it gone now.

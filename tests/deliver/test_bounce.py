@@ -22,7 +22,7 @@ ADMIN = Mailbox("Admin", "example.net")
 ARRIVED, NOW = 1_795_510_000.0, 1_795_514_400.0
 HEADER = b"Received: from a\r\nSubject: hello\r\n"
 REPORT = Report(BOB, Reply(550, "5.1.1", ("No such user",)), "mx1.example.org [192.0.2.1]:25", 1, None, NOW)
-OURS = Arrival(None, BodyType.SEVEN_BIT, "", "", "", "", "")
+OURS = Arrival(None, BodyType.SEVEN_BIT, "", "", "", "", "", is_ours=True)
 
 
 @attrs.define

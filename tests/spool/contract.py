@@ -109,6 +109,28 @@ class SpoolContract:
         assert octets_of(world, claim) == octets  # any number of times
         assert world.run(world.spool.content(message.queue_id, 10)) == octets[:10]
 
+    @pytest.mark.parametrize("octets", [b"small", LARGE], ids=["small", "large"])
+    @pytest.mark.parametrize("claim", [True, False])
+    def test_a_crown_stands_on_top(self, world: World, octets: bytes, claim: bool) -> None:
+        draft = world.spool.draft()
+        for start in range(0, len(octets), 50_000):
+            draft.write(octets[start:start + 50_000])
+        draft.crown(b"inner\r\n")
+        draft.crown(b"outer\r\n")
+        whole = b"outer\r\ninner\r\n" + octets
+        assert draft.size_octets == len(whole)
+        shown = world.run(draft.content())
+        assert shown.size_octets == len(whole)
+        claims = world.run(draft.commit(attrs.evolve(ARRIVAL, is_ours=claim), TO_BOB, claim))
+        (found,) = claims if claim else world.run(world.spool.claim("out/example.net", 5))
+        assert found.message.is_ours is claim
+        assert found.message.content.size_octets == len(whole)
+        assert octets_of(world, found) == whole
+        for limit in (3, 14, 16):
+            assert world.run(world.spool.content(found.message.queue_id, limit)) == whole[:limit]
+        world.run(world.spool.record(found, finished(found)))
+        assert queued(world) == []
+
     def test_recipients_of_one_lane_share_a_claim(self, world: World) -> None:
         claims = commit(world, b"x", TO_ALL)
         assert [(c.lane, [r.recipient for r in c.recipients]) for c in claims] == [

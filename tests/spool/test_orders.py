@@ -28,7 +28,7 @@ def fill(world: SqliteWorld, count: int) -> None:
 
     def insert(connection: sqlite3.Connection, _: list[str]) -> None:
         connection.executemany(
-            "INSERT INTO message VALUES (?, ?, 'ann@example.org', '7BIT', 1, '', '', '', '', '', NULL, x'61', '')",
+            "INSERT INTO message VALUES (?, ?, 'ann@example.org', '7BIT', 1, '', '', '', '', '', NULL, x'61', '', 0)",
             [(queue_id, world.now) for queue_id in dict.fromkeys(row[0] for row in rows)])
         connection.executemany(
             "INSERT INTO recipient (queue_id, row, sender, recipient, domain, lane, due, attempts, reason, warned)"
