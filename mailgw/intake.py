@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from mailgw.deliver.attempt import attempt_in_transaction
 from mailgw.deliver.names import backend_of, lane_key
 from mailgw.deliver.refusal import refusal
-from mailgw.interfaces import IDeliveryBackend, ITransactionalBackend
+from mailgw.interfaces import IDeliveryBackend, IFilesJunk, ITransactionalBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.found import Found
@@ -223,6 +223,9 @@ class Intake:
     def lane_in(self, backend: str, recipient: Mailbox) -> str:
         """Where a recipient waits if this backend is to serve it.  TemporaryFault as ``lane``."""
         return self._lane_of(backend, recipient)
+
+    def files_junk(self, lane: str) -> bool:
+        return IFilesJunk.providedBy(self._backends.get(backend_of(lane)))
 
     @property
     def hands_over(self) -> bool:

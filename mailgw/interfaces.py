@@ -210,6 +210,15 @@ class ILimitedHere(IDeliveryBackend):
     may have so many at once.  It is a mark alone."""
 
 
+class IFilesJunk(IDeliveryBackend):
+    """A backend that keeps junk out of where people look first: a message for which ``message.is_junk`` holds goes to a
+    place of its own, such as a folder "Junk".  It is a mark alone.
+
+    A message that a rule calls junk is delivered where all of its backends provide this; else all of it is held for the
+    operator.
+    """
+
+
 class IKeepsSessions(IDeliveryBackend):
     """A backend that keeps connections open between two messages."""
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.logger import capturedLogs, formatEvent
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from mailgw.intake import NO_SENDER, NOBODY, Intake, Senders
-from mailgw.interfaces import IDeliveryBackend, ITransactionalBackend
+from mailgw.interfaces import IDeliveryBackend, IFilesJunk, ITransactionalBackend
 from mailgw.mail.address import Mailbox, parse_mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.found import Found
@@ -101,6 +101,14 @@ class Bench:
 
     def spread(self, name: str) -> list[str]:
         return [str(one) for one in result_of(self.intake.spread(box(name)))]
+
+
+def test_who_files_junk() -> None:
+    bench = Bench()
+    alsoProvides(bench.here, IFilesJunk)
+    assert bench.intake.files_junk("here/x.test")
+    assert not bench.intake.files_junk("mx/z.test")
+    assert not bench.intake.files_junk("gone/z.test")
 
 
 @each("lane", [ValueError("its own"), None, 5])

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 from zope.interface import implementer
 
-from mailgw.interfaces import ILimitedHere
+from mailgw.interfaces import IFilesJunk, ILimitedHere
 from mailgw.mail.address import Mailbox
 from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome, delivered
@@ -20,7 +20,8 @@ class DiscardSettings:
 _GONE = delivered(Reply(250, "2.0.0", ("Discarded, as the operator has it",)), "discard")
 
 
-@implementer(ILimitedHere)
+# Nobody looks at what is gone: junk goes nowhere else for it.
+@implementer(ILimitedHere, IFilesJunk)
 class DiscardBackend:
     concurrency = 64  # none of them waits for anything
 

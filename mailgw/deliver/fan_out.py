@@ -21,12 +21,12 @@ from typing import Any, Final, cast
 import attrs
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from mailgw.deliver.attempt import Note, attempt
 from mailgw.deliver.names import backend_of, lane_key
 from mailgw.deliver.refusal import refusal
-from mailgw.interfaces import IDeliveryBackend
+from mailgw.interfaces import IDeliveryBackend, IFilesJunk
 from mailgw.mail.address import Mailbox
 from mailgw.mail.message import Arrival, Claim, Content, Destination, Message, Notice, Settlement
 from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
@@ -62,6 +62,8 @@ class FanOutBackend:
         self.concurrency = min(one.concurrency for one in members.values())
         self._note = note
         self._settled: dict[tuple[str, Mailbox], dict[str, Outcome]] = {}
+        if all(map(IFilesJunk.providedBy, members.values())):
+            alsoProvides(self, IFilesJunk)
 
     def lane(self, recipient: Mailbox) -> str:
         return ""

@@ -115,13 +115,21 @@ class Quarantine:
 
 
 @attrs.frozen
+class Junk:
+    """As ``Quarantine``, but where all of it goes to backends that file junk apart (``interfaces.IFilesJunk``), it is
+    delivered there, with the tag ``junk``; where anything of it would go anywhere else, the whole message is held."""
+
+    why: str
+
+
+@attrs.frozen
 class Discard:
     """The client is told 250, and the message is forgotten."""
 
 
 Effect: TypeAlias = (
     AddHeader | SetHeader | RemoveHeader | ReplaceContent | AddRecipient | DropRecipient | ChangeRecipient | Reroute
-    | Tag | Hold | Quarantine | Discard
+    | Tag | Hold | Quarantine | Junk | Discard
 )
 
 
@@ -145,7 +153,7 @@ def effect_fault(effect: object) -> str | None:
         case Tag(word):
             is_word = isinstance(word, str) and _TAG.match(word)
             return None if is_word else f"{word!r:.80} is no tag: expected up to 64 letters, digits, and _ . : -"
-        case Hold(why) | Quarantine(why):
+        case Hold(why) | Quarantine(why) | Junk(why):
             return None if isinstance(why, str) else "a reason is no text"
         case Discard():
             return None

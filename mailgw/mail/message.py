@@ -2,13 +2,16 @@
 
 from collections.abc import AsyncIterator, Mapping
 from types import MappingProxyType
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
+
+JUNK_TAG: Final = "junk"
+"""The word among a message's tags by which backends that file junk apart know it."""
 
 NOTHING_ASKED: Mapping[Mailbox, RcptParameters] = MappingProxyType({})
 
@@ -56,6 +59,11 @@ class Message:
     def tags(self) -> tuple[str, ...]:
         """The words that rules gave it."""
         return self.parameters.tags
+
+    @property
+    def is_junk(self) -> bool:
+        """Whether a rule wants it filed apart, by its tag."""
+        return JUNK_TAG in self.parameters.tags
 
 
 @attrs.frozen

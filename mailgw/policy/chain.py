@@ -5,7 +5,7 @@ from typing import Protocol
 
 import attrs
 
-from mailgw.mail.effect import MAX_WHY, Effect, Hold, Quarantine
+from mailgw.mail.effect import MAX_WHY, Effect, Hold, Junk, Quarantine
 from mailgw.mail.verdict import PASS, Facts, Stage, Verdict
 
 
@@ -68,7 +68,7 @@ class Chain:
 def _named(rule: str, effect: Effect) -> Effect:
     """Who holds a message back has to be known where it is held."""
     match effect:
-        case Hold(why) | Quarantine(why):
+        case Hold(why) | Quarantine(why) | Junk(why):
             return attrs.evolve(effect, why=f"{rule}: {why}"[:MAX_WHY] if why else rule)
         case _:
             return effect

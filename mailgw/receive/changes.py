@@ -6,7 +6,7 @@ Rules:
     Our trace stays on top, and the queue id what the trace says.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
@@ -20,6 +20,7 @@ from mailgw.mail.effect import (
     DropRecipient,
     Effect,
     Hold,
+    Junk,
     Quarantine,
     RemoveHeader,
     ReplaceContent,
@@ -28,7 +29,7 @@ from mailgw.mail.effect import (
     Tag,
 )
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.message import Destination
+from mailgw.mail.message import JUNK_TAG, Destination
 from mailgw.mail.parameters import NO_RCPT_PARAMETERS, RcptParameters
 from mailgw.mail.ports import Draft
 from mailgw.policy.rewriting import rewritten
@@ -49,13 +50,39 @@ class Ways(Protocol):
     def lane_in(self, backend: str, recipient: Mailbox) -> str: ...
 
 
-def tags_of(effects: Sequence[Effect]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(effect.word for effect in effects if isinstance(effect, Tag)))
+@attrs.frozen
+class Keeping:
+    """How the message is queued: ``held`` says why nobody is to try it, ``""`` where it is tried."""
+
+    held: str
+    tags: tuple[str, ...]
 
 
-def held_by(effects: Sequence[Effect]) -> str:
-    """Why the message is to be held; ``""`` where it is not.  Who fears harm is told before who just holds."""
-    for kind, words in ((Quarantine, "quarantined by rule"), (Hold, "held by rule")):
+AS_IT_CAME = Keeping("", ())
+
+
+def keeping(effects: Sequence[Effect], is_filed: Callable[[], bool]) -> Keeping:
+    """``is_filed`` says whether junk is filed apart wherever the message goes; it is asked of junk alone.
+
+    What is held gets no tag for junk: who releases it has looked at it, and lets it go to where it was going.
+    """
+    if not effects:
+        return AS_IT_CAME
+    tags = dict.fromkeys(effect.word for effect in effects if isinstance(effect, Tag))
+    is_junk = any(isinstance(effect, Junk) for effect in effects)
+    if is_junk and not is_held(effects) and is_filed():
+        return Keeping("", tuple(tags | {JUNK_TAG: None}))
+    return Keeping(_held_by(effects), tuple(tags))
+
+
+def is_held(effects: Sequence[Effect]) -> bool:
+    """Whether that is so wherever it goes."""
+    return any(isinstance(effect, (Hold, Quarantine)) for effect in effects)
+
+
+def _held_by(effects: Sequence[Effect]) -> str:
+    """Who fears harm is told before who just holds."""
+    for kind, words in ((Quarantine, "quarantined by rule"), (Junk, "quarantined by rule"), (Hold, "held by rule")):
         for effect in effects:
             if isinstance(effect, kind):
                 return f"{words} {effect.why}"
@@ -93,7 +120,7 @@ def effect_words(effect: Effect) -> str:
             return f"reroute {backend}" if recipient is None else f"reroute {backend} {recipient}"
         case Tag(word):
             return f"tag {word}"
-        case ReplaceContent() | Hold() | Quarantine() | Discard():
+        case ReplaceContent() | Hold() | Quarantine() | Junk() | Discard():
             return _WORDS[type(effect)]
 
 
@@ -106,6 +133,7 @@ _WORDS: dict[type[Effect], str] = {
     DropRecipient: "drop_recipient",
     Hold: "hold",
     Quarantine: "quarantine",
+    Junk: "junk",
     Discard: "discard",
 }
 

@@ -117,6 +117,9 @@ class Intake(Protocol):
     def lane_in(self, backend: str, recipient: Mailbox) -> str:
         """The lane where this backend is to serve an address; TemporaryFault where it does not say."""
 
+    def files_junk(self, lane: str) -> bool:
+        """Whether what a rule calls junk is filed apart at the end of this lane."""
+
     @property
     def hands_over(self) -> bool:
         """Whether any backend takes messages before their clients are answered."""

@@ -27,7 +27,7 @@ from mailgw.mail.ports import Draft, WallClock
 from mailgw.mail.reply import Reply
 from mailgw.policy.rewriting import rewrites
 from mailgw.policy.rules.relay import may_relay
-from mailgw.receive.changes import changed_recipients, held_by, rerouted, rewrite, tags_of
+from mailgw.receive.changes import Keeping, changed_recipients, is_held, keeping, rerouted, rewrite
 from mailgw.receive.recipients import Recipients
 from mailgw.receive.settings import Intake
 from mailgw.wire import smtp_replies
@@ -164,16 +164,17 @@ class Transaction:
         """Where it goes, if there is just one way, at once, and of what was asked for nothing is left to the queue: no
         report, no time, no hold."""
         asked = self.parameters
-        if held_by(self.effects) or asked.hold_until is not None or asked.deliver_by is not None:
+        if is_held(self.effects) or asked.hold_until is not None or asked.deliver_by is not None:
             return None
         destinations = self.destinations()
         if len(destinations) != 1 or destinations[0].parameters.wants(Notify.SUCCESS):
             return None
-        return destinations[0]
+        return None if self._keeping(destinations).held else destinations[0]
 
     async def message(self) -> Message:
         """As a backend would have it from the queue.  TemporaryFault where the disk refuses."""
-        return self._arrival().message(self.queue_id, self._now, await self.content())
+        arrival = self._arrival(self.destinations())
+        return arrival.message(self.queue_id, self._now, await self.content())
 
     def destinations(self) -> Sequence[Destination]:
         """What is to be queued.  TemporaryFault where a way cannot be told now."""
@@ -184,15 +185,23 @@ class Transaction:
         """Make it durable.  TemporaryFault: nothing is left behind."""
         draft = self._draft
         assert draft is not None
-        arrival = self._arrival()
         destinations = self.destinations()
+        arrival = self._arrival(destinations)
         claim = self._intake.has_room([d.lane for d in destinations], path_text(self.reverse_path))
         self._draft = None  # from here on the message is the spool's: a lost connection must not discard it
         claims = await draft.commit(arrival, destinations, claim)
         return Accepted(draft.queue_id, draft.size_octets, claims)
 
-    def _arrival(self) -> Arrival:
-        client, tags = self._client, tags_of(self.effects)
+    def _keeping(self, destinations: Sequence[Destination]) -> Keeping:
+        def is_filed() -> bool:
+            # A report to the sender takes nothing of the message anywhere.
+            copies = (one for one in destinations if not self.recipients.is_report(one))
+            return all(self._intake.files_junk(one.lane) for one in copies)
+
+        return keeping(self.effects, is_filed)
+
+    def _arrival(self, destinations: Sequence[Destination]) -> Arrival:
+        client, kept = self._client, self._keeping(destinations)
         return Arrival(
             reverse_path=self.reverse_path,
             body_type=self._body_type,
@@ -201,8 +210,8 @@ class Transaction:
             login=client.login or "",
             protocol=protocol_word(client, self.parameters.smtputf8),
             session_id=client.session_id,
-            parameters=attrs.evolve(self.parameters, tags=tags) if tags else self.parameters,
-            held=held_by(self.effects),
+            parameters=attrs.evolve(self.parameters, tags=kept.tags) if kept.tags else self.parameters,
+            held=kept.held,
             is_ours=may_relay(client),
         )
 

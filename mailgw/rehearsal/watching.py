@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from mailgw.config.settings import Config
 from mailgw.deliver.names import backend_of
 from mailgw.intake import Directory, Intake, Senders
-from mailgw.interfaces import IDeliveryBackend, ITransactionalBackend
+from mailgw.interfaces import IDeliveryBackend, IFilesJunk, ITransactionalBackend
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Client, path_text
@@ -246,6 +246,8 @@ class WatchedBackend:
         self._name = name
         self._backend = backend
         self._heard = heard
+        if IFilesJunk.providedBy(backend):
+            alsoProvides(self, IFilesJunk)
 
     def lane(self, recipient: Mailbox) -> str:
         return self._backend.lane(recipient)

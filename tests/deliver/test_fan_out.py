@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
+from zope.interface import alsoProvides
 from zope.interface.verify import verifyObject
 
 from mailgw.deliver import fan_out
 from mailgw.deliver.fan_out import FanOutBackend
-from mailgw.interfaces import IDeliveryBackend
+from mailgw.interfaces import IDeliveryBackend, IFilesJunk
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import TemporaryFault
@@ -75,6 +76,15 @@ def test_it_is_a_backend() -> None:
     backend = fan(Member(concurrency=7), Member(concurrency=3))
     assert verifyObject(IDeliveryBackend, backend)
     assert (backend.concurrency, backend.lane(ANN)) == (3, "")
+
+
+@each(("filing", "expected"), [((True, True), True), ((True, False), False), ((False, False), False)])
+def test_it_files_junk_where_all_of_them_do(filing: tuple[bool, ...], expected: bool) -> None:
+    members = [Member() for _ in filing]
+    for member, files in zip(members, filing, strict=True):
+        if files:
+            alsoProvides(member, IFilesJunk)
+    assert IFilesJunk.providedBy(fan(*members)) is expected
 
 
 @each(("replies", "expected"), [

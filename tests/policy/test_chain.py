@@ -1,6 +1,6 @@
 import pytest
 
-from mailgw.mail.effect import AddHeader, Hold, Quarantine, Tag
+from mailgw.mail.effect import AddHeader, Hold, Junk, Quarantine, Tag
 from mailgw.mail.envelope import Client, Role
 from mailgw.mail.verdict import PASS, Facts, Stage, Verdict, change, defer, reject
 from mailgw.policy.chain import Chain
@@ -38,10 +38,11 @@ def test_a_rule_is_asked_at_its_stages_alone() -> None:
 
 def test_effects_are_gathered_and_later_rules_see_them() -> None:
     one = Says("one", change(Tag("a"), Hold("odd"), why="first"))
-    two = Says("two", change(Quarantine("")))
+    two = Says("two", change(Quarantine(""), Junk("spam")))
     three = Says("three", None)
     verdict = result_of(Chain([one, two, three]).judge(Stage.RCPT, FACTS))
-    assert verdict == Verdict("one, two", "first", None, (Tag("a"), Hold("one: odd"), Quarantine("two")))
+    effects = Tag("a"), Hold("one: odd"), Quarantine("two"), Junk("two: spam")
+    assert verdict == Verdict("one, two", "first", None, effects)
     assert two.saw[0].tags == {"a"}
     assert three.saw[0].effects == verdict.effects
 

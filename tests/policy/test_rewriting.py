@@ -12,6 +12,7 @@ from mailgw.mail.effect import (
     DropRecipient,
     Effect,
     Hold,
+    Junk,
     Quarantine,
     RemoveHeader,
     ReplaceContent,
@@ -115,6 +116,8 @@ def test_the_others_stay_as_they_came(fields: list[bytes], name: str) -> None:
         (Tag("a,b"), "is no tag"),
         (Hold(""), None),
         (Quarantine(None), "a reason is no text"),  # type: ignore[arg-type]
+        (Junk("spam"), None),
+        (Junk(5), "a reason is no text"),  # type: ignore[arg-type]
         (Discard(), None),
         ("reject", "a str is no effect"),
     ],

@@ -95,6 +95,7 @@ class FakeIntake:
         self.claims: list[Claim] = []
         self.takers: dict[str, Callable[[Message, Mailbox], Awaitable[Outcome | None]]] = {}
         self.is_roomy = True
+        self.filing: set[str] = set()  # lanes whose backend files junk
 
     def draft(self) -> Draft:
         return self.spool.draft()
@@ -117,6 +118,9 @@ class FakeIntake:
 
     def destination(self, recipient: Mailbox, for_client: bool) -> Destination:
         return Destination(recipient, "out")
+
+    def files_junk(self, lane: str) -> bool:
+        return lane in self.filing
 
     @property
     def hands_over(self) -> bool:

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
-from mailgw.mail.effect import AddHeader, Effect, Hold, Tag
+from mailgw.mail.effect import AddHeader, Effect, Hold, Junk, Tag
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome, Scope, delivered, permanent, temporary
@@ -147,6 +147,17 @@ def test_what_a_rule_holds_is_held() -> None:
     bench.deliver()
     assert bench.took == []
     assert len(bench.listener.stored()) == 1
+
+
+def test_junk_is_handed_to_who_files_it_alone() -> None:
+    bench = Bench(OK, Junk("spam"))
+    assert bench.deliver().startswith("250 2.0.0 OK, queued as")
+    assert bench.took == []
+    bench = Bench(OK, Junk("spam"))
+    bench.listener.intake.filing = {"out"}
+    assert bench.deliver().startswith("250 2.0.0 OK, taken as")
+    assert bench.took[0][0].is_junk
+    assert bench.listener.stored() == []
 
 
 def test_a_client_that_goes_cancels_it() -> None:

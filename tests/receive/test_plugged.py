@@ -17,6 +17,7 @@ from mailgw.mail.effect import (
     DropRecipient,
     Effect,
     Hold,
+    Junk,
     Quarantine,
     RemoveHeader,
     ReplaceContent,
@@ -32,6 +33,7 @@ from mailgw.mail.verdict import Facts, Stage, Verdict, change, defer, reject
 from mailgw.net.supervised import Supervisor
 from mailgw.policy.failing import OnFailure
 from mailgw.policy.rules.relay import Reach, RelayRule
+from mailgw.queue.aliases import EXPANDED
 from mailgw.receive.plugged import PluginRule, Surroundings, verdict_fault
 from mailgw.testing.driving import result_of
 from tests.logged import LoggedFailures
@@ -157,7 +159,10 @@ def test_a_rule_reads_all_of_the_message() -> None:
 
 @each(
     ("effect", "reason"),
-    [(Hold("odd"), "held by rule own: odd"), (Quarantine(""), "quarantined by rule own")],
+    [
+        (Hold("odd"), "held by rule own: odd"), (Quarantine(""), "quarantined by rule own"),
+        (Junk("spam"), "quarantined by rule own: spam"),
+    ],
 )
 def test_a_message_that_is_held(effect: Effect, reason: str) -> None:
     bench = at(Stage.CONTENT, effect)
@@ -165,6 +170,58 @@ def test_a_message_that_is_held(effect: Effect, reason: str) -> None:
     (row,) = bench.rows()
     assert (row.state, row.reason) == ("held", reason)
     assert bench.listener.intake.claims == []
+
+
+@each("stage", [Stage.CONNECT, Stage.HELO, Stage.MAIL, Stage.RCPT, Stage.CONTENT])
+def test_junk_goes_to_where_it_is_filed_with_its_tag(stage: Stage) -> None:
+    bench = at(stage, Junk("spam"), Tag("a"))
+    bench.listener.intake.filing = {"out"}
+    assert bench.deliver().startswith("250")
+    (row,) = bench.rows()
+    assert (row.state, row.reason, row.parameters) == ("active", "", "TAGS=a,junk")
+    (claim,) = bench.listener.intake.claims
+    assert claim.message.is_junk
+    (changed,) = bench.facts(fact.Changed)
+    assert changed.effects == ("junk", "tag a")
+
+
+@each(
+    ("filing", "effects", "reason", "parameters"),
+    [
+        ("", (Junk("spam"), Tag("a")), "quarantined by rule own: spam", "TAGS=a"),
+        # One recipient's backend does not file it: neither has it.
+        ("out", (Junk("spam"), Reroute("archive", CAT)), "quarantined by rule own: spam", ""),
+        ("archive/example.org", (Junk("spam"), Reroute("archive", CAT)), "quarantined by rule own: spam", ""),
+        # It would be filed, but is held all the same: who releases it has looked at it.
+        ("out", (Hold("odd"), Junk("spam")), "quarantined by rule own: spam", ""),
+        ("out", (Junk("spam"), Quarantine("harm")), "quarantined by rule own: harm", ""),
+        ("out", (Hold("odd"), Tag("junk")), "held by rule own: odd", "TAGS=junk"),
+    ],
+)
+def test_junk_that_is_held(filing: str, effects: tuple[Effect, ...], reason: str, parameters: str) -> None:
+    bench = at(Stage.CONTENT, *effects)
+    bench.listener.intake.filing = {filing}
+    bench.session.say(*HELLO, "RCPT TO:<bob@example.org>", "RCPT TO:<cat@example.org>", "DATA")
+    assert bench.session.send(HEADER + b".\r\n").startswith("250")
+    rows = bench.rows()
+    assert {(row.state, row.reason, row.parameters) for row in rows} == {("held", reason, parameters)}
+
+
+def test_a_tag_of_a_rule_holds_nothing_back() -> None:
+    bench = at(Stage.CONTENT, Tag("junk"))
+    bench.deliver()
+    (claim,) = bench.listener.intake.claims
+    assert claim.message.is_junk
+
+
+def test_a_report_to_the_sender_is_no_place_for_junk_to_go() -> None:
+    bench = at(Stage.CONTENT, Junk("spam"))
+    bench.listener.intake.filing = {"out"}
+    bench.listener.intake.aliases[BOB] = (CAT, DAN)
+    bench.session.say(*HELLO, "RCPT TO:<bob@example.org> NOTIFY=SUCCESS", "DATA")
+    assert bench.session.send(HEADER + b".\r\n").startswith("250")
+    assert {row.lane for row in bench.rows()} == {"out", EXPANDED}
+    assert {row.parameters for row in bench.rows()} == {"TAGS=junk"}
 
 
 @each("stage", [Stage.MAIL, Stage.RCPT, Stage.CONTENT, Stage.HELO, Stage.CONNECT])
