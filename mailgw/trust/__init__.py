@@ -16,6 +16,7 @@ A map:
     dkim_sign        DKIM signatures made
     dmarc            whether the domain in From stands behind a message; dmarc_record: what it publishes
     arc              the chain of those who handed a message on, and what it is worth; arc_signatures verifies it
+    arc_seal         what is added to that chain
     authres          Authentication-Results: read, written, taken away where forged
 
 Nothing here raises for what a peer or a domain says, but where it is said.

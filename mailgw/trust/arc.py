@@ -8,7 +8,7 @@ Rules:
     Trouble that may pass is TEMPERROR, where s5.2.1 makes every error permanent: a message that is deferred can be
     judged later.  Whoever goes on with it takes it for FAIL.
     A chain says who vouches, not whether they are to be believed: that is the operator's (``vouching``).
-Not done: sealing.
+How a set is made, ``arc_seal`` knows.
 """
 
 import re
@@ -115,7 +115,7 @@ def chain_of(header: SignedHeader) -> tuple[ArcSet, ...] | BrokenChain:
     found: dict[int, dict[bytes, int]] = {}
     for name in (RESULTS, MESSAGE_SIGNATURE, SEAL):
         for place in header.places.get(name, ()):
-            instance = _instance(name, header.fields[place])
+            instance = instance_of(name, header.fields[place])
             if instance is None:
                 return BrokenChain(0, f"{name.decode()} without a valid i=")
             if name in found.setdefault(instance, {}):
@@ -132,7 +132,8 @@ def chain_of(header: SignedHeader) -> tuple[ArcSet, ...] | BrokenChain:
     return _in_order(sets)
 
 
-def _instance(name: bytes, field: bytes) -> int | None:
+def instance_of(name: bytes, field: bytes) -> int | None:
+    """i= of a field of ARC, 1 to ``MOST_SETS``; None where it has none that is valid."""
     body = field.partition(b":")[2]
     if name == RESULTS:
         info = _INFO.match(body)

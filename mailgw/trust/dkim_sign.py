@@ -49,7 +49,7 @@ class SigningKey:
 
     domain: str
     selector: str
-    key: RSAPrivateKey | Ed25519PrivateKey
+    key: RSAPrivateKey | Ed25519PrivateKey = attrs.field(repr=False)
 
     @property
     def algorithm(self) -> Algorithm:
@@ -118,17 +118,26 @@ def signature_fields(
     ``body_hash``: SHA-256 of the body in ``rules.body_canon`` (``dkim_canon.BodyHashes``).  ``now``: epoch seconds.
     """
     fields = SignedHeader(header)
-    names = _signed_names(fields, rules)
-    signed = [name.lower().encode() for name in names]
-    made = []
-    for key in keys:
-        unsigned = _unsigned_field(key, names, body_hash, rules, int(now))
-        octets = fields.signed_octets(signed, rules.header_canon, -1, unsigned)
-        made.append(unsigned + _folded_base64(key.sign(octets)) + b"\r\n")
-    return b"".join(made)
+    names = signed_names(fields, rules)
+    return b"".join([
+        signed_field("DKIM-Signature: v=1", fields, names, body_hash, key, rules, now) + b"\r\n" for key in keys
+    ])
 
 
-def _signed_names(fields: SignedHeader, rules: SigningRules) -> list[str]:
+def signed_field(
+    opening: str, header: SignedHeader, names: Sequence[str], body_hash: bytes, key: SigningKey, rules: SigningRules,
+    now: float,
+) -> bytes:
+    """One signature over ``names`` of ``header``, without its line end.
+
+    ``opening``: the field's name and the tags of its own, such as ``"ARC-Message-Signature: i=1"``.
+    """
+    unsigned = _unsigned_field(opening, key, names, body_hash, rules, int(now))
+    octets = header.signed_octets([name.lower().encode() for name in names], rules.header_canon, -1, unsigned)
+    return unsigned + folded_base64(key.sign(octets))
+
+
+def signed_names(fields: SignedHeader, rules: SigningRules) -> list[str]:
     """s5.4.2: a name once for each of its fields, and over-signed ones once more."""
     names: list[str] = []
     done: set[str] = set()
@@ -143,12 +152,14 @@ def _signed_names(fields: SignedHeader, rules: SigningRules) -> list[str]:
     return names
 
 
-def _unsigned_field(key: SigningKey, names: Sequence[str], body_hash: bytes, rules: SigningRules, now: int) -> bytes:
+def _unsigned_field(
+    opening: str, key: SigningKey, names: Sequence[str], body_hash: bytes, rules: SigningRules, now: int
+) -> bytes:
     """The field up to ``b=``."""
     times = f"t={now};" if rules.lifetime_seconds is None else f"t={now}; x={now + rules.lifetime_seconds};"
     canons = f"{rules.header_canon.value}/{rules.body_canon.value}"
     lines = [
-        f"DKIM-Signature: v=1; a={key.algorithm.value}; c={canons};",
+        f"{opening}; a={key.algorithm.value}; c={canons};",
         f"\td={key.domain}; s={key.selector};",
         f"\t{times}",
         *_folded_names(names),
@@ -169,7 +180,8 @@ def _folded_names(names: Sequence[str]) -> list[str]:
     return [*lines, line]
 
 
-def _folded_base64(octets: bytes) -> bytes:
+def folded_base64(octets: bytes) -> bytes:
+    """A signature as it stands behind ``b=``, in lines."""
     text = base64.b64encode(octets)
     step = LINE_OCTETS - len("\tb=")
     return b"\r\n\t  ".join(text[start:start + step] for start in range(0, len(text), step))
