@@ -15,6 +15,7 @@ A map:
     dkim             DKIM signatures verified, by dkim_tags, dkim_canon, dkim_signature and dkim_key
     dkim_sign        DKIM signatures made
     dmarc            whether the domain in From stands behind a message; dmarc_record: what it publishes
+    dmarc_tallies    what messages came to by DMARC, counted for reports
     arc              the chain of those who handed a message on, and what it is worth; arc_signatures verifies it
     arc_seal         what is added to that chain
     authres          Authentication-Results: read, written, taken away where forged
