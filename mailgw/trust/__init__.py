@@ -14,6 +14,7 @@ A map:
     spf              whether a domain lets a client send in its name; its records, and the macros in them
     dkim             DKIM signatures verified, by dkim_tags, dkim_canon, dkim_signature and dkim_key
     dkim_sign        DKIM signatures made
+    dkim_rotation    the keys they are made with: published, waited for, retired
     dmarc            whether the domain in From stands behind a message; dmarc_record: what it publishes
     dmarc_tallies    what messages came to by DMARC, counted for reports
     arc              the chain of those who handed a message on, and what it is worth; arc_signatures verifies it
