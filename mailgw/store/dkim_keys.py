@@ -1,0 +1,216 @@
+"""The folder of DKIM keys: ``FOLDER/DOMAIN/SELECTOR.pem``, each a private key (PKCS #8, no password, mode 0600), and
+beside them ``keys.json`` with their lives (``trust.dkim_rotation``).
+
+``keys.json`` is one JSON object, ``{"version": 1, "keys": [...]}``, in the words of ``KeyLife``.
+
+Rules:
+    A key is on disk before ``keys.json`` knows it, and ``keys.json`` forgets it before its file is removed: a crash
+    between them leaves a file that nobody uses.
+    Who changes ``keys.json`` holds the lock of the domain meanwhile: a command and a gateway may both.
+    Nothing here prints or logs what is in a key.
+Everything blocks, and raises OSError where the disk refuses; so it is done in a thread.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+import attrs
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from mailgw.disk import Disk
+from mailgw.mail.address import parse_domain
+from mailgw.trust.dkim_rotation import KeyLife, KeyType, State, is_selector, new_selector, signing
+from mailgw.trust.dkim_sign import BadKey, SigningKey, read_signing_key
+
+FOLDER = "dkim"
+STATE_FILE = "keys.json"
+LOCK_FILE = ".lock"
+RSA_BITS = 2048  # RFC 8301 s3.2: "Signers SHOULD use RSA keys of at least 2048 bits"
+EXPONENT = 65537
+# Of a private key of 4096 bits there are 3,300.
+PEM_OCTETS = 64 * 1024
+STATE_OCTETS = 1024 * 1024
+# Keys of one domain, those included that are gone and still in DNS.
+KEYS = 100
+LOCK_SECONDS = 5.0
+LOCK_PAUSE_SECONDS = 0.05
+
+
+class _File(msgspec.Struct):
+    version: int
+    keys: list[KeyLife]
+
+
+@attrs.frozen
+class Unusable:
+    """A key that signs according to ``keys.json``, and cannot: which file, and why."""
+
+    path: str
+    why: str
+
+
+@attrs.frozen
+class NewKey:
+    """A private key that was made just now, and where it is to go."""
+
+    selector: str
+    type: KeyType
+    pem: bytes = attrs.field(repr=False)
+
+
+class KeyFolder:
+    """``path`` need not exist: then there are no keys."""
+
+    def __init__(self, path: str, disk: Disk, pause: Callable[[float], None] = time.sleep) -> None:
+        self.path = path
+        self._disk = disk
+        self._pause = pause
+
+    def domains(self) -> list[str]:
+        """Those that have a folder, sorted."""
+        try:
+            names = self._disk.names(self.path)
+        except FileNotFoundError:
+            return []
+        return [name for name in names if parse_domain(name) == name and self._disk.is_folder(self._in(name))]
+
+    def keys(self, domain: str) -> tuple[KeyLife, ...]:
+        """Those of a domain, in the order in which they were made; () where it has none.  ValueError where the file is
+        none of ours."""
+        path = self._in(domain, STATE_FILE)
+        try:
+            octets = self._disk.read(path, 0, STATE_OCTETS + 1)
+        except FileNotFoundError:
+            return ()
+        try:
+            file = msgspec.json.decode(octets, type=_File)
+        except msgspec.DecodeError as fault:
+            raise ValueError(f"{path}: {fault}") from None
+        if file.version != 1:
+            raise ValueError(f"{path}: version {file.version}, which is newer than this program")
+        if not all(is_selector(key.selector) for key in file.keys):
+            raise ValueError(f"{path}: what is no selector")
+        return tuple(file.keys)
+
+    def state(self, domain: str) -> object:
+        """What is another value once ``keys`` are others."""
+        try:
+            facts = self._disk.facts(self._in(domain, STATE_FILE))
+        except FileNotFoundError:
+            return None
+        return facts.st_mtime_ns, facts.st_size, facts.st_ino
+
+    def signing(self, domain: str) -> tuple[list[SigningKey], list[Unusable]]:
+        """The keys that sign for a domain, and those that should and cannot.  ValueError as ``keys``."""
+        good: list[SigningKey] = []
+        bad: list[Unusable] = []
+        for key in signing(self.keys(domain)):
+            found = self.private(domain, key.selector)
+            if isinstance(found, SigningKey) and found.record() != key.record:
+                found = Unusable(self.file(domain, key.selector), "it is another key than the one that was made")
+            (good if isinstance(found, SigningKey) else bad).append(found)  # type: ignore[arg-type] # either
+        return good, bad
+
+    def private(self, domain: str, selector: str) -> SigningKey | Unusable:
+        """A key, or why there is none."""
+        path = self.file(domain, selector)
+        try:
+            found = read_signing_key(self._disk.read(path, 0, PEM_OCTETS), domain, selector)
+        except OSError as fault:
+            return Unusable(path, f"cannot be read: {fault.strerror}")
+        return Unusable(path, found.why) if isinstance(found, BadKey) else found
+
+    def exposed(self, domain: str, selector: str) -> bool:
+        """Whether others than its owner may read or change a key's file; False where there is none."""
+        try:
+            return bool(self._disk.facts(self.file(domain, selector)).st_mode & 0o077)
+        except FileNotFoundError:
+            return False
+
+    def file(self, domain: str, selector: str) -> str:
+        return self._in(domain, f"{selector}.pem")
+
+    # --- changes ------------------------------------------------------------------------------------------
+
+    def add(self, domain: str, made: Sequence[NewKey], now: float) -> list[KeyLife]:
+        """Keep new keys, which are wanted from now on.  ValueError where a selector is in use, or there are too many
+        keys: nothing is kept then."""
+        lives: list[KeyLife] = []
+        with self._locked(domain):
+            keys = self.keys(domain)
+            used = {key.selector for key in keys}
+            for one in made:
+                if one.selector in used or not is_selector(one.selector):
+                    raise ValueError(f"the selector {one.selector} is in use, or is none")
+                used.add(one.selector)
+            if len(used) > KEYS:
+                raise ValueError(f"{domain} has {len(keys)} keys: {KEYS} are the most")
+            for one in made:
+                found = read_signing_key(one.pem, domain, one.selector)
+                assert isinstance(found, SigningKey), found
+                self._disk.write_atomically(self.file(domain, one.selector), one.pem)
+                lives.append(KeyLife(one.selector, one.type, found.record(), now, State.WANTED, now))
+            self._write(domain, (*keys, *lives))
+        return lives
+
+    def change(self, domain: str, new: Callable[[tuple[KeyLife, ...]], Sequence[KeyLife]]) -> tuple[KeyLife, ...]:
+        """The keys of a domain are what ``new`` makes of them; the files of those that are gone are removed."""
+        with self._locked(domain):
+            keys = self.keys(domain)
+            changed = tuple(new(keys))
+            if changed != keys:
+                self._write(domain, changed)
+            self._remove(domain, [key.selector for key in changed if key.state is State.GONE])
+        return changed
+
+    def selector(self, domain: str, kind: KeyType, now: float, chosen: Collection[str] = ()) -> str:
+        """A new one, beside those that there are and those that were ``chosen``."""
+        return new_selector(kind, now, {*chosen, *self._in_use(domain)})
+
+    def _in_use(self, domain: str) -> set[str]:
+        try:
+            files = {name.removesuffix(".pem") for name in self._disk.names(self._in(domain))}
+        except FileNotFoundError:
+            files = set()
+        return files | {key.selector for key in self.keys(domain)}
+
+    def _write(self, domain: str, keys: Sequence[KeyLife]) -> None:
+        octets = msgspec.json.format(msgspec.json.encode(_File(1, list(keys))), indent=1)
+        self._disk.write_atomically(self._in(domain, STATE_FILE), octets + b"\n")
+
+    def _remove(self, domain: str, selectors: Sequence[str]) -> None:
+        files = set(self._disk.names(self._in(domain)))
+        for selector in selectors:
+            if f"{selector}.pem" in files:
+                self._disk.remove(self.file(domain, selector))
+
+    @contextmanager
+    def _locked(self, domain: str) -> Iterator[None]:
+        self._disk.make_folder(self._in(domain))
+        path = self._in(domain, LOCK_FILE)
+        descriptor = self._disk.append(path)
+        try:
+            waited = 0.0
+            while not self._disk.try_lock(descriptor):
+                if waited >= LOCK_SECONDS:
+                    raise OSError(errno.EAGAIN, f"somebody else has held it for {LOCK_SECONDS:g} s", path)
+                self._pause(LOCK_PAUSE_SECONDS)
+                waited += LOCK_PAUSE_SECONDS
+            yield
+        finally:
+            self._disk.close(descriptor)
+
+    def _in(self, *names: str) -> str:
+        return os.path.join(self.path, *names)
+
+
+def new_key(kind: KeyType, bits: int = RSA_BITS) -> bytes:
+    """A private key as PEM.  Of RSA it takes from a twentieth of a second to some seconds; ``bits`` are RSA's."""
+    private = rsa.generate_private_key(EXPONENT, bits) if kind is KeyType.RSA else Ed25519PrivateKey.generate()
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
