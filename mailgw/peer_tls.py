@@ -9,13 +9,12 @@ from mailgw.config.settings import Config
 from mailgw.deliver.mta_sts import Fetch, StsPolicies
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.deliver.tls_reports import Post, TlsReports
-from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.parameters import RcptParameters
 from mailgw.mail.ports import Journal, MtaSts, Resolver, WallClock
 from mailgw.mail.tls_result import TlsResult
-from mailgw.own_mail import Queue, queued
+from mailgw.own_mail import Queue, ReportMailer
 from mailgw.store import sts_policies, tls_reports
+from mailgw.store.sent_reports import SentReports
 from mailgw.store.state_file import StateFile, Workshop
 from mailgw.trust.mtasts import FETCH_SECONDS, POLICY_OCTETS, NotFetched, Remembered
 from mailgw.trust.tls_report import GZIP_TYPE
@@ -51,7 +50,7 @@ class PeerTls:
         self._is_heeded = any(isinstance(one, SmtpSettings) and one.mta_sts for one in config.backends.values())
         self._reports: TlsReports | None = None
         self._report_memory = _ReportMemory(os.path.join(config.state, tls_reports.FOLDER), workshop)
-        self._mailer = _Mailer()
+        self._mailer = ReportMailer()
         if config.tls_reports is not None and forward is None:
             self._reports = self._report_memory.reports = TlsReports(
                 config.tls_reports, resolver, self._mailer, _post_by(workshop.reactor, resolver), self._report_memory,
@@ -143,12 +142,12 @@ def fetch_by(reactor: Any, resolver: Resolver) -> Fetch:
 # --- reports ----------------------------------------------------------------------------------------------
 
 class _ReportMemory:
-    """``deliver.tls_reports.Memory`` on the folder of reports."""
+    """``deliver.daily_reports.Memory`` on the folder of reports."""
 
     def __init__(self, folder: str, workshop: Workshop) -> None:
         self.reports: TlsReports | None = None
         self._workshop = workshop
-        self._sent = tls_reports.SentReports(folder, workshop.disk)
+        self._sent = SentReports(folder, tls_reports.REPORT, workshop.disk)
         path = os.path.join(folder, tls_reports.TALLIES_FILE)
         self._file = StateFile(
             path, workshop, tls_reports.LIMIT_OCTETS, tls_reports.WRITE_SECONDS, self._encoded
@@ -157,7 +156,10 @@ class _ReportMemory:
     async def read(self) -> Sequence[DomainTally]:
         return await self._file.read(tls_reports.decoded) or ()
 
-    def changed(self) -> None:
+    def counted(self, result: TlsResult, day: int) -> None:
+        self._file.changed()
+
+    def removed(self, day: int, domain: str) -> None:
         self._file.changed()
 
     async def keep(self, file_name: str, octets: bytes) -> None:
@@ -172,18 +174,6 @@ class _ReportMemory:
     def _encoded(self) -> bytes:
         assert self.reports is not None
         return tls_reports.encoded(self.reports.tallies)
-
-
-class _Mailer:
-    """``deliver.tls_reports.Mailer`` into our own queue, by the routes of who may send anywhere."""
-
-    queue: Queue | None = None
-
-    async def mail(self, octets: bytes, reverse_path: Mailbox, recipients: Sequence[Mailbox]) -> str:
-        queue = self.queue
-        assert queue is not None
-        # Nobody needs to hear of a report that does not arrive; the journal has it.
-        return await queued(queue, octets, reverse_path, recipients, RcptParameters(notify=frozenset()))
 
 
 def _post_by(reactor: Any, resolver: Resolver) -> Post:

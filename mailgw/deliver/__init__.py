@@ -49,5 +49,7 @@ A map:
     webhook_answer      what an answer means
     s3              ``S3Backend``: an object in a bucket for each message, or each recipient
     s3_settings     what one such backend is told, and its keys
+    daily_reports   reports to other domains on what came of a day: when, and how often
+    tls_reports     ... on TLS
     reencoding      content that was made for a hop which takes less
 """

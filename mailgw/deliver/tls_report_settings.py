@@ -2,7 +2,7 @@
 
 import attrs
 
-from mailgw.trust.tls_report import Reporter
+from mailgw.trust.report_mail import Reporter
 
 
 @attrs.frozen

@@ -10,6 +10,7 @@ A map:
     reference_names  whether a certificate names who we wanted to reach
     tls_policy       what TLS with one host must show, out of DANE, MTA-STS and the configuration; whether it shows it
     mtasts           MTA-STS records and policies, and when to fetch one
+    report_mail      the message that carries a report; report_days: what the reports are about
     tlsrpt           and its siblings: what TLS sessions came to, counted, and the reports
     spf              whether a domain lets a client send in its name; its records, and the macros in them
     dkim             DKIM signatures verified, by dkim_tags, dkim_canon, dkim_signature and dkim_key

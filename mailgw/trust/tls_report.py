@@ -6,7 +6,6 @@ A report's id is made of the day and the domains, so one that is sent twice, by 
 is recognised as the same.
 """
 
-import base64
 import gzip
 import json
 from collections.abc import Sequence
@@ -15,18 +14,11 @@ from typing import Any
 import attrs
 
 from mailgw.mail.address import Mailbox
-from mailgw.mail.header import civil_date, date_text
-from mailgw.trust.tls_tallies import DAY_SECONDS, Detail, DomainTally, PolicyTally
+from mailgw.trust.report_days import DAY_SECONDS, day_text
+from mailgw.trust.report_mail import Reporter, ReportFile, report_mail
+from mailgw.trust.tls_tallies import Detail, DomainTally, PolicyTally
 
 GZIP_TYPE = "application/tlsrpt+gzip"  # s6.5
-
-
-@attrs.frozen
-class Reporter:
-    """Who reports: the organization's name in any words, an address (ASCII, with a domain) where people answer."""
-
-    organization: str
-    contact: Mailbox
 
 
 @attrs.frozen
@@ -58,34 +50,17 @@ def report_message(
     ``TLS-Required: No`` (RFC 8689 s5) asks for delivery whatever TLS is like: it is what the report is about (s3).
     """
     submitter = reporter.contact.domain
-    boundary = f"=_{report.day}_tlsrpt"  # "=_" is in no base64, and the words are ours
-    head = [
-        f"From: <{reporter.contact}>",
-        "To: " + ",\r\n\t".join(f"<{mailbox}>" for mailbox in to),
+    fields = [
         f"Subject: Report Domain: {report.domain}\r\n\tSubmitter: {submitter}\r\n\tReport-ID: <{report.id}>",
-        f"Date: {date_text(int(now))}",
         f"Message-ID: <{report.id}>",
         f"TLS-Report-Domain: {report.domain}",
         f"TLS-Report-Submitter: {submitter}",
         "TLS-Required: No",
-        "Auto-Submitted: auto-generated",
-        "MIME-Version: 1.0",
-        f'Content-Type: multipart/report; report-type="tlsrpt";\r\n\tboundary="{boundary}"',
-        "",
-        "This is a report in MIME format (RFC 8460).",
-        f"--{boundary}",
-        "Content-Type: text/plain; charset=us-ascii",
-        "",
-        *_words(submitter, report, tally),
-        f"--{boundary}",
-        f"Content-Type: {GZIP_TYPE}",
-        "Content-Transfer-Encoding: base64",
-        f'Content-Disposition: attachment;\r\n\tfilename="{report.file_name}"',
-        "",
     ]
-    encoded = base64.b64encode(report.content).decode()
-    lines = [encoded[start:start + 76] for start in range(0, len(encoded), 76)]
-    return "\r\n".join([*head, *lines, f"--{boundary}--", ""]).encode("ascii", "replace")
+    return report_mail(
+        reporter.contact, to, now, fields, 'multipart/report; report-type="tlsrpt"', _words(submitter, report, tally),
+        ReportFile(report.file_name, GZIP_TYPE, report.content),
+    )
 
 
 def _words(submitter: str, report: TlsReport, tally: DomainTally) -> list[str]:
@@ -93,7 +68,7 @@ def _words(submitter: str, report: TlsReport, tally: DomainTally) -> list[str]:
     failures = sum(one.failures for one in tally.policies)
     return [
         f"This is a report on TLS from {submitter}, for whoever cares for the mail servers of",
-        f"{report.domain}, on {_time(report.day * DAY_SECONDS)[:10]} (UTC).",
+        f"{report.domain}, on {day_text(report.day)} (UTC).",
         "",
         f"Sessions with TLS as it should be: {successes}.  Without: {failures}.",
         "",
@@ -151,8 +126,7 @@ def _failure(detail: Detail, count: int) -> dict[str, Any]:
 def _time(seconds: int) -> str:
     """RFC 3339 s5.6, UTC."""
     day, rest = divmod(seconds, DAY_SECONDS)
-    year, month, date = civil_date(day)
-    return f"{year:04}-{month:02}-{date:02}T{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}Z"
+    return f"{day_text(day)}T{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}Z"
 
 
 def _zipped(octets: bytes) -> bytes:

@@ -13,7 +13,6 @@ import attrs
 
 from mailgw.mail.tls_result import PolicyType, TlsFailure, TlsResult
 
-DAY_SECONDS = 86_400
 # Of what others say: their name in EHLO, our TLS library's words for their certificate, one of their TLSA records (a
 # whole certificate in one has some 2 KiB, twice that in hexadecimal digits).
 WORDS = 200
@@ -66,11 +65,6 @@ class DomainTally:
             one.successes or any(detail.result not in _NO_SESSION for detail, _ in one.details)
             for one in self.policies
         )
-
-
-def day_of(now: float) -> int:
-    """The day that ``now`` (epoch seconds) is in."""
-    return int(now // DAY_SECONDS)
 
 
 class Tallies:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mailgw.deliver.tls_report_settings import TlsReportSettings
 from mailgw.mail.address import Mailbox
-from mailgw.trust.tls_report import Reporter
+from mailgw.trust.report_mail import Reporter
 from tests.config.making import faults_of, loaded
 from tests.config.test_load import SMALL
 from tests.tables import each

@@ -10,15 +10,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from mailgw.deliver import tls_reports
+from mailgw.deliver import daily_reports
+from mailgw.deliver.daily_reports import LOOK_SECONDS, SPREAD_SECONDS
 from mailgw.deliver.tls_report_settings import TlsReportSettings
-from mailgw.deliver.tls_reports import LOOK_SECONDS, SPREAD_SECONDS, TlsReports
+from mailgw.deliver.tls_reports import TlsReports
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event, TlsReported, TlsReportFailed, Trouble
 from mailgw.mail.tls_result import PolicyType, TlsFailure, TlsResult
 from mailgw.testing.names import FakeResolver
-from mailgw.trust.tls_report import Reporter
+from mailgw.trust.report_mail import Reporter
 from mailgw.trust.tls_tallies import DomainTally, Tallies
 from tests.logged import LoggedFailures
 
@@ -87,7 +88,10 @@ class Bench:
             await self.reads
         return self.kept
 
-    def changed(self) -> None:
+    def counted(self, result: TlsResult, day: int) -> None:
+        self.changes += 1
+
+    def removed(self, day: int, domain: str) -> None:
         self.changes += 1
 
     async def keep(self, file_name: str, octets: bytes) -> None:
@@ -241,13 +245,26 @@ def test_a_restart_goes_on_counting() -> None:
 
 
 def test_what_comes_before_the_file_was_read_has_a_limit(monkeypatch: Any) -> None:
-    monkeypatch.setattr(tls_reports, "EARLY_RESULTS", 2)
+    monkeypatch.setattr(daily_reports, "EARLY_RESULTS", 2)
     bench = Bench()
     bench.reads = Deferred()
     bench.started(GOOD, GOOD, GOOD)
     bench.reads.callback(None)
     assert bench.reports.tallies[0].policies[0].successes == 2
+    assert bench.changes == 2
+    with capturedLogs() as logged:
+        bench.at(MIDNIGHT)
+        bench.at(MIDNIGHT + DAY)
+    assert [event["count"] for event in logged] == [1]
     bench.stop()
+
+
+def test_what_was_not_read_is_not_written_over() -> None:
+    bench = Bench()
+    bench.reads = Deferred()
+    bench.started(GOOD)
+    bench.reports.stop()
+    assert bench.changes == 0
 
 
 def test_after_a_long_stop() -> None:
@@ -274,7 +291,7 @@ def test_many_at_once_in_line(monkeypatch: Any) -> None:
     bench.started()
     bench.clock.advance(LOOK_SECONDS)
     bench.clock.advance(LOOK_SECONDS)
-    assert len(waiting) == tls_reports.AT_ONCE
+    assert len(waiting) == daily_reports.AT_ONCE
     for place in range(10):
         waiting[place].callback(None)
     assert len(waiting) == len(bench.files) == 10

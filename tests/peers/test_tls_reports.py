@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
-from mailgw.deliver.tls_reports import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, SPREAD_SECONDS
+from mailgw.deliver.daily_reports import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, SPREAD_SECONDS
 from tests.peers.harness import (
     LATER,
     TWISTD,
@@ -251,10 +251,10 @@ from pathlib import Path
 from twisted.application.service import Application
 
 from mailgw.config.load import load
-from mailgw.deliver import tls_reports
+from mailgw.deliver import daily_reports
 from mailgw.service import MailGateway
 
-tls_reports.LOOK_SECONDS = 0.5
+daily_reports.LOOK_SECONDS = 0.5
 ahead = Path("ahead")
 application = Application("a mail gateway")
 gateway = MailGateway(load("mailgw.toml"), wall_clock=lambda: time.time() + float(ahead.read_text()))

@@ -6,8 +6,9 @@ import pytest
 
 from mailgw.disk import Disk
 from mailgw.mail.tls_result import PolicyType, TlsFailure
-from mailgw.store import tls_reports
-from mailgw.store.tls_reports import SentReports, decoded, encoded
+from mailgw.store import sent_reports
+from mailgw.store.sent_reports import SentReports
+from mailgw.store.tls_reports import REPORT, decoded, encoded
 from mailgw.trust.tls_tallies import Detail, DomainTally, PolicyTally
 from tests.tables import each
 
@@ -30,7 +31,7 @@ def name(end: int, domain: str = "x.example") -> str:
 
 
 def test_reports_are_kept_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent = SentReports(str(tmp_path / "reports"), Disk())
+    sent = SentReports(str(tmp_path / "reports"), REPORT, Disk())
     sent.prune(0.0)
     for end in (100_000, 200_000, 300_000):
         sent.keep(name(end), b"x")
@@ -40,7 +41,7 @@ def test_reports_are_kept_for_a_while(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(list((tmp_path / "reports").iterdir())) == 4
     sent.prune(100_001)
     assert not (tmp_path / "reports" / name(100_000)).exists()
-    monkeypatch.setattr(tls_reports, "REPORTS", 1)
+    monkeypatch.setattr(sent_reports, "REPORTS", 1)
     sent.prune(0.0)
     assert sorted(path.name for path in (tmp_path / "reports").iterdir()) == [name(300_000), "tallies.json"]
     assert (tmp_path / "reports" / name(300_000)).read_bytes() == b"y"
@@ -49,4 +50,4 @@ def test_reports_are_kept_for_a_while(tmp_path: Path, monkeypatch: pytest.Monkey
 @each("bad", ["../x!a!1!2!7f.json.gz", "a!b/c!1!2!7f.json.gz", "tallies.json", "", "a!b!1!2!7f.json.gz\n"])
 def test_nothing_else_is_written(bad: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not a report's name"):
-        SentReports(str(tmp_path), Disk()).keep(bad, b"x")
+        SentReports(str(tmp_path), REPORT, Disk()).keep(bad, b"x")

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from mailgw.mail.address import Mailbox
 from mailgw.mail.tls_result import PolicyType, TlsFailure, TlsResult
 from mailgw.trust import tls_tallies
-from mailgw.trust.tls_report import Reporter, report_message, tls_report
-from mailgw.trust.tls_tallies import Tallies, day_of
+from mailgw.trust.report_days import day_of
+from mailgw.trust.report_mail import Reporter
+from mailgw.trust.tls_report import report_message, tls_report
+from mailgw.trust.tls_tallies import Tallies
 from mailgw.trust.tlsrpt import DESTINATIONS, URI_OCTETS, Destinations, destinations
 from tests.tables import each
 
