@@ -40,8 +40,8 @@ It counts as an attempt of the schedule: what fails again waits as long as after
 already is left alone.  What is due in a lane that is suspended waits on, and where a destination is unwell one attempt
 is made at a time: the answer says of how many.  While the gateway is stopped, "now" is when it starts."""
 RELEASE_WORDS = """\
-What you held, and what is held because it could be neither delivered nor returned.  It is due now; what its sender
-wants sent later (FUTURERELEASE) waits until then: retry does not."""
+What you held, what a rule did (--reason quarantined), and what is held because it could be neither delivered nor
+returned.  It is due now; what its sender wants sent later (FUTURERELEASE) waits until then: retry does not."""
 HOLD_WORDS = """\
 A recipient keeps its attempts and its age: released when that is over, it is tried once more, and then goes back.  What
 is being tried just now is left alone, and counted.  New mail is not held: suspend is for that."""
@@ -136,7 +136,7 @@ def _add_filters(action: argparse.ArgumentParser) -> None:
     )
     filters.add_argument("--younger-than", type=_ago, metavar="TIME", dest="where_arrived_after")
     for state, words in (
-        ("held", "by you, or undeliverable and kept for you"),
+        ("held", "by you, by a rule, or undeliverable and kept for you"),
         ("waiting", "until the next attempt is due"),
         ("active", "in line: being tried now, or next at its destination"),
     ):

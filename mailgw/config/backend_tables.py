@@ -29,6 +29,15 @@ from mailgw.config.reader import Spot, Table, Unusable, key, read_table
 from mailgw.config.s3_tables import S3Table
 from mailgw.config.webhook_tables import WebhookTable
 from mailgw.deliver.maildir import Known
+from mailgw.store.maildir import sub_folder_fault
+
+
+def junk_folder(value: object) -> str:
+    """``""``: there is none."""
+    name = values.any_text(value)
+    if name and (why := sub_folder_fault(name)):
+        raise ValueError(f"{why}: {values.said(value)}")
+    return name
 
 
 @attrs.frozen
@@ -36,6 +45,7 @@ class MaildirTable(Table):
     path: str = key(values.maildir_path, stand_in="")
     recipients: Known = key(values.choice(Known), Known.ACCOUNTS)
     delimiter: str = key(values.delimiter, "+")
+    junk: str = key(junk_folder, ".Junk")
     concurrency: int = key(values.count, 64)
 
 

@@ -32,6 +32,7 @@ def settings_of(
                 recipients=table.recipients,
                 delimiter=table.delimiter,
                 concurrency=table.concurrency,
+                junk=table.junk,
             )
         case SmtpTable() | LmtpTable():
             return hops.next_hop(table, folder, hostname)

@@ -24,10 +24,10 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from mailgw.deliver.reencoding import fitted, unfit_outcome
-from mailgw.interfaces import ILimitedHere
+from mailgw.interfaces import IFilesJunk, ILimitedHere
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import LocalProtocolError, TemporaryFault
@@ -78,12 +78,14 @@ def mailboxes_of(
 class MaildirSettings:
     """``path`` is a template with ``{domain}``, ``{local_part}``, ``{address}``
     (``store.maildir.template_fault`` judges it); ``delimiter`` separates a sub-address (``user+tag``) from its
-    user, ``""`` where there are none; ``concurrency`` counts messages being written at once."""
+    user, ``""`` where there are none; ``concurrency`` counts messages being written at once; ``junk`` is the folder in
+    each Maildir for what is junk (``store.maildir.sub_folder_fault`` judges it), ``""`` for none."""
 
     path: str
     recipients: Known
     delimiter: str
     concurrency: int
+    junk: str
 
 
 # Groups that are written at once: enough that the disk's journal has something to join while one computes.
@@ -115,8 +117,9 @@ _log = Logger()
 class MaildirBackend:
     """Delivers into one Maildir a mailbox.
 
-    A sub-address goes to its user, unless it is itself an account or a folder.  A recipient who has gone since
-    ``RCPT`` fails for good; one whose folder cannot be looked up, made or written is tried again.
+    A sub-address goes to its user, unless it is itself an account or a folder.  Junk goes to a folder within the
+    Maildir, which is made where it is missing, if there is to be one: then this is an ``IFilesJunk``.  A recipient who
+    has gone since ``RCPT`` fails for good; one whose folder cannot be looked up, made or written is tried again.
     ``accounts`` is needed for ``Known.ACCOUNTS`` alone.  ``pool`` is running, and is its owner's to stop.
     ``seconds`` is a monotonic clock.
     """
@@ -132,6 +135,8 @@ class MaildirBackend:
     ) -> None:
         if settings.recipients is Known.ACCOUNTS and accounts is None:
             raise LocalProtocolError("recipients = accounts without accounts")
+        if settings.junk:
+            alsoProvides(self, IFilesJunk)
         self.concurrency = settings.concurrency
         self._settings = settings
         self._maildirs = maildirs
@@ -170,8 +175,9 @@ class MaildirBackend:
 
         Cut off after the first slices it says what became of those.  What was begun may still be delivered.
         """
+        sub = self._settings.junk if message.is_junk else ""
         copies = [
-            _Copy(recipient, self._folders(recipient), top_fields(message.reverse_path, recipient))
+            _Copy(recipient, self._folders(recipient), sub, top_fields(message.reverse_path, recipient))
             for recipient in recipients
         ]
         if message.body_type is BodyType.BINARY:
@@ -301,7 +307,7 @@ class MaildirBackend:
             if folder is None:
                 outcomes[copy.recipient] = refused(_UNKNOWN, Scope.RECIPIENT, "", is_ours=True)
                 return
-            file = self._maildirs.start(folder, octets)
+            file = self._maildirs.start(folder, octets, copy.sub)
         except OSError as error:
             outcomes[copy.recipient] = self._outcome_of(error, folder or copy.folders[0])
             return
@@ -352,10 +358,11 @@ class MaildirBackend:
 
 @attrs.frozen(eq=False)
 class _Copy:
-    """One recipient's share: where it may go, what goes on top."""
+    """One recipient's share: where it may go, and to which folder there, what goes on top."""
 
     recipient: Mailbox
     folders: tuple[str, ...]
+    sub: str
     fields: bytes
 
 

@@ -1,6 +1,7 @@
 """Maildirs: whose folder is where, and durable files in them (https://cr.yp.to/proto/maildir.html, RFC 5321 s4.4).
 
-Not done: sizes and flags in names, Maildir++ folders and quotas, removal of old files in ``tmp`` (readers do it).
+A folder within a Maildir is one as Maildir++ has it (https://www.courier-mta.org/imap/README.maildirquota.html).
+Not done: sizes and flags in names, Maildir++ quotas, subscriptions, removal of old files in ``tmp`` (readers do it).
 
 Rules:
     A mailbox's folder is its own: no local part, however hostile, leaves its place or becomes another's.  Case
@@ -36,6 +37,12 @@ _PLAIN = re.compile(r"[a-z0-9_+=-][a-z0-9._+=-]*\Z")
 # A name in a folder has at most 255 octets (NAME_MAX).  Above 200 the rest becomes a hash: 135 + "~" + 64.
 _NAME_OCTETS = 200
 _KEPT_OCTETS = 135
+# Parts with dots between them, and one in front where it is Maildir++'s: printable ASCII, as other names are written in
+# a UTF-7 of their own, which is for whoever chooses one to do.
+_SUB_FOLDER = re.compile(r"\.?[ -\-0-~]+(?:\.[ -\-0-~]+)*\Z")
+_MARKER = "maildirfolder"
+_TAKEN = frozenset(("new", "cur", "tmp", _MARKER))
+_NAME_MAX = 255
 
 
 def template_fault(template: str) -> str | None:
@@ -74,6 +81,15 @@ def folder_of(template: str, mailbox: Mailbox) -> str:
     local_part, domain = _escaped(mailbox.local_part), _escaped(mailbox.domain)
     folder = template.replace("{local_part}", _cut(local_part)).replace("{domain}", _cut(domain))
     return folder.replace("{address}", _cut(f"{local_part}@{domain}")) if "{" in folder else folder
+
+
+def sub_folder_fault(name: str) -> str | None:
+    """Why ``name`` is none for a folder within a Maildir, or None."""
+    if len(name) > _NAME_MAX:
+        return f"has more than {_NAME_MAX} characters"
+    if not _SUB_FOLDER.match(name):
+        return "expected a folder's name in printable ASCII, without / and without .. in it, such as .Junk"
+    return "is a name of the Maildir's own" if name in _TAKEN else None
 
 
 def without_tag(mailbox: Mailbox, delimiter: str) -> Mailbox:
@@ -167,9 +183,11 @@ _TMP = "tmp"
 
 @attrs.frozen(eq=False)
 class OpenFile:
-    """A file in ``tmp`` on its way to ``new``."""
+    """A file in ``tmp`` on its way to ``new``, both in ``folder``: a Maildir, or its folder ``sub``, ``""`` for none.
+    """
 
     folder: str
+    sub: str
     name: str
     descriptor: int
 
@@ -191,16 +209,18 @@ class Maildirs:
         """Whether there is such a folder.  OSError where that cannot be known."""
         return self._disk.is_folder(folder)
 
-    def start(self, folder: str, octets: Sequence[bytes]) -> OpenFile:
-        """A new file that begins with ``octets``.  OSError leaves none; the folder may have been made."""
+    def start(self, folder: str, octets: Sequence[bytes], sub: str = "") -> OpenFile:
+        """A new file that begins with ``octets``, in a Maildir, or in its folder ``sub``, which has no fault.  OSError
+        leaves none; the folders may have been made."""
         name = self._next_name()
+        folder = f"{folder}/{sub}" if sub else folder
         path = f"{folder}/{_TMP}/{name}"
         try:
             descriptor = self._disk.create(path)
         except FileNotFoundError:
-            self._make(folder)
+            self._make(folder, sub)
             descriptor = self._disk.create(path)
-        file = OpenFile(folder, name, descriptor)
+        file = OpenFile(folder, sub, name, descriptor)
         self.append(file, octets)
         return file
 
@@ -258,7 +278,7 @@ class Maildirs:
             try:
                 self._disk.rename(file.path, target)
             except FileNotFoundError:
-                self._make(file.folder)
+                self._make(file.folder, file.sub)
                 self._disk.rename(file.path, target)
         except OSError as error:
             self._take_back(file.path)
@@ -271,14 +291,28 @@ class Maildirs:
         except OSError:
             pass
 
-    def _make(self, folder: str) -> None:
-        """The Maildir with its three folders.  ``tmp`` comes last: where it is, all of it is on disk."""
+    def _make(self, folder: str, sub: str) -> None:
+        """With its three folders; so has the Maildir that ``sub`` is in."""
         with self._making:
-            self._disk.make_folder(folder)
-            for part in ("new", "cur"):
-                self._new_folder(f"{folder}/{part}")
-            self._disk.sync_folder(folder)
-            self._new_folder(f"{folder}/{_TMP}")
+            if sub:
+                maildir = folder.removesuffix(f"/{sub}")
+                if not self._disk.is_folder(f"{maildir}/{_TMP}"):
+                    self._make_one(maildir, is_sub=False)
+            self._make_one(folder, is_sub=bool(sub))
+
+    def _make_one(self, folder: str, is_sub: bool) -> None:
+        """``tmp`` comes last: where it is, all of it is on disk."""
+        self._disk.make_folder(folder)
+        for part in ("new", "cur"):
+            self._new_folder(f"{folder}/{part}")
+        if is_sub:
+            # "in each folder an empty file named maildirfolder": it says that the Maildir is the folder above.
+            try:
+                self._disk.close(self._disk.create(f"{folder}/{_MARKER}"))
+            except FileExistsError:
+                pass
+        self._disk.sync_folder(folder)
+        self._new_folder(f"{folder}/{_TMP}")
 
     def _new_folder(self, path: str) -> None:
         try:

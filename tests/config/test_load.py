@@ -149,7 +149,8 @@ servers = ["127.0.0.1"]
     )
     assert config.passwd_file == f"{etc}/passwd"
     assert config.backends["mailboxes"] == MaildirSettings(
-        path=f"{etc}/mail/{{domain}}/{{local_part}}", recipients=Known.ANY, delimiter="+", concurrency=64
+        path=f"{etc}/mail/{{domain}}/{{local_part}}", recipients=Known.ANY, delimiter="+", concurrency=64,
+        junk=".Junk",
     )
     smarthost = config.backends["smarthost"]
     assert smarthost == SmtpSettings(

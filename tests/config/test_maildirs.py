@@ -43,6 +43,26 @@ def here() -> Iterator[Path]:
         yield Path(folder)
 
 
+@each(
+    ("junk", "why"),
+    [
+        ('".Spam"', None),
+        ('""', None),
+        ('".a/b"',
+         "expected a folder's name in printable ASCII, without / and without .. in it, such as .Junk: '.a/b'"),
+        ('"tmp"', "is a name of the Maildir's own: 'tmp'"),
+        ("5", 'expected text ("…"), not 5'),
+    ],
+)
+def test_the_folder_for_junk(tmp_path: Path, junk: str, why: str | None) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text(SMALL + f"junk = {junk}\n")
+    if why is None:
+        assert loaded(file).backends["mailboxes"].junk == junk.strip('"')  # type: ignore[union-attr]
+    else:
+        assert [fault.partition("backend.")[2] for fault in faults_of(file)] == [f"mailboxes.junk: {why}"]
+
+
 WAITS = "mail waits for whoever has no Maildir there that is writable"
 
 

@@ -13,12 +13,13 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from mailgw.deliver.maildir import Known, MaildirBackend, MaildirSettings
-from mailgw.interfaces import IDeliveryBackend
+from mailgw.interfaces import IDeliveryBackend, IFilesJunk
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import LocalProtocolError, TemporaryFault
 from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome, Permanence
+from mailgw.mail.parameters import NO_MAIL_PARAMETERS, MailParameters
 from mailgw.store.maildir import Maildirs, UniqueNames
 from mailgw.testing.threads import FakeThreads
 from tests.logged import LoggedFailures
@@ -77,11 +78,13 @@ class CountingDisk(ScriptedDisk):
 
 
 class Bench:
-    def __init__(self, root: Path, recipients: Known = Known.ANY, accounts: FakeAccounts | None = None) -> None:
+    def __init__(
+        self, root: Path, recipients: Known = Known.ANY, accounts: FakeAccounts | None = None, junk: str = ".Junk"
+    ) -> None:
         self.root = root
         self.disk = CountingDisk()
         self.threads = FakeThreads()
-        settings = MaildirSettings(f"{root}/{{domain}}/{{local_part}}", recipients, "+", 20)
+        settings = MaildirSettings(f"{root}/{{domain}}/{{local_part}}", recipients, "+", 20, junk)
         maildirs = Maildirs(self.disk, UniqueNames("mx", 1, "a", lambda: 1.5))
         threads: Any = self.threads
         self.now = 0.0
@@ -93,8 +96,9 @@ class Bench:
         recipients: Sequence[Mailbox],
         sender: Mailbox | None = BOB,
         body_type: BodyType = BodyType.EIGHT_BIT,
+        parameters: MailParameters = NO_MAIL_PARAMETERS,
     ) -> "Attempt":
-        message = Message("Q1", sender, body_type, 1.0, content)
+        message = Message("Q1", sender, body_type, 1.0, content, parameters)
         return Attempt(Deferred.fromCoroutine(self.backend.deliver(message, recipients)))
 
     def refusal(self, recipient: Mailbox) -> str:
@@ -172,6 +176,46 @@ def test_each_recipient_gets_a_copy_of_their_own(bench: Bench) -> None:
     first, second = bench.new("alice")
     assert first.startswith(b"Return-Path: <>\nDelivered-To: alice@example.org\n")
     assert second.startswith(b"Return-Path: <>\nDelivered-To: alice+lists@example.org\n")
+
+
+@each(("in_memory", "known"), [(True, Known.ANY), (False, Known.ANY), (True, Known.EXISTING)])
+def test_junk_goes_to_its_folder(tmp_path: Path, in_memory: bool, known: Known) -> None:
+    bench = Bench(tmp_path / f"{in_memory}{known.value}", known)
+    for name in ("alice", "bob"):
+        (bench.root / "example.org" / name).mkdir(parents=True)
+    junk, good = MailParameters(tags=("a", "junk")), MailParameters(tags=("junk:b",))
+    outcomes = bench.deliver(Octets(TEXT, in_memory=in_memory), [TAGGED, BOB], parameters=junk).outcomes
+    assert [outcome.hop for outcome in outcomes.values()] == [
+        f"{bench.root}/example.org/alice/.Junk", f"{bench.root}/example.org/bob/.Junk"]
+    assert bench.new("alice/.Junk") == [FIELDS.replace(b"To: alice", b"To: alice+lists") + STORED]
+    assert len(bench.new("bob/.Junk")) == 1
+    assert bench.new("alice") == bench.new("bob") == []
+    assert bench.deliver(Octets(TEXT, in_memory=in_memory), [ALICE], parameters=good).outcomes[ALICE].is_delivered
+    assert len(bench.new("alice")) == 1
+    # Whoever has no Maildir gets none by being sent junk.
+    if known is Known.EXISTING:
+        outcomes = bench.deliver(Octets(TEXT, in_memory=in_memory), [NOBODY], parameters=junk).outcomes
+        assert words(outcomes[NOBODY]) == "permanent 550 5.1.1 No such mailbox here"
+
+
+def test_a_message_of_the_group_is_junk_and_another_is_not(bench: Bench) -> None:
+    bench.threads.at_once = False
+    for _ in range(4):  # as many as are being written at once: the next two are one group
+        bench.deliver(Octets(TEXT), [BOB])
+    junk = bench.deliver(Octets(TEXT), [ALICE], parameters=MailParameters(tags=("junk",)))
+    good = bench.deliver(Octets(TEXT), [ALICE])
+    bench.threads.run(5)
+    assert junk.outcomes[ALICE].is_delivered
+    assert good.outcomes[ALICE].is_delivered
+    assert len(bench.new("alice")) == len(bench.new("alice/.Junk")) == 1
+
+
+def test_where_there_is_no_folder_for_junk(tmp_path: Path, bench: Bench) -> None:
+    assert IFilesJunk.providedBy(bench.backend)
+    none = Bench(tmp_path, junk="")
+    assert not IFilesJunk.providedBy(none.backend)
+    none.deliver(Octets(TEXT), [ALICE], parameters=MailParameters(tags=("junk",)))
+    assert len(none.new("alice")) == 1
 
 
 # --- who exists ------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from mailgw.store.maildir import (
     Maildirs,
     UniqueNames,
     folder_of,
+    sub_folder_fault,
     template_fault,
     template_root,
     top_fields,
@@ -117,6 +118,35 @@ def test_templates(template: str, why: str | None) -> None:
     assert (fault is None) if why is None else (fault is not None and why in fault)
 
 
+@each(
+    ("name", "why"),
+    [
+        (".Junk", None),
+        ("Junk", None),
+        (".INBOX.Junk mail", None),
+        (".Entw&APw-rfe", None),
+        ("." + "x" * 254, None),
+        ("." + "x" * 255, "more than 255 characters"),
+        ("", "expected a folder's name"),
+        (".", "expected a folder's name"),
+        ("..", "expected a folder's name"),
+        ("..Junk", "expected a folder's name"),
+        (".Junk.", "expected a folder's name"),
+        (".Junk..x", "expected a folder's name"),
+        ("../Junk", "expected a folder's name"),
+        (".Junk/x", "expected a folder's name"),
+        (".Junk\0", "expected a folder's name"),
+        (".Junk\n", "expected a folder's name"),
+        (".Müll", "expected a folder's name"),
+        ("new", "a name of the Maildir's own"),
+        ("maildirfolder", "a name of the Maildir's own"),
+    ],
+)
+def test_names_of_folders_within_a_maildir(name: str, why: str | None) -> None:
+    fault = sub_folder_fault(name)
+    assert (fault is None) if why is None else (fault is not None and why in fault)
+
+
 def test_roots() -> None:
     assert template_root(TEMPLATE) == "/var/mail"
     assert template_root("/var/mail/x-{domain}") == "/var/mail"
@@ -212,6 +242,47 @@ def test_the_steps_of_a_delivery(tmp_path: Path) -> None:
     assert stat.S_IMODE(next((folder / "new").iterdir()).stat().st_mode) == 0o600
 
 
+def test_the_steps_of_a_delivery_into_a_folder_within(tmp_path: Path) -> None:
+    disk = ScriptedDisk()
+    mail = maildirs(disk)
+    assert mail.finish([mail.start(str(tmp_path / "alice"), [b"a"], ".Junk")]) == [None]
+    assert [step.replace(str(tmp_path), "D") for step in disk.steps] == [
+        "create D/alice/.Junk/tmp/1.M500000P1RaQ1.mx",
+        "new_folder D/alice",
+        "sync_folder D",
+        "new_folder D/alice/new",
+        "new_folder D/alice/cur",
+        "sync_folder D/alice",
+        "new_folder D/alice/tmp",
+        "new_folder D/alice/.Junk",
+        "sync_folder D/alice",
+        "new_folder D/alice/.Junk/new",
+        "new_folder D/alice/.Junk/cur",
+        "create D/alice/.Junk/maildirfolder",
+        "close D/alice/.Junk/maildirfolder",
+        "sync_folder D/alice/.Junk",
+        "new_folder D/alice/.Junk/tmp",
+        "create D/alice/.Junk/tmp/1.M500000P1RaQ1.mx",
+        "write D/alice/.Junk/tmp/1.M500000P1RaQ1.mx",
+        "sync D/alice/.Junk/tmp/1.M500000P1RaQ1.mx",
+        "close D/alice/.Junk/tmp/1.M500000P1RaQ1.mx",
+        "rename D/alice/.Junk/new/1.M500000P1RaQ1.mx",
+        "sync_folder D/alice/.Junk/new",
+    ]
+    junk = tmp_path / "alice" / ".Junk"
+    assert new_in(junk) == [b"a"]
+    for path in (junk, junk / "new", junk / "cur", junk / "tmp"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert stat.S_IMODE((junk / "maildirfolder").stat().st_mode) == 0o600
+    # What is there is not made again.
+    disk.steps.clear()
+    assert mail.finish([mail.start(str(tmp_path / "alice"), [b"b"], ".Junk")]) == [None]
+    assert len(disk.steps) == 6
+    (junk / "new").rename(tmp_path / "gone")
+    assert mail.finish([mail.start(str(tmp_path / "alice"), [b"c"], ".Junk")]) == [None]
+    assert new_in(junk) == [b"c"]
+
+
 def test_a_group_syncs_each_folder_once(tmp_path: Path) -> None:
     disk = ScriptedDisk()
     mail = maildirs(disk)
@@ -223,26 +294,44 @@ def test_a_group_syncs_each_folder_once(tmp_path: Path) -> None:
     assert len(new_in(tmp_path / "a")) == 3
 
 
-def test_a_crash_before_any_step_leaves_no_torn_file_in_new(tmp_path: Path) -> None:
+@each("sub", ["", ".Junk"])
+def test_a_crash_before_any_step_leaves_no_torn_file_in_new(tmp_path: Path, sub: str) -> None:
     for crash_at in range(100):
-        folder = tmp_path / str(crash_at)
+        maildir = tmp_path / f"{crash_at}{sub}"
+        folder = maildir / sub
         disk = ScriptedDisk(crash_at)
         mail = maildirs(disk)
         try:
-            assert mail.finish([mail.start(str(folder), [b"whole"])]) == [None]
+            assert mail.finish([mail.start(str(maildir), [b"whole"], sub)]) == [None]
         except Crash:
             assert not (folder / "new").exists() or new_in(folder) in ([], [b"whole"])
             for descriptor in disk.open:
                 os.close(descriptor)
             # And the next start delivers into whatever is left of the folders.
             after = Maildirs(Disk(), UniqueNames("mx", 2, "b", lambda: 2.0))
-            assert after.finish([after.start(str(folder), [b"again"])]) == [None]
+            assert after.finish([after.start(str(maildir), [b"again"], sub)]) == [None]
             assert b"again" in new_in(folder)
+            assert not sub or (folder / "maildirfolder").exists()
         else:
             break
     else:
         pytest.fail("it never ended")
     assert crash_at > 10
+
+
+@each("step", ["create", "sync_folder {}", "sync_folder {}/.Junk", "close {}/.Junk/maildirfolder", "sync_folder"])
+def test_an_error_while_a_folder_within_is_made(tmp_path: Path, step: str) -> None:
+    folder = tmp_path / step.replace("{}", "").replace("/", "")
+    disk = ScriptedDisk()
+    disk.errors = {step.format(folder): errno.ENOSPC}
+    mail = maildirs(disk)
+    with pytest.raises(OSError, match="No space"):
+        mail.start(str(folder), [b"x"], ".Junk")
+    assert disk.open == {}
+    disk.errors = {}
+    assert mail.finish([mail.start(str(folder), [b"x"], ".Junk")]) == [None]
+    assert new_in(folder / ".Junk") == [b"x"]
+    assert (folder / ".Junk" / "maildirfolder").read_bytes() == b""
 
 
 @each(
