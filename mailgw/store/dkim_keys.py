@@ -27,6 +27,7 @@ from mailgw.disk import Disk
 from mailgw.mail.address import parse_domain
 from mailgw.trust.dkim_rotation import KeyLife, KeyType, State, is_selector, new_selector, signing
 from mailgw.trust.dkim_sign import BadKey, SigningKey, read_signing_key
+from mailgw.trust.dkim_signature import Algorithm
 
 FOLDER = "dkim"
 STATE_FILE = "keys.json"
@@ -49,8 +50,9 @@ class _File(msgspec.Struct):
 
 @attrs.frozen
 class Unusable:
-    """A key that signs according to ``keys.json``, and cannot: which file, and why."""
+    """A key that cannot be used: its selector, its file, and why."""
 
+    selector: str
     path: str
     why: str
 
@@ -107,15 +109,23 @@ class KeyFolder:
         return facts.st_mtime_ns, facts.st_size, facts.st_ino
 
     def signing(self, domain: str) -> tuple[list[SigningKey], list[Unusable]]:
-        """The keys that sign for a domain, and those that should and cannot.  ValueError as ``keys``."""
+        """The keys that sign for a domain, RSA's first, and those that should and cannot.  ValueError as ``keys``."""
         good: list[SigningKey] = []
         bad: list[Unusable] = []
         for key in signing(self.keys(domain)):
-            found = self.private(domain, key.selector)
-            if isinstance(found, SigningKey) and found.record() != key.record:
-                found = Unusable(self.file(domain, key.selector), "it is another key than the one that was made")
-            (good if isinstance(found, SigningKey) else bad).append(found)  # type: ignore[arg-type] # either
-        return good, bad
+            found = self.checked(domain, key)
+            if isinstance(found, SigningKey):
+                good.append(found)
+            else:
+                bad.append(found)
+        return sorted(good, key=lambda one: one.algorithm is not Algorithm.RSA_SHA256), bad
+
+    def checked(self, domain: str, key: KeyLife) -> SigningKey | Unusable:
+        """The private key that belongs to ``key``'s record, or why there is none."""
+        found = self.private(domain, key.selector)
+        if isinstance(found, SigningKey) and found.record() != key.record:
+            return Unusable(key.selector, self.file(domain, key.selector), "it is another key than its record is of")
+        return found
 
     def private(self, domain: str, selector: str) -> SigningKey | Unusable:
         """A key, or why there is none."""
@@ -123,8 +133,8 @@ class KeyFolder:
         try:
             found = read_signing_key(self._disk.read(path, 0, PEM_OCTETS), domain, selector)
         except OSError as fault:
-            return Unusable(path, f"cannot be read: {fault.strerror}")
-        return Unusable(path, found.why) if isinstance(found, BadKey) else found
+            return Unusable(selector, path, f"cannot be read: {fault.strerror}")
+        return Unusable(selector, path, found.why) if isinstance(found, BadKey) else found
 
     def exposed(self, domain: str, selector: str) -> bool:
         """Whether others than its owner may read or change a key's file; False where there is none."""

@@ -67,9 +67,9 @@ def test_what_cannot_sign_is_told() -> None:
     disk.write_atomically("/dkim/example.org/b.pem", b"-----BEGIN")
     disk.write_atomically("/dkim/example.org/c.pem", OTHER)
     assert folder.signing(DOMAIN) == ([], [
-        Unusable("/dkim/example.org/a.pem", "cannot be read: No such file or directory"),
-        Unusable("/dkim/example.org/b.pem", "not a private key in PEM"),
-        Unusable("/dkim/example.org/c.pem", "it is another key than the one that was made"),
+        Unusable("a", "/dkim/example.org/a.pem", "cannot be read: No such file or directory"),
+        Unusable("b", "/dkim/example.org/b.pem", "not a private key in PEM"),
+        Unusable("c", "/dkim/example.org/c.pem", "it is another key than its record is of"),
     ])
 
 
@@ -164,7 +164,7 @@ def test_who_holds_the_lock_is_waited_for_so_long(tmp_path: Path) -> None:
 
 def test_what_a_key_is_never_stands_in_its_words() -> None:
     assert "PRIVATE" not in repr(made())
-    assert "PRIVATE" not in repr(Unusable("a", "b"))
+    assert "PRIVATE" not in repr(Unusable("a", "b", "c"))
 
 
 def test_new_keys() -> None:
