@@ -188,13 +188,16 @@ class HandedOver(Event):
 @attrs.frozen
 class Changed(Event):
     """What rules asked for of a message that is queued: their names, and a word for each thing they did
-    (``"add_header X-Spam"``, ``"tag spam"``, ``"quarantine"``), in order.  Behind ``Queued``."""
+    (``"add_header X-Spam"``, ``"tag spam"``, ``"quarantine"``), in order.  Behind ``Queued``.
+
+    ``held`` is why nobody tries it, ``""`` where it is tried: of ``"junk"`` that hangs on where it goes."""
 
     name: ClassVar[str] = "changed"
     session_id: str
     queue_id: str
     effects: tuple[str, ...]
     why: str
+    held: str = ""
 
 
 @attrs.frozen

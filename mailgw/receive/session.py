@@ -469,7 +469,9 @@ class Session:
         )
         if transaction.effects:
             words = tuple(map(effect_words, transaction.effects))
-            self._factory.note(fact.Changed(client.session_id, accepted.queue_id, words, verdict.why[:MAX_WHY]))
+            self._factory.note(
+                fact.Changed(client.session_id, accepted.queue_id, words, verdict.why[:MAX_WHY], accepted.held)
+            )
         for alias, count in transaction.recipients.expansions.items():
             self._factory.note(fact.Expanded(client.session_id, accepted.queue_id, str(alias), count))
         self._factory.intake.accept(accepted.claims)

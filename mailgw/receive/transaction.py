@@ -40,11 +40,13 @@ _MBOX_FROM = re.compile(rb">*From (?![ \t]*:)[^\r\n]*\r\n")
 
 @attrs.frozen
 class Accepted:
-    """What the commit made durable.  ``claims`` are to be handed to the intake, which attempts them at once."""
+    """What the commit made durable.  ``claims`` are to be handed to the intake, which attempts them at once; ``held``
+    is why there are none, ``""`` where it is not held."""
 
     queue_id: str
     size_octets: int
     claims: tuple[Claim, ...]
+    held: str
 
 
 class Transaction:
@@ -190,7 +192,7 @@ class Transaction:
         claim = self._intake.has_room([d.lane for d in destinations], path_text(self.reverse_path))
         self._draft = None  # from here on the message is the spool's: a lost connection must not discard it
         claims = await draft.commit(arrival, destinations, claim)
-        return Accepted(draft.queue_id, draft.size_octets, claims)
+        return Accepted(draft.queue_id, draft.size_octets, claims, arrival.held)
 
     def _keeping(self, destinations: Sequence[Destination]) -> Keeping:
         def is_filed() -> bool:

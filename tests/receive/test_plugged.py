@@ -182,7 +182,7 @@ def test_junk_goes_to_where_it_is_filed_with_its_tag(stage: Stage) -> None:
     (claim,) = bench.listener.intake.claims
     assert claim.message.is_junk
     (changed,) = bench.facts(fact.Changed)
-    assert changed.effects == ("junk", "tag a")
+    assert (changed.effects, changed.held) == (("junk", "tag a"), "")
 
 
 @each(
@@ -205,6 +205,8 @@ def test_junk_that_is_held(filing: str, effects: tuple[Effect, ...], reason: str
     assert bench.session.send(HEADER + b".\r\n").startswith("250")
     rows = bench.rows()
     assert {(row.state, row.reason, row.parameters) for row in rows} == {("held", reason, parameters)}
+    (changed,) = bench.facts(fact.Changed)
+    assert changed.held == reason
 
 
 def test_a_tag_of_a_rule_holds_nothing_back() -> None:
