@@ -136,6 +136,8 @@ def _way(way: Way) -> Iterator[str]:
     yield f"{way.recipient}"
     by = f"route {way.route}" if way.route is not None else "a rule's word"
     yield f"  goes to    backend {way.backend} ({way.kind}), lane {way.lane}, by {by}"
+    if way.folder:
+        yield f"  filed in   {way.folder}, as junk"
     if way.sent_as:
         yield f"  leaves as  <{way.sent_as}> (SRS), since it came to an alias of ours"
     yield from (f"  {line}" for line in attempts(way.retry))

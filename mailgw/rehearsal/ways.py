@@ -10,10 +10,11 @@ import attrs
 from mailgw.config.settings import BackendSettings, Config, PythonSettings
 from mailgw.deliver.fan_out import FanOutSettings
 from mailgw.deliver.forwarding import Forwarding
+from mailgw.deliver.maildir import MaildirSettings
 from mailgw.deliver.names import backend_of
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.mail.address import Mailbox
-from mailgw.mail.message import Destination
+from mailgw.mail.message import JUNK_TAG, Destination
 from mailgw.mail.ports import Resolver
 from mailgw.mail.srs import Srs
 from mailgw.queue.aliases import EXPANDED
@@ -34,7 +35,7 @@ ATTEMPTS_AHEAD: Final = 1000
 class Way:
     """One recipient's.  ``recipient`` is who gets a copy, which need not be who was named; ``kind`` the backend's type;
     ``route`` the number of its route, from 1, None where a rule put it elsewhere; ``sent_as`` the sender under which it
-    leaves, ``""`` where that is its own."""
+    leaves, ``""`` where that is its own; ``folder`` the one within a Maildir that junk goes to, ``""`` for none."""
 
     recipient: Mailbox
     backend: str
@@ -43,11 +44,12 @@ class Way:
     route: int | None
     retry: RetrySettings
     sent_as: str = ""
+    folder: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return {
             "recipient": str(self.recipient), "backend": self.backend, "type": self.kind, "lane": self.lane,
-            "route": self.route, "sent_as": self.sent_as,
+            "route": self.route, "sent_as": self.sent_as, "folder": self.folder,
             "attempts_at_seconds": attempts_ahead(self.retry, ATTEMPTS_AHEAD),
             "jitter": self.retry.jitter, "warn_after_seconds": self.retry.warn_after,
             "give_up_after_seconds": self.retry.give_up_after,
@@ -71,7 +73,7 @@ def ways(gateway: Rehearsal, story: Story) -> Sequence[Way]:
             Way(
                 one.recipient, backend, kind_of(config.backends[backend]), one.lane,
                 route if one.lane == lane or is_fanned_out else None, retries.of(one.recipient),
-                _sent_as(config, story.withheld, one),
+                _sent_as(config, story.withheld, one), _folder(config.backends[backend], story.withheld),
             )
         )
     return found
@@ -85,6 +87,11 @@ def _sent_as(config: Config, kept: Withheld, one: Destination) -> str:
     message = attrs.evolve(message, recipient_parameters={one.recipient: one.parameters})
     sender = Forwarding(Srs(config.srs), time.time).reverse_path(message, one.recipient)
     return "" if sender == message.reverse_path else str(sender)
+
+
+def _folder(settings: BackendSettings, kept: Withheld) -> str:
+    is_junk = JUNK_TAG in kept.arrival.parameters.tags
+    return settings.junk if is_junk and isinstance(settings, MaildirSettings) else ""
 
 
 def kind_of(settings: BackendSettings) -> str:

@@ -10,7 +10,7 @@ from zope.interface import implementer
 from mailgw.config.trial import self_signed
 from mailgw.interfaces import IEventObserver, IGateway, ITransactionalBackend, IUsesGateway
 from mailgw.mail.address import Mailbox, parse_mailbox
-from mailgw.mail.effect import AddHeader, ChangeRecipient, Discard, DropRecipient, Hold, Reroute, SetHeader, Tag
+from mailgw.mail.effect import AddHeader, ChangeRecipient, Discard, DropRecipient, Hold, Junk, Reroute, SetHeader, Tag
 from mailgw.mail.envelope import Role
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event
@@ -174,6 +174,8 @@ class Opinions:
             return change(Discard(), why="nobody wants it")
         if b"X-Refuse" in header:
             return reject("not that")
+        if b"X-Junk" in header:
+            return change(Junk("prizes"))
         if b"X-Hold" in header:
             return change(Hold("odd"), Reroute("archive"))
         if "spam" in facts.tags:
@@ -265,6 +267,9 @@ CASES: Sequence[Case] = [
             envelope(EVE, BOB, content=b"X-Forget: y\r\n\r\n"),
             envelope(EVE, BOB, content=b"X-Refuse: y\r\n\r\n"),
             envelope(EVE, BOB, content=b"X-Hold: y\r\n\r\n"),
+            envelope(EVE, f"{BOB} {ALICE}", content=b"X-Junk: y\r\n\r\n"),
+            envelope(EVE, "bob@both.example.org", content=b"X-Junk: y\r\n\r\n"),
+            envelope(EVE, f"{BOB} staff@example.org", content=b"X-Junk: y\r\n\r\n"),
             envelope(EVE, BOB, content=b"x" * 2001),
         )
     ),

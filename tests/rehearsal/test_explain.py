@@ -279,6 +279,24 @@ async def test_whom_a_rule_put_elsewhere_goes_by_no_route(gateways: Gateways) ->
 
 
 @pytest_twisted.ensureDeferred
+async def test_where_junk_goes(gateways: Gateways) -> None:
+    _, rehearsed = gateways.of(RULED)
+    junk = b"X-Junk: y\r\n\r\n"
+    story = await rehearse(rehearsed, 0, envelope(EVE, BOB, content=junk))
+    (way,) = ways(rehearsed, story)
+    assert (way.backend, way.as_json()["folder"]) == ("mailboxes", ".Junk")
+    page = list(lines(story, [way], [], False))
+    assert {"  tags       junk", "  done to it junk", "  filed in   .Junk, as junk"} <= set(page)
+    assert page[-1].endswith(" accepted")
+    # The alias has an address elsewhere: then nobody has it, and the Maildir's is not junk for whoever lets it go.
+    story = await rehearse(rehearsed, 0, envelope(EVE, "staff@example.org", content=junk))
+    assert [(way.backend, way.folder) for way in ways(rehearsed, story)] == [("mailboxes", ""), ("internet", "")]
+    page = list(lines(story, [], [], False))
+    assert "  held       quarantined by rule Opinions: prizes: tried by nobody until it is released" in page
+    assert page[-1].endswith(" accepted, held")
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_fan_out_goes_to_each_by_its_route(gateways: Gateways) -> None:
     _, rehearsed = gateways.of(PLAIN)
     story = await rehearse(rehearsed, 0, envelope(EVE, "bob@both.example.org"))
