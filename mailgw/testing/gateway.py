@@ -32,7 +32,7 @@ from mailgw.config.plugin import NOTHING_GIVEN
 from mailgw.deliver.fan_out import FanOutSettings
 from mailgw.deliver.maildir import MaildirSettings
 from mailgw.mail import event as fact
-from mailgw.mail.address import Mailbox, parse_mailbox
+from mailgw.mail.address import parse_mailbox
 from mailgw.mail.envelope import Role, path_text
 from mailgw.mail.event import Event
 from mailgw.mail.message import Query, QueueRow
@@ -323,14 +323,22 @@ class Gateway(Telling):
     def mailbox(self, address: str, backend: str | None = None) -> Sequence[bytes]:
         """What is in the Maildir of an address, the oldest first; with LF line ends.  ``backend`` is whose Maildir; the
         one of the address's route unless it is said."""
-        mailbox = parse_mailbox(address)
-        assert mailbox is not None, f"{address!r} is no address"
-        folder = f"{self._maildir(mailbox, backend)}/new"
+        return self._letters(self._maildir(address, backend)[0])
+
+    def junk(self, address: str, backend: str | None = None) -> Sequence[bytes]:
+        """As ``mailbox``, of the Maildir's folder for junk; what is held is in ``queue``."""
+        maildir, settings = self._maildir(address, backend)
+        return self._letters(f"{maildir}/{settings.junk}") if settings.junk else []
+
+    def _letters(self, maildir: str) -> Sequence[bytes]:
+        folder = f"{maildir}/new"
         names = self.disk.names(folder) if self.disk.is_folder(folder) else []
         paths = sorted((f"{folder}/{name}" for name in names), key=lambda path: self.disk.facts(path).st_ino)
         return [self.disk.read(path, 0, 1 << 40) for path in paths]
 
-    def _maildir(self, mailbox: Mailbox, backend: str | None) -> str:
+    def _maildir(self, address: str, backend: str | None) -> tuple[str, MaildirSettings]:
+        mailbox = parse_mailbox(address)
+        assert mailbox is not None, f"{address!r} is no address"
         routes = RouteTable(self.config.routes)
         name = backend or routes.backend_for(mailbox, for_client=False) or routes.backend_for(mailbox, for_client=True)
         settings = self.config.backends.get(name or "")
@@ -338,7 +346,7 @@ class Gateway(Telling):
         for member in members:
             settings = self.config.backends.get(member)
             if isinstance(settings, MaildirSettings):
-                return folder_of(settings.path, without_tag(mailbox, settings.delimiter))
+                return folder_of(settings.path, without_tag(mailbox, settings.delimiter)), settings
         raise AssertionError(f"no route brings {mailbox} to a Maildir")
 
     def fill_up(self, is_full: bool = True) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from mailgw.mail.event import Event
-from mailgw.mail.message import QueueRow
+from mailgw.mail.message import QueueRow, RowState
 from mailgw.testing.client import Answer
 from mailgw.testing.facts import Bounce, Delivery
 
@@ -78,10 +78,19 @@ class Telling:
     def assert_queued(self, *, to: str | None = None, reason: str = "") -> QueueRow:
         """A recipient waits; the last one.  ``reason``: part of why."""
         __tracebackhide__ = True
-        found = [one for one in self.queue if to in (None, one.recipient) and reason in one.reason]
+        return self._row(self.queue, to, reason, "wait in the queue")
+
+    def assert_held(self, *, to: str | None = None, reason: str = "") -> QueueRow:
+        """The same of one that is held: by a rule, or because it could not be returned."""
+        __tracebackhide__ = True
+        return self._row([one for one in self.queue if one.state == RowState.HELD], to, reason, "be held")
+
+    def _row(self, rows: Sequence[QueueRow], to: str | None, reason: str, what: str) -> QueueRow:
+        __tracebackhide__ = True
+        found = [one for one in rows if to in (None, one.recipient) and reason in one.reason]
         if not found:
-            what = f"expected {to or 'somebody'} to wait in the queue" + (f" for {reason!r}" if reason else "")
-            raise AssertionError(self._told(what, []))
+            why = f" for {reason!r}" if reason else ""
+            raise AssertionError(self._told(f"expected {to or 'somebody'} to {what}{why}", []))
         return found[-1]
 
     def explain(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 from mailgw.config.settings import Config
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
-from mailgw.mail.effect import AddHeader, Discard
+from mailgw.mail.effect import AddHeader, Discard, Junk
 from mailgw.mail.errors import ConfigError
 from mailgw.mail.found import Found
 from mailgw.mail.outcome import Scope, temporary
@@ -111,6 +111,36 @@ def test_maildirs_are_in_memory(gateway: Gateway) -> None:
     assert not Path("/mail/box.example").exists()
     with pytest.raises(AssertionError, match=r"no route brings x@desk\.example to a Maildir"):
         gateway.mailbox("x@desk.example")
+
+
+class Prizes:
+    stages = frozenset({Stage.CONTENT})
+
+    async def judge(self, stage: Stage, facts: Facts) -> Verdict:
+        return change(Junk("prizes"))
+
+
+def test_what_became_of_junk(mailgw_gateway: Make, desk: Desk) -> None:
+    gateway = mailgw_gateway(CONFIG, backends={"tickets": Tickets(desk)}, rules=[Prizes()])
+    gateway.receive(HELLO, sender=None, to=["bob+x@box.example"])
+    gateway.assert_delivered(to="bob+x@box.example")
+    [mail] = gateway.junk("bob@box.example")
+    assert mail.startswith(b"Return-Path: <>\nDelivered-To: bob+x@box.example\n")
+    assert gateway.mailbox("bob@box.example") == gateway.junk("eve@box.example") == []
+    with pytest.raises(AssertionError, match=r"expected bob@box\.example to be held for 'prizes'\n"):
+        gateway.assert_held(to="bob@box.example", reason="prizes")
+    gateway.receive(HELLO, sender=None, to=["bob@box.example", "help@desk.example"])
+    for recipient in ("bob@box.example", "help@desk.example"):
+        assert gateway.assert_held(to=recipient).reason == "quarantined by rule Prizes: prizes"
+    assert (len(gateway.junk("bob@box.example")), gateway.mailbox("bob@box.example"), desk.filed) == (1, [], {})
+
+
+def test_where_there_is_no_folder_for_junk_it_is_held(mailgw_gateway: Make, desk: Desk) -> None:
+    config = CONFIG.replace('type = "maildir"', 'type = "maildir"\njunk = ""')
+    gateway = mailgw_gateway(config, backends={"tickets": Tickets(desk)}, rules=[Prizes()])
+    gateway.receive(HELLO, sender=None, to=["bob@box.example"])
+    gateway.assert_held(to="bob@box.example", reason="quarantined")
+    assert gateway.junk("bob@box.example") == gateway.mailbox("bob@box.example") == []
 
 
 def test_a_connection_that_is_closed_ends_a_dialog(mailgw_gateway: Make, desk: Desk) -> None:
