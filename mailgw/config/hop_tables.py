@@ -76,8 +76,13 @@ class HopTable(Table):
 class SmtpTable(HopTable):
     hosts: tuple[str, ...] = part(each(values.hop("smtp")), ())
     mta_sts: bool = key(values.truth, True)
+    sign: bool = key(values.truth, True)
+    seal: bool = key(values.truth, True)
 
 
 @attrs.frozen
 class LmtpTable(HopTable):
     hosts: tuple[str, ...] = part(each(values.hop("lmtp"), '"unix:/run/dovecot/lmtp"'), stand_in=())
+    # Its mailboxes are the end of the way: nobody there judges mail by its signatures.
+    sign: bool = key(values.truth, False)
+    seal: bool = key(values.truth, False)

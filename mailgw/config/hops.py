@@ -42,6 +42,8 @@ def next_hop(table: SmtpTable | LmtpTable, folder: str, hostname: str) -> SmtpSe
         messages_per_session=table.messages_per_session,
         recipients_per_transaction=table.recipients_per_transaction,
         check_domains=_check_domains(table),
+        sign=table.sign,
+        seal=table.seal,
         shaping=shaping(table, hosts, hello_name),
         socks5=_socks5(table, folder, hosts),
         ca_file=ca_file,

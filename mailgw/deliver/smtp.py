@@ -1,6 +1,7 @@
 """The SMTP and LMTP backend: messages to other servers, by MX or to given hosts (RFC 5321 s5, RFC 2033)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -9,6 +10,7 @@ from twisted.logger import Logger
 from zope.interface import alsoProvides, implementer
 
 from mailgw.deliver.forwarding import Forwarding
+from mailgw.deliver.signing import Signing
 from mailgw.deliver.smtp_domains import DomainsAtRcpt
 from mailgw.deliver.smtp_hops import Target, given_targets, mx_targets
 from mailgw.deliver.smtp_open import Call, Opening
@@ -40,8 +42,8 @@ class SmtpBackend(Service):
     ``own_names`` are this host's names and addresses, in lower case: MX records that lead back here are not
     followed.  ``shuffle`` mixes a list in place.  ``sts`` knows MTA-STS policies, None where they do not count;
     ``note`` takes what TLS with a destination's hosts came to; ``forwarding`` gives senders of what aliases send on
-    another address, None: they stay as they are.  ValueError in one line where a file for TLS cannot be
-    used.
+    another address, None: they stay as they are; ``signing`` is there where anything can be signed or sealed.
+    ValueError in one line where a file for TLS cannot be used.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class SmtpBackend(Service):
         sts: MtaSts | None = None,
         note: Callable[[TlsResult], None] = lambda result: None,
         forwarding: Forwarding | None = None,
+        signing: Signing | None = None,
     ) -> None:
         self.concurrency = settings.concurrency
         self._settings = settings
@@ -71,7 +74,12 @@ class SmtpBackend(Service):
         # Where hosts are given, one of them may well be this host.
         own = self._own_names if not self._given else frozenset()
         forwarding = None if settings.lmtp else forwarding  # a mailbox is the end of the way
-        self._ways = Ways(settings, resolver, self._security, self._pool, self._opening, own, wall_clock, forwarding)
+        signed = None
+        if signing is not None and (settings.sign or settings.seal):
+            signed = partial(signing.signed, sign=settings.sign, seal=settings.seal)
+        self._ways = Ways(
+            settings, resolver, self._security, self._pool, self._opening, own, wall_clock, forwarding, signed
+        )
         self._domains: DomainsAtRcpt | None = None
         if settings.check_domains and not settings.hosts:
             self._domains = DomainsAtRcpt(resolver, self._own_names, reactor)

@@ -23,7 +23,7 @@ from mailgw.deliver.smtp_pool import SessionPool
 from mailgw.deliver.smtp_security import HostSecurity, LaneSecurity, Security, says_not_required
 from mailgw.deliver.smtp_session import Session
 from mailgw.deliver.smtp_settings import SmtpSettings, SourceSettings
-from mailgw.deliver.smtp_transfer import is_plain, transfer
+from mailgw.deliver.smtp_transfer import Signed, is_plain, transfer
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.message import Message
@@ -42,7 +42,7 @@ _ELSEWHERE = (Scope.HOST, Scope.SESSION)
 @attrs.frozen
 class Ways:
     """What all attempts of a backend have in common.  ``own_addresses`` are this host's: hosts there, and those behind
-    them, are not tried.  ``forwarding`` as ``transfer`` has it."""
+    them, are not tried.  ``forwarding`` and ``signed`` as ``transfer`` has them."""
 
     settings: SmtpSettings
     resolver: Resolver
@@ -52,6 +52,7 @@ class Ways:
     own_addresses: frozenset[str]
     wall_clock: WallClock
     forwarding: Forwarding | None
+    signed: Signed | None
 
 
 class Round:
@@ -203,7 +204,7 @@ class Round:
         try:
             await transfer(
                 session, self._message, recipients, self.outcomes, settings.lmtp,
-                settings.recipients_per_transaction, self._ways.wall_clock, self._ways.forwarding,
+                settings.recipients_per_transaction, self._ways.wall_clock, self._ways.forwarding, self._ways.signed,
             )
         except BaseException:
             self.outcomes.update(session.abort())

@@ -125,7 +125,7 @@ class SmtpSettings:
      ``concurrency`` counts sessions at once in one lane; ``shaping`` says more.  A session without work
     for ``idle_seconds`` is closed, and so is one that carried ``messages_per_session``.  More recipients than
     ``recipients_per_transaction`` get several.  ``check_domains``: by MX, domains that take no mail are refused at
-    RCPT.
+    RCPT.  ``sign`` what is ours, ``seal`` what is not (``signing.Signing``).
 
     Time limits (RFC 5321 s4.5.3.2 gives them): ``hello_seconds`` also for STARTTLS, the handshake and AUTH,
     ``mail_seconds`` also for RSET, ``data_block_seconds`` for any progress with the content.
@@ -143,6 +143,8 @@ class SmtpSettings:
     messages_per_session: int
     recipients_per_transaction: int
     check_domains: bool
+    sign: bool
+    seal: bool
     shaping: Shaping
     socks5: Socks5 | None
     ca_file: str | None

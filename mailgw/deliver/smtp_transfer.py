@@ -10,7 +10,7 @@ Rules:
     trouble that an earlier host had may be over at the next attempt.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -29,6 +29,9 @@ from mailgw.wire.client_offer import Offer
 from mailgw.wire.mime import MimeReader, Part, Piece
 from mailgw.wire.reencode import Unfit
 from mailgw.wire.smtp_client import is_too_many
+
+Signed = Callable[[Message], Awaitable[Message]]
+"""As ``signing.Signing.signed``, of one backend."""
 
 
 def is_plain(message: Message, recipients: Sequence[Mailbox]) -> bool:
@@ -50,15 +53,17 @@ async def transfer(
     most: int,
     wall_clock: WallClock,
     forwarding: Forwarding | None = None,
+    signed: Signed | None = None,
 ) -> None:
     """One outcome for each of ``recipients``, in ``outcomes``, where those of earlier hosts may be already.
 
     When it raises or is cancelled, ``session.abort`` has what it does not say.  ``is_final``: the hop is the end of
-    the way.  ``most`` recipients, from 1, get into one transaction.  ``forwarding`` None: senders stay as they are.
+    the way.  ``most`` recipients, from 1, get into one transaction.  ``forwarding`` None: senders stay as they are;
+    ``signed`` None: content goes as it is.
     """
     offer = session.offer
     if is_plain(message, recipients) and not offer.priorities:
-        fitting = message if _fits(message, offer) else await _fitting(session, message, recipients, outcomes)
+        fitting = await _ready(session, message, recipients, outcomes, signed)
         if fitting is not None:
             await _in_batches(session, fitting, recipients, most, None, outcomes)
         return
@@ -79,7 +84,7 @@ async def transfer(
     served = [recipient for recipient in recipients if recipient not in refused]
     if not served:
         return
-    fitting = message if _fits(message, offer) else await _fitting(session, message, served, outcomes)
+    fitting = await _ready(session, message, served, outcomes, signed)
     if fitting is None:
         return
     for transaction, group in _by_reverse_path(fitting, served, offer.dsn or is_final, forwarding):
@@ -181,6 +186,24 @@ def _too_many(outcomes: Mapping[Mailbox, Outcome]) -> tuple[Mailbox, ...]:
 
 
 # --- content --------------------------------------------------------------------------------------------
+
+async def _ready(
+    session: Session,
+    message: Message,
+    recipients: Sequence[Mailbox],
+    outcomes: dict[Mailbox, Outcome],
+    signed: Signed | None,
+) -> Message | None:
+    """The message as it leaves, signed in the form that the hop takes; None where it does not, with outcomes."""
+    fitting = message if _fits(message, session.offer) else await _fitting(session, message, recipients, outcomes)
+    if fitting is None or signed is None:
+        return fitting
+    try:
+        return await signed(fitting)
+    except TemporaryFault as fault:
+        _set_all(outcomes, recipients, _unreadable(fault, session.hop))
+        return None
+
 
 def _fits(message: Message, offer: Offer) -> bool:
     """Whether the hop takes whatever octets the content may have."""

@@ -250,6 +250,18 @@ class Delivered(Result):
 
 
 @attrs.frozen
+class Signed(Event):
+    """A message is signed on its way out (``method`` dkim), or sealed (arc), by a domain's keys; once for all
+    recipients that get it in the same form soon after another."""
+
+    name: ClassVar[str] = "signed"
+    queue_id: str
+    method: str
+    domain: str
+    selectors: tuple[str, ...]
+
+
+@attrs.frozen
 class Retrying(Result):
     """A recipient was tried in vain and waits again; ``reply_class`` (``queue.replies``) of what was said, ``""`` for
     none."""

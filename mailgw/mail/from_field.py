@@ -26,7 +26,12 @@ def author_addresses(header: bytes, name: bytes) -> tuple[Mailbox, ...] | None:
         return ()
     if len(bodies) > 1:
         return None
-    return addresses_in(re.sub(rb"\r?\n(?=[ \t])", b"", bodies[0]).strip(b"\r\n").decode("utf-8", "replace"))
+    return addresses_in_field(bodies[0])
+
+
+def addresses_in_field(body: bytes) -> tuple[Mailbox, ...] | None:
+    """As ``addresses_in``, of what stands behind a field's colon, folded or not."""
+    return addresses_in(re.sub(rb"\r?\n(?=[ \t])", b"", body).strip(b"\r\n").decode("utf-8", "replace"))
 
 
 def addresses_in(text: str) -> tuple[Mailbox, ...] | None:

@@ -111,13 +111,13 @@ class SigningRules:
 
 
 def signature_fields(
-    header: bytes, body_hash: bytes, keys: Sequence[SigningKey], rules: SigningRules, now: float
+    header: bytes | SignedHeader, body_hash: bytes, keys: Sequence[SigningKey], rules: SigningRules, now: float
 ) -> bytes:
     """The DKIM-Signature fields of a message, one for each key, with their line ends; they go on top of ``header``.
 
     ``body_hash``: SHA-256 of the body in ``rules.body_canon`` (``dkim_canon.BodyHashes``).  ``now``: epoch seconds.
     """
-    fields = SignedHeader(header)
+    fields = header if isinstance(header, SignedHeader) else SignedHeader(header)
     names = signed_names(fields, rules)
     return b"".join([
         signed_field("DKIM-Signature: v=1", fields, names, body_hash, key, rules, now) + b"\r\n" for key in keys
@@ -137,7 +137,7 @@ def signed_field(
     return unsigned + folded_base64(key.sign(octets))
 
 
-def signed_names(fields: SignedHeader, rules: SigningRules) -> list[str]:
+def signed_names(header: SignedHeader, rules: SigningRules) -> list[str]:
     """s5.4.2: a name once for each of its fields, and over-signed ones once more."""
     names: list[str] = []
     done: set[str] = set()
@@ -147,7 +147,7 @@ def signed_names(fields: SignedHeader, rules: SigningRules) -> list[str]:
         lower = name.lower()
         if lower not in done:
             done.add(lower)
-            count = fields.count(lower.encode()) + extra
+            count = header.count(lower.encode()) + extra
             names.extend([name] * (max(count, 1) if lower == "from" else count))
     return names
 

@@ -157,7 +157,7 @@ servers = ["127.0.0.1"]
         hosts=("smtp.example.net:465", "[2001:db8::1]:465"), lmtp=False, tls=TlsMode.IMPLICIT, mta_sts=False,
         username="me", password=Secret("s3cret"), password_file=f"{etc}/word",
         hello_name="out.example.org", concurrency=20, messages_per_session=100, recipients_per_transaction=100,
-        check_domains=True,
+        check_domains=True, sign=True, seal=True,
         shaping=Shaping((), (), (), None, 50, 500, None), socks5=None,
         ca_file=f"{etc}/fullchain.pem", client_certificate=f"{etc}/other-fullchain.pem",
         client_key=f"{etc}/other-privkey.pem", idle_seconds=5, connect_seconds=3, greeting_seconds=300,
@@ -172,8 +172,8 @@ servers = ["127.0.0.1"]
     )
     dovecot = config.backends["dovecot"]
     assert isinstance(dovecot, SmtpSettings)
-    assert (dovecot.hosts, dovecot.lmtp, dovecot.tls) == (
-        (f"unix:{etc}/run/lmtp", "127.0.0.1:24"), True, TlsMode.OPPORTUNISTIC
+    assert (dovecot.hosts, dovecot.lmtp, dovecot.tls, dovecot.sign, dovecot.seal) == (
+        (f"unix:{etc}/run/lmtp", "127.0.0.1:24"), True, TlsMode.OPPORTUNISTIC, False, False
     )
     own = config.backends["own"]
     assert isinstance(own, PythonSettings)

@@ -10,6 +10,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
 from mailgw.deliver.forwarding import Forwarding
+from mailgw.deliver.signing import Signing
 from mailgw.deliver.smtp import SmtpBackend, SmtpSettings, TlsMode
 from mailgw.deliver.smtp_hops import Hop
 from mailgw.deliver.smtp_settings import Shaping
@@ -50,6 +51,8 @@ def settings(**changes: Any) -> SmtpSettings:
         "messages_per_session": 100,
         "recipients_per_transaction": 100,
         "check_domains": True,
+        "sign": True,
+        "seal": True,
         "shaping": shaping(),
         "socks5": None,
         "ca_file": None,
@@ -166,12 +169,14 @@ class Net:
         own_names: frozenset[str] = frozenset(),
         shuffle: Callable[[list[str]], None] = list.reverse,
         forwarding: Forwarding | None = None,
+        signing: Signing | None = None,
         **changes: Any,
     ) -> None:
         self.reactor = MemoryReactorClock()
         self.resolver = resolver or FakeResolver()
         self.backend = SmtpBackend(
-            settings(**changes), self.reactor, self.resolver, shuffle, own_names, lambda: NOW, forwarding=forwarding
+            settings(**changes), self.reactor, self.resolver, shuffle, own_names, lambda: NOW, forwarding=forwarding,
+            signing=signing,
         )
         self.backend.startService()
         self._seen = 0
