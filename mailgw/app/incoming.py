@@ -7,9 +7,9 @@ from twisted.internet.threads import deferToThreadPool
 
 from mailgw.app.answers import TooComplex
 from mailgw.mail.address import Mailbox
+from mailgw.mail.authentication import MethodResult, Property
 from mailgw.mail.letter import Attachment, Fields, Letter, LetterLimits, line_ends, parse_letter
 from mailgw.mail.message import Content, Message
-from mailgw.trust.authres import MethodResult, Property
 
 HERE_OCTETS = 16 * 1024
 HERE_LINES = 1000

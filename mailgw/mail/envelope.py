@@ -70,13 +70,15 @@ class TlsFacts:
 class ReverseName:
     """What DNS says of an address: ``name`` is a host name, None where there is none or none in time;
     ``is_confirmed`` says that the name has this address in turn.  Anybody can give his address any name: only a
-    confirmed one says who he is."""
+    confirmed one says who he is.  ``is_known``: whether DNS said so; else nobody could tell, or not in time."""
 
     name: str | None
     is_confirmed: bool
+    is_known: bool = True
 
 
-UNKNOWN_NAME = ReverseName(None, False)
+UNKNOWN_NAME = ReverseName(None, False, is_known=False)
+NO_NAME = ReverseName(None, False)
 
 
 @attrs.frozen

@@ -13,7 +13,7 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
-from mailgw.mail.envelope import UNKNOWN_NAME, ReverseName
+from mailgw.mail.envelope import NO_NAME, UNKNOWN_NAME, ReverseName
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import Resolver
 from mailgw.net.tasks import TaskGroup
@@ -53,14 +53,16 @@ class ReverseNames:
     async def _ask(self, address: str) -> ReverseName:
         own = ip_address(address)
         names = list(await self._resolver.names(address))[:NAMES]
+        is_in_trouble = False
         for name in names:
             try:
                 addresses = (await self._resolver.addresses(name)).items
             except TemporaryFault:
+                is_in_trouble = True
                 continue
             if any(ip_address(found) == own for found in addresses):
                 return ReverseName(name, True)
-        return ReverseName(names[0], False) if names else UNKNOWN_NAME
+        return ReverseName(names[0], False, not is_in_trouble) if names else NO_NAME
 
 
 class LookUp:

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator
 import attrs
 
 from mailgw.mail.address import folded, is_shapely, parse_domain, parse_mailbox
+from mailgw.mail.authentication import MethodResult, Property
 from mailgw.mail.errors import LocalProtocolError
 
 NAME = b"Authentication-Results"
@@ -62,33 +63,6 @@ _TO_PAREN = re.compile(r"(?:[^()\\]++|\\.)*+([()])", re.DOTALL)
 _FIELD = re.compile(
     rb"(?:\A|(?<=\n))authentication-results(?:[ \t]|\r?\n[ \t])*:([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|\Z)", re.IGNORECASE
 )
-
-
-@attrs.frozen
-class Property:
-    """What was looked at: ``smtp``, ``header``, ``body`` or ``policy``, and of it which; both keywords in lower case.
-
-    ``value`` is without quotes, but those of an address's local part: ``"a b"@c.example``.
-    """
-
-    ptype: str
-    name: str
-    value: str
-
-
-@attrs.frozen
-class MethodResult:
-    """What one method came to: ``spf``, ``dkim``, ``dmarc`` ...; ``pass``, ``fail``, ``none`` ...: keywords in lower
-    case.  ``reason``: words, "" for none."""
-
-    method: str
-    result: str
-    reason: str = ""
-    properties: tuple[Property, ...] = ()
-
-    def values(self, ptype: str, name: str) -> tuple[str, ...]:
-        """Those of a property; () where it is not there."""
-        return tuple(one.value for one in self.properties if (one.ptype, one.name) == (ptype, name))
 
 
 @attrs.frozen

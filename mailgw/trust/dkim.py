@@ -16,10 +16,10 @@ from collections.abc import Sequence
 
 import attrs
 
+from mailgw.mail.authentication import MethodResult, Property
 from mailgw.mail.errors import LocalProtocolError, TemporaryFault
 from mailgw.mail.names import Records
 from mailgw.mail.ports import Resolver
-from mailgw.trust.authres import MethodResult, Property
 from mailgw.trust.dkim_canon import BodyHashes, SignedHeader, WantedHash, without_signature
 from mailgw.trust.dkim_key import KeyFault, KeyRecord, LoadedKeys, PublicKey, read_key_record
 from mailgw.trust.dkim_signature import FIELD, Algorithm, Broken, Signature, SignatureFault, read_signature

@@ -17,9 +17,9 @@ from mailgw.app.answers import Reject, Retry, TooComplex
 from mailgw.app.incoming import HERE_LINES, HERE_OCTETS, LARGE_OCTETS, IncomingMessage
 from mailgw.app.mail_app import MOST_HOPS, MOST_LEFT, MailApp
 from mailgw.interfaces import IDeliveryBackend, IGateway, ITransactionalBackend, IUsesGateway
+from mailgw.mail.authentication import MethodResult, Property
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.letter import LetterLimits, parse_letter
-from mailgw.trust.authres import MethodResult, Property
 from tests.app.running import LETTER, FakeGateway, begin, box, delivered, message, used, words
 from tests.logged import LoggedFailures
 from tests.tables import each

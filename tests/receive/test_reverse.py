@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from mailgw.mail import event as fact
-from mailgw.mail.envelope import UNKNOWN_NAME, Client, ReverseName, Role
+from mailgw.mail.envelope import NO_NAME, UNKNOWN_NAME, Client, ReverseName, Role
 from mailgw.mail.ports import Resolver
 from mailgw.mail.reply import Reply
 from mailgw.mail.verdict import Facts, Stage, Verdict
@@ -68,9 +68,14 @@ def test_one_of_the_first_names_is_enough() -> None:
     assert looked_up(many) == ReverseName("a.test", False)
 
 
-@each("resolver", [FakeResolver(), FakeResolver(failing=frozenset({A}))])
-def test_no_name_and_no_answer_are_the_same(resolver: FakeResolver) -> None:
-    assert looked_up(resolver) == UNKNOWN_NAME
+@each("resolver, name", [
+    (FakeResolver(), NO_NAME),
+    (FakeResolver(failing=frozenset({A})), UNKNOWN_NAME),
+    (FakeResolver(name_records={A: ["a.test"]}), ReverseName("a.test", False)),
+    (FakeResolver(name_records={A: ["a.test"]}, failing=frozenset({"a.test"})), ReverseName("a.test", False, False)),
+])
+def test_no_name_is_told_from_no_answer(resolver: FakeResolver, name: ReverseName) -> None:
+    assert looked_up(resolver) == name
 
 
 def test_a_look_up_has_a_time_and_few_are_under_way() -> None:

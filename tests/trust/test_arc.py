@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailgw.mail.authentication import MethodResult
 from mailgw.mail.errors import TemporaryFault
 from mailgw.trust.arc import (
     MOST_SETS,
@@ -18,7 +19,7 @@ from mailgw.trust.arc import (
     validated,
     vouching,
 )
-from mailgw.trust.authres import AuthResults, MethodResult, Unreadable
+from mailgw.trust.authres import AuthResults, Unreadable
 from mailgw.trust.dkim_canon import SignedHeader
 from tests.tables import each
 

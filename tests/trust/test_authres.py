@@ -4,12 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailgw.mail.address import is_shapely
+from mailgw.mail.authentication import MethodResult, Property
 from mailgw.mail.errors import LocalProtocolError
 from mailgw.trust import authres
 from mailgw.trust.authres import (
     AuthResults,
-    MethodResult,
-    Property,
     Unreadable,
     authserv_id,
     read_field,

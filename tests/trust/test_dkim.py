@@ -5,8 +5,9 @@ import base64
 import attrs
 import pytest
 
+from mailgw.mail.authentication import MethodResult
 from mailgw.mail.errors import LocalProtocolError
-from mailgw.trust.authres import AuthResults, MethodResult, written
+from mailgw.trust.authres import AuthResults, written
 from mailgw.trust.dkim import KEY_RECORDS, DkimResult, DkimRules, DkimWord, Verification, told
 from mailgw.trust.dkim_canon import Canon
 from mailgw.trust.dkim_key import LoadedKeys

@@ -1,0 +1,132 @@
+"""Who sent what a stranger brings: which messages are judged, by what means, and in what time.
+
+Rules:
+    Whoever may relay, or is trusted, is not judged; nor is mail of other listeners than ``mx``.
+    A host in front of us (an upstream) has judged already, and saw the client: its word is taken for what we found.
+    Results that others wrote in our name go, whoever brings them.
+"""
+
+from collections.abc import Callable, Coroutine, Sequence
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.authentication import Authentication
+from mailgw.mail.envelope import Client, ReverseName, Role
+from mailgw.mail.ports import Resolver, WallClock
+from mailgw.net.bounded_dns import BoundedDns
+from mailgw.policy.rules.relay import may_relay
+from mailgw.receive.peers import Listed
+from mailgw.trust.authres import AuthResults, results_by, without_ours, written
+from mailgw.trust.dkim_key import LoadedKeys
+from mailgw.trust.evidence import Bringer, Evidence, EvidenceRules, Gathering
+
+QUESTIONS = 400
+"""To DNS, for one message.  A message of this world takes some ten; the worst that the methods' own limits allow would
+be 111 for SPF, and as many for HELO, 104 for DMARC, and a key for each signature."""
+LOADED_KEYS = 1000
+
+
+@attrs.frozen
+class Upstream:
+    """Hosts that have judged what they bring, and write what they found under one of ``authserv_ids``."""
+
+    networks: Sequence[IPv4Network | IPv6Network]
+    authserv_ids: tuple[str, ...]
+
+
+@attrs.frozen
+class AuthenticitySettings:
+    """``judges`` False: nobody is asked, and nothing said.  ``seconds``: of all questions to DNS for one message
+    (RFC 7208 s4.6.4: at least 20)."""
+
+    judges: bool
+    rules: EvidenceRules
+    seconds: float
+    upstreams: tuple[Upstream, ...] = ()
+
+
+class Authenticity:
+    """Of all listeners.  ``our_names``: no other host may speak in them."""
+
+    def __init__(
+        self, settings: AuthenticitySettings, our_names: frozenset[str], resolver: Resolver, clock: IReactorTime,
+        wall_clock: WallClock, chance: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._our_names = our_names
+        self._resolver = resolver
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._chance = chance
+        self._keys = LoadedKeys(LOADED_KEYS)
+        self._upstreams = [(Listed(one.networks), one.authserv_ids) for one in settings.upstreams]
+
+    def judges(self, client: Client) -> bool:
+        """Whether a client's mail is judged, here or by an upstream."""
+        return (
+            self._settings.judges and client.role is Role.MX and bool(client.own_address)
+            and not may_relay(client) and (not client.is_trusted or self._ids_of(client) is not None)
+        )
+
+    def cleaned(self, header: bytes, client: Client) -> bytes:
+        """``header`` without results in our name that are not ours."""
+        ids = self._ids_of(client)
+        ours = self._our_names if ids is None else self._our_names - frozenset(ids)
+        return without_ours(header, ours)[0]
+
+    def gathering(self, header: bytes, client: Client) -> "Gathering | Told":
+        """What is to be fed with the body, for a client that ``judges`` is true of."""
+        ids = self._ids_of(client)
+        if ids is not None:
+            return Told(header, ids)
+        return Gathering(header, self._settings.rules, self._keys, self._wall_clock())
+
+    async def evidence(
+        self, gathering: Gathering, client: Client, reverse_path: Mailbox | None, reverse: ReverseName | None
+    ) -> Evidence:
+        """Never raises but a cancellation, or for a fault of ours."""
+        dns = BoundedDns(self._resolver, self._clock, self._settings.seconds, QUESTIONS)
+        bringer = Bringer(client.address, client.helo, reverse_path, reverse)
+        try:
+            return await gathering.evidence(bringer, dns, together, self._chance, lambda: dns.is_over)
+        finally:
+            dns.close()
+
+    def field(self, authentication: Authentication, smtputf8: bool) -> bytes:
+        """Our Authentication-Results field, with its line end."""
+        return written(AuthResults(self._settings.rules.authserv_id, authentication.results), smtputf8)
+
+    def _ids_of(self, client: Client) -> tuple[str, ...] | None:
+        """Under which a client says what it found; None where it is no upstream."""
+        return next((ids for networks, ids in self._upstreams if networks.has(client.address)), None)
+
+
+class Told:
+    """What an upstream found: it stands in the header."""
+
+    def __init__(self, header: bytes, ids: tuple[str, ...]) -> None:
+        fields = [one for one in results_by(header, ids) if isinstance(one, AuthResults)]
+        results = tuple(result for one in fields for result in one.results)
+        self.authentication = Authentication(results, fields[0].authserv_id if fields else ids[0])
+
+    def feed(self, octets: bytes) -> None:
+        """The body says nothing."""
+
+    def end(self) -> None:
+        """Nor does its end."""
+
+
+async def together(coroutines: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """All at the same time; the first one's fault, when all have ended.  Cancelled, all are."""
+    started = [Deferred.fromCoroutine(one) for one in coroutines]
+    results = await DeferredList(started, consumeErrors=True)
+    for is_good, result in results:
+        if not is_good:
+            assert isinstance(result, Failure)
+            result.raiseException()

@@ -1,0 +1,227 @@
+"""All the evidence on one message that a stranger brought: SPF, DKIM, ARC and DMARC, and his address's name (iprev).
+
+Rules:
+    What DNS does not tell in time is a ``temperror``, of the methods that needed it, and never a ``fail``.
+    The content is hashed as it comes: ``feed``, so that nothing is read twice.
+    Whose word counts is the caller's to say; nothing here decides what becomes of a message.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+import attrs
+
+from mailgw.mail.address import Mailbox
+from mailgw.mail.authentication import Authentication, MethodResult, Property
+from mailgw.mail.envelope import ReverseName, path_text
+from mailgw.mail.ports import Resolver
+from mailgw.trust import dkim as dkim_signatures
+from mailgw.trust.arc import ArcResult, ArcWord, vouching
+from mailgw.trust.arc_signatures import ArcVerification
+from mailgw.trust.authres import AuthResults
+from mailgw.trust.dkim import DkimResult, DkimRules, Verification
+from mailgw.trust.dkim_key import LoadedKeys
+from mailgw.trust.dmarc import Dmarc, DmarcResult, Identifier, author_domains, evaluate
+from mailgw.trust.spf import Spf, SpfQuestion, SpfResult, check_helo, check_mail_from
+
+T = TypeVar("T")
+
+Together = Callable[[Sequence[Coroutine[Any, Any, None]]], Awaitable[None]]
+"""Runs coroutines at the same time, and returns when all of them have ended."""
+
+
+async def one_by_one(coroutines: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """A ``Together`` for those who have no hurry."""
+    for one in coroutines:
+        await one
+
+
+@attrs.frozen
+class EvidenceRules:
+    """``trusted_sealers``: domains (A-labels, lower case) whose word in an ARC chain counts, ``.example.org`` stands
+    for all names below.  ``heeds_pct``: whether RFC 7489's ``pct`` spares a part of what fails."""
+
+    authserv_id: str
+    dkim: DkimRules
+    trusted_sealers: frozenset[str]
+    heeds_pct: bool
+
+    def trusts(self, domain: str) -> bool:
+        if domain in self.trusted_sealers:
+            return True
+        parts = domain.split(".")
+        return any("." + ".".join(parts[at:]) in self.trusted_sealers for at in range(1, len(parts)))
+
+
+@attrs.frozen
+class Bringer:
+    """Who brought a message.  ``address``: IPv4 or IPv6; ``reverse``: its name, None where nobody asked."""
+
+    address: str
+    helo: str
+    reverse_path: Mailbox | None
+    reverse: ReverseName | None
+
+
+@attrs.frozen
+class Evidence:
+    """``spf`` is of MAIL FROM (of HELO in its place, where that is null), ``helo`` of HELO, None where that is the same.
+    ``authentication`` is all of it, in the words of RFC 8601."""
+
+    spf: Spf
+    helo: Spf | None
+    dkim: tuple[DkimResult, ...]
+    arc: ArcResult
+    dmarc: Dmarc
+    authentication: Authentication
+
+
+class Gathering:
+    """The evidence on one message, on its way: its header at once, then its body in chunks (``feed``), then ``end``,
+    and ``evidence``.  ``header`` is as it came, with the empty line; ``now``: when, epoch seconds.  ``keys`` are shared
+    by all messages."""
+
+    def __init__(self, header: bytes, rules: EvidenceRules, keys: LoadedKeys, now: float) -> None:
+        self._rules = rules
+        self._now = now
+        self._authors = author_domains(header)
+        self._dkim = Verification(header, rules.dkim, keys, now)
+        self._arc = ArcVerification(header, rules.dkim.header_octets, keys, now)
+
+    def feed(self, octets: bytes) -> None:
+        """The next octets of the body."""
+        self._dkim.feed(octets)
+        self._arc.feed(octets)
+
+    def end(self) -> None:
+        """The body is over."""
+        self._dkim.end()
+        self._arc.end()
+
+    async def evidence(
+        self, bringer: Bringer, dns: Resolver, together: Together, chance: Callable[[], float],
+        is_too_late: Callable[[], bool],
+    ) -> Evidence:
+        """``is_too_late``: whether ``dns`` answers nothing any more, since the time is over.  Never raises for what DNS
+        says, or does not."""
+        question = SpfQuestion(
+            bringer.address, bringer.helo, bringer.reverse_path, self._rules.authserv_id, self._now
+        )
+        found = _Found()
+
+        async def mail_from() -> None:
+            found.spf = _in_time(await check_mail_from(dns, question), is_too_late)
+
+        async def helo() -> None:
+            if bringer.reverse_path is not None:
+                found.helo = _in_time(await check_helo(dns, question), is_too_late)
+
+        async def signatures() -> None:
+            await self._dkim.ask(dns)
+            found.dkim = self._dkim.results()
+
+        async def chain() -> None:
+            found.arc = await self._arc.result(dns)
+
+        await together([mail_from(), helo(), signatures(), chain()])
+        spf, arc = found.spf, found.arc
+        assert spf is not None
+        assert arc is not None
+        dmarc = await evaluate(
+            self._authors, Identifier(spf.domain, spf.result.value),
+            [Identifier(one.domain, one.word.value) for one in found.dkim if one.domain], dns,
+            chance if self._rules.heeds_pct else None,
+        )
+        vouched_by = _vouched_by(dmarc, arc, self._rules)
+        results = [
+            *_of_name(bringer), _of_spf(spf, bringer), *([_of_helo(found.helo)] if found.helo is not None else []),
+            *map(dkim_signatures.told, found.dkim), of_chain(arc), of_dmarc(dmarc, vouched_by),
+        ]
+        authentication = Authentication(tuple(results), self._rules.authserv_id, vouched_by)
+        return Evidence(spf, found.helo, found.dkim, arc, dmarc, authentication)
+
+
+@attrs.define
+class _Found:
+    spf: Spf | None = None
+    helo: Spf | None = None
+    dkim: tuple[DkimResult, ...] = ()
+    arc: ArcResult | None = None
+
+
+def _in_time(spf: Spf, is_too_late: Callable[[], bool]) -> Spf:
+    """Names of the client that nobody told in time are as if they were not there (``trust.spf``): what comes of that is
+    no verdict."""
+    if spf.result is SpfResult.FAIL and is_too_late():
+        return attrs.evolve(spf, result=SpfResult.TEMPERROR, reason="DNS took too long", explanation="")
+    return spf
+
+
+def _vouched_by(dmarc: Dmarc, arc: ArcResult, rules: EvidenceRules) -> str:
+    """The domain of the sealer that is to be believed when it says that DMARC passed with it (RFC 8617 s7.2.1)."""
+    if dmarc.result is not DmarcResult.FAIL:
+        return ""
+    vouched = vouching(arc, rules.trusts)
+    said = vouched.said() if vouched is not None else None
+    if vouched is None or not isinstance(said, AuthResults):
+        return ""
+    for one in said.results:
+        author = one.value("header", "from").lower().removesuffix(".")
+        if (one.method, one.result) == ("dmarc", "pass") and author in ("", dmarc.author_domain):
+            return vouched.domain
+    return ""
+
+
+# --- in the words of RFC 8601 -------------------------------------------------------------------------
+
+def _of_name(bringer: Bringer) -> list[MethodResult]:
+    """s3: iprev, whose words are those of s2.7.3."""
+    if bringer.reverse is None:
+        return []
+    name = bringer.reverse
+    if name.is_confirmed:
+        word, why = "pass", ""
+    elif not name.is_known:
+        word, why = "temperror", "no answer in time"
+    elif name.name is None:
+        word, why = "permerror", "the address has no name"
+    else:
+        word, why = "fail", f"{name.name} is not at this address"
+    return [MethodResult("iprev", word, why, (Property("policy", "iprev", bringer.address),))]
+
+
+def _of_spf(spf: Spf, bringer: Bringer) -> MethodResult:
+    """s2.7.2."""
+    if bringer.reverse_path is None:
+        return _of_helo(spf)
+    return MethodResult(
+        "spf", spf.result.value, _reason(spf), (Property("smtp", "mailfrom", path_text(bringer.reverse_path)),)
+    )
+
+
+def _of_helo(spf: Spf) -> MethodResult:
+    known = (Property("smtp", "helo", spf.domain),) if spf.domain else ()
+    return MethodResult("spf", spf.result.value, _reason(spf), known)
+
+
+def _reason(spf: Spf) -> str:
+    return "" if spf.result is SpfResult.PASS else spf.reason
+
+
+def of_chain(arc: ArcResult) -> MethodResult:
+    """RFC 8617 s10.2.  ``temperror`` is no word of its; whoever reads the field takes it for no pass."""
+    if arc.word is ArcWord.PASS:
+        oldest = () if arc.oldest_pass is None else (Property("header", "oldest-pass", str(arc.oldest_pass)),)
+        return MethodResult("arc", "pass", arc.why, oldest)
+    return MethodResult("arc", arc.word.value, "" if arc.word is ArcWord.NONE else arc.why)
+
+
+def of_dmarc(dmarc: Dmarc, vouched_by: str) -> MethodResult:
+    """RFC 9989 s9.2: ``policy.dmarc`` is what the domain asks for."""
+    known = [Property("header", "from", dmarc.author_domain)] if dmarc.author_domain else []
+    if dmarc.policy is not None:
+        known.append(Property("policy", "dmarc", dmarc.policy.value))
+    why = "" if dmarc.result is DmarcResult.PASS else dmarc.why
+    if vouched_by:
+        why = f"{why}; {vouched_by} vouches for it (ARC)"
+    return MethodResult("dmarc", dmarc.result.value, why, tuple(known))
