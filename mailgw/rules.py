@@ -18,6 +18,7 @@ from mailgw.mail.event import Event
 from mailgw.mail.ports import Accounts
 from mailgw.net.supervised import Supervisor
 from mailgw.policy.chain import Rule
+from mailgw.policy.rules.authentic import AuthenticRule
 from mailgw.policy.rules.loop import LoopRule
 from mailgw.policy.rules.qualified import QualifiedRule
 from mailgw.policy.rules.relay import Reach, RelayRule, RoutingRule
@@ -62,6 +63,8 @@ class Rules:
             rules = [SenderRule(senders), QualifiedRule(leaves), *rules]
             if self._config.check_from:
                 rules.append(AuthorRule(senders))
+        elif role is Role.MX:
+            rules.append(AuthenticRule(self._config.trust.actions, self._config.trust.files_junk))
         return [*rules, *(rule for rule in self._plugged if role in rule.roles)]
 
     def _senders(self) -> Senders:

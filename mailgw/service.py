@@ -58,6 +58,7 @@ from mailgw.policy.lockout import Lockout
 from mailgw.queue.route import RouteTable
 from mailgw.queue.suspension import BackendLane, BackendLanes, LaneKind
 from mailgw.receive.admission import OwnCounters
+from mailgw.receive.authenticity import Authenticity
 from mailgw.receive.factory import EsmtpFactory, Sessions
 from mailgw.receive.line import Line
 from mailgw.receive.plugged import PluginRule
@@ -221,6 +222,7 @@ class MailGateway(MultiService):
         if why := too_few_files(sessions, config.outbound_sessions, open_files_now()):
             log.warn("{why}", why=why)
         self._reverse_names = ReverseNames(resolver, reactor, config.limits.reverse_name_seconds)
+        self._authenticity = self._make_authenticity(resolver)
         self._line = Line(reactor)
         self._counters = self._counters_of_clients()
         # Who guesses passwords keeps as many processors busy as there are hashes at once: mail goes first.
@@ -362,6 +364,11 @@ class MailGateway(MultiService):
 
         return plugin_rules(self.config, intake, self._reactor, self.journal.note, adopted)
 
+    def _make_authenticity(self, resolver: Resolver) -> Authenticity:
+        settings = self.config.trust.judging
+        ours = frozenset({self.config.hostname, settings.authserv_id})
+        return Authenticity(settings, ours, resolver, self._reactor, self._wall_clock, self._world.chance)
+
     def _make_observers(self) -> Sequence[Observer]:
         observers = []
         for one in self.config.observers:
@@ -413,6 +420,7 @@ class MailGateway(MultiService):
             self._line,
             self._counters,
             self._reverse_names,
+            self._authenticity,
             self._tasks,
             self._reactor,
             self._wall_clock,

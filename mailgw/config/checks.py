@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from mailgw.config import accounts, aliases, apps, backends, directories, reports, srs, tls_reports, values
+from mailgw.config import accounts, aliases, apps, backends, directories, reports, srs, tls_reports, trust, values
 from mailgw.config.document import (
     CertificateTable,
     Document,
@@ -108,6 +108,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         directories=directories.directories(document, raw, folder),
         srs=senders_rewritten,
         srs_file=srs_file,
+        trust=trust.trust_settings(document, hostname),
         rules=_rules(document),
         observers=_observers(document),
         routes=routes,

@@ -32,6 +32,7 @@ from mailgw.config.reader import (
 )
 from mailgw.config.replies import ReplyClassTable
 from mailgw.config.settings import Fronts, Networks
+from mailgw.config.trust_tables import TrustTable
 from mailgw.config.where import DEFAULT_STATE
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
@@ -312,6 +313,7 @@ class Document(Table):
     sender: tuple[SenderTable, ...] = part(tables(SenderTable), ())
     aliases: AliasesTable | None = part(table(AliasesTable), None)
     srs: SrsTable | None = part(table(SrsTable), None)
+    trust: TrustTable = part(table(TrustTable), attrs.Factory(TrustTable))
     rule: tuple[PluginRuleTable, ...] = part(tables_by(rule), ())
     observer: tuple[PluginObserverTable, ...] = part(tables_by(observer), ())
     route: tuple[RouteTable, ...] = part(tables(RouteTable), ())

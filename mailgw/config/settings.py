@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.net.server_tls import CertificateFiles
     from mailgw.policy.limits import CounterSettings
     from mailgw.policy.lockout import LockoutSettings
+    from mailgw.policy.rules.authentic import Actions
     from mailgw.policy.rules.sender import SenderSettings
     from mailgw.queue.aliases import AliasLimits
     from mailgw.queue.dsn import Desk
@@ -39,6 +40,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.queue.route import RouteSettings
     from mailgw.queue.schedule import RetrySettings
     from mailgw.queue.tags import TagRules
+    from mailgw.receive.authenticity_settings import AuthenticitySettings
     from mailgw.receive.settings import TimeLimits
     from mailgw.spool.settings import SpoolSettings
     from mailgw.store.directory_settings import DirectorySettings, HttpSettings, SqlSettings
@@ -218,6 +220,15 @@ BackendSettings: TypeAlias = Union[
 
 
 @attrs.frozen
+class TrustSettings:
+    """Whose mail is judged and how, what the results come to, and whether what is quarantined is filed as junk."""
+
+    judging: AuthenticitySettings
+    actions: Actions
+    files_junk: bool
+
+
+@attrs.frozen
 class Config:
     """A whole gateway.
 
@@ -248,6 +259,7 @@ class Config:
     directories: Mapping[str, DirectoryConfig]
     srs: SrsSettings | None
     srs_file: str | None
+    trust: TrustSettings
     rules: tuple[RuleSettings, ...]
     observers: tuple[ObserverSettings, ...]
     routes: tuple[RouteSettings, ...]

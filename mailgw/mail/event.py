@@ -186,6 +186,22 @@ class HandedOver(Event):
 
 
 @attrs.frozen
+class Authenticated(Event):
+    """What was found out of who sent a message, before it is judged: a word for each method, as RFC 8601 writes it
+    (``"dmarc=fail header.from=example.org policy.dmarc=reject: nothing that passes ..."``).  ``found_by``: the
+    authserv-id of who found it; ``vouched_by``: a trusted ARC sealer whose word counts against DMARC's, ``""`` for
+    none."""
+
+    name: ClassVar[str] = "authenticated"
+    session_id: str
+    queue_id: str
+    peer: str
+    results: tuple[str, ...]
+    found_by: str
+    vouched_by: str
+
+
+@attrs.frozen
 class Changed(Event):
     """What rules asked for of a message that is queued: their names, and a word for each thing they did
     (``"add_header X-Spam"``, ``"tag spam"``, ``"quarantine"``), in order.  Behind ``Queued``.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from mailgw.mail.address import Mailbox
+from mailgw.mail.authentication import Authentication
 from mailgw.mail.effect import Effect, Tag
 from mailgw.mail.envelope import UNKNOWN_NAME, Client, ReverseName
 from mailgw.mail.errors import LocalProtocolError
@@ -51,6 +52,8 @@ class Facts:
     it is, at most as long as a look-up may take.
     ``effects`` are those that earlier rules asked for, of this message or, before MAIL, of all in this session; they
     are carried out at the end, so that ``header`` and ``content`` are as they came.
+    ``authentication`` is what was found out of who sent it, at CONTENT; None where nobody asked: of clients who may
+    relay or are trusted, of other listeners than ``mx``.
     ``is_rehearsal``: nobody is there, and no mail; somebody wants to know what would be said (``mailgw explain``,
     ``mailgw replay``).  A rule that remembers whom it saw should not then.
     """
@@ -66,6 +69,7 @@ class Facts:
     content: Callable[[], Awaitable[Content]] = no_content
     effects: tuple[Effect, ...] = ()
     is_rehearsal: bool = False
+    authentication: Authentication | None = None
 
     @property
     def fields(self) -> "Fields":

@@ -7,10 +7,8 @@ Rules:
 """
 
 from collections.abc import Callable, Coroutine, Sequence
-from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
-import attrs
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -21,8 +19,10 @@ from mailgw.mail.envelope import Client, ReverseName, Role
 from mailgw.mail.ports import Resolver, WallClock
 from mailgw.net.bounded_dns import BoundedDns
 from mailgw.policy.rules.relay import may_relay
+from mailgw.receive.authenticity_settings import AuthenticitySettings
 from mailgw.receive.peers import Listed
 from mailgw.trust.authres import AuthResults, results_by, without_ours, written
+from mailgw.trust.dkim import DkimRules
 from mailgw.trust.dkim_key import LoadedKeys
 from mailgw.trust.evidence import Bringer, Evidence, EvidenceRules, Gathering
 
@@ -32,25 +32,6 @@ be 111 for SPF, and as many for HELO, 104 for DMARC, and a key for each signatur
 LOADED_KEYS = 1000
 
 
-@attrs.frozen
-class Upstream:
-    """Hosts that have judged what they bring, and write what they found under one of ``authserv_ids``."""
-
-    networks: Sequence[IPv4Network | IPv6Network]
-    authserv_ids: tuple[str, ...]
-
-
-@attrs.frozen
-class AuthenticitySettings:
-    """``judges`` False: nobody is asked, and nothing said.  ``seconds``: of all questions to DNS for one message
-    (RFC 7208 s4.6.4: at least 20)."""
-
-    judges: bool
-    rules: EvidenceRules
-    seconds: float
-    upstreams: tuple[Upstream, ...] = ()
-
-
 class Authenticity:
     """Of all listeners.  ``our_names``: no other host may speak in them."""
 
@@ -58,7 +39,11 @@ class Authenticity:
         self, settings: AuthenticitySettings, our_names: frozenset[str], resolver: Resolver, clock: IReactorTime,
         wall_clock: WallClock, chance: Callable[[], float],
     ) -> None:
+        dkim = DkimRules(
+            settings.signatures, settings.header_octets, settings.takes_partial_body, settings.heeds_testing
+        )
         self._settings = settings
+        self._rules = EvidenceRules(settings.authserv_id, dkim, settings.trusted_sealers, settings.heeds_pct)
         self._our_names = our_names
         self._resolver = resolver
         self._clock = clock
@@ -85,7 +70,7 @@ class Authenticity:
         ids = self._ids_of(client)
         if ids is not None:
             return Told(header, ids)
-        return Gathering(header, self._settings.rules, self._keys, self._wall_clock())
+        return Gathering(header, self._rules, self._keys, self._wall_clock())
 
     async def evidence(
         self, gathering: Gathering, client: Client, reverse_path: Mailbox | None, reverse: ReverseName | None
@@ -100,7 +85,7 @@ class Authenticity:
 
     def field(self, authentication: Authentication, smtputf8: bool) -> bytes:
         """Our Authentication-Results field, with its line end."""
-        return written(AuthResults(self._settings.rules.authserv_id, authentication.results), smtputf8)
+        return written(AuthResults(self._settings.authserv_id, authentication.results), smtputf8)
 
     def _ids_of(self, client: Client) -> tuple[str, ...] | None:
         """Under which a client says what it found; None where it is no upstream."""

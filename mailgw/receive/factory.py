@@ -14,6 +14,7 @@ from mailgw.mail.ports import Counters, Journal, WallClock
 from mailgw.mail.reply import Reply
 from mailgw.net.tasks import TaskGroup
 from mailgw.policy.chain import Chain
+from mailgw.receive.authenticity import Authenticity
 from mailgw.receive.line import Line
 from mailgw.receive.peers import LOCAL, Listed, Peer, peer_of
 from mailgw.receive.protocol import ANSWER_SECONDS, EsmtpProtocol
@@ -151,6 +152,7 @@ class EsmtpFactory(SMTPFactory):
         line: Line,
         counters: Counters,
         reverse_names: ReverseNames,
+        authenticity: Authenticity,
         tasks: TaskGroup,
         clock: IReactorTime,
         wall_clock: WallClock,
@@ -168,6 +170,7 @@ class EsmtpFactory(SMTPFactory):
         self.counters = counters
         self.line = line
         self.reverse_names = reverse_names
+        self.authenticity = authenticity
         self.tasks = tasks
         self.clock = clock
         self.wall_clock = wall_clock

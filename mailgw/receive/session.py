@@ -203,7 +203,7 @@ class Session:
         return Facts(
             self.client, transaction.reverse_path, None, transaction.header, self._look_up.name,
             transaction.recipients.named, transaction.queue_id, transaction.size_octets, transaction.content,
-            transaction.effects,
+            transaction.effects, authentication=transaction.authentication,
         )
 
     def _effects_so_far(self) -> tuple[Effect, ...]:
@@ -333,7 +333,7 @@ class Session:
         factory = self._factory
         self.transaction = Transaction(
             mail.path, mail.body_type, parameters, factory.intake, self.client, factory.clock.seconds(),
-            factory.settings.alias_recipients,
+            factory.settings.alias_recipients, factory.authenticity,
         )
         if self._effects or effects:
             self.transaction.effects = (*self._effects_so_far(), *effects)
@@ -435,6 +435,8 @@ class Session:
                 return self.reject(
                     Stage.CONTENT, Verdict("content", "", transaction.fault), transaction.reverse_path
                 )
+            if await transaction.authenticate(self._look_up.name):
+                self._note_authentication(transaction)
             verdict = await self._factory.chain.judge(Stage.CONTENT, self._facts_of_content(transaction))
             if verdict.reply is not None:
                 return self.reject(Stage.CONTENT, verdict, transaction.reverse_path)
@@ -476,6 +478,16 @@ class Session:
             self._factory.note(fact.Expanded(client.session_id, accepted.queue_id, str(alias), count))
         self._factory.intake.accept(accepted.claims)
         return Reply(250, "2.0.0", (f"OK, queued as {accepted.queue_id}",))
+
+    def _note_authentication(self, transaction: Transaction) -> None:
+        found, client = transaction.authentication, self.client
+        assert found is not None
+        words = tuple(f"{one}: {one.reason}" if one.reason else str(one) for one in found)
+        self._factory.note(
+            fact.Authenticated(
+                client.session_id, transaction.queue_id, client.address, words, found.found_by, found.vouched_by
+            )
+        )
 
     async def _hand_over(self, transaction: Transaction) -> Reply | None:
         """The answer, where the only recipient's backend decides it before the message is ours (ITransactionalBackend);

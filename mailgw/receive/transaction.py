@@ -5,13 +5,14 @@ counted in it, and submission completes it.  The dialog bounds it (``header_octe
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 
 from mailgw.mail.address import Mailbox
+from mailgw.mail.authentication import Authentication
 from mailgw.mail.effect import AddHeader, Effect, ReplaceContent, SetHeader, field_of
-from mailgw.mail.envelope import BodyType, Client, path_text
+from mailgw.mail.envelope import BodyType, Client, ReverseName, path_text
 from mailgw.mail.header import (
     date_text,
     has_field,
@@ -27,9 +28,11 @@ from mailgw.mail.ports import Draft, WallClock
 from mailgw.mail.reply import Reply
 from mailgw.policy.rewriting import rewrites
 from mailgw.policy.rules.relay import may_relay
+from mailgw.receive.authenticity import Authenticity, Told
 from mailgw.receive.changes import Keeping, changed_recipients, is_held, keeping, rerouted, rewrite
 from mailgw.receive.recipients import Recipients
 from mailgw.receive.settings import Intake
+from mailgw.trust.evidence import Evidence, Gathering
 from mailgw.wire import smtp_replies
 from mailgw.wire.content import is_lines
 
@@ -57,6 +60,9 @@ class Transaction:
     ``fault`` says what is wrong with the header, once the content is complete.  The dialog passes BINARYMIME as it
     comes (RFC 3030 s3), but fields are lines everywhere: a bare LF in one is another field to somebody.
 
+    ``authentication``: what was found out of who sent it, None where nobody asked, or has yet; ``evidence`` is what it
+    was made of, None where somebody else found it.
+
     ``discard`` may be called at any time; a commit under way then still ends, and its message stays queued
     (the client may not have seen the 250 and may repeat it: RFC 5321 s6.1).
     """
@@ -70,6 +76,7 @@ class Transaction:
         client: Client,
         started: float,
         most_copies: int,
+        authenticity: Authenticity,
     ) -> None:
         """``most_copies``: as ``Recipients`` has it."""
         self.reverse_path = reverse_path
@@ -79,6 +86,10 @@ class Transaction:
         self._body_type = body_type
         self.parameters = parameters
         self.effects: tuple[Effect, ...] = ()
+        self.authentication: Authentication | None = None
+        self.evidence: Evidence | None = None
+        self._authenticity = authenticity
+        self._gathering: Gathering | Told | None = None
         self._intake = intake
         self.recipients = Recipients(intake.destination, most_copies, intake.is_forwarded)
         self._draft: Draft | None = None
@@ -108,6 +119,8 @@ class Transaction:
             self._body_type = BodyType.UNLABELLED
         if self._gathered is None:
             self._draft.write(chunk)
+            if self._gathering is not None:
+                self._gathering.feed(chunk)
             return
         looked = len(self._gathered)
         if not looked:
@@ -124,6 +137,25 @@ class Transaction:
         """Content is complete: ``header`` is what it will be."""
         if self._gathered is not None:
             self._begin_body(len(self._gathered))
+        if self._gathering is not None:
+            self._gathering.end()
+
+    async def authenticate(self, reverse_name: Callable[[], Awaitable[ReverseName]]) -> bool:
+        """Find out who sent it, and write that on top of the message; whether anybody had to ask."""
+        gathering, client = self._gathering, self._client
+        if gathering is None:
+            return False
+        assert self._draft is not None
+        if isinstance(gathering, Told):
+            self.authentication = gathering.authentication
+        else:
+            reverse = None if client.reverse is None else await reverse_name()
+            self.evidence = await self._authenticity.evidence(gathering, client, self.reverse_path, reverse)
+            self.authentication = self.evidence.authentication
+        field = self._authenticity.field(self.authentication, self.parameters.smtputf8)
+        self._draft.crown(field)
+        self._trace_octets += len(field)
+        return True
 
     async def drained(self) -> None:
         """Return when the disk has caught up.  TemporaryFault where it refused."""
@@ -236,6 +268,13 @@ class Transaction:
         self.header = content[:end] if has_header else b""
         if self._body_type is BodyType.BINARY and not is_lines(self.header):
             self.fault = smtp_replies.BARE_CONTENT
+        if self._authenticity.judges(self._client):
+            self._gathering = self._authenticity.gathering(self.header, self._client)
+            self._gathering.feed(content[end:] if has_header else content.removeprefix(b"\r\n"))
+        if self.header:
+            self.header = cleaned = self._authenticity.cleaned(self.header, self._client)
+            if len(cleaned) != end:
+                content, end = cleaned + content[end:], len(cleaned)
         if self._client.role.is_submission and self.header:
             self.header = without_private_fields(self.header)
             content = self.header + content[end:]

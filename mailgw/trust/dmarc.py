@@ -6,8 +6,9 @@ Rules:
     Where DNS is in trouble the result is ``temperror``, never ``fail``; but what passes without the missing answer
     passes.
     A message with several author domains passes where all of them do; of those that fail the strictest policy holds
-    (s11.5).  With a ``From`` that is not there, stands twice or cannot be read there is no author, and the result is
-    ``permerror``: what becomes of such a message is for others to say.
+    (s11.5).  Without a ``From`` there is nobody to ask, and the result is ``none``; with one that stands twice or
+    cannot be read nobody knows whom to ask, and it is ``permerror``: what becomes of such messages is for others to
+    say.
 Where RFC 7489 differs: it finds the organizational domain in a list of public suffixes, where this walks the tree
 (s4.10); it asks at two names, where this asks at eight; ``np`` means for it that there are no addresses and no MX
 (RFC 9091 s2.7), for this that the name does not exist; ``pct`` counts for it, and here where a ``draw`` is given.
@@ -79,15 +80,14 @@ class Dmarc:
 
 
 def author_domains(header: bytes) -> tuple[str, ...] | str:
-    """The different domains of ``From`` (s5.3.1): A-labels, lower case, at least one; or why there are none, in words.
+    """The different domains of ``From`` (s5.3.1): A-labels, lower case; () where there is no From; why they cannot be
+    told, in words.
 
     An address literal is one of them: it has no record, but nobody stands behind it either.
     """
     found = author_addresses(header, b"From")
     if found is None:
         return "From stands there twice or cannot be read"
-    if not found:
-        return "no From"
     return tuple(dict.fromkeys(mailbox.domain for mailbox in found))
 
 
@@ -102,6 +102,8 @@ async def evaluate(
     """
     if isinstance(authors, str):
         return Dmarc(DmarcResult.PERMERROR, authors)
+    if not authors:
+        return Dmarc(DmarcResult.NONE, "no From")
     if len(authors) > AUTHOR_DOMAINS:
         return Dmarc(DmarcResult.PERMERROR, f"more than {AUTHOR_DOMAINS} author domains")
     names = _Names(resolver)

@@ -65,7 +65,7 @@ class Bringer:
 
 @attrs.frozen
 class Evidence:
-    """``spf`` is of MAIL FROM (of HELO in its place, where that is null), ``helo`` of HELO, None where that is the same.
+    """``spf`` is of MAIL FROM (of HELO in its place, where that is null), ``helo`` of HELO, None where that is the one.
     ``authentication`` is all of it, in the words of RFC 8601."""
 
     spf: Spf

@@ -36,6 +36,7 @@ from mailgw.config.local_tables import CommandTable, DiscardTable, MboxTable
 from mailgw.config.python_tables import PythonTable, TwistedTable
 from mailgw.config.reader import Faults, Spot, Table, read_table
 from mailgw.config.replies import ReplyClassTable
+from mailgw.config.trust_tables import TrustTable, UpstreamTable
 from mailgw.queue.aliases import AliasLimits
 from mailgw.queue.route import RouteSettings
 from mailgw.queue.route import RouteTable as Routes
@@ -80,7 +81,7 @@ def keys(shape: type[Table]) -> set[str]:
     [
         Document, CertificateTable, ListenTable, AccountsTable, OAuthTable, SenderTable, RouteTable, RuleTable,
         ObserverTable, AliasesTable, SrsTable, RetryTable, LimitsTable, ContentTable,
-        JournalTable, DnsTable, DestinationTable, HostTable, SourceTable, ReplyClassTable,
+        JournalTable, DnsTable, TrustTable, UpstreamTable, DestinationTable, HostTable, SourceTable, ReplyClassTable,
         ReportsTable, CommandTable, MboxTable, DiscardTable,
     ],
 )

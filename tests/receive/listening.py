@@ -28,6 +28,8 @@ from mailgw.policy.rules.loop import LoopRule
 from mailgw.policy.rules.relay import Reach, RelayRule
 from mailgw.policy.rules.sender import OWN_ADDRESS, SenderRule
 from mailgw.receive.admission import OwnCounters
+from mailgw.receive.authenticity import Authenticity
+from mailgw.receive.authenticity_settings import AuthenticitySettings
 from mailgw.receive.factory import EsmtpFactory, Sessions
 from mailgw.receive.line import Line
 from mailgw.receive.peers import Fronts
@@ -145,6 +147,9 @@ class FakeIntake:
 CONTENT_RULES = ContentRules(line_octets=100_000, header_octets=100_000, bare_line_ends=BareLineEnds.REFUSE)
 
 
+NOBODY_JUDGED = AuthenticitySettings(False, "mx.example.org", 30.0, 10, 100_000, False, False, frozenset(), False)
+
+
 class Listener:
     """``reach`` decides RCPT: example.org is served for anyone, the rest for clients."""
 
@@ -165,6 +170,7 @@ class Listener:
         time_limits: TimeLimits = RFC_TIME_LIMITS,
         xclient_from: Fronts = (),
         intake: Intake | None = None,
+        authenticity: AuthenticitySettings = NOBODY_JUDGED,
         **counters: object,
     ) -> None:
         self.clock = Clock()
@@ -209,6 +215,9 @@ class Listener:
             Line(self.clock),
             self.counters,
             ReverseNames(self.resolver, self.clock, 5.0 if resolver is not None else 0.0),
+            Authenticity(
+                authenticity, frozenset({"mx.example.org"}), self.resolver, self.clock, lambda: NOW, lambda: 0.0
+            ),
             TaskGroup(self.failed),
             self.clock,
             lambda: NOW,

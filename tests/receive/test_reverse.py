@@ -68,7 +68,7 @@ def test_one_of_the_first_names_is_enough() -> None:
     assert looked_up(many) == ReverseName("a.test", False)
 
 
-@each("resolver, name", [
+@each(["resolver", "name"], [
     (FakeResolver(), NO_NAME),
     (FakeResolver(failing=frozenset({A})), UNKNOWN_NAME),
     (FakeResolver(name_records={A: ["a.test"]}), ReverseName("a.test", False)),

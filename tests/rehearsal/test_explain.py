@@ -264,7 +264,8 @@ async def test_without_a_message_nobody_judges_one(gateways: Gateways) -> None:
     _, rehearsed = gateways.of(RULED)
     story = await rehearse(rehearsed, 0, envelope(EVE, BOB, content=None))
     last = story.turns[-1]
-    assert [(step.kind.value, step.who) for step in last.steps] == [("not asked", "loop"), ("not asked", "Opinions")]
+    assert [(step.kind.value, step.who) for step in last.steps] == [
+        ("not asked", "loop"), ("not asked", "trust"), ("not asked", "Opinions")]
     assert story.outcome is Outcome.ACCEPTED
 
 

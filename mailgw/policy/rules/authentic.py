@@ -38,10 +38,12 @@ _STATUS = {"spf": "7.23", "dkim": "7.20", "iprev": "7.25", "arc": "7.29", "dmarc
 _NAMES = {"spf": "SPF", "dkim": "DKIM", "iprev": "reverse DNS", "arc": "ARC", "dmarc": "DMARC"}
 
 DMARC_WORDS = (
-    "pass", "none", "fail_none", "fail_quarantine", "fail_reject", "vouched", "no_author", "permerror", "temperror",
+    "pass", "none", "fail_none", "fail_quarantine", "fail_reject", "vouched", "no_author", "unclear_author",
+    "permerror", "temperror",
 )
 """``fail_`` with what the domain asks for; ``vouched``: it fails, and a trusted sealer vouches for it; ``no_author``:
-the message has no From, or several, or one that nobody can read, so that nobody could be asked."""
+the message has no From; ``unclear_author``: it has several, or one that cannot be read, so that nobody could be asked,
+and yet readers are shown somebody."""
 
 WORDS: Mapping[str, tuple[str, ...]] = {
     "spf": ("pass", "fail", "softfail", "neutral", "none", "temperror", "permerror"),
@@ -51,12 +53,13 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "iprev": ("pass", "fail", "temperror", "permerror"),
 }
 
+_WITHOUT_AUTHOR = {"none": "no_author", "permerror": "unclear_author"}
+
 DEFAULTS: Actions = {
     "dmarc": {
         "fail_reject": Action.REJECT,
         "fail_quarantine": Action.QUARANTINE,
-        # What readers would be shown is nobody's, or somebody else's than whom DMARC could be asked of.
-        "no_author": Action.REJECT,
+        "unclear_author": Action.QUARANTINE,
     },
 }
 
@@ -66,8 +69,8 @@ def dmarc_word(found: MethodResult, vouched_by: str) -> str:
     if found.result == "fail":
         asked = found.value("policy", "dmarc")
         return "vouched" if vouched_by else f"fail_{asked if asked in ('quarantine', 'reject') else 'none'}"
-    if found.result == "permerror" and not found.value("header", "from"):
-        return "no_author"
+    if found.result in _WITHOUT_AUTHOR and not found.value("header", "from"):
+        return _WITHOUT_AUTHOR[found.result]
     return found.result
 
 
@@ -140,8 +143,8 @@ def _refusal(judgement: Judgement) -> str:
     found, name = judgement.found, _NAMES[judgement.method]
     why = f": {found.reason}" if found.reason else ""
     domain = found.value("header", "from")
-    if judgement.word == "no_author":
-        return f"This message has no author that could be asked{why}"
+    if judgement.word in _WITHOUT_AUTHOR.values():
+        return f"Of this message nobody can tell whose it is{why}"
     if judgement.method == "dmarc" and found.result == "fail":
         return f"{domain} asks that mail is refused which it does not stand behind (DMARC p=reject){why}" \
             if judgement.word == "fail_reject" else f"{domain} does not stand behind this message (DMARC){why}"
