@@ -92,9 +92,9 @@ class IncomingMessage:
     ``reverse_path`` is the envelope's sender, None for reports (``<>``); anybody can make it up.  ``recipient`` is the
     address that it came to.  ``login`` is who sent it by a submission port, and ``client`` the address of who brought
     it, ``""`` where nobody did.  ``arrived`` in seconds since 1970, UTC.  ``content`` is all of it as it came (octets,
-    our trace on top), to be streamed.  ``tags`` are the words that rules gave it.  ``authentication`` has
-    what we found out ourselves of who sent it, a result for each method that was tried: ``auth`` (RFC 8601 s2.7.4) for
-    whoever logged in; () where nothing was.
+    our trace on top), to be streamed.  ``tags`` are the words that rules gave it, ``is_junk`` whether
+    they call it junk.  ``authentication`` has what we found out ourselves of who sent it, a result for each method that
+    was tried: ``auth`` (RFC 8601 s2.7.4) for whoever logged in; () where nothing was.
     """
 
     def __init__(self, message: Message, recipient: Mailbox, reading: Reading) -> None:
@@ -107,6 +107,7 @@ class IncomingMessage:
         self.size_octets = message.content.size_octets
         self.content = message.content
         self.tags = message.tags
+        self.is_junk = message.is_junk
         self.authentication = _authentication(message.login)
         self._reading = reading
 

@@ -20,13 +20,13 @@ from typing import Any, Literal, TypeVar
 
 from twisted.internet.defer import CancelledError, DeferredLock
 from twisted.logger import Logger
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from mailgw.app.incoming import IncomingMessage, Reading, reading_of
 from mailgw.app.register import Handler, Register
 from mailgw.app.running import awaited, handled, in_time
 from mailgw.app.sending import Sending, begin
-from mailgw.interfaces import IGateway, ITransactionalBackend, IUsesGateway
+from mailgw.interfaces import IFilesJunk, IGateway, ITransactionalBackend, IUsesGateway
 from mailgw.mail.address import Mailbox
 from mailgw.mail.address_pattern import AddressPattern, parse_pattern
 from mailgw.mail.duration import seconds_of
@@ -70,7 +70,8 @@ class MailApp:
     one more is a 4yz.  ``deadline`` is how long one may take with one
     recipient, ``transaction_deadline`` (at most 3 minutes) where the client waits for it; durations are ``"5m"`` or
     seconds.  ``limits`` of what is read of a message.  ``author`` is who ``send`` writes as: ``"desk@example.org"`` or
-    ``"Help Desk <desk@example.org>"``.  ValueError where one of them cannot be.
+    ``"Help Desk <desk@example.org>"``.  ``files_junk``: its handlers look at ``message.is_junk``, so that what a rule
+    calls junk need not be held (``IFilesJunk``).  ValueError where one of them cannot be.
     """
 
     def __init__(
@@ -81,7 +82,10 @@ class MailApp:
         transaction_deadline: float | str = "60s",
         limits: LetterLimits | None = None,
         author: Address | None = None,
+        files_junk: bool = False,
     ) -> None:
+        if files_junk:
+            alsoProvides(self, IFilesJunk)
         if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
             raise ValueError(f"expected concurrency to be a whole number from 1, not {concurrency!r}")
         self.concurrency = concurrency

@@ -16,10 +16,11 @@ import mailgw
 from mailgw.app.answers import Reject, Retry, TooComplex
 from mailgw.app.incoming import HERE_LINES, HERE_OCTETS, LARGE_OCTETS, IncomingMessage
 from mailgw.app.mail_app import MOST_HOPS, MOST_LEFT, MailApp
-from mailgw.interfaces import IDeliveryBackend, IGateway, ITransactionalBackend, IUsesGateway
+from mailgw.interfaces import IDeliveryBackend, IFilesJunk, IGateway, ITransactionalBackend, IUsesGateway
 from mailgw.mail.authentication import MethodResult, Property
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.letter import LetterLimits, parse_letter
+from mailgw.mail.parameters import MailParameters
 from tests.app.running import LETTER, FakeGateway, begin, box, delivered, message, used, words
 from tests.logged import LoggedFailures
 from tests.tables import each
@@ -71,6 +72,8 @@ def test_it_is_what_the_gateway_wants() -> None:
     for interface in (IDeliveryBackend, ITransactionalBackend, IUsesGateway):
         assert verifyObject(interface, desk.app)
     assert verifyObject(IGateway, FakeGateway())
+    assert not IFilesJunk.providedBy(desk.app)
+    assert IFilesJunk.providedBy(MailApp(files_junk=True))
     assert (mailgw.MailApp, mailgw.Reject, mailgw.Retry) == (MailApp, Reject, Retry)
     assert mailgw.TooComplex is TooComplex
     with pytest.raises(AttributeError):
@@ -538,9 +541,11 @@ def test_what_a_handler_sees() -> None:
         (MethodResult("auth", "pass", properties=(Property("smtp", "auth", "bob"),)),), None, (), False,
         "<message Q1 for me@x.test>",
     )]
-    app, seen, _ = looking(lambda message: (message.author, message.is_automatic))
+    app, seen, _ = looking(lambda message: (message.author, message.is_automatic, message.is_junk))
     delivered(app, message(sender=None), "me@x.test")
-    assert seen == [(None, True)]
+    junk = attrs.evolve(message(sender=None), parameters=MailParameters(tags=("a", "junk")))
+    delivered(app, junk, "me@x.test")
+    assert seen == [(None, True, False), (None, True, True)]
 
 
 @each(
