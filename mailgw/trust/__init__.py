@@ -17,7 +17,8 @@ A map:
     dkim_sign        DKIM signatures made
     dkim_rotation    the keys they are made with: published, waited for, retired
     dmarc            whether the domain in From stands behind a message; dmarc_record: what it publishes
-    dmarc_tallies    what messages came to by DMARC, counted for reports
+    dmarc_tallies    what messages came to by DMARC, counted; dmarc_report: what domains are told of that, and
+                     dmarc_destinations: who is told
     arc              the chain of those who handed a message on, and what it is worth; arc_signatures verifies it
     arc_seal         what is added to that chain
     authres          Authentication-Results: read, written, taken away where forged

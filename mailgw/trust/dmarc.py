@@ -176,6 +176,11 @@ def walk(domain: str) -> tuple[str, ...]:
     return (domain, *(".".join(labels[at:]) for at in range(first, len(labels))))
 
 
+async def organizational_domain(domain: str, resolver: Resolver) -> str:
+    """The domain that a domain, in its normal form, belongs to (s4.10.2).  TemporaryFault where that is not known."""
+    return await _Names(resolver).organization(domain)
+
+
 class _Names:
     """What DNS says of names, for one message: each is asked for once, trouble among it."""
 

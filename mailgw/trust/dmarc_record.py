@@ -103,19 +103,17 @@ def record_name(domain: str) -> str:
 
 def records_among(texts: Sequence[bytes]) -> list[DmarcRecord]:
     """The TXT records that are DMARC's; with another number than one there is none that counts (s4.10)."""
-    return [read_record(text) for text in texts if _VERSION.match(text)]
+    return [read_record(text) for text in texts if is_record(text)]
+
+
+def is_record(text: bytes) -> bool:
+    """Whether it begins with the version."""
+    return _VERSION.match(text) is not None
 
 
 def read_record(text: bytes) -> DmarcRecord:
     """What a record says; ``text`` begins with the version."""
-    tags: dict[str, str] = {}
-    for piece in text[:RECORD_OCTETS].decode("latin-1").split(";")[1:]:
-        match = _TAG.match(piece.strip(" \t"))
-        if match is not None:
-            tags.setdefault(match[1].lower(), match[2])
-        elif "=" in piece:
-            # A policy that cannot be read is not one that is not there.
-            tags.setdefault(piece.partition("=")[0].strip(" \t").lower(), "")
+    tags = _tags(text)
     rua, ruf = tags.get("rua", ""), tags.get("ruf", "")
     policies, fault = _policies(tags, rua)
     pct = tags.get("pct", "")
@@ -125,8 +123,28 @@ def read_record(text: bytes) -> DmarcRecord:
         Psd(_word(tags, "psd")) if _word(tags, "psd") in ("y", "n") else Psd.UNKNOWN,
         _word(tags, "t") == "y",
         int(pct) if _PCT.match(pct) and int(pct) <= 100 else 100,
-        _addresses(rua), _addresses(ruf), _failure_options(tags.get("fo", "0")), fault,
+        _addresses(rua, REPORT_ADDRESSES), _addresses(ruf, REPORT_ADDRESSES),
+        _failure_options(tags.get("fo", "0")), fault,
     )
+
+
+def report_override(text: bytes) -> tuple[ReportAddress, ...] | None:
+    """Where a receiver of others' reports wants them instead (RFC 9990 s4, step 9), all of it; None where it says
+    nothing of that.  ``text`` begins with the version."""
+    uris = _tags(text).get("rua")
+    return None if uris is None else _addresses(uris, RECORD_OCTETS)
+
+
+def _tags(text: bytes) -> dict[str, str]:
+    tags: dict[str, str] = {}
+    for piece in text[:RECORD_OCTETS].decode("latin-1").split(";")[1:]:
+        match = _TAG.match(piece.strip(" \t"))
+        if match is not None:
+            tags.setdefault(match[1].lower(), match[2])
+        elif "=" in piece:
+            # A policy that cannot be read is not one that is not there.
+            tags.setdefault(piece.partition("=")[0].strip(" \t").lower(), "")
+    return tags
 
 
 def _policies(tags: Mapping[str, str], rua: str) -> tuple[dict[str, Policy], str]:
@@ -155,7 +173,7 @@ def _failure_options(value: str) -> frozenset[str]:
     return options or frozenset("0")
 
 
-def _addresses(uris: str) -> tuple[ReportAddress, ...]:
+def _addresses(uris: str, most: int) -> tuple[ReportAddress, ...]:
     found: dict[Mailbox, ReportAddress] = {}
     for uri in uris.split(","):
         uri = uri.strip(" \t")
@@ -165,6 +183,6 @@ def _addresses(uris: str) -> tuple[ReportAddress, ...]:
             continue
         octets = int(size[1]) << _UNITS[size[2].lower()] if size is not None else None
         found.setdefault(mailbox, ReportAddress(mailbox, octets))
-        if len(found) == REPORT_ADDRESSES:
+        if len(found) == most:
             break
     return tuple(found.values())

@@ -27,6 +27,7 @@ WORDS = (
     "DKIM-Signature:", "; l=", "; c=relaxed/relaxed", "; i=@", "; t=y:s", "; h=from:", "; a=rsa-sha256", "v=DKIM1; p=",
     "ARC-Seal:", "ARC-Message-Signature:", "ARC-Authentication-Results:", " i=1;", " i=2;", " cv=none;", " cv=pass;",
     "v=DMARC1;", "p=reject;", "sp=none;", "np=quarantine;", "psd=y;", "psd=n;", "t=y;", "rua=mailto:", "adkim=s;",
+    "a.example._report._dmarc.b.test v=DMARC1;", "mailto:r@b.test!1k,",
     "BINARYMIME\r\n", "PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN", "\r\n\r\n\0\r\nQUIT\n",
 )
 
