@@ -72,6 +72,7 @@ from mailgw.store.mbox import Mboxes
 from mailgw.store.observers import Observed, Observer
 from mailgw.store.passwd import PasswdFile, account_key
 from mailgw.store.state_file import Workshop
+from mailgw.trust.dmarc_tallies import Judged
 from mailgw.world import World
 
 log = Logger()
@@ -367,7 +368,13 @@ class MailGateway(MultiService):
     def _make_authenticity(self, resolver: Resolver) -> Authenticity:
         settings = self.config.trust.judging
         ours = frozenset({self.config.hostname, settings.authserv_id})
-        return Authenticity(settings, ours, resolver, self._reactor, self._wall_clock, self._world.chance)
+        return Authenticity(
+            settings, ours, resolver, self._reactor, self._wall_clock, self._world.chance, self.config.trust.actions,
+            self._count_judged,
+        )
+
+    def _count_judged(self, judged: Judged) -> None:
+        """DMARC was asked of a message that was taken, or refused for good."""
 
     def _make_observers(self) -> Sequence[Observer]:
         observers = []

@@ -18,13 +18,18 @@ from mailgw.mail.authentication import Authentication
 from mailgw.mail.envelope import Client, ReverseName, Role
 from mailgw.mail.ports import Resolver, WallClock
 from mailgw.net.bounded_dns import BoundedDns
+from mailgw.policy.rules.authentic import Action, Actions, dmarc_word
 from mailgw.policy.rules.relay import may_relay
 from mailgw.receive.authenticity_settings import AuthenticitySettings
 from mailgw.receive.peers import Listed
 from mailgw.trust.authres import AuthResults, results_by, without_ours, written
 from mailgw.trust.dkim import DkimRules
 from mailgw.trust.dkim_key import LoadedKeys
+from mailgw.trust.dmarc_record import Policy
+from mailgw.trust.dmarc_tallies import DkimSeen, Judged, Override, Reason, SpfSeen
 from mailgw.trust.evidence import Bringer, Evidence, EvidenceRules, Gathering
+
+_DISPOSITIONS = {Action.QUARANTINE: Policy.QUARANTINE, Action.REJECT: Policy.REJECT}
 
 QUESTIONS = 400
 """To DNS, for one message.  A message of this world takes some ten; the worst that the methods' own limits allow would
@@ -33,11 +38,12 @@ LOADED_KEYS = 1000
 
 
 class Authenticity:
-    """Of all listeners.  ``our_names``: no other host may speak in them."""
+    """Of all listeners.  ``our_names``: no other host may speak in them.  ``actions``: what DMARC comes to;
+    ``counted`` hears of each message that was judged here, once it was taken or refused for good."""
 
     def __init__(
         self, settings: AuthenticitySettings, our_names: frozenset[str], resolver: Resolver, clock: IReactorTime,
-        wall_clock: WallClock, chance: Callable[[], float],
+        wall_clock: WallClock, chance: Callable[[], float], actions: Actions, counted: Callable[[Judged], None],
     ) -> None:
         dkim = DkimRules(
             settings.signatures, settings.header_octets, settings.takes_partial_body, settings.heeds_testing
@@ -49,6 +55,8 @@ class Authenticity:
         self._clock = clock
         self._wall_clock = wall_clock
         self._chance = chance
+        self._actions = actions
+        self._counted = counted
         self._keys = LoadedKeys(LOADED_KEYS)
         self._upstreams = [(Listed(one.networks), one.authserv_ids) for one in settings.upstreams]
 
@@ -86,6 +94,22 @@ class Authenticity:
     def field(self, authentication: Authentication, smtputf8: bool) -> bytes:
         """Our Authentication-Results field, with its line end."""
         return written(AuthResults(self._settings.authserv_id, authentication.results), smtputf8)
+
+    def count(self, evidence: Evidence, client: Client, reverse_path: Mailbox | None) -> None:
+        """Let whoever reports to the author's domain know of a message."""
+        spf, vouched_by = evidence.spf, evidence.authentication.vouched_by
+        found = evidence.authentication.of("dmarc")
+        word = "" if found is None else dmarc_word(found, vouched_by)
+        action = self._actions["dmarc"].get(word, Action.PASS)
+        self._counted(
+            Judged(
+                evidence.dmarc, client.address, "" if reverse_path is None else reverse_path.domain,
+                SpfSeen(spf.domain, spf.result.value, spf.reason),
+                tuple(DkimSeen(one.domain, one.selector, one.word.value, one.reason) for one in evidence.dkim),
+                _DISPOSITIONS.get(action, Policy.NONE),
+                (Reason(Override.TRUSTED_FORWARDER, f"arc=pass, sealed by {vouched_by}"),) if vouched_by else (),
+            )
+        )
 
     def _ids_of(self, client: Client) -> tuple[str, ...] | None:
         """Under which a client says what it found; None where it is no upstream."""

@@ -428,6 +428,12 @@ class Session:
         return self._commit(transaction)
 
     async def _commit(self, transaction: Transaction) -> Reply:
+        reply = await self._judge_and_commit(transaction)
+        if transaction.evidence is not None and not 400 <= reply.code < 500:  # who is deferred comes again
+            self._factory.authenticity.count(transaction.evidence, self.client, transaction.reverse_path)
+        return reply
+
+    async def _judge_and_commit(self, transaction: Transaction) -> Reply:
         """Where responsibility passes (RFC 5321 s6.1): the 250 is returned after the durable commit alone."""
         try:
             transaction.end_content()

@@ -24,6 +24,7 @@ from mailgw.net.tasks import TaskGroup
 from mailgw.policy.chain import Chain, Rule
 from mailgw.policy.limits import CounterSettings, Limits
 from mailgw.policy.lockout import Lockout, LockoutSettings
+from mailgw.policy.rules.authentic import DEFAULTS
 from mailgw.policy.rules.loop import LoopRule
 from mailgw.policy.rules.relay import Reach, RelayRule
 from mailgw.policy.rules.sender import OWN_ADDRESS, SenderRule
@@ -39,6 +40,7 @@ from mailgw.spool.memory import MemorySpool
 from mailgw.testing.driving import result_of
 from mailgw.testing.facts import KeptJournal
 from mailgw.testing.names import FakeResolver
+from mailgw.trust.dmarc_tallies import Judged
 from mailgw.wire.content import BareLineEnds, ContentRules
 from mailgw.wire.sasl import WRONG, LoginClaim, Password, Proof, ScramKeys, Untrue
 from mailgw.wire.scram import derive_keys
@@ -178,6 +180,7 @@ class Listener:
         self.intake = FakeIntake(self.spool)
         self.journal = KeptJournal()
         self.sessions = Sessions(sessions, 15.0)
+        self.counted: list[Judged] = []
         self.logins: dict[str, str] = {"alice@example.org": "secret"}
         settings = ReceiveSettings(
             role=role,
@@ -216,7 +219,8 @@ class Listener:
             self.counters,
             ReverseNames(self.resolver, self.clock, 5.0 if resolver is not None else 0.0),
             Authenticity(
-                authenticity, frozenset({"mx.example.org"}), self.resolver, self.clock, lambda: NOW, lambda: 0.0
+                authenticity, frozenset({"mx.example.org"}), self.resolver, self.clock, lambda: NOW, lambda: 0.0,
+                DEFAULTS, self.counted.append,
             ),
             TaskGroup(self.failed),
             self.clock,

@@ -21,6 +21,7 @@ from mailgw.policy.rules.authentic import DEFAULTS, AuthenticRule
 from mailgw.receive.authenticity_settings import AuthenticitySettings, Upstream
 from mailgw.testing import FakeResolver
 from mailgw.testing.driving import result_of
+from mailgw.trust.dmarc_record import Policy
 from tests.receive.listening import NOBODY_JUDGED, Listener, Session
 from tests.tables import each
 from tests.trust.dkim_mail import ED25519_RECORD, ed25519_key, signed
@@ -155,6 +156,29 @@ def test_who_is_judged(
     assert (facts.authentication is not None) is is_judged
     assert bool(judging.fields()) is is_judged
     assert bool(judging.facts(fact.Authenticated)) is is_judged
+
+
+@each(["hello", "asked", "dispositions"], [
+    (HELLO, b"v=DMARC1; p=reject", [Policy.NONE]),
+    (("EHLO x", "MAIL FROM:<>", *HELLO[2:]), b"v=DMARC1; p=reject", [Policy.REJECT]),
+    (("EHLO x", "MAIL FROM:<>", *HELLO[2:]), b"v=DMARC1; p=quarantine", [Policy.QUARANTINE]),
+    (("EHLO x", "MAIL FROM:<>", *HELLO[2:]), b"v=DMARC1; p=none", [Policy.NONE]),
+])
+def test_what_is_counted(hello: Sequence[str], asked: bytes, dispositions: list[Policy]) -> None:
+    judging = Judging(dns=attrs.evolve(resolver(), text_records={**ZONE, "_dmarc.example.net": [asked]}))
+    judging.bring(MESSAGE, *hello)
+    assert [one.disposition for one in judging.listener.counted] == dispositions
+    (counted,) = judging.listener.counted
+    assert (counted.client_address, counted.dmarc.author_domain) == ("192.0.2.1", "example.net")
+    assert counted.envelope_from == ("example.net" if hello is HELLO else "")
+
+
+def test_what_is_deferred_is_not_counted() -> None:
+    judging = Judging()
+    judging.session.say(*HELLO)
+    judging.listener.spool.is_full = True
+    assert judging.session.send(MESSAGE + b".\r\n").startswith("452")
+    assert judging.listener.counted == []
 
 
 FORGED = (
