@@ -302,7 +302,14 @@ class Maildirs:
 
     def _make_one(self, folder: str, is_sub: bool) -> None:
         """``tmp`` comes last: where it is, all of it is on disk."""
-        self._disk.make_folder(folder)
+        if self._disk.is_folder(folder):
+            # Perhaps we made it, and were killed before its name was on disk.
+            try:
+                self._disk.sync_folder(os.path.dirname(folder))
+            except PermissionError:  # there we can make none: it is somebody else's doing
+                pass
+        else:
+            self._disk.make_folder(folder)
         for part in ("new", "cur"):
             self._new_folder(f"{folder}/{part}")
         if is_sub:

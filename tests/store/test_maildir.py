@@ -23,6 +23,7 @@ from mailgw.store.maildir import (
     with_line_feeds,
     without_tag,
 )
+from mailgw.testing.disk import MemoryDisk
 from tests.store.fake_disk import Crash, ScriptedDisk
 from tests.tables import each
 
@@ -317,6 +318,33 @@ def test_a_crash_before_any_step_leaves_no_torn_file_in_new(tmp_path: Path, sub:
     else:
         pytest.fail("it never ended")
     assert crash_at > 10
+
+
+@each("sub", ["", ".Junk"])
+def test_what_a_kill_left_half_made_is_safe_before_mail_is_in_it(sub: str) -> None:
+    disk = MemoryDisk()
+    disk.make_folder("/mail/alice" if sub else "/mail")
+    mail = maildirs(disk)
+    if sub:
+        assert mail.finish([mail.start("/mail/alice", [b"before"])]) == [None]
+    disk.new_folder("/mail/alice/.Junk" if sub else "/mail/alice")  # and there the process ended
+    assert mail.finish([mail.start("/mail/alice", [b"whole"], sub)]) == [None]
+    disk.crash()
+    assert disk.holds(b"whole")
+    assert disk.is_folder(f"/mail/alice/{sub}".rstrip("/")), "its name is not on disk"
+
+
+def test_who_may_not_look_at_the_folder_above_has_a_maildir_all_the_same(tmp_path: Path) -> None:
+    class Unseen(Disk):
+        def sync_folder(self, path: str) -> None:
+            if path == str(tmp_path):
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            super().sync_folder(path)
+
+    (tmp_path / "a").mkdir()
+    mail = maildirs(Unseen())
+    assert mail.finish([mail.start(str(tmp_path / "a"), [b"x"])]) == [None]
+    assert new_in(tmp_path / "a") == [b"x"]
 
 
 @each("step", ["create", "sync_folder {}", "sync_folder {}/.Junk", "close {}/.Junk/maildirfolder", "sync_folder"])
