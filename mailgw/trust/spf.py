@@ -25,7 +25,8 @@ from mailgw.trust.spf_macros import MacroText, expanded, is_name, macro_text, na
 from mailgw.trust.spf_record import Directive, Faulty, Kind, record_among, shown
 
 # s4.6.4, of one check with all that it includes.  A check is at most 11 TXT questions, 10 for MX or names, and 100 for
-# the addresses of these; and one for an explanation.
+# the addresses of these; one for an explanation; and where "%{p}" stands in a term or in the explanation, one for the
+# client's names and 10 for their addresses.
 TERMS = 10  # include, a, mx, ptr, exists and redirect; one more is a permerror
 VOID_TERMS = 2  # those of them that find nothing at all to compare with; one more is a permerror
 MX_HOSTS = 10  # of one mx; more are a permerror
