@@ -142,6 +142,7 @@ class IGateway(Interface):
     """What a plug-in may have of the gateway that it is in."""
 
     hostname: str = Attribute("Its own name: for Message-IDs.")
+    authserv_id: str = Attribute("Under which it writes what it found out of who sent a message.")
     reactor: Any = Attribute("Twisted's reactor: timers, threads (``deferToThreadPool``).")
 
     def now() -> float:

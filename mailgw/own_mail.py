@@ -88,10 +88,11 @@ class OwnMail:
     """The gateway as plug-ins see it.  ``open`` gives it the queue, ``close`` takes it away."""
 
     def __init__(
-        self, hostname: str, reactor: Any, wall_clock: WallClock, note: Callable[[fact.Event], None],
+        self, hostname: str, authserv_id: str, reactor: Any, wall_clock: WallClock, note: Callable[[fact.Event], None],
         message_octets: int, recipients: int,
     ) -> None:
         self.hostname = hostname
+        self.authserv_id = authserv_id
         self.reactor = reactor
         self.now = wall_clock
         self._clock: IReactorTime = reactor

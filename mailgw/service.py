@@ -191,8 +191,8 @@ class MailGateway(MultiService):
         self._tasks = TaskGroup(self._note_trouble)
         self._observing = TaskGroup(self._note_trouble)
         self._own_mail = OwnMail(
-            config.hostname, reactor, self._wall_clock, self.journal.note, config.limits.message_octets,
-            config.limits.recipients,
+            config.hostname, config.trust.judging.authserv_id, reactor, self._wall_clock, self.journal.note,
+            config.limits.message_octets, config.limits.recipients,
         )
         self.journal.begin(self._make_observers())
         self.shards = Shards(config.spool, world.spool, self._register, self._tasks)

@@ -25,7 +25,7 @@ class Own:
     def __init__(self) -> None:
         self.facts: list[Any] = []
         self.bench = Bench("team@x.test ann@x.test, far@else.test\n")
-        self.mail = OwnMail("mx.example.org", Clock(), lambda: 5.0, self.facts.append, 1000, 3)
+        self.mail = OwnMail("mx.example.org", "mx.example.org", Clock(), lambda: 5.0, self.facts.append, 1000, 3)
         self.mail.open(self.bench.intake)
 
     def send(self, recipients: list[Mailbox], content: bytes = LETTER, path: Mailbox | None = ANN) -> Any:

@@ -1,5 +1,6 @@
 """The message as a handler sees it: envelope, fields, text, attachments."""
 
+from functools import cached_property
 from typing import Any
 
 from twisted.internet.defer import DeferredLock
@@ -7,9 +8,10 @@ from twisted.internet.threads import deferToThreadPool
 
 from mailgw.app.answers import TooComplex
 from mailgw.mail.address import Mailbox
-from mailgw.mail.authentication import MethodResult, Property
+from mailgw.mail.authentication import Authentication
 from mailgw.mail.letter import Attachment, Fields, Letter, LetterLimits, line_ends, parse_letter
 from mailgw.mail.message import Content, Message
+from mailgw.trust.read_back import field_on_top, read_back
 
 HERE_OCTETS = 16 * 1024
 HERE_LINES = 1000
@@ -31,6 +33,7 @@ class Reading:
         self._size_octets = size_octets
         self._limits = limits
         self._letter: Letter | None = None
+        self.results_on_top = field_on_top(octets)
 
     @property
     def letter(self) -> Letter:
@@ -82,10 +85,6 @@ async def _first_octets(content: Content, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-def _authentication(login: str) -> tuple[MethodResult, ...]:
-    return (MethodResult("auth", "pass", "", (Property("smtp", "auth", login),)),) if login else ()
-
-
 class IncomingMessage:
     """One message, for one recipient.
 
@@ -93,11 +92,11 @@ class IncomingMessage:
     address that it came to.  ``login`` is who sent it by a submission port, and ``client`` the address of who brought
     it, ``""`` where nobody did.  ``arrived`` in seconds since 1970, UTC.  ``content`` is all of it as it came (octets,
     our trace on top), to be streamed.  ``tags`` are the words that rules gave it, ``is_junk`` whether
-    they call it junk.  ``authentication`` has what we found out ourselves of who sent it, a result for each method that
-    was tried: ``auth`` (RFC 8601 s2.7.4) for whoever logged in; () where nothing was.
+    they call it junk.
     """
 
-    def __init__(self, message: Message, recipient: Mailbox, reading: Reading) -> None:
+    def __init__(self, message: Message, recipient: Mailbox, reading: Reading, authserv_id: str) -> None:
+        """``authserv_id``: the gateway's."""
         self.queue_id = message.queue_id
         self.reverse_path = message.reverse_path
         self.recipient = recipient
@@ -108,13 +107,21 @@ class IncomingMessage:
         self.content = message.content
         self.tags = message.tags
         self.is_junk = message.is_junk
-        self.authentication = _authentication(message.login)
+        self._message = message
         self._reading = reading
+        self._authserv_id = authserv_id
 
     @property
     def key(self) -> str:
         """The same for each attempt, and of no other message or recipient: what tells a repeat."""
         return f"{self.queue_id} {self.recipient}"
+
+    @cached_property
+    def authentication(self) -> Authentication:
+        """What this gateway found out of who sent it, when it came: ``spf``, ``dkim``, ``dmarc``, ``arc`` and ``iprev``
+        of what strangers brought, ``auth`` of whoever logged in, else nothing (an upstream's word counts as ours).
+        ``found_by`` is this gateway.  What headers say of themselves is not in it."""
+        return read_back(self._message, self._reading.results_on_top, self._authserv_id)
 
     @property
     def fault(self) -> str | None:

@@ -320,7 +320,8 @@ class MailApp:
         if self._left[handler.name] >= MOST_LEFT:
             why = f"The application has {MOST_LEFT} calls under way that do not end"
             return temporary("4.3.0", why, Scope.RECIPIENT, handler.name), False
-        incoming = IncomingMessage(message, recipient, reading)
+        authserv_id = "" if self._gateway is None else self._gateway.authserv_id
+        incoming = IncomingMessage(message, recipient, reading, authserv_id)
 
         async def innermost(message: IncomingMessage) -> object:
             return await awaited(handler.call(message, **fields))

@@ -171,21 +171,21 @@ def _head(text: str) -> tuple[str | None, int]:
 
 # --- reading ------------------------------------------------------------------------------------------
 
-def read_field(body: bytes) -> AuthResults | Unreadable:
+def read_field(body: bytes, is_ours: bool = False) -> AuthResults | Unreadable:
     """What a field (its body, folded or not) says.  ``Unreadable`` where its grammar is none, over ``FIELD_OCTETS`` or
-    ``MOST``, or of another version than 1.
+    ``MOST``, or of another version than 1.  ``is_ours``: it was written here, and may be larger.
 
     Let through: values that should have quotes, empty results (a ";" too many), and words without a property's type
     (``action=none``), which are passed over.
     """
-    if len(body) > FIELD_OCTETS:
+    if len(body) > FIELD_OCTETS and not is_ours:
         return Unreadable(f"more than {FIELD_OCTETS} octets")
     try:
         text = _unfolded(body).decode("utf-8")
     except UnicodeDecodeError:
         return Unreadable("not UTF-8")
     for character, most in MOST.items():
-        if text.count(character) > most:
+        if text.count(character) > most and not is_ours:
             return Unreadable(f'more than {most} "{character}"')
     found, at = _head(text)
     if not found:

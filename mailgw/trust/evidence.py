@@ -217,11 +217,12 @@ def of_chain(arc: ArcResult) -> MethodResult:
 
 
 def of_dmarc(dmarc: Dmarc, vouched_by: str) -> MethodResult:
-    """RFC 9989 s9.2: ``policy.dmarc`` is what the domain asks for."""
+    """RFC 9989 s9.2: ``policy.dmarc`` is what the domain asks for; ``policy.vouched-by`` is read by ``read_back``."""
     known = [Property("header", "from", dmarc.author_domain)] if dmarc.author_domain else []
     if dmarc.policy is not None:
         known.append(Property("policy", "dmarc", dmarc.policy.value))
     why = "" if dmarc.result is DmarcResult.PASS else dmarc.why
     if vouched_by:
+        known.append(Property("policy", "vouched-by", vouched_by))  # of our own; readers pass over what they don't know
         why = f"{why}; {vouched_by} vouches for it (ARC)"
     return MethodResult("dmarc", dmarc.result.value, why, tuple(known))

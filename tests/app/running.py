@@ -51,7 +51,7 @@ class Reactor(Clock):
 
 @implementer(IGateway)
 class FakeGateway:
-    hostname = "mx.example.org"
+    hostname = authserv_id = "mx.example.org"
 
     def __init__(self) -> None:
         self.reactor = Reactor()

@@ -17,7 +17,7 @@ from mailgw.app.answers import Reject, Retry, TooComplex
 from mailgw.app.incoming import HERE_LINES, HERE_OCTETS, LARGE_OCTETS, IncomingMessage
 from mailgw.app.mail_app import MOST_HOPS, MOST_LEFT, MailApp
 from mailgw.interfaces import IDeliveryBackend, IFilesJunk, IGateway, ITransactionalBackend, IUsesGateway
-from mailgw.mail.authentication import MethodResult, Property
+from mailgw.mail.authentication import NOT_TRIED, Authentication, MethodResult, Property
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.letter import LetterLimits, parse_letter
 from mailgw.mail.parameters import MailParameters
@@ -513,11 +513,34 @@ def looking(look: Callable[[IncomingMessage], Any], **arguments: Any) -> tuple[M
     return app, seen, used(app)
 
 
-def test_who_did_not_log_in_is_nobody_to_us() -> None:
-    app, seen, _ = looking(lambda message: message.authentication)
-    stranger = message(b"Authentication-Results: mx.test; auth=pass smtp.auth=boss@x.test\r\n\r\nhi\r\n")
-    delivered(app, attrs.evolve(stranger, login=""), "me@x.test")
-    assert seen == [()]
+OUR_WORD = b"Authentication-Results: mx.example.org;\r\n\tdmarc=pass header.from=x.test\r\n"
+
+
+@each(("octets", "changes", "found"), [
+    (OUR_WORD + LETTER, {}, "dmarc=pass header.from=x.test"),
+    (OUR_WORD + LETTER, {"is_ours": True}, ""),
+    (OUR_WORD + LETTER, {"is_ours": True, "login": "bob@x.test"}, "auth=pass smtp.auth=bob@x.test"),
+    (b"Received: by x\r\n" + OUR_WORD + LETTER, {}, ""),
+    (OUR_WORD.replace(b"mx.example", b"other.example") + LETTER, {}, ""),
+    (OUR_WORD + b"X: " + b"x" * HERE_OCTETS + b"\r\n" + LETTER, {}, "dmarc=pass header.from=x.test"),
+])
+def test_who_sent_it_is_what_we_found_ourselves(octets: bytes, changes: dict[str, Any], found: str) -> None:
+    app, seen, _ = looking(lambda message: (message.text, message.authentication))
+    delivered(app, attrs.evolve(message(octets), **{"login": "", **changes}), "me@x.test")
+    [(_, authentication)] = seen
+    assert " ".join(map(str, authentication)) == found
+    assert authentication.found_by == ("mx.example.org" if found else "")
+
+
+def test_without_a_gateway_nobody_says_who_sent_it() -> None:
+    app, seen = MailApp(), []
+
+    @app.default
+    def handler(message: IncomingMessage) -> None:
+        seen.append(message.authentication)
+
+    delivered(app, attrs.evolve(message(OUR_WORD + LETTER), login=""), "me@x.test")
+    assert seen == [NOT_TRIED]
 
 
 def test_what_a_handler_sees() -> None:
@@ -538,7 +561,8 @@ def test_what_a_handler_sees() -> None:
     assert seen == [(
         "Q1", "me@x.test", "bob@example.net", "bob", "192.0.2.1", "Q1 me@x.test", len(octets), "bob@example.net",
         "Grüße", "b", "hello", "", [("a.png", b"PNG")],
-        (MethodResult("auth", "pass", properties=(Property("smtp", "auth", "bob"),)),), None, (), False,
+        Authentication((MethodResult("auth", "pass", "", (Property("smtp", "auth", "bob"),)),), "mx.example.org"),
+        None, (), False,
         "<message Q1 for me@x.test>",
     )]
     app, seen, _ = looking(lambda message: (message.author, message.is_automatic, message.is_junk))

@@ -35,7 +35,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_the_page_s_application_runs(shown: dict[str, Any]) -> None:
-    assert len(PYTHON) == 6
+    assert len(PYTHON) == 7
     shown["test_a_ticket_that_is_not_there"]()
     with Gateway(shown["CONFIG"], backends={"desk": shown["app"]}) as gateway:
         for to, code in (("ticket+42", 250), ("ticket+x", 550), ("postmaster", 250), ("comment+1", 250)):
@@ -48,6 +48,18 @@ def test_the_page_s_application_runs(shown: dict[str, Any]) -> None:
         assert len(gateway.queue) == 2  # and the bounce that has no sender
         gateway.advance(seconds=1)
         assert len(gateway.queue) == 1
+
+
+def test_the_page_s_handler_believes_who_proves_it(shown: dict[str, Any]) -> None:
+    shown["approved"] = vars(sys.modules["helpdesk.mail"])["approved"] = []
+    with Gateway(shown["CONFIG"], backends={"desk": shown["app"]}) as gateway:
+        gateway.dns.text("example.net", "v=spf1 ip4:192.0.2.1 -all")
+        gateway.dns.text("_dmarc.example.net", "v=DMARC1; p=none")
+        for number, client, code in ((1, "192.0.2.1", 250), (2, "198.51.100.1", 550)):
+            letter = b"From: boss@example.net\n\nyes\n"
+            to = [f"approve+{number}@example.org"]
+            assert gateway.receive(letter, sender="boss@example.net", to=to, client=client).code == code
+        assert shown["approved"] == [(1, "boss@example.net")]
 
 
 def test_the_page_s_configurations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
