@@ -1,0 +1,148 @@
+"""Reports in what carries them."""
+
+import gzip
+import struct
+import time
+import zipfile
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailgw.mail.letter import LetterLimits, parse_letter
+from mailgw.trust.dmarc_report_in import OCTETS
+from mailgw.trust.reports_in import ARCHIVE_OCTETS, ATTACHMENTS, MEMBERS, Opened, open_report, reports_of
+from tests.tables import each
+from tests.trust.reports_written import GOOGLE, TLS, dmarc, mail, packed, zipped
+
+XML = dmarc()
+
+
+def many(count: int) -> bytes:
+    return zipped({f"r{n}.xml": dmarc(report_id=f"r{n}") for n in range(count)})
+
+
+def encrypted() -> bytes:
+    """With the flag that says so; the rest does not matter."""
+    whole = bytearray(zipped({"a.xml": XML}))
+    at = whole.index(b"PK\x01\x02")
+    whole[at + 8] |= 1
+    return bytes(whole)
+
+
+@each(("octets", "reports", "faults"), [
+    (XML, 1, []), (b"\r\n" + XML, 1, []), (b"\xef\xbb\xbf" + XML, 1, []), (TLS, 1, []),
+    (XML.decode().replace("UTF-8", "utf-16").encode("utf-16"), 1, []),
+    (packed(XML), 1, []), (packed(TLS), 1, []), (packed(XML[:40]) + packed(XML[40:]) + b"\0\0", 1, []),
+    (zipped({"a.xml": XML, "b.json": TLS, "c/": b""}), 2, []), (zipped({"a.xml": XML}, zipfile.ZIP_STORED), 1, []),
+    (many(MEMBERS), MEMBERS, []), (many(MEMBERS + 1), 0, [f"its archive has more than {MEMBERS} members"]),
+    (many(1000), 0, [f"its archive has more than {MEMBERS} members"]),
+    (b"", 0, ["it is neither XML nor JSON"]), (b"%PDF", 0, ["it is neither XML nor JSON"]),
+    (packed(packed(XML)), 0, ["an archive in an archive is not opened"]),
+    (packed(zipped({"a.xml": XML})), 0, ["an archive in an archive is not opened"]),
+    (zipped({"a.zip": zipped({"a.xml": XML})}), 0, ["a.zip: an archive in an archive is not opened"]),
+    (zipped({"../../etc/passwd\u202e": b"x"}), 0, ["../../etc/passwd?: it is neither XML nor JSON"]),
+    (zipped({"a.xml": XML}, zipfile.ZIP_BZIP2), 0, ["its archive is compressed in a way that is not read"]),
+    (zipped({"a.xml": XML}, zipfile.ZIP_LZMA), 0, ["its archive is compressed in a way that is not read"]),
+    (encrypted(), 0, ["its archive is encrypted"]),
+    (packed(XML)[:-9], 0, ["its gzip is cut off"]), (packed(XML)[:30] + b"\xff" * 30, 0, ["its gzip is broken"]),
+    (packed(XML)[:-8] + b"\0" * 8, 0, ["its gzip is broken"]),
+    (b"\x1f\x8b", 0, ["its gzip is cut off"]), (b"PK", 0, ["its archive is broken (BadZipFile)"]),
+    (b"PK\x05\x06" + b"\0" * 18, 0, []),
+    (b"".join(packed(b"") for _ in range(MEMBERS)), 0, ["it is neither XML nor JSON"]),
+    (b"".join(packed(b"") for _ in range(MEMBERS + 1)), 0, [f"its gzip has more than {MEMBERS} members"]),
+    (packed(b" " * (OCTETS - len(TLS)) + TLS), 0, None), (packed(XML + b" " * (OCTETS - len(XML))), 1, []),
+    (packed(XML + b" " * (OCTETS + 1 - len(XML))), 0, [f"it inflates to more than {OCTETS} octets"]),
+    (zipped({"a": XML + b" " * (OCTETS - len(XML))}), 1, []),
+    (zipped({"a": XML + b" " * (OCTETS + 1 - len(XML))}), 0, [f"it inflates to more than {OCTETS} octets"]),
+    (zipped({"a": XML, "b": b" " * OCTETS}), 1, [f"it inflates to more than {OCTETS} octets"]),
+    (packed(XML) + b"\0" * (ARCHIVE_OCTETS - len(packed(XML))), 1, []),
+    (packed(XML) + b"\0" * (ARCHIVE_OCTETS - len(packed(XML)) + 1), 0, [f"it has more than {ARCHIVE_OCTETS} octets"]),
+    (b"PK" + b"\0" * ARCHIVE_OCTETS, 0, [f"it has more than {ARCHIVE_OCTETS} octets"]),
+])
+def test_what_a_container_holds(octets: bytes, reports: int, faults: list[str] | None) -> None:
+    found = open_report(octets)
+    assert len(found.reports) == reports
+    assert faults is None or list(found.faults) == faults
+
+
+def test_bombs_cost_no_time() -> None:
+    zeros = b"\0" * (OCTETS + 1000)
+    bombs = (gzip.compress(zeros, 1), zipped({"a.xml": zeros}), gzip.compress(zeros, 1) * MEMBERS)
+    start = time.process_time()
+    for bomb in bombs:
+        assert open_report(bomb).faults == (f"it inflates to more than {OCTETS} octets",)
+    assert time.process_time() - start < 1
+
+
+def test_an_archive_that_lies_of_its_sizes() -> None:
+    whole = bytearray(zipped({"a.xml": b"\0" * (OCTETS + 1000)}))
+    at = whole.index(b"PK\x01\x02")
+    whole[at + 24:at + 28] = struct.pack("<I", 10)
+    found = open_report(bytes(whole))
+    assert found.reports == ()
+    assert len(found.faults) == 1
+
+
+@each(("octets", "content_type", "name"), [
+    (packed(XML), "application/gzip", "a!b!1!2.xml.gz"), (packed(XML), "application/x-gzip", ""),
+    (zipped({"a.xml": XML}), "application/zip", "a.zip"), (zipped({"a.xml": XML}), "application/x-zip-compressed", "x"),
+    (packed(XML), "application/octet-stream", "A!B!1!2.XML.GZ"),
+    (zipped({"a.xml": XML}), "application/octet-stream", "a.zip"),
+    (packed(XML), "application/zip", "a.zip"), (XML, "text/xml", "a.xml"), (XML, "application/xml", ""),
+    (packed(TLS), "application/tlsrpt+gzip", "a.json.gz"), (TLS, "application/tlsrpt+json", "a.json"),
+    (XML, "text/plain", "a.xml"),
+])
+def test_what_is_looked_at(octets: bytes, content_type: str, name: str) -> None:
+    letter = parse_letter(mail(octets, content_type, name), LetterLimits())
+    assert len(reports_of(letter).reports) == 1
+    bare = f"Content-Type: {content_type}; name=\"{name}\"\nContent-Transfer-Encoding: base64\n\n"
+    if content_type != "text/plain":
+        from base64 import encodebytes
+
+        alone = parse_letter(bare.encode() + encodebytes(octets), LetterLimits())
+        assert len(reports_of(alone).reports) == 1
+
+
+@each(("octets", "content_type", "name"), [
+    (packed(XML), "application/octet-stream", "a.bin"), (XML, "text/plain", ""), (XML, "application/pdf", "a.pdf"),
+    (b"From: a@b.test\n\nx", "message/rfc822", ""),
+])
+def test_what_is_not(octets: bytes, content_type: str, name: str) -> None:
+    assert reports_of(parse_letter(mail(octets, content_type, name), LetterLimits())) == Opened((), ())
+
+
+def test_as_many_attachments_and_no_more() -> None:
+    def whole(count: int) -> bytes:
+        part = b"--b\nContent-Type: text/xml\n\n%b\n"
+        parts = b"".join(part % dmarc(report_id=f"r{n}") for n in range(count))
+        return b'Content-Type: multipart/mixed; boundary="b"\n\n' + parts + b"--b--\n"
+
+    found = reports_of(parse_letter(whole(ATTACHMENTS), LetterLimits()))
+    assert (len(found.reports), found.faults) == (ATTACHMENTS, ())
+    found = reports_of(parse_letter(whole(ATTACHMENTS + 1), LetterLimits()))
+    assert len(found.reports) == ATTACHMENTS
+    assert found.faults == (f"it has more than {ATTACHMENTS} attachments that may be reports",)
+
+
+def test_all_attachments_share_what_may_be_inflated() -> None:
+    from base64 import encodebytes
+
+    big = encodebytes(packed(XML + b" " * (OCTETS - len(XML) - 10)))
+    small = encodebytes(packed(GOOGLE.encode()))
+    part = b"--b\nContent-Type: application/gzip\nContent-Transfer-Encoding: base64\n\n%b\n"
+    whole = b'Content-Type: multipart/mixed; boundary="b"\n\n' + part % big + part % small + b"--b--\n"
+    found = reports_of(parse_letter(whole, LetterLimits()))
+    assert len(found.reports) == 1
+    assert found.faults == (f"application/gzip: it inflates to more than {OCTETS} octets",)
+
+
+def test_a_message_beyond_a_limit_says_so() -> None:
+    letter = parse_letter(mail(XML, "text/xml", "a.xml"), LetterLimits(octets=100))
+    [fault] = reports_of(letter).faults
+    assert fault.startswith("it has ")
+
+
+@given(st.binary(max_size=100), st.integers(0, 500), st.integers(0, 20), st.booleans())
+def test_no_octets_raise(octets: bytes, at: int, cut: int, is_zip: bool) -> None:
+    whole = zipped({"a.xml": XML, "b": b""}) if is_zip else packed(XML)
+    assert isinstance(open_report(whole[:at] + octets + whole[at + cut:]), Opened)
