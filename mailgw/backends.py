@@ -13,6 +13,8 @@ from mailgw.deliver.fan_out import FanOutBackend, FanOutSettings
 from mailgw.deliver.forwarding import Forwarding
 from mailgw.deliver.maildir import MaildirBackend, MaildirSettings
 from mailgw.deliver.mbox import MboxBackend, MboxSettings
+from mailgw.deliver.reports_backend import Book, ReportsBackend
+from mailgw.deliver.reports_settings import ReportsSettings
 from mailgw.deliver.s3_settings import S3Settings
 from mailgw.deliver.smtp import SmtpBackend
 from mailgw.deliver.smtp_settings import SmtpSettings
@@ -29,7 +31,8 @@ from mailgw.store.mbox import Mboxes
 
 class Backends:
     """``known`` says which accounts exist, None where there are none; ``threads`` are those of Maildirs and mailboxes;
-    ``hostname`` is our own, to which no mail is sent; ``forwarding`` and ``shuffle`` as ``SmtpBackend`` has them."""
+    ``hostname`` is our own, to which no mail is sent; ``forwarding`` and ``shuffle`` as ``SmtpBackend`` has them;
+    ``reports`` makes what keeps reports, and its thread, when it is wanted."""
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class Backends:
         note: Callable[[Event], None],
         forwarding: Forwarding | None,
         shuffle: Callable[[list[str]], None],
+        reports: Callable[[], tuple[Book, ThreadPool]],
     ) -> None:
         self._reactor = reactor
         self._wall_clock = wall_clock
@@ -58,6 +62,7 @@ class Backends:
         self._note = note
         self._forwarding = forwarding
         self._shuffle = shuffle
+        self._reports = reports
 
     def all(
         self, settings: Mapping[str, BackendSettings], given: Mapping[str, object]
@@ -66,12 +71,16 @@ class Backends:
         cannot be made."""
         made = {}
         for name, one in settings.items():
-            if isinstance(one, FanOutSettings):
+            if isinstance(one, FanOutSettings | ReportsSettings):
                 continue  # made of the others
             backend = cast(IDeliveryBackend, self._made(one, given))
             if isinstance(one, PythonSettings | TwistedSettings):
                 backend = cast(IDeliveryBackend, SupervisedBackend(name, backend, self._reactor, self._note))
             made[name] = backend
+        for name, one in settings.items():
+            if isinstance(one, ReportsSettings):
+                others = None if one.others is None else made[one.others]
+                made[name] = cast(IDeliveryBackend, self._reader_of_reports(one, others))
         for name, one in settings.items():
             if isinstance(one, FanOutSettings):
                 fan = FanOutBackend({member: made[member] for member in one.backends}, self._note)
@@ -112,10 +121,15 @@ class Backends:
                 from mailgw.deliver.s3 import S3Backend, boto3_client
 
                 return S3Backend(settings, boto3_client, self._reactor, None)
-            case FanOutSettings():
-                raise LocalProtocolError("a fan-out is made of backends, and after them")
+            case FanOutSettings() | ReportsSettings():
+                raise LocalProtocolError("it is made of backends, and after them")
             case _:
                 assert_never(settings)
+
+    def _reader_of_reports(self, settings: ReportsSettings, others: IDeliveryBackend | None) -> ReportsBackend:
+        book, thread = self._reports()
+        ids = frozenset({self._hostname})
+        return ReportsBackend(settings, others, book, ids, self._reactor, thread, self._note)
 
     def _twisted(self, settings: PythonSettings) -> object:
         from mailgw.deliver.twisted_mail import TwistedMailBackend  # it imports twisted.mail.smtp

@@ -71,6 +71,8 @@ from mailgw.store.maildir import Maildirs, UniqueNames
 from mailgw.store.mbox import Mboxes
 from mailgw.store.observers import Observed, Observer
 from mailgw.store.passwd import PasswdFile, account_key
+from mailgw.store.reports import FILE as REPORTS_FILE
+from mailgw.store.reports import ReportBook
 from mailgw.store.state_file import Workshop
 from mailgw.trust.dmarc_tallies import Judged
 from mailgw.world import World
@@ -351,11 +353,21 @@ class MailGateway(MultiService):
         made = Backends(
             self._reactor, self._wall_clock, resolver, self._peer_tls, Maildirs(self._world.disk, names),
             Mboxes(self._world.disk, os.uname().nodename, os.getpid(), self._wall_clock), known,
-            threads, config.hostname, self.journal.note, forwarding, self._world.shuffle,
+            threads, config.hostname, self.journal.note, forwarding, self._world.shuffle, self._reports,
         ).all(config.backends, self._plugins)
         for backend in made.values():
             self._adopt(backend)
         return made
+
+    def _reports(self) -> tuple[ReportBook, ThreadPool]:
+        """Where reports are kept that come in, and the thread that reads and keeps them: mail goes first."""
+        book = self._world.reports(os.path.join(self.config.state, REPORTS_FILE))
+
+        async def close() -> None:
+            book.close()
+
+        self._closers.append(close)  # once the thread is stopped
+        return book, self._threads(1, "mailgw reports", in_background=True)
 
     def _make_rules(self, intake: Intake) -> Sequence[PluginRule]:
         def adopted(settings: PythonSettings) -> object:

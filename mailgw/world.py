@@ -23,6 +23,7 @@ from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.sqlite import SqliteSpool
 from mailgw.store.journal import Journal, JournalSettings
 from mailgw.store.observers import OwnJournal
+from mailgw.store.reports import ReportBook
 
 
 class World:
@@ -69,6 +70,10 @@ class World:
 
     def resolver(self, settings: DnsSettings) -> Resolver:
         return StubResolver(settings.servers, settings.validating, self.reactor)
+
+    def reports(self, path: str) -> ReportBook:
+        """Where reports are kept that come in."""
+        return ReportBook(path)
 
     def journal(self, settings: JournalSettings) -> OwnJournal:
         return Journal(settings, self.reactor, self.wall_clock, self.disk)

@@ -25,6 +25,7 @@ FLOORS = [
         "all_doors", "combined", "directories", "shards", "workers",
         "ctl", "terminal", "checking", "passwords", "queue_commands", "queue_door", "doctor",
         "tls_command", "tls_policies", "tls_report", "tls_survey", "once", "rehearsal",
+        "reports_command", "report_summary",
     },
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -26,6 +26,7 @@ from mailgw.config.python_tables import (
     twisted_table,
 )
 from mailgw.config.reader import Spot, Table, Unusable, key, read_table
+from mailgw.config.report_tables import ReportsTable
 from mailgw.config.s3_tables import S3Table
 from mailgw.config.webhook_tables import WebhookTable
 from mailgw.deliver.maildir import Known
@@ -51,7 +52,7 @@ class MaildirTable(Table):
 
 OwnTable: TypeAlias = (
     MaildirTable | SmtpTable | LmtpTable | CommandTable | MboxTable | DiscardTable | WebhookTable | S3Table
-    | FanOutTable
+    | FanOutTable | ReportsTable
 )
 BackendTable: TypeAlias = OwnTable | TwistedTable | PythonTable
 
@@ -65,6 +66,7 @@ BACKEND_TYPES: Mapping[str, type[OwnTable]] = {
     "webhook": WebhookTable,
     "s3": S3Table,
     "fan-out": FanOutTable,
+    "reports": ReportsTable,
 }
 
 

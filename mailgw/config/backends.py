@@ -10,6 +10,7 @@ from mailgw.config.fan_outs import FanOutTable, fan_out
 from mailgw.config.hop_tables import LmtpTable, SmtpTable
 from mailgw.config.local_tables import CommandTable, DiscardTable, MboxTable
 from mailgw.config.python_tables import PythonTable, TwistedTable, python_settings
+from mailgw.config.report_tables import ReportsTable, reports
 from mailgw.config.s3_tables import S3Table, s3
 from mailgw.config.settings import BackendSettings, TwistedSettings
 from mailgw.config.webhook_tables import WebhookTable, webhook
@@ -47,6 +48,8 @@ def settings_of(
             return TwistedSettings(python_settings(table, plugin.message_delivery_fault))
         case FanOutTable():
             return fan_out(table, raw)
+        case ReportsTable():
+            return reports(table, raw)
         case S3Table():
             return s3(table, folder)
         case WebhookTable():

@@ -22,6 +22,7 @@ from mailgw.deliver.desk import daemon_address
 from mailgw.deliver.fan_out import FanOutSettings
 from mailgw.deliver.maildir import Known, MaildirSettings
 from mailgw.deliver.mbox import MboxSettings
+from mailgw.deliver.reports_settings import ReportsSettings
 from mailgw.deliver.s3_settings import S3Settings
 from mailgw.deliver.smtp_settings import SmtpSettings, TlsMode
 from mailgw.deliver.webhook_settings import WebhookSettings
@@ -108,6 +109,8 @@ def _kept(config: Config) -> Iterator[tuple[Path, str]]:
     for backend in config.backends.values():
         if isinstance(backend, FanOutSettings):
             named |= set(backend.backends)
+        elif isinstance(backend, ReportsSettings) and backend.others is not None:
+            named.add(backend.others)
     for name in config.backends.keys() - named:
         yield ("backend", name), "no route names it: mail goes there by mailgw queue reroute --to alone"
 

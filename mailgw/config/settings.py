@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.deliver.fan_out import FanOutSettings
     from mailgw.deliver.maildir import MaildirSettings
     from mailgw.deliver.mbox import MboxSettings
+    from mailgw.deliver.reports_settings import ReportsSettings
     from mailgw.deliver.s3_settings import S3Settings
     from mailgw.deliver.smtp_settings import SmtpSettings
     from mailgw.deliver.tls_report_settings import TlsReportSettings
@@ -215,7 +216,7 @@ class DirectoryConfig:
 
 BackendSettings: TypeAlias = Union[
     "MaildirSettings", "SmtpSettings", "CommandSettings", "MboxSettings", "DiscardSettings", "WebhookSettings",
-    "S3Settings", "FanOutSettings", TwistedSettings, PythonSettings
+    "S3Settings", "FanOutSettings", "ReportsSettings", TwistedSettings, PythonSettings
 ]
 
 

@@ -43,6 +43,8 @@ A map:
     smtp_transfer   one message over one session: what was asked for, what the hop takes, its limits
     signing         what goes on top of it: our signatures, or our seal
     fan_out         ``FanOutBackend``: several backends for each recipient, each with a row of its own in the queue
+    reports_backend     ``ReportsBackend``: reports on DMARC and TLS are read and kept
+    reports_settings    what one such backend is told
     webhook         ``WebhookBackend``: a POST for each message, or each recipient
     webhook_settings    what one such backend is told
     webhook_request     envelope, idempotency key and signature of a POST

@@ -398,6 +398,38 @@ class TlsReportFailed(Event):
 
 
 @attrs.frozen
+class ReportKept(Event):
+    """A report of somebody else's was kept (a backend of type reports): ``report`` is its number there, ``kind`` dmarc
+    or tls; what ``organization``, ``report_id`` and ``domains`` are is the reporter's word.  ``sender`` is the domain
+    in From of its mail, ``is_trusted`` whether DMARC passed for that; ``is_new`` False: it was there already.
+    ``count`` messages or sessions, ``failures`` of them failed."""
+
+    name: ClassVar[str] = "report_kept"
+    queue_id: str
+    report: int
+    kind: str
+    organization: str
+    report_id: str
+    domains: tuple[str, ...]
+    sender: str
+    is_trusted: bool
+    is_new: bool
+    count: int
+    failures: int
+
+
+@attrs.frozen
+class ReportUnread(Event):
+    """What came as a report to a backend of type reports cannot be read; the rest as ``ReportKept`` has it."""
+
+    name: ClassVar[str] = "report_unread"
+    queue_id: str
+    sender: str
+    is_trusted: bool
+    why: str
+
+
+@attrs.frozen
 class Removed(Event):
     """The operator removed recipients from the queue."""
 

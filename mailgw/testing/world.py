@@ -13,11 +13,13 @@ from mailgw.mail.ports import Resolver, Spool, WallClock
 from mailgw.spool.settings import SpoolSettings
 from mailgw.store.journal import JournalSettings
 from mailgw.store.observers import OwnJournal
+from mailgw.store.reports import Bearer, Kept, ReportBook
 from mailgw.testing.disk import MemoryDisk
 from mailgw.testing.facts import KeptJournal
 from mailgw.testing.power import Power
 from mailgw.testing.reactor import Answering, MemoryReactor
 from mailgw.testing.spool import KeptSpool, LivingSpool
+from mailgw.trust.reports_in import ReportIn
 from mailgw.world import World
 
 
@@ -31,6 +33,7 @@ class Lasting:
     disk: MemoryDisk
     facts: KeptJournal = attrs.field(factory=KeptJournal)
     spool: KeptSpool | None = None
+    reports: ReportBook | None = None
 
 
 class MemoryWorld(World):
@@ -78,6 +81,12 @@ class MemoryWorld(World):
     def resolver(self, settings: DnsSettings) -> Resolver:
         return self._lasting.resolver
 
+    def reports(self, path: str) -> ReportBook:
+        lasting = self._lasting
+        if lasting.reports is None:
+            lasting.reports = ReportBook(None)
+        return _LivingBook(lasting.reports, self._power)
+
     def journal(self, settings: JournalSettings) -> OwnJournal:
         return _LivingJournal(self._lasting.facts, self._power)
 
@@ -102,3 +111,22 @@ class _LivingJournal:
 
     async def close(self) -> None:
         pass
+
+
+class _LivingBook(ReportBook):
+    """The reports as one life writes them."""
+
+    def __init__(self, book: ReportBook, power: Power) -> None:
+        super().__init__(None)
+        self._book = book
+        self._power = power
+
+    def keep(
+        self, reports: Sequence[ReportIn], bearer: Bearer, keep_seconds: float, most_octets: int
+    ) -> list[Kept]:
+        return self._power.step(
+            "keep reports", lambda: self._book.keep(reports, bearer, keep_seconds, most_octets)
+        )
+
+    def close(self) -> None:
+        """It outlives this life."""

@@ -21,7 +21,7 @@ A map:
                      dmarc_destinations: who is told
     arc              the chain of those who handed a message on, and what it is worth; arc_signatures verifies it
     arc_seal         what is added to that chain
-    reports_in       reports of others (DMARC, TLS) out of what carries them; dmarc_report_in and tls_report_in read them,
+    reports_in       reports of others (DMARC, TLS) out of what carries them, by dmarc_report_in and tls_report_in;
                      report_sender says who sent them
     authres          Authentication-Results: read, written, taken away where forged
 

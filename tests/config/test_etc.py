@@ -93,7 +93,7 @@ def test_every_key_is_shown(document: Document, shape: type[Table]) -> None:
 def test_every_key_of_the_backends_is_shown(document: Document) -> None:
     shown = {type(t): t.given for t in document.backend.values()}
     assert set(shown) == {*BACKEND_TYPES.values(), PythonTable, TwistedTable}
-    for kind in ("maildir", "smtp", "webhook", "s3", "fan-out"):
+    for kind in ("maildir", "smtp", "webhook", "s3", "fan-out", "reports"):
         assert shown[BACKEND_TYPES[kind]] == keys(BACKEND_TYPES[kind])
     assert keys(BACKEND_TYPES["lmtp"]) == keys(BACKEND_TYPES["smtp"]) - {"mta_sts"}, "the text says so"
 

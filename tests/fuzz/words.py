@@ -28,6 +28,8 @@ WORDS = (
     "ARC-Seal:", "ARC-Message-Signature:", "ARC-Authentication-Results:", " i=1;", " i=2;", " cv=none;", " cv=pass;",
     "v=DMARC1;", "p=reject;", "sp=none;", "np=quarantine;", "psd=y;", "psd=n;", "t=y;", "rua=mailto:", "adkim=s;",
     "a.example._report._dmarc.b.test v=DMARC1;", "mailto:r@b.test!1k,",
+    "<feedback>", "<record>", "<row>", "<count>", "</", "<!DOCTYPE ", "<!ENTITY ", "<![CDATA[", "&#x202e;", "encoding=",
+    '"policies":[', '"policy-domain":', '"date-range":{', "\x1f\x8b\x08", "PK\1\2", "PK\3\4", "PK\5\6",
     "BINARYMIME\r\n", "PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN", "\r\n\r\n\0\r\nQUIT\n",
 )
 

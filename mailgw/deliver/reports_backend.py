@@ -1,0 +1,220 @@
+"""The backend that reads reports: DMARC's and TLSRPT's, parsed out of the mail that brings them, and kept.
+
+Rules:
+    Delivered is what is on disk.  A repeat, by a crash or by the reporter, adds nothing (``store.reports``).
+    No mail is lost here: what holds no report that can be read goes to ``others``, or back to its sender, in the
+    transaction where that can be, since the addresses are in everybody's DNS, and spam would else make bounces to whom
+    it forged.  What looked like a report is told in the journal.
+    Reading and keeping is for one thread, whose time is bounded by the limits of ``trust.reports_in``.
+"""
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import attrs
+from twisted.internet.defer import DeferredLock
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
+
+from mailgw.deliver.attempt import attempt
+from mailgw.deliver.refusal import refusal
+from mailgw.deliver.reports_settings import ReportsSettings
+from mailgw.interfaces import IDeliveryBackend, ITransactionalBackend
+from mailgw.mail import event as fact
+from mailgw.mail.address import Mailbox
+from mailgw.mail.event import Event
+from mailgw.mail.header import header_end
+from mailgw.mail.letter import LetterLimits, parse_letter
+from mailgw.mail.message import Content, Message
+from mailgw.mail.outcome import Outcome, Scope, delivered, permanent, temporary
+from mailgw.mail.reply import Reply
+from mailgw.store.reports import Bearer, Kept
+from mailgw.trust.dmarc_report_in import DmarcReportIn
+from mailgw.trust.report_sender import ReportSender, report_sender
+from mailgw.trust.reports_in import Opened, ReportIn, reports_of
+
+CONCURRENCY: Final = 4
+LIMITS: Final = LetterLimits(octets=24 * 1024 * 1024, parts=50, depth=5)
+"""Of the message: an archive as large as is read, in base64."""
+LARGE_OCTETS: Final = 1024 * 1024
+"""Above this, one is in memory at a time."""
+HOP: Final = "reports"
+_MOST_WORDS: Final = 300
+
+log = Logger()
+
+_KEPT = delivered(Reply(250, "2.0.0", ("Reports kept",)), HOP)
+
+
+class Book(Protocol):
+    """``store.reports.ReportBook``."""
+
+    def keep(
+        self, reports: Sequence[ReportIn], bearer: Bearer, keep_seconds: float, most_octets: int
+    ) -> list[Kept]: ...
+
+
+@attrs.frozen
+class _Read:
+    """What a message comes to."""
+
+    opened: Opened
+    sender: ReportSender
+
+
+@implementer(ITransactionalBackend)
+class ReportsBackend:
+    """``others``: the backend of that name; ``ids``: our authserv-id (RFC 8601 s2.5), by whose fields senders are
+    vouched for.  ``pool`` is its owner's, and has one thread."""
+
+    def __init__(
+        self,
+        settings: ReportsSettings,
+        others: IDeliveryBackend | None,
+        book: Book,
+        ids: frozenset[str],
+        reactor: Any,
+        pool: ThreadPool,
+        note: Callable[[Event], None],
+    ) -> None:
+        self.concurrency = CONCURRENCY if others is None else min(CONCURRENCY, others.concurrency)
+        self._settings = settings
+        self._others = others
+        self._book = book
+        self._ids = ids
+        self._reactor = reactor
+        self._pool = pool
+        self._note = note
+        self._large = DeferredLock()
+
+    def lane(self, recipient: Mailbox) -> str:
+        return ""
+
+    async def refusal(self, recipient: Mailbox) -> Reply | None:
+        """What ``others`` would say: nobody knows yet what the message is."""
+        if self._others is None:
+            return None
+        return await refusal(self._settings.others or "", self._others, recipient, self._note)
+
+    async def in_transaction(self, message: Message, recipient: Mailbox) -> Outcome | None:
+        """A refusal, if there is to be one; what is a report comes by the queue."""
+        if self._others is not None:
+            return None
+        read = await self._read(message)
+        if read.opened.reports:
+            return None
+        self._tell_faults(message, read)
+        return self._refused(read)
+
+    async def deliver(self, message: Message, recipients: Sequence[Mailbox]) -> Mapping[Mailbox, Outcome]:
+        read = await self._read(message)
+        reports = read.opened.reports
+        if not reports:
+            self._tell_faults(message, read)
+            if self._others is not None:
+                return await self._by_others(self._others, message, recipients)
+            return dict.fromkeys(recipients, self._refused(read))
+        bearer = Bearer(message.queue_id, message.arrived, read.sender)
+        try:
+            kept = await deferToThreadPool(
+                self._reactor, self._pool, self._book.keep, reports, bearer, self._settings.keep_seconds,
+                self._settings.most_octets,
+            )
+        except (sqlite3.Error, OSError) as fault:
+            log.warn("reports cannot be kept, their mail waits: {why}", why=str(fault))
+            why = f"Reports cannot be kept ({type(fault).__name__})"
+            return dict.fromkeys(recipients, temporary("4.3.0", why, Scope.HOST, HOP))
+        self._tell_faults(message, read)
+        for one, there in zip(reports, kept, strict=True):
+            self._note(_fact(message, one, there, read.sender))
+        return dict.fromkeys(recipients, _KEPT)
+
+    async def _by_others(
+        self, others: IDeliveryBackend, message: Message, recipients: Sequence[Mailbox]
+    ) -> Mapping[Mailbox, Outcome]:
+        lanes: dict[str, list[Mailbox]] = {}
+        for one in recipients:
+            lanes.setdefault(others.lane(one), []).append(one)
+        found: dict[Mailbox, Outcome] = {}
+        for group in lanes.values():
+            found |= await attempt(self._settings.others or "", others, message, group, self._note)
+        # Trouble of theirs is none of what keeps reports.
+        return {
+            one: outcome if outcome.is_delivered else attrs.evolve(outcome, scope=Scope.MESSAGE)
+            for one, outcome in found.items()
+        }
+
+    async def _read(self, message: Message) -> _Read:
+        """TemporaryFault where the disk fails."""
+        content = message.content
+        if content.size_octets <= LARGE_OCTETS:
+            return await self._read_in_thread(message, await _octets(content))
+        await self._large.acquire()
+        try:
+            return await self._read_in_thread(message, await _octets(content))
+        finally:
+            self._large.release()
+
+    async def _read_in_thread(self, message: Message, octets: bytes) -> _Read:
+        came_by_listener = message.protocol != ""
+
+        def read() -> _Read:
+            letter = parse_letter(octets, LIMITS, message.content.size_octets)
+            end = header_end(octets[:LIMITS.header_octets])
+            header = octets[:end if end >= 0 else LIMITS.header_octets]
+            sender = report_sender(header, self._ids if came_by_listener else ())
+            return _Read(reports_of(letter), sender)
+
+        return await deferToThreadPool(self._reactor, self._pool, read)
+
+    def _tell_faults(self, message: Message, read: _Read) -> None:
+        if read.opened.faults:
+            why = "; ".join(read.opened.faults)[:_MOST_WORDS]
+            self._note(fact.ReportUnread(message.queue_id, read.sender.domain, read.sender.is_trusted, why))
+
+    def _refused(self, read: _Read) -> Outcome:
+        faults = "; ".join(read.opened.faults)[:_MOST_WORDS]
+        why = "No report of DMARC or TLS is in it" if not faults else f"No report in it can be read: {faults}"
+        # RFC 3463 s3.7: x.6.0, other or undefined media error
+        words = f"{why}. This address takes such reports alone, and nobody reads them: please write to postmaster."
+        reply = "".join([c if c.isascii() and c.isprintable() else "?" for c in why])
+        return attrs.evolve(permanent("5.6.0", reply, Scope.MESSAGE, HOP), words=words)
+
+
+async def _octets(content: Content) -> bytes:
+    """All of it; of what is too large to be read more than its header."""
+    wanted = content.size_octets if content.size_octets <= LIMITS.octets else LIMITS.header_octets + 1
+    octets = content.octets
+    if octets is not None:
+        return octets[:wanted]
+    pieces, length = [], 0
+    chunks = content.chunks()
+    try:
+        async for chunk in chunks:
+            pieces.append(chunk[:wanted - length])
+            length += len(pieces[-1])
+            if length >= wanted:
+                break
+    finally:
+        close = getattr(chunks, "aclose", None)  # a generator that is left in the middle holds its file open
+        if close is not None:
+            await close()
+    return b"".join(pieces)
+
+
+def _fact(message: Message, report: ReportIn, kept: Kept, sender: ReportSender) -> Event:
+    domains: tuple[str, ...]
+    if isinstance(report, DmarcReportIn):
+        kind, domains, count = "dmarc", (report.domain,), sum(one.count for one in report.rows)
+        failures = sum(one.count for one in report.rows if not one.passes)
+    else:
+        kind, domains = "tls", tuple(dict.fromkeys(one.domain for one in report.policies))
+        failures = sum(one.failures for one in report.policies)
+        count = failures + sum(one.successes for one in report.policies)
+    return fact.ReportKept(
+        message.queue_id, kept.id, kind, report.organization, report.report_id, domains, sender.domain,
+        sender.is_trusted, kept.is_new, count, failures,
+    )

@@ -1,0 +1,154 @@
+"""Questions to ``reports.sqlite``: what came in, and what it says.  Blocking functions, on connections that change
+nothing."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import attrs
+
+from mailgw.store.reports import BUSY_SECONDS, VERSION
+
+
+@attrs.frozen
+class Wanted:
+    """Which reports: received since, and of days that ended since (epoch seconds); about ``domain`` or below it, ""
+    for all; ``trusted``: those alone whose sender DMARC vouched for."""
+
+    since: float
+    domain: str = ""
+    trusted: bool = False
+
+
+@attrs.frozen
+class Report:
+    """As the table has it; times in seconds since the epoch."""
+
+    id: int
+    kind: str
+    sender: str
+    trusted: bool
+    dmarc: str
+    organization: str
+    report_id: str
+    begin: int
+    end: int
+    contact: str
+    domain: str
+    policy: dict[str, str]
+    received: float
+    queue_id: str
+
+
+@attrs.frozen
+class DmarcLine:
+    """A row of a report."""
+
+    report: int
+    source: str
+    count: int
+    disposition: str
+    dkim: str
+    spf: str
+    header_from: str
+    envelope_from: str
+    envelope_to: str
+    reasons: list[str]
+    auth: list[list[str]]
+
+    @property
+    def passes(self) -> bool:
+        return "pass" in (self.dkim, self.spf)
+
+
+@attrs.frozen
+class TlsLine:
+    """A policy of a report; ``details`` as the table has them."""
+
+    report: int
+    domain: str
+    policy: str
+    successes: int
+    failures: int
+    strings: list[str]
+    mx: list[str]
+    details: list[list[Any]]
+
+
+_COLUMNS = (
+    "id, kind, sender, trusted, dmarc, organization, report_id, begin, end, contact, domain, policy, received, queue_id"
+)
+_DMARC = (
+    "report, source, count, disposition, dkim, spf, header_from, envelope_from, envelope_to, reasons, auth"
+)
+_TLS = "report, domain, policy, successes, failures, strings, mx, details"
+
+
+def connect_reader(path: str) -> sqlite3.Connection | None:
+    """A connection that changes nothing; None where nothing was ever kept.  sqlite3.Error where it cannot be read, or
+    is newer than we are.
+
+    Not "mode=ro": what a crash left half done could not be undone, and so nothing be read before the next report.
+    """
+    connection = sqlite3.connect(
+        f"file:{quote(path)}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise sqlite3.DatabaseError(f"its schema is version {version}, this mailgw knows up to {VERSION}")
+    except BaseException:
+        connection.close()
+        raise
+    if version == 0:
+        connection.close()
+        return None
+    return connection
+
+
+def reports(connection: sqlite3.Connection, wanted: Wanted) -> Iterator[Report]:
+    """In the order in which they came."""
+    where, values = _condition(wanted)
+    for row in connection.execute(f"SELECT {_COLUMNS} FROM report r WHERE {where} ORDER BY received, id", values):  # noqa: S608
+        yield _report(row)
+
+
+def report(connection: sqlite3.Connection, number: int) -> Report | None:
+    row = connection.execute(f"SELECT {_COLUMNS} FROM report WHERE id = ?", (number,)).fetchone()  # noqa: S608
+    return None if row is None else _report(row)
+
+
+def dmarc_lines(connection: sqlite3.Connection, number: int) -> Iterator[DmarcLine]:
+    """Of one report."""
+    for row in connection.execute(f"SELECT {_DMARC} FROM dmarc_row WHERE report = ? ORDER BY row", (number,)):  # noqa: S608
+        yield DmarcLine(*row[:9], *map(json.loads, row[9:]))
+
+
+def tls_lines(connection: sqlite3.Connection, number: int) -> Iterator[TlsLine]:
+    """Of one report."""
+    for row in connection.execute(f"SELECT {_TLS} FROM tls_row WHERE report = ? ORDER BY row", (number,)):  # noqa: S608
+        yield TlsLine(*row[:5], *map(json.loads, row[5:]))
+
+
+def _report(row: tuple[Any, ...]) -> Report:
+    found = Report(*row)
+    return attrs.evolve(found, trusted=bool(row[3]), policy=json.loads(row[11]))
+
+
+def _condition(wanted: Wanted) -> tuple[str, list[object]]:
+    clauses = ["received >= ? AND end >= ?"]
+    found: list[object] = [wanted.since, wanted.since]
+    if wanted.trusted:
+        clauses.append("trusted = 1")
+    if wanted.domain:
+        below = "%." + wanted.domain.replace("_", r"\_")  # domains have no other wild card
+        of_domain = "({0} = ? OR {0} LIKE ? ESCAPE '\\')"
+        clauses.append(
+            f"({of_domain.format('domain')} OR EXISTS (SELECT 1 FROM tls_row t WHERE t.report = r.id"  # noqa: S608
+            f" AND {of_domain.format('t.domain')}))"
+        )
+        found += [wanted.domain, below, wanted.domain, below]
+    return " AND ".join(clauses), found
