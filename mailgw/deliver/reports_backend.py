@@ -180,7 +180,8 @@ class ReportsBackend:
         why = "No report of DMARC or TLS is in it" if not faults else f"No report in it can be read: {faults}"
         # RFC 3463 s3.7: x.6.0, other or undefined media error
         words = f"{why}. This address takes such reports alone, and nobody reads them: please write to postmaster."
-        reply = "".join([c if c.isascii() and c.isprintable() else "?" for c in why])
+        reply = why if faults else f"{why}; people write to postmaster"
+        reply = "".join([c if c.isascii() and c.isprintable() else "?" for c in reply])
         return attrs.evolve(permanent("5.6.0", reply, Scope.MESSAGE, HOP), words=words)
 
 

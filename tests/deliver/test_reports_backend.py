@@ -146,7 +146,7 @@ def test_what_is_no_report_goes_back_in_words() -> None:
     bench = Bench()
     [outcome] = bench.deliver(LETTER).values()
     assert (outcome.permanence, str(outcome.reply)) == (
-        Permanence.PERMANENT, "550 5.6.0 No report of DMARC or TLS is in it")
+        Permanence.PERMANENT, "550 5.6.0 No report of DMARC or TLS is in it; people write to postmaster")
     assert outcome.words == (
         "No report of DMARC or TLS is in it. This address takes such reports alone, and nobody reads them: please "
         "write to postmaster.")
@@ -191,7 +191,7 @@ def test_in_the_transaction_refusals_alone_are_said() -> None:
     assert bench.ran(bench.backend.in_transaction(bench.message(REPORT), DESK)) is None
     assert bench.reports == []
     outcome = bench.ran(bench.backend.in_transaction(bench.message(LETTER), DESK))
-    assert str(outcome.reply) == "550 5.6.0 No report of DMARC or TLS is in it"
+    assert str(outcome.reply) == "550 5.6.0 No report of DMARC or TLS is in it; people write to postmaster"
 
 
 @each("fault", [sqlite3.OperationalError("database is locked"), OSError(28, "No space left on device")])
@@ -292,14 +292,14 @@ def test_a_person_is_told_at_once_and_nobody_gets_a_bounce() -> None:
     out = '[[route]]\nrecipients = ["*"]\nbackend = "out"\n[backend.out]\ntype = "discard"\n'
     with Gateway(CONFIG + out) as gateway:
         answer = gateway.receive(LETTER, sender="ann@example.net", to="dmarc@example.org")
-        assert str(answer.reply) == "550 5.6.0 No report of DMARC or TLS is in it"
+        assert str(answer.reply) == "550 5.6.0 No report of DMARC or TLS is in it; people write to postmaster"
         assert (gateway.queue, gateway.bounced) == ([], [])
         # One of two recipients: it is in the queue before anybody looks.
         both = ["dmarc@example.org", "tlsrpt@example.org"]
         assert gateway.receive(LETTER, sender="ann@example.net", to=both).code == 250
         gateway.drain()
         assert len(gateway.bounced) == 2
-        assert b"takes such reports alone" in gateway.bounced[0].report
+        assert b"This address takes such reports" in gateway.bounced[0].report
 
 
 def test_a_person_is_read_where_there_is_somebody() -> None:
