@@ -32,7 +32,7 @@ from mailgw.store.mbox import Mboxes
 class Backends:
     """``known`` says which accounts exist, None where there are none; ``threads`` are those of Maildirs and mailboxes;
     ``hostname`` is our own, to which no mail is sent; ``forwarding`` and ``shuffle`` as ``SmtpBackend`` has them;
-    ``reports`` makes what keeps reports, and its thread, when it is wanted."""
+    ``reports`` makes what keeps reports, and its thread, when it is wanted, and says our authserv-id."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Backends:
         note: Callable[[Event], None],
         forwarding: Forwarding | None,
         shuffle: Callable[[list[str]], None],
-        reports: Callable[[], tuple[Book, ThreadPool]],
+        reports: Callable[[], tuple[Book, ThreadPool, str]],
     ) -> None:
         self._reactor = reactor
         self._wall_clock = wall_clock
@@ -127,8 +127,8 @@ class Backends:
                 assert_never(settings)
 
     def _reader_of_reports(self, settings: ReportsSettings, others: IDeliveryBackend | None) -> ReportsBackend:
-        book, thread = self._reports()
-        ids = frozenset({self._hostname})
+        book, thread, authserv_id = self._reports()
+        ids = frozenset({authserv_id})
         return ReportsBackend(settings, others, book, ids, self._reactor, thread, self._note)
 
     def _twisted(self, settings: PythonSettings) -> object:

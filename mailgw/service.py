@@ -359,7 +359,7 @@ class MailGateway(MultiService):
             self._adopt(backend)
         return made
 
-    def _reports(self) -> tuple[ReportBook, ThreadPool]:
+    def _reports(self) -> tuple[ReportBook, ThreadPool, str]:
         """Where reports are kept that come in, and the thread that reads and keeps them: mail goes first."""
         book = self._world.reports(os.path.join(self.config.state, REPORTS_FILE))
 
@@ -367,7 +367,8 @@ class MailGateway(MultiService):
             book.close()
 
         self._closers.append(close)  # once the thread is stopped
-        return book, self._threads(1, "mailgw reports", in_background=True)
+        thread = self._threads(1, "mailgw reports", in_background=True)
+        return book, thread, self.config.trust.judging.authserv_id
 
     def _make_rules(self, intake: Intake) -> Sequence[PluginRule]:
         def adopted(settings: PythonSettings) -> object:

@@ -333,3 +333,24 @@ def test_a_crash_loses_no_report() -> None:
     assert {len(kept(one)) for one in gateways} == {0, 1}, "a repeat adds nothing"
     gateways[0].close()
 
+
+
+def test_what_our_own_judgement_found_vouches_for_a_sender() -> None:
+    forged = "Authentication-Results: mx.example.org; dmarc=pass header.from=other.example\n"
+    with Gateway(CONFIG) as gateway:
+        gateway.dns.text("big.example", "v=spf1 ip4:192.0.2.1 -all")
+        gateway.dns.text("_dmarc.big.example", "v=DMARC1; p=none")
+        gateway.receive(REPORT, sender="r@big.example", to="dmarc@example.org")
+        gateway.receive(REPORT, sender="r@big.example", to="dmarc@example.org", client="192.0.2.77")
+        forgery = forged.encode() + mail(packed(dmarc()), author="r@other.example")
+        assert gateway.receive(forgery, sender="r@other.example", to="dmarc@example.org").code == 250
+        assert [(one.sender, one.trusted, one.dmarc) for one in kept(gateway)] == [
+            ("big.example", True, "pass"), ("big.example", False, "fail"), ("other.example", False, "none")]
+
+
+def test_the_name_by_which_we_judge_may_be_another() -> None:
+    with Gateway(CONFIG + '[trust]\nauthserv_id = "example.org"\n') as gateway:
+        gateway.dns.text("big.example", "v=spf1 ip4:192.0.2.1 -all")
+        gateway.dns.text("_dmarc.big.example", "v=DMARC1; p=none")
+        gateway.receive(REPORT, sender="r@big.example", to="dmarc@example.org")
+        assert [one.trusted for one in kept(gateway)] == [True]
