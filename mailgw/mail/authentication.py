@@ -42,7 +42,7 @@ class MethodResult:
         )
 
 
-# Of several results of one method (each DKIM signature has one) the first of these tells; of others their first.
+# Of several DKIM signatures the first of these tells, else the first of all.
 _TELLING = ("pass", "temperror")
 
 
@@ -60,9 +60,15 @@ class Authentication:
     vouched_by: str = ""
 
     def of(self, method: str) -> MethodResult | None:
-        """What a method came to; of several results the one that tells: one that passes, before all others."""
+        """What a method came to.  Of several DKIM signatures one that passes, before all others; of SPF what was found
+        of MAIL FROM, where that is not null: HELO's word is in ``results``, since anybody can name himself; else the
+        first."""
         found = [one for one in self.results if one.method == method]
-        best = (one for word in _TELLING for one in found if one.result == word)
+        best: Iterator[MethodResult] = iter(())
+        if method == "dkim":
+            best = (one for word in _TELLING for one in found if one.result == word)
+        elif method == "spf":
+            best = (one for one in found if one.values("smtp", "mailfrom"))
         return next(best, found[0] if found else None)
 
     def word(self, method: str) -> str:

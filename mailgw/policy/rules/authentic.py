@@ -35,6 +35,7 @@ The results of ``dmarc`` are those of ``dmarc_word``, of the others those of RFC
 
 # RFC 7372 s3, RFC 8617 s10.3; of DMARC RFC 9989 leaves it to 5.7.1.
 _STATUS = {"spf": "7.23", "dkim": "7.20", "iprev": "7.25", "arc": "7.29", "dmarc": "7.1"}
+_SPF_ERROR = "7.24"
 _NAMES = {"spf": "SPF", "dkim": "DKIM", "iprev": "reverse DNS", "arc": "ARC", "dmarc": "DMARC"}
 
 DMARC_WORDS = (
@@ -117,9 +118,9 @@ class AuthenticRule:
         why = reason(judgement)
         match judgement.action:
             case Action.REJECT:
-                return Verdict(self.name, why, Reply(550, f"5.{_STATUS[judgement.method]}", (_refusal(judgement),)))
+                return Verdict(self.name, why, Reply(550, f"5.{_status(judgement)}", (_refusal(judgement),)))
             case Action.DEFER:
-                return Verdict(self.name, why, Reply(451, f"4.{_STATUS[judgement.method]}", (_refusal(judgement),)))
+                return Verdict(self.name, why, Reply(451, f"4.{_status(judgement)}", (_refusal(judgement),)))
             case Action.QUARANTINE:
                 effect: Effect = Junk(why) if self.files_junk else Quarantine(why)
                 return Verdict(self.name, why, None, (tag(judgement), effect))
@@ -138,11 +139,16 @@ def reason(judgement: Judgement) -> str:
     return f"{found}: {found.reason}" if found.reason else str(found)
 
 
+def _status(judgement: Judgement) -> str:
+    is_error = judgement.method == "spf" and judgement.word in ("temperror", "permerror")
+    return _SPF_ERROR if is_error else _STATUS[judgement.method]
+
+
 def _refusal(judgement: Judgement) -> str:
     """For whoever sent it: whose wish it is, and what was wrong."""
     found, name = judgement.found, _NAMES[judgement.method]
     why = f": {found.reason}" if found.reason else ""
-    domain = found.value("header", "from")
+    domain = found.value("header", "from") or "The author's domain"
     if judgement.word in _WITHOUT_AUTHOR.values():
         return f"Of this message nobody can tell whose it is{why}"
     if judgement.method == "dmarc" and found.result == "fail":
