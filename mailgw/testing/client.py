@@ -27,13 +27,15 @@ class Answer:
     EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, CONTENT).
 
     ``recipients`` has what each was answered; with LMTP after the content, else to RCPT.  ``queue_id`` is the
-    message's, ``""`` where it got neither into the queue nor to a backend.
+    message's, ``""`` where it got neither into the queue nor to a backend.  ``results`` are what was found out of who
+    sent it (``"spf=fail smtp.mailfrom=ann@example.net: ..."``), () where nobody was asked.
     """
 
     reply: Reply
     stage: str
     recipients: Mapping[str, Reply]
     queue_id: str = ""
+    results: tuple[str, ...] = ()
 
     @property
     def code(self) -> int:

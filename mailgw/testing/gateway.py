@@ -33,11 +33,13 @@ from mailgw.deliver.fan_out import FanOutSettings
 from mailgw.deliver.maildir import MaildirSettings
 from mailgw.mail import event as fact
 from mailgw.mail.address import parse_mailbox
+from mailgw.mail.authentication import Authentication
 from mailgw.mail.envelope import Role, path_text
 from mailgw.mail.event import Event
 from mailgw.mail.message import Query, QueueRow
 from mailgw.queue.route import RouteTable
 from mailgw.service import MailGateway
+from mailgw.spool.content import MemoryContent
 from mailgw.store.maildir import folder_of, without_tag
 from mailgw.testing.asking import asked
 from mailgw.testing.client import PATIENCE_SECONDS, Answer, Client
@@ -51,6 +53,7 @@ from mailgw.testing.spool import KeptSpool, Stored
 from mailgw.testing.telling import Telling
 from mailgw.testing.wires import join
 from mailgw.testing.world import Lasting, MemoryWorld
+from mailgw.trust.read_back import authentication_of
 
 START = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
 MOST_ROWS = 1_000_000
@@ -263,6 +266,8 @@ class Gateway(Telling):
             answer = Answer(refused[1], refused[0], {})
         else:
             answer = connection.transact(octets, sender, recipients, is_lmtp, mail, rcpt)
+        found = [one.results for one in self.journal[before:] if isinstance(one, fact.Authenticated)]
+        answer = attrs.evolve(answer, results=found[-1] if found else ())
         if answer.is_accepted:
             ends = fact.Queued | fact.Discarded | fact.HandedOver
             # Without a session it is mail of our own, which somebody sent for this one.
@@ -319,6 +324,12 @@ class Gateway(Telling):
             )
             for one in self.journal if isinstance(one, fact.Bounced)
         ]
+
+    def authentication(self, queue_id: str) -> Authentication:
+        """What was found out of who sent a message that was taken (``answer.queue_id``), as a handler sees it."""
+        stored = self.stored[queue_id]
+        message = stored.arrival.message(queue_id, self.now, MemoryContent(stored.octets))
+        return result_of(authentication_of(message, self.config.trust.judging.authserv_id))
 
     def mailbox(self, address: str, backend: str | None = None) -> Sequence[bytes]:
         """What is in the Maildir of an address, the oldest first; with LF line ends.  ``backend`` is whose Maildir; the
