@@ -34,6 +34,9 @@ OVERSIGNED: Final = (
     "From", "Reply-To", "Subject", "Date", "To", "Cc", "Message-ID", "In-Reply-To", "References",
     "MIME-Version", "Content-Type", "Content-Transfer-Encoding",
 )
+# But not where there is none of these, since servers on the way add them (RFC 5321 s6.4; RFC 6409 s8.2, s8.3): Postfix
+# does for clients of its own networks, whose smart host it is.
+_ADDED: Final = frozenset({"date", "message-id"})
 # What is signed where it is there (s5.4.1).  Lists put their own on top, and must be able to.
 SIGNED: Final = (
     "Sender", "Resent-Date", "Resent-From", "Resent-To", "Resent-Cc", "List-Id", "List-Help", "List-Unsubscribe",
@@ -138,7 +141,7 @@ def signed_field(
 
 
 def signed_names(header: SignedHeader, rules: SigningRules) -> list[str]:
-    """s5.4.2: a name once for each of its fields, and over-signed ones once more."""
+    """s5.4.2: a name once for each of its fields, and over-signed ones once more (``_ADDED``: where there is one)."""
     names: list[str] = []
     done: set[str] = set()
     for name, extra in (
@@ -147,7 +150,8 @@ def signed_names(header: SignedHeader, rules: SigningRules) -> list[str]:
         lower = name.lower()
         if lower not in done:
             done.add(lower)
-            count = header.count(lower.encode()) + extra
+            count = header.count(lower.encode())
+            count += extra if count or lower not in _ADDED else 0
             names.extend([name] * (max(count, 1) if lower == "from" else count))
     return names
 

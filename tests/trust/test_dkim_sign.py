@@ -62,12 +62,20 @@ def test_what_a_signature_says() -> None:
     ((), ("From", "Subject", "subject"), "from:subject"),
     (("Subject", "SUBJECT"), ("subject",), "subject:subject:from"),
     (("to", "from"), ("Received", "To"), "to:to:from:from:received"),
+    # what is not there, and may not be added; but servers add these two
+    (("Cc", "Date", "Message-ID"), (), "cc:from"),
 ])
 def test_which_fields_are_signed(oversigned: tuple[str, ...], signed_too: tuple[str, ...], names: str) -> None:
     rules = SigningRules(oversigned=oversigned, signed=signed_too)
     read = read_signature(signature_fields(HEADER, b"h" * 32, [ed25519_key()], rules, NOW))
     assert isinstance(read, Signature)
     assert b":".join(read.names).decode() == names
+
+
+def test_servers_add_what_is_missing_and_nobody_adds_a_second() -> None:
+    added = b"Date: Tue, 14 Nov 2023 22:13:20 +0000\r\nMessage-ID: <1@a.example>\r\n"
+    assert [result.word for result in verified(added + signed())] == [DkimWord.PASS]
+    assert [result.word for result in verified(added + signed(added + HEADER))] == [DkimWord.FAIL]
 
 
 def test_both_keys_at_once_with_short_lines() -> None:
