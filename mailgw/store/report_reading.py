@@ -1,6 +1,7 @@
 """Questions to ``reports.sqlite``: what came in, and what it says.  Blocking functions, on connections that change
 nothing."""
 
+import functools
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -124,13 +125,19 @@ def report(connection: sqlite3.Connection, number: int) -> Report | None:
 def dmarc_lines(connection: sqlite3.Connection, number: int) -> Iterator[DmarcLine]:
     """Of one report."""
     for row in connection.execute(f"SELECT {_DMARC} FROM dmarc_row WHERE report = ? ORDER BY row", (number,)):  # noqa: S608
-        yield DmarcLine(*row[:9], *map(json.loads, row[9:]))
+        yield DmarcLine(*row[:9], *map(_loaded, row[9:]))
 
 
 def tls_lines(connection: sqlite3.Connection, number: int) -> Iterator[TlsLine]:
     """Of one report."""
     for row in connection.execute(f"SELECT {_TLS} FROM tls_row WHERE report = ? ORDER BY row", (number,)):  # noqa: S608
         yield TlsLine(*row[:5], *map(json.loads, row[5:]))
+
+
+@functools.lru_cache(10_000)  # of a source, and often of a reporter, they are the same each day
+def _loaded(text: str) -> Any:
+    """Nobody's to change."""
+    return json.loads(text)
 
 
 def _report(row: tuple[Any, ...]) -> Report:
