@@ -9,10 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailgw.mail.letter import LetterLimits, parse_letter
-from mailgw.trust.dmarc_report_in import OCTETS
+from mailgw.mail.tls_result import PolicyType, TlsFailure
+from mailgw.trust.dmarc_report import dmarc_report, report_message
+from mailgw.trust.dmarc_report_in import OCTETS, AuthResult, DmarcReportIn
 from mailgw.trust.reports_in import ARCHIVE_OCTETS, ATTACHMENTS, MEMBERS, Opened, open_report, reports_of
+from mailgw.trust.tls_report import report_message as tls_message
+from mailgw.trust.tls_report import tls_report
+from mailgw.trust.tls_report_in import TlsReportIn
+from mailgw.trust.tls_tallies import Detail, PolicyTally
+from mailgw.trust.tls_tallies import DomainTally as TlsTally
 from tests.tables import each
 from tests.trust.reports_written import GOOGLE, TLS, dmarc, mail, packed, zipped
+from tests.trust.test_dmarc_report import DAY, REPORTER, TALLY, A
 
 XML = dmarc()
 
@@ -146,3 +154,30 @@ def test_a_message_beyond_a_limit_says_so() -> None:
 def test_no_octets_raise(octets: bytes, at: int, cut: int, is_zip: bool) -> None:
     whole = zipped({"a.xml": XML, "b": b""}) if is_zip else packed(XML)
     assert isinstance(open_report(whole[:at] + octets + whole[at + cut:]), Opened)
+
+
+def test_what_we_send_ourselves_is_read() -> None:
+    detail = Detail(TlsFailure.CERTIFICATE_EXPIRED, "192.0.2.2", "mx.a.example", "mx", "192.0.2.1", "it is")
+    tls = TlsTally(DAY, "a.example", (PolicyTally(PolicyType.TLSA, ("3 1 1 aa",), (), 7, 3, ((detail, 3),)),))
+    us = REPORTER.reporter
+    octets = tls_message(us, tls_report(us, "u1", tls), tls, [A], 0.0)
+    opened = reports_of(parse_letter(octets, LetterLimits()))
+    assert opened.faults == ()
+    [found] = opened.reports
+    assert isinstance(found, TlsReportIn)
+    [policy] = found.policies
+    assert (policy.domain, policy.successes, policy.failures, policy.details[0].count) == ("a.example", 7, 3, 3)
+
+    made = dmarc_report(REPORTER, TALLY, 1 << 20)
+    assert made is not None
+    opened = reports_of(parse_letter(report_message(REPORTER, made, [A], 0.0), LetterLimits()))
+    assert opened.faults == ()
+    [found] = opened.reports
+    assert isinstance(found, DmarcReportIn)
+    assert (found.organization, found.report_id, found.domain) == (us.organization, made.id, "a.example")
+    assert (found.begin, found.end) == (DAY * 86400, DAY * 86400 + 86399)
+    assert found.policy[0] == ("p", "reject")
+    [row] = found.rows
+    assert (row.source, row.count, row.dkim, row.spf, row.disposition) == ("192.0.2.1", 3, "fail", "pass", "none")
+    assert row.reasons == ("local_policy", "other: for <this> & that")
+    assert row.auth == (AuthResult("dkim", "a.example", "s1", "fail"), AuthResult("spf", "a.example", "mfrom", "pass"))
