@@ -128,8 +128,7 @@ class Backends:
 
     def _reader_of_reports(self, settings: ReportsSettings, others: IDeliveryBackend | None) -> ReportsBackend:
         book, thread, authserv_id = self._reports()
-        ids = frozenset({authserv_id})
-        return ReportsBackend(settings, others, book, ids, self._reactor, thread, self._note)
+        return ReportsBackend(settings, others, book, authserv_id, self._reactor, thread, self._note)
 
     def _twisted(self, settings: PythonSettings) -> object:
         from mailgw.deliver.twisted_mail import TwistedMailBackend  # it imports twisted.mail.smtp

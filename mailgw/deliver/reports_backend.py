@@ -33,6 +33,7 @@ from mailgw.mail.outcome import Outcome, Scope, delivered, permanent, temporary
 from mailgw.mail.reply import Reply
 from mailgw.store.reports import Bearer, Kept
 from mailgw.trust.dmarc_report_in import DmarcReportIn
+from mailgw.trust.read_back import field_on_top, read_back
 from mailgw.trust.report_sender import ReportSender, report_sender
 from mailgw.trust.reports_in import Opened, ReportIn, reports_of
 
@@ -67,15 +68,15 @@ class _Read:
 
 @implementer(ITransactionalBackend)
 class ReportsBackend:
-    """``others``: the backend of that name; ``ids``: our authserv-id (RFC 8601 s2.5), by whose fields senders are
-    vouched for.  ``pool`` is its owner's, and has one thread."""
+    """``others``: the backend of that name; ``authserv_id``: our own (RFC 8601 s2.5).  ``pool`` is its owner's, and has
+    one thread."""
 
     def __init__(
         self,
         settings: ReportsSettings,
         others: IDeliveryBackend | None,
         book: Book,
-        ids: frozenset[str],
+        authserv_id: str,
         reactor: Any,
         pool: ThreadPool,
         note: Callable[[Event], None],
@@ -84,7 +85,7 @@ class ReportsBackend:
         self._settings = settings
         self._others = others
         self._book = book
-        self._ids = ids
+        self._authserv_id = authserv_id
         self._reactor = reactor
         self._pool = pool
         self._note = note
@@ -159,13 +160,11 @@ class ReportsBackend:
             self._large.release()
 
     async def _read_in_thread(self, message: Message, octets: bytes) -> _Read:
-        came_by_listener = message.protocol != ""
-
         def read() -> _Read:
             letter = parse_letter(octets, LIMITS, message.content.size_octets)
             end = header_end(octets[:LIMITS.header_octets])
             header = octets[:end if end >= 0 else LIMITS.header_octets]
-            sender = report_sender(header, self._ids if came_by_listener else ())
+            sender = report_sender(header, read_back(message, field_on_top(octets), self._authserv_id))
             return _Read(reports_of(letter), sender)
 
         return await deferToThreadPool(self._reactor, self._pool, read)

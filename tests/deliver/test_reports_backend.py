@@ -64,7 +64,7 @@ class Bench:
         self.threads: Any = FakeThreads()
         name = None if others is None else "others"
         self.backend = ReportsBackend(
-            ReportsSettings(name, 1e9, 1 << 30), others, self, frozenset({"mx.example.org"}),  # type: ignore[arg-type]
+            ReportsSettings(name, 1e9, 1 << 30), others, self, "mx.example.org",  # type: ignore[arg-type]
             self.threads, self.threads, self.facts.append,
         )
         self.fault: Exception | None = None
@@ -76,10 +76,10 @@ class Bench:
             raise self.fault
         return self.book.keep(reports, bearer, keep_seconds, most_octets)
 
-    def message(self, octets: bytes, queue_id: str = "Q1", content: Any = None, protocol: str = "ESMTP") -> Message:
+    def message(self, octets: bytes, queue_id: str = "Q1", content: Any = None, is_ours: bool = False) -> Message:
         whole = octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         return Message(
-            queue_id, None, BodyType.EIGHT_BIT, 1_700_100_000.0, content or MemoryContent(whole), protocol=protocol)
+            queue_id, None, BodyType.EIGHT_BIT, 1_700_100_000.0, content or MemoryContent(whole), is_ours=is_ours)
 
     def deliver(self, octets: bytes, recipients: Sequence[Mailbox] = (DESK,), **more: Any) -> dict[Mailbox, Outcome]:
         return self.ran(self.backend.deliver(self.message(octets, **more), recipients))
@@ -127,17 +127,17 @@ def test_the_fact_of_one() -> None:
         "Q1", 1, "dmarc", "big.example", "r1", ("example.org",), "big.example", True, True, 1, 0)]
 
 
-@each(("top", "protocol", "trusted", "dmarc_word"), [
-    (VOUCHED + TRACE, "ESMTP", True, "pass"),
-    (VOUCHED.replace("pass", "fail") + TRACE, "ESMTP", False, "fail"),
-    (TRACE + VOUCHED, "ESMTP", False, ""),
-    (TRACE, "ESMTP", False, ""),
+@each(("top", "is_ours", "trusted", "dmarc_word"), [
+    (VOUCHED + TRACE, False, True, "pass"),
+    (VOUCHED.replace("pass", "fail") + TRACE, False, False, "fail"),
+    (TRACE + VOUCHED, False, False, ""),
+    (TRACE, False, False, ""),
     # Mail of our own, which an application made of whatever it likes.
-    (VOUCHED + TRACE, "", False, ""),
+    (VOUCHED + TRACE, True, False, ""),
 ])
-def test_who_is_vouched_for(top: str, protocol: str, trusted: bool, dmarc_word: str) -> None:
+def test_who_is_vouched_for(top: str, is_ours: bool, trusted: bool, dmarc_word: str) -> None:
     bench = Bench()
-    bench.deliver(top.encode() + REPORT, protocol=protocol)
+    bench.deliver(top.encode() + REPORT, is_ours=is_ours)
     [one] = bench.reports
     assert (one.sender, one.trusted, one.dmarc) == ("big.example", trusted, dmarc_word)
 
