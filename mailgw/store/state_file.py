@@ -13,12 +13,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from mailgw.disk import Disk
+from mailgw.store.soon import Soon
 
 T = TypeVar("T")
 _log = Logger()
@@ -50,12 +49,8 @@ class StateFile:
         self._path = path
         self._workshop = workshop
         self._limit_octets = limit_octets
-        self._write_seconds = write_seconds
         self._encoded = encoded
-        self._timer: IDelayedCall | None = None
-        self._writing: Deferred[None] | None = None
-        self._is_changed = False
-        self._is_closing = False
+        self._soon = Soon(workshop.reactor, write_seconds, self._written, path)
         self._complaint = ""
 
     async def read(self, decode: Callable[[bytes], T]) -> T | None:
@@ -79,41 +74,14 @@ class StateFile:
 
     def changed(self) -> None:
         """Its content is another now: write it, soon, or at ``close``."""
-        self._is_changed = True
-        if self._timer is None and self._writing is None and not self._is_closing:
-            self._timer = self._workshop.reactor.callLater(self._write_seconds, self._begin)
+        self._soon.changed()
 
     async def close(self) -> None:
         """Write what is not yet written, and no more."""
-        self._is_closing = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._writing is not None:
-            waiting: Deferred[None] = Deferred()
-            self._writing.addCallback(waiting.callback)  # type: ignore[unused-awaitable] # _ended calls it
-            await waiting
-        if self._is_changed:
-            self._is_changed = False
-            await self._written(self._encoded())
+        await self._soon.close()
 
-    def _begin(self) -> None:
-        self._timer = None
-        self._is_changed = False
+    async def _written(self) -> None:
         octets = self._encoded()
-        self._writing = Deferred()
-        Deferred.fromCoroutine(self._written(octets)).addBoth(self._ended)  # type: ignore[unused-awaitable]
-
-    def _ended(self, result: object) -> None:
-        if isinstance(result, Failure):
-            _log.failure("writing {path}", failure=result, path=self._path)
-        writing, self._writing = self._writing, None
-        if self._is_changed:
-            self.changed()
-        if writing is not None:
-            writing.callback(None)
-
-    async def _written(self, octets: bytes) -> None:
         try:
             await self._workshop.do(self._write, octets)
             self._complaint = ""
