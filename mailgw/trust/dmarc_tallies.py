@@ -84,8 +84,9 @@ class Judged:
     ``client_address``: IPv4 or IPv6, as text.  ``envelope_from``: the domain of MAIL FROM, ``""`` for ``<>``.
     ``spf``: of MAIL FROM (for ``<>`` that of HELO in its place), None where it was not asked.  ``dkim``: in any order.
     ``disposition``: what was done with the message for DMARC's sake; that others refused it does not count.
-    ``reasons``: why it was not what ``dmarc.policy`` says: an ARC chain of a sealer that is trusted is
-    TRUSTED_FORWARDER.  Where none is given but one is due, LOCAL_POLICY is said; POLICY_TEST_MODE needs not be given.
+    ``reasons``, of a message that fails: why it was not what ``dmarc.policy`` says; an ARC chain of a sealer that is
+    trusted is TRUSTED_FORWARDER.  Where none is given but one is due, LOCAL_POLICY is said; POLICY_TEST_MODE needs not
+    be given.
     ``envelope_to``: the recipients' domain, ``""`` where that is not to be told.
     """
 
@@ -154,8 +155,10 @@ def _done(judged: Judged, record: DmarcRecord) -> tuple[str, tuple[Reason, ...]]
     dmarc = judged.dmarc
     reasons = tuple(attrs.evolve(one, comment=one.comment[:WORDS]) for one in judged.reasons[:REASONS])
     if dmarc.result is DmarcResult.FAIL and dmarc.policy is not None and dmarc.published is not None:
-        if dmarc.policy is not dmarc.published and record.is_testing:
-            reasons = (Reason(Override.POLICY_TEST_MODE), *reasons)
+        if dmarc.policy is not dmarc.published:
+            # RFC 9990 has no word any more for what RFC 7489's "pct" spares.
+            spared = Reason(Override.OTHER, "spared by pct")
+            reasons = (Reason(Override.POLICY_TEST_MODE) if record.is_testing else spared, *reasons)
         if judged.disposition is not dmarc.policy and not judged.reasons:
             reasons = (*reasons, Reason(Override.LOCAL_POLICY))
         return judged.disposition.value, reasons
@@ -164,7 +167,7 @@ def _done(judged: Judged, record: DmarcRecord) -> tuple[str, tuple[Reason, ...]]
     usual = record.p if is_own or record.sp is None else record.sp
     if dmarc.result is DmarcResult.PASS:
         asked = usual.lowered() if record.is_testing else usual
-        return "none" if asked is Policy.NONE else "pass", reasons
+        return "none" if asked is Policy.NONE else "pass", ()
     # s3.1.1.9: where nothing is aligned and the policy was not applied there has to be a reason.
     if usual is not Policy.NONE and not reasons:
         reasons = (Reason(Override.OTHER, "no result for the time being, for want of an answer from DNS"),)

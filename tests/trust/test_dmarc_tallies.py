@@ -97,7 +97,8 @@ TEMPORARY = attrs.evolve(FAILED, result=DmarcResult.TEMPERROR, policy=None, publ
      "none", TESTED + LOCAL),
     # pct, for readers by RFC 7489, is no test
     (attrs.evolve(BAD, dmarc=attrs.evolve(FAILED, policy=Policy.QUARANTINE), disposition=Policy.QUARANTINE),
-     "quarantine", ()),
+     "quarantine", (Reason(Override.OTHER, "spared by pct"),)),
+    (attrs.evolve(GOOD, reasons=LOCAL), "pass", ()),
     (attrs.evolve(BAD, dmarc=TEMPORARY, disposition=Policy.NONE), "none",
      (Reason(Override.OTHER, "no result for the time being, for want of an answer from DNS"),)),
     (with_record(attrs.evolve(BAD, dmarc=TEMPORARY, disposition=Policy.NONE), b"p=none"), "none", ()),
@@ -136,7 +137,7 @@ def test_words_for_spf(given: str, told: str) -> None:
 def test_what_others_say_is_cut() -> None:
     most, long = dmarc_tallies.NAME, "x" * 10_000
     found = row(attrs.evolve(
-        GOOD, envelope_from=long, envelope_to=long, spf=SpfSeen(long, "pass", long),
+        BAD, envelope_from=long, envelope_to=long, spf=SpfSeen(long, "pass", long),
         dkim=(DkimSeen(long, long, "pass", long),), reasons=(Reason(Override.OTHER, long),),
     ))
     assert found.spf is not None
@@ -150,7 +151,7 @@ def test_what_others_say_is_cut() -> None:
 def test_signatures_and_reasons_of_a_message_have_limits(more: int) -> None:
     keys = tuple(DkimSeen("a.example", f"s{number:02}", "pass") for number in range(dmarc_tallies.SIGNATURES + more))
     reasons = tuple(Reason(Override.OTHER, str(number)) for number in range(dmarc_tallies.REASONS + more))
-    found = row(attrs.evolve(GOOD, dkim=keys, reasons=reasons))
+    found = row(attrs.evolve(BAD, dkim=keys, reasons=reasons))
     assert found.dkim == keys[:dmarc_tallies.SIGNATURES]
     assert found.reasons == reasons[:dmarc_tallies.REASONS]
 
