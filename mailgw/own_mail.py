@@ -60,15 +60,17 @@ async def queued(
 
 
 class ReportMailer:
-    """``deliver.daily_reports.Mailer`` into our own queue, by the routes of who may send anywhere."""
+    """``deliver.daily_reports.Mailer`` into our own queue, by the routes of who may send anywhere; ``asked`` for each
+    recipient."""
 
-    queue: Queue | None = None
+    def __init__(self, asked: RcptParameters) -> None:
+        self.queue: Queue | None = None
+        self._asked = asked
 
     async def mail(self, octets: bytes, reverse_path: Mailbox, recipients: Sequence[Mailbox]) -> str:
         queue = self.queue
         assert queue is not None
-        # Nobody needs to hear of a report that does not arrive; the journal has it.
-        return await queued(queue, octets, reverse_path, recipients, RcptParameters(notify=frozenset()))
+        return await queued(queue, octets, reverse_path, recipients, self._asked)
 
 
 def _body_type(octets: bytes) -> BodyType:

@@ -10,6 +10,7 @@ from mailgw.deliver.mta_sts import Fetch, StsPolicies
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.deliver.tls_reports import Post, TlsReports
 from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.parameters import RcptParameters
 from mailgw.mail.ports import Journal, MtaSts, Resolver, WallClock
 from mailgw.mail.tls_result import TlsResult
 from mailgw.own_mail import Queue, ReportMailer
@@ -50,7 +51,8 @@ class PeerTls:
         self._is_heeded = any(isinstance(one, SmtpSettings) and one.mta_sts for one in config.backends.values())
         self._reports: TlsReports | None = None
         self._report_memory = _ReportMemory(os.path.join(config.state, tls_reports.FOLDER), workshop)
-        self._mailer = ReportMailer()
+        # Nobody needs to hear of a report that does not arrive; the journal has it.
+        self._mailer = ReportMailer(RcptParameters(notify=frozenset()))
         if config.tls_reports is not None and forward is None:
             self._reports = self._report_memory.reports = TlsReports(
                 config.tls_reports, resolver, self._mailer, _post_by(workshop.reactor, resolver), self._report_memory,

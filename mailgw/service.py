@@ -39,6 +39,7 @@ from mailgw.deliver.permits import PermitDesk
 from mailgw.deliver.smtp import SmtpBackend
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.directories import make_directories
+from mailgw.dmarc_reporting import DmarcReporting
 from mailgw.intake import Intake, Senders
 from mailgw.interfaces import IDeliveryBackend, IEventObserver, IUsesGateway
 from mailgw.mail import event as fact
@@ -205,7 +206,8 @@ class MailGateway(MultiService):
         resolver = world.resolver(config.dns)
         workshop = Workshop(world.disk, reactor, self._threads(STATE_THREADS, "mailgw state"))
         self._peer_tls = self._make_peer_tls(resolver, workshop)
-        self._closers.append(self._peer_tls.close)
+        self._dmarc_reporting = self._make_dmarc_reporting(resolver, workshop)
+        self._closers += [self._peer_tls.close, self._dmarc_reporting.close]
         routes = RouteTable(config.routes)
         srs = None if config.srs is None else Srs(config.srs)
         forwarding = None if srs is None else Forwarding(srs, self._wall_clock)
@@ -237,6 +239,7 @@ class MailGateway(MultiService):
         self._listen_for_control()
         self.shards.start()
         self._peer_tls.start(intake)
+        self._dmarc_reporting.start(intake)
         senders = (backend for backend in self._backends.values() if isinstance(backend, SmtpBackend))
         self._tls_in_force: tuple[ServerTls | SmtpBackend, ...] = (*tls.values(), *senders)
         self._timer = reactor.callLater(RELOAD_SECONDS, self._look_again)
@@ -269,6 +272,9 @@ class MailGateway(MultiService):
 
     def _make_peer_tls(self, resolver: Resolver, workshop: Workshop) -> PeerTls:
         return PeerTls(self.config, resolver, workshop, self.journal, self._wall_clock, self._world.chance)
+
+    def _make_dmarc_reporting(self, resolver: Resolver, workshop: Workshop) -> DmarcReporting:
+        return DmarcReporting(self.config, resolver, workshop, self.journal, self._wall_clock, self._world.chance)
 
     # --- what a rehearsal has another way, too --------------------------------------------------------
 
@@ -388,6 +394,7 @@ class MailGateway(MultiService):
 
     def _count_judged(self, judged: Judged) -> None:
         """DMARC was asked of a message that was taken, or refused for good."""
+        self._dmarc_reporting.count(judged)
 
     def _make_observers(self) -> Sequence[Observer]:
         observers = []

@@ -11,7 +11,19 @@ from collections.abc import Mapping
 
 import attrs
 
-from mailgw.config import accounts, aliases, apps, backends, directories, reports, srs, tls_reports, trust, values
+from mailgw.config import (
+    accounts,
+    aliases,
+    apps,
+    backends,
+    directories,
+    dmarc_reports,
+    reports,
+    srs,
+    tls_reports,
+    trust,
+    values,
+)
 from mailgw.config.document import (
     CertificateTable,
     Document,
@@ -176,6 +188,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         ),
         reports=reports.desk(document, folder, hostname, postmaster),
         tls_reports=tls_reports.tls_reports(document, hostname),
+        dmarc_reports=dmarc_reports.dmarc_reports(document, hostname),
         dns=_dns(document),
         port_hint="",
     )

@@ -275,6 +275,15 @@ class TlsReportsTable(Table):
 
 
 @attrs.frozen
+class DmarcReportsTable(Table):
+    contact: Mailbox | None = key(values.mailbox, None)
+    organization: str | None = key(values.text, None)
+    extra: str | None = key(values.text, None)
+    report_octets: int = key(values.size, 10 * MIB)
+    keep: float = key(values.duration, 30 * DAY)
+
+
+@attrs.frozen
 class DnsTable(Table):
     servers: tuple[str, ...] = part(each(values.name_server), ())
     validating: bool | None = key(values.truth, None)
@@ -328,4 +337,5 @@ class Document(Table):
     reports: ReportsTable = part(table(ReportsTable), attrs.Factory(ReportsTable))
     dns: DnsTable = part(table(DnsTable), attrs.Factory(DnsTable))
     tls_reports: TlsReportsTable = part(table(TlsReportsTable), attrs.Factory(TlsReportsTable))
+    dmarc_reports: DmarcReportsTable = part(table(DmarcReportsTable), attrs.Factory(DmarcReportsTable))
     api: None = later()

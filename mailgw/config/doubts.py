@@ -228,6 +228,10 @@ def _unanswered(
         if not any(isinstance(one, SmtpSettings) and not one.hosts for one in config.backends.values()):
             why = "nothing will be reported: no backend sends by MX (without hosts), which alone is reported on"
             yield ("tls_reports", "contact"), why
+    if config.dmarc_reports is not None:
+        answered["dmarc_reports", "contact"] = config.dmarc_reports.reporter.reporter.contact
+        if not any(one.role is Role.MX for one in config.listeners):
+            yield ("dmarc_reports", "contact"), "nothing will be reported: no listener of role mx takes strangers' mail"
     for path, address in answered.items():
         if is_lost(address) and (aliases is None or not goes_on(aliases, address)):
             yield path, f"{address} has no account here: answers to it are refused"

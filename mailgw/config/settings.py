@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.access.oauth_settings import OAuthSettings
     from mailgw.deliver.command import CommandSettings
     from mailgw.deliver.discard import DiscardSettings
+    from mailgw.deliver.dmarc_report_settings import DmarcReportSettings
     from mailgw.deliver.fan_out import FanOutSettings
     from mailgw.deliver.maildir import MaildirSettings
     from mailgw.deliver.mbox import MboxSettings
@@ -237,7 +238,8 @@ class Config:
     ``postmaster`` is where ``<Postmaster>`` goes: the configured one, else postmaster@ the first routed
     domain, None where no domain is routed; ``postmaster_is_set`` says that it was configured, so that it
     also gets copies of what cannot be delivered or returned.  ``reports`` is where notices to senders are written,
-    ``tls_reports`` None where no domain is told what TLS with it came to.
+    ``tls_reports`` None where no domain is told what TLS with it came to, ``dmarc_reports`` None where none is told
+    what came of mail that says it is from there.
     ``srs`` None: senders of what is forwarded stay as they are; ``srs_file`` has its secrets.
     ``workers`` processes serve.  ``control`` is the control socket's path.  ``port_hint`` is told where a port cannot
     be bound.
@@ -272,6 +274,7 @@ class Config:
     spool: SpoolSettings
     reports: Desk
     tls_reports: TlsReportSettings | None
+    dmarc_reports: DmarcReportSettings | None
     dns: DnsSettings
     port_hint: str
 

@@ -54,5 +54,6 @@ A map:
     s3_settings     what one such backend is told, and its keys
     daily_reports   reports to other domains on what came of a day: when, and how often
     tls_reports     ... on TLS
+    dmarc_reports   ... by DMARC
     reencoding      content that was made for a hop which takes less
 """

@@ -430,6 +430,35 @@ class ReportUnread(Event):
 
 
 @attrs.frozen
+class DmarcReported(Event):
+    """A report by DMARC on a day's mail (RFC 9990) is in the queue, for one address that asks for it.
+
+    ``day`` as 2026-11-28; ``messages`` in ``rows`` rows are told of, ``left_out`` are not, for want of room.
+    """
+
+    name: ClassVar[str] = "dmarc_report"
+    domain: str
+    day: str
+    report_id: str
+    recipient: str
+    queue_id: str
+    rows: int
+    messages: int
+    left_out: int
+
+
+@attrs.frozen
+class DmarcReportFailed(Event):
+    """A report by DMARC went not to all that its domain names, or to none; ``is_final``: nor will it."""
+
+    name: ClassVar[str] = "dmarc_report_failed"
+    domain: str
+    day: str
+    why: str
+    is_final: bool
+
+
+@attrs.frozen
 class Removed(Event):
     """The operator removed recipients from the queue."""
 

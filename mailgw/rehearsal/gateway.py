@@ -10,6 +10,7 @@ from twisted.python.threadpool import ThreadPool
 from mailgw.accounts import LoginSources
 from mailgw.config.plugin import NOTHING_GIVEN
 from mailgw.config.settings import Config, LoginSettings
+from mailgw.dmarc_reporting import DmarcReporting
 from mailgw.intake import Intake, Senders
 from mailgw.mail.address import parse_mailbox
 from mailgw.mail.envelope import Client, Role
@@ -94,6 +95,10 @@ class Rehearsal(MailGateway):
     def _make_peer_tls(self, resolver: Resolver, workshop: Workshop) -> PeerTls:
         world = self._world
         return _QuietPeerTls(self.config, resolver, workshop, self.journal, self._wall_clock, world.chance)
+
+    def _make_dmarc_reporting(self, resolver: Resolver, workshop: Workshop) -> DmarcReporting:
+        quiet = attrs.evolve(self.config, dmarc_reports=None)  # a rehearsal is no mail
+        return DmarcReporting(quiet, resolver, workshop, self.journal, self._wall_clock, self._world.chance)
 
 
 class _Believing:

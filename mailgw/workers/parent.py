@@ -52,7 +52,7 @@ KILL_SECONDS = 15.0
 # A shard whose second worker ended so soon after it took it over is left to its own for a while.
 SUSPICIOUS_SECONDS = 60.0
 ALONE_SECONDS = 600.0
-# What was seen of TLS while the worker that reports on it was away.
+# What was seen of TLS, and found by DMARC, while the worker that reports on it was away.
 KEPT_RESULTS = 10_000
 
 
@@ -98,7 +98,7 @@ class Parent(MultiService):
         self._taken_over: dict[int, _TakenOver] = {}
         self._left_alone: dict[int, float] = {}  # shards, until when
         self._suspended: Mapping[str, float] = {}
-        self._results: list[object] = []
+        self._results: list[tuple[str, object]] = []
         self._is_stopping = False
         self._watching: IDelayedCall | None = None
         self._waiting: list[Deferred[None]] = []
@@ -242,8 +242,8 @@ class Parent(MultiService):
         match name, *arguments:
             case ("ready",):
                 self._is_ready(worker)
-            case "tls", result:
-                self._report(result)
+            case ("tls" | "dmarc") as kind, result:
+                self._report(kind, result)
             case _:
                 raise ValueError(f"no such call: {name}")
         return None
@@ -256,19 +256,19 @@ class Parent(MultiService):
         self.journal.note(fact.WorkerStarted(worker.number, pid))
         if worker.number == 0:
             results, self._results = self._results, []
-            for result in results:
-                self._report(result)
+            for kind, result in results:
+                self._report(kind, result)
         for other in self._workers:  # whose shard nobody could take before
             if other.restarts.is_lost and other.process is None:
                 self._tasks.spawn("handing a queue over", self._hand_over(other))
 
-    def _report(self, result: object) -> None:
-        """Worker 0 counts what all of them see of TLS."""
+    def _report(self, kind: str, result: object) -> None:
+        """Worker 0 counts what all of them see of TLS, and find by DMARC."""
         reporter = self._workers[0]
         if reporter.is_ready and reporter.wire is not None:
-            reporter.wire.tell("tls", result)
+            reporter.wire.tell(kind, result)
         elif len(self._results) < KEPT_RESULTS:
-            self._results.append(result)
+            self._results.append((kind, result))
 
     def _ended(self, worker: _Worker, process: WorkerProcess, how: str) -> None:
         """Its process is gone, and its connections with it."""

@@ -12,6 +12,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 from mailgw.deliver.passes import Register
+from mailgw.dmarc_reporting import DmarcReporting
 from mailgw.mail.ports import Counters, Resolver
 from mailgw.mail.tls_result import TlsResult
 from mailgw.net import garbage
@@ -20,6 +21,7 @@ from mailgw.peer_tls import PeerTls
 from mailgw.service import Gate, MailGateway
 from mailgw.store import sts_policies
 from mailgw.store.state_file import Workshop
+from mailgw.trust.dmarc_tallies import Counted
 from mailgw.workers import handed
 from mailgw.workers.calls import Wire
 from mailgw.workers.counters import AskedCounters
@@ -56,6 +58,8 @@ class WorkerGateway(MailGateway):
                 end(self._reactor)
             case "tls", result:
                 self._peer_tls.note(msgspec.convert(result, TlsResult))
+            case "dmarc", result:
+                self._dmarc_reporting.note(msgspec.convert(result, Counted))
             case "open", int() as number:
                 self._take_over(number)
             case "close", int() as number:
@@ -93,6 +97,15 @@ class WorkerGateway(MailGateway):
             self.config, resolver, workshop, self.journal, self._wall_clock, random.random,
             sts_policies.file_name(self._handed.number), None if is_reporter else self._forward,
         )
+
+    def _make_dmarc_reporting(self, resolver: Resolver, workshop: Workshop) -> DmarcReporting:
+        return DmarcReporting(
+            self.config, resolver, workshop, self.journal, self._wall_clock, random.random,
+            None if self._handed.number == 0 else self._forward_counted,
+        )
+
+    def _forward_counted(self, one: Counted) -> None:
+        self._wire.tell("dmarc", msgspec.to_builtins(one))
 
     def _forward(self, result: TlsResult) -> None:
         self._wire.tell("tls", msgspec.to_builtins(result))

@@ -288,7 +288,7 @@ def test_addresses_of_ours_that_nobody_has(tmp_path: Path) -> None:
         ("", "bob@elsewhere.example", False), ("", "bob@example.org", False),
         ("postmaster = 'boss@acc.example'\n", "Boss@acc.example", False),
     ):
-        for table, key in (("reports", "from_address"), ("tls_reports", "contact")):
+        for table, key in (("reports", "from_address"), ("tls_reports", "contact"), ("dmarc_reports", "contact")):
             out = '[backend.out]\ntype = "smtp"\n'
             found = said(tmp_path, top=top, more=ACCOUNTS + f"[{table}]\n{key} = '{address}'\n" + out, is_start=True)
             assert [one.partition(": ")[2] for one in found] == is_lost * [
@@ -301,6 +301,16 @@ def test_reports_on_tls_by_nobody_who_sends_by_mx(tmp_path: Path) -> None:
     assert said(tmp_path, more=reports + "hosts = ['h']\n", is_start=True) == [
         "14: tls_reports.contact: nothing will be reported: no backend sends by MX (without hosts), which alone is"
         " reported on"
+    ]
+
+
+def test_reports_by_dmarc_without_mail_of_strangers(tmp_path: Path) -> None:
+    reports = "[dmarc_reports]\ncontact = 'a@example.org'\n"
+    assert said(tmp_path, more=reports, is_start=True) == []
+    file = tmp_path / "b.toml"
+    file.write_text(START + LISTEN.replace('"mx"', '"lmtp"') + ROUTE + BACKEND + reports)
+    assert "dmarc_reports.contact: nothing will be reported: no listener of role mx takes strangers' mail" in [
+        str(one).partition(": ")[2] for one in doubts(load(str(file)), True)
     ]
 
 

@@ -351,17 +351,19 @@ def test_who_starts_is_not_taken_for_hung(gateway: Gateway) -> None:
     assert not gateway.now(1).is_killed
 
 
-def test_what_was_seen_of_tls_goes_to_the_first_worker_also_when_it_is_away(gateway: Gateway) -> None:
+def test_what_is_reported_goes_to_the_first_worker_also_when_it_is_away(gateway: Gateway) -> None:
     gateway.ready(0, 1, 2)
     gateway.now(1).wire.tell("tls", {"a": 1})
+    gateway.now(1).wire.tell("dmarc", {"a": 2})
     gateway.settle()
-    assert gateway.now(0).heard == [("tls", [{"a": 1}])]
+    assert gateway.now(0).heard == [("tls", [{"a": 1}]), ("dmarc", [{"a": 2}])]
     gateway.now(0).end()
     gateway.now(2).wire.tell("tls", {"b": 2})
+    gateway.now(2).wire.tell("dmarc", {"b": 3})
     gateway.advance(1)
     assert gateway.now(0).heard == []
     gateway.ready(0)
-    assert gateway.now(0).heard == [("tls", [{"b": 2}])]
+    assert gateway.now(0).heard == [("tls", [{"b": 2}]), ("dmarc", [{"b": 3}])]
 
 
 def test_a_command_is_answered_for_all_or_not_at_all(gateway: Gateway) -> None:
