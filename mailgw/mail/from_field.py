@@ -20,8 +20,9 @@ DEEPEST_COMMENT = 20
 
 def author_addresses(header: bytes, name: bytes) -> tuple[Mailbox, ...] | None:
     """Those in the one field of that name; () where there is none; None where it stands twice or is malformed."""
-    pattern = rb"(?:\A|(?<=\n))" + re.escape(name) + rb"[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)"
-    bodies = re.findall(pattern, header, re.IGNORECASE)
+    # A pattern that begins with an octet is searched for many times faster than one that begins with a choice.
+    pattern = rb"\n" + re.escape(name) + rb"[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)"
+    bodies = re.findall(pattern, b"\n" + header, re.IGNORECASE)
     if not bodies:
         return ()
     if len(bodies) > 1:

@@ -10,6 +10,7 @@ Not done: comments, which are passed over and never written; versions other than
 are read as if they were not there (s2.6).
 """
 
+import functools
 import re
 from collections.abc import Collection, Iterator
 
@@ -60,8 +61,10 @@ _SPACE = re.compile(r"[ \t]*")
 _TO_PAREN = re.compile(r"(?:[^()\\]++|\\.)*+([()])", re.DOTALL)
 
 # A name that is folded before its colon is none, but there are readers who take it for one.
+# In a header in lower case: what begins with its own octets is found many times faster than in any case, or behind a
+# choice of places.
 _FIELD = re.compile(
-    rb"(?:\A|(?<=\n))authentication-results(?:[ \t]|\r?\n[ \t])*:([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|\Z)", re.IGNORECASE
+    rb"authentication-results(?<![^\n]authentication-results)(?:[ \t]|\r?\n[ \t])*:([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|\Z)"
 )
 
 
@@ -89,11 +92,11 @@ def without_ours(header: bytes, ids: Collection[str]) -> tuple[bytes, int]:
     takes fields of which nobody can say whose they are, and all where there are more than ``FIELDS``, but leaves those
     that begin with their results and so name nobody, as Microsoft's do.
     """
-    if b"authentication-results" not in header.lower():
+    fields = list(_FIELD.finditer(header.lower()))
+    if not fields:
         return header, 0
-    fields = list(_FIELD.finditer(header))
     wanted = frozenset(map(_normal, ids))
-    goes = fields if len(fields) > FIELDS else [field for field in fields if _claims(field[1], wanted)]
+    goes = fields if len(fields) > FIELDS else [one for one in fields if _claims(header[slice(*one.span(1))], wanted)]
     kept = []
     start = 0
     for field in goes:
@@ -109,12 +112,10 @@ def results_by(header: bytes, ids: Collection[str]) -> tuple[AuthResults | Unrea
     They are worth what the host is from which they come directly: ask only where that one is trusted, and takes away
     forged ones itself.
     """
-    if b"authentication-results" not in header.lower():
+    bodies = [header[slice(*one.span(1))] for one in _FIELD.finditer(header.lower())]
+    if not bodies or len(bodies) > FIELDS:
         return ()
     wanted = frozenset(map(_normal, ids))
-    bodies = _FIELD.findall(header)
-    if len(bodies) > FIELDS:
-        return ()
     theirs = [body for body in bodies if _is_one_of(authserv_id(body) or "", wanted)]
     return tuple(map(read_field, theirs[:FIELDS_OF_A_HOST]))
 
@@ -341,19 +342,24 @@ def written(results: AuthResults, smtputf8: bool) -> bytes:
     lines = [NAME.decode("ascii") + ": " + name]
     for group in groups:
         lines[-1] += ";"
-        lines.append("\t" + group[0])
+        line = "\t" + group[0]
         for word in group[1:]:
-            if len(lines[-1].encode()) + len(word.encode()) + 1 < _LINE_OCTETS:
-                lines[-1] += " " + word
+            longer = f"{line} {word}"
+            if len(longer.encode()) < _LINE_OCTETS:
+                line = longer
             else:
-                lines.append("\t  " + word)
+                lines.append(line)
+                line = "\t  " + word
+        lines.append(line)
     return ("\r\n".join(lines) + "\r\n").encode()
 
 
 def _words(result: MethodResult, smtputf8: bool) -> list[str]:
     words = [f"{_keyword(result.method)}={_keyword(result.result)}"]
     if result.reason:
-        reason = "".join([c if is_shapely(c) else "?" for c in result.reason[:REASON_CHARACTERS]])
+        reason = result.reason[:REASON_CHARACTERS]
+        if not is_shapely(reason):
+            reason = "".join([c if is_shapely(c) else "?" for c in reason])
         words.append("reason=" + _quoted(reason if smtputf8 else reason.encode("ascii", "replace").decode("ascii")))
     for one in result.properties:
         value = _value(one.value, smtputf8)
@@ -362,6 +368,7 @@ def _words(result: MethodResult, smtputf8: bool) -> list[str]:
     return words
 
 
+@functools.lru_cache(100)
 def _keyword(word: str) -> str:
     if not _KEYWORD.fullmatch(word) or len(word) > 60:
         raise LocalProtocolError(f"{word!r} is no keyword")
