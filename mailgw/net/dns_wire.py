@@ -26,6 +26,7 @@ NEGATIVE_SECONDS = 3_600.0
 WORDS_OCTETS = 120  # of what a server says about its failure
 
 _PLAIN = re.compile(rb"[!-~]*\Z")
+_LABELS = re.compile(r"[^.]{1,63}(?:\.[^.]{1,63})*\Z")  # RFC 1035 s2.3.4
 _OPT = b"\0" + struct.pack("!HHIH", dns.OPT, UDP_OCTETS, 0, 0)
 _RECURSION_DESIRED, _AUTHENTIC = 0x0100, 0x0020  # RFC 1035 s4.1.1, RFC 4035 s3.2.3
 _CODES = {
@@ -102,8 +103,8 @@ def text_of(name: bytes) -> str:
 
 
 def can_be_asked(name: str) -> bool:
-    # RFC 1035 s2.3.4: labels of 1 to 63 octets, names of at most 255 with their lengths
-    return name.isascii() and 0 < len(name) <= 253 and all(0 < len(label) <= 63 for label in name.split("."))
+    # RFC 1035 s2.3.4: names of at most 255 octets, with the labels' lengths
+    return len(name) <= 253 and name.isascii() and _LABELS.match(name) is not None
 
 
 # --- a question and its answer -----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Not done: g=, which RFC 6376 took out; n=, which is for people.
 """
 
 import enum
+import functools
 import hashlib
 import re
 from collections import OrderedDict
@@ -28,6 +29,9 @@ ED25519_KEY_BITS = 256
 EXPONENT_BITS = 64
 # Octets of a record.  A key of 4096 bits is 740 characters long.
 RECORD_OCTETS = 4096
+# Those of a few senders come again and again.
+REMEMBERED = 256
+REMEMBERED_OCTETS = 1024
 
 
 class KeyFault(enum.Enum):
@@ -63,6 +67,10 @@ _HAS_VERSION = re.compile(rb"[ \t\r\n]*v[ \t\r\n]*=")
 
 def read_key_record(record: bytes) -> KeyRecord | KeyFault:
     """A TXT record's strings, joined.  ``KeyFault.NONE`` where the record is of another kind (v= is not DKIM1)."""
+    return _remembered(record) if len(record) <= REMEMBERED_OCTETS else _read(record)
+
+
+def _read(record: bytes) -> KeyRecord | KeyFault:
     if _HAS_VERSION.match(record) and not _IS_OURS.match(record):
         return KeyFault.NONE
     if len(record) > RECORD_OCTETS:
@@ -81,6 +89,9 @@ def read_key_record(record: bytes) -> KeyRecord | KeyFault:
         tags.get("k", "rsa").lower(), key, items_of(tags["h"]) if "h" in tags else (),
         "*" in services or "email" in services, "y" in flags, "s" in flags,
     )
+
+
+_remembered = functools.lru_cache(REMEMBERED)(_read)
 
 
 @attrs.frozen

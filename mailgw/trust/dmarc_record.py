@@ -8,6 +8,7 @@ Rules:
 Not done: ``rf`` and ``ri`` of RFC 7489, which RFC 9989 has no more; reports by other ways than mail.
 """
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -22,6 +23,9 @@ from mailgw.trust.tlsrpt import mailto_mailbox
 REPORT_ADDRESSES = 4
 # Of one record.  What lies behind is not read; the longest of use has some hundred.
 RECORD_OCTETS = 8 * 1024
+# Those of a few senders come again and again.
+REMEMBERED = 256
+REMEMBERED_OCTETS = 512
 
 # s4.8:
 #   dmarc-record  = dmarc-version *(dmarc-sep dmarc-tag) [dmarc-sep]
@@ -113,6 +117,10 @@ def is_record(text: bytes) -> bool:
 
 def read_record(text: bytes) -> DmarcRecord:
     """What a record says; ``text`` begins with the version."""
+    return _remembered(text) if len(text) <= REMEMBERED_OCTETS else _read(text)
+
+
+def _read(text: bytes) -> DmarcRecord:
     tags = _tags(text)
     rua, ruf = tags.get("rua", ""), tags.get("ruf", "")
     policies, fault = _policies(tags, rua)
@@ -126,6 +134,9 @@ def read_record(text: bytes) -> DmarcRecord:
         _addresses(rua, REPORT_ADDRESSES), _addresses(ruf, REPORT_ADDRESSES),
         _failure_options(tags.get("fo", "0")), fault,
     )
+
+
+_remembered = functools.lru_cache(REMEMBERED)(_read)
 
 
 def report_override(text: bytes) -> tuple[ReportAddress, ...] | None:

@@ -16,7 +16,7 @@ import attrs
 
 # s7.3: what is longer loses labels from the left until it fits.
 NAME_OCTETS = 253
-_LABEL_OCTETS = 63  # RFC 1035 s2.3.4
+_LABELS = re.compile(r"[^.]{1,63}(?:\.[^.]{1,63})*\Z")  # RFC 1035 s2.3.4
 
 # s7.1:
 #   macro-expand     = ( "%{" macro-letter transformers *delimiter "}" ) / "%%" / "%_" / "%-"
@@ -108,7 +108,7 @@ def name_of(text: MacroText, values: Mapping[str, str]) -> str | None:
 
 def is_name(name: str) -> bool:
     """Whether this can be asked for: labels of 1 to 63 octets (s4.3), ASCII."""
-    return name.isascii() and len(name) <= NAME_OCTETS and all(0 < len(x) <= _LABEL_OCTETS for x in name.split("."))
+    return len(name) <= NAME_OCTETS and name.isascii() and _LABELS.match(name) is not None
 
 
 def _read(written: str) -> tuple[MacroText, bool] | None:

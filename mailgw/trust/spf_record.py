@@ -6,6 +6,7 @@ Rules:
 """
 
 import enum
+import functools
 import ipaddress
 import re
 from collections.abc import Sequence
@@ -18,6 +19,9 @@ from mailgw.trust.spf_macros import MacroText, domain_spec, macro_text
 # to two or three thousand.  One of eight thousand is read in 20 ms at the worst, and there may be eleven in a check.
 RECORD_OCTETS = 8192
 SHOWN_CHARACTERS = 80  # of a term, wherever it is shown
+# Those of a few senders, and what they include, come again and again.  Made to be large, these take 10 MB at most.
+REMEMBERED = 256
+REMEMBERED_OCTETS = 512
 
 # s4.6.1:
 #   terms            = *( 1*SP ( directive / modifier ) )
@@ -97,6 +101,10 @@ def record_among(texts: Sequence[bytes]) -> SpfRecord | Faulty | None:
 
 def read_record(text: bytes) -> SpfRecord | Faulty:
     """A record that begins with its version."""
+    return _remembered(text) if len(text) <= REMEMBERED_OCTETS else _read(text)
+
+
+def _read(text: bytes) -> SpfRecord | Faulty:
     if len(text) > RECORD_OCTETS:
         return Faulty(f"a record of more than {RECORD_OCTETS} octets")
     if not text.isascii():
@@ -124,6 +132,9 @@ def read_record(text: bytes) -> SpfRecord | Faulty:
         if is_known:
             modifiers[name] = read
     return SpfRecord(tuple(directives), modifiers.get("redirect"), modifiers.get("exp"))
+
+
+_remembered = functools.lru_cache(REMEMBERED)(_read)
 
 
 def _directive(term: str) -> Directive | None:
@@ -189,4 +200,7 @@ def _length(digits: str | None, most: int) -> int | None:
 
 def shown(words: str, most: int = SHOWN_CHARACTERS) -> str:
     """Of somebody's words as much as may stand in a log or a header field."""
-    return "".join(c if " " <= c <= "~" else "?" for c in words[:most])
+    words = words[:most]
+    if words.isascii() and words.isprintable():
+        return words
+    return "".join(c if " " <= c <= "~" else "?" for c in words)
