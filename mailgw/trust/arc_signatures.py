@@ -27,20 +27,27 @@ class ArcVerification:
 
     The header comes at once; then ``feed`` the body, in chunks, ``end``, and ``result``.  ``header_octets``: of a
     larger header no chain is looked at.  ``keys`` are shared by all messages.  ``now``: when the message came, epoch
-    seconds.
+    seconds.  ``header`` and ``body`` are shared as ``dkim.Verification`` has it.
     """
 
-    def __init__(self, header: bytes, header_octets: int, keys: LoadedKeys, now: float) -> None:
+    def __init__(
+        self, header: bytes | SignedHeader, header_octets: int, keys: LoadedKeys, now: float,
+        body: BodyHashes | None = None,
+    ) -> None:
         self._keys = keys
         self._now = now
-        self._header = SignedHeader(header if len(header) <= header_octets else b"")
+        is_too_large = isinstance(header, bytes) and len(header) > header_octets
+        if isinstance(header, bytes):
+            header = SignedHeader(b"" if is_too_large else header)
+        self._header = header
         self.chain: Sequence[ArcSet] | BrokenChain = chain_of(self._header)
-        if len(header) > header_octets:
+        if is_too_large:
             self.chain = BrokenChain(0, f"header of more than {header_octets} octets")
         sets = [] if isinstance(self.chain, BrokenChain) else self.chain
         self._signatures = {one.instance: _read_message_signature(one.message_signature) for one in sets}
         good = [one for one in self._signatures.values() if isinstance(one, Signature)]
-        self._body = BodyHashes(WantedHash(one.body_canon, None) for one in good)
+        self._body = BodyHashes() if body is None else body
+        self._body.want(WantedHash(one.body_canon, None) for one in good)
         self._sealed = {one.instance: _relaxed(one) for one in sets}
         self._answers: dict[str, Records[bytes] | TemporaryFault] = {}
 

@@ -117,25 +117,32 @@ class Verification:
     The header comes at once, and with it ``key_names``; then ``feed`` the body, in chunks, and ``take_key`` each key,
     or ``ask`` for all, in any order and at the same time; then ``end``, and ``results``.  ``now``: when the message
     came, epoch seconds.  ``keys`` are shared by all messages.
+
+    Who looks at a message for other reasons, too, shares its header, once it is known not to be too large, and the
+    ``body``, which is then theirs to feed.
     """
 
-    def __init__(self, header: bytes, rules: DkimRules, keys: LoadedKeys, now: float) -> None:
+    def __init__(
+        self, header: bytes | SignedHeader, rules: DkimRules, keys: LoadedKeys, now: float,
+        body: BodyHashes | None = None,
+    ) -> None:
         self._rules = rules
         self._keys = keys
         self._now = now
         self._found: list[DkimResult | _Open] = []
         self._answers: dict[str, Records[bytes] | TemporaryFault] = {}
         self._passed_over = 0
-        is_too_large = len(header) > rules.header_octets
-        self._header = SignedHeader(b"" if is_too_large else header)
-        if is_too_large:
+        if isinstance(header, bytes) and len(header) > rules.header_octets:
+            header = b""
             why = f"header of more than {rules.header_octets} octets"
             self._found.append(DkimResult(DkimWord.POLICY, why))
+        self._header = SignedHeader(header) if isinstance(header, bytes) else header
         places = self._header.places.get(FIELD, [])
         self._passed_over = max(0, len(places) - rules.signatures)
         for place in places[:rules.signatures]:
             self._found.append(self._opened(place, read_signature(self._header.fields[place])))
-        self._body = BodyHashes(_wanted(one.signature) for one in self._open())
+        self._body = BodyHashes() if body is None else body
+        self._body.want(_wanted(one.signature) for one in self._open())
 
     @property
     def key_names(self) -> Sequence[str]:

@@ -145,6 +145,8 @@ def _squeezed(octets: bytes) -> bytes:
     """Each run of white space as one space.  To shorten the runs in some passes is many times faster than a pattern
     that meets each of them; a long run between short ones would have all others looked at once for each halving."""
     octets = octets.replace(b"\t", b" ")
+    if b"  " not in octets:
+        return octets
     for run in (_LONG_RUN, b"  "):
         while run in octets:
             octets = octets.replace(run, b" ")
@@ -177,41 +179,42 @@ class WantedHash:
 class BodyHashes:
     """The SHA-256 of one body in each form that is wanted, in one pass.
 
-    ``feed`` in order, ``end`` once, then ``digest`` and ``length_octets``.
+    ``feed`` in order, ``end`` once, then ``digest`` and ``length_octets``; ``want`` more before the first octet.
     """
 
-    def __init__(self, wanted: Iterable[WantedHash]) -> None:
-        hashes = {want: _Hash(want.length) for want in wanted}
-        self._hashes = hashes
-        canons = {want.canon for want in hashes}
-        self._bodies: list[tuple[Canon, SimpleBody | RelaxedBody, list[_Hash]]] = [
-            (canon, body, [one for want, one in hashes.items() if want.canon is canon])
-            for canon, body in ((Canon.SIMPLE, SimpleBody()), (Canon.RELAXED, RelaxedBody())) if canon in canons
-        ]
-        self._lengths = {canon: _Length() for canon in canons}
+    def __init__(self, wanted: Iterable[WantedHash] = ()) -> None:
+        self._forms: dict[Canon, _Form] = {}
+        self.want(wanted)
+
+    def want(self, wanted: Iterable[WantedHash]) -> None:
+        """These, too."""
+        for one in wanted:
+            if one.canon not in self._forms:
+                self._forms[one.canon] = _Form(SimpleBody() if one.canon is Canon.SIMPLE else RelaxedBody())
+            self._forms[one.canon].hashes.setdefault(one.length, _Hash(one.length))
 
     def feed(self, octets: bytes) -> None:
-        for canon, body, hashes in self._bodies:
-            certain, blanks = body.feed(octets)
-            self._lengths[canon].take(certain, blanks)
-            for one in hashes:
+        for form in self._forms.values():
+            certain, blanks = form.body.feed(octets)
+            form.length.take(certain, blanks)
+            for one in form.hashes.values():
                 one.take(certain, blanks)
 
     def end(self) -> None:
-        for canon, body, hashes in self._bodies:
-            held, line_end = body.end()
-            self._lengths[canon].take(held, b"")
-            self._lengths[canon].end(line_end)
-            for one in hashes:
+        for form in self._forms.values():
+            held, line_end = form.body.end()
+            form.length.take(held, b"")
+            form.length.end(line_end)
+            for one in form.hashes.values():
                 one.take(held, b"")
                 one.end(line_end)
 
     def digest(self, want: WantedHash) -> bytes:
-        return self._hashes[want].digest
+        return self._forms[want.canon].hashes[want.length].digest
 
     def length_octets(self, canon: Canon) -> int:
         """Of the whole body, canonicalized; ``canon`` is one of those wanted."""
-        return self._lengths[canon].octets
+        return self._forms[canon].length.octets
 
 
 class _Length:
@@ -258,6 +261,15 @@ class _Hash:
             self._left -= len(octets)
         if octets:
             self._hash.update(octets)
+
+
+@attrs.define
+class _Form:
+    """A body in one form: its length, and its hashes by how many octets of it count."""
+
+    body: SimpleBody | RelaxedBody
+    length: _Length = attrs.Factory(_Length)
+    hashes: dict[int | None, _Hash] = attrs.Factory(dict)
 
 
 def body_hash(body: bytes, canon: Canon) -> bytes:

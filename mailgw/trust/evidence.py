@@ -20,6 +20,7 @@ from mailgw.trust.arc import ArcResult, ArcWord, vouching
 from mailgw.trust.arc_signatures import ArcVerification
 from mailgw.trust.authres import AuthResults
 from mailgw.trust.dkim import DkimResult, DkimRules, Verification
+from mailgw.trust.dkim_canon import BodyHashes, SignedHeader
 from mailgw.trust.dkim_key import LoadedKeys
 from mailgw.trust.dmarc import Dmarc, DmarcResult, Identifier, author_domains, evaluate
 from mailgw.trust.spf import Spf, SpfQuestion, SpfResult, check_helo, check_mail_from
@@ -85,18 +86,19 @@ class Gathering:
         self._rules = rules
         self._now = now
         self._authors = author_domains(header)
-        self._dkim = Verification(header, rules.dkim, keys, now)
-        self._arc = ArcVerification(header, rules.dkim.header_octets, keys, now)
+        self._body = BodyHashes()
+        # Read once for both, where they read it at all.
+        fields = header if len(header) > rules.dkim.header_octets else SignedHeader(header)
+        self._dkim = Verification(fields, rules.dkim, keys, now, self._body)
+        self._arc = ArcVerification(fields, rules.dkim.header_octets, keys, now, self._body)
 
     def feed(self, octets: bytes) -> None:
         """The next octets of the body."""
-        self._dkim.feed(octets)
-        self._arc.feed(octets)
+        self._body.feed(octets)
 
     def end(self) -> None:
         """The body is over."""
-        self._dkim.end()
-        self._arc.end()
+        self._body.end()
 
     async def evidence(
         self, bringer: Bringer, dns: Resolver, together: Together, chance: Callable[[], float],
