@@ -7,9 +7,10 @@ of the signatures signs another.
 """
 
 import base64
+import functools
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -36,7 +37,7 @@ OVERSIGNED: Final = (
 )
 # But not where there is none of these, since servers on the way add them (RFC 5321 s6.4; RFC 6409 s8.2, s8.3): Postfix
 # does for clients of its own networks, whose smart host it is.
-_ADDED: Final = frozenset({"date", "message-id"})
+_ADDED: Final = frozenset({b"date", b"message-id"})
 # What is signed where it is there (s5.4.1).  Lists put their own on top, and must be able to.
 SIGNED: Final = (
     "Sender", "Resent-Date", "Resent-From", "Resent-To", "Resent-Cc", "List-Id", "List-Help", "List-Unsubscribe",
@@ -108,8 +109,8 @@ class SigningRules:
 
     header_canon: Canon = Canon.RELAXED
     body_canon: Canon = Canon.RELAXED
-    oversigned: Sequence[str] = OVERSIGNED
-    signed: Sequence[str] = SIGNED
+    oversigned: tuple[str, ...] = OVERSIGNED
+    signed: tuple[str, ...] = SIGNED
     lifetime_seconds: int | None = None
 
 
@@ -143,17 +144,22 @@ def signed_field(
 def signed_names(header: SignedHeader, rules: SigningRules) -> list[str]:
     """s5.4.2: a name once for each of its fields, and over-signed ones once more (``_ADDED``: where there is one)."""
     names: list[str] = []
-    done: set[str] = set()
+    for lower, (name, extra) in _wanted_names(rules).items():
+        count = header.count(lower)
+        count += extra if count or lower not in _ADDED else 0
+        names += [name] * (max(count, 1) if lower == b"from" else count)
+    return names
+
+
+@functools.lru_cache(10)
+def _wanted_names(rules: SigningRules) -> Mapping[bytes, tuple[str, int]]:
+    """By the name in lower case: the name as it is written, and how many are signed beside those that are there."""
+    found: dict[bytes, tuple[str, int]] = {}
     for name, extra in (
         *((name, 1) for name in rules.oversigned), ("From", 0), *((name, 0) for name in rules.signed),
     ):
-        lower = name.lower()
-        if lower not in done:
-            done.add(lower)
-            count = header.count(lower.encode())
-            count += extra if count or lower not in _ADDED else 0
-            names.extend([name] * (max(count, 1) if lower == "from" else count))
-    return names
+        found.setdefault(name.lower().encode(), (name, extra))
+    return found
 
 
 def _unsigned_field(
