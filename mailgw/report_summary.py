@@ -19,6 +19,8 @@ NETWORKS: Final = 20
 ADDRESSES: Final = 5
 WORDS: Final = 5
 BAR: Final = 40
+DAYS: Final = 62
+"""With a bar of their own, the last ones; those before them are told together."""
 
 
 @attrs.define
@@ -302,8 +304,14 @@ def _reporter_lines(reporters: Iterable[Reporter], what: str) -> Iterator[str]:
 
 def _bars(days: dict[int, Tally]) -> Iterator[str]:
     """A line for each day of which there is anything: "#" for what is good, "!" for what is not."""
-    most = max((tally.all for tally in days.values()), default=0)
-    for day, tally in sorted(days.items()):
+    ordered = sorted(days.items())
+    earlier, shown = ordered[:-DAYS], ordered[-DAYS:]
+    if earlier:
+        good, bad = (sum(getattr(tally, word) for _, tally in earlier) for word in ("good", "bad"))
+        days_before = f"{len(earlier)} earlier day{'' if len(earlier) == 1 else 's'}"
+        yield f"  {days_before}: {good:,}" + (f" and {bad:,}!" if bad else "")
+    most = max((tally.all for _, tally in shown), default=0)
+    for day, tally in shown:
         bad = -(-BAR * tally.bad // most) if most else 0  # rounded up: one failure shows
         good = round(BAR * tally.good / most) if most else 0
         bar = ("#" * max(0, min(good, BAR - bad)) + "!" * bad).ljust(BAR)

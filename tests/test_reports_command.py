@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from mailgw.ctl import main
-from mailgw.report_summary import ADDRESSES, NETWORKS, Summary, date_of, day_of, failed, lines, network_of
+from mailgw.report_summary import ADDRESSES, DAYS, NETWORKS, Summary, date_of, day_of, failed, lines, network_of
 from mailgw.store.report_reading import DmarcLine, Report, TlsLine
 from mailgw.store.reports import FILE, VERSION, Bearer, ReportBook
 from mailgw.trust.report_sender import ReportSender
@@ -234,6 +234,19 @@ def test_of_very_many_the_first_are_shown() -> None:
     found = list(lines(summary, "ever"))
     assert "  and 6 more networks, with 6 messages" in found
     assert "    and 2 more addresses" in found
+
+
+@each(("days", "first"), [
+    (DAYS, "  1970-01-02  "), (DAYS + 1, "  1 earlier day: 1"), (DAYS + 2, "  2 earlier days: 1 and 1!"),
+])
+def test_of_very_many_days_the_last_have_bars(days: int, first: str) -> None:
+    summary = Summary()
+    for day in range(1, days + 1):
+        report = attrs.evolve(REPORT, begin=day * 86400, end=day * 86400 + 86399, received=1e9)
+        summary.dmarc(report, [LINE if day % 2 else attrs.evolve(LINE, dkim="fail", spf="fail")])
+    found = list(lines(summary, "ever"))
+    assert found[4].startswith(first)
+    assert sum("#" in line or "!  " in line for line in found[5:]) + (days == DAYS) == DAYS
 
 
 def test_what_is_no_domain_of_ours_in_a_report_on_tls_is_left_out() -> None:

@@ -30,7 +30,7 @@ from mailgw.trust.tls_report_in import TlsReportIn
 T = TypeVar("T")
 
 FILE: Final = "reports.sqlite"
-BUSY_SECONDS: Final = 20.0
+BUSY_SECONDS: Final = 10.0
 """How long a write waits for other processes, a reader among them; then its message waits in the queue."""
 PRUNED: Final = 100
 """Reports that one write takes away at most, which is as many as one message may bring."""
