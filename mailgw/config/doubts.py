@@ -16,6 +16,7 @@ from mailgw.config.maildirs import maildir_doubts
 from mailgw.config.plugin import await_doubts, maker, plugins_of
 from mailgw.config.reader import Faults
 from mailgw.config.settings import Config, PluginKind, PythonSettings
+from mailgw.config.trust_doubts import careful_trust_doubts, trust_doubts
 from mailgw.config.values import endpoint_address, is_loopback, routed_domain
 from mailgw.config.webhook_tables import exposed_doubts, webhook_doubts
 from mailgw.deliver.desk import daemon_address
@@ -50,11 +51,11 @@ def doubts(config: Config, is_start: bool = False) -> list[ConfigError]:
     aliases = alias_table(config)
     said = [*_open_doors(config), *_unused(config), *_limits(config), *_far_dns(config), *_blind(config),
             *_sending(config), *_unreached(config), *maildir_doubts(config, is_start),
-            *local_doubts(config),
+            *local_doubts(config), *trust_doubts(config),
             *app_doubts(config), *_unanswered(config, aliases, is_lost)]
     if not is_start:
         said += [*_kept(config), *directory_doubts(config), *_given(config), *_patience(config), *_plain(config),
-                 *_hooks(config), *_names(config), *_unread(config, aliases)]
+                 *_hooks(config), *_names(config), *_unread(config, aliases), *careful_trust_doubts(config)]
     for path, why in said:
         found.add(path, why)
     if aliases is not None:

@@ -9,11 +9,13 @@ from mailgw.receive.authenticity_settings import AuthenticitySettings, Upstream
 def trust_settings(document: Document, hostname: str) -> TrustSettings:
     table = document.trust
     authserv_id = table.authserv_id or hostname
+    ours = {authserv_id.lower(), hostname.lower()}
     for at, one in enumerate(table.upstream):
-        if authserv_id in one.authserv_id or hostname in one.authserv_id:
+        if any(_covers(pattern, name) for pattern in one.authserv_id for name in ours):
+            # Its results are read before those in our name are taken away: it may not have taken away forged ones.
             table.spot.inner("upstream", at, "authserv_id").fault(
-                "is our own name: nobody could tell its results from ours; let it have another one, or set [trust]"
-                " authserv_id"
+                "is our own name, or covers it: nobody could tell its results from ours; let it have another one, or"
+                " set [trust] authserv_id"
             )
     judging = AuthenticitySettings(
         judges=table.verify,
@@ -29,3 +31,7 @@ def trust_settings(document: Document, hostname: str) -> TrustSettings:
     )
     actions = {name: getattr(table, name) for name in ("spf", "dkim", "dmarc", "arc", "iprev")}
     return TrustSettings(judging, actions, table.quarantine is Quarantined.JUNK)
+
+
+def _covers(pattern: str, name: str) -> bool:
+    return name.endswith(pattern) if pattern.startswith(".") else name == pattern

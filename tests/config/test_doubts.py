@@ -58,7 +58,7 @@ def test_what_an_application_gives_is_not_there_for_twistd(tmp_path: Path) -> No
 def test_rules_that_take_longer_than_a_client_is_kept_waiting(tmp_path: Path, rules: int, expected: list[str]) -> None:
     own = 'type = "python:tests.config.test_rules:Own"'
     more = "".join(f'[[rule]]\n{own}\nname = "r{n}"\ndeadline = "60s"\n' for n in range(rules))
-    found = [one for one in said(tmp_path, more=more) if "rule" in one]
+    found = [one for one in said(tmp_path, more=more) if "rule.deadline" in one]
     assert [one.partition(": ")[2] for one in found] == expected
 
 
