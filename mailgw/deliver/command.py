@@ -95,7 +95,7 @@ class CommandBackend(Service):
         self._reactor = reactor
         self._first = [os.fsencode(word) for word in first]
         self._kill_group = kill_group
-        self._runs: set[_Run] = set()
+        self._runs: set[Run] = set()
 
     def stopService(self) -> Deferred[None]:
         """End what still runs; the attempts are over by now."""
@@ -146,7 +146,7 @@ class CommandBackend(Service):
     async def _run(self, message: Message, recipients: Sequence[Mailbox]) -> Outcome:
         arguments = [*self._first, *self._vector.filled(message, recipients)]
         variables = environment(message, recipients, self._settings.environment)
-        run = _Run(self._reactor, self._settings, self._kill_group)
+        run = Run(self._reactor, self._settings, self._kill_group)
         if not os.access(self._program, os.X_OK, effective_ids=True):
             # Else it is setsid that says so, in its own words.
             return not_started("it is missing, or this user may not run it", self._program)
@@ -192,7 +192,7 @@ def _fields(message: Message, recipients: Sequence[Mailbox]) -> bytes:
 
 
 @implementer(IPushProducer)
-class _Run(ProcessProtocol):
+class Run(ProcessProtocol):
     """One program that runs: ``ended`` is how it did, with what it said; cancelled, it is ended.  ``gone`` comes when
     there is nothing to be waited for any more.  ``why`` we ended it, ``""`` where we did not."""
 
@@ -322,6 +322,10 @@ class _Run(ProcessProtocol):
         if line_feeds is not None:
             self._process.write(line_feeds.end())
         self._process.unregisterProducer()
+        self._process.closeStdin()
+
+    def feed_nothing(self) -> None:
+        """Its standard input is empty."""
         self._process.closeStdin()
 
     def starve(self, failure: Failure) -> None:

@@ -459,6 +459,18 @@ class DmarcReportFailed(Event):
 
 
 @attrs.frozen
+class DkimKey(Event):
+    """What became of a key that mail is signed with: ``move`` made, seen, signs, retired, gone, lost, forgotten
+    (``trust.dkim_rotation``); ``why`` says more, ``""`` where there is no more to say."""
+
+    name: ClassVar[str] = "dkim_key"
+    domain: str
+    selector: str
+    move: str
+    why: str
+
+
+@attrs.frozen
 class Removed(Event):
     """The operator removed recipients from the queue."""
 

@@ -73,6 +73,7 @@ class KeyFolder:
         self.path = path
         self._disk = disk
         self._pause = pause
+        self._good: dict[str, tuple[object, str]] = {}
 
     def domains(self) -> list[str]:
         """Those that have a folder, sorted."""
@@ -126,6 +127,23 @@ class KeyFolder:
         if isinstance(found, SigningKey) and found.record() != key.record:
             return Unusable(key.selector, self.file(domain, key.selector), "it is another key than its record is of")
         return found
+
+    def fault(self, domain: str, key: KeyLife) -> Unusable | None:
+        """Why the private key of ``key`` cannot be used.  One that was looked at is loaded again only when its file has
+        changed."""
+        path = self.file(domain, key.selector)
+        try:
+            facts = self._disk.facts(path)
+        except OSError as fault:
+            return Unusable(key.selector, path, f"cannot be read: {fault.strerror}")
+        state = (facts.st_mtime_ns, facts.st_size, facts.st_ino, facts.st_mode), key.record
+        if self._good.get(path) == state:
+            return None
+        found = self.checked(domain, key)
+        if isinstance(found, Unusable):
+            return found
+        self._good[path] = state
+        return None
 
     def private(self, domain: str, selector: str) -> SigningKey | Unusable:
         """A key, or why there is none."""
@@ -199,6 +217,7 @@ class KeyFolder:
         for selector in selectors:
             if f"{selector}.pem" in files:
                 self._disk.remove(self.file(domain, selector))
+            self._good.pop(self.file(domain, selector), None)
 
     @contextmanager
     def _locked(self, domain: str) -> Iterator[None]:

@@ -181,6 +181,12 @@ async def organizational_domain(domain: str, resolver: Resolver) -> str:
     return await _Names(resolver).organization(domain)
 
 
+async def policy_record(domain: str, resolver: Resolver) -> tuple[str, DmarcRecord | None]:
+    """The record that holds for mail from a domain, in its normal form, and where it stands (s4.10.1); ``""`` and None
+    where there is none.  TemporaryFault where that is not known."""
+    return await _policy_record(domain, _Names(resolver))
+
+
 class _Names:
     """What DNS says of names, for one message: each is asked for once, trouble among it."""
 

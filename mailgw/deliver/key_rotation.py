@@ -1,0 +1,366 @@
+"""The lives of DKIM keys, lived: a look at DNS each hour, and what follows from it (``trust.dkim_rotation``).
+
+Rules:
+    The folder of keys is looked at each minute, since commands change it too; DNS is asked each hour, and each ten
+    minutes of a domain that has keys and signs with none.
+    Keys are made, read and written in a thread.
+    A key whose private file cannot be used is as good as one whose record differs: it takes nobody's place.
+    The operator is told what to publish and what to remove: in the log, in the journal, and by mail to the postmaster.
+    Where he has a program for that, it does it, and he gets mail only where it fails; it is run again at each look
+    until DNS shows what it should.  What is wrong is said again each day.
+    Nothing here stands in the way of mail.  Of several workers one does this, whoever has the first shard.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, Protocol, TypeVar
+
+import attrs
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mailgw.deliver.key_words import happened, letter, outlook
+from mailgw.mail import event as fact
+from mailgw.mail.address import Mailbox
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.ports import Journal, Resolver, WallClock
+from mailgw.net.tasks import TaskGroup
+from mailgw.store.dkim_keys import RSA_BITS, KeyFolder, NewKey, Unusable, new_key
+from mailgw.trust.dkim_rotation import (
+    DAY_SECONDS,
+    KeyLife,
+    KeyType,
+    Move,
+    Moved,
+    RotationRules,
+    Shown,
+    State,
+    Step,
+    compared,
+    key_name,
+    looked,
+    signing,
+)
+
+LOOK_SECONDS: Final = 3600.0
+EAGER_SECONDS: Final = 600.0
+WATCH_SECONDS: Final = 60.0
+FIRST_LOOK_SECONDS: Final = 10.0  # after a start, which has better things to do first
+JITTER: Final = 0.1  # of the time until the next look, up or down
+NAG_SECONDS: Final = DAY_SECONDS
+
+T = TypeVar("T")
+_log = Logger()
+
+
+class Doing(Protocol):
+    """``Workshop.do``."""
+
+    def __call__(self, work: Callable[..., T], *arguments: object) -> Awaitable[T]:
+        """The result of ``work``, which runs in a thread."""
+
+
+Publish = Callable[[str, str], Awaitable[str]]
+"""Lets the TXT record of a name have this value, ``""`` for none; ``""`` once that is done, else why it is not."""
+
+Send = Callable[[Mailbox | None, Sequence[Mailbox], bytes], Awaitable[str]]
+"""``IGateway.send``."""
+
+
+@attrs.frozen
+class RotationSettings:
+    """``rules`` hold for all domains that are looked after, which are those of ``rotate_seconds``, with the one that is
+    theirs; mail about keys goes from ``author`` to ``postmaster``, None: to nobody."""
+
+    hostname: str
+    author: Mailbox
+    postmaster: Mailbox | None
+    rules: RotationRules
+    rotate_seconds: Mapping[str, float | None]
+    rsa_bits: int = RSA_BITS
+
+    def rules_of(self, domain: str) -> RotationRules:
+        return attrs.evolve(self.rules, rotate_seconds=self.rotate_seconds[domain])
+
+
+@attrs.frozen
+class Answer:
+    """What DNS says of a key's record, and in words what is wrong with it; ``alias``: where a CNAME leads, ``""`` for
+    none."""
+
+    shown: Shown
+    why: str
+    alias: str = ""
+
+
+async def answers_for(resolver: Resolver, domain: str, keys: Sequence[KeyLife]) -> dict[str, Answer]:
+    """By selector; all are asked at once.  What is not answered is UNKNOWN."""
+    asking = [Deferred.fromCoroutine(_answer(resolver, domain, key)) for key in keys]
+    found = await gatherResults(asking, consumeErrors=True)
+    return {key.selector: answer for key, answer in zip(keys, found, strict=True)}
+
+
+async def _answer(resolver: Resolver, domain: str, key: KeyLife) -> Answer:
+    name = key_name(key.selector, domain)
+    try:
+        records = await resolver.text(name)
+    except TemporaryFault as fault:
+        return Answer(Shown.UNKNOWN, fault.why)
+    return Answer(*compared(key.record, records), records.name if records.name != name else "")
+
+
+def unusable(folder: KeyFolder, domain: str, keys: Sequence[KeyLife]) -> dict[str, Unusable]:
+    """The keys, by selector, that may have to sign and cannot.  Blocks."""
+    found = [folder.fault(domain, key) for key in keys if key.state is not State.GONE]
+    return {one.selector: one for one in found if one is not None}
+
+
+def stepped(
+    folder: KeyFolder, domain: str, answers: Mapping[str, Answer], bad: Mapping[str, Unusable], rules: RotationRules,
+    now: float,
+) -> Step:
+    """Keep what follows from a look.  Blocks; OSError and ValueError as ``KeyFolder.change``."""
+    shown = {selector: answer.shown for selector, answer in answers.items()}
+    # A look that DNS did not answer is none, but that a private key is not there is known for certain.
+    shown |= dict.fromkeys(bad, Shown.DIFFERS)
+    steps: list[Step] = []
+
+    def change(keys: tuple[KeyLife, ...]) -> tuple[KeyLife, ...]:
+        steps.append(looked(keys, shown, rules, now))
+        return steps[-1].keys
+
+    folder.change(domain, change)
+    step = steps[0]
+    whys = {selector: answer.why for selector, answer in answers.items()}
+    whys |= {selector: f"{one.path}: {one.why}" for selector, one in bad.items()}
+    moves = [attrs.evolve(one, why=one.why or (whys.get(one.key.selector, "") if one.what is Move.LOST else ""))
+             for one in step.moves]
+    return attrs.evolve(step, moves=tuple(moves))
+
+
+def made_keys(
+    folder: KeyFolder, domain: str, kinds: Sequence[KeyType], bits: int, now: float, selectors: Sequence[str] = ()
+) -> list[KeyLife]:
+    """New keys, in the folder; ``selectors`` for each kind, () for what is found for them.  Blocks; OSError and
+    ValueError as ``KeyFolder.add``."""
+    made: list[NewKey] = []
+    for at, kind in enumerate(kinds):
+        used = [one.selector for one in made]
+        selector = selectors[at] if selectors else folder.selector(domain, kind, now, used)
+        made.append(NewKey(selector, kind, new_key(kind, bits)))
+    return folder.add(domain, made, now)
+
+
+@attrs.define
+class _Known:
+    """Of a domain: the state of its folder at the last look, and when the next one is due (monotonic)."""
+
+    state: object
+    due: float
+
+
+class KeyRotation:
+    """``chance`` gives numbers from 0 to 1; ``changed`` is called when keys have another state, and awaited;
+    ``publish`` None: the operator does it."""
+
+    def __init__(
+        self,
+        settings: RotationSettings,
+        folder: KeyFolder,
+        resolver: Resolver,
+        do: Doing,
+        send: Send,
+        publish: Publish | None,
+        changed: Callable[[], Awaitable[None]],
+        journal: Journal,
+        clock: IReactorTime,
+        wall_clock: WallClock,
+        chance: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._resolver = resolver
+        self._do = do
+        self._send = send
+        self._publish = publish
+        self._changed = changed
+        self._journal = journal
+        self._clock = clock
+        self._now = wall_clock
+        self._chance = chance
+        self._known: dict[str, _Known] = {}
+        self._nagged: dict[tuple[str, str], float] = {}
+        self._complaints: dict[str, str] = {}
+        self._letters = 0
+        self._is_looking = False
+        self._tasks = TaskGroup(self._trouble)
+        self._timer: IDelayedCall | None = None
+
+    def start(self) -> None:
+        self._timer = self._clock.callLater(FIRST_LOOK_SECONDS, self._watch)
+
+    async def close(self) -> None:
+        """What is under way is given up; it is done after the next start."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._tasks.cancel()
+
+    def _watch(self) -> None:
+        self._timer = self._clock.callLater(WATCH_SECONDS, self._watch)
+        if not self._is_looking:
+            self._is_looking = True
+            self._tasks.spawn("looking after DKIM keys", self._look_at_all())
+
+    async def _look_at_all(self) -> None:
+        try:
+            for domain, state in (await self._do(self._states)).items():
+                known = self._known.get(domain)
+                if known is None or known.state != state or self._clock.seconds() >= known.due:
+                    await self._look_at(domain)
+            self._complain("", "")
+        except OSError as fault:
+            self._complain("", f"{fault.filename or self._folder.path}: {fault.strerror}")
+        finally:
+            self._is_looking = False
+
+    def _states(self) -> dict[str, object]:
+        domains = [one for one in self._folder.domains() if one in self._settings.rotate_seconds]
+        return {domain: self._folder.state(domain) for domain in domains}
+
+    async def _look_at(self, domain: str) -> None:
+        self._known[domain] = _Known(None, self._clock.seconds() + LOOK_SECONDS)
+        try:
+            await self._look(domain)
+        except (OSError, ValueError) as fault:
+            why = f"{fault.filename or domain}: {fault.strerror}" if isinstance(fault, OSError) else str(fault)
+            self._complain(domain, why)
+            self._known[domain].state = await self._do(self._folder.state, domain)
+        else:
+            self._complain(domain, "")
+
+    # --- one look ---------------------------------------------------------------------------------------
+
+    async def _look(self, domain: str) -> None:
+        rules = self._settings.rules_of(domain)
+        keys = await self._do(self._folder.keys, domain)
+        answers = await answers_for(self._resolver, domain, keys)
+        bad = await self._do(unusable, self._folder, domain, keys)
+        step = await self._do(stepped, self._folder, domain, answers, bad, rules, self._now())
+        moves, keys = list(step.moves), step.keys
+        if step.wanted:
+            kinds = [kind for kind in KeyType if kind in step.wanted]
+            made = await self._do(made_keys, self._folder, domain, kinds, self._settings.rsa_bits, self._now())
+            moves += [Moved(Move.MADE, key, "the last ones sign for long enough") for key in made]
+            keys = (*keys, *made)
+        state = await self._do(self._folder.state, domain)
+        is_eager = not signing(keys) and any(key.state is State.WANTED for key in keys)
+        wait = EAGER_SECONDS if is_eager else LOOK_SECONDS
+        self._known[domain] = _Known(state, self._clock.seconds() + wait * (1 + JITTER * (2 * self._chance() - 1)))
+        await self._changed()
+        for moved in moves:
+            self._tell(domain, moved, rules)
+        failed = await self._published(domain, keys, answers)
+        self._nag(domain, keys, answers, bad, moves)
+        await self._write(domain, moves, failed, rules)
+
+    def _tell(self, domain: str, moved: Moved, rules: RotationRules) -> None:
+        self._journal.note(fact.DkimKey(domain, moved.key.selector, moved.what, moved.why))
+        line = happened(domain, moved, rules)
+        if moved.what in (Move.LOST, Move.MADE, Move.GONE):
+            _log.warn("{line}", line=line)
+        else:
+            _log.info("{line}", line=line)
+        self._nagged[domain, moved.key.selector] = self._clock.seconds()
+
+    async def _published(
+        self, domain: str, keys: Sequence[KeyLife], answers: Mapping[str, Answer]
+    ) -> list[tuple[KeyLife, str]]:
+        """Let the operator's program do what is to be done; what it did not, and why."""
+        failed: list[tuple[KeyLife, str]] = []
+        if self._publish is None:
+            return failed
+        for key in keys:
+            shown = answers[key.selector].shown if key.selector in answers else Shown.MISSING  # made just now
+            value = key.record if key.is_wanted_in_dns else ""
+            is_wanted = shown in (Shown.MISSING, Shown.DIFFERS) if value else shown is Shown.MATCHES
+            if is_wanted and (why := await self._publish(key_name(key.selector, domain), value)):
+                failed.append((key, why))
+        return failed
+
+    def _nag(
+        self, domain: str, keys: Sequence[KeyLife], answers: Mapping[str, Answer], bad: Mapping[str, Unusable],
+        moves: Sequence[Moved],
+    ) -> None:
+        """Say again what is wrong, once a day."""
+        now = self._clock.seconds()
+        for key in keys:
+            is_wrong = key.shown in (Shown.MISSING, Shown.DIFFERS) and key.is_wanted_in_dns
+            last = self._nagged.get((domain, key.selector))
+            if not is_wrong and key.selector not in bad:
+                continue
+            if last is None or now - last >= NAG_SECONDS:
+                self._nagged[domain, key.selector] = now
+                found = answers.get(key.selector)
+                why = found.why if found is not None else ""
+                one = bad.get(key.selector)
+                if one is not None:
+                    why = f"{one.path}: {one.why}"
+                _log.warn(
+                    "{domain}: the key {selector} is {state}, and {why}", domain=domain, selector=key.selector,
+                    state=key.state, why=why or f"DNS: {key.shown}",
+                )
+        for known in [one for one in self._nagged if one[0] == domain]:
+            if known[1] not in {key.selector for key in keys}:
+                del self._nagged[known]
+
+    async def _write(
+        self, domain: str, moves: Sequence[Moved], failed: Sequence[tuple[KeyLife, str]], rules: RotationRules
+    ) -> None:
+        """Mail to the postmaster, where there is something for him to do."""
+        news = {moved.key.selector for moved in moves if moved.what in (Move.MADE, Move.GONE, Move.LOST)}
+        if self._publish is not None:
+            lost = {moved.key.selector for moved in moves if moved.what is Move.LOST}
+            first = {key.selector for key, why in failed if self._is_new(domain, key, why)}
+            news = lost | first
+        for key, why in failed:
+            _log.warn("publishing {name}: {why}", name=key_name(key.selector, domain), why=why)
+        postmaster = self._settings.postmaster
+        if not news or postmaster is None:
+            return
+        told = {moved.key.selector: moved.key for moved in moves} | {key.selector: key for key, _ in failed}
+        about = [told[selector] for selector in told if selector in news]
+        lines = [happened(domain, moved, rules) for moved in moves]
+        lines += [f"publishing {key_name(key.selector, domain)}: {why}" for key, why in failed]
+        lines += [f"{key.selector}: {outlook(key, rules, True)}" for key in about if key.state is State.WANTED]
+        now = self._now()
+        self._letters += 1
+        octets = letter(
+            self._settings.hostname, self._settings.author, postmaster, domain, lines,
+            [key for key in about if key.is_wanted_in_dns], [key for key in about if not key.is_wanted_in_dns], now,
+            f"dkim-{now:.0f}-{self._letters}@{self._settings.hostname}",
+        )
+        try:
+            await self._send(None, [postmaster], octets)
+        except (TemporaryFault, ValueError) as fault:
+            _log.warn("the postmaster cannot be told of DKIM keys of {domain}: {why}", domain=domain, why=str(fault))
+
+    def _is_new(self, domain: str, key: KeyLife, why: str) -> bool:
+        """Whether this trouble with the operator's program was not told yet."""
+        name = f"{domain} {key.selector} {key.state}"
+        if self._complaints.get(name) == why:
+            return False
+        self._complaints[name] = why
+        return True
+
+    def _complain(self, domain: str, why: str) -> None:
+        if why == self._complaints.get(domain, ""):
+            return
+        self._complaints[domain] = why
+        if why:
+            _log.error("DKIM keys cannot be looked after: {why}", why=why)
+            self._journal.note(fact.Trouble("looking after DKIM keys", why, "", ""))
+
+    def _trouble(self, what: str, failure: Failure) -> None:
+        _log.failure("{what} failed", failure=failure, what=what)
+        self._journal.note(fact.Trouble(what, type(failure.value).__name__, "", ""))
