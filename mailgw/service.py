@@ -384,10 +384,10 @@ class MailGateway(MultiService):
 
         return plugin_rules(self.config, intake, self._reactor, self.journal.note, adopted)
 
-    def _make_authenticity(self, resolver: Resolver) -> Authenticity:
+    def _make_authenticity(self, resolver: Resolver, kind: Callable[..., Authenticity] = Authenticity) -> Authenticity:
         settings = self.config.trust.judging
         ours = frozenset({self.config.hostname, settings.authserv_id})
-        return Authenticity(
+        return kind(
             settings, ours, resolver, self._reactor, self._wall_clock, self._world.chance, self.config.trust.actions,
             self._count_judged,
         )

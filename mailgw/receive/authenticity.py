@@ -62,10 +62,23 @@ class Authenticity:
 
     def judges(self, client: Client) -> bool:
         """Whether a client's mail is judged, here or by an upstream."""
-        return (
-            self._settings.judges and client.role is Role.MX and bool(client.own_address)
-            and not may_relay(client) and (not client.is_trusted or self._ids_of(client) is not None)
-        )
+        return not self.why_not(client)
+
+    def why_not(self, client: Client) -> str:
+        """Why it is not; ``""`` where it is."""
+        if not self._settings.judges:
+            return "[trust] verify is false"
+        if client.role is not Role.MX:
+            return f"that is for listeners of the role {Role.MX.value}"
+        if client.login is not None:
+            return "it logged in"
+        if may_relay(client):
+            return "it is in relay_from"
+        if not client.own_address:
+            return "it has no address of its own"
+        if client.is_trusted and self._ids_of(client) is None:
+            return "it is in trusted_clients"
+        return ""
 
     def cleaned(self, header: bytes, client: Client) -> bytes:
         """``header`` without results in our name that are not ours."""

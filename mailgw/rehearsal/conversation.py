@@ -37,7 +37,9 @@ async def rehearse(gateway: Rehearsal, number: int, envelope: Envelope) -> Story
         replies = await talk.whole()
     finally:
         talk.wire.lose()
-    return Story(envelope, tuple(heard.turns), tuple(replies), heard.withheld, heard.discarded, heard.effects)
+    return Story(
+        envelope, tuple(heard.turns), tuple(replies), heard.withheld, heard.discarded, heard.effects, heard.sender
+    )
 
 
 class _Talk:

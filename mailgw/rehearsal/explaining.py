@@ -69,6 +69,7 @@ class Explained:
             ],
             "turns": [turn.as_json() for turn in story.turns],
             "content_was_judged": envelope.content is not None,
+            "who_sent_it": None if story.sender is None else story.sender.as_json(),
             "discarded": story.discarded,
             "effects": list(story.effects),
             "queued": None if kept is None else {
@@ -96,6 +97,7 @@ async def explained(
     gateway.startService()
     try:
         story = await rehearse(gateway, number, envelope)
+        story = attrs.evolve(story, sender=await gateway.sender(story))
         found = ways(gateway, story)
         kept = story.withheld
         try:

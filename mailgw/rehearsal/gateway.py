@@ -22,8 +22,10 @@ from mailgw.own_mail import Queue
 from mailgw.peer_tls import PeerTls
 from mailgw.policy.chain import Chain, Rule
 from mailgw.queue.route import RouteTable
+from mailgw.receive.authenticity import Authenticity
 from mailgw.receive.factory import EsmtpFactory
-from mailgw.rehearsal.story import Kind, Step
+from mailgw.rehearsal.judging import WatchedAuthenticity, watched
+from mailgw.rehearsal.story import Kind, Sender, Step, Story
 from mailgw.rehearsal.watching import Heard, RehearsedChain, WatchedIntake
 from mailgw.rehearsal.world import RehearsalWorld, Withheld
 from mailgw.service import MailGateway
@@ -71,6 +73,16 @@ class Rehearsal(MailGateway):
     def resolver(self) -> Resolver:
         return self._world.resolver(self.config.dns)
 
+    async def sender(self, story: Story) -> Sender | None:
+        """What can be told of who sent it: without a message, by the envelope."""
+        known, watched = story.sender, self._authenticity
+        if known is None or known.why_not or story.envelope.content is not None:
+            return known
+        assert isinstance(watched, WatchedAuthenticity)
+        names, client = self._reverse_names, known.client
+        reverse = await names.look_up(client.address) if names.are_looked_up else None
+        return await watched.of_envelope(client, story.envelope.reverse_path, reverse)
+
     # --- what is tied off -----------------------------------------------------------------------------
 
     def _intake(self, spool: Spool, routes: RouteTable, srs: Srs | None) -> Intake:
@@ -78,6 +90,9 @@ class Rehearsal(MailGateway):
             self.config, self.heard, spool, routes, self._backends, self._aliases, self.journal,
             self._directories, None if srs is None else Senders(srs, self._wall_clock),
         )
+
+    def _make_authenticity(self, resolver: Resolver, kind: Callable[..., Authenticity] = Authenticity) -> Authenticity:
+        return super()._make_authenticity(resolver, watched(self.heard))
 
     def _make_observers(self) -> Sequence[Observer]:
         return ()  # they would take for facts what is none

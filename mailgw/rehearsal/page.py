@@ -8,7 +8,7 @@ from mailgw.mail.envelope import path_text
 from mailgw.mail.header import header_end
 from mailgw.mail.reply import Reply
 from mailgw.queue.schedule import RetrySettings, attempts_ahead
-from mailgw.rehearsal.story import Kind, Outcome, Step, Story, Turn
+from mailgw.rehearsal.story import Kind, Outcome, Sender, Step, Story, Turn
 from mailgw.rehearsal.ways import Way
 from mailgw.terminal import harmless
 from mailgw.tls_report import Report
@@ -29,6 +29,9 @@ def lines(story: Story, found: Sequence[Way], reports: Sequence[Report], in_colo
     paint = _paint if in_colour else _plain
     for turn in story.turns:
         yield from _turn(turn, paint)
+    if story.sender is not None:
+        yield ""
+        yield from map(harmless, _sender(story.sender))
     if story.withheld is not None:
         yield ""
         yield from map(harmless, _queued(story))
@@ -91,6 +94,25 @@ def _step(step: Step) -> Iterator[str]:
         yield f"    {'':<{WHO}} because: {step.why}"
     for effect in step.effects:
         yield f"    {'':<{WHO}} asks for: {effect}"
+
+
+# --- who sent it ---------------------------------------------------------------------------------------------
+
+def _sender(sender: Sender) -> Iterator[str]:
+    if sender.why_not:
+        yield f"who sent it is asked by nobody: {sender.why_not}"
+        return
+    found = sender.found
+    by = "" if found is None else f", as {found.found_by} finds it"
+    yield f"who sent it{by}{', by the envelope alone' if sender.needed else ''}"
+    for one in () if found is None else found:
+        known = "".join(f" {own.ptype}.{own.name}={own.value}" for own in one.properties)
+        yield f"  {one.method:<10} {one.result}{known}{f': {one.reason}' if one.reason else ''}"
+    for method in sender.needed:
+        more = f"; {sender.wishes}" if method == "dmarc" and sender.wishes else ""
+        yield f"  {method:<10} would need the message{more}"
+    if found is not None and found.vouched_by:
+        yield f"  vouched    by {found.vouched_by}, whose seals are trusted"
 
 
 # --- what would be queued --------------------------------------------------------------------------------------

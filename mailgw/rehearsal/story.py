@@ -7,7 +7,8 @@ from typing import Any
 import attrs
 
 from mailgw.mail.address import Mailbox
-from mailgw.mail.envelope import Role
+from mailgw.mail.authentication import Authentication
+from mailgw.mail.envelope import Client, Role
 from mailgw.mail.reply import Reply
 from mailgw.rehearsal.world import Withheld
 
@@ -89,10 +90,40 @@ class Turn:
 
 
 @attrs.frozen
+class Sender:
+    """Who sent it: ``why_not`` says why nobody asks, ``""`` where somebody does; ``found`` is what was found out, None
+    for nothing; ``needed`` are the methods that would need the message; ``wishes``, what DMARC would come to, as far as
+    the envelope tells."""
+
+    client: Client
+    why_not: str = ""
+    found: Authentication | None = None
+    needed: tuple[str, ...] = ()
+    wishes: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        results = () if self.found is None else self.found.results
+        return {
+            "is_asked": not self.why_not, "why_not": self.why_not,
+            "found_by": "" if self.found is None else self.found.found_by,
+            "vouched_by": "" if self.found is None else self.found.vouched_by,
+            "results": [
+                {
+                    "method": one.method, "result": one.result, "reason": one.reason,
+                    "properties": [{"type": own.ptype, "name": own.name, "value": own.value} for own in one.properties],
+                }
+                for one in results
+            ],
+            "need_the_message": list(self.needed), "dmarc_would_be": self.wishes,
+        }
+
+
+@attrs.frozen
 class Story:
     """``replies`` has the word that counts for each recipient, in the order of the envelope: where RCPT was accepted,
     that of the end of the message.  ``withheld`` is what would have been queued, None for nothing; ``discarded`` why a
-    rule lets it be forgotten, with a 250, ``""`` where none does."""
+    rule lets it be forgotten, with a 250, ``""`` where none does.  ``sender`` is None where it did not come to
+    content."""
 
     envelope: Envelope
     turns: tuple[Turn, ...]
@@ -100,6 +131,7 @@ class Story:
     withheld: Withheld | None
     discarded: str
     effects: tuple[str, ...]
+    sender: Sender | None = None
 
     @property
     def outcomes(self) -> Sequence[Outcome]:

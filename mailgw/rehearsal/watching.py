@@ -12,6 +12,7 @@ from mailgw.intake import Directory, Intake, Senders
 from mailgw.interfaces import IDeliveryBackend, IFilesJunk, ITransactionalBackend
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
+from mailgw.mail.authentication import Authentication
 from mailgw.mail.envelope import Client, path_text
 from mailgw.mail.errors import LocalProtocolError, TemporaryFault
 from mailgw.mail.found import Found
@@ -24,7 +25,7 @@ from mailgw.policy.chain import Chain, Rule
 from mailgw.queue.route import RouteTable
 from mailgw.queue.tags import TagRules, tagged
 from mailgw.receive.changes import effect_words
-from mailgw.rehearsal.story import Kind, Step, Turn
+from mailgw.rehearsal.story import Kind, Sender, Step, Turn
 from mailgw.rehearsal.world import Withheld
 
 SESSION: Final = "rehearsal"
@@ -43,12 +44,18 @@ class Heard:
         self.withheld: Withheld | None = None
         self.discarded = ""
         self.effects: tuple[str, ...] = ()
+        self.sender: Sender | None = None
         # The number of the route, from 1, by which each destination was found, and its lane.
         self.routes: dict[Mailbox, tuple[int, str]] = {}
 
     def step(self, step: Step) -> None:
         if self.turns:
             self.turns[-1].steps.append(step)
+
+    def found(self, authentication: Authentication) -> None:
+        """Out of who sent it."""
+        if self.sender is not None:
+            self.sender = attrs.evolve(self.sender, found=authentication)
 
     def keep(self, withheld: Withheld) -> None:
         if withheld.arrival.session_id == SESSION:
@@ -130,6 +137,8 @@ def _saw(stage: Stage, facts: Facts) -> dict[str, object]:
     seen["recipients"] = [str(one) for one in facts.recipients]
     seen["tags"] = sorted(facts.tags)
     seen["size_octets"] = facts.size_octets
+    if facts.authentication is not None:
+        seen["authentication"] = [f"{one.method}={one.result}" for one in facts.authentication]
     return {key: value for key, value in seen.items() if value or key == "reverse_path"}
 
 
