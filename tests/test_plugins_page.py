@@ -165,6 +165,49 @@ def test_the_rule_of_the_page_on_rules(tmp_path: Path, monkeypatch: pytest.Monke
     del sys.modules["subjects"]
 
 
+PROVED = b"From: ann@example.net\nSubject: your invoice\n\nhi\n"
+
+
+def believe(gateway: Gateway) -> None:
+    """example.net sends from 192.0.2.1 alone."""
+    gateway.dns.text("example.net", "v=spf1 ip4:192.0.2.1 -all")
+    gateway.dns.text("_dmarc.example.net", "v=DMARC1; p=none")
+    gateway.dns.text("example.com", "v=spf1 ip4:192.0.2.1 -all")
+    gateway.dns.text("_dmarc.example.com", "v=DMARC1; p=none")
+
+
+def test_the_page_on_rules_believes_who_proves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = re.findall(r"::\n\n((?:(?:    .*)?\n)+)", (TOP / "docs/rules.rst").read_text())
+    [code] = [textwrap.dedent(one) for one in found if "class Invoices" in one]
+    [table] = [textwrap.dedent(one) for one in found if "invoices:Invoices" in one]
+    (tmp_path / "invoices.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with Gateway(SMALL + table) as gateway:
+        believe(gateway)
+        to = "bob@example.org"
+        for client, author, tags in (
+            ("192.0.2.1", b"example.net", ()), ("192.0.2.1", b"example.com", ("new-partner",)),
+            ("192.0.2.2", b"example.net", ("unproved", "junk")), ("127.0.0.1", b"example.net", ()),
+        ):
+            letter = PROVED.replace(b"example.net", author)
+            answer = gateway.receive(letter, sender=f"ann@{author.decode()}", to=to, client=client)
+            assert gateway.stored[answer.queue_id].arrival.parameters.tags == tags
+        assert (len(gateway.mailbox(to)), len(gateway.junk(to))) == (3, 1)
+    del sys.modules["invoices"]
+
+
+@pytest.mark.usefixtures("shown")
+def test_the_page_s_backend_believes_who_proves_it() -> None:
+    proved = names_of(FILES["desk/proved.py"])["Proved"]()
+    routes = '[[route]]\nrecipients = ["@example.org"]\nbackend = "proved"\n'
+    with Gateway(routes, backends={"proved": proved}) as gateway:
+        believe(gateway)
+        for client in ("192.0.2.1", "192.0.2.2"):
+            gateway.receive(PROVED, sender="ann@example.net", to="bob@example.org", client=client)
+        assert [domain for _, domain in proved.taken] == ["example.net"]
+        gateway.assert_held(reason="nobody stands behind this message")  # a bounce has no way back
+
+
 def test_the_observer_of_the_page_on_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (TOP / "docs/journal.rst").read_text()
     code, table = (textwrap.dedent(text) for text in re.findall(r"::\n\n((?:(?:    .*)?\n)+)", page)[:2])
