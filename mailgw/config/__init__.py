@@ -12,6 +12,7 @@ configuration names, binds nothing, and starts nothing.  Called by ``service``, 
     hop_tables the part of it that says how mail goes to other servers
     hops       ... and what comes of that
     shaping    ... of single destinations, hosts and sources
+    dkim       who is signed for, and the keys for it
     replies    classes of replies, and the table that mailgw brings along
     checks     the tables together: routes, certificates, who needs what
     maildirs   ... and whether Maildirs can be made where they are to be

@@ -17,6 +17,7 @@ from mailgw.config import (
     apps,
     backends,
     directories,
+    dkim,
     dmarc_reports,
     reports,
     srs,
@@ -121,6 +122,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         srs=senders_rewritten,
         srs_file=srs_file,
         trust=trust.trust_settings(document, hostname),
+        dkim=dkim.dkim_settings(document, folder, state),
         rules=_rules(document),
         observers=_observers(document),
         routes=routes,
@@ -277,6 +279,7 @@ def owner_faults(config: Config, owner: Owner) -> list[ConfigError]:
     readable += directories.files_of(config)
     if config.srs_file is not None:
         readable.append(("srs.secret_file", config.srs_file))
+    readable += dkim.key_paths(config)
     with acting_as(owner):
         faults = [
             ConfigError(config.file, 0, key, f"{path}: user {owner[0]}, as whom mailgw will run, may not read it")

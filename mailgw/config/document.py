@@ -14,6 +14,7 @@ import attrs
 from mailgw.config import values
 from mailgw.config.backend_tables import BackendTable, backend
 from mailgw.config.directory_tables import AnyDirectoryTable, directory
+from mailgw.config.dkim_tables import DkimTable
 from mailgw.config.python_tables import EXPECTED, PythonTable, is_python, python_table
 from mailgw.config.reader import (
     Reader,
@@ -323,6 +324,7 @@ class Document(Table):
     aliases: AliasesTable | None = part(table(AliasesTable), None)
     srs: SrsTable | None = part(table(SrsTable), None)
     trust: TrustTable = part(table(TrustTable), attrs.Factory(TrustTable))
+    dkim: DkimTable | None = part(table(DkimTable), None)
     rule: tuple[PluginRuleTable, ...] = part(tables_by(rule), ())
     observer: tuple[PluginObserverTable, ...] = part(tables_by(observer), ())
     route: tuple[RouteTable, ...] = part(tables(RouteTable), ())

@@ -9,6 +9,7 @@ from mailgw.access.schemes import fault_of
 from mailgw.config.aliases import alias_doubts, alias_table, goes_on
 from mailgw.config.apps import app_doubts
 from mailgw.config.directories import directory_doubts
+from mailgw.config.dkim import dkim_doubts
 from mailgw.config.hops import IMPLICIT_TLS_PORT, SUBMISSION_PORT
 from mailgw.config.lines import Path, locate
 from mailgw.config.local_backends import local_doubts
@@ -55,7 +56,8 @@ def doubts(config: Config, is_start: bool = False) -> list[ConfigError]:
             *app_doubts(config), *_unanswered(config, aliases, is_lost)]
     if not is_start:
         said += [*_kept(config), *directory_doubts(config), *_given(config), *_patience(config), *_plain(config),
-                 *_hooks(config), *_names(config), *_unread(config, aliases), *careful_trust_doubts(config)]
+                 *_hooks(config), *_names(config), *_unread(config, aliases), *dkim_doubts(config),
+                 *careful_trust_doubts(config)]
     for path, why in said:
         found.add(path, why)
     if aliases is not None:

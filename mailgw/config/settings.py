@@ -231,6 +231,18 @@ class TrustSettings:
 
 
 @attrs.frozen
+class DkimSettings:
+    """Who is signed for, and by whose keys what is not ours is sealed (``seal_as``, None: by nobody's).
+
+    ``domains``: of each, in A-labels, its key files by selector; none of its own: it has those of ``folder``.
+    """
+
+    folder: str
+    seal_as: str | None
+    domains: Mapping[str, Mapping[str, str]]
+
+
+@attrs.frozen
 class Config:
     """A whole gateway.
 
@@ -263,6 +275,7 @@ class Config:
     srs: SrsSettings | None
     srs_file: str | None
     trust: TrustSettings
+    dkim: DkimSettings
     rules: tuple[RuleSettings, ...]
     observers: tuple[ObserverSettings, ...]
     routes: tuple[RouteSettings, ...]

@@ -10,6 +10,7 @@ import pytest
 
 from mailgw.config.backend_tables import BACKEND_TYPES
 from mailgw.config.directory_tables import HttpTable, PythonDirectoryTable, SqlTable
+from mailgw.config.dkim_tables import DkimDomainTable, DkimTable
 from mailgw.config.document import (
     AccountsTable,
     AliasesTable,
@@ -80,7 +81,7 @@ def keys(shape: type[Table]) -> set[str]:
     "shape",
     [
         Document, CertificateTable, ListenTable, AccountsTable, OAuthTable, SenderTable, RouteTable, RuleTable,
-        ObserverTable, AliasesTable, SrsTable, RetryTable, LimitsTable, ContentTable,
+        ObserverTable, AliasesTable, SrsTable, DkimTable, DkimDomainTable, RetryTable, LimitsTable, ContentTable,
         JournalTable, DnsTable, TrustTable, UpstreamTable, DestinationTable, HostTable, SourceTable, ReplyClassTable,
         ReportsTable, CommandTable, MboxTable, DiscardTable,
     ],
@@ -139,7 +140,7 @@ def test_the_example_of_aliases_is_one() -> None:
 def test_a_key_that_has_no_default_says_so() -> None:
     # Whatever is commented out and differs from the code's default has an explanation above or beside it.
     names = ("postmaster", "ca_file", "client_ca", "username", "password_file", "hello_name", "path", "validating",
-             "tls")
+             "tls", "folder", "seal_as", "keys")
     for name in names:
         found = [m.start() for m in re.finditer(rf'(?m)^# {name} = "?[^o]', TEXT)]
         assert any("o default" in TEXT[max(0, at - 300) : at] for at in found), name

@@ -1,0 +1,72 @@
+"""``[dkim]``: who is signed for, with which keys; what is wrong with the files that it names."""
+
+import os
+from collections.abc import Iterator, Mapping
+
+from mailgw.config.document import Document
+from mailgw.config.lines import Path
+from mailgw.config.reader import Spot
+from mailgw.config.settings import Config, DkimSettings
+from mailgw.config.values import nearest, said
+from mailgw.deliver.smtp_settings import SmtpSettings
+from mailgw.mail.address import parse_domain
+from mailgw.store.key_files import read_key_file
+from mailgw.trust.dkim_sign import BadKey
+
+FOLDER = "dkim"  # in the state folder
+
+
+def dkim_settings(document: Document, folder: str, state: str) -> DkimSettings:
+    """Nobody is signed for where there is no ``[dkim]``.  The keys are read, which takes some milliseconds each."""
+    table = document.dkim
+    if table is None:
+        return DkimSettings(os.path.join(state, FOLDER), None, {})
+    domains: dict[str, Mapping[str, str]] = {}
+    for written, one in table.domains.items():
+        domain, spot = parse_domain(written), table.spot.inner("domains", written)
+        if domain is None or domain.startswith("[") or "." not in domain:  # RFC 6376 s3.5: d= has two labels at least
+            spot.fault(f'expected a domain such as "example.org", not {said(written)}')
+        elif domain in domains:
+            spot.fault(f"{domain} has a table already")
+        else:
+            domains[domain] = _files(one.keys, domain, folder, one.spot.inner("keys"))
+    if table.seal_as is not None and table.seal_as not in domains:
+        hint = nearest(table.seal_as, domains) or (f"; there are {', '.join(domains)}" if domains else "")
+        table.spot.inner("seal_as").fault(f'there is no [dkim.domains."{table.seal_as}"]{hint}')
+    own = os.path.join(state, FOLDER) if table.folder is None else os.path.join(folder, table.folder)
+    return DkimSettings(own, table.seal_as, domains)
+
+
+def _files(keys: Mapping[str, str] | None, domain: str, folder: str, spot: Spot) -> Mapping[str, str]:
+    """Paths by selector."""
+    if keys is None:
+        return {}
+    found: dict[str, str] = {}
+    for written, name in keys.items():
+        selector, inner = parse_domain(written), spot.inner(written)
+        if selector is None or selector.startswith("["):  # RFC 6376 s3.1: sub-domain *( "." sub-domain )
+            inner.fault(f'expected a selector such as "2026a", not {said(written)}')
+        elif selector in found:
+            inner.fault(f"the selector {selector} stands there twice")
+        else:
+            path = found[selector] = os.path.join(folder, name)
+            key = read_key_file(path, domain, selector)
+            if isinstance(key, BadKey):
+                inner.fault(key.why)
+    return found
+
+
+def key_paths(config: Config) -> Iterator[tuple[str, str]]:
+    """Each key that is configured, and its file."""
+    for domain, files in config.dkim.domains.items():
+        for selector, path in files.items():
+            yield f"dkim.domains.{domain}.keys.{selector}", path
+
+
+def dkim_doubts(config: Config) -> Iterator[tuple[Path, str]]:
+    """What is configured and comes to nothing."""
+    servers = [one for one in config.backends.values() if isinstance(one, SmtpSettings)]
+    if config.dkim.domains and not any(one.sign for one in servers):
+        yield ("dkim",), "nothing is signed: that is for backends of type smtp or lmtp, with sign = true"
+    if config.dkim.seal_as is not None and not any(one.seal for one in servers):
+        yield ("dkim", "seal_as"), "nothing is sealed: that is for backends of type smtp or lmtp, with seal = true"
