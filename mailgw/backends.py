@@ -16,6 +16,7 @@ from mailgw.deliver.mbox import MboxBackend, MboxSettings
 from mailgw.deliver.reports_backend import Book, ReportsBackend
 from mailgw.deliver.reports_settings import ReportsSettings
 from mailgw.deliver.s3_settings import S3Settings
+from mailgw.deliver.signing import Signing
 from mailgw.deliver.smtp import SmtpBackend
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.deliver.supervised import SupervisedBackend
@@ -31,8 +32,8 @@ from mailgw.store.mbox import Mboxes
 
 class Backends:
     """``known`` says which accounts exist, None where there are none; ``threads`` are those of Maildirs and mailboxes;
-    ``hostname`` is our own, to which no mail is sent; ``forwarding`` and ``shuffle`` as ``SmtpBackend`` has them;
-    ``reports`` makes what keeps reports, and its thread, when it is wanted, and says our authserv-id."""
+    ``hostname`` is our own, to which no mail is sent; ``forwarding``, ``signing`` and ``shuffle`` as ``SmtpBackend``
+    has them; ``reports`` makes what keeps reports, and its thread, when it is wanted, and says our authserv-id."""
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class Backends:
         hostname: str,
         note: Callable[[Event], None],
         forwarding: Forwarding | None,
+        signing: Signing | None,
         shuffle: Callable[[list[str]], None],
         reports: Callable[[], tuple[Book, ThreadPool, str]],
     ) -> None:
@@ -61,6 +63,7 @@ class Backends:
         self._hostname = hostname
         self._note = note
         self._forwarding = forwarding
+        self._signing = signing
         self._shuffle = shuffle
         self._reports = reports
 
@@ -108,6 +111,7 @@ class Backends:
                     self._peer_tls.sts(settings),
                     self._peer_tls.note,
                     self._forwarding,
+                    self._signing,
                 )
             case CommandSettings():
                 return CommandBackend(settings, self._reactor, leader())

@@ -67,6 +67,7 @@ from mailgw.receive.reverse import ReverseNames
 from mailgw.receive.settings import ReceiveSettings
 from mailgw.rules import Rules, plugin_rules
 from mailgw.shards import Shards
+from mailgw.signatures import SigningKeys, make_signing
 from mailgw.store.aliases import AliasFile, rules_of
 from mailgw.store.maildir import Maildirs, UniqueNames
 from mailgw.store.mbox import Mboxes
@@ -80,7 +81,7 @@ from mailgw.world import World
 
 log = Logger()
 
-# How often certificates are looked at for a change, and aliases where no mail comes.
+# How often certificates and keys are looked at for a change, and aliases where no mail comes.
 RELOAD_SECONDS = 60.0
 MAILDIR_THREADS = 4
 STATE_THREADS = 1
@@ -211,6 +212,7 @@ class MailGateway(MultiService):
         routes = RouteTable(config.routes)
         srs = None if config.srs is None else Srs(config.srs)
         forwarding = None if srs is None else Forwarding(srs, self._wall_clock)
+        self._signing_keys = SigningKeys(config.dkim, workshop, self._tasks)
         self._backends = self._make_backends(accounts, resolver, forwarding)
         self._aliases = self._alias_file(routes, workshop)
         self._directories = make_directories(
@@ -241,7 +243,9 @@ class MailGateway(MultiService):
         self._peer_tls.start(intake)
         self._dmarc_reporting.start(intake)
         senders = (backend for backend in self._backends.values() if isinstance(backend, SmtpBackend))
-        self._tls_in_force: tuple[ServerTls | SmtpBackend, ...] = (*tls.values(), *senders)
+        self._in_force: tuple[ServerTls | SmtpBackend | SigningKeys, ...] = (
+            *tls.values(), *senders, self._signing_keys,
+        )
         self._timer = reactor.callLater(RELOAD_SECONDS, self._look_again)
         self._note_start()
 
@@ -355,11 +359,14 @@ class MailGateway(MultiService):
         config = self.config
         known = None if accounts is None else WithPostmaster(accounts, self._postmaster)
         threads = self._threads(MAILDIR_THREADS, "mailgw maildirs")
+        signing = make_signing(
+            config, self._signing_keys, self._reactor, self._threads, self._wall_clock, self.journal.note
+        )
         names = UniqueNames(config.hostname, os.getpid(), os.urandom(4).hex(), self._wall_clock)
         made = Backends(
             self._reactor, self._wall_clock, resolver, self._peer_tls, Maildirs(self._world.disk, names),
             Mboxes(self._world.disk, os.uname().nodename, os.getpid(), self._wall_clock), known,
-            threads, config.hostname, self.journal.note, forwarding, self._world.shuffle, self._reports,
+            threads, config.hostname, self.journal.note, forwarding, signing, self._world.shuffle, self._reports,
         ).all(config.backends, self._plugins)
         for backend in made.values():
             self._adopt(backend)
@@ -481,9 +488,9 @@ class MailGateway(MultiService):
     # --- running --------------------------------------------------------------------------------
 
     def reload(self) -> None:
-        """Read changed certificates and aliases, and reopen the journal."""
-        for tls in self._tls_in_force:
-            tls.reload()
+        """Read changed certificates, keys and aliases, and reopen the journal."""
+        for one in self._in_force:
+            one.reload()
         if self._aliases is not None:
             self._aliases.look(is_urgent=True)
         for directory in self._directories.values():
@@ -497,8 +504,8 @@ class MailGateway(MultiService):
 
     def _look_again(self) -> None:
         self._timer = self._reactor.callLater(RELOAD_SECONDS, self._look_again)
-        for tls in self._tls_in_force:
-            tls.reload()
+        for one in self._in_force:
+            one.reload()
         if self._aliases is not None:
             self._aliases.look()
 

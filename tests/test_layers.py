@@ -21,7 +21,7 @@ FLOORS = [
     {"config"},
     {
         "service", "world", "backends", "rules", "intake", "own_mail", "accounts",
-        "peer_tls", "dmarc_reporting", "daemon", "tap", "testing", "late",
+        "peer_tls", "signatures", "dmarc_reporting", "daemon", "tap", "testing", "late",
         "all_doors", "combined", "directories", "shards", "workers",
         "ctl", "terminal", "checking", "passwords", "queue_commands", "queue_door", "doctor",
         "tls_command", "tls_policies", "tls_report", "tls_survey", "once", "rehearsal",
