@@ -49,7 +49,17 @@ from mailgw.wire.smtp_grammar import parse_auth, parse_mail, parse_name, parse_r
 from mailgw.wire.smtp_parameters import mail_keywords, mail_parameters, rcpt_keywords
 from mailgw.wire.stuffing import DotWriter, stuffed
 from mailgw.wire.xclient import parse_xclient
-from tests.fuzz import authentication, dmarc_reports, letters, notices, policies, reports, signatures, spf_records
+from tests.fuzz import (
+    authentication,
+    dmarc_reports,
+    evidence,
+    letters,
+    notices,
+    policies,
+    reports,
+    signatures,
+    spf_records,
+)
 from tests.fuzz.certificates import certificate
 from tests.wire.dialog_file import KEYS, NOW, Shell, reply_of, settings_of
 
@@ -555,6 +565,8 @@ TARGETS: dict[str, Target] = {
     "dkim": signatures.dkim,
     "dmarc": authentication.judged,
     "arc": authentication.chain,
+    "evidence": evidence.evidence,
+    "signed": evidence.signed,
     "rua": dmarc_reports.addresses,
     "report": dmarc_reports.words,
     "dmarcreport": reports.dmarc,
