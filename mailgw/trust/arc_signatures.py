@@ -76,6 +76,9 @@ class ArcVerification:
             return "l= is not taken"
         if signature.expires_at is not None and signature.expires_at + CLOCK_SKEW_SECONDS < self._now:
             return "expired"
+        # RFC 6376 s8.15: a From on top of the one that is signed is what a reader would be shown.
+        if self._header.count(b"from") > signature.names.count(b"from"):
+            return "a From field that is not signed"
         if self._body.digest(WantedHash(signature.body_canon, None)) != signature.body_hash:
             return "body hash did not verify"
         own = without_signature(one.message_signature)

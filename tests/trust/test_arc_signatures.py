@@ -106,6 +106,7 @@ def test_chains_that_pass(message: bytes, instance: int, oldest: int) -> None:
     (TWO.replace(b"i=1; football.example.com;\r\n\tdmarc=pass", b"i=1; football.example.com;\r\n\tdmarc=none"),
      "seal 2: signature did not verify"),
     (sealed(ONE.replace(b"dmarc=pass", b"dmarc=none")), "seal 1: signature did not verify"),
+    (b"from: eve@example.net\r\n" + TWO, "message signature 2: a From field that is not signed"),
     (sealed(ONE, ams={"l": "1"}), "message signature 2: l= is not taken"),
     (sealed(ONE, ams={"a": "rsa-sha1"}), "message signature 2: rsa-sha1 is not accepted"),
     (sealed(ONE, seal={"a": "rsa-sha1"}), "seal 2: rsa-sha1 is not accepted"),
