@@ -15,9 +15,9 @@ EXAMPLES = int(os.environ.get("MAILGW_DIFFERENTIAL", "3"))
 # Others have no opinion of a body that is signed in part.
 RULES = DkimRules(signatures=10, header_octets=1 << 20, takes_partial_body=True, heeds_testing=False)
 MUCH_LATER = 4e9  # dkimpy and opendkim sign by the machine's clock
-_SILENT = logging.getLogger("dkimpy in tests")
-_SILENT.addHandler(logging.NullHandler())
-_SILENT.propagate = False
+SILENT = logging.getLogger("dkimpy in tests")
+SILENT.addHandler(logging.NullHandler())
+SILENT.propagate = False
 
 
 def signed_by_us(letter: Letter, header: Canon, body: Canon) -> Letter:
@@ -35,7 +35,7 @@ def signed_by_dkimpy(letter: Letter, header: Canon, body: Canon, has_length: boo
     fields = b"".join([
         dkim.sign(
             octets, selector, b"football.example.com", secret, canonicalize=canons, signature_algorithm=algorithm,
-            length=has_length, logger=_SILENT,
+            length=has_length, logger=SILENT,
         ) for algorithm, selector, secret in (
             (b"rsa-sha256", b"test", RSA_SECRET), (b"ed25519-sha256", b"brisbane", _ed25519_secret()),
         )
@@ -67,7 +67,7 @@ def by_dkimpy(letter: Letter) -> list[bool] | None:
     if letter.body[-1:] in (b" ", b"\t"):
         return None
     count = sum(name.lower() == b"dkim-signature" for name, _ in letter.fields)
-    message = dkim.DKIM(letter.octets(), logger=_SILENT)
+    message = dkim.DKIM(letter.octets(), logger=SILENT)
     return [_holds(message, number) for number in range(count)]
 
 
@@ -76,11 +76,11 @@ def _holds(message: object, number: int) -> bool:
 
     assert isinstance(message, dkim.DKIM)
     try:
-        return bool(message.verify(number, dnsfunc=_record))
+        return bool(message.verify(number, dnsfunc=dkimpy_record))
     except dkim.DKIMException:
         return False
 
 
-def _record(name: bytes, timeout: int = 5) -> bytes | None:
+def dkimpy_record(name: bytes, timeout: int = 5) -> bytes | None:
     found = RECORDS.get(name.decode().rstrip("."))
     return found[0] if found else None
