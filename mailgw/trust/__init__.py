@@ -23,7 +23,8 @@ A map:
     arc_seal         what is added to that chain
     reports_in       reports of others (DMARC, TLS) out of what carries them, by dmarc_report_in and tls_report_in;
                      report_sender says who sent them
-    authres          Authentication-Results: read, written, taken away where forged
+    evidence         all of SPF, DKIM, ARC and DMARC of one message, in the words of authres
+    authres          Authentication-Results: read, written, taken away where forged; read_back: our own, on top
 
 Nothing here raises for what a peer or a domain says, but where it is said.
 """

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import attrs
+from hypothesis import given
 
 from mailgw.mail.authentication import NOT_TRIED, Authentication, MethodResult, Property
 from mailgw.mail.envelope import BodyType
@@ -12,6 +13,7 @@ from mailgw.testing.driving import result_of
 from mailgw.trust.authres import FIELD_OCTETS, MOST, AuthResults, read_field, written
 from mailgw.trust.read_back import MOST_OCTETS, authentication_of, field_on_top
 from tests.tables import each
+from tests.trust.test_authres import SHAPELY, results_with
 
 US = "mx.example.org"
 FOUND = (
@@ -54,6 +56,15 @@ def test_what_was_written_reads_back() -> None:
     assert found == Authentication(FOUND, US.upper(), "lists.example.org")
     nothing = written(AuthResults(US, ()), smtputf8=False)
     assert result_of(authentication_of(message(nothing + TRACE), US)) == Authentication((), US)
+
+
+@given(results_with(SHAPELY))
+def test_whatever_was_written_reads_back(results: AuthResults) -> None:
+    octets = written(results, smtputf8=True) + TRACE
+    found = result_of(authentication_of(message(octets), results.authserv_id))
+    assert found.results == results.results
+    whole = result_of(authentication_of(message(b"", content=Pieces(octets, 5)), results.authserv_id))
+    assert whole == found
 
 
 def test_a_login_is_all_that_is_known_of_who_has_one() -> None:
