@@ -67,7 +67,7 @@ from mailgw.receive.reverse import ReverseNames
 from mailgw.receive.settings import ReceiveSettings
 from mailgw.rules import Rules, plugin_rules
 from mailgw.shards import Shards
-from mailgw.signatures import SigningKeys, make_signing
+from mailgw.signatures import SigningKeys, make_signing, started_rotation
 from mailgw.store.aliases import AliasFile, rules_of
 from mailgw.store.maildir import Maildirs, UniqueNames
 from mailgw.store.mbox import Mboxes
@@ -242,6 +242,7 @@ class MailGateway(MultiService):
         self.shards.start()
         self._peer_tls.start(intake)
         self._dmarc_reporting.start(intake)
+        self._look_after_keys(resolver, workshop)
         senders = (backend for backend in self._backends.values() if isinstance(backend, SmtpBackend))
         self._in_force: tuple[ServerTls | SmtpBackend | SigningKeys, ...] = (
             *tls.values(), *senders, self._signing_keys,
@@ -279,6 +280,12 @@ class MailGateway(MultiService):
 
     def _make_dmarc_reporting(self, resolver: Resolver, workshop: Workshop) -> DmarcReporting:
         return DmarcReporting(self.config, resolver, workshop, self.journal, self._wall_clock, self._world.chance)
+
+    def _look_after_keys(self, resolver: Resolver, workshop: Workshop) -> None:
+        self._closers.append(started_rotation(
+            self.config, self._signing_keys, resolver, workshop, self._own_mail, self.journal, self._wall_clock,
+            self._world.chance,
+        ).close)
 
     # --- what a rehearsal has another way, too --------------------------------------------------------
 

@@ -13,10 +13,15 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from mailgw.config.settings import Config, DkimSettings
+from mailgw.deliver.command import leader
+from mailgw.deliver.desk import daemon_address
+from mailgw.deliver.hook import done_by
+from mailgw.deliver.key_rotation import KeyRotation, RotationSettings
 from mailgw.deliver.signing import Signing
+from mailgw.interfaces import IGateway
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event
-from mailgw.mail.ports import WallClock
+from mailgw.mail.ports import Journal, Resolver, WallClock
 from mailgw.net.tasks import TaskGroup
 from mailgw.store.dkim_keys import KeyFolder
 from mailgw.store.key_files import KeyFiles
@@ -55,7 +60,11 @@ class SigningKeys:
         """Read what has changed; that of the folder in a while."""
         self._files.reload()
         if self._of_folder:
-            self._tasks.spawn("the folder of DKIM keys", self._folder.look(self._workshop.do))
+            self._tasks.spawn("the folder of DKIM keys", self.look())
+
+    async def look(self) -> None:
+        """Read what has changed in the folder."""
+        await self._folder.look(self._workshop.do)
 
 
 def make_signing(
@@ -74,6 +83,36 @@ def make_signing(
     if spare > 0:
         in_thread = partial(deferToThreadPool, reactor, threads(min(spare, THREADS), "mailgw signatures"))
     return Signing(keys, config.dkim.seal_as, config.trust.judging.authserv_id, wall_clock, note, in_thread)
+
+
+def started_rotation(
+    config: Config,
+    keys: SigningKeys,
+    resolver: Resolver,
+    workshop: Workshop,
+    mail: IGateway,
+    journal: Journal,
+    wall_clock: WallClock,
+    chance: Callable[[], float],
+) -> KeyRotation:
+    """Who looks after the folder's keys, from now on."""
+    settings = config.dkim
+    domains = [domain for domain, files in settings.domains.items() if not files]
+    reactor = workshop.reactor
+
+    async def publish(name: str, value: str) -> str:
+        return await done_by([*settings.publish, name, value], settings.publish_seconds, reactor, leader())
+
+    rules = RotationSettings(
+        config.hostname, daemon_address(config.hostname), config.postmaster, settings.rules,
+        {domain: settings.rotate_seconds.get(domain) for domain in domains},
+    )
+    rotation = KeyRotation(
+        rules, KeyFolder(settings.folder, workshop.disk), resolver, workshop.do, mail.send,
+        publish if settings.publish else None, keys.look, journal, reactor, wall_clock, chance,
+    )
+    rotation.start()
+    return rotation
 
 
 def _complain(domain: str, why: str) -> None:

@@ -5,7 +5,7 @@ import socket
 import tomllib
 from collections.abc import Mapping
 
-from mailgw.config import checks
+from mailgw.config import checks, dkim
 from mailgw.config.document import Document
 from mailgw.config.lines import locate
 from mailgw.config.reader import Faults, Spot, read_table
@@ -16,22 +16,26 @@ from mailgw.mail.address import parse_domain
 from mailgw.mail.errors import ConfigError
 
 
-def load(file: str) -> Config:
+def load(file: str, with_keys: bool = True) -> Config:
     """The configuration in ``file``.
 
     Raises an ``ExceptionGroup`` of one ``ConfigError`` a fault, in the order of the lines, whose message holds
     them all, one a line.  Files that it names (certificates, keys, the passwd-file) are read, the user's own
-    backends are imported; nothing is written, bound or started.
+    backends are imported; nothing is written, bound or started.  Without ``with_keys`` the folder of DKIM keys is not
+    looked at: for who is there to mend it.
     """
     text = _text(file)
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:
         raise _single(file, *toml_fault(text, fault)) from None
-    return configure(raw, Faults(file, locate(text)), os.path.dirname(os.path.abspath(file)), os.path.abspath(file))
+    faults, path = Faults(file, locate(text)), os.path.abspath(file)
+    return configure(raw, faults, os.path.dirname(path), path, with_keys)
 
 
-def configure(raw: Mapping[str, object], faults: Faults, folder: str, file: str = "") -> Config:
+def configure(
+    raw: Mapping[str, object], faults: Faults, folder: str, file: str = "", with_keys: bool = True
+) -> Config:
     """The ``Config`` of a document that is read already; relative paths start at ``folder``.
 
     Raises as ``load`` does.
@@ -41,6 +45,8 @@ def configure(raw: Mapping[str, object], faults: Faults, folder: str, file: str 
     if document.hostname is None and "hostname" not in raw and parse_domain(own_name()) is None:
         spot.inner("hostname").fault(f"is missing, and this machine's own name, {own_name()!r}, is none for mail")
     config = checks.assemble(document, raw, folder, file, document.hostname or own_name())
+    if with_keys:
+        dkim.check_folder(document, config.dkim)
     if faults.found:
         raise faults.group()
     return config

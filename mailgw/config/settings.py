@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.spool.settings import SpoolSettings
     from mailgw.store.directory_settings import DirectorySettings, HttpSettings, SqlSettings
     from mailgw.store.journal import JournalSettings
+    from mailgw.trust.dkim_rotation import RotationRules
     from mailgw.wire.content import ContentRules
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -234,12 +235,21 @@ class TrustSettings:
 class DkimSettings:
     """Who is signed for, and by whose keys what is not ours is sealed (``seal_as``, None: by nobody's).
 
-    ``domains``: of each, in A-labels, its key files by selector; none of its own: it has those of ``folder``.
+    ``domains``: of each, in A-labels, its key files by selector; none of its own: it has those of ``folder``, which
+    rotate as ``rules`` and, of single domains, ``rotate_seconds`` say.  ``publish``: the program that does it in DNS,
+    and its arguments, () where nobody does; it has ``publish_seconds`` each time.
     """
 
     folder: str
     seal_as: str | None
     domains: Mapping[str, Mapping[str, str]]
+    rules: RotationRules
+    rotate_seconds: Mapping[str, float]
+    publish: tuple[str, ...]
+    publish_seconds: float
+
+    def rules_of(self, domain: str) -> RotationRules:
+        return attrs.evolve(self.rules, rotate_seconds=self.rotate_seconds.get(domain))
 
 
 @attrs.frozen

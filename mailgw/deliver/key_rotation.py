@@ -198,7 +198,9 @@ class KeyRotation:
         self._timer: IDelayedCall | None = None
 
     def start(self) -> None:
-        self._timer = self._clock.callLater(FIRST_LOOK_SECONDS, self._watch)
+        """Where there is no domain to look after, nothing begins."""
+        if self._settings.rotate_seconds:
+            self._timer = self._clock.callLater(FIRST_LOOK_SECONDS, self._watch)
 
     async def close(self) -> None:
         """What is under way is given up; it is done after the next start."""

@@ -32,6 +32,7 @@ Who owns what:
     MTA-STS          each worker remembers for itself (``mta-sts.json``, ``mta-sts-1.json`` ...), and begins with the
                      newest of what all of them know
     reports          on TLS and by DMARC: counted, written and sent by worker 0; the others send it what they saw
+    DKIM keys        looked after by worker 0; the others read the folder each minute
     journal          one file: each process appends whole lines under a lock (``store.journal``), so facts of two
                      workers may stand up to 0.1 s out of order
     log              the workers', line by line, in twistd's

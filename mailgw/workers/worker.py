@@ -107,6 +107,10 @@ class WorkerGateway(MailGateway):
     def _forward_counted(self, one: Counted) -> None:
         self._wire.tell("dmarc", msgspec.to_builtins(one))
 
+    def _look_after_keys(self, resolver: Resolver, workshop: Workshop) -> None:
+        if self._handed.number == 0:
+            super()._look_after_keys(resolver, workshop)
+
     def _forward(self, result: TlsResult) -> None:
         self._wire.tell("tls", msgspec.to_builtins(result))
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from mailgw.config.checks import owner_faults
 from mailgw.config.doubts import doubts
 from mailgw.config.settings import DkimSettings
+from mailgw.trust.dkim_rotation import RotationRules
 from tests.config.making import SMALL, faults_of, into, loaded, make_encrypted_key
 from tests.tables import each
 from tests.trust.dkim_mail import RSA_SECRET
@@ -47,6 +48,9 @@ def configured(folder: Path, table: str, base: str = SMALL) -> Path:
     return file
 
 
+UNSAID = (RotationRules(), {}, (), 60.0)
+
+
 def test_what_it_comes_to(tmp_path: Path) -> None:
     config = loaded(configured(tmp_path, """seal_as = "EXAMPLE.org"
 [dkim.domains."Example.ORG"]
@@ -56,11 +60,11 @@ keys = { 2026A = "rsa", "b.c" = "ed25519", d = "group" }
     assert config.dkim == DkimSettings(f"{tmp_path}/state/dkim", "example.org", {
         "example.org": {"2026a": f"{tmp_path}/rsa", "b.c": f"{tmp_path}/ed25519", "d": f"{tmp_path}/group"},
         "xn--bcher-kva.example": {},
-    })
+    }, *UNSAID)
     assert list(config.dkim.domains["example.org"]) == ["2026a", "b.c", "d"]
-    assert loaded(configured(tmp_path, 'folder = "keys"')).dkim == DkimSettings(f"{tmp_path}/keys", None, {})
+    assert loaded(configured(tmp_path, 'folder = "keys"')).dkim == DkimSettings(f"{tmp_path}/keys", None, {}, *UNSAID)
     (tmp_path / "mailgw.toml").write_text(SMALL)
-    assert loaded(tmp_path / "mailgw.toml").dkim == DkimSettings(f"{tmp_path}/state/dkim", None, {})
+    assert loaded(tmp_path / "mailgw.toml").dkim == DkimSettings(f"{tmp_path}/state/dkim", None, {}, *UNSAID)
 
 
 def ours(keys: str) -> str:
@@ -100,7 +104,10 @@ AT = "16: dkim.domains.example.org.keys"
         '15: dkim.seal_as: there is no [dkim.domains."x"]; there are a.example, b.example',
     ]),
     ("seal_as = 5", ['15: dkim.seal_as: expected text ("…"), not 5']),
-    ("sign_as = 5", ["15: dkim.sign_as: unknown key; expected one of folder, seal_as, domains"]),
+    ("sign_as = 5", [
+        "15: dkim.sign_as: unknown key; expected one of folder, seal_as, wait, retire, publish, publish_timeout, "
+        "domains",
+    ]),
 ])
 def test_faults(tmp_path: Path, table: str, faults: list[str]) -> None:
     assert faults_of(configured(tmp_path, table)) == [f"mailgw.toml:{fault}" for fault in faults]

@@ -140,7 +140,7 @@ def test_the_example_of_aliases_is_one() -> None:
 def test_a_key_that_has_no_default_says_so() -> None:
     # Whatever is commented out and differs from the code's default has an explanation above or beside it.
     names = ("postmaster", "ca_file", "client_ca", "username", "password_file", "hello_name", "path", "validating",
-             "tls", "folder", "seal_as", "keys")
+             "tls", "folder", "seal_as", "keys", "rotate", "publish")
     for name in names:
         found = [m.start() for m in re.finditer(rf'(?m)^# {name} = "?[^o]', TEXT)]
         assert any("o default" in TEXT[max(0, at - 300) : at] for at in found), name

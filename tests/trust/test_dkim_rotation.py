@@ -196,6 +196,20 @@ def test_what_dns_says_of_a_record(records: tuple[str, ...], shown: Shown, why: 
     assert why != "" or found[1] == ""
 
 
+TEXTS = st.one_of(st.binary(max_size=300), st.builds(
+    lambda tags, rest: f"v=DKIM1; {tags}p=".encode() + rest, st.sampled_from(["", "k=rsa; ", "k=ed25519; ", "t=y; "]),
+    st.one_of(st.binary(max_size=300), st.binary(max_size=300).map(base64.b64encode)),
+))
+
+
+@given(st.lists(TEXTS, max_size=3), st.booleans())
+def test_whatever_dns_says_of_a_record_is_judged(texts: list[bytes], exists: bool) -> None:
+    for key in (rsa_key(), ed25519_key()):
+        shown, why = compared(key.record(), Records(tuple(texts), exists, False, "x"))
+        assert shown in (Shown.MISSING, Shown.DIFFERS)
+        assert why
+
+
 # --- what holds whatever DNS says ---------------------------------------------------------------------------
 
 ANSWERS = st.dictionaries(st.integers(0, 7), st.sampled_from(Shown), max_size=8)
