@@ -12,7 +12,15 @@ import sys
 from collections.abc import Callable, Sequence
 
 import mailgw
-from mailgw import checking, doctor, passwords, queue_commands, reports_command, tls_command
+from mailgw import (
+    checking,
+    dkim_command,
+    doctor,
+    passwords,
+    queue_commands,
+    reports_command,
+    tls_command,
+)
 from mailgw.config.where import DEFAULT_FILE
 from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.rehearsal import explain_command, replay_command
@@ -33,11 +41,12 @@ commands:
   mailgw queue suspend example.net      try nothing there, until: mailgw queue resume example.net
   mailgw tls example.net                what mail there meets in the way of TLS, tried live
   mailgw reports                        who sends as us, and what failed: DMARC and TLS reports that came in
+  mailgw dkim make example.org          keys to sign mail with (DKIM); show, check, rotate and retire them
   mailgw explain --from ann@example.net --to bob@example.org    what would become of it, and why
   mailgw replay -c new.toml --since 24h     which mail of the last day would that configuration judge otherwise?
   mailgw doctor --wire 127.0.0.1:25     can this server be tricked? smuggling, injection, relaying, limits
 
-FILE is {DEFAULT_FILE} where nothing is said; passwd, queue, tls, reports, explain and replay take -c FILE, too,
+FILE is {DEFAULT_FILE} where nothing is said; passwd, queue, tls, dkim, reports, explain and replay take -c FILE, too,
 before or behind the command.
 The gateway itself is started with: twistd mailgw --help
 exit status: 0 done, 1 a fault, 2 the command line makes no sense"""
@@ -99,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     queue_commands.add_command(commands)
     tls_command.add_command(commands)
     reports_command.add_command(commands)
+    dkim_command.add_command(commands)
     explain_command.add_command(commands)
     replay_command.add_command(commands)
     doctor.add_command(commands, say)

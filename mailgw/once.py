@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def loaded(file: str) -> "Config":
-    """The configuration of ``file``, with all that it names; Fault with every fault of it, one a line."""
+def loaded(file: str, with_keys: bool = True) -> "Config":
+    """The configuration of ``file``, with all that it names; Fault with every fault of it, one a line.
+
+    ``with_keys`` as ``config.load`` has it."""
     from mailgw.config.load import load
 
     try:
-        return load(file)
+        return load(file, with_keys)
     except ExceptionGroup as group:
         faults = config_faults(group)
         if not faults:

@@ -26,12 +26,15 @@ FLOORS = [
         "ctl", "terminal", "checking", "passwords", "queue_commands", "queue_door", "doctor",
         "tls_command", "tls_policies", "tls_report", "tls_survey", "once", "rehearsal",
         "reports_command", "report_summary",
+        "dkim_command", "dkim_desk", "dkim_report",
     },
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 PURE = {"mail", "interfaces", "wire", "trust", "policy", "queue"}
 IMPURE_MODULES = {"twisted", "socket", "ssl", "OpenSSL", "os", "time", "random", "secrets", "asyncio", "threading"}
-MAY_IMPORT_REACTOR = {"service", "accounts", "daemon", "tap", "tls_command", "once", "rehearsal", "workers"}
+MAY_IMPORT_REACTOR = {
+    "service", "accounts", "daemon", "tap", "tls_command", "dkim_desk", "once", "rehearsal", "workers",
+}
 ADAPTER = "deliver/twisted_mail.py"  # and there late
 CEILING_LINES = 600
 
