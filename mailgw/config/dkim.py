@@ -100,7 +100,7 @@ def key_paths(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def dkim_doubts(config: Config) -> Iterator[tuple[Path, str]]:
-    """What is configured and comes to nothing, or is open to others."""
+    """What is configured and comes to nothing, or to more than is meant, or is open to others."""
     folder = KeyFolder(config.dkim.folder, Disk())
     for domain in (one for one, files in config.dkim.domains.items() if not files):
         keys = folder.keys(domain)
@@ -112,5 +112,8 @@ def dkim_doubts(config: Config) -> Iterator[tuple[Path, str]]:
     servers = [one for one in config.backends.values() if isinstance(one, SmtpSettings)]
     if config.dkim.domains and not any(one.sign for one in servers):
         yield ("dkim",), "nothing is signed: that is for backends of type smtp or lmtp, with sign = true"
+    if len(config.dkim.domains) > 1 and not config.check_from and any(x.role.is_submission for x in config.listeners):
+        why = "whoever logs in is signed for by any of these, by what he writes into From: [accounts] check_from = true"
+        yield ("dkim", "domains"), why
     if config.dkim.seal_as is not None and not any(one.seal for one in servers):
         yield ("dkim", "seal_as"), "nothing is sealed: that is for backends of type smtp or lmtp, with seal = true"

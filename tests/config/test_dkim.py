@@ -7,14 +7,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
 from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mailgw.config.checks import owner_faults
 from mailgw.config.doubts import doubts
 from mailgw.config.settings import DkimSettings
 from mailgw.trust.dkim_rotation import RotationRules
-from tests.config.making import SMALL, faults_of, into, loaded, make_encrypted_key
+from tests.config.making import SMALL, faults_of, into, loaded, make_certificate, make_encrypted_key
 from tests.tables import each
 from tests.trust.dkim_mail import RSA_SECRET
 
@@ -25,10 +24,16 @@ def pem(key: object) -> bytes:
 
 
 ED25519, EC = pem(Ed25519PrivateKey.generate()), pem(generate_ec(SECP256R1()))
-try:
-    SHORT = pem(generate_private_key(65537, 512))
-except ValueError:  # cryptography may make none that are so short
-    SHORT = b""
+SHORT = b"""-----BEGIN RSA PRIVATE KEY-----
+MIIBPQIBAAJBAMArnsnY2FGRAbgbMCOSSiuClYUt/I7sceq1boKwgC9HoYeuBvhF
+FY18g9e4Oed5A9gRXoDuQT01rfGAG6rZGZMCAwEAAQJBAKyhQta+dqznX6z8t4Ts
+8LYfa6QlCIF4BGm9LJY4ah6NYJ0n42OjegIPlQMUJzwp/I0lBSNq1psjEgdA550J
+cKECIQD4EbIH/IMxYB7f0v8Eru0McrMMIrXPx+ZY053dhYZaIwIhAMZQbPABZLdw
+aieoRcr1hB1ROpGFf8lO1BYwwYAUeSHRAiEA77zqOR2oDEfAjr7zBiunm6gdsVS6
+MJwX2TBqGHO6a9ECIQCi5R0WZ46bPzNzL71kYRcMHdTGA6pbaOy87X+D/U0igQIh
+AKrqa8TtVMu91xO7/wFzdfZr0a7eCgS9OOmeQp3TZKsQ
+-----END RSA PRIVATE KEY-----
+"""
 
 
 def make_keys(folder: Path) -> None:
@@ -113,7 +118,6 @@ def test_faults(tmp_path: Path, table: str, faults: list[str]) -> None:
     assert faults_of(configured(tmp_path, table)) == [f"mailgw.toml:{fault}" for fault in faults]
 
 
-@pytest.mark.skipif(not SHORT, reason="cryptography makes no key so short")
 def test_a_short_key(tmp_path: Path) -> None:
     file = configured(tmp_path, ours('{ a = "short" }'))
     (tmp_path / "short").write_bytes(SHORT)
@@ -150,3 +154,26 @@ SEALING = 'seal_as = "example.org"\n[dkim.domains."example.org"]\nkeys = { a = "
 def test_doubts(tmp_path: Path, backend: str, told: list[str]) -> None:
     found = [str(doubt) for doubt in doubts(loaded(configured(tmp_path, SEALING, backend))) if "dkim" in doubt.key]
     assert [words in line for words, line in zip(told, found, strict=True)] == [True] * len(told)
+
+
+def test_who_logs_in_may_write_any_name_into_from(tmp_path: Path) -> None:
+    make_certificate(tmp_path)
+    (tmp_path / "passwd").touch()
+    base = into("out") + """[[listen]]
+role = "submission"
+endpoint = "tcp:587"
+[backend.out]
+type = "smtp"
+[tls]
+certificate = "fullchain.pem"
+private_key = "privkey.pem"
+[accounts]
+passwd_file = "passwd"
+"""
+    one, two = '[dkim.domains."example.org"]\n', '[dkim.domains."example.org"]\n[dkim.domains."example.net"]\n'
+    for text, table, is_told in (
+        (base, one, False), (base, two, True), (f"{base}check_from = true\n", two, False),
+        (into("out") + '[backend.out]\ntype = "smtp"\n', two, False),
+    ):
+        told = doubts(loaded(configured(tmp_path, table, text)))
+        assert [doubt.key for doubt in told if "check_from = true" in doubt.why] == ["dkim.domains"] * is_told
