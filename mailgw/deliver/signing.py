@@ -21,6 +21,7 @@ from typing import Final
 
 import attrs
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from twisted.internet.defer import Deferred
 
 from mailgw.mail import event as fact
 from mailgw.mail.envelope import BodyType
@@ -53,6 +54,9 @@ A-labels and lower case.  It is asked for each message: it neither blocks nor ra
 
 InThread = Callable[[Callable[[], bytes]], Awaitable[bytes]]
 """Does it in another thread, and has what it returns."""
+
+
+_Name = tuple[str, BodyType, int]
 
 
 @attrs.frozen
@@ -90,7 +94,8 @@ class Signing:
         self._wall_clock = wall_clock
         self._note = note
         self._in_thread = in_thread
-        self._kept: OrderedDict[tuple[str, BodyType, int], tuple[bytes, float]] = OrderedDict()
+        self._kept: OrderedDict[_Name, tuple[bytes, float]] = OrderedDict()
+        self._under_way: dict[_Name, list[Deferred[None]]] = {}  # with those who wait for it
 
     async def signed(self, message: Message, sign: bool, seal: bool) -> Message:
         """``message`` with what goes on top of its content, or itself where nothing does.
@@ -102,13 +107,27 @@ class Signing:
             return message
         # One content in two forms has two body types (``reencoding.fitted``).
         name, now = (message.queue_id, message.body_type, message.content.size_octets), self._wall_clock()
-        crown, since = self._kept.get(name, (b"", -math.inf))
-        if abs(now - since) >= KEPT_SECONDS:
-            crown = await self._crown(message, now)
-            self._keep(name, crown, now)
+        while (crown := self._known(name, now)) is None:
+            if name in self._under_way:
+                turn: Deferred[None] = Deferred()
+                self._under_way[name].append(turn)
+                await turn
+                continue
+            self._under_way[name] = []
+            try:
+                self._keep(name, await self._crown(message, now), now)
+            finally:
+                # Where it came to nothing the first of them makes it, and the others wait for that one.
+                for turn in self._under_way.pop(name):
+                    if not turn.called:  # who was cancelled meanwhile
+                        turn.callback(None)
         return attrs.evolve(message, content=crowned(crown, message.content)) if crown else message
 
-    def _keep(self, name: tuple[str, BodyType, int], crown: bytes, now: float) -> None:
+    def _known(self, name: _Name, now: float) -> bytes | None:
+        crown, since = self._kept.get(name, (b"", -math.inf))
+        return crown if abs(now - since) < KEPT_SECONDS else None
+
+    def _keep(self, name: _Name, crown: bytes, now: float) -> None:
         self._kept[name] = crown, now
         self._kept.move_to_end(name)
         if len(self._kept) > KEPT:

@@ -298,23 +298,52 @@ def test_what_is_not_signed_is_read_no_further() -> None:
     assert read == [0]
 
 
-def test_who_is_cancelled_while_it_is_signed_keeps_nothing() -> None:
-    waiting: list[Deferred[bytes]] = []
+class Slow:
+    """``Signing`` whose thread answers when the test says so."""
 
-    def in_thread(make: Callable[[], bytes]) -> Deferred[bytes]:
-        waiting.append(Deferred())
-        return waiting[-1]
+    def __init__(self) -> None:
+        self.waiting: list[Deferred[bytes]] = []
+        self.ended: list[object] = []
+        self.signing = Signing(KEYS.__getitem__, None, "", lambda: NOW, lambda event: None, self._in_thread)
 
-    made = Signing(KEYS.__getitem__, None, "", lambda: NOW, lambda event: None, in_thread)
-    ended: list[object] = []
-    one = Deferred.fromCoroutine(made.signed(message(), True, True))
-    one.addErrback(ended.append)
-    one.cancel()
-    assert len(ended) == 1
-    other = Deferred.fromCoroutine(made.signed(message(), True, True))
-    other.addCallback(ended.append)
-    waiting[1].callback(b"Top: x\r\n")
-    assert ended[1].content.octets == b"Top: x\r\n" + LETTER  # type: ignore[attr-defined]
+    def _in_thread(self, make: Callable[[], bytes]) -> Deferred[bytes]:
+        self.waiting.append(Deferred())
+        return self.waiting[-1]
+
+    def begin(self) -> Deferred[Message]:
+        one = Deferred.fromCoroutine(self.signing.signed(message(), True, True))
+        one.addBoth(lambda result: self.ended.append(getattr(result, "content", None)))
+        return one
+
+    def octets(self) -> list[bytes | None]:
+        """What became of each, in the order of their ends; None: nothing."""
+        return [None if one is None else one.octets for one in self.ended]  # type: ignore[attr-defined]
+
+
+def test_who_comes_while_it_is_signed_waits_for_that() -> None:
+    slow = Slow()
+    for _ in range(3):
+        slow.begin()
+    assert len(slow.waiting) == 1
+    slow.waiting[0].callback(b"Top: x\r\n")
+    assert slow.octets() == [b"Top: x\r\n" + LETTER] * 3
+    slow.begin()
+    assert (len(slow.waiting), len(slow.ended)) == (1, 4)
+
+
+def test_who_waits_signs_where_the_first_one_could_not() -> None:
+    for fails in (True, False):
+        slow = Slow()
+        first, _, third, _ = (slow.begin() for _ in range(4))
+        third.cancel()
+        if fails:
+            slow.waiting[0].errback(TemporaryFault("no thread"))
+        else:
+            first.cancel()
+        assert len(slow.waiting) == 2
+        slow.waiting[1].callback(b"Top: x\r\n")
+        assert slow.octets() == [None, None, *[b"Top: x\r\n" + LETTER] * 2]
+        assert not slow.signing._under_way
 
 
 def test_content_below_a_crown() -> None:
