@@ -21,7 +21,7 @@ from mailgw.testing.names import FakeResolver
 from mailgw.trust import spf
 from mailgw.trust.spf import SpfQuestion, check_mail_from
 
-CASES = int(os.environ.get("MAILGW_DIFFERENTIAL", "40"))
+CASES = max(4 * int(os.environ.get("MAILGW_EXAMPLES", "10")), int(os.environ.get("MAILGW_DIFFERENTIAL", "0")))
 DOMAINS = ("a.example", "b.example", "c.example", "d.example")
 HOSTS = ("mx1.example", "mx2.example", "h.a.example", "none.example", *DOMAINS)
 CLIENTS = ("192.0.2.1", "192.0.2.2", "192.0.3.9", "2001:db8::1", "2001:db8::2", "cafe::1")
