@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from mailgw.deliver.key_words import happened, letter, outlook
+from mailgw.deliver.key_words import happened, letter, outlook, reminder
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
@@ -263,7 +263,7 @@ class KeyRotation:
         for moved in moves:
             self._tell(domain, moved, rules)
         failed = await self._published(domain, keys, answers)
-        self._nag(domain, keys, answers, bad, moves)
+        self._nag(domain, keys, answers, bad)
         await self._write(domain, moves, failed, rules)
 
     def _tell(self, domain: str, moved: Moved, rules: RotationRules) -> None:
@@ -291,8 +291,7 @@ class KeyRotation:
         return failed
 
     def _nag(
-        self, domain: str, keys: Sequence[KeyLife], answers: Mapping[str, Answer], bad: Mapping[str, Unusable],
-        moves: Sequence[Moved],
+        self, domain: str, keys: Sequence[KeyLife], answers: Mapping[str, Answer], bad: Mapping[str, Unusable]
     ) -> None:
         """Say again what is wrong, once a day."""
         now = self._clock.seconds()
@@ -303,15 +302,9 @@ class KeyRotation:
                 continue
             if last is None or now - last >= NAG_SECONDS:
                 self._nagged[domain, key.selector] = now
-                found = answers.get(key.selector)
-                why = found.why if found is not None else ""
-                one = bad.get(key.selector)
-                if one is not None:
-                    why = f"{one.path}: {one.why}"
-                _log.warn(
-                    "{domain}: the key {selector} is {state}, and {why}", domain=domain, selector=key.selector,
-                    state=key.state, why=why or f"DNS: {key.shown}",
-                )
+                found, one = answers.get(key.selector), bad.get(key.selector)
+                fault = f"{one.path}: {one.why}" if one is not None else ""
+                _log.warn("{line}", line=reminder(domain, key, fault, found.why if found is not None else ""))
         for known in [one for one in self._nagged if one[0] == domain]:
             if known[1] not in {key.selector for key in keys}:
                 del self._nagged[known]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.written import Person, Writing, written
-from mailgw.trust.dkim_rotation import KeyLife, Move, Moved, RotationRules, Shown, State, due_at, key_name, zone_line
+from mailgw.trust.dkim_rotation import KeyLife, Move, Moved, RotationRules, State, due_at, key_name, zone_line
 
 HOUR_SECONDS = 3600.0
 
@@ -65,11 +65,14 @@ def outlook(key: KeyLife, rules: RotationRules, signs: bool) -> str:
             return "nothing needs it any more: remove the record"
 
 
-def wrong(key: KeyLife, why: str) -> str:
-    """What is wrong with the record of a key, ``""`` where nothing is."""
-    if key.shown in (Shown.MATCHES, Shown.UNKNOWN) or not key.is_wanted_in_dns:
-        return ""
-    return why or f"DNS says: {key.shown}"
+def reminder(domain: str, key: KeyLife, fault: str, why: str) -> str:
+    """What is wrong with a key, or still to be done: ``fault`` of its file, else (``""``) why DNS does not do."""
+    if fault:
+        return f"the {key.type} key {key.selector} of {domain}, which is {key.state}, cannot be used: {fault}"
+    name, said = key_name(key.selector, domain), why or f"DNS {key.shown}"
+    if key.state is State.WANTED:
+        return f"the record at {name} is still to be published ({said}); mailgw dkim show {domain} has it"
+    return f"DNS should show the record at {name}, whose key is {key.state}: {said}"
 
 
 def letter(

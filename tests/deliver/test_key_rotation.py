@@ -4,8 +4,10 @@ import os
 import random
 from collections.abc import Callable, Sequence
 
+import pytest
 from twisted.internet.task import Clock
 
+from mailgw.deliver import key_rotation
 from mailgw.deliver.key_rotation import (
     EAGER_SECONDS,
     FIRST_LOOK_SECONDS,
@@ -217,6 +219,42 @@ def test_a_record_that_vanished_is_told_loudly_once_and_in_the_log_each_day() ->
     assert "signs, and its signatures may not verify: there is no such name" in letter.replace("=\r\n", "")
     assert len(desk.keys(DOMAIN)) == 2
     assert NAG_SECONDS == DAY_SECONDS
+
+
+def test_what_is_still_to_be_done_is_said_again_each_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(key_rotation, "_log", SaidLog(said))
+    desk = Desk()
+    desk.make()
+    desk.wait(2 * DAY_SECONDS + HOUR, HOUR)
+    name = "mg-20231114-r._domainkey.example.org"
+    line = f"the record at {name} is still to be published (there is no such name); mailgw dkim show example.org has it"
+    assert said.count(line) == 3
+    desk.obey()
+    desk.wait(HOUR)
+    said.clear()
+    desk.disk.remove("/state/dkim/example.org/mg-20231114-e.pem")
+    del desk.records[name]
+    desk.wait(DAY_SECONDS + 2 * HOUR, HOUR)
+    why = "/state/dkim/example.org/mg-20231114-e.pem: cannot be read: No such file or directory"
+    assert said == [
+        "the key mg-20231114-r of example.org signs, and its signatures may not verify: there is no such name",
+        f"the key mg-20231114-e of example.org signs, and its signatures may not verify: {why}",
+        f"DNS should show the record at {name}, whose key is signing: there is no such name",
+        f"the ed25519 key mg-20231114-e of example.org, which is signing, cannot be used: {why}",
+    ]
+
+
+class SaidLog:
+    """A logger that keeps warnings."""
+
+    def __init__(self, said: list[str]) -> None:
+        self._said = said
+
+    def warn(self, form: str, **fields: object) -> None:
+        self._said.append(form.format(**fields))
+
+    def info(self, form: str, **fields: object) -> None: ...
 
 
 def test_a_program_publishes_and_removes_and_nobody_is_told() -> None:
