@@ -4,6 +4,7 @@
     plot, machine, limits                the picture; where it was measured; that everything ends
     processor_time, memory               what a subject uses
     submitting, idlers, prober           loads that no tool has, each a process of its own that imports little
+    names                                a name server, likewise
     stands, throughput, loads            subjects set up beside each other, measured in turn, with the same loads
     peers/                               how each server is set up
     benches/                             the questions

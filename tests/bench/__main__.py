@@ -22,6 +22,7 @@ try:
         signatures,
         stall,
         submission,
+        trust,
     )
     from tests.bench.counts import settled
     from tests.bench.figures import Result
@@ -35,7 +36,7 @@ except ModuleNotFoundError as missing:
 
 ALL: dict[str, Bench] = {
     bench.name: bench
-    for module in (relay, maildir, submission, accept, idle, deferred, stall, growth, plugins, signatures)
+    for module in (relay, maildir, submission, accept, idle, deferred, stall, growth, plugins, signatures, trust)
     for bench in module.BENCHES
 }
 PEERS = Path(os.environ.get("MAILGW_PEERS", "~/.cache/mailgw-peers")).expanduser()

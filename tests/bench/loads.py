@@ -39,6 +39,7 @@ class Source:
     sessions: int
     is_kept: bool = False  # all messages of a session over one connection
     recipients: Sequence[str] = ("to@sink.test",)  # the sessions are shared out among them
+    message: Path | None = None  # in place of one of so many octets; with line ends of Unix
 
     def __call__(self, port: int, messages: int) -> Span:
         with self.sending(port, messages) as sent:
@@ -50,6 +51,7 @@ class Source:
         if shutil.which("smtp-source") is None:
             raise Skipped("smtp-source is not installed: it comes with Postfix")
         kept = ["-d"] if self.is_kept else []
+        what = ["-l", str(self.octets)] if self.message is None else ["-F", str(self.message)]
         sources: list[subprocess.Popen[bytes]] = []
 
         def wait() -> Span:
@@ -65,7 +67,7 @@ class Source:
             ):
                 if mine:
                     sources.append(subprocess.Popen(
-                        ["smtp-source", *kept, "-s", str(min(sessions, mine)), "-m", str(mine), "-l", str(self.octets),
+                        ["smtp-source", *kept, "-s", str(min(sessions, mine)), "-m", str(mine), *what,
                          "-f", "from@source.test", "-t", recipient, f"127.0.0.1:{port}"],
                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                     ))

@@ -44,6 +44,8 @@ TARGETS: dict[str, tuple[Target, ...]] = {
         Target("fresh mail's share", 90.0),
     ),
     "stall": (Target("longest stall", 50.0, 10.0, is_more_better=False),),
+    "trust-stall": (Target("longest stall", 50.0, 10.0, is_more_better=False),),
+    "trust": (Target("end to end", 0.7, against="mailgw-plain"),),
     "dkim": (
         Target("signing, RSA-2048", 0.5, is_more_better=False),
         Target("verifying, RSA-2048", 0.3, is_more_better=False),

@@ -2,14 +2,18 @@
 
 import base64
 import hashlib
+import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
+from twisted.names import dns
 
 from tests.bench.benches.submission import stored
 from tests.bench.limits import TookTooLong, within
-from tests.bench.processor_time import microseconds, mount_point, own_path
+from tests.bench.names import answer
+from tests.bench.processor_time import microseconds, mount_point, own_path, seconds_of
 from tests.bench.submitting import content
 from tests.bench.throughput import Pass, fitting
 from tests.tables import each
@@ -32,6 +36,33 @@ def test_where_groups_are(mounts: str, place: Path | None) -> None:
 ])
 def test_which_group_is_ours(groups: str, path: str | None) -> None:
     assert own_path(groups) == path
+
+
+def test_how_long_another_process_ran() -> None:
+    before = seconds_of(os.getppid())
+    assert 0 < before <= seconds_of(os.getppid())
+    assert seconds_of(os.getpid()) == pytest.approx(time.process_time(), abs=0.1)
+
+
+LONG = "v=DKIM1; p=" + "A" * 400
+RECORDS = {"TXT": {"home.test": ["v=spf1 -all"], "sel.home.test": [LONG]}, "A": {"mx.home.test": ["192.0.2.1"]}}
+
+
+@each(("name", "kind", "code", "found", "texts"), [
+    ("Home.Test", dns.TXT, dns.OK, 1, [b"v=spf1 -all"]),
+    ("sel.home.test", dns.TXT, dns.OK, 1, [LONG[:255].encode(), LONG[255:].encode()]),
+    ("mx.home.test", dns.A, dns.OK, 1, []),
+    ("mx.home.test", dns.TXT, dns.OK, 0, []),
+    ("away.test", dns.TXT, dns.ENAME, 0, []),
+])
+def test_what_the_name_server_says(name: str, kind: int, code: int, found: int, texts: list[bytes]) -> None:
+    question = dns.Message(id=7)
+    question.addQuery(name, kind)
+    said = dns.Message()
+    said.fromStr(answer(question.toStr(), RECORDS, 60))
+    assert (said.id, said.rCode, len(said.answers), len(said.authority)) == (7, code, found, 1 - found)
+    assert all(one.ttl == 60 and one.name.name == name.encode() for one in said.answers)
+    assert [text for one in said.answers if kind == dns.TXT for text in one.payload.data] == texts
 
 
 def test_how_long_a_group_ran() -> None:
