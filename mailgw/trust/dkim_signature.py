@@ -98,7 +98,7 @@ _REQUIRED = ("v", "a", "b", "bh", "d", "h", "s")
 _LENGTH = re.compile(r"[0-9]{1,76}\Z")  # s3.5: l=, 1*76DIGIT
 _TIME = re.compile(r"[0-9]{1,12}\Z")  # t= and x=, 1*12DIGIT
 # RFC 5322 s3.6.8: field-name = 1*ftext; ftext = %d33-57 / %d59-126; without ";", which ends a tag (s3.5, hdr-name)
-_HEADER_NAME = re.compile(r"[!-9<-~]+\Z")
+_HEADER_NAMES = re.compile(r"[!-9<-~]+(?::[!-9<-~]+)*\Z")
 _CANONS = {canon.value: canon for canon in Canon}
 _ALGORITHMS = {algorithm.value: algorithm for algorithm in Algorithm}
 
@@ -137,7 +137,7 @@ def _signature(tags: Mapping[str, str], domain: str, selector: str) -> Signature
         raise _syntax("s=")
     identity = _identity(tags.get("i"), domain)
     names = items_of(tags["h"])
-    if not all(map(_HEADER_NAME.match, names)):
+    if not _HEADER_NAMES.match(":".join(names)):
         raise _syntax("h=")
     if "from" not in names:
         raise _Unreadable(SignatureFault.FROM)

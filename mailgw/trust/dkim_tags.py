@@ -59,7 +59,7 @@ def without_spaces(value: str) -> str:
 
 def items_of(value: str) -> tuple[str, ...]:
     """Those of a list with colons, in lower case."""
-    return tuple([item.strip(_SPACE).lower() for item in value.split(":")])
+    return tuple([item.strip(_SPACE) for item in value.lower().split(":")])
 
 
 def base64_octets(value: str) -> bytes | None:

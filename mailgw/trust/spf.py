@@ -12,6 +12,7 @@ Rules:
 """
 
 import enum
+import functools
 import ipaddress
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import TypeVar
@@ -150,13 +151,19 @@ class _Trouble(Exception):
         self.why = why
 
 
+@functools.lru_cache(100)
+def _client(text: str) -> Address:
+    """Of MAIL FROM and HELO it is the same."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address  # s5: a mapped address is the IPv4 one
+
+
 class _Check:
     """One check, with what it has counted so far."""
 
     def __init__(self, dns: Resolver, question: SpfQuestion, sender: Mailbox) -> None:
-        address = ipaddress.ip_address(question.client.partition("%")[0])
-        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-        self.client: Address = mapped or address  # s5: a mapped address is the IPv4 one
+        self.client = _client(question.client)
         self._dns = dns
         self._question = question
         self._local_part = sender.local_part or "postmaster"  # s4.3
