@@ -263,6 +263,13 @@ def test_of_ten_names_one_may_be_right(before: int, result: str) -> None:
     assert asked("v=spf1 ptr -all", FOUR, dns).result.value == result
 
 
+@each(["before", "result"], [(spf.ADDRESSES - 1, "pass"), (spf.ADDRESSES, "fail")])
+def test_of_so_many_addresses_one_may_be_right(before: int, result: str) -> None:
+    many = [f"198.18.{n >> 8}.{n & 255}" for n in range(before)]
+    dns = attrs.evolve(DNS, address_records={"many.example": [*many, FOUR]})
+    assert asked("v=spf1 a:many.example -all", dns=dns).result.value == result
+
+
 def test_the_client_s_names_are_asked_for_once() -> None:
     dns = attrs.evolve(
         DNS, text_records={**DNS.text_records, "example.com": [b"v=spf1 ptr:x.y ptr:y.z exists:%{p}.x -all"]}, asked=[],
