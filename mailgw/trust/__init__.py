@@ -14,6 +14,7 @@ A map:
     tlsrpt           and its siblings: what TLS sessions came to, counted, and the reports
     spf              whether a domain lets a client send in its name; its records, and the macros in them
     dkim             DKIM signatures verified, by dkim_tags, dkim_canon, dkim_signature and dkim_key
+    public_key       strangers' keys, told apart before OpenSSL loads any
     dkim_sign        DKIM signatures made
     dkim_rotation    the keys they are made with: published, waited for, retired
     dmarc            whether the domain in From stands behind a message; dmarc_record: what it publishes

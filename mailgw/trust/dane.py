@@ -20,6 +20,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from mailgw.mail.names import TlsaRecord
+from mailgw.trust.public_key import is_cheap_to_load
 
 DANE_TA: Final = 2
 DANE_EE: Final = 3
@@ -127,6 +128,8 @@ def _is_understood(record: TlsaRecord) -> bool:
         return len(record.data) == _OCTETS.get(record.matching)
     if record.selector == CERTIFICATE:
         return read_certificate(record.data) is not None
+    if not is_cheap_to_load(record.data):
+        return False
     try:
         load_der_public_key(record.data)
     except (ValueError, TypeError, UnsupportedAlgorithm):

@@ -78,8 +78,8 @@ def test_keys_of_each_size() -> None:
         assert found.bits == bits
     assert loaded(rsa_record(1023)) is KeyFault.SHORT
     assert loaded(rsa_record(4097)) is KeyFault.LONG
-    assert isinstance(loaded(rsa_record(2048, (1 << 63) + 1)), PublicKey)
-    assert loaded(rsa_record(2048, (1 << 64) + 1)) is KeyFault.EXPONENT
+    assert isinstance(loaded(rsa_record(2048, (1 << 31) + 1)), PublicKey)
+    assert loaded(rsa_record(2048, (1 << 32) + 1)) is KeyFault.EXPONENT
     found = loaded(ED25519_RECORD)
     assert isinstance(found, PublicKey)
     assert found.bits == 256
