@@ -57,6 +57,10 @@ ALL = {
     (("dmarc=fail header.from=a.example policy.dmarc=perhaps",), "TAG dmarc.fail_none"),
     (("dkim=fail", "dkim=pass"), None),
     (("dkim=fail", "dkim=temperror"), "DEFER dkim.temperror"),
+    (("dkim=temperror", "dmarc=none header.from=a.example"), "DEFER dkim.temperror"),
+    (("dkim=temperror", "dmarc=temperror header.from=a.example"), "DEFER dkim.temperror"),
+    (("dkim=temperror", "dmarc=pass header.from=a.example"), None),
+    (("dkim=temperror", "spf=softfail", "dmarc=pass header.from=a.example"), "QUARANTINE spf.softfail"),
     (("spf=fail smtp.mailfrom=a@a.example", "spf=pass smtp.helo=b.example"), "TAG spf.fail"),
     (("spf=fail smtp.mailfrom=a@a.example", "spf=temperror smtp.helo=b.example"), "TAG spf.fail"),
     (("spf=pass smtp.helo=b.example", "spf=fail smtp.mailfrom=a@a.example"), "TAG spf.fail"),
@@ -146,6 +150,15 @@ def test_whatever_the_reason_it_is_one_reply_of_one_class(reason: str) -> None:
                 assert re.fullmatch(rb"5\d\d 5\.\d+\.\d+ [ -~]+\r\n" if permanent else rb"4\d\d 4\.\d+\.\d+ [ -~]+\r\n",
                                     octets)
                 assert len(octets) <= 512
+
+
+@each("method", [one for one in WORDS if one != "dmarc"])
+def test_who_stands_behind_his_mail_is_not_deferred_for_the_trouble_of_others(method: str) -> None:
+    for word in WORDS[method]:
+        actions = {method: {word: Action.DEFER}}
+        assert verdict(found(f"{method}={word}"), actions) is not None
+        said = verdict(found(f"{method}={word}", "dmarc=pass header.from=a.example"), actions)
+        assert (said is None) is (word == "temperror")
 
 
 @each("method", list(WORDS))

@@ -3,6 +3,8 @@
 Rules:
     The strictest action of all results holds.
     Trouble that may pass (``temperror``) never refuses for good, and nothing does that nobody could find out.
+    Who stands behind his mail (DMARC passes) is not deferred for what the DNS of others does not tell: that may never
+    change.
     What DMARC says counts by what the domain asks for, and not where a trusted sealer vouches for the message.
 """
 
@@ -94,6 +96,8 @@ def judged(authentication: Authentication, actions: Actions) -> Judgement | None
             continue
         word = dmarc_word(found, authentication.vouched_by) if method == "dmarc" else found.result
         action = actions.get(method, {}).get(word, Action.PASS)
+        if action is Action.DEFER and word == "temperror" and authentication.passes("dmarc"):
+            continue
         if action is not Action.PASS and (best is None or action > best.action):
             best = Judgement(action, method, word, found)
     return best
