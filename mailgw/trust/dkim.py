@@ -28,7 +28,7 @@ from mailgw.trust.dkim_signature import FIELD, Algorithm, Broken, Signature, Sig
 KEY_RECORDS = 4
 # s3.5 has t= in the future and x= in the past judged as a verifier likes: clocks differ by so much.
 CLOCK_SKEW_SECONDS = 300
-# Of a message with more signatures than are looked at: of so many is found out whose they are, which costs some 30 us each.
+# Of a message with more signatures than are looked at: of so many is found out whose they are, some 30 us each.
 RANKED = 100
 # RFC 6008 s4: header.b has eight characters at least, to tell signatures apart.
 START_CHARACTERS = 8
@@ -75,7 +75,8 @@ class DkimRules:
     """What is accepted of one message.
 
     ``signatures``: looked at; of more those first that could be aligned with the author's domain (``nearness``), then
-    from the top, since whoever relays a message may put his own on top of it; ``header_octets``: of a header that is looked at at all.
+    from the top, since whoever relays a message may put his own on top of it; ``header_octets``: of a header that is
+    looked at at all.
     ``takes_partial_body``: whether a signature passes whose l= leaves a part of the body unsigned, else it is POLICY.
     ``heeds_testing``: whether a key that says t=y makes its signatures NEUTRAL, whatever they are worth (s3.6.1: they
     must not be treated differently from unsigned mail), else that is only told.

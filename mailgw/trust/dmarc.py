@@ -6,12 +6,16 @@ Rules:
     Where DNS is in trouble the result is ``temperror``, never ``fail``; but what passes without the missing answer
     passes.
     A message with several author domains passes where all of them do; of those that fail the strictest policy holds
-    (s11.5).  Without a ``From`` there is nobody to ask, and the result is ``none``; with one that stands twice or
+    (s11.5), and where that asks for something, no trouble with another author's DNS, which may be the forger's own, is
+    in its way.  Without a ``From`` there is nobody to ask, and the result is ``none``; with one that stands twice or
     cannot be read nobody knows whom to ask, and it is ``permerror``: what becomes of such messages is for others to
     say.
 Where RFC 7489 differs: it finds the organizational domain in a list of public suffixes, where this walks the tree
 (s4.10); it asks at two names, where this asks at eight; ``np`` means for it that there are no addresses and no MX
 (RFC 9091 s2.7), for this that the name does not exist; ``pct`` counts for it, and here where a ``draw`` is given.
+Where this differs from RFC 9989: no single label is an organizational domain, whatever is published there; a record of
+a top-level domain counts as if it had ``psd=y``.  By s4.10.2 one without psd would make all below it each other's:
+whoever registers a name there could speak for all others.
 Not done: the list of public suffixes; reports, but for where they go.
 """
 
@@ -95,37 +99,48 @@ async def evaluate(
     authors: tuple[str, ...] | str, spf: Identifier | None, dkim: Sequence[Identifier], resolver: Resolver,
     draw: Callable[[], float] | None = None,
 ) -> Dmarc:
-    """Whether a message passes.
+    """Whether a message passes: the heaviest of ``evaluations``."""
+    return heaviest(await evaluations(authors, spf, dkim, resolver, draw))
+
+
+async def evaluations(
+    authors: tuple[str, ...] | str, spf: Identifier | None, dkim: Sequence[Identifier], resolver: Resolver,
+    draw: Callable[[], float] | None = None,
+) -> tuple[Dmarc, ...]:
+    """Whether each author's domain stands behind a message, in their order; one for all where they cannot be asked.
 
     ``authors``: what ``author_domains`` found.  ``draw``: a number of [0, 1), for ``pct`` as RFC 7489 has it; None:
     as RFC 9989 has it, it says nothing.
     """
     if isinstance(authors, str):
-        return Dmarc(DmarcResult.PERMERROR, authors)
+        return (Dmarc(DmarcResult.PERMERROR, authors),)
     if not authors:
-        return Dmarc(DmarcResult.NONE, "no From")
+        return (Dmarc(DmarcResult.NONE, "no From"),)
     if len(authors) > AUTHOR_DOMAINS:
-        return Dmarc(DmarcResult.PERMERROR, f"more than {AUTHOR_DOMAINS} author domains")
+        return (Dmarc(DmarcResult.PERMERROR, f"more than {AUTHOR_DOMAINS} author domains"),)
     names = _Names(resolver)
-    found = [await _of_author(author, spf, dkim, names, draw) for author in authors]
+    return tuple([await _of_author(author, spf, dkim, names, draw) for author in authors])
+
+
+def heaviest(found: Sequence[Dmarc]) -> Dmarc:
+    """Of all authors' the one that counts."""
     return min(found, key=_weight)
 
 
 def _weight(one: Dmarc) -> int:
-    """The heaviest comes first.  Where one author's answer is missing, another's failure is the last word only if
-    nothing could be stricter."""
-    strictness = one.policy.strictness if one.policy is not None else 0
+    """The heaviest comes first.  A failure that nothing is asked for is not the last word where an answer is missing;
+    one that something is asked for is: a forger can always put an author with dead DNS beside the other."""
     match one.result:
         case DmarcResult.FAIL:
-            return 0 if one.policy is Policy.REJECT else 4 - strictness
+            return {Policy.REJECT: 0, Policy.QUARANTINE: 1}.get(one.policy or Policy.NONE, 3)
         case DmarcResult.TEMPERROR:
-            return 1
+            return 2
         case DmarcResult.PERMERROR:
-            return 5
+            return 4
         case DmarcResult.NONE:
-            return 6
+            return 5
         case DmarcResult.PASS:
-            return 7
+            return 6
 
 
 async def _of_author(
@@ -200,7 +215,7 @@ class _Names:
         if domain not in self._records:
             try:
                 found = records_among((await self.resolver.text(record_name(domain))).items)
-                self._records[domain] = found[0] if len(found) == 1 else None
+                self._records[domain] = _placed(domain, found[0]) if len(found) == 1 else None
             except TemporaryFault as fault:
                 self._records[domain] = fault
         known = self._records[domain]
@@ -228,6 +243,11 @@ class _Names:
     def organizational(self, domain: str) -> str:
         """The organizational domain as far as somebody had to know it, else ""."""
         return self._organizational.get(domain, "")
+
+
+def _placed(domain: str, record: DmarcRecord) -> DmarcRecord:
+    """What it says, standing there: a single label is a suffix, whatever it says."""
+    return record if "." in domain else attrs.evolve(record, psd=Psd.YES)
 
 
 def _top(domain: str, records: dict[str, DmarcRecord]) -> str:

@@ -22,7 +22,7 @@ from mailgw.trust.authres import AuthResults
 from mailgw.trust.dkim import DkimResult, DkimRules, Verification
 from mailgw.trust.dkim_canon import BodyHashes, SignedHeader
 from mailgw.trust.dkim_key import LoadedKeys
-from mailgw.trust.dmarc import Dmarc, DmarcResult, Identifier, author_domains, evaluate
+from mailgw.trust.dmarc import Dmarc, DmarcResult, Identifier, author_domains, evaluations, heaviest
 from mailgw.trust.spf import Spf, SpfQuestion, SpfResult, check_helo, check_mail_from
 
 T = TypeVar("T")
@@ -86,10 +86,11 @@ class Gathering:
         self._rules = rules
         self._now = now
         self._authors = author_domains(header)
+        authors = () if isinstance(self._authors, str) else self._authors
         self._body = BodyHashes()
         # Read once for both, where they read it at all.
         fields = header if len(header) > rules.dkim.header_octets else SignedHeader(header)
-        self._dkim = Verification(fields, rules.dkim, keys, now, self._body)
+        self._dkim = Verification(fields, rules.dkim, keys, now, self._body, authors)
         self._arc = ArcVerification(fields, rules.dkim.header_octets, keys, now, self._body)
 
     def feed(self, octets: bytes) -> None:
@@ -129,12 +130,13 @@ class Gathering:
         spf, arc = found.spf, found.arc
         assert spf is not None
         assert arc is not None
-        dmarc = await evaluate(
+        by_author = await evaluations(
             self._authors, Identifier(spf.domain, spf.result.value),
             [Identifier(one.domain, one.word.value) for one in found.dkim if one.domain], dns,
             chance if self._rules.heeds_pct else None,
         )
-        vouched_by = _vouched_by(dmarc, arc, self._rules)
+        dmarc = heaviest(by_author)
+        vouched_by = _vouched_by(by_author, arc, self._rules)
         results = [
             *_of_name(bringer), _of_spf(spf, bringer), *([_of_helo(found.helo)] if found.helo is not None else []),
             *map(dkim_signatures.told, found.dkim), of_chain(arc), of_dmarc(dmarc, vouched_by),
@@ -159,19 +161,31 @@ def _in_time(spf: Spf, is_too_late: Callable[[], bool]) -> Spf:
     return spf
 
 
-def _vouched_by(dmarc: Dmarc, arc: ArcResult, rules: EvidenceRules) -> str:
-    """The domain of the sealer that is to be believed when it says that DMARC passed with it (RFC 8617 s7.2.1)."""
-    if dmarc.result is not DmarcResult.FAIL:
+def _vouched_by(by_author: Sequence[Dmarc], arc: ArcResult, rules: EvidenceRules) -> str:
+    """The domain of the sealer that is to be believed when it says that DMARC passed with it (RFC 8617 s7.2.1), for all
+    authors that DMARC fails of: whoever may speak for one says nothing of the others."""
+    failing = [one.author_domain for one in by_author if one.result is DmarcResult.FAIL]
+    if not failing:
         return ""
     vouched = vouching(arc, rules.trusts)
     said = vouched.said() if vouched is not None else None
     if vouched is None or not isinstance(said, AuthResults):
         return ""
-    for one in said.results:
-        author = one.value("header", "from").lower().removesuffix(".")
-        if (one.method, one.result) == ("dmarc", "pass") and author in ("", dmarc.author_domain):
-            return vouched.domain
-    return ""
+    results = [one for one in said.results if one.method == "dmarc"]
+    alone = len(by_author) == 1
+    return vouched.domain if all(_said_pass(results, author, alone) for author in failing) else ""
+
+
+def _said_pass(results: Sequence[MethodResult], author: str, alone: bool) -> bool:
+    """Whether results of DMARC have it that this author's passed, and nothing else.  One that names nobody is of
+    whoever is ``alone`` the author; where there are several nobody knows whose pass it was, but a fail may be each
+    one's."""
+    words = set()
+    for one in results:
+        named = one.value("header", "from").lower().removesuffix(".")
+        if named == author or (not named and (alone or one.result != "pass")):
+            words.add(one.result)
+    return words == {"pass"}
 
 
 # --- in the words of RFC 8601 -------------------------------------------------------------------------

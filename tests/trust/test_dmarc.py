@@ -215,8 +215,11 @@ SUB = {"example.com": "p=reject; sp=quarantine; np=none"}
     ({"b.example.com": "psd=n", **ORG}, "a.b.example.com", "b.example.com", "", "pass"),
     ({"b.example.com": "psd=n", **ORG}, "a.b.example.com", "example.com", "c.example.com", "fail"),
     ({"b.example.com": "psd=n", **ORG}, "example.com", "a.b.example.com", "b.example.com", "fail"),
-    # nobody's suffix: the top-level domain that has a record is an organization, as s4.10.2 has it
-    ({"example": "p=none"}, "a.example", "b.example", "", "pass"),
+    # a top-level domain is nobody's organization, whatever it says (s4.10.2 would have it, without psd)
+    ({"example": "p=none"}, "a.example", "b.example", "", "fail"),
+    ({"example": "p=none; psd=n"}, "a.example", "b.example", "", "fail"),
+    ({"example": "p=none"}, "a.b.example", "c.b.example", "", "pass"),
+    ({"example": "p=none", "b.example": "p=none"}, "a.b.example", "", "c.example", "fail"),
 ])
 def test_alignment(records: dict[str, str], author: str, spf: str, dkim: str, word: str) -> None:
     found, _ = judged(records, [author], spf, dkim)
@@ -257,6 +260,8 @@ def test_alignment(records: dict[str, str], author: str, spf: str, dkim: str, wo
     (PSD, "mega.bank.example", REJECT, "bank.example", ["mega.bank.example", "bank.example"]),
     ({"bank.example": "p=none; np=reject; psd=y"}, "mega.bank.example", REJECT, "bank.example", [
         "mega.bank.example", "bank.example", "? mega.bank.example"]),
+    ({"example": "p=reject"}, "a.example", REJECT, "example", ["a.example", "example"]),
+    ({"example": "p=none; sp=reject"}, "b.a.example", REJECT, "example", ["b.a.example", "a.example", "example"]),
     # testing
     ({"example.com": "p=reject; t=y"}, "example.com", QUARANTINE, "example.com", ["example.com"]),
     ({"example.com": "p=quarantine; t=y"}, "example.com", NONE, "example.com", ["example.com"]),
@@ -320,8 +325,11 @@ TWO = {"a.example": "p=none", "b.example": "p=quarantine", "c.example": "p=rejec
     (["a.example", "d.example"], "a.example", "none", "d.example"),
     (["a.example", "[192.0.2.1]"], "a.example", "none", "[192.0.2.1]"),
     (["a.example", "e.example"], "a.example", "permerror", "e.example"),
-    (["t.example", "b.example"], "", "temperror", "t.example"),
+    (["t.example", "b.example"], "", "fail", "b.example"),
     (["t.example", "c.example"], "", "fail", "c.example"),
+    (["t.example", "a.example"], "", "temperror", "t.example"),
+    (["t.example", "e.example"], "", "temperror", "t.example"),
+    (["t.example", "a.example", "b.example"], "", "fail", "b.example"),
     (["t.example", "d.example"], "", "temperror", "t.example"),
     (["a.example", "b.example", "c.example", "d.example"], "", "fail", "c.example"),
     (["a.example", "b.example", "c.example", "d.example", "e.example"], "", "permerror", ""),

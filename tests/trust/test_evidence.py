@@ -11,7 +11,7 @@ from mailgw.testing import FakeResolver
 from mailgw.testing.driving import result_of
 from mailgw.trust.arc_seal import arc_set
 from mailgw.trust.authres import AuthResults, read_field
-from mailgw.trust.dkim import DkimRules
+from mailgw.trust.dkim import RANKED, DkimRules, nearness
 from mailgw.trust.dkim_canon import Canon, body_hash
 from mailgw.trust.dkim_key import LoadedKeys
 from mailgw.trust.evidence import Bringer, Evidence, EvidenceRules, Gathering, one_by_one
@@ -76,6 +76,10 @@ LIST = sealed(MESSAGE, "lists.example", PASSED)
     (sealed(MESSAGE, "lists.example", "dmarc=fail header.from=example.net"), ""),
     (sealed(MESSAGE, "lists.example", "dkim=pass header.d=example.net"), ""),
     (sealed(MESSAGE, "lists.example", "none"), ""),
+    (sealed(MESSAGE, "lists.example", f"{PASSED}; dmarc=fail header.from=example.net"), ""),   # contradicts itself
+    (sealed(MESSAGE, "lists.example", f"dmarc=fail header.from=example.net; {PASSED}"), ""),
+    (sealed(MESSAGE, "lists.example", f"{PASSED}; dmarc=fail"), ""),
+    (sealed(MESSAGE, "lists.example", f"{PASSED}; dmarc=fail header.from=other.example"), "lists.example"),
     (sealed(MESSAGE, "other.example", PASSED), ""),                                            # nobody trusts him
     (sealed(MESSAGE, "a.trusted.example", PASSED), "a.trusted.example"),
     (sealed(MESSAGE, "trusted.example", PASSED), ""),                                          # ".x" is all below x
@@ -95,6 +99,35 @@ def test_who_vouches_for_what_fails(message: bytes, vouched_by: str) -> None:
     assert dmarc.result == "fail"
     assert dmarc.value("policy", "vouched-by") == vouched_by
     assert dmarc.reason.endswith("; " + vouched_by + " vouches for it (ARC)") == bool(vouched_by)
+
+
+OTHER_PASSED = "dmarc=pass header.from=bank.example"
+
+
+@each(("said", "vouched_by"), [
+    (f"{PASSED}; {OTHER_PASSED}", "lists.example"),
+    (PASSED, ""),
+    (OTHER_PASSED, ""),
+    ("dmarc=pass", ""),                      # whose was it?
+    ("dmarc=pass; dmarc=pass", ""),
+    (f"{PASSED}; dmarc=pass", ""),
+    (f"{PASSED}; {OTHER_PASSED}; dmarc=fail", ""),
+    (f"{PASSED}; dmarc=fail header.from=bank.example", ""),
+    (f"{PASSED}; {OTHER_PASSED}; dmarc=fail header.from=bank.example", ""),
+])
+def test_who_vouches_for_one_author_lets_no_other_in(said: str, vouched_by: str) -> None:
+    for authors in (b"ann@example.net, ceo@bank.example", b"ceo@bank.example, ann@example.net"):
+        message = MESSAGE.replace(b"ann@example.net", authors)
+        found = gathered(sealed(message, "lists.example", said), zone={"_dmarc.bank.example": [b"v=DMARC1; p=reject"]})
+        assert found.authentication.word("dmarc") == "fail"
+        assert found.authentication.vouched_by == vouched_by
+
+
+def test_who_needs_nobody_is_not_vouched_for() -> None:
+    message = MESSAGE.replace(b"ann@example.net", b"ann@example.net, ceo@bank.example")
+    zone = {"_dmarc.bank.example": [b"v=DMARC1; p=reject"], "example.net": [b"v=spf1 ip4:192.0.2.1 -all"]}
+    assert gathered(sealed(message, "lists.example", OTHER_PASSED), zone=zone).authentication.vouched_by
+    assert not gathered(sealed(message, "lists.example", PASSED), zone=zone).authentication.vouched_by
 
 
 @each("zone", [
@@ -196,6 +229,34 @@ def test_what_fails_when_the_time_is_over_may_have_been_somebody_else() -> None:
     found = gathered(zone=CLIENT_ZONE, is_too_late=True)
     assert spf_of(found) == ["spf=temperror smtp.mailfrom=ann@example.net", "spf=pass smtp.helo=client.example.net"]
     assert found.authentication.word("dmarc") == "temperror"
+
+
+@each(("above", "word"), [(9, "pass"), (10, "pass"), (RANKED - 1, "pass"), (RANKED, "fail")])
+def test_the_author_s_signature_is_found_below_those_of_others(above: int, word: str) -> None:
+    message = signed(HEADER, BODY, key=attrs.evolve(ed25519_key(), domain="example.net"))
+    foreign = signed(HEADER, BODY, key=attrs.evolve(ed25519_key(), domain="other.example"))
+    field = foreign[:len(foreign) - len(HEADER + BODY)]
+    rules = attrs.evolve(RULES, dkim=attrs.evolve(RULES.dkim, header_octets=100_000))
+    found = gathered(field * above + message, rules=rules)
+    assert found.authentication.word("dmarc") == word
+    assert len(found.dkim) == min(above + 1, 10 + 1)  # the last one is of those that were passed over
+    assert sum(one.domain == "other.example" for one in found.dkim) == min(above, 9 if word == "pass" else 10)
+
+
+@each(("domain", "authors", "rank"), [
+    ("example.net", ["example.net"], 0),
+    ("example.net", ["a.example", "example.net"], 0),
+    ("a.example.net", ["example.net"], 1),
+    ("example.net", ["a.b.example.net"], 1),
+    ("net", ["example.net"], 1),
+    ("b.example.net", ["a.example.net"], 2),
+    ("bexample.net", ["example.net"], 3),
+    ("other.net", ["example.net"], 3),
+    ("", ["example.net"], 3),
+    ("example.net", [], 3),
+])
+def test_how_near_a_signature_is(domain: str, authors: list[str], rank: int) -> None:
+    assert nearness(domain, authors) == rank
 
 
 def test_trouble_is_that_of_the_methods_that_needed_the_answer() -> None:
