@@ -120,7 +120,7 @@ CONDITIONS: Mapping[tuple[str, str], tuple[Callable[[Dns], None], bytes]] = {
     ("dmarc", "fail_quarantine"): (dmarc("p=quarantine"), MESSAGE),
     ("dmarc", "fail_reject"): (dmarc("p=reject"), MESSAGE),
     ("dmarc", "vouched"): (both(dmarc("p=reject"), SEAL_KEY), SEALED),
-    ("dmarc", "no_author"): (nothing, MESSAGE.replace(b"From:", b"Sender:")),
+    ("dmarc", "no_author"): (nothing, MESSAGE.replace(b"From:", b"X-From:")),
     ("dmarc", "unclear_author"): (nothing, b"From: eve@example.com\r\n" + MESSAGE),
     ("dmarc", "permerror"): (dmarc("p=perhaps"), MESSAGE),
     ("dmarc", "temperror"): (failing("TXT _dmarc.example.net"), MESSAGE),

@@ -5,6 +5,9 @@ Not done: obsolete forms (s4.4: routes, comments and spaces within an address, l
 """
 
 import re
+from collections.abc import Sequence
+
+import attrs
 
 from mailgw.mail.address import Mailbox, parse_mailbox
 
@@ -18,34 +21,67 @@ LONGEST_TEXT = 16 * 1024
 DEEPEST_COMMENT = 20
 
 
+@attrs.frozen
+class FromField:
+    """What one field says.  ``names``: those before addresses that hold an "@" without quotes: none is allowed there,
+    good senders write their own address so, and there are readers who take it for the address."""
+
+    addresses: tuple[Mailbox, ...]
+    names: tuple[str, ...] = ()
+
+
 def author_addresses(header: bytes, name: bytes) -> tuple[Mailbox, ...] | None:
-    """Those in the one field of that name; () where there is none; None where it stands twice or is malformed."""
-    # A pattern that begins with an octet is searched for many times faster than one that begins with a choice.
-    pattern = rb"\n" + re.escape(name) + rb"[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)"
-    bodies = re.findall(pattern, b"\n" + header, re.IGNORECASE)
+    """Those in the one field of that name; () where there is none; None where it stands twice or is malformed, or its
+    name is folded."""
+    found = the_one_field(header, name)
+    return () if found is None else found.addresses or None
+
+
+def the_one_field(header: bytes, name: bytes) -> FromField | None:
+    """As ``author_addresses`` has it, with the names; None where there is none, and without addresses where it stands
+    twice, is malformed, or its name is folded."""
+    bodies, is_plain = bodies_of(header, name)
     if not bodies:
-        return ()
-    if len(bodies) > 1:
         return None
-    return addresses_in_field(bodies[0])
+    found = _read(_unfolded(bodies[0])) if len(bodies) == 1 and is_plain else None
+    return FromField(()) if found is None else found
+
+
+def bodies_of(header: bytes, name: bytes) -> tuple[Sequence[bytes], bool]:
+    """What stands behind the colons of the fields of that name, from the top, and whether each is written in one line
+    with its colon: a name that is folded before it is none, but there are readers who take it for one."""
+    # A pattern that begins with an octet is searched for many times faster than one that begins with a choice.
+    pattern = rb"\n" + re.escape(name) + rb"((?:[ \t]|\r?\n[ \t])*+):([^\n]*(?:\n[ \t][^\n]*)*)"
+    found = re.findall(pattern, b"\n" + header, re.IGNORECASE)
+    return [body for _, body in found], not any(b"\n" in gap for gap, _ in found)
 
 
 def addresses_in_field(body: bytes) -> tuple[Mailbox, ...] | None:
     """As ``addresses_in``, of what stands behind a field's colon, folded or not."""
-    return addresses_in(re.sub(rb"\r?\n(?=[ \t])", b"", body).strip(b"\r\n").decode("utf-8", "replace"))
+    return addresses_in(_unfolded(body))
 
 
 def addresses_in(text: str) -> tuple[Mailbox, ...] | None:
     """The addresses of an unfolded list of mailboxes and groups, at least one; None where it is malformed, over
     ``LONGEST_TEXT`` or has comments deeper than ``DEEPEST_COMMENT``."""
+    found = _read(text)
+    return None if found is None else found.addresses
+
+
+def _unfolded(body: bytes) -> str:
+    return re.sub(rb"\r?\n(?=[ \t])", b"", body).strip(b"\r\n").decode("utf-8", "replace")
+
+
+def _read(text: str) -> FromField | None:
     if len(text) > LONGEST_TEXT:
         return None
     plain = _without_comments(text)
-    return None if plain is None else _addresses_in_plain(plain)
+    return None if plain is None else _read_plain(plain)
 
 
-def _addresses_in_plain(text: str) -> tuple[Mailbox, ...] | None:
+def _read_plain(text: str) -> FromField | None:
     found: list[Mailbox] = []
+    names: list[str] = []
     words: list[str] = []
     at = 0
     while at < len(text):
@@ -54,27 +90,29 @@ def _addresses_in_plain(text: str) -> tuple[Mailbox, ...] | None:
             return None
         piece, at = match[0], match.end()
         if piece == ":":  # what came before is a group's name
-            if not words or any(word.startswith("<") for word in words):
+            # One that holds an address is taken for that address by some, who leave out what follows.
+            if not words or any(word.startswith("<") or ("@" in word and word[0] != '"') for word in words):
                 return None
             words = []
         elif piece in (",", ";"):
-            if words and not _take(words, found):
+            if words and not _take(words, found, names):
                 return None
             words = []
         elif piece[0] != '"' and ("(" in piece or ")" in piece):
             return None  # half a comment
         elif piece.strip():
             words.append(piece.strip())
-    if words and not _take(words, found):
+    if words and not _take(words, found, names):
         return None
-    return tuple(found) or None
+    return FromField(tuple(found), tuple(names)) if found else None
 
 
-def _take(words: list[str], found: list[Mailbox]) -> bool:
+def _take(words: list[str], found: list[Mailbox], names: list[str]) -> bool:
     """One mailbox: a bare address, or a name and an address in brackets, which comes last."""
     bracketed = [word for word in words if word.startswith("<")]
     if bracketed:
         text = words[-1][1:-1] if len(bracketed) == 1 and words[-1] is bracketed[0] else ""
+        names += [word for word in words[:-1] if "@" in word and word[0] != '"']
     else:
         text = "".join(words)  # a quoted local part is a piece of its own
     address = None if len(text.split()) != 1 and '"' not in text else parse_mailbox(text)

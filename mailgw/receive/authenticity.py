@@ -33,7 +33,7 @@ _DISPOSITIONS = {Action.QUARANTINE: Policy.QUARANTINE, Action.REJECT: Policy.REJ
 
 QUESTIONS = 400
 """To DNS, for one message.  A message of this world takes some ten; the worst that the methods' own limits allow would
-be 123 for SPF, and as many for HELO, 104 for DMARC, and a key for each signature."""
+be 123 for SPF, and as many for HELO, 112 for DMARC, and a key for each signature."""
 LOADED_KEYS = 1000
 
 

@@ -7,9 +7,11 @@ Rules:
     passes.
     A message with several author domains passes where all of them do; of those that fail the strictest policy holds
     (s11.5), and where that asks for something, no trouble with another author's DNS, which may be the forger's own, is
-    in its way.  Without a ``From`` there is nobody to ask, and the result is ``none``; with one that stands twice or
-    cannot be read nobody knows whom to ask, and it is ``permerror``: what becomes of such messages is for others to
-    say.
+    in its way.  Without a ``From`` there is nobody to ask, and the result is ``none``.
+    With a ``From`` that stands twice or cannot be read (``Unclear``) nobody knows whom to ask: so all are asked whom
+    any reader might see in it, and where one of them does not stand behind the message and wants it refused or
+    quarantined, that is the result.  Else it is ``permerror``, and never ``pass``: what becomes of such messages is for
+    others to say.
 Where RFC 7489 differs: it finds the organizational domain in a list of public suffixes, where this walks the tree
 (s4.10); it asks at two names, where this asks at eight; ``np`` means for it that there are no addresses and no MX
 (RFC 9091 s2.7), for this that the name does not exist; ``pct`` counts for it, and here where a ``draw`` is given.
@@ -26,16 +28,17 @@ import attrs
 
 from mailgw.mail.address import parse_domain
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.from_field import author_addresses
+from mailgw.mail.from_field import bodies_of, the_one_field
 from mailgw.mail.ports import Resolver
+from mailgw.mail.shown_authors import DOMAINS, domains_in, shown_domains
 from mailgw.trust.dmarc_record import DmarcRecord, Policy, Psd, record_name, records_among
 
 QUERIES = 8
 """Of one walk (s4.10)."""
 # s11.5: how many is "large" each receiver says for itself.
 AUTHOR_DOMAINS = 4
-# Of DKIM, different domains that may need a walk; the author's own needs none.  With SPF's and the authors' these are
-# 13 walks, and at most 104 questions for one message.
+# Of DKIM, different domains that may need a walk; the author's own needs none.  With SPF's and the authors' (of those
+# who are unclear ``DOMAINS``) these are 14 walks, and at most 112 questions for one message.
 IDENTIFIERS = 8
 
 
@@ -83,20 +86,32 @@ class Dmarc:
     dkim_aligned: tuple[str, ...] = ()
 
 
-def author_domains(header: bytes) -> tuple[str, ...] | str:
-    """The different domains of ``From`` (s5.3.1): A-labels, lower case; () where there is no From; why they cannot be
-    told, in words.
+@attrs.frozen
+class Unclear:
+    """Why nobody can tell who the author is, in words, and the domains that readers may be shown, ``DOMAINS`` at
+    most."""
 
-    An address literal is one of them: it has no record, but nobody stands behind it either.
+    why: str
+    shown: tuple[str, ...] = ()
+
+
+def author_domains(header: bytes) -> tuple[str, ...] | Unclear:
+    """The different domains of ``From`` (s5.3.1): A-labels, lower case; () where there is none, and nothing that
+    readers show in its place.
+
+    What has an "@" in a name before an address counts as that name's domain, too: the address's own, in good mail.
     """
-    found = author_addresses(header, b"From")
+    found = the_one_field(header, b"From")
     if found is None:
-        return "From stands there twice or cannot be read"
-    return tuple(dict.fromkeys(mailbox.domain for mailbox in found))
+        bodies = [body for name in (b"Sender", b"Resent-From") for body in bodies_of(header, name)[0]]
+        return Unclear("Sender or Resent-From without From", shown_domains(bodies)) if bodies else ()
+    if not found.addresses:
+        return Unclear("From stands there twice or cannot be read", shown_domains(bodies_of(header, b"From")[0]))
+    return tuple(dict.fromkeys([*(mailbox.domain for mailbox in found.addresses), *domains_in(found.names)]))
 
 
 async def evaluate(
-    authors: tuple[str, ...] | str, spf: Identifier | None, dkim: Sequence[Identifier], resolver: Resolver,
+    authors: tuple[str, ...] | Unclear, spf: Identifier | None, dkim: Sequence[Identifier], resolver: Resolver,
     draw: Callable[[], float] | None = None,
 ) -> Dmarc:
     """Whether a message passes: the heaviest of ``evaluations``."""
@@ -104,27 +119,41 @@ async def evaluate(
 
 
 async def evaluations(
-    authors: tuple[str, ...] | str, spf: Identifier | None, dkim: Sequence[Identifier], resolver: Resolver,
+    authors: tuple[str, ...] | Unclear, spf: Identifier | None, dkim: Sequence[Identifier], resolver: Resolver,
     draw: Callable[[], float] | None = None,
 ) -> tuple[Dmarc, ...]:
-    """Whether each author's domain stands behind a message, in their order; one for all where they cannot be asked.
+    """Whether each author's domain stands behind a message, in their order; where nobody can tell who they are
+    ``permerror``, behind those who are shown, do not, and ask for something.
 
     ``authors``: what ``author_domains`` found.  ``draw``: a number of [0, 1), for ``pct`` as RFC 7489 has it; None:
     as RFC 9989 has it, it says nothing.
     """
-    if isinstance(authors, str):
-        return (Dmarc(DmarcResult.PERMERROR, authors),)
     if not authors:
         return (Dmarc(DmarcResult.NONE, "no From"),)
-    if len(authors) > AUTHOR_DOMAINS:
-        return (Dmarc(DmarcResult.PERMERROR, f"more than {AUTHOR_DOMAINS} author domains"),)
+    if not isinstance(authors, Unclear):
+        authors = _unclear(authors) or authors
     names = _Names(resolver)
-    return tuple([await _of_author(author, spf, dkim, names, draw) for author in authors])
+    asked = authors.shown if isinstance(authors, Unclear) else authors
+    found = [await _of_author(author, spf, dkim, names, draw) for author in asked]
+    if isinstance(authors, Unclear):
+        found = [one for one in found if one.policy in (Policy.QUARANTINE, Policy.REJECT)]
+        found.append(Dmarc(DmarcResult.PERMERROR, authors.why))
+    return tuple(found)
 
 
 def heaviest(found: Sequence[Dmarc]) -> Dmarc:
     """Of all authors' the one that counts."""
     return min(found, key=_weight)
+
+
+def _unclear(authors: tuple[str, ...]) -> Unclear | None:
+    """Why they are, though From can be read; None where they are not."""
+    shown = tuple(author for author in authors if not author.startswith("["))
+    if len(shown) < len(authors):  # it has no record, and nobody stands behind it
+        return Unclear("From has an address literal", shown[:DOMAINS])
+    if len(authors) > AUTHOR_DOMAINS:
+        return Unclear(f"more than {AUTHOR_DOMAINS} author domains", shown[:DOMAINS])
+    return None
 
 
 def _weight(one: Dmarc) -> int:
@@ -147,8 +176,6 @@ async def _of_author(
     author: str, spf: Identifier | None, dkim: Sequence[Identifier], names: "_Names",
     draw: Callable[[], float] | None,
 ) -> Dmarc:
-    if author.startswith("["):
-        return Dmarc(DmarcResult.NONE, f"{author} is no domain", author)
     try:
         policy_domain, record = await _policy_record(author, names)
     except TemporaryFault as fault:

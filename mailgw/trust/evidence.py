@@ -22,7 +22,7 @@ from mailgw.trust.authres import AuthResults
 from mailgw.trust.dkim import DkimResult, DkimRules, Verification
 from mailgw.trust.dkim_canon import BodyHashes, SignedHeader
 from mailgw.trust.dkim_key import LoadedKeys
-from mailgw.trust.dmarc import Dmarc, DmarcResult, Identifier, author_domains, evaluations, heaviest
+from mailgw.trust.dmarc import Dmarc, DmarcResult, Identifier, Unclear, author_domains, evaluations, heaviest
 from mailgw.trust.spf import Spf, SpfQuestion, SpfResult, check_helo, check_mail_from
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ class Gathering:
         self._rules = rules
         self._now = now
         self._authors = author_domains(header)
-        authors = () if isinstance(self._authors, str) else self._authors
+        authors = self._authors.shown if isinstance(self._authors, Unclear) else self._authors
         self._body = BodyHashes()
         # Read once for both, where they read it at all.
         fields = header if len(header) > rules.dkim.header_octets else SignedHeader(header)

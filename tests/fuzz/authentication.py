@@ -70,7 +70,7 @@ def judged(octets: bytes) -> None:
         assert found.why.isprintable(), found.why
         assert (found.policy is not None) is (found.result is DmarcResult.FAIL)
         assert len(resolver.asked) == len(set(resolver.asked))
-        assert len(resolver.asked) <= dmarc.QUERIES * (dmarc.AUTHOR_DOMAINS + dmarc.IDENTIFIERS + 1)
+        assert len(resolver.asked) <= dmarc.QUERIES * (dmarc.DOMAINS + dmarc.IDENTIFIERS + 1)
         if found.record is not None:
             assert len(found.record.aggregate_to) <= REPORT_ADDRESSES
 

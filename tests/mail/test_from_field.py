@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from mailgw.mail.address import Mailbox
-from mailgw.mail.from_field import DEEPEST_COMMENT, LONGEST_TEXT, addresses_in, author_addresses
+from mailgw.mail.from_field import DEEPEST_COMMENT, LONGEST_TEXT, addresses_in, author_addresses, the_one_field
 from tests.tables import each
 
 ALICE, BOB = Mailbox("alice", "example.org"), Mailbox("bob", "example.org")
@@ -21,6 +21,8 @@ ALICE, BOB = Mailbox("alice", "example.org"), Mailbox("bob", "example.org")
     ("Alice <alice@example.org> (at home)", [ALICE]),
     ("alice@example.org (Alice (the first) <eve@evil.example>)", [ALICE]),
     ("The team: alice@example.org, Bob <bob@example.org>;", [ALICE, BOB]),
+    ('"eve@evil.example": alice@example.org;', [ALICE]),
+    ("eve@evil.example <alice@example.org>", [ALICE]),
     ('"a b"@example.org', [Mailbox("a b", "example.org")]),
     ('<"a\\"b"@example.org>', [Mailbox('a"b', "example.org")]),
     ("<alice@[192.0.2.1]>", [Mailbox("alice", "[192.0.2.1]")]),
@@ -36,6 +38,7 @@ def test_addresses(text: str, found: list[Mailbox]) -> None:
     '"alice@example.org', "(alice@example.org", "alice@example.org)", "Alice (<eve@evil.example> <alice@example.org>",
     '"a" (b) <alice@example.org>', "<@evil.example:alice@example.org>", "<alice@example.org> x: bob@example.org",
     "alice@example.org\0", "al\\ice@example.org", "<alice@example.org><", ": alice@example.org",
+    "eve@evil.example: alice@example.org;", "eve @ evil: alice@example.org;", "<eve@evil.example>: alice@example.org;",
 ])
 def test_what_is_not_sure_is_none(text: str) -> None:
     assert addresses_in(text) is None
@@ -50,9 +53,28 @@ def test_what_is_not_sure_is_none(text: str) -> None:
     (b"Subject: x\r\n From: eve@evil.example\r\n\r\n", ()),
     (b"From: \xff\xfe\r\n\r\n", None),
     (b"From:\r\n\r\n", None),
+    # readers differ in whether that is a From
+    (b"From\r\n : alice@example.org\r\n\r\n", None),
+    (b"To: bob@example.org\r\nFROM \n\t\n : alice@example.org\r\n\r\n", None),
+    (b"From: alice@example.org\r\nFrom\r\n : eve@evil.example\r\n\r\n", None),
+    (b"From\r\nX: alice@example.org\r\n\r\n", ()),
 ])
 def test_the_one_field(header: bytes, found: tuple[Mailbox, ...] | None) -> None:
     assert author_addresses(header, b"From") == found
+
+
+@each(("text", "names"), [
+    ("alice@example.org", ()),
+    ("Alice <alice@example.org>", ()),
+    ("Alice @ home <alice@example.org>", ("Alice @ home",)),
+    ('"eve@evil.example" <alice@example.org>', ()),
+    ('Eve "of" e@evil.example <alice@example.org>, x@y.example <bob@example.org>', ("e@evil.example", "x@y.example")),
+])
+def test_names_that_look_like_addresses(text: str, names: tuple[str, ...]) -> None:
+    found = the_one_field(b"From: " + text.encode() + b"\r\n\r\n", b"From")
+    assert found is not None
+    assert found.names == names
+    assert the_one_field(b"Subject: x\r\n\r\n", b"From") is None
 
 
 @each("depth", [1, DEEPEST_COMMENT])

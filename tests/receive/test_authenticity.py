@@ -17,7 +17,7 @@ from mailgw.mail.message import Query
 from mailgw.mail.names import Records
 from mailgw.mail.verdict import Facts, Stage, Verdict
 from mailgw.net.bounded_dns import BoundedDns
-from mailgw.policy.rules.authentic import DEFAULTS, AuthenticRule
+from mailgw.policy.rules.authentic import DEFAULTS, AuthenticRule, dmarc_word
 from mailgw.receive.authenticity_settings import AuthenticitySettings, Upstream
 from mailgw.testing import FakeResolver
 from mailgw.testing.driving import result_of
@@ -123,6 +123,32 @@ def test_who_does_not_is_refused_where_he_asks_for_it() -> None:
     (refused,) = judging.facts(fact.Rejected)
     assert (refused.stage, refused.rule) == ("CONTENT", "trust")
     assert refused.why.startswith("dmarc=fail header.from=example.net policy.dmarc=reject: ")
+
+
+@each(("author", "word"), [
+    (b"From: ann@example.net", "fail_reject"),
+    (b"From: ann@example.net: eve@evil.example;", "fail_reject"),
+    (b"From: ann@example.net <eve@evil.example>", "fail_reject"),
+    (b"From: eve@evil.example <eve@evil.example>", "none"),
+    (b"From: <ann@example.net >", "fail_reject"),
+    (b"From: eve@evil.example\r\nFrom\r\n : ann@example.net", "fail_reject"),
+    (b"Sender: ann@example.net", "fail_reject"),
+    (b"From: ann @ asks.example", "fail_quarantine"),
+    (b"From: eve @ evil.example", "unclear_author"),
+    (b"From: eve@[192.0.2.1]", "unclear_author"),
+    (b"X-From: ann@example.net", "no_author"),
+])
+def test_odd_fields_are_judged_by_whom_readers_are_shown(author: bytes, word: str) -> None:
+    dns = attrs.evolve(resolver(), text_records={**ZONE, "evil.example": [b"v=spf1 +all"]})
+    judging = Judging(dns=dns)
+    hello = ("EHLO x.example", "MAIL FROM:<eve@evil.example>", *HELLO[2:])
+    answer = judging.bring(b"Subject: x\r\n" + author + b"\r\n\r\nhi\r\n", *hello)
+    assert answer[:3] == ("550" if word == "fail_reject" else "250")
+    for facts in judging.seen:  # nobody is shown what was refused
+        assert facts.authentication is not None
+        found = facts.authentication.of("dmarc")
+        assert found is not None
+        assert dmarc_word(found, "") == word
 
 
 def test_a_signature_passes_whoever_brings_it_and_however_it_is_cut() -> None:

@@ -92,10 +92,11 @@ def test_dmarc(seed: int) -> None:
     chance = random.Random(seed)
     authors, signers = (chance.sample(NAMES, chance.randrange(most)) for most in (6, 20))
     dkim = [Identifier(name, word) for name in signers for word in ("pass", "temperror")]
-    found = result_of(dmarc.evaluate(tuple(authors) or "no From", dkim[0] if dkim else None, dkim, dns))
+    who = tuple(authors) or dmarc.Unclear("odd", tuple(NAMES[:dmarc.DOMAINS]))
+    found = result_of(dmarc.evaluate(who, dkim[0] if dkim else None, dkim, dns))
     assert found.result in DmarcResult
-    assert dns.asked["TXT"] <= dmarc.QUERIES * (dmarc.AUTHOR_DOMAINS + dmarc.IDENTIFIERS + 1), dns.names_asked
-    assert dns.asked["?"] <= dmarc.AUTHOR_DOMAINS
+    assert dns.asked["TXT"] <= dmarc.QUERIES * (dmarc.DOMAINS + dmarc.IDENTIFIERS + 1), dns.names_asked
+    assert dns.asked["?"] <= dmarc.DOMAINS
     assert len(dns.names_asked) == len(set(dns.names_asked))
     check_words(found.why)
     if found.record is not None:

@@ -45,8 +45,8 @@ DMARC_WORDS = (
     "permerror", "temperror",
 )
 """``fail_`` with what the domain asks for; ``vouched``: it fails, and a trusted sealer vouches for it; ``no_author``:
-the message has no From; ``unclear_author``: it has several, or one that cannot be read, so that nobody could be asked,
-and yet readers are shown somebody."""
+the message has no From; ``unclear_author``: it has several, or one that cannot be read, or other fields in its place,
+and none of those whom readers may be shown asks that it is refused or quarantined."""
 
 WORDS: Mapping[str, tuple[str, ...]] = {
     "spf": ("pass", "fail", "softfail", "neutral", "none", "temperror", "permerror"),
