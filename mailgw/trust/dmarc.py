@@ -31,7 +31,7 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.from_field import bodies_of, the_one_field
 from mailgw.mail.ports import Resolver
 from mailgw.mail.shown_authors import DOMAINS, domains_in, shown_domains
-from mailgw.trust.dmarc_record import DmarcRecord, Policy, Psd, record_name, records_among
+from mailgw.trust.dmarc_record import DmarcRecord, Policy, Psd, record_among, record_name
 
 QUERIES = 8
 """Of one walk (s4.10)."""
@@ -241,8 +241,8 @@ class _Names:
         """The one of that name alone; TemporaryFault where that is not known."""
         if domain not in self._records:
             try:
-                found = records_among((await self.resolver.text(record_name(domain))).items)
-                self._records[domain] = _placed(domain, found[0]) if len(found) == 1 else None
+                record = record_among((await self.resolver.text(record_name(domain))).items)
+                self._records[domain] = None if record is None else _placed(domain, record)
             except TemporaryFault as fault:
                 self._records[domain] = fault
         known = self._records[domain]

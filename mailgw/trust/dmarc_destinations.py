@@ -8,6 +8,7 @@ Rules:
 Not done: other schemes than ``mailto:``.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import attrs
@@ -20,6 +21,8 @@ from mailgw.trust.dmarc_record import REPORT_ADDRESSES, DmarcRecord, ReportAddre
 
 # RFC 1035 s3.1: 255 octets, of which the first length and the root's have no character.
 NAME_CHARACTERS = 253
+# By which a host agrees; it needs one, and what stands behind these is not looked at.
+PERMISSIONS = 4
 
 
 @attrs.frozen
@@ -63,7 +66,8 @@ async def _wanted(domain: str, address: ReportAddress, resolver: Resolver) -> Se
     name = permission_name(domain, host)
     if len(name) > NAME_CHARACTERS:
         return "the name where its host would agree is too long"  # step 4
-    records = [text for text in (await resolver.text(name)).items if is_record(text)]
+    texts = (await resolver.text(name)).items
+    records = list(itertools.islice(filter(is_record, texts), PERMISSIONS))
     if not records:
         return f"its host takes no reports on {domain}: no record at {name}"  # step 7
     overrides = [found for text in records if (found := report_override(text)) is not None]

@@ -9,8 +9,9 @@ Not done: ``rf`` and ``ri`` of RFC 7489, which RFC 9989 has no more; reports by 
 """
 
 import functools
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import Enum
 
 import attrs
@@ -22,7 +23,7 @@ from mailgw.trust.tlsrpt import mailto_mailbox
 # flood others.
 REPORT_ADDRESSES = 4
 # Of one record.  What lies behind is not read; the longest of use has some hundred.
-RECORD_OCTETS = 8 * 1024
+RECORD_OCTETS = 2 * 1024
 # Those of a few senders come again and again.
 REMEMBERED = 256
 REMEMBERED_OCTETS = 512
@@ -35,7 +36,10 @@ REMEMBERED_OCTETS = 512
 #   dmarc-value   = %x20-3A / %x3C-7E
 #   dmarc-version = "v" equals %s"DMARC1"
 _VERSION = re.compile(rb"[vV][ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
-_TAG = re.compile(r"([A-Za-z]+)[ \t]*=[ \t]*([ -:<-~]+)\Z")
+# Apart, and of text without white space around it: spaces that "equals" and a value may both take are gone through
+# once for each of them.
+_TAG_NAME = re.compile(r"[A-Za-z]+")
+_TAG_VALUE = re.compile(r"[ -:<-~]+")
 #   obs-dmarc-uri = dmarc-uri "!" 1*DIGIT [ "k" / "m" / "g" / "t" ]
 _SIZE = re.compile(r"!([0-9]{1,15})([kmgtKMGT]?)\Z")
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}  # RFC 7489 s6.2: powers of two
@@ -105,9 +109,11 @@ def record_name(domain: str) -> str:
     return f"_dmarc.{domain}"
 
 
-def records_among(texts: Sequence[bytes]) -> list[DmarcRecord]:
-    """The TXT records that are DMARC's; with another number than one there is none that counts (s4.10)."""
-    return [read_record(text) for text in texts if is_record(text)]
+def record_among(texts: Iterable[bytes]) -> DmarcRecord | None:
+    """The one among a name's TXT records that is DMARC's; None where there is none, or another (s4.10): with two
+    neither is read."""
+    found = list(itertools.islice(filter(is_record, texts), 2))
+    return read_record(found[0]) if len(found) == 1 else None
 
 
 def is_record(text: bytes) -> bool:
@@ -149,12 +155,11 @@ def report_override(text: bytes) -> tuple[ReportAddress, ...] | None:
 def _tags(text: bytes) -> dict[str, str]:
     tags: dict[str, str] = {}
     for piece in text[:RECORD_OCTETS].decode("latin-1").split(";")[1:]:
-        match = _TAG.match(piece.strip(" \t"))
-        if match is not None:
-            tags.setdefault(match[1].lower(), match[2])
-        elif "=" in piece:
+        name, equals, value = (part.strip(" \t") for part in piece.partition("="))
+        if equals:
             # A policy that cannot be read is not one that is not there.
-            tags.setdefault(piece.partition("=")[0].strip(" \t").lower(), "")
+            is_tag = _TAG_NAME.fullmatch(name) and _TAG_VALUE.fullmatch(value)
+            tags.setdefault(name.lower(), value if is_tag else "")
     return tags
 
 

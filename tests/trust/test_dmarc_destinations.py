@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mailgw.mail.address import Mailbox
 from mailgw.testing.driving import result_of
 from mailgw.testing.names import FakeResolver
-from mailgw.trust.dmarc_destinations import Destinations, destinations, permission_name
+from mailgw.trust.dmarc_destinations import PERMISSIONS, Destinations, destinations, permission_name
 from mailgw.trust.dmarc_record import REPORT_ADDRESSES, ReportAddress, read_record
 from tests.tables import each
 
@@ -113,3 +113,9 @@ def test_addresses_have_a_limit(more: int) -> None:
     instead = [f"s{number}@b.test" for number in range(REPORT_ADDRESSES + more)]
     text = b"v=DMARC1; rua=" + b",".join(b"mailto:" + name.encode() for name in instead)
     assert found("mailto:r@b.test", {PERMISSION: [text]}).addresses == to(*instead[:REPORT_ADDRESSES])
+
+
+@each(("before", "addresses"), [(PERMISSIONS - 1, to("x@b.test")), (PERMISSIONS, to("r@b.test"))])
+def test_of_many_records_the_first_ones_are_looked_at(before: int, addresses: tuple[ReportAddress, ...]) -> None:
+    texts = [YES] * before + [b"v=DMARC1; rua=mailto:x@b.test"]
+    assert found("mailto:r@b.test", {PERMISSION: texts}).addresses == addresses
