@@ -16,6 +16,9 @@ import attrs
 
 # s7.3: what is longer loses labels from the left until it fits.
 NAME_OCTETS = 253
+# Literals and macros of one text; there is no limit in s7.  Names that are in use have less than ten, and a name has
+# room for 127 labels.
+PIECES = 100
 _LABELS = re.compile(r"[^.]{1,63}(?:\.[^.]{1,63})*\Z")  # RFC 1035 s2.3.4
 
 # s7.1:
@@ -67,13 +70,14 @@ class MacroText:
 
 
 def macro_text(written: str) -> MacroText | None:
-    """A ``macro-string`` with any letter, or the text of an explanation: with spaces; None where the syntax is none."""
+    """A ``macro-string`` with any letter, or the text of an explanation: with spaces; None where the syntax is none, or
+    there are more than ``PIECES``."""
     found = _read(written)
     return None if found is None else found[0]
 
 
 def domain_spec(written: str) -> MacroText | None:
-    """A ``domain-spec``: what a name is made of; None where the syntax is none."""
+    """A ``domain-spec``: what a name is made of; None where the syntax is none, or there are more than ``PIECES``."""
     found = _read(written)
     if found is None or " " in written:
         return None
@@ -101,8 +105,9 @@ def name_of(text: MacroText, values: Mapping[str, str]) -> str | None:
     if any(letter in text.letters and not values[letter].isascii() for letter in "sl"):
         return None
     name = expanded(text, values).removesuffix(".")
-    while len(name) > NAME_OCTETS and "." in name:
-        name = name.partition(".")[2]
+    if len(name) > NAME_OCTETS:
+        # Whole labels go, so what is left begins behind a dot; at once, since they may be a hundred thousand.
+        name = name[-NAME_OCTETS - 1:].partition(".")[2]
     return name if is_name(name) else None
 
 
@@ -118,7 +123,7 @@ def _read(written: str) -> tuple[MacroText, bool] | None:
     ends_with_literal = False
     while position < len(written):
         match = _PIECE.match(written, position)
-        if match is None:
+        if match is None or len(pieces) == PIECES:
             return None
         letter, digits = match["letter"], match["digits"]
         ends_with_literal = match["literal"] is not None

@@ -1,12 +1,22 @@
 """SPF records and macros, as they are read and expanded."""
 
 import ipaddress
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailgw.trust.spf_macros import Macro, domain_spec, expanded, is_name, macro_text, name_of
-from mailgw.trust.spf_record import RECORD_OCTETS, Directive, Faulty, Kind, SpfRecord, read_record, record_among
+from mailgw.trust.spf_macros import PIECES, Macro, domain_spec, expanded, is_name, macro_text, name_of
+from mailgw.trust.spf_record import (
+    RECORD_OCTETS,
+    TERMS,
+    Directive,
+    Faulty,
+    Kind,
+    SpfRecord,
+    read_record,
+    record_among,
+)
 from tests.tables import each
 
 # --- which record (s4.5) ------------------------------------------------------------------------------
@@ -40,6 +50,13 @@ def test_a_record_has_a_limit() -> None:
     assert len(record) == RECORD_OCTETS
     assert isinstance(read_record(record), SpfRecord)
     assert read_record(record + b" ") == Faulty(f"a record of more than {RECORD_OCTETS} octets")
+
+
+def test_terms_have_a_limit() -> None:
+    record = read_record(b"v=spf1 " + b" a" * TERMS)
+    assert isinstance(record, SpfRecord)
+    assert len(record.directives) == TERMS
+    assert read_record(b"v=spf1" + b" a" * (TERMS + 1)) == Faulty(f"a record of more than {TERMS} terms")
 
 
 # --- terms (s4.6, s5, s6) -----------------------------------------------------------------------------
@@ -182,6 +199,30 @@ def test_a_macro_as_it_was_read() -> None:
     assert text is not None
     assert text.pieces == ("a.", Macro("d", 12, True, "-+", True))
     assert text.letters == {"d"}
+
+
+@each(("pair", "more"), [("%{d}%{d}", "%{d}"), ("%%%{d}", "%{d}"), ("x.%{d}", "%{d}")])
+def test_pieces_have_a_limit(pair: str, more: str) -> None:
+    for read in (macro_text, domain_spec):
+        assert read(pair * (PIECES // 2)) is not None
+        assert read(pair * (PIECES // 2) + more) is None
+
+
+def test_a_long_name_is_shortened_at_once() -> None:
+    """Label by label it is copied as often as it has labels, here for half a second."""
+    text = domain_spec("%{l}" * PIECES)
+    assert text is not None
+    before = time.process_time()
+    name = name_of(text, {"l": "a." * 2000 + "b"})
+    assert name == "a." * 126 + "b"
+    assert time.process_time() - before < 0.1
+
+
+@each(("before", "after"), [("a", "\n"), ("a:", "\n"), ("a/", "x"), ("a:b//", "x"), ("ip4:1", "\n"), ("x=", "\x01")])
+def test_long_terms_are_read_once(before: str, after: str) -> None:
+    started = time.process_time()
+    assert isinstance(read_record(f"v=spf1 {before}{before[-1] * 3900}{after}".encode()), Faulty)
+    assert time.process_time() - started < 0.05
 
 
 LABELS = ".".join(["a" * 48] * 5)[1:]
