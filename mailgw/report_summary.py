@@ -1,6 +1,7 @@
 """What the reports that came in come to: who sends as us, and what failed.  Counted, and put into lines.
 
-All of it is what reporters say.  Their words are strangers': whoever prints the lines makes them harmless.
+All of it is what reporters say.  Their words are strangers': whoever prints the lines makes them harmless.  What nobody
+vouches for is told beside the sums, and is in them only where that is asked for: else anybody could spoil them by mail.
 """
 
 import ipaddress
@@ -42,6 +43,14 @@ class Tally:
 
 
 @attrs.define
+class Unsure:
+    """What reports say that nobody vouches for, where the sums leave it out; of messages, or of sessions."""
+
+    reports: int = 0
+    told: Tally = attrs.Factory(Tally)
+
+
+@attrs.define
 class Reporter:
     """``sender``: whose mail brought its reports."""
 
@@ -70,7 +79,7 @@ class Source:
 
 @attrs.define
 class Domain:
-    """What is said of DMARC of one domain.  ``policy``: as the last report has it."""
+    """What is said of DMARC of one domain.  ``policy``: as the last report that counts has it."""
 
     name: str
     policy: dict[str, str] = attrs.Factory(dict)
@@ -79,6 +88,7 @@ class Domain:
     reporters: dict[tuple[str, str, bool], Reporter] = attrs.Factory(dict)
     days: dict[int, Tally] = attrs.Factory(dict)
     sources: dict[str, Source] = attrs.Factory(dict)
+    unsure: Unsure = attrs.Factory(Unsure)
 
     def networks(self) -> list[tuple[str, list[Source]]]:
         """The sources by their networks, those with the most failures first, then with the most messages."""
@@ -104,12 +114,17 @@ class TlsDomain:
     reporters: dict[tuple[str, str, bool], Reporter] = attrs.Factory(dict)
     days: dict[int, Tally] = attrs.Factory(dict)
     policies: dict[str, TlsPolicy] = attrs.Factory(dict)
+    unsure: Unsure = attrs.Factory(Unsure)
 
 
 class Summary:
-    """Counts reports as they are told."""
+    """Counts reports as they are told.  ``counts_all``: those, too, that nobody vouches for.
 
-    def __init__(self) -> None:
+    ``reports``: how many are in the sums; ``untrusted``: how many nobody vouches for, counted or not.
+    """
+
+    def __init__(self, counts_all: bool = False) -> None:
+        self.counts_all = counts_all
         self.domains: dict[str, Domain] = {}
         self.tls: dict[str, TlsDomain] = {}
         self.reports = 0
@@ -122,8 +137,13 @@ class Summary:
         )
 
     def dmarc(self, report: Report, lines: Iterable[DmarcLine]) -> None:
-        self._count(report)
+        is_counted = self._count(report)
         domain = self.domains.setdefault(report.domain, Domain(report.domain))
+        if not is_counted:
+            domain.unsure.reports += 1
+            for line in lines:
+                domain.unsure.told.add(line.count, line.passes)
+            return
         domain.policy = report.policy
         reporter = _reporter(domain.reporters, report)
         day = domain.days.setdefault(day_of(report), Tally())
@@ -141,12 +161,18 @@ class Summary:
 
     def tls_report(self, report: Report, lines: Iterable[TlsLine], wanted: str = "") -> None:
         """``wanted``: the domain that is asked for, "" for all: a report may be about several."""
-        self._count(report)
+        is_counted = self._count(report)
         seen: set[str] = set()
         for line in lines:
             if wanted and line.domain != wanted and not line.domain.endswith(f".{wanted}"):
                 continue
             domain = self.tls.setdefault(line.domain, TlsDomain(line.domain))
+            if not is_counted:
+                domain.unsure.reports += line.domain not in seen
+                seen.add(line.domain)
+                domain.unsure.told.add(line.successes, True)
+                domain.unsure.told.add(line.failures, False)
+                continue
             reporter = _reporter(domain.reporters, report, is_again=line.domain in seen)
             seen.add(line.domain)
             reporter.count += line.successes + line.failures
@@ -158,9 +184,12 @@ class Summary:
             for detail in line.details:
                 policy.failed[tls_words(detail)] += detail[5]
 
-    def _count(self, report: Report) -> None:
-        self.reports += 1
+    def _count(self, report: Report) -> bool:
+        """Whether it goes into the sums."""
+        is_counted = report.trusted or self.counts_all
+        self.reports += is_counted
         self.untrusted += not report.trusted
+        return is_counted
 
 
 def day_of(report: Report) -> int:
@@ -223,17 +252,20 @@ def _weight(source: Source) -> tuple[int, int, str]:
 
 def lines(summary: Summary, days: str) -> Iterator[str]:
     """``days``: of which time it is, in words."""
-    if not summary.reports:
-        yield f"no reports, {days}"
-        return
-    unsure = f", {summary.untrusted} of them unauthenticated" if summary.untrusted else ""
-    yield f"{summary.reports} report{'' if summary.reports == 1 else 's'}, {days}{unsure}"
+    yield f"{_reports(summary.reports)}, {days}" + (
+        f", {summary.untrusted} of them unauthenticated" if summary.untrusted and summary.counts_all else "")
+    if summary.untrusted and not summary.counts_all:
+        yield f"{_reports(summary.untrusted, 'unauthenticated ')} beside them, in no sum: --all counts them, too"
     for domain in sorted(summary.domains.values(), key=lambda one: one.name):
         yield ""
         yield from _domain_lines(domain)
     for about in sorted(summary.tls.values(), key=lambda one: one.name):
         yield ""
         yield from _tls_lines(about)
+
+
+def _reports(count: int, kind: str = "") -> str:
+    return f"{count or 'no'} {kind}report{'' if count == 1 else 's'}"
 
 
 def _domain_lines(domain: Domain) -> Iterator[str]:
@@ -244,6 +276,7 @@ def _domain_lines(domain: Domain) -> Iterator[str]:
     if done:
         yield f"  done with them: {', '.join(done)}"
     yield from _reporter_lines(domain.reporters.values(), "messages")
+    yield from _unsure_line(domain.unsure, "messages", "pass", "fail")
     yield from _bars(domain.days)
     networks = domain.networks()
     for network, sources in networks[:NETWORKS]:
@@ -276,6 +309,7 @@ def _tls_lines(domain: TlsDomain) -> Iterator[str]:
     )
     yield f"TLS with {domain.name}: {_told(tally, 'sessions', 'good', 'failed')}"
     yield from _reporter_lines(domain.reporters.values(), "sessions")
+    yield from _unsure_line(domain.unsure, "sessions", "good", "failed")
     yield from _bars(domain.days)
     for policy in sorted(domain.policies.values(), key=lambda one: one.kind):
         yield f"  {policy.kind or 'unknown policy'}  {_told(policy.sessions, 'sessions', 'good', 'failed')}"
@@ -292,6 +326,11 @@ def _told(tally: Tally, what: str, good: str, bad: str) -> str:
     if not tally.bad:
         return f"{tally.all:,} {named}, all {good}"
     return f"{tally.all:,} {named}, {tally.good:,} {good}, {tally.bad:,} {bad} ({100 * tally.bad / tally.all:.1f} %)"
+
+
+def _unsure_line(unsure: Unsure, what: str, good: str, bad: str) -> Iterator[str]:
+    if unsure.reports:
+        yield f"  not counted: {_reports(unsure.reports, 'unauthenticated ')}, {_told(unsure.told, what, good, bad)}"
 
 
 def _reporter_lines(reporters: Iterable[Reporter], what: str) -> Iterator[str]:
@@ -327,7 +366,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "dmarc": [
             {
                 "domain": one.name, "policy": one.policy, "messages": one.messages.all, "pass": one.messages.good,
-                "fail": one.messages.bad, "dispositions": dict(one.dispositions), **_common(one.reporters, one.days),
+                "fail": one.messages.bad, "dispositions": dict(one.dispositions), **_common(one),
                 "sources": [
                     {
                         "address": source.address, "network": network, "messages": source.messages.all,
@@ -341,7 +380,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         ],
         "tls": [
             {
-                "domain": one.name, **_common(one.reporters, one.days),
+                "domain": one.name, **_common(one),
                 "policies": [
                     {
                         "policy": policy.kind, "successes": policy.sessions.good, "failures": policy.sessions.bad,
@@ -355,8 +394,9 @@ def as_json(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _common(reporters: dict[tuple[str, str, bool], Reporter], days: dict[int, Tally]) -> dict[str, Any]:
+def _common(one: Domain | TlsDomain) -> dict[str, Any]:
     return {
-        "reporters": [attrs.asdict(one) for one in reporters.values()],
-        "days": {date_of(day): {"good": tally.good, "bad": tally.bad} for day, tally in sorted(days.items())},
+        "reporters": [attrs.asdict(reporter) for reporter in one.reporters.values()],
+        "days": {date_of(day): attrs.asdict(tally) for day, tally in sorted(one.days.items())},
+        "not_counted": {"reports": one.unsure.reports, **attrs.asdict(one.unsure.told)},
     }

@@ -28,16 +28,17 @@ with its mail servers went.  "list" has one line for each report, "show ID" all 
 keeps, whether that runs or not, and changes nothing.
 
 A report is what somebody says.  "unauthenticated" are those of which DMARC did not tell, when they came, that they are
-from the domain in From; --trusted leaves them out.
+from the domain in From: anybody may send one.  The sums leave them out, and tell of them in a line of their own; --all
+counts them, too.
 """
 EPILOG = """\
 examples:
   mailgw reports
-  mailgw reports --domain example.org --since 7d --trusted
+  mailgw reports --domain example.org --since 7d --all
   mailgw reports list
   mailgw reports show 12
 In a day's bar "#" is what passed, "!" what did not.
-exit status: 0 nothing failed, 1 something did (of the summary alone), 2 it could not run"""
+exit status: 0 nothing that counts failed, 1 something did (of the summary alone), 2 it could not run"""
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -52,7 +53,11 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     one.add_argument("report", nargs="?", type=_number, metavar="ID", help="of show: as list has it")
     one.add_argument("--domain", type=_domain, metavar="NAME", help="about it, or a domain below it")
     one.add_argument("--since", type=_span, metavar="TIME", default=MONTH_SECONDS, help='such as "7d"; default: "30d"')
-    one.add_argument("--trusted", action="store_true", help="those alone whose sender DMARC vouched for")
+    which = one.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help="of the summary: count what nobody vouches for, too")
+    which.add_argument(
+        "--trusted", action="store_true",
+        help="those alone whose sender DMARC vouched for: the summary counts no others anyhow, list leaves them out")
     one.add_argument("--json", action="store_true", help="for programs; times are seconds since 1970, UTC")
     one.set_defaults(run=reports, usage_fault=one.error)
 
@@ -82,19 +87,19 @@ def _reports(options: argparse.Namespace) -> int:
     else:
         state = state_of(options.config) if options.config is not None else own_state()
     path = os.path.join(state, FILE)
-    wanted = Wanted(time.time() - options.since, options.domain or "", options.trusted)
+    wanted = Wanted(time.time() - options.since, options.domain or "", options.trusted and options.what == "list")
     try:
         facts = os.stat(path)
     except OSError as fault:
         if not isinstance(fault, FileNotFoundError) or not os.path.isdir(state):
             raise Fault(f"{path}: {fault.strerror}; say --config FILE or --state FOLDER") from None
-        return _told(options, None, wanted, Summary())
+        return _told(options, None, wanted, Summary(options.all))
     # As root, as the file's owner: what SQLite may write to undo a crash is to be the gateway's.
     with acting_as((facts.st_uid, facts.st_gid)):
         connection = None
         try:
             connection = connect_reader(path)
-            return _told(options, connection, wanted, Summary())
+            return _told(options, connection, wanted, Summary(options.all))
         except sqlite3.Error as fault:
             raise Fault(f"{path} cannot be read: {harmless(str(fault))}") from None
         finally:

@@ -66,8 +66,8 @@ def said(capsys: pytest.CaptureFixture[str], folder: Path, *words: str) -> tuple
 def test_the_summary(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     status, found = said(capsys, folder)
     assert status == 1
-    assert found[0].startswith("4 reports, since ")
-    assert found[0].endswith(", 1 of them unauthenticated")
+    assert found[0].startswith("3 reports, since ")
+    assert found[1] == "1 unauthenticated report beside them, in no sum: --all counts them, too"
     about = found.index("DMARC of example.org (p=reject): 150 messages, 146 pass, 4 fail (2.7 %)")
     assert found[about + 1:about + 15] == [
         "  done with them: 4 quarantine",
@@ -89,12 +89,44 @@ def test_the_summary(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
         "  sts  1,002 sessions, 1,000 good, 2 failed (0.2 %)",
         "    2: certificate-expired at mx1.example.org [192.0.2.1] from 198.51.100.1: expired yesterday",
     ]
-    assert "  told by evil?31m.test by evil.test (unauthenticated): 1 report, 1,000 messages" in found
+    about = found.index("DMARC of b.example.org: no messages")
+    assert found[about + 1:about + 3] == [
+        "  not counted: 1 unauthenticated report, 1,000 messages, 0 pass, 1,000 fail (100.0 %)", ""]
+    assert said(capsys, folder, "--trusted") == (status, found), "it is what is done anyhow"
+
+
+def test_what_nobody_vouches_for_counts_only_when_it_is_asked_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    kept(tmp_path, of_day(record("192.0.2.25", "90")))
+    kept(tmp_path, of_day(record("203.0.113.9", "7", "fail", "fail"), report_id="x"), "evil.test", "fail")
+    kept(tmp_path, tls_of_day(), "evil.test", "none")
+    status, found = said(capsys, tmp_path)
+    assert (status, found[1]) == (0, "2 unauthenticated reports beside them, in no sum: --all counts them, too")
+    assert "DMARC of example.org (p=reject): 90 messages, all pass" in found
+    assert "  not counted: 1 unauthenticated report, 7 messages, 0 pass, 7 fail (100.0 %)" in found
+    assert "TLS with example.org: no sessions" in found
+    assert "  not counted: 1 unauthenticated report, 1,002 sessions, 1,000 good, 2 failed (0.2 %)" in found
+    assert not any("203.0.113.9" in line for line in found)
+    status, found = said(capsys, tmp_path, "--all")
+    assert (status, found[0].rpartition(", ")[2], found[1]) == (1, "2 of them unauthenticated", "")
+    assert "DMARC of example.org (p=reject): 97 messages, 90 pass, 7 fail (7.2 %)" in found
+    assert "  told by big.example by evil.test (unauthenticated): 1 report, 7 messages" in found
+    assert not any("not counted" in line for line in found)
+    assert main(["reports", "--state", str(tmp_path), "--json"]) == 0
+    told: Any = json.loads(capsys.readouterr().out)
+    assert (told["reports"], told["unauthenticated"]) == (1, 2)
+    assert told["dmarc"][0]["not_counted"] == {"reports": 1, "good": 0, "bad": 7}
+    assert told["tls"][0]["not_counted"] == {"reports": 1, "good": 1000, "bad": 2}
+    with pytest.raises(SystemExit):
+        main(["reports", "--all", "--trusted"])
+    capsys.readouterr()
 
 
 @each(("words", "status", "first", "has"), [
     (["--trusted"], 1, "3 reports,", "DMARC of example.org"),
-    (["--domain", "b.example.org"], 1, "1 report,", "DMARC of b."),
+    (["--domain", "b.example.org"], 0, "no reports,", "DMARC of b."),
+    (["--domain", "b.example.org", "--all"], 1, "1 report,", "  203.0.113.9"),
     (["--domain", "@EXAMPLE.org", "--since", "1h"], 0, "no reports,", ""),
     (["--domain", "a.test"], 0, "no reports,", ""),
     (["--since", "2d"], 0, "1 report,", "DMARC of example.org"),
@@ -124,7 +156,7 @@ def test_a_list_says_who_is_vouched_for(capsys: pytest.CaptureFixture[str], fold
 def test_for_programs(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     assert main(["reports", "--state", str(folder), "--json"]) == 1
     found: Any = json.loads(capsys.readouterr().out)
-    assert (found["reports"], found["unauthenticated"]) == (4, 1)
+    assert (found["reports"], found["unauthenticated"]) == (3, 1)
     about = {one["domain"]: one for one in found["dmarc"]}["example.org"]
     assert (about["messages"], about["pass"], about["fail"]) == (150, 146, 4)
     assert about["days"][date_of(DAY)] == {"good": 96, "bad": 4}
