@@ -22,12 +22,13 @@ from mailgw.policy.rules.authentic import Action, Actions, dmarc_word
 from mailgw.policy.rules.relay import may_relay
 from mailgw.receive.authenticity_settings import AuthenticitySettings
 from mailgw.receive.peers import Listed
-from mailgw.trust.authres import AuthResults, results_by, without_ours, written
+from mailgw.trust.authres import AuthResults, without_ours, written
 from mailgw.trust.dkim import DkimRules
 from mailgw.trust.dkim_key import LoadedKeys
 from mailgw.trust.dmarc_record import Policy
 from mailgw.trust.dmarc_tallies import DkimSeen, Judged, Override, Reason, SpfSeen
 from mailgw.trust.evidence import Bringer, Evidence, EvidenceRules, Gathering
+from mailgw.trust.told import told
 
 _DISPOSITIONS = {Action.QUARANTINE: Policy.QUARANTINE, Action.REJECT: Policy.REJECT}
 
@@ -133,9 +134,7 @@ class Told:
     """What an upstream found: it stands in the header."""
 
     def __init__(self, header: bytes, ids: tuple[str, ...]) -> None:
-        fields = [one for one in results_by(header, ids) if isinstance(one, AuthResults)]
-        results = tuple(result for one in fields for result in one.results)
-        self.authentication = Authentication(results, fields[0].authserv_id if fields else ids[0])
+        self.authentication = told(header, ids)
 
     def feed(self, octets: bytes) -> None:
         """The body says nothing."""

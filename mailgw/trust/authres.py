@@ -2,17 +2,19 @@
 UTF-8 in it).
 
 Rules:
-    A field whose authserv-id cannot be read with certainty goes as one that bears our name does: another reader might
-    find our name in it.
+    A field whose authserv-id cannot be read with certainty goes as one that bears our name does, and so does one that
+    has none: another reader might find our name in it, or take what stands on top for our word.
     What is written reads back as what it was made of; what cannot stand in a field is left out, not changed, but for
-    reasons, which are words for people.
-Not done: comments, which are passed over and never written; versions other than 1 of the field and of methods, which
-are read as if they were not there (s2.6).
+    reasons, which are words for people.  What could not be written again is not read, but for values, which are left
+    out when they are.
+Not done: comments, which are passed over, but for what DMARC's policy is, and never written; versions other than 1 of
+the field and of methods, which are read as if they were not there (s2.6).
 """
 
 import functools
 import re
 from collections.abc import Collection, Iterator
+from itertools import islice
 
 import attrs
 
@@ -27,12 +29,15 @@ FIELD_OCTETS = 16 * 1024
 DEEPEST_COMMENT = 20
 # Of characters in one field, since each costs a step: hosts write some tens.
 MOST = {"(": 100, ";": 100, "=": 500}
-# Of one header: with more than these all go, whosever they are; of one host's, the topmost so many are read.
+# Of one header: with more than these all go, whosever they are, and of the topmost so many one host's are looked for;
+# of those, the topmost so many are read.
 FIELDS = 100
 FIELDS_OF_A_HOST = 10
 # RFC 5322 s2.1.1: 998 octets a line; what stands before a value, and the property's name, have room beside it.
 VALUE_OCTETS = 800
 REASON_CHARACTERS = 200
+# So that a method's and a result's, or a property's two, fit into a line beside their value; those in use have ten.
+KEYWORD_CHARACTERS = 60
 _LINE_OCTETS = 78  # RFC 5322 s2.1.1: what a line should have at most
 
 # s2.2:
@@ -57,6 +62,9 @@ _AT_DOMAIN = re.compile("@" + _RUN.pattern)
 # RFC 5321 s4.1.2: Dot-string = Atom *("." Atom), as it may stand without quotes.
 _ATEXT = r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\x80-\U0010ffff]"
 _BARE = re.compile(rf"(?:{_TCHAR}+|(?:{_ATEXT}+(?:\.{_ATEXT}+)*)?@[A-Za-z0-9\-_.\x80-\U0010ffff]+)")
+# As OpenDMARC and others write it, "dmarc=fail (p=reject dis=none) header.from=a.example", and rspamd, behind
+# header.from: "(policy=reject)".
+_POLICY = re.compile(r"[( ,;]p(?:olicy)?=(none|quarantine|reject)\b", re.IGNORECASE)
 _SPACE = re.compile(r"[ \t]*")
 _TO_PAREN = re.compile(r"(?:[^()\\]++|\\.)*+([()])", re.DOTALL)
 
@@ -89,8 +97,8 @@ def without_ours(header: bytes, ids: Collection[str]) -> tuple[bytes, int]:
     """``header`` without the fields that claim to be ours, and how many those were (s5).
 
     ``ids``: authserv-ids; one that begins with a dot stands for all names below.  For what comes from outside; it also
-    takes fields of which nobody can say whose they are, and all where there are more than ``FIELDS``, but leaves those
-    that begin with their results and so name nobody, as Microsoft's do.
+    takes fields of which nobody can say whose they are, those that begin with their results and so name nobody, as
+    Microsoft's do, which are worth nothing behind other hosts, and all where there are more than ``FIELDS``.
     """
     fields = list(_FIELD.finditer(header.lower()))
     if not fields:
@@ -107,17 +115,15 @@ def without_ours(header: bytes, ids: Collection[str]) -> tuple[bytes, int]:
 
 def results_by(header: bytes, ids: Collection[str]) -> tuple[AuthResults | Unreadable, ...]:
     """The fields that bear one of ``ids`` (as ``without_ours`` has them), the topmost first, ``FIELDS_OF_A_HOST`` at
-    most; () where there are more than ``FIELDS`` at all.
+    most, among the topmost ``FIELDS``: what came before stands below.  What DMARC asks for is read in comments, too.
 
     They are worth what the host is from which they come directly: ask only where that one is trusted, and takes away
     forged ones itself.
     """
-    bodies = [header[slice(*one.span(1))] for one in _FIELD.finditer(header.lower())]
-    if not bodies or len(bodies) > FIELDS:
-        return ()
-    wanted = frozenset(map(_normal, ids))
+    bodies = [header[slice(*one.span(1))] for one in islice(_FIELD.finditer(header.lower()), FIELDS)]
+    wanted = frozenset(map(_normal, ids)) if bodies else frozenset()
     theirs = [body for body in bodies if _is_one_of(authserv_id(body) or "", wanted)]
-    return tuple(map(read_field, theirs[:FIELDS_OF_A_HOST]))
+    return tuple(read_field(body, reads_policy=True) for body in theirs[:FIELDS_OF_A_HOST])
 
 
 def authserv_id(body: bytes) -> str | None:
@@ -133,7 +139,7 @@ def authserv_id(body: bytes) -> str | None:
 
 def _claims(body: bytes, wanted: frozenset[str]) -> bool:
     found = authserv_id(body)
-    return found is None or (found != "" and _is_one_of(found, wanted))
+    return not found or _is_one_of(found, wanted)
 
 
 def _is_one_of(found: str, wanted: frozenset[str]) -> bool:
@@ -172,12 +178,14 @@ def _head(text: str) -> tuple[str | None, int]:
 
 # --- reading ------------------------------------------------------------------------------------------
 
-def read_field(body: bytes, is_ours: bool = False) -> AuthResults | Unreadable:
+def read_field(body: bytes, is_ours: bool = False, reads_policy: bool = False) -> AuthResults | Unreadable:
     """What a field (its body, folded or not) says.  ``Unreadable`` where its grammar is none, over ``FIELD_OCTETS`` or
-    ``MOST``, or of another version than 1.  ``is_ours``: it was written here, and may be larger.
+    ``MOST``, or of another version than 1.  ``is_ours``: it was written here, and may be larger.  ``reads_policy``: a
+    policy that stands in a comment of a ``dmarc=fail`` is its ``policy.dmarc``.
 
     Let through: values that should have quotes, empty results (a ";" too many), and words without a property's type
-    (``action=none``), which are passed over.
+    (``action=none``), which are passed over.  So are results and properties with a keyword of more than
+    ``KEYWORD_CHARACTERS``.
     """
     if len(body) > FIELD_OCTETS and not is_ours:
         return Unreadable(f"more than {FIELD_OCTETS} octets")
@@ -192,7 +200,7 @@ def read_field(body: bytes, is_ours: bool = False) -> AuthResults | Unreadable:
     if not found:
         return Unreadable("no authserv-id")
     try:
-        return AuthResults(found, tuple(_results(_Reader(text, at))))
+        return AuthResults(found, tuple(_results(_Reader(text, at), reads_policy)))
     except _Fault as fault:
         return Unreadable(str(fault))
 
@@ -207,6 +215,7 @@ class _Reader:
     def __init__(self, text: str, at: int) -> None:
         self.text = text
         self.at = at
+        self.comments: list[tuple[int, str]] = []  # where they stand, with the white space around them
         self._skip()
 
     def is_at_end(self) -> bool:
@@ -243,12 +252,15 @@ class _Reader:
         return _unquoted(quoted[1])
 
     def _skip(self) -> None:
-        self.at = _behind_space(self.text, self.at)
+        start = self.at
+        self.at = _behind_space(self.text, start)
         if self.at < 0:
             raise _Fault("a comment that does not end, or is too deep")
+        if "(" in self.text[start:self.at]:
+            self.comments.append((start, self.text[start:self.at]))
 
 
-def _results(reader: _Reader) -> Iterator[MethodResult]:
+def _results(reader: _Reader, reads_policy: bool) -> Iterator[MethodResult]:
     digits = _DIGITS.match(reader.text, reader.at)
     if digits is not None and reader.take(_DIGITS, "version").lstrip("0") != "1":
         raise _Fault(f"version {digits[0]}")
@@ -266,9 +278,12 @@ def _results(reader: _Reader) -> Iterator[MethodResult]:
             is_none = True
             continue
         count += 1
+        start = reader.at
         is_known = not reader.has("/") or reader.take(_DIGITS, "version").lstrip("0") == "1"
         found = _result(reader, method)
-        if is_known:
+        if reads_policy and (method, found.result) == ("dmarc", "fail") and not found.values("policy", "dmarc"):
+            found = attrs.evolve(found, properties=(*found.properties, *_commented_policy(reader, start)))
+        if is_known and max(len(method), len(found.result)) <= KEYWORD_CHARACTERS:
             yield found
     if not count and not is_none:
         raise _Fault("no result")
@@ -286,7 +301,9 @@ def _result(reader: _Reader, method: str) -> MethodResult:
             name = reader.keyword("property")
             if not reader.has("="):
                 raise _Fault(f'no "=" behind {word}.{name}')
-            properties.append(Property(word, name, reader.value()))
+            value = reader.value()
+            if max(len(word), len(name)) <= KEYWORD_CHARACTERS:
+                properties.append(Property(word, name, value))
         elif not reader.has("="):
             raise _Fault(f'no "=" behind {word}')
         elif word == "reason":
@@ -294,6 +311,12 @@ def _result(reader: _Reader, method: str) -> MethodResult:
         else:
             reader.value()
     return MethodResult(method, result, (*reasons, "")[0], tuple(properties))
+
+
+def _commented_policy(reader: _Reader, start: int) -> list[Property]:
+    """What the first comment behind ``start`` says that has a policy."""
+    found = [_POLICY.search(comment) for at, comment in reader.comments if at >= start]
+    return [Property("policy", "dmarc", one[1].lower()) for one in found if one is not None][:1]
 
 
 def _behind_space(text: str, at: int) -> int:
@@ -370,7 +393,7 @@ def _words(result: MethodResult, smtputf8: bool) -> list[str]:
 
 @functools.lru_cache(100)
 def _keyword(word: str) -> str:
-    if not _KEYWORD.fullmatch(word) or len(word) > 60:
+    if not _KEYWORD.fullmatch(word) or len(word) > KEYWORD_CHARACTERS:
         raise LocalProtocolError(f"{word!r} is no keyword")
     return word
 

@@ -263,7 +263,22 @@ def test_the_word_of_a_host_in_front_is_taken_over(trusted: Sequence[str]) -> No
 def test_a_host_in_front_that_says_nothing() -> None:
     judging = Judging(UPSTREAM)
     assert judging.bring().startswith("250")
-    assert judging.fields() == [b"Authentication-Results: mx.example.org; none"]
+    assert judging.fields() == [
+        b'Authentication-Results: mx.example.org; dmarc=temperror reason="filter.example.org said nothing that can be'
+        b' read"'
+    ]
+
+
+@each("field", [
+    b"Authentication-Results: filter.example.org; dmarc=fail policy.dmarc=reject header.from=bank.example\r\n",
+    b"Authentication-Results: filter.example.org; dmarc=fail (p=reject dis=none) header.from=bank.example\r\n",
+    b"Authentication-Results: filter.example.org; dmarc=fail header.from=bank.example (policy=reject);\r\n"
+    b" dmarc=pass header.from=evil.example; x-" + b"a" * 70 + b"=fail header." + b"b" * 70 + b"=c\r\n",
+])
+def test_what_stands_below_takes_nothing_from_a_host_in_front(field: bytes) -> None:
+    others = b"Authentication-Results: x.example; none\r\n" * 150
+    answer = Judging(UPSTREAM).bring(field + others + MESSAGE)
+    assert answer.startswith("550 5.7.1 bank.example asks that mail is refused")
 
 
 def test_dns_that_does_not_answer_in_time_is_temporary_trouble() -> None:

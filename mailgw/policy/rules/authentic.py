@@ -70,7 +70,7 @@ DEFAULTS: Actions = {
 def dmarc_word(found: MethodResult, vouched_by: str) -> str:
     """One of ``DMARC_WORDS``."""
     if found.result == "fail":
-        asked = found.value("policy", "dmarc")
+        asked = found.value("policy", "dmarc").lower()  # of a host in front
         return "vouched" if vouched_by else f"fail_{asked if asked in ('quarantine', 'reject') else 'none'}"
     if found.result in _WITHOUT_AUTHOR and not found.value("header", "from"):
         return _WITHOUT_AUTHOR[found.result]
