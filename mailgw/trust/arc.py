@@ -28,7 +28,7 @@ MESSAGE_SIGNATURE = b"arc-message-signature"
 SEAL = b"arc-seal"
 
 MOST_SETS = 50
-"""s5.2, step 1."""
+"""s5.2, step 1.  Where there are more fields of one name, two are of one set, and nothing of them is read."""
 
 # s4.2.1: position = 1*2DIGIT ; 1 - 50;  instance = [CFWS] %s"i" [CFWS] "=" [CFWS] position
 _POSITION = re.compile(r"0?[1-9]|[1-4][0-9]|50")
@@ -43,6 +43,20 @@ class ArcWord(Enum):
     PASS = "pass"  # noqa: S105 (no password)
     FAIL = "fail"
     TEMPERROR = "temperror"
+
+
+@attrs.frozen
+class ArcField:
+    """One of a header's, as it is written: ``place`` among its fields (``SignedHeader``).
+
+    ``instance``: i=, 1 to ``MOST_SETS``; None where it has none that is valid.  ``tags``: {} of results, and of what
+    is no tag list.
+    """
+
+    name: bytes
+    place: int
+    instance: int | None
+    tags: Mapping[str, str]
 
 
 @attrs.frozen
@@ -112,15 +126,30 @@ signature the message.  TemporaryFault where nobody can say now."""
 
 def chain_of(header: SignedHeader) -> tuple[ArcSet, ...] | BrokenChain:
     """The chain of a message, from 1 on; () where there is none (s5.2, steps 1 to 3)."""
-    found: dict[int, dict[bytes, int]] = {}
+    fields = arc_fields(header)
+    return fields if isinstance(fields, BrokenChain) else chain_in(header, fields)
+
+
+def arc_fields(header: SignedHeader) -> list[ArcField] | BrokenChain:
+    """All there are in a header, each read once; more than ``MOST_SETS`` of a name are not read at all."""
     for name in (RESULTS, MESSAGE_SIGNATURE, SEAL):
-        for place in header.places.get(name, ()):
-            instance = instance_of(name, header.fields[place])
-            if instance is None:
-                return BrokenChain(0, f"{name.decode()} without a valid i=")
-            if name in found.setdefault(instance, {}):
-                return BrokenChain(instance, f"two {name.decode()}")
-            found[instance][name] = place
+        if header.count(name) > MOST_SETS:
+            return BrokenChain(0, f"more than {MOST_SETS} {name.decode()}")
+    return [
+        _read(name, place, header.fields[place])
+        for name in (RESULTS, MESSAGE_SIGNATURE, SEAL) for place in header.places.get(name, ())
+    ]
+
+
+def chain_in(header: SignedHeader, fields: Sequence[ArcField]) -> tuple[ArcSet, ...] | BrokenChain:
+    """As ``chain_of`` has it; ``fields`` are the header's ``arc_fields``."""
+    found: dict[int, dict[bytes, ArcField]] = {}
+    for field in fields:
+        if field.instance is None:
+            return BrokenChain(0, f"{field.name.decode()} without a valid i=")
+        if field.name in found.setdefault(field.instance, {}):
+            return BrokenChain(field.instance, f"two {field.name.decode()}")
+        found[field.instance][field.name] = field
     if not found:
         return ()
     sets: list[ArcSet] = []
@@ -132,26 +161,25 @@ def chain_of(header: SignedHeader) -> tuple[ArcSet, ...] | BrokenChain:
     return _in_order(sets)
 
 
-def instance_of(name: bytes, field: bytes) -> int | None:
-    """i= of a field of ARC, 1 to ``MOST_SETS``; None where it has none that is valid."""
+def _read(name: bytes, place: int, field: bytes) -> ArcField:
     body = field.partition(b":")[2]
+    tags: Mapping[str, str] = {}
     if name == RESULTS:
         info = _INFO.match(body)
         text = info[1].decode("ascii") if info is not None else ""
     else:
-        tags = tag_list(body)
-        text = "" if isinstance(tags, TagFault) else tags.get("i", "")
-    return int(text) if _POSITION.fullmatch(text) else None
+        found = tag_list(body)
+        tags = {} if isinstance(found, TagFault) else found
+        text = tags.get("i", "")
+    return ArcField(name, place, int(text) if _POSITION.fullmatch(text) else None, tags)
 
 
-def _set(header: SignedHeader, instance: int, places: Mapping[bytes, int]) -> ArcSet | BrokenChain:
+def _set(header: SignedHeader, instance: int, fields: Mapping[bytes, ArcField]) -> ArcSet | BrokenChain:
     for name in (RESULTS, MESSAGE_SIGNATURE, SEAL):
-        if name not in places:
+        if name not in fields:
             return BrokenChain(instance, f"no {name.decode()}")
-    seal, signature = header.fields[places[SEAL]], header.fields[places[MESSAGE_SIGNATURE]]
-    tags, others = tag_list(seal.partition(b":")[2]), tag_list(signature.partition(b":")[2])
-    if isinstance(tags, TagFault) or isinstance(others, TagFault):
-        return BrokenChain(instance, "a signature that is no tag list")
+    results, signature, seal = (header.fields[fields[name].place] for name in (RESULTS, MESSAGE_SIGNATURE, SEAL))
+    tags, others = fields[SEAL].tags, fields[MESSAGE_SIGNATURE].tags
     domain = parse_domain(without_spaces(tags.get("d", "")))
     if domain is None or domain.startswith("["):
         return BrokenChain(instance, "arc-seal without a valid d=")
@@ -161,7 +189,7 @@ def _set(header: SignedHeader, instance: int, places: Mapping[bytes, int]) -> Ar
     if SEAL.decode() in items_of(others.get("h", "")):
         return BrokenChain(instance, "arc-message-signature over arc-seal")
     word = tags.get("cv", "").lower()
-    return ArcSet(instance, header.fields[places[RESULTS]], signature, seal, places[MESSAGE_SIGNATURE], domain, word)
+    return ArcSet(instance, results, signature, seal, fields[MESSAGE_SIGNATURE].place, domain, word)
 
 
 def _in_order(sets: Sequence[ArcSet]) -> tuple[ArcSet, ...] | BrokenChain:

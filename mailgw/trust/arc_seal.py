@@ -8,7 +8,7 @@ Rules:
     it again (s5.1).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -20,13 +20,20 @@ from mailgw.trust.arc import (
     SEAL,
     ArcSet,
     BrokenChain,
-    chain_of,
-    instance_of,
+    arc_fields,
+    chain_in,
 )
 from mailgw.trust.authres import NAME, AuthResults, written
 from mailgw.trust.dkim_canon import Canon, SignedHeader, relaxed_field
-from mailgw.trust.dkim_sign import SIGNED, SigningKey, SigningRules, folded_base64, signed_field, signed_names
-from mailgw.trust.dkim_tags import TagFault, tag_list
+from mailgw.trust.dkim_sign import (
+    MOST_NAMES,
+    SIGNED,
+    SigningKey,
+    SigningRules,
+    folded_base64,
+    signed_field,
+    signed_names,
+)
 
 # s4.1.2: "SHOULD include any DKIM-Signature header fields already present", and neither ARC's own fields nor
 # Authentication-Results, which the next host may take away.
@@ -46,40 +53,49 @@ def arc_set(header: bytes, body_hash: bytes, results: AuthResults, key: SigningK
     ``body_hash``: SHA-256 of the body, relaxed (``ARC_RULES.body_canon``).  ``results``: what we found when the message
     came, its ``arc`` among it where the message has a chain.  ``now``: epoch seconds.
     """
+    made = sealing(header, results, key, now)
+    return made if isinstance(made, NoSeal) else made(body_hash)
+
+
+def sealing(
+    header: bytes, results: AuthResults, key: SigningKey, now: float
+) -> Callable[[bytes], bytes] | NoSeal:
+    """As ``arc_set``, of a message whose body is not hashed yet: what makes the set of its hash, if there is to be one.
+
+    The chain is read here, and what is handed back does no more than sign.
+    """
     assert ARC_RULES.body_canon is Canon.RELAXED
-    fields = SignedHeader(header)
-    if _has_failed_before(fields):
+    header_fields = SignedHeader(header)
+    fields = arc_fields(header_fields)
+    if isinstance(fields, BrokenChain):
+        return NoSeal(fields.why)  # which number a set of ours would have, who knows?
+    # s5.1, step 2; of a chain that is broken in other ways, too.
+    if any(one.tags.get("cv", "").lower() == "fail" for one in fields if one.name == SEAL):
         return NoSeal("the chain had failed before")
-    chain = chain_of(fields)
+    chain = chain_in(header_fields, fields)
     word = _chain_word(chain, results)
     if isinstance(word, NoSeal):
         return word
-    instance = _highest_instance(fields) + 1
+    instance = max((one.instance or 0 for one in fields), default=0) + 1
     if instance > MOST_SETS:
         return NoSeal(f"the chain has {MOST_SETS} sets")
-    found = _results_field(instance, results, not header.isascii())
-    names = signed_names(fields, ARC_RULES)
-    message = signed_field(f"{_named(MESSAGE_SIGNATURE)}: i={instance}", fields, names, body_hash, key, ARC_RULES, now)
+    names = signed_names(header_fields, ARC_RULES)
+    if names is None:
+        return NoSeal(f"more than {MOST_NAMES} fields to sign")
     before = chain if word == "pass" and not isinstance(chain, BrokenChain) else ()
-    seal = (
-        f"{_named(SEAL)}: i={instance}; a={key.algorithm.value}; cv={word};\r\n"
-        f"\td={key.domain}; s={key.selector};\r\n\tt={int(now)};\r\n\tb="
-    ).encode("ascii")
-    seal += folded_base64(key.sign(_sealed_octets(before, found, message, seal)))
-    return b"\r\n".join((seal, message, found, b""))
 
+    def made(body_hash: bytes) -> bytes:
+        found = _results_field(instance, results, not header.isascii())
+        opening = f"{_named(MESSAGE_SIGNATURE)}: i={instance}"
+        message = signed_field(opening, header_fields, names, body_hash, key, ARC_RULES, now)
+        seal = (
+            f"{_named(SEAL)}: i={instance}; a={key.algorithm.value}; cv={word};\r\n"
+            f"\td={key.domain}; s={key.selector};\r\n\tt={int(now)};\r\n\tb="
+        ).encode("ascii")
+        seal += folded_base64(key.sign(_sealed_octets(before, found, message, seal)))
+        return b"\r\n".join((seal, message, found, b""))
 
-def _has_failed_before(header: SignedHeader) -> bool:
-    """s5.1, step 2; of a chain that is broken in other ways, too."""
-    tags = [tag_list(header.fields[place].partition(b":")[2]) for place in header.places.get(SEAL, ())]
-    return any(not isinstance(one, TagFault) and one.get("cv", "").lower() == "fail" for one in tags)
-
-
-def _highest_instance(header: SignedHeader) -> int:
-    return max((
-        instance_of(name, header.fields[place]) or 0
-        for name in (RESULTS, MESSAGE_SIGNATURE, SEAL) for place in header.places.get(name, ())
-    ), default=0)
+    return made
 
 
 def _chain_word(chain: Sequence[ArcSet] | BrokenChain, results: AuthResults) -> str | NoSeal:

@@ -43,6 +43,9 @@ SIGNED: Final = (
     "Sender", "Resent-Date", "Resent-From", "Resent-To", "Resent-Cc", "List-Id", "List-Help", "List-Unsubscribe",
     "List-Unsubscribe-Post", "List-Subscribe", "List-Post", "List-Owner", "List-Archive",
 )
+# In one h=.  Mail has some twenty; with thousands of fields of one name a signature would have tens of kilobytes, of
+# each key, and longer lists are not read by everybody.
+MOST_NAMES = 200
 LINE_OCTETS = 78  # RFC 5322 s2.1.1
 _NAMES_BREAK = re.compile(r"(?<=:)")
 
@@ -118,12 +121,13 @@ def signature_fields(
     header: bytes | SignedHeader, body_hash: bytes, keys: Sequence[SigningKey], rules: SigningRules, now: float
 ) -> bytes:
     """The DKIM-Signature fields of a message, one for each key, with their line ends; they go on top of ``header``.
+    b"" where it has too many fields to be signed (``signed_names``).
 
     ``body_hash``: SHA-256 of the body in ``rules.body_canon`` (``dkim_canon.BodyHashes``).  ``now``: epoch seconds.
     """
     fields = header if isinstance(header, SignedHeader) else SignedHeader(header)
     names = signed_names(fields, rules)
-    return b"".join([
+    return b"" if names is None else b"".join([
         signed_field("DKIM-Signature: v=1", fields, names, body_hash, key, rules, now) + b"\r\n" for key in keys
     ])
 
@@ -141,13 +145,21 @@ def signed_field(
     return unsigned + folded_base64(key.sign(octets))
 
 
-def signed_names(header: SignedHeader, rules: SigningRules) -> list[str]:
-    """s5.4.2: a name once for each of its fields, and over-signed ones once more (``_ADDED``: where there is one)."""
+def signed_names(header: SignedHeader, rules: SigningRules) -> list[str] | None:
+    """s5.4.2: a name once for each of its fields, and over-signed ones once more (``_ADDED``: where there is one).
+    None where that comes to more than ``MOST_NAMES``.
+
+    RFC 5322 allows most of them once, and yet there is mail with two To fields: all are signed, so that nobody can add
+    or take one, and whoever reads another than the next one reads at least what was written.
+    """
     names: list[str] = []
     for lower, (name, extra) in _wanted_names(rules).items():
         count = header.count(lower)
         count += extra if count or lower not in _ADDED else 0
-        names += [name] * (max(count, 1) if lower == b"from" else count)
+        count = max(count, 1) if lower == b"from" else count
+        if len(names) + count > MOST_NAMES:
+            return None
+        names += [name] * count
     return names
 
 

@@ -3,12 +3,15 @@
 import re
 from collections.abc import Sequence
 
+import pytest
+
 from mailgw.trust.arc import ArcWord, chain_of
 from mailgw.trust.arc_seal import ARC_RULES, NoSeal, arc_set
 from mailgw.trust.authres import AuthResults, MethodResult, Property
 from mailgw.trust.dkim_canon import SignedHeader, body_hash
-from mailgw.trust.dkim_sign import SigningKey
+from mailgw.trust.dkim_sign import MOST_NAMES, SigningKey
 from mailgw.trust.dkim_signature import read_signature
+from mailgw.trust.dkim_tags import tag_list
 from tests.tables import each
 from tests.trust.dkim_mail import BODY, HEADER, NOW, RECORDS, ed25519_key, rsa_key
 from tests.trust.test_arc_signatures import sealed, verified
@@ -169,6 +172,39 @@ TEMPERROR = MethodResult("arc", "temperror")
 ])
 def test_when_there_is_no_seal(message: bytes, results: Sequence[MethodResult], why: str) -> None:
     assert result(message, *results) == NoSeal(why)
+
+
+def test_there_is_no_set_where_there_are_more_fields_of_a_name_than_sets_can_be() -> None:
+    field = b"ARC-Seal: i=1; cv=x\r\n"
+    assert isinstance(result(field * 50 + HEADER + BODY, FAIL), bytes)
+    assert result(field * 51 + HEADER + BODY, FAIL) == NoSeal("more than 50 arc-seal")
+
+
+def test_there_is_no_set_with_too_many_names() -> None:
+    for name in ("List-Unsubscribe-Post", "To", "DKIM-Signature", "References"):
+        field = f"{name}: x\r\n".encode()
+        many = next(count for count in range(300) if not isinstance(result(field * count + HEADER, NONE), bytes))
+        made = result(field * (many - 1) + HEADER, NONE)
+        assert isinstance(made, bytes)
+        assert re.sub(rb"\s", b"", made).partition(b";h=")[2].partition(b";")[0].count(b":") + 1 == MOST_NAMES
+        assert result(field * many + HEADER, NONE) == NoSeal("more than 200 fields to sign")
+
+
+def test_a_header_is_read_once_however_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bytes] = []
+
+    def reading(octets: bytes) -> object:
+        read.append(octets)
+        return tag_list(octets)
+
+    monkeypatch.setattr("mailgw.trust.arc.tag_list", reading)
+    for octets, results in ((many(3), PASS), (many(3).replace(b"cv=none", b"cv=x"), FAIL)):
+        read.clear()
+        assert isinstance(result(octets, results), bytes)
+        assert len(read) == len({*read}) == 6
+    read.clear()
+    result(b"ARC-Seal: i=1; cv=x\r\n" * 1300 + HEADER, FAIL)
+    assert not read
 
 
 def test_results_beyond_ascii_stay_out_of_a_header_that_is_ascii() -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mailgw.trust.dkim import DkimWord
 from mailgw.trust.dkim_canon import Canon, body_hash
-from mailgw.trust.dkim_sign import BadKey, SigningKey, SigningRules, read_signing_key, signature_fields
+from mailgw.trust.dkim_sign import MOST_NAMES, BadKey, SigningKey, SigningRules, read_signing_key, signature_fields
 from mailgw.trust.dkim_signature import Signature, read_signature
 from tests.tables import each
 from tests.trust.dkim_mail import (
@@ -70,6 +70,20 @@ def test_which_fields_are_signed(oversigned: tuple[str, ...], signed_too: tuple[
     read = read_signature(signature_fields(HEADER, b"h" * 32, [ed25519_key()], rules, NOW))
     assert isinstance(read, Signature)
     assert b":".join(read.names).decode() == names
+
+
+def test_a_message_with_too_many_fields_is_not_signed() -> None:
+    for name in ("Content-Transfer-Encoding", "List-Unsubscribe-Post", "To"):
+        field = f"{name}: x\r\n".encode()
+        fullest = next(count for count in range(300) if not fields(field * (count + 1)))
+        read = read_signature(fields(field * fullest))
+        assert isinstance(read, Signature)
+        assert len(read.names) == MOST_NAMES
+        assert not fields(field * 2000)
+
+
+def fields(more: bytes) -> bytes:
+    return signature_fields(more + HEADER, b"h" * 32, [ed25519_key()], SigningRules(), NOW).removesuffix(b"\r\n")
 
 
 def test_servers_add_what_is_missing_and_nobody_adds_a_second() -> None:
