@@ -3,71 +3,90 @@
 A stranger's records decide how many questions a judgement asks, and his servers how long each takes.
 """
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.names import MxRecord, Records, TlsaRecord
 from mailgw.mail.ports import Resolver
+from mailgw.net.resolver import StubResolver
 
 T = TypeVar("T")
 
 
-class BoundedDns:
-    """A ``mail.ports.Resolver`` from when it is made for ``seconds``, and for ``questions``.  ``close`` it."""
+def memory_of(resolver: Resolver) -> Resolver | None:
+    """What a resolver remembers, None where it is of a kind that does not tell that apart."""
+    return resolver.memory if isinstance(resolver, StubResolver) else None
 
-    def __init__(self, resolver: Resolver, clock: IReactorTime, seconds: float, questions: int) -> None:
+
+class BoundedDns:
+    """A ``mail.ports.Resolver`` from its first question on for ``seconds``, and for ``questions``.  ``close`` it.
+
+    ``memory`` answers at once, or says that it does not know: it is asked when the time is over.  None: nobody is.
+    """
+
+    def __init__(
+        self, resolver: Resolver, clock: IReactorTime, seconds: float, questions: int, memory: Resolver | None = None
+    ) -> None:
         self._resolver = resolver
+        self._memory = memory
+        self._clock = clock
+        self._seconds = seconds
         self._left = questions
         self._asked: dict[Deferred[Any], None] = {}
-        self._timer = clock.callLater(seconds, self._end)
+        self._timer: IDelayedCall | None = None
         self._is_over = False
 
     @property
     def is_over(self) -> bool:
-        """Whether a question was, or would be, answered by that the time is over, or that there were too many."""
-        return self._is_over or self._left < 0
+        """Whether the time is over."""
+        return self._is_over
 
     def close(self) -> None:
-        if self._timer.active():
+        if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
     async def mx(self, domain: str) -> Records[MxRecord]:
-        return await self._ask(self._resolver.mx(domain))
+        return await self._ask(lambda dns: dns.mx(domain))
 
     async def addresses(self, host: str) -> Records[str]:
-        return await self._ask(self._resolver.addresses(host))
+        return await self._ask(lambda dns: dns.addresses(host))
 
     async def a(self, host: str) -> Records[str]:
-        return await self._ask(self._resolver.a(host))
+        return await self._ask(lambda dns: dns.a(host))
 
     async def aaaa(self, host: str) -> Records[str]:
-        return await self._ask(self._resolver.aaaa(host))
+        return await self._ask(lambda dns: dns.aaaa(host))
 
     async def text(self, domain: str) -> Records[bytes]:
-        return await self._ask(self._resolver.text(domain))
+        return await self._ask(lambda dns: dns.text(domain))
 
     async def tlsa(self, host: str, port: int) -> Records[TlsaRecord]:
-        return await self._ask(self._resolver.tlsa(host, port))
+        return await self._ask(lambda dns: dns.tlsa(host, port))
 
     async def alias(self, host: str) -> Records[str]:
-        return await self._ask(self._resolver.alias(host))
+        return await self._ask(lambda dns: dns.alias(host))
 
     async def names(self, address: str) -> Sequence[str]:
-        return await self._ask(self._resolver.names(address))
+        return await self._ask(lambda dns: dns.names(address))
 
     async def exists(self, domain: str) -> bool:
-        return await self._ask(self._resolver.exists(domain))
+        return await self._ask(lambda dns: dns.exists(domain))
 
-    async def _ask(self, question: Coroutine[Any, Any, T]) -> T:
+    async def _ask(self, ask: Callable[[Resolver], Coroutine[Any, Any, T]]) -> T:
         self._left -= 1
-        if self.is_over:
-            question.close()
-            raise TemporaryFault("DNS took too long" if self._is_over else "too many questions to DNS")
-        asked = Deferred.fromCoroutine(question)
+        if self._left < 0:
+            raise TemporaryFault("too many questions to DNS")
+        if self._is_over:
+            if self._memory is None:
+                raise TemporaryFault("DNS took too long")
+            return await ask(self._memory)
+        if self._timer is None:
+            self._timer = self._clock.callLater(self._seconds, self._end)
+        asked = Deferred.fromCoroutine(ask(self._resolver))
         if asked.called:
             return await asked  # from memory, as most are
         self._asked[asked] = None

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.names import MxRecord, Records, TlsaRecord
+from mailgw.mail.ports import Resolver
 from mailgw.mail.reply import Reply
 from mailgw.net.datagrams import listen_quietly
 from mailgw.net.dns_cache import Cache
@@ -58,33 +59,14 @@ _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_]
                         r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 
 
-class StubResolver:
-    """``mail.ports.Resolver``.  ``servers`` as ``"127.0.0.1:53"`` or ``"[::1]:53"``; () means those of
-    ``resolv_conf``, read again when it changes.  Names in the file ``hosts`` are taken from there.  ``listen`` opens a
-    UDP socket.
+class _Asked:
+    """The questions there are, by what answers one of them."""
 
-    ``validating``: whether the servers' AD bit is believed; None: while all of them are on the loopback, where nobody
-    can change it on its way (RFC 4035 s4.9.3).
-    """
+    async def _records(self, name: str, kind: Kind[T]) -> Records[T]:
+        raise NotImplementedError
 
-    def __init__(
-        self,
-        servers: Sequence[str],
-        validating: bool | None,
-        reactor: Any,  # IReactorUDP, IReactorTCP and IReactorTime at once; no such type exists
-        hosts: str = "/etc/hosts",
-        resolv_conf: str = "/etc/resolv.conf",
-        listen: Listen = listen_quietly,
-    ) -> None:
-        self._reactor = reactor
-        self._given = tuple(map(_address_and_port, servers))
-        self._validating = validating
-        self._system = NameServers(resolv_conf, reactor)
-        self._hosts = Hosts(hosts, reactor)
-        self._servers = Servers(self._chosen, reactor, listen)
-        self._turns = DeferredSemaphore(QUESTIONS_AT_ONCE)
-        self._cache: Cache[Records[Any] | _Trouble] = Cache(reactor.seconds)
-        self._asking: dict[tuple[str, str], list[Deferred[Records[Any]]]] = {}
+    def _local(self, name: str) -> tuple[str, ...]:
+        raise NotImplementedError
 
     async def mx(self, domain: str) -> Records[MxRecord]:
         return await self._records(normal(domain), MX)
@@ -95,7 +77,7 @@ class StubResolver:
             return Records((str(ipaddress.ip_address(host)),), True, False, name)
         except ValueError:
             pass
-        local = self._hosts.addresses(name)
+        local = self._local(name)
         if local:
             return Records(local, True, False, name)
         # Both questions are under way before either is waited for.
@@ -145,17 +127,59 @@ class StubResolver:
     async def exists(self, domain: str) -> bool:
         return (await self._records(normal(domain), MX)).exists
 
+
+class StubResolver(_Asked):
+    """``mail.ports.Resolver``.  ``servers`` as ``"127.0.0.1:53"`` or ``"[::1]:53"``; () means those of
+    ``resolv_conf``, read again when it changes.  Names in the file ``hosts`` are taken from there.  ``listen`` opens a
+    UDP socket.
+
+    ``validating``: whether the servers' AD bit is believed; None: while all of them are on the loopback, where nobody
+    can change it on its way (RFC 4035 s4.9.3).
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[str],
+        validating: bool | None,
+        reactor: Any,  # IReactorUDP, IReactorTCP and IReactorTime at once; no such type exists
+        hosts: str = "/etc/hosts",
+        resolv_conf: str = "/etc/resolv.conf",
+        listen: Listen = listen_quietly,
+    ) -> None:
+        self._reactor = reactor
+        self._given = tuple(map(_address_and_port, servers))
+        self._validating = validating
+        self._system = NameServers(resolv_conf, reactor)
+        self._hosts = Hosts(hosts, reactor)
+        self._servers = Servers(self._chosen, reactor, listen)
+        self._turns = DeferredSemaphore(QUESTIONS_AT_ONCE)
+        self._cache: Cache[Records[Any] | _Trouble] = Cache(reactor.seconds)
+        self._asking: dict[tuple[str, str], list[Deferred[Records[Any]]]] = {}
+
+    @property
+    def memory(self) -> Resolver:
+        """Answers at once, of what is remembered; TemporaryFault for all else."""
+        return _Memory(self)
+
     # --- the cache, and questions under way -----------------------------------------------------------
 
-    async def _records(self, name: str, kind: Kind[T]) -> Records[T]:
+    def _local(self, name: str) -> tuple[str, ...]:
+        return self._hosts.addresses(name)
+
+    def _known(self, name: str, kind: Kind[T]) -> Records[T] | None:
+        """What needs no question; None where there is nothing."""
         if not can_be_asked(name):
             return Records((), False, False, name)
-        key = (name, kind.word)
-        cached = self._cache.get(key)
+        cached = self._cache.get((name, kind.word))
         if isinstance(cached, _Trouble):
             raise _fault(name, kind, cached.why)
-        if cached is not None:
-            return cached
+        return cached
+
+    async def _records(self, name: str, kind: Kind[T]) -> Records[T]:
+        known = self._known(name, kind)
+        if known is not None:
+            return known
+        key = (name, kind.word)
         waiting: Deferred[Records[T]] = Deferred()
         others = self._asking.get(key)
         if others is not None:
@@ -219,6 +243,22 @@ class StubResolver:
         if self._validating is None:
             return all(map(is_loopback, self._chosen()))
         return self._validating
+
+
+class _Memory(_Asked):
+    """What a resolver remembers."""
+
+    def __init__(self, resolver: StubResolver) -> None:
+        self._resolver = resolver
+
+    async def _records(self, name: str, kind: Kind[T]) -> Records[T]:
+        known = self._resolver._known(name, kind)
+        if known is None:
+            raise _fault(name, kind, "the time is over")
+        return known
+
+    def _local(self, name: str) -> tuple[str, ...]:
+        return self._resolver._local(name)
 
 
 @attrs.frozen

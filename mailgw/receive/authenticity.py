@@ -11,13 +11,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.authentication import Authentication
 from mailgw.mail.envelope import Client, ReverseName, Role
 from mailgw.mail.ports import Resolver, WallClock
-from mailgw.net.bounded_dns import BoundedDns
+from mailgw.net.bounded_dns import BoundedDns, memory_of
 from mailgw.policy.rules.authentic import Action, Actions, dmarc_word
 from mailgw.policy.rules.relay import may_relay
 from mailgw.receive.authenticity_settings import AuthenticitySettings
@@ -25,16 +26,25 @@ from mailgw.receive.peers import Listed
 from mailgw.trust.authres import AuthResults, without_ours, written
 from mailgw.trust.dkim import DkimRules
 from mailgw.trust.dkim_key import LoadedKeys
+from mailgw.trust.dmarc import MOST_QUESTIONS
 from mailgw.trust.dmarc_record import Policy
 from mailgw.trust.dmarc_tallies import DkimSeen, Judged, Override, Reason, SpfSeen
-from mailgw.trust.evidence import Bringer, Evidence, EvidenceRules, Gathering
+from mailgw.trust.evidence import Bringer, Evidence, EvidenceRules, Gathering, Means
 from mailgw.trust.told import told
 
 _DISPOSITIONS = {Action.QUARANTINE: Policy.QUARANTINE, Action.REJECT: Policy.REJECT}
 
 QUESTIONS = 400
-"""To DNS, for one message.  A message of this world takes some ten; the worst that the methods' own limits allow would
-be 123 for SPF, and as many for HELO, 112 for DMARC, and a key for each signature."""
+"""To DNS, for one message, what the authors want not among it.  A message of this world takes some ten; the worst that
+the methods' own limits allow is 112 for SPF, and as many for HELO, 100 for ARC, and a key for each of 10 signatures."""
+AUTHOR_QUESTIONS = MOST_QUESTIONS
+"""Of DMARC: as many as there can be, since who forges mail could else use them up."""
+OWN_QUESTIONS = 22
+"""Of SPF, the client's own names and their addresses, for MAIL FROM and HELO."""
+OWN_SHARE = 1 / 3
+"""Of the time.  The client's own DNS may be slow as long as he likes; the rest is for what the domain says of him."""
+PAUSE_SECONDS = 0.002
+"""Of work in one stroke, before others have their turn; one verification is a tenth of that, with a large key."""
 LOADED_KEYS = 1000
 
 
@@ -98,12 +108,16 @@ class Authenticity:
         self, gathering: Gathering, client: Client, reverse_path: Mailbox | None, reverse: ReverseName | None
     ) -> Evidence:
         """Never raises but a cancellation, or for a fault of ours."""
-        dns = BoundedDns(self._resolver, self._clock, self._settings.seconds, QUESTIONS)
         bringer = Bringer(client.address, client.helo, reverse_path, reverse)
+        dns = self._door(1, QUESTIONS + self._settings.signatures)
+        own, authors = self._door(OWN_SHARE, OWN_QUESTIONS), self._door(1, AUTHOR_QUESTIONS)
         try:
-            return await gathering.evidence(bringer, dns, together, self._chance, lambda: dns.is_over)
+            return await gathering.evidence(
+                bringer, Means(dns, own, authors, together, Pauses(self._clock), self._chance)
+            )
         finally:
-            dns.close()
+            for one in (dns, own, authors):
+                one.close()
 
     def field(self, authentication: Authentication, smtputf8: bool) -> bytes:
         """Our Authentication-Results field, with its line end."""
@@ -125,6 +139,10 @@ class Authenticity:
             )
         )
 
+    def _door(self, share: float, questions: int) -> BoundedDns:
+        resolver = self._resolver
+        return BoundedDns(resolver, self._clock, self._settings.seconds * share, questions, memory_of(resolver))
+
     def _ids_of(self, client: Client) -> tuple[str, ...] | None:
         """Under which a client says what it found; None where it is no upstream."""
         return next((ids for networks, ids in self._upstreams if networks.has(client.address)), None)
@@ -141,6 +159,20 @@ class Told:
 
     def end(self) -> None:
         """Nor does its end."""
+
+
+class Pauses:
+    """A ``trust.together.Pause``: others have their turn where PAUSE_SECONDS have gone by since they had it."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._since = clock.seconds()
+
+    async def __call__(self) -> None:
+        if self._clock.seconds() - self._since < PAUSE_SECONDS:
+            return
+        await deferLater(self._clock, 0)
+        self._since = self._clock.seconds()
 
 
 async def together(coroutines: Sequence[Coroutine[Any, Any, None]]) -> None:

@@ -7,7 +7,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.authentication import Authentication
 from mailgw.mail.envelope import Client, ReverseName
 from mailgw.net.bounded_dns import BoundedDns
-from mailgw.receive.authenticity import QUESTIONS, Authenticity, Told
+from mailgw.receive.authenticity import AUTHOR_QUESTIONS, Authenticity, Told
 from mailgw.rehearsal.story import Sender
 from mailgw.rehearsal.watching import Heard
 from mailgw.trust.dmarc import DmarcResult, Identifier, evaluate
@@ -45,7 +45,7 @@ class WatchedAuthenticity(Authenticity):
 
     async def _wishes(self, domain: str, evidence: Evidence) -> str:
         """What DMARC would come to if From were of that domain, and nothing signed."""
-        dns = BoundedDns(self._resolver, self._clock, self._settings.seconds, QUESTIONS)
+        dns = BoundedDns(self._resolver, self._clock, self._settings.seconds, AUTHOR_QUESTIONS)
         try:
             spf = evidence.spf
             found = await evaluate((domain,), Identifier(spf.domain, spf.result.value), [], dns)

@@ -25,6 +25,7 @@ A map:
     reports_in       reports of others (DMARC, TLS) out of what carries them, by dmarc_report_in and tls_report_in;
                      report_sender says who sent them
     evidence         all of SPF, DKIM, ARC and DMARC of one message, in the words of authres
+    together         how several things are done at once, and how long ones let others have their turn
     authres          Authentication-Results: read, written, taken away where forged; read_back: our own, on top
 
 Nothing here raises for what a peer or a domain says, but where it is said.

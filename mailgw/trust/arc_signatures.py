@@ -17,6 +17,7 @@ from mailgw.trust.dkim_canon import BodyHashes, SignedHeader, WantedHash, relaxe
 from mailgw.trust.dkim_key import KeyFault, LoadedKeys, PublicKey, read_key_record
 from mailgw.trust.dkim_signature import Algorithm, Broken, Signature, read_signature
 from mailgw.trust.dkim_tags import TagFault, tag_list
+from mailgw.trust.together import Pause, go_on
 
 # A seal signs neither a body nor fields of its choice; where DKIM's grammar wants both, these stand for them.
 _NO_BODY: Final = {"h": "from", "bh": "A" * 43 + "="}
@@ -59,9 +60,11 @@ class ArcVerification:
         """The body is over."""
         self._body.end()
 
-    async def result(self, resolver: Resolver) -> ArcResult:
-        """What the chain is worth.  Each key is asked for once; a chain of N sets may have 2 N of them."""
+    async def result(self, resolver: Resolver, pause: Pause = go_on) -> ArcResult:
+        """What the chain is worth.  Each key is asked for once; a chain of N sets may have 2 N of them.  There is a
+        ``pause`` before each signature."""
         async def verifies(signed: Signed, sets: Sequence[ArcSet]) -> str:
+            await pause()
             if signed is Signed.MESSAGE:
                 return await self._message_fault(sets[-1], resolver)
             return await self._seal_fault(sets, resolver)

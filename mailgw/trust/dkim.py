@@ -12,7 +12,7 @@ Rules:
 
 import base64
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -23,9 +23,12 @@ from mailgw.mail.ports import Resolver
 from mailgw.trust.dkim_canon import BodyHashes, SignedHeader, WantedHash, without_signature
 from mailgw.trust.dkim_key import KeyFault, KeyRecord, LoadedKeys, PublicKey, read_key_record
 from mailgw.trust.dkim_signature import FIELD, Algorithm, Broken, Signature, SignatureFault, read_signature
+from mailgw.trust.together import Pause, Together, go_on, one_by_one
 
 # RFC 6376 s6.1.2 lets a verifier try several keys of one name, or one; each costs a verification.
 KEY_RECORDS = 4
+# Asked for at the same time, of signatures that cannot be the author's; those that can are all asked for at once.
+KEYS_AT_ONCE = 8
 # s3.5 has t= in the future and x= in the past judged as a verifier likes: clocks differ by so much.
 CLOCK_SKEW_SECONDS = 300
 # Of a message with more signatures than are looked at: of so many is found out whose they are, some 30 us each.
@@ -150,6 +153,12 @@ class Verification:
         self._body.want(_wanted(one.signature) for one in self._open())
 
     @property
+    def domains(self) -> Sequence[str]:
+        """Of signatures that may pass, each once, the nearest to an author first."""
+        domains = dict.fromkeys(one.signature.domain for one in self._open())
+        return sorted(domains, key=lambda one: nearness(one, self._authors))
+
+    @property
     def key_names(self) -> Sequence[str]:
         """The names whose TXT records are wanted, each once; () where no key would help."""
         return tuple(dict.fromkeys(one.signature.key_name for one in self._open()))
@@ -158,13 +167,21 @@ class Verification:
         """What DNS said of one of ``key_names``."""
         self._answers[name] = answer
 
-    async def ask(self, resolver: Resolver) -> None:
-        """Take all keys, one after the other.  What cannot be learned shows in the results."""
-        for name in self.key_names:
-            try:
-                self.take_key(name, await resolver.text(name))
-            except TemporaryFault as fault:
-                self.take_key(name, fault)
+    async def ask(self, resolver: Resolver, together: Together = one_by_one) -> None:
+        """Take all keys, those of signatures that may be the author's before others: whoever else signed the message
+        must not keep him waiting.  What cannot be learned shows in the results."""
+        near = {one.signature.key_name for one in self._open() if nearness(one.signature.domain, self._authors) < 3}
+        others = iter([name for name in self.key_names if name not in near])
+
+        async def take(names: Iterable[str]) -> None:
+            for name in names:
+                try:
+                    self.take_key(name, await resolver.text(name))
+                except TemporaryFault as fault:
+                    self.take_key(name, fault)
+
+        await together([*(take([name]) for name in self.key_names if name in near),
+                        *(take(others) for _ in range(min(KEYS_AT_ONCE, len(self.key_names) - len(near))))])
 
     def feed(self, octets: bytes) -> None:
         """The next octets of the body, which begins behind the empty line."""
@@ -174,13 +191,13 @@ class Verification:
         """The body is over."""
         self._body.end()
 
-    def results(self) -> tuple[DkimResult, ...]:
+    async def results(self, pause: Pause = go_on) -> tuple[DkimResult, ...]:
         """One for each signature that was looked at, from the top; one of NONE where there is no signature.
 
         Where there are more signatures than are looked at, one of POLICY stands for the rest.  LocalProtocolError
-        where a key was not taken.
+        where a key was not taken.  There is a ``pause`` before each verification.
         """
-        results = [self._judged(one) if isinstance(one, _Open) else one for one in self._found]
+        results = [await self._judged(one, pause) if isinstance(one, _Open) else one for one in self._found]
         if self._passed_over:
             why = f"{self._passed_over} beyond {self._rules.signatures} signatures were not looked at"
             results.append(DkimResult(DkimWord.POLICY, why))
@@ -223,7 +240,7 @@ class Verification:
 
     # --- with the key ---------------------------------------------------------------------------------
 
-    def _judged(self, one: _Open) -> DkimResult:
+    async def _judged(self, one: _Open, pause: Pause) -> DkimResult:
         signature = one.signature
         answer = self._answers.get(signature.key_name)
         if answer is None:
@@ -237,6 +254,7 @@ class Verification:
             if isinstance(record, KeyFault):
                 faults.append((record, False))
                 continue
+            await pause()
             key = self._key(signature, record)
             if isinstance(key, KeyFault):
                 faults.append((key, record.is_testing))

@@ -32,14 +32,18 @@ from mailgw.mail.from_field import bodies_of, the_one_field
 from mailgw.mail.ports import Resolver
 from mailgw.mail.shown_authors import DOMAINS, domains_in, shown_domains
 from mailgw.trust.dmarc_record import DmarcRecord, Policy, Psd, record_among, record_name
+from mailgw.trust.together import Together
 
 QUERIES = 8
 """Of one walk (s4.10)."""
 # s11.5: how many is "large" each receiver says for itself.
 AUTHOR_DOMAINS = 4
 # Of DKIM, different domains that may need a walk; the author's own needs none.  With SPF's and the authors' (of those
-# who are unclear ``DOMAINS``) these are 14 walks, and at most 112 questions for one message.
+# who are unclear ``DOMAINS``) these are 14 walks; and 9 more where others pass than were asked for before that was
+# known (``Authors.learn``).
 IDENTIFIERS = 8
+MOST_QUESTIONS = QUERIES * (DOMAINS + 2 * (IDENTIFIERS + 1)) + DOMAINS
+"""Of one message: those walks, and whether each author exists."""
 
 
 class DmarcResult(Enum):
@@ -114,31 +118,67 @@ async def evaluate(
     authors: tuple[str, ...] | Unclear, spf: Identifier | None, dkim: Sequence[Identifier], resolver: Resolver,
     draw: Callable[[], float] | None = None,
 ) -> Dmarc:
-    """Whether a message passes: the heaviest of ``evaluations``."""
-    return heaviest(await evaluations(authors, spf, dkim, resolver, draw))
+    """Whether a message passes: the heaviest of what ``Authors`` come to."""
+    return heaviest(await Authors(authors, resolver).evaluations(spf, dkim, draw))
 
 
-async def evaluations(
-    authors: tuple[str, ...] | Unclear, spf: Identifier | None, dkim: Sequence[Identifier], resolver: Resolver,
-    draw: Callable[[], float] | None = None,
-) -> tuple[Dmarc, ...]:
-    """Whether each author's domain stands behind a message, in their order; where nobody can tell who they are
-    ``permerror``, behind those who are shown, do not, and ask for something.
+class Authors:
+    """Those of one message, on the way to what DMARC says of them: ``learn`` what there is to know while the other
+    methods are at work, then ``evaluations``.
 
-    ``authors``: what ``author_domains`` found.  ``draw``: a number of [0, 1), for ``pct`` as RFC 7489 has it; None:
-    as RFC 9989 has it, it says nothing.
+    ``authors``: what ``author_domains`` found.  Whoever forges mail has a hand in how long the other methods take, and
+    in nothing that is asked here of an author who is not he.
     """
-    if not authors:
-        return (Dmarc(DmarcResult.NONE, "no From"),)
-    if not isinstance(authors, Unclear):
-        authors = _unclear(authors) or authors
-    names = _Names(resolver)
-    asked = authors.shown if isinstance(authors, Unclear) else authors
-    found = [await _of_author(author, spf, dkim, names, draw) for author in asked]
-    if isinstance(authors, Unclear):
-        found = [one for one in found if one.policy in (Policy.QUARANTINE, Policy.REJECT)]
-        found.append(Dmarc(DmarcResult.PERMERROR, authors.why))
-    return tuple(found)
+
+    def __init__(self, authors: tuple[str, ...] | Unclear, resolver: Resolver) -> None:
+        if not isinstance(authors, Unclear):
+            authors = _unclear(authors) or authors
+        self._authors = authors
+        self._asked = authors.shown if isinstance(authors, Unclear) else authors
+        self._names = _Names(resolver)
+        self._records: dict[str, DmarcRecord] = {}
+
+    async def learn(self, domains: Iterable[str], together: Together) -> None:
+        """Ask for all authors' records at once; then where ``domains`` belong, in whose names the message was sent or
+        signed: of the first ``IDENTIFIERS`` + 1 of those that are no author's.  What cannot be learned is in the
+        evaluations."""
+        await together([self._learn_author(author) for author in self._asked])
+        others = [one for one in map(_normal, domains) if one and one not in self._asked]
+        await together([self._learn_domain(one) for one in list(dict.fromkeys(others))[:IDENTIFIERS + 1]])
+
+    async def evaluations(
+        self, spf: Identifier | None, dkim: Sequence[Identifier], draw: Callable[[], float] | None = None
+    ) -> tuple[Dmarc, ...]:
+        """Whether each author's domain stands behind the message, in their order; where nobody can tell who they are
+        ``permerror``, behind those who are shown, do not, and ask for something.
+
+        ``draw``: a number of [0, 1), for ``pct`` as RFC 7489 has it; None: as RFC 9989 has it, it says nothing.
+        """
+        if not self._authors:
+            return (Dmarc(DmarcResult.NONE, "no From"),)
+        found = [await _of_author(author, spf, dkim, self._names, draw) for author in self._asked]
+        if isinstance(self._authors, Unclear):
+            found = [one for one in found if one.policy in (Policy.QUARANTINE, Policy.REJECT)]
+            found.append(Dmarc(DmarcResult.PERMERROR, self._authors.why))
+        return tuple(found)
+
+    async def _learn_author(self, author: str) -> None:
+        try:
+            where, record = await _policy_record(author, self._names)
+            if record is not None and not record.fault:
+                self._records[author] = record
+                await _published(author, where, record, self._names)
+        except TemporaryFault:
+            pass  # it is remembered
+
+    async def _learn_domain(self, domain: str) -> None:
+        for author, record in self._records.items():
+            if record.is_spf_strict and record.is_dkim_strict:
+                continue
+            try:
+                await _is_aligned(domain, author, False, self._names)
+            except TemporaryFault:
+                pass
 
 
 def heaviest(found: Sequence[Dmarc]) -> Dmarc:
@@ -233,15 +273,16 @@ class _Names:
     """What DNS says of names, for one message: each is asked for once, trouble among it."""
 
     def __init__(self, resolver: Resolver) -> None:
-        self.resolver = resolver
+        self._resolver = resolver
         self._records: dict[str, DmarcRecord | TemporaryFault | None] = {}
         self._organizational: dict[str, str] = {}
+        self._existing: dict[str, bool | TemporaryFault] = {}
 
     async def record(self, domain: str) -> DmarcRecord | None:
         """The one of that name alone; TemporaryFault where that is not known."""
         if domain not in self._records:
             try:
-                record = record_among((await self.resolver.text(record_name(domain))).items)
+                record = record_among((await self._resolver.text(record_name(domain))).items)
                 self._records[domain] = None if record is None else _placed(domain, record)
             except TemporaryFault as fault:
                 self._records[domain] = fault
@@ -266,6 +307,17 @@ class _Names:
         if domain not in self._organizational:
             await self.climb(domain)
         return self._organizational[domain]
+
+    async def exists(self, domain: str) -> bool:
+        if domain not in self._existing:
+            try:
+                self._existing[domain] = await self._resolver.exists(domain)
+            except TemporaryFault as fault:
+                self._existing[domain] = fault
+        known = self._existing[domain]
+        if isinstance(known, TemporaryFault):
+            raise TemporaryFault(known.why)
+        return known
 
     def organizational(self, domain: str) -> str:
         """The organizational domain as far as somebody had to know it, else ""."""
@@ -313,7 +365,7 @@ async def _published(author: str, policy_domain: str, record: DmarcRecord, names
     usual = record.sp if record.sp is not None else record.p
     if record.np is None or record.np is usual:
         return usual
-    return usual if await names.resolver.exists(author) else record.np
+    return usual if await names.exists(author) else record.np
 
 
 # --- alignment ----------------------------------------------------------------------------------------
@@ -337,13 +389,18 @@ async def _alignment(
     return found
 
 
+def _normal(domain: str) -> str:
+    """A domain as DNS has it; "" where it is none."""
+    return parse_domain(domain.removesuffix(".")) or ""
+
+
 def _of_use(identifiers: Iterable[Identifier], author: str) -> list[Identifier]:
     """Those that pass, or might at another time: in their normal form, each once, the author's own first, and of the
     others at most ``IDENTIFIERS``."""
     known: dict[Identifier, None] = {}
     for one in identifiers:
-        domain = parse_domain(one.domain.removesuffix("."))
-        if domain is not None and one.result in ("pass", "temperror"):
+        domain = _normal(one.domain)
+        if domain and one.result in ("pass", "temperror"):
             known[Identifier(domain, one.result)] = None
     others = [one for one in known if one.domain != author]
     # What passes comes first: trouble must not take its place.

@@ -1,13 +1,15 @@
 """All the evidence on one message that a stranger brought: SPF, DKIM, ARC and DMARC, and his address's name (iprev).
 
 Rules:
-    What DNS does not tell in time is a ``temperror``, of the methods that needed it, and never a ``fail``.
+    What DNS does not tell in time is a ``temperror``, of the methods that needed it, and never a ``fail``; but for the
+    client's own names, which are then as if they were not there (``trust.spf``).
+    Nobody's DNS keeps another's from being heard: who forges a domain's mail has no hand in whether that is found out.
+    So the authors are asked for what they want from the start, and apart from what others sent or signed.
     The content is hashed as it comes: ``feed``, so that nothing is read twice.
     Whose word counts is the caller's to say; nothing here decides what becomes of a message.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -22,19 +24,9 @@ from mailgw.trust.authres import AuthResults
 from mailgw.trust.dkim import DkimResult, DkimRules, Verification
 from mailgw.trust.dkim_canon import BodyHashes, SignedHeader
 from mailgw.trust.dkim_key import LoadedKeys
-from mailgw.trust.dmarc import Dmarc, DmarcResult, Identifier, Unclear, author_domains, evaluations, heaviest
+from mailgw.trust.dmarc import Authors, Dmarc, DmarcResult, Identifier, Unclear, author_domains, heaviest
 from mailgw.trust.spf import Spf, SpfQuestion, SpfResult, check_helo, check_mail_from
-
-T = TypeVar("T")
-
-Together = Callable[[Sequence[Coroutine[Any, Any, None]]], Awaitable[None]]
-"""Runs coroutines at the same time, and returns when all of them have ended."""
-
-
-async def one_by_one(coroutines: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """A ``Together`` for those who have no hurry."""
-    for one in coroutines:
-        await one
+from mailgw.trust.together import Pause, Together
 
 
 @attrs.frozen
@@ -62,6 +54,19 @@ class Bringer:
     helo: str
     reverse_path: Mailbox | None
     reverse: ReverseName | None
+
+
+@attrs.frozen
+class Means:
+    """What finding out takes.  ``dns`` is asked for what senders and signers say, ``own`` for the client's own names,
+    ``authors`` for what the authors want; each within bounds of its own.  ``chance``: a number of [0, 1)."""
+
+    dns: Resolver
+    own: Resolver
+    authors: Resolver
+    together: Together
+    pause: Pause
+    chance: Callable[[], float]
 
 
 @attrs.frozen
@@ -101,39 +106,41 @@ class Gathering:
         """The body is over."""
         self._body.end()
 
-    async def evidence(
-        self, bringer: Bringer, dns: Resolver, together: Together, chance: Callable[[], float],
-        is_too_late: Callable[[], bool],
-    ) -> Evidence:
-        """``is_too_late``: whether ``dns`` answers nothing any more, since the time is over.  Never raises for what DNS
-        says, or does not."""
+    async def evidence(self, bringer: Bringer, means: Means) -> Evidence:
+        """Never raises for what DNS says, or does not."""
+        dns, own = means.dns, means.own
+        authors = Authors(self._authors, means.authors)
         question = SpfQuestion(
             bringer.address, bringer.helo, bringer.reverse_path, self._rules.authserv_id, self._now
         )
         found = _Found()
 
         async def mail_from() -> None:
-            found.spf = _in_time(await check_mail_from(dns, question), is_too_late)
+            found.spf = await check_mail_from(dns, question, own)
 
         async def helo() -> None:
             if bringer.reverse_path is not None:
-                found.helo = _in_time(await check_helo(dns, question), is_too_late)
+                found.helo = await check_helo(dns, question, own)
 
         async def signatures() -> None:
-            await self._dkim.ask(dns)
-            found.dkim = self._dkim.results()
+            await self._dkim.ask(dns, means.together)
+            found.dkim = await self._dkim.results(means.pause)
 
         async def chain() -> None:
-            found.arc = await self._arc.result(dns)
+            found.arc = await self._arc.result(dns, means.pause)
 
-        await together([mail_from(), helo(), signatures(), chain()])
+        async def wishes() -> None:
+            sender = question.helo if question.reverse_path is None else question.reverse_path.domain
+            await authors.learn([sender, *self._dkim.domains], means.together)
+
+        await means.together([wishes(), mail_from(), signatures(), helo(), chain()])
         spf, arc = found.spf, found.arc
         assert spf is not None
         assert arc is not None
-        by_author = await evaluations(
-            self._authors, Identifier(spf.domain, spf.result.value),
-            [Identifier(one.domain, one.word.value) for one in found.dkim if one.domain], dns,
-            chance if self._rules.heeds_pct else None,
+        by_author = await authors.evaluations(
+            Identifier(spf.domain, spf.result.value),
+            [Identifier(one.domain, one.word.value) for one in found.dkim if one.domain],
+            means.chance if self._rules.heeds_pct else None,
         )
         dmarc = heaviest(by_author)
         vouched_by = _vouched_by(by_author, arc, self._rules)
@@ -151,14 +158,6 @@ class _Found:
     helo: Spf | None = None
     dkim: tuple[DkimResult, ...] = ()
     arc: ArcResult | None = None
-
-
-def _in_time(spf: Spf, is_too_late: Callable[[], bool]) -> Spf:
-    """Names of the client that nobody told in time are as if they were not there (``trust.spf``): what comes of that is
-    no verdict."""
-    if spf.result is SpfResult.FAIL and is_too_late():
-        return attrs.evolve(spf, result=SpfResult.TEMPERROR, reason="DNS took too long", explanation="")
-    return spf
 
 
 def _vouched_by(by_author: Sequence[Dmarc], arc: ArcResult, rules: EvidenceRules) -> str:

@@ -5,7 +5,8 @@ Received-SPF (s9.1), since Authentication-Results says it; the local policies of
 
 Rules:
     Trouble with DNS is a temperror, and never a fail.  But for one place: a client's own names (``ptr``, ``%{p}``) are
-    not there when DNS does not tell them (s5.5), else every client could have a temperror for a fail.
+    not there when DNS does not tell them (s5.5), else every client could have a temperror for a fail.  They are asked
+    for at a resolver of their own (``own``), which gives up in time for what the domain says to be heard out.
     A record with a fault in it is a permerror before any of its terms is looked at (s4.6).
     Addresses are asked for by the client's own kind, so that trouble with the other one changes nothing, and none of
     this one stays unseen.  Terms are gone through in their order, one question at a time.
@@ -97,24 +98,27 @@ class Spf:
     explanation: str = ""
 
 
-async def check_helo(dns: Resolver, question: SpfQuestion) -> Spf:
+async def check_helo(dns: Resolver, question: SpfQuestion, own: Resolver | None = None) -> Spf:
     """What the domain that the client calls itself says of it (s2.3).  Never raises for what DNS says, or does not.
 
     None where it has called itself by no domain: an address, or one word.
     """
     domain = _domain_of(question.helo)
-    return await check_host(dns, question, Identity.HELO, Mailbox("postmaster", domain))
+    return await check_host(dns, question, Identity.HELO, Mailbox("postmaster", domain), own)
 
 
-async def check_mail_from(dns: Resolver, question: SpfQuestion) -> Spf:
+async def check_mail_from(dns: Resolver, question: SpfQuestion, own: Resolver | None = None) -> Spf:
     """What the reverse-path's domain says of the client (s2.4); for ``<>`` that is ``postmaster`` at the HELO name."""
     sender = question.reverse_path or Mailbox("postmaster", _domain_of(question.helo))
-    return await check_host(dns, question, Identity.MAIL_FROM, sender)
+    return await check_host(dns, question, Identity.MAIL_FROM, sender, own)
 
 
-async def check_host(dns: Resolver, question: SpfQuestion, identity: Identity, sender: Mailbox) -> Spf:
-    """``check_host()`` of s4, with the domain of ``sender``.  ValueError where the client has no address: our bug."""
-    check = _Check(dns, question, sender)
+async def check_host(
+    dns: Resolver, question: SpfQuestion, identity: Identity, sender: Mailbox, own: Resolver | None = None
+) -> Spf:
+    """``check_host()`` of s4, with the domain of ``sender``.  ``own``: asked for the client's own names and their
+    addresses, None for ``dns``.  ValueError where the client has no address: our bug."""
+    check = _Check(dns, question, sender, own or dns)
     try:
         verdict = await check.host(sender.domain)
         explanation = ""
@@ -164,9 +168,10 @@ def _client(text: str) -> Address:
 class _Check:
     """One check, with what it has counted so far."""
 
-    def __init__(self, dns: Resolver, question: SpfQuestion, sender: Mailbox) -> None:
+    def __init__(self, dns: Resolver, question: SpfQuestion, sender: Mailbox, own: Resolver) -> None:
         self.client = _client(question.client)
         self._dns = dns
+        self._own = own
         self._question = question
         self._local_part = sender.local_part or "postmaster"  # s4.3
         self._domain = sender.domain
@@ -235,7 +240,7 @@ class _Check:
     async def _matches(self, directive: Directive, domain: str, name: str) -> bool:
         match directive.kind:
             case Kind.A:
-                addresses = await _asked(self._addresses(name))
+                addresses = await _asked(self._addresses(name, self._dns))
                 self._note(addresses, directive, domain)
                 return self._is_near(addresses, directive)
             case Kind.MX:
@@ -264,7 +269,7 @@ class _Check:
             raise _permanent(f"{name} has more than {MX_HOSTS} MX hosts, for {shown(directive.written)} of {domain}")
         some: tuple[str, ...] = ()
         for host in filter(is_name, hosts):  # a null MX (RFC 7505) names none
-            addresses = await _asked(self._addresses(host))
+            addresses = await _asked(self._addresses(host, self._dns))
             if self._is_near(addresses, directive):
                 return True
             some += addresses
@@ -276,8 +281,8 @@ class _Check:
         near = ipaddress.ip_network((self.client, length), strict=False)
         return any(ipaddress.ip_address(address) in near for address in addresses)
 
-    async def _addresses(self, host: str) -> tuple[str, ...]:
-        records = await (self._dns.a(host) if self.client.version == 4 else self._dns.aaaa(host))
+    async def _addresses(self, host: str, dns: Resolver) -> tuple[str, ...]:
+        records = await (dns.a(host) if self.client.version == 4 else dns.aaaa(host))
         return records.items[:ADDRESSES]
 
     async def _validated_names(self, directive: Directive | None, domain: str) -> tuple[str, ...]:
@@ -285,7 +290,7 @@ class _Check:
         name counts as void."""
         if self._validated is None:
             try:
-                names = await self._dns.names(str(self.client))
+                names = await self._own.names(str(self.client))
             except TemporaryFault:
                 names = ()
             else:
@@ -294,7 +299,7 @@ class _Check:
             found = []
             for name in names[:PTR_NAMES]:
                 try:
-                    addresses = await self._addresses(name)
+                    addresses = await self._addresses(name, self._own)
                 except TemporaryFault:
                     continue
                 if any(ipaddress.ip_address(address) == self.client for address in addresses):

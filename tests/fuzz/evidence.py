@@ -14,7 +14,8 @@ from mailgw.trust.dkim import DkimRules, DkimWord, Verification
 from mailgw.trust.dkim_canon import body_hash
 from mailgw.trust.dkim_key import LoadedKeys
 from mailgw.trust.dkim_sign import SigningRules, signature_fields
-from mailgw.trust.evidence import Bringer, EvidenceRules, Gathering, one_by_one
+from mailgw.trust.evidence import Bringer, EvidenceRules, Gathering, Means
+from mailgw.trust.together import go_on, one_by_one
 from tests.trust.dkim_mail import ED25519_RECORD, NOW, ed25519_key
 from tests.trust.hostile_dns import NAMES, HostileResolver
 
@@ -34,7 +35,7 @@ def evidence(octets: bytes) -> None:
     gathering = Gathering(header, RULES, LoadedKeys(2), NOW)
     gathering.feed(body)
     gathering.end()
-    found = result_of(gathering.evidence(bringer, dns, one_by_one, lambda: 0.5, lambda: False))
+    found = result_of(gathering.evidence(bringer, Means(dns, dns, dns, one_by_one, go_on, lambda: 0.5)))
     assert len(dns.names_asked) <= MOST_QUESTIONS
     assert found.authentication.vouched_by in ("", "a.test") or found.authentication.vouched_by.endswith(".b.test")
     for smtputf8 in (False, True):
@@ -58,7 +59,7 @@ def signed(octets: bytes) -> None:
     verification.end()
     dns = FakeResolver(text_records={KEY: [ED25519_RECORD]})
     result_of(verification.ask(dns))
-    (first, *_) = verification.results()
+    (first, *_) = result_of(verification.results())
     assert first.word is DkimWord.PASS, first
     before = _chain(fields + header, body)
     said = AuthResults("mx.here.test", (MethodResult("arc", before.value),))

@@ -1,6 +1,7 @@
 """Fuzzed: what signers and their domains say (DKIM)."""
 
 from mailgw.testing import FakeResolver
+from mailgw.testing.driving import result_of
 from mailgw.trust.dkim import DkimResult, DkimRules, DkimWord, Verification
 from mailgw.trust.dkim_canon import BodyHashes, Canon, SignedHeader, WantedHash, relaxed_field
 from mailgw.trust.dkim_key import KeyRecord, LoadedKeys, load_key, read_key_record
@@ -51,4 +52,4 @@ def _results(header: bytes, body: bytes, record: bytes, size: int) -> tuple[Dkim
         hashes.feed(body[start:start + size])
     verification.end()
     hashes.end()
-    return verification.results()
+    return result_of(verification.results())

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from mailgw.testing import FakeResolver
+from mailgw.testing.driving import result_of
 from mailgw.trust.dkim import DkimResult, DkimRules, Verification
 from mailgw.trust.dkim_canon import Canon, SignedHeader, body_hash
 from mailgw.trust.dkim_key import LoadedKeys
@@ -174,4 +175,4 @@ def verified(
     for start in range(end, len(message), chunk):
         verification.feed(message[start:start + chunk])
     verification.end()
-    return verification.results()
+    return result_of(verification.results())

@@ -7,6 +7,7 @@ import pytest
 
 from mailgw.mail.authentication import MethodResult
 from mailgw.mail.errors import LocalProtocolError
+from mailgw.testing.driving import result_of
 from mailgw.trust.authres import AuthResults, written
 from mailgw.trust.dkim import KEY_RECORDS, DkimResult, DkimRules, DkimWord, Verification, told
 from mailgw.trust.dkim_canon import Canon
@@ -262,7 +263,7 @@ def test_results_want_their_keys() -> None:
     verification.feed(BODY)
     verification.end()
     with pytest.raises(LocalProtocolError):
-        verification.results()
+        result_of(verification.results())
 
 
 def test_results_as_authentication_results_have_them() -> None:

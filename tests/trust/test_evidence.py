@@ -14,7 +14,8 @@ from mailgw.trust.authres import AuthResults, read_field
 from mailgw.trust.dkim import RANKED, DkimRules, nearness
 from mailgw.trust.dkim_canon import Canon, body_hash
 from mailgw.trust.dkim_key import LoadedKeys
-from mailgw.trust.evidence import Bringer, Evidence, EvidenceRules, Gathering, one_by_one
+from mailgw.trust.evidence import Bringer, Evidence, EvidenceRules, Gathering, Means
+from mailgw.trust.together import go_on, one_by_one
 from tests.tables import each
 from tests.trust.dkim_mail import ED25519_RECORD, NOW, ed25519_key, signed
 
@@ -35,7 +36,7 @@ ZONE = {
 
 def gathered(
     message: bytes = HEADER + BODY, bringer: Bringer = STRANGER, rules: EvidenceRules = RULES,
-    zone: dict[str, list[bytes]] | None = None, chance: Callable[[], float] = lambda: 0.0, is_too_late: bool = False,
+    zone: dict[str, list[bytes]] | None = None, chance: Callable[[], float] = lambda: 0.0,
     failing: str = "",
 ) -> Evidence:
     end = message.index(b"\r\n\r\n") + 4
@@ -43,7 +44,7 @@ def gathered(
     gathering.feed(message[end:])
     gathering.end()
     dns = FakeResolver(text_records={**ZONE, **(zone or {})}, failing=frozenset(failing.split()))
-    return result_of(gathering.evidence(bringer, dns, one_by_one, chance, lambda: is_too_late))
+    return result_of(gathering.evidence(bringer, Means(dns, dns, dns, one_by_one, go_on, chance)))
 
 
 def words(authentication: Authentication) -> list[str]:
@@ -223,12 +224,6 @@ def test_whose_helo_passes_stands_behind_nothing_else() -> None:
     found = gathered(zone=CLIENT_ZONE)
     assert not found.authentication.passes("dmarc")
     assert not found.authentication.passes("spf")
-
-
-def test_what_fails_when_the_time_is_over_may_have_been_somebody_else() -> None:
-    found = gathered(zone=CLIENT_ZONE, is_too_late=True)
-    assert spf_of(found) == ["spf=temperror smtp.mailfrom=ann@example.net", "spf=pass smtp.helo=client.example.net"]
-    assert found.authentication.word("dmarc") == "temperror"
 
 
 @each(("above", "word"), [(9, "pass"), (10, "pass"), (RANKED - 1, "pass"), (RANKED, "fail")])
