@@ -31,9 +31,10 @@ from mailgw.mail.message import Content, Message
 from mailgw.mail.ports import WallClock
 from mailgw.spool.content import MemoryContent
 from mailgw.trust.arc_seal import ARC_RULES, NoSeal, arc_set
-from mailgw.trust.authres import AuthResults, results_by
+from mailgw.trust.authres import AuthResults
 from mailgw.trust.dkim_canon import BodyHashes, Canon, SignedHeader, WantedHash
 from mailgw.trust.dkim_sign import SigningKey, SigningRules, signature_fields
+from mailgw.trust.read_back import field_on_top, read_back
 
 RULES: Final = SigningRules()
 # Both kinds of signature share one hash of the body.
@@ -139,7 +140,7 @@ class Signing:
             return await self._of_stream(message, now)
         end = header_end(octets)
         end = len(octets) if end < 0 else end
-        task = self._task(message.is_ours, octets[:end], now)
+        task = self._task(message, octets[:end], now)
         if task is None:
             return b""
         return await self._made(message, task, partial(_made_at_once, task, octets, end))
@@ -156,12 +157,12 @@ class Signing:
                 end = header_end(header, looked_at)
                 if end < 0 and len(header) <= HEADER_OCTETS:
                     continue
-                task = self._task(message.is_ours, header[:end] if end >= 0 else header, now)
+                task = self._task(message, header[:end] if end >= 0 else header, now)
                 if task is None:
                     return b""
                 chunk = header[end:]
             hashes.feed(chunk)
-        task = task or self._task(message.is_ours, header, now)  # a header alone
+        task = task or self._task(message, header, now)  # a header alone
         return b"" if task is None else await self._made(message, task, partial(_made_of, task, hashes))
 
     async def _made(self, message: Message, task: _Task, make: Callable[[], bytes]) -> bytes:
@@ -172,22 +173,22 @@ class Signing:
             self._note(fact.Signed(message.queue_id, task.method, task.keys[0].domain, selectors))
         return crown
 
-    def _task(self, is_ours: bool, header: bytes, now: float) -> _Task | None:
+    def _task(self, message: Message, header: bytes, now: float) -> _Task | None:
         if len(header) > HEADER_OCTETS or header.count(b"\n") > HEADER_LINES:
             return None
-        if not is_ours:
-            return self._sealing(header, now)
+        if not message.is_ours:
+            return self._sealing(message, header, now)
         fields = SignedHeader(header)
         keys = self._author_s(fields)
         return _Task(lambda digest: signature_fields(fields, digest, keys, RULES, now), keys, "dkim") if keys else None
 
-    def _sealing(self, header: bytes, now: float) -> _Task | None:
+    def _sealing(self, message: Message, header: bytes, now: float) -> _Task | None:
         assert self._seal_as is not None
-        said = results_by(header, (self._authserv_id,))
+        found = read_back(message, field_on_top(header), self._authserv_id)
         keys = seal_keys(self._keys(self._seal_as))
-        if not said or not isinstance(said[0], AuthResults) or not keys:
+        if not found.found_by or not keys:
             return None
-        results, key = said[0], keys[0]
+        results, key = AuthResults(self._authserv_id, found.results), keys[0]
 
         def seal(digest: bytes) -> bytes:
             made = arc_set(header, digest, results, key, now)

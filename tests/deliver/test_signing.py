@@ -143,6 +143,21 @@ def test_ours_is_signed_and_others_are_sealed(is_ours: bool, sign: bool, seal: b
         assert Signer(seal_as=None).crown(message(STRANGER, is_ours), sign, seal) == b""
 
 
+@each(("header", "is_sealed"), [
+    (FOUND, True),
+    (FOUND.replace(b"mx.example.net", b"MX.example.net"), True),
+    (FOUND[:-2] + b"".join(b";\r\n\tdkim=fail header.d=x%d.example" % number for number in range(200)) + b"\r\n", True),
+    (b"X-Other: y\r\n" + FOUND, False),  # ours stands above all that came
+    (FOUND.replace(b"mx.example.net", b"mx.example.com"), False),
+    (b"", False),
+])
+def test_a_seal_tells_what_our_own_field_says_however_long_it_is(header: bytes, is_sealed: bool) -> None:
+    crown = Signer().crown(message(header + b"From: a@away.example\r\n\r\nHi.\r\n", is_ours=False))
+    assert crown.count(b"ARC-Seal:") == is_sealed
+    said = crown.partition(b"ARC-Authentication-Results: ")[2].partition(b"ARC-")[0]
+    assert said.count(b"header.d=x") == header.count(b"header.d=x")
+
+
 # --- what verifies ------------------------------------------------------------------------------------------
 
 BODIES = (b"", b"\r\n\r\n", b"Hi.", b"Hi.\r\n", b" a \t b\r\n\r\n\r\n", b".\r\n..\r\n" * 9)
