@@ -1,9 +1,10 @@
 """What is no fault of ``[trust]``, and will be regretted."""
 
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network
 
 from mailgw.config.lines import Path
-from mailgw.config.settings import Config
+from mailgw.config.settings import Config, Network
 from mailgw.mail.envelope import Role
 from mailgw.policy.rules.authentic import Action
 
@@ -17,28 +18,43 @@ _REFUSED = {
                      ' behind: expected "tag" or "quarantine"',
     ("spf", "softfail"): "the domain itself is not sure, and mail that is forwarded softfails",
     ("spf", "neutral"): "the domain says nothing, on purpose",
+    ("spf", "permerror"): "one typing error in a domain's record, or one include too many, and all its mail is refused",
     ("spf", "none"): "many domains, and all reports of hosts without SPF, have no record",
     ("dkim", "fail"): f"{_AS_NONE}, and lists break them",
     ("dkim", "policy"): _AS_NONE,
     ("dkim", "neutral"): _AS_NONE,
     ("dkim", "permerror"): f"{_AS_NONE}; a key that is gone is enough",
     ("dkim", "none"): "much of all good mail is not signed",
+    ("dmarc", "permerror"): "one typing error in a domain's record, and all its mail is refused",
     ("dmarc", "none"): "many domains have no record, and ask for nothing",
     ("dmarc", "fail_none"): "the domain asks that nothing is done: it may not know yet who sends for it",
     ("dmarc", "vouched"): "it refuses what trusted_sealers let pass",
     ("arc", "fail"): "a chain that is broken is worth as much as none (RFC 8617 s5.2), and hosts break them",
+    ("iprev", "fail"): "good hosts have names that do not lead back to them",
+    ("iprev", "permerror"): "good hosts have no name, and whoever asks their network for one waits for weeks",
     ("arc", "none"): "most good mail was never passed on by who seals",
 }
 
 
+# Bits of the prefix, by version of IP: the largest networks that anybody was given are 8 of IPv4, some 19 of IPv6.
+_WIDE = {4: 8, 6: 16}
+
+
 def trust_doubts(config: Config) -> Iterator[tuple[Path, str]]:
     """Those that hold at each start."""
-    for at, one in enumerate(config.trust.judging.upstreams):
+    upstreams = config.trust.judging.upstreams
+    for at, one in enumerate(upstreams):
         for place, network in enumerate(one.networks):
-            if network.prefixlen == 0:
-                why = "is everybody, whose own word of who he is is then believed"
+            if network.prefixlen < _WIDE[network.version]:
+                who = f"a large part of all addresses (less than /{_WIDE[network.version]})"
+                why = f"is {who if network.prefixlen else 'everybody'}, whose own word of who he is is then believed"
                 yield ("trust", "upstream", at, "address", place), why
                 continue
+            for number, earlier in enumerate(upstreams[:at]):
+                if any(_is_within(network, other) for other in earlier.networks):
+                    why = f"is in that of upstream {number + 1}, whose authserv_id alone counts: put this one first"
+                    yield ("trust", "upstream", at, "address", place), why
+                    break
             for number, listener in enumerate(config.listeners):
                 own = [one for one in listener.relay_from if one.version == network.version]
                 if listener.role is Role.MX and any(map(network.overlaps, own)):
@@ -56,8 +72,9 @@ def careful_trust_doubts(config: Config) -> Iterator[tuple[Path, str]]:
         return
     yield from _actions(config)
     for sealer in sorted(judging.trusted_sealers):
-        if "." not in sealer.removeprefix("."):
-            why = f"{sealer!r} is a top-level domain: whoever has a name there vouches for what he likes"
+        what = _below_which_anybody_is(sealer.removeprefix("."))
+        if what:
+            why = f"{sealer!r} is {what}: whoever has a name there vouches for what he likes"
             yield ("trust", "trusted_sealers"), why
     for at, one in enumerate(judging.upstreams):
         for place, name in enumerate(one.authserv_ids):
@@ -68,6 +85,25 @@ def careful_trust_doubts(config: Config) -> Iterator[tuple[Path, str]]:
     if rules <= ANSWER_SECONDS < rules + judging.seconds:
         why = f"with the deadlines of all rules these are {rules + judging.seconds:.0f} s, and a client is kept waiting"
         yield ("trust", "dns_timeout"), f"{why} {ANSWER_SECONDS:.0f} s; then it is told 451"
+
+
+def _is_within(network: Network, other: Network) -> bool:
+    match network, other:
+        case (IPv4Network(), IPv4Network()) | (IPv6Network(), IPv6Network()):
+            return network.subnet_of(other)  # type: ignore[arg-type]  # both are of one version
+        case _:
+            return False
+
+
+def _below_which_anybody_is(domain: str) -> str:
+    """What a domain is that gives names to anybody; ``""`` where it is none, as far as that is known."""
+    if "." not in domain:
+        return "a top-level domain"
+    try:
+        from publicsuffixlist import PublicSuffixList
+    except ImportError:  # as it comes with mailgw[psl]
+        return ""
+    return "a public suffix" if PublicSuffixList().is_public(domain) else ""
 
 
 def _actions(config: Config) -> Iterator[tuple[Path, str]]:

@@ -1,10 +1,12 @@
 """``[trust]``: what of it is no configuration, and what will be regretted."""
 
+import sys
 from collections.abc import Sequence
 from ipaddress import ip_network
 from pathlib import Path
 
 import attrs
+import pytest
 
 from mailgw.config.doubts import doubts
 from mailgw.config.settings import TrustSettings
@@ -130,8 +132,9 @@ def actions(method: str, **words: str) -> str:
 
 @each("table", [
     "", EVERYTHING, actions("spf", fail="tag", softfail="quarantine"), actions("dmarc", fail_quarantine="reject"),
-    actions("dkim", temperror="defer", none="quarantine"), actions("iprev", permerror="reject", fail="reject"),
-    actions("spf", permerror="reject"), actions("dmarc", **{"pass": "tag"}), UPSTREAM,
+    actions("dkim", temperror="defer", none="quarantine"), actions("iprev", permerror="quarantine", fail="tag"),
+    actions("spf", permerror="quarantine"), actions("dmarc", **{"pass": "tag"}), UPSTREAM,
+    '[trust]\ntrusted_sealers = ["example.co.uk", ".google.com"]\n',
 ])
 def test_what_a_careful_admin_may_have(tmp_path: Path, table: str) -> None:
     assert said(tmp_path, table) == []
@@ -140,6 +143,10 @@ def test_what_a_careful_admin_may_have(tmp_path: Path, table: str) -> None:
 @each(("table", "doubt"), [
     ("[trust]\nverify = false\n", "trust.verify: nobody looks at who sent what strangers bring"),
     (actions("spf", fail="reject"), "trust.spf.fail: mail that is forwarded fails SPF, and is refused with it"),
+    (actions("spf", permerror="reject"), "trust.spf.permerror: one typing error in a domain's record"),
+    (actions("dmarc", permerror="reject"), "trust.dmarc.permerror: one typing error in a domain's record"),
+    (actions("iprev", fail="reject"), "trust.iprev.fail: good hosts have names that do not lead back"),
+    (actions("iprev", permerror="reject"), "trust.iprev.permerror: good hosts have no name"),
     (actions("spf", none="reject"), "trust.spf.none: many domains"),
     (actions("dkim", fail="reject"), "trust.dkim.fail: a signature that fails is worth as much as none"),
     (actions("dkim", none="reject"), "trust.dkim.none: much of all good mail is not signed"),
@@ -152,6 +159,8 @@ def test_what_a_careful_admin_may_have(tmp_path: Path, table: str) -> None:
     (actions("dmarc", fail_reject="defer"), "trust.dmarc.fail_reject: is the same at the next try"),
     ('[trust]\ntrusted_sealers = ["example.net", ".com"]\n', "trust.trusted_sealers: '.com' is a top-level domain"),
     ('[trust]\ntrusted_sealers = ["com"]\n', "trust.trusted_sealers: 'com' is a top-level domain"),
+    ('[trust]\ntrusted_sealers = ["co.uk"]\n', "trust.trusted_sealers: 'co.uk' is a public suffix"),
+    ('[trust]\ntrusted_sealers = [".co.uk"]\n', "trust.trusted_sealers: '.co.uk' is a public suffix"),
     (UPSTREAM.replace('"filter', '".filter'), "trust.upstream.authserv_id: takes the word of all these names"),
 ])
 def test_what_may_be_meant_and_is_told_once(tmp_path: Path, table: str, doubt: str) -> None:
@@ -172,7 +181,11 @@ def test_of_what_is_not_judged_no_more_is_told(tmp_path: Path) -> None:
     (["192.0.2.0/24"], ["10.0.0.0/8", "192.0.2.7"], "trust.upstream.address: is in relay_from of listener 1"),
     (["192.0.2.7"], ["192.0.2.8", "2001:db8::/32"], None),
     (["2001:db8::7"], ["192.0.2.0/24"], None),
-    (["0.0.0.0/1"], [], None),
+    (["0.0.0.0/1"], [], "trust.upstream.address: is a large part of all addresses (less than /8), whose own word"),
+    (["12.0.0.0/7"], [], "trust.upstream.address: is a large part"),
+    (["12.0.0.0/8"], [], None),
+    (["2000::/15"], [], "trust.upstream.address: is a large part of all addresses (less than /16)"),
+    (["2000::/16"], [], None),
 ])
 def test_upstreams(tmp_path: Path, networks: list[str], relay_from: list[str], doubt: str | None) -> None:
     table = UPSTREAM.replace('["192.0.2.7"]', str(networks).replace("'", '"'))
@@ -181,6 +194,31 @@ def test_upstreams(tmp_path: Path, networks: list[str], relay_from: list[str], d
         found = said(tmp_path, table, is_start, listen)
         assert len(found) == (doubt is not None)
         assert all(one.startswith(str(doubt)) for one in found)
+
+
+def test_without_the_list_of_public_suffixes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "publicsuffixlist", None)
+    assert said(tmp_path, '[trust]\ntrusted_sealers = ["co.uk"]\n') == []
+    assert len(said(tmp_path, '[trust]\ntrusted_sealers = ["uk"]\n')) == 1
+
+
+@each(("first", "second", "is_doubted"), [
+    (["192.0.2.0/24"], ["192.0.2.7"], True),
+    (["198.51.100.1", "192.0.2.0/24"], ["192.0.2.0/24"], True),
+    (["2001:db8::/32"], ["2001:db8::7"], True),
+    (["192.0.2.7"], ["192.0.2.0/24"], False),  # the narrower one is asked for first
+    (["192.0.2.0/25"], ["192.0.2.128/25", "2001:db8::7"], False),
+])
+def test_upstreams_that_nobody_looks_for(
+    tmp_path: Path, first: list[str], second: list[str], is_doubted: bool
+) -> None:
+    table = "".join(
+        UPSTREAM.replace('["192.0.2.7"]', str(one).replace("'", '"')) for one in (first, second)
+    )
+    for is_start in (False, True):
+        found = said(tmp_path, table, is_start)
+        assert len(found) == is_doubted
+        assert all(one.startswith("trust.upstream.address: is in that of upstream 1, whose") for one in found)
 
 
 @each(("seconds", "rules", "is_doubted"), [
