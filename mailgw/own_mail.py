@@ -15,7 +15,7 @@ from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType, path_text
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.header import header_end
+from mailgw.mail.header import header_end, message_id
 from mailgw.mail.message import Arrival, Claim, Destination
 from mailgw.mail.parameters import NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 from mailgw.mail.ports import Draft, WallClock
@@ -125,5 +125,6 @@ class OwnMail:
         queue_id = await queued(self._queue, content, reverse_path, recipients)
         seconds = round(self._clock.seconds() - began, 6)
         self._note(fact.Queued(
-            "", queue_id, "", "", path_text(reverse_path), tuple(map(str, recipients)), len(content), seconds))
+            "", queue_id, "", "", path_text(reverse_path), tuple(map(str, recipients)), len(content), seconds,
+            message_id=message_id(content[:header_end(content)])))
         return queue_id

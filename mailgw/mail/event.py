@@ -131,7 +131,9 @@ class LockedOut(Event):
 @attrs.frozen
 class Rejected(Event):
     """A command that our policy or our trouble refused; ``stage`` CONNECT, HELO, AUTH, MAIL, RCPT, CONTENT; ``why`` is
-    for the operator, ``""`` where the text says it all."""
+    for the operator, ``""`` where the text says it all.
+
+    ``queue_id``, ``recipients`` and ``message_id`` count at CONTENT, as of what is queued."""
 
     name: ClassVar[str] = "rejected"
     session_id: str
@@ -144,6 +146,9 @@ class Rejected(Event):
     reverse_path: str
     recipient: str
     why: str = ""
+    queue_id: str = ""
+    recipients: tuple[str, ...] = ()
+    message_id: str = ""
 
 
 @attrs.frozen
@@ -151,6 +156,7 @@ class Queued(Event):
     """Responsibility passed to us: the message is durable.
 
     ``parameters``: what MAIL asked for, as the queue keeps it (RFC 6710 s4.1 wants the priority logged).
+    ``message_id``: as ``header.message_id``, here and in what follows.
     """
 
     name: ClassVar[str] = "queued"
@@ -163,6 +169,7 @@ class Queued(Event):
     size_octets: int
     seconds: float  # from MAIL to the commit
     parameters: str = ""
+    message_id: str = ""
 
 
 @attrs.frozen
@@ -183,6 +190,7 @@ class HandedOver(Event):
     code: int
     status: str
     text: str
+    message_id: str = ""
 
 
 @attrs.frozen
@@ -227,6 +235,7 @@ class Discarded(Event):
     reverse_path: str
     recipients: tuple[str, ...]
     why: str
+    message_id: str = ""
 
 
 @attrs.frozen

@@ -168,9 +168,10 @@ class Session:
             transaction.discard()
 
     def reject(
-        self, stage: Stage, verdict: Verdict, path: Mailbox | None = None, recipient: Mailbox | None = None
+        self, stage: Stage, verdict: Verdict, path: Mailbox | None = None, recipient: Mailbox | None = None,
+        content: Transaction | None = None,
     ) -> Reply:
-        """Write down an objection and return its reply."""
+        """Write down an objection and return its reply; ``content`` is what it is to, where that is a message."""
         reply = verdict.reply
         assert reply is not None
         self._factory.note(
@@ -185,9 +186,15 @@ class Session:
                 path_text(path),
                 str(recipient) if recipient is not None else "",
                 "" if verdict.why == reply.text else verdict.why[:MAX_WHY],
+                "" if content is None else content.queue_id,
+                () if content is None else _words(content.recipients.named),
+                "" if content is None else content.message_id,
             )
         )
         return reply
+
+    def _reject_content(self, content: Transaction, verdict: Verdict, recipient: Mailbox | None = None) -> Reply:
+        return self.reject(Stage.CONTENT, verdict, content.reverse_path, recipient, content)
 
     def _facts(self, path: Mailbox | None = None, recipient: Mailbox | None = None) -> Facts:
         transaction = self.transaction
@@ -416,7 +423,7 @@ class Session:
         try:
             self.transaction.open(self.client, self._factory.settings.hostname, self._factory.wall_clock)
         except TemporaryFault as fault:
-            return self.reject(Stage.CONTENT, Verdict("room", fault.why, fault.reply))
+            return self._reject_content(self.transaction, Verdict("room", fault.why, fault.reply))
         return smtp_replies.START_CONTENT
 
     def _on_content_end(self, fault: Reply | None) -> Reaction:
@@ -424,11 +431,14 @@ class Session:
         assert transaction is not None
         if fault is not None:
             transaction.discard()
-            return self.reject(Stage.CONTENT, Verdict("content", "", fault), transaction.reverse_path)
+            return self._reject_content(transaction, Verdict("content", "", fault))
         return self._commit(transaction)
 
     async def _commit(self, transaction: Transaction) -> Reply:
-        reply = await self._judge_and_commit(transaction)
+        try:
+            reply = await self._judge_and_commit(transaction)
+        except TemporaryFault as fault:
+            reply = self._reject_content(transaction, Verdict("trouble", fault.why, fault.reply))
         if transaction.evidence is not None and not 400 <= reply.code < 500:  # who is deferred comes again
             self._factory.authenticity.count(transaction.evidence, self.client, transaction.reverse_path)
         return reply
@@ -438,14 +448,12 @@ class Session:
         try:
             transaction.end_content()
             if transaction.fault is not None:
-                return self.reject(
-                    Stage.CONTENT, Verdict("content", "", transaction.fault), transaction.reverse_path
-                )
+                return self._reject_content(transaction, Verdict("content", "", transaction.fault))
             if await transaction.authenticate(self._look_up.name):
                 self._note_authentication(transaction)
             verdict = await self._factory.chain.judge(Stage.CONTENT, self._facts_of_content(transaction))
             if verdict.reply is not None:
-                return self.reject(Stage.CONTENT, verdict, transaction.reverse_path)
+                return self._reject_content(transaction, verdict)
             if verdict.effects:
                 transaction.effects += verdict.effects
             if transaction.effects:
@@ -469,10 +477,11 @@ class Session:
                 client.address,
                 client.login or "",
                 path_text(transaction.reverse_path),
-                tuple(str(r) for r in transaction.recipients.named),
+                _words(transaction.recipients.named),
                 accepted.size_octets,
                 round(self._factory.clock.seconds() - transaction.started, 6),
                 str(transaction.parameters),
+                transaction.message_id,
             )
         )
         if transaction.effects:
@@ -513,16 +522,14 @@ class Session:
             fits = reply.is_permanent if is_final else 400 <= reply.code < 500
             answer = reply if fits else Reply(550 if is_final else 451, "5.0.0" if is_final else "4.0.0", reply.lines)
             rule = f"backend {destination.lane.partition('/')[0]}"
-            return self.reject(
-                Stage.CONTENT, Verdict(rule, "", answer), transaction.reverse_path, destination.recipient
-            )
+            return self._reject_content(transaction, Verdict(rule, "", answer), destination.recipient)
         self.messages += 1
         self._factory.note(
             fact.HandedOver(
                 client.session_id, transaction.queue_id, client.address, client.login or "",
                 path_text(transaction.reverse_path), str(destination.recipient), destination.lane,
                 transaction.size_octets, round(self._factory.clock.seconds() - transaction.started, 6),
-                reply.code, reply.status, reply.text,
+                reply.code, reply.status, reply.text, transaction.message_id,
             )
         )
         return Reply(250, "2.0.0", (f"OK, taken as {transaction.queue_id}",))
@@ -534,7 +541,11 @@ class Session:
         self._factory.note(
             fact.Discarded(
                 client.session_id, transaction.queue_id, client.address, path_text(transaction.reverse_path),
-                tuple(str(r) for r in transaction.recipients.named), words,
+                _words(transaction.recipients.named), words, transaction.message_id,
             )
         )
         return Reply(250, "2.0.0", (f"OK, taken as {transaction.queue_id}",))
+
+
+def _words(recipients: Sequence[Mailbox]) -> tuple[str, ...]:
+    return tuple(map(str, recipients))

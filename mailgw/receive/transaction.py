@@ -17,6 +17,7 @@ from mailgw.mail.header import (
     date_text,
     has_field,
     header_end,
+    message_id,
     protocol_word,
     received_field,
     starts_with_field,
@@ -82,6 +83,7 @@ class Transaction:
         self.reverse_path = reverse_path
         self.started = started
         self.header = b""
+        self.queue_id = ""  # from the beginning of the content on
         self.fault: Reply | None = None
         self._body_type = body_type
         self.parameters = parameters
@@ -108,6 +110,7 @@ class Transaction:
     def open(self, client: Client, hostname: str, wall_clock: WallClock) -> None:
         """Begin the content; ``client`` is what is known of it by now.  TemporaryFault where the spool has no room."""
         self._draft = self._intake.draft()
+        self.queue_id = self._draft.queue_id
         self._client = client
         self._hostname = hostname
         self._now = wall_clock()
@@ -163,9 +166,9 @@ class Transaction:
         await self._draft.drained()
 
     @property
-    def queue_id(self) -> str:
-        """Once the content was opened."""
-        return "" if self._draft is None else self._draft.queue_id
+    def message_id(self) -> str:
+        """As ``header.message_id`` shows it, once the content is complete; that of submission where it wrote one."""
+        return message_id(self._head)
 
     @property
     def size_octets(self) -> int:

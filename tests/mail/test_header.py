@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Client, Role, TlsFacts
 from mailgw.mail.header import (
+    MESSAGE_ID_OCTETS,
     count_received,
     date_text,
     has_field,
     header_end,
+    message_id,
     protocol_word,
     received_field,
     starts_with_field,
@@ -185,3 +187,21 @@ def test_dates_are_those_of_the_standard_library(now: int) -> None:
 ])
 def test_fields_that_are_nobody_s_business_go(header: bytes, left: bytes) -> None:
     assert without_private_fields(header) == left
+
+
+@each(("header", "shown"), [
+    (b"Message-ID: <a@b.test>\r\n\r\n", "<a@b.test>"),
+    (b"From: x\r\nMESSAGE-id \t:<a@b.test> (odd)\r\n\r\n", "<a@b.test>"),
+    (b"Message-ID:\r\n <a@b.test>\r\n\r\n", "<a@b.test>"),
+    (b"Message-ID-Hash: ABC\r\nMessage-ID: <a@b.test>\r\nMessage-ID: <c@d.test>\r\n\r\n", "<a@b.test>"),
+    (b"X-Message-ID: <a@b.test>\r\n\r\n", ""),
+    (b"Message-ID: \r\nSubject: x\r\n\r\n", ""),
+    (b"Message-ID:\r\n\r\n", ""),
+    (b"Message-ID: <\x1b[31m\xc3\xbc@b.test>\r\n\r\n", "<?[31m??@b.test>"),
+    (b"Message-ID", ""),
+    (b"", ""),
+    (b"Message-ID: " + b"x" * MESSAGE_ID_OCTETS + b"\r\n\r\n", "x" * MESSAGE_ID_OCTETS),
+    (b"Message-ID: " + b"x" * (MESSAGE_ID_OCTETS + 1) + b"\r\n\r\n", "x" * MESSAGE_ID_OCTETS),
+])
+def test_the_message_id_as_it_is_shown(header: bytes, shown: str) -> None:
+    assert message_id(header) == shown

@@ -114,7 +114,8 @@ def test_who_stands_behind_his_mail() -> None:
 
 def test_who_does_not_is_refused_where_he_asks_for_it() -> None:
     judging = Judging()
-    answer = judging.bring(MESSAGE, "EHLO x.example", "MAIL FROM:<eve@evil.example>", *HELLO[2:])
+    message = b"Message-ID: <1@example.net>\r\n" + MESSAGE
+    answer = judging.bring(message, "EHLO x.example", "MAIL FROM:<eve@evil.example>", *HELLO[2:])
     assert answer == (
         "550 5.7.1 example.net asks that mail is refused which it does not stand behind (DMARC p=reject): nothing that"
         " passes is aligned with example.net"
@@ -122,6 +123,10 @@ def test_who_does_not_is_refused_where_he_asks_for_it() -> None:
     assert judging.listener.stored() == []
     (refused,) = judging.facts(fact.Rejected)
     assert (refused.stage, refused.rule) == ("CONTENT", "trust")
+    # Bob says that Ann's mail never came.
+    (told,) = judging.facts(fact.Authenticated)
+    assert (refused.recipients, refused.recipient) == (("bob@example.org",), "")
+    assert (refused.queue_id, refused.message_id) == (told.queue_id, "<1@example.net>")
     assert refused.why.startswith("dmarc=fail header.from=example.net policy.dmarc=reject: ")
 
 

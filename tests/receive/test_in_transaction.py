@@ -99,6 +99,8 @@ def test_its_refusal_is_the_answer(says: Outcome, reply: str) -> None:
     assert bench.listener.stored() == []
     (rejected,) = bench.facts(fact.Rejected)
     assert (rejected.stage, rejected.rule, rejected.recipient) == ("CONTENT", "backend out", "bob@example.org")
+    assert (rejected.recipients, rejected.message_id) == (("bob@example.org",), "")
+    assert rejected.queue_id
 
 
 def test_what_it_does_not_want_yet_is_queued() -> None:

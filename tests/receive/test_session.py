@@ -532,3 +532,23 @@ def test_lmtp_answers_for_each_recipient() -> None:
     codes = session.codes("LHLO x", *ENVELOPE[1:], "RCPT TO:<eve@example.org>", "DATA", "x", ".")
     assert codes == ["250", "250", "250", "250", "354", "250", "250"]
     assert b"with LMTP id" in listener.stored()[0]
+
+
+@each("full", [False, True])
+def test_the_journal_says_whose_mail_was_refused_at_its_end(full: bool) -> None:
+    listener, session = start()
+    if not full:
+        listener.factory.chain = type(listener.factory.chain)([Objects(Stage.CONTENT, NO)])
+    session.say(*ENVELOPE, "RCPT TO:<carl@example.org>", "DATA")
+    if full:
+        def refuse(lanes: object, sender: str) -> bool:
+            raise TemporaryFault("full")
+
+        listener.intake.has_room = refuse  # type: ignore[method-assign, assignment] # as a full disk would
+    answer = session.say("Message-ID: <1@client.test>", "", "x", ".")
+    assert answer[:3] == ("451" if full else "550")
+    [rejected] = [one for one in listener.journal.events if isinstance(one, fact.Rejected)]
+    assert (rejected.stage, rejected.reverse_path, rejected.recipient) == ("CONTENT", "a@client.test", "")
+    assert rejected.recipients == ("bob@example.org", "carl@example.org")
+    assert rejected.message_id == "<1@client.test>"
+    assert rejected.queue_id
