@@ -5,10 +5,13 @@ Rules:
     No mail is lost here: what holds no report that can be read goes to ``others``, or back to its sender, in the
     transaction where that can be, since the addresses are in everybody's DNS, and spam would else make bounces to whom
     it forged.  What looked like a report is told in the journal.
-    Reading and keeping is for one thread, whose time is bounded by the limits of ``trust.reports_in``.
+    Reading and keeping is for one thread, whose time is bounded by the limits of ``trust.reports_in``: far less is read
+    of a sender whom DMARC does not vouch for.  It pauses after each piece, so that the reactor never waits for it long.
+    What was read in the transaction is not read again for its delivery, where it is not large.
 """
 
 import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -32,7 +35,7 @@ from mailgw.mail.message import Content, Message
 from mailgw.mail.outcome import Outcome, Scope, delivered, permanent, temporary
 from mailgw.mail.reply import Reply
 from mailgw.store.reports import Bearer, Kept
-from mailgw.trust.dmarc_report_in import DmarcReportIn
+from mailgw.trust.dmarc_report_in import KNOWN, STRANGERS, DmarcReportIn, Room
 from mailgw.trust.read_back import field_on_top, read_back
 from mailgw.trust.report_sender import ReportSender, report_sender
 from mailgw.trust.reports_in import Opened, ReportIn, reports_of
@@ -42,6 +45,12 @@ LIMITS: Final = LetterLimits(octets=24 * 1024 * 1024, parts=50, depth=5)
 """Of the message: an archive as large as is read, in base64."""
 LARGE_OCTETS: Final = 1024 * 1024
 """Above this, one is in memory at a time."""
+KNOWN_READINGS: Final = 16
+"""Of messages that wait for their delivery: what was read of them is remembered, the last ones."""
+KNOWN_ROWS: Final = 5000
+"""A reading with more is not remembered."""
+PAUSE_SECONDS: Final = 0.0005
+"""After some KiB of XML, which take a little longer themselves."""
 HOP: Final = "reports"
 _MOST_WORDS: Final = 300
 
@@ -64,6 +73,13 @@ class _Read:
 
     opened: Opened
     sender: ReportSender
+
+    @property
+    def rows(self) -> int:
+        return sum(
+            len(one.rows) if isinstance(one, DmarcReportIn) else sum(1 + len(policy.details) for policy in one.policies)
+            for one in self.opened.reports
+        )
 
 
 @implementer(ITransactionalBackend)
@@ -90,6 +106,7 @@ class ReportsBackend:
         self._pool = pool
         self._note = note
         self._large = DeferredLock()
+        self._known: dict[str, _Read] = {}
 
     def lane(self, recipient: Mailbox) -> str:
         return ""
@@ -106,12 +123,16 @@ class ReportsBackend:
             return None
         read = await self._read(message)
         if read.opened.reports:
+            self._remember(message.queue_id, read)
             return None
         self._tell_faults(message, read)
+        if read.opened.is_beyond and read.sender.dmarc == "temperror":
+            # Whoever it is may have as much read once DNS says who that is; from the queue on nobody asks again.
+            return temporary("4.7.0", "It is too large while DNS does not say who sent it", Scope.MESSAGE, HOP)
         return self._refused(read)
 
     async def deliver(self, message: Message, recipients: Sequence[Mailbox]) -> Mapping[Mailbox, Outcome]:
-        read = await self._read(message)
+        read = self._known.pop(message.queue_id, None) or await self._read(message)
         reports = read.opened.reports
         if not reports:
             self._tell_faults(message, read)
@@ -165,9 +186,16 @@ class ReportsBackend:
             end = header_end(octets[:LIMITS.header_octets])
             header = octets[:end if end >= 0 else LIMITS.header_octets]
             sender = report_sender(header, read_back(message, field_on_top(octets), self._authserv_id))
-            return _Read(reports_of(letter), sender)
+            limits = KNOWN if sender.is_trusted else STRANGERS
+            return _Read(reports_of(letter, Room(limits, _pause)), sender)
 
         return await deferToThreadPool(self._reactor, self._pool, read)
+
+    def _remember(self, queue_id: str, read: _Read) -> None:
+        if read.rows <= KNOWN_ROWS:
+            self._known[queue_id] = read
+            while len(self._known) > KNOWN_READINGS:
+                del self._known[next(iter(self._known))]
 
     def _tell_faults(self, message: Message, read: _Read) -> None:
         if read.opened.faults:
@@ -182,6 +210,12 @@ class ReportsBackend:
         reply = why if faults else f"{why}; people write to postmaster"
         reply = "".join([c if c.isascii() and c.isprintable() else "?" for c in reply])
         return attrs.evolve(permanent("5.6.0", reply, Scope.MESSAGE, HOP), words=words)
+
+
+def _pause() -> None:
+    """Who holds the interpreter gives it away for a moment.  To lower the thread's priority was left: it would hold it
+    longer."""
+    time.sleep(PAUSE_SECONDS)
 
 
 async def _octets(content: Content) -> bytes:

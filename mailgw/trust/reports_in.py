@@ -4,7 +4,9 @@ RFC 9990 s3.2 (gzip; zip as RFC 7489 has it), RFC 8460 s5.  What it is says the 
 files are wrong too often.
 
 Rules:
-    Of one message no more than ``dmarc_report_in.OCTETS`` are inflated in all, whatever an archive says of itself.
+    Of one message no more than ``dmarc_report_in.OCTETS`` are read in all, once inflated, whatever an archive says of
+    itself; of one that DMARC does not vouch for, ``STRANGERS_OCTETS``.
+    A message within the message is opened, as people forward reports, but none in that.
     An archive has ``MEMBERS`` members at most, each of which is one report; an archive in it is none.  So has gzip,
     whose members make one document.
     Of zip, members that are stored or deflated, and not encrypted: all that reporters write.
@@ -14,13 +16,13 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
 import attrs
 
-from mailgw.mail.letter import Attachment, Letter
-from mailgw.trust.dmarc_report_in import OCTETS, DmarcReportIn, read_dmarc_report
+from mailgw.mail.letter import Attachment, Letter, LetterLimits, parse_letter
+from mailgw.trust.dmarc_report_in import DmarcReportIn, Room, read_dmarc_report
 from mailgw.trust.report_words import Unreadable, line_of
 from mailgw.trust.tls_report_in import TlsReportIn, read_tls_report
 
@@ -28,6 +30,9 @@ ARCHIVE_OCTETS: Final = 16 * 1024 * 1024
 MEMBERS: Final = 10
 ATTACHMENTS: Final = 10
 """Of one message that may be reports; others are not looked at, and told."""
+
+_INNER: Final = LetterLimits(octets=24 * 1024 * 1024, parts=20, depth=5)
+"""Of a message within the message."""
 
 ReportIn: TypeAlias = DmarcReportIn | TlsReportIn
 
@@ -44,79 +49,84 @@ _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 @attrs.frozen
 class Opened:
-    """``reports`` that could be read, ``faults`` of what looked like one; both () where nothing did."""
+    """``reports`` that could be read, ``faults`` of what looked like one; both () where nothing did.  ``is_beyond``:
+    a fault is that the message has more than its sender may bring."""
 
     reports: tuple[ReportIn, ...]
     faults: tuple[str, ...]
+    is_beyond: bool = False
 
 
 class _Fault(Exception):
     """Why a container cannot be opened."""
 
 
-def reports_of(letter: Letter) -> Opened:
+def reports_of(letter: Letter, room: Room | None = None) -> Opened:
     """What a message's attachments hold; never raises."""
     if letter.fault is not None:
         return Opened((), (letter.fault,))
-    wanted = [one for one in letter.attachments if _may_be_report(one)]
+    wanted = [one for found in letter.attachments for one in _within(found) if _may_be_report(one)]
     reports: list[ReportIn] = []
     faults: list[str] = []
-    left = _Room()
+    room = Room() if room is None else room
     for one in wanted[:ATTACHMENTS]:
-        opened = _opened(one.octets, left)
+        opened = _opened(one.octets, room)
         reports += opened.reports
         faults += [f"{one.filename or one.content_type}: {fault}" for fault in opened.faults]
     if len(wanted) > ATTACHMENTS:
         faults.append(f"it has more than {ATTACHMENTS} attachments that may be reports")
-    return Opened(tuple(reports), tuple(faults))
+    return Opened(tuple(reports), tuple(faults), room.is_beyond)
 
 
 def open_report(octets: bytes) -> Opened:
     """What one attachment holds; never raises."""
-    return _opened(octets, _Room())
+    return _opened(octets, Room())
 
 
-class _Room:
-    """How many octets may still be inflated."""
-
-    def __init__(self) -> None:
-        self.octets = OCTETS
-
-    def take(self, octets: bytes) -> bytes:
-        """The same, once there is room for them; _Fault where there is none."""
-        self.octets -= len(octets)
-        if self.octets < 0:
-            self.octets = 0
-            raise _Fault(f"it inflates to more than {OCTETS} octets")
-        return octets
+def _within(one: Attachment) -> Sequence[Attachment]:
+    """Those of a message within the message; else the attachment itself."""
+    return parse_letter(one.octets, _INNER).attachments if one.content_type == "message/rfc822" else (one,)
 
 
-def _opened(octets: bytes, room: _Room) -> Opened:
+def _take(room: Room, octets: bytes) -> bytes:
+    """The same, once there is room for them; _Fault where there is none."""
+    room.octets -= len(octets)
+    if room.octets < 0:
+        room.octets = 0
+        raise _Fault(room.beyond(f"it inflates to more than {room.limits.octets} octets"))
+    return octets
+
+
+def _opened(octets: bytes, room: Room) -> Opened:
     reports: list[ReportIn] = []
     faults: list[str] = []
     try:
         for name, inner in _unpacked(octets, room):
-            found = _read(inner)
+            found = _read(inner, room)
             if isinstance(found, Unreadable):
                 faults.append(f"{name}: {found.why}" if name else found.why)
             else:
                 reports.append(found)
     except _Fault as fault:
         faults.append(str(fault))
-    return Opened(tuple(reports), tuple(faults))
+    return Opened(tuple(reports), tuple(faults), room.is_beyond)
 
 
 def _may_be_report(one: Attachment) -> bool:
-    return one.content_type in _TYPES or _NAMES.search(one.filename) is not None
+    if one.content_type in _TYPES or _NAMES.search(one.filename) is not None:
+        return True
+    # Of octets that may be anything without a name that says more: what they begin with.
+    return one.content_type == "application/octet-stream" and not one.filename and (
+        next(one.pieces(), b"").startswith((b"\x1f\x8b", b"PK\x03\x04")))
 
 
-def _read(octets: bytes) -> ReportIn | Unreadable:
+def _read(octets: bytes, room: Room) -> ReportIn | Unreadable:
     start = octets[:256].lstrip(_WHITE)
     for mark in _MARKS:
         start = start.removeprefix(mark)
     match start.lstrip(_WHITE + b"\0")[:1]:
         case b"<":
-            return read_dmarc_report(octets.lstrip(_WHITE))  # before a declaration expat takes no white space
+            return read_dmarc_report(octets.lstrip(_WHITE), room)  # before a declaration expat takes no white space
         case b"{":
             return read_tls_report(octets)
         case _ if octets.startswith((b"\x1f\x8b", b"PK")):
@@ -125,17 +135,17 @@ def _read(octets: bytes) -> ReportIn | Unreadable:
             return Unreadable("it is neither XML nor JSON")
 
 
-def _unpacked(octets: bytes, room: _Room) -> Iterator[tuple[str, bytes]]:
+def _unpacked(octets: bytes, room: Room) -> Iterator[tuple[str, bytes]]:
     """Each document with the name that it has in its archive.  _Fault where that cannot be opened, or is too large."""
     if octets.startswith(b"\x1f\x8b"):
         yield "", _inflated(octets, room)
     elif octets.startswith(b"PK"):
         yield from _members(octets, room)
     else:
-        yield "", octets
+        yield "", _take(room, octets)
 
 
-def _inflated(octets: bytes, room: _Room) -> bytes:
+def _inflated(octets: bytes, room: Room) -> bytes:
     """RFC 1952 s2.2: members may follow each other; what else follows is passed over."""
     if len(octets) > ARCHIVE_OCTETS:
         raise _Fault(f"it has more than {ARCHIVE_OCTETS} octets")
@@ -143,7 +153,7 @@ def _inflated(octets: bytes, room: _Room) -> bytes:
     for _ in range(MEMBERS):
         stream = zlib.decompressobj(wbits=31)
         try:
-            found += room.take(stream.decompress(octets, room.octets + 1))
+            found += _take(room, stream.decompress(octets, room.octets + 1))
         except zlib.error:
             raise _Fault("its gzip is broken") from None
         if not stream.eof:
@@ -154,7 +164,7 @@ def _inflated(octets: bytes, room: _Room) -> bytes:
     raise _Fault(f"its gzip has more than {MEMBERS} members")
 
 
-def _members(octets: bytes, room: _Room) -> Iterator[tuple[str, bytes]]:
+def _members(octets: bytes, room: Room) -> Iterator[tuple[str, bytes]]:
     if len(octets) > ARCHIVE_OCTETS:
         raise _Fault(f"it has more than {ARCHIVE_OCTETS} octets")
     if octets.count(_MEMBER) > MEMBERS:
@@ -169,7 +179,7 @@ def _members(octets: bytes, room: _Room) -> Iterator[tuple[str, bytes]]:
                 if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     raise _Fault("its archive is compressed in a way that is not read")
                 with archive.open(member) as opened:
-                    inner = room.take(opened.read(room.octets + 1))
+                    inner = _take(room, opened.read(room.octets + 1))
                 yield line_of(member.filename, 100), inner
     except _Fault:
         raise

@@ -1,5 +1,6 @@
 """The backend that reads reports, alone and in a whole gateway."""
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
-from mailgw.deliver.reports_backend import LARGE_OCTETS, LIMITS, ReportsBackend
+from mailgw.deliver.reports_backend import KNOWN_READINGS, KNOWN_ROWS, LARGE_OCTETS, LIMITS, ReportsBackend
 from mailgw.deliver.reports_settings import ReportsSettings
 from mailgw.interfaces import IDeliveryBackend, ITransactionalBackend
 from mailgw.mail import event as fact
@@ -24,9 +25,10 @@ from mailgw.testing import Gateway
 from mailgw.testing.crash import assert_nothing_is_lost
 from mailgw.testing.facts import Delivery
 from mailgw.testing.threads import FakeThreads
+from mailgw.trust.dmarc_report_in import STRANGERS
 from mailgw.trust.reports_in import ReportIn
 from tests.tables import each
-from tests.trust.reports_written import GOOGLE, TLS, dmarc, mail, packed, zipped
+from tests.trust.reports_written import GOOGLE, TLS, dmarc, mail, packed, record, zipped
 
 DESK, OTHER = Mailbox("dmarc", "example.org"), Mailbox("tlsrpt", "example.org")
 TRACE = "Received: from a by mx.example.org; now\r\n"
@@ -192,6 +194,45 @@ def test_in_the_transaction_refusals_alone_are_said() -> None:
     assert bench.reports == []
     outcome = bench.ran(bench.backend.in_transaction(bench.message(LETTER), DESK))
     assert str(outcome.reply) == "550 5.6.0 No report of DMARC or TLS is in it; people write to postmaster"
+
+
+def test_what_is_read_in_the_transaction_is_not_read_again() -> None:
+    bench = Bench()
+    contents = [InPieces(REPORT.replace(b"\n", b"\r\n")) for _ in range(KNOWN_READINGS + 1)]
+    messages = [bench.message(b"", f"Q{n}", content) for n, content in enumerate(contents)]
+    for message in messages:
+        assert bench.ran(bench.backend.in_transaction(message, DESK)) is None
+    for message in messages:
+        assert bench.ran(bench.backend.deliver(message, (DESK,)))[DESK].is_delivered
+    assert [one.asked for one in contents] == [2] + [1] * KNOWN_READINGS
+    bench.ran(bench.backend.deliver(messages[1], (DESK,)))
+    assert contents[1].asked == 2
+
+
+@each(("rows", "asked"), [(KNOWN_ROWS, 1), (KNOWN_ROWS + 1, 2)])
+def test_what_is_large_is_not_remembered(rows: int, asked: int) -> None:
+    policy = {"policy": {"policy-type": "sts", "policy-domain": "example.org"}, "failure-details": [{}] * (rows - 1)}
+    content = InPieces(mail(packed(json.dumps({**json.loads(TLS), "policies": [policy]}).encode())).replace(
+        b"\n", b"\r\n"))
+    bench = Bench()
+    assert bench.ran(bench.backend.in_transaction(bench.message(b"", "Q1", content), DESK)) is None
+    assert bench.ran(bench.backend.deliver(bench.message(b"", "Q1", content), (DESK,)))[DESK].is_delivered
+    assert content.asked == asked
+
+
+@each(("word", "records", "code"), [
+    ("pass", STRANGERS.records + 1, None), ("fail", STRANGERS.records, None), ("fail", STRANGERS.records + 1, 550),
+    ("none", STRANGERS.records + 1, 550), ("temperror", STRANGERS.records + 1, 451),
+])
+def test_of_who_is_not_vouched_for_less_is_read(word: str, records: int, code: int | None) -> None:
+    bench = Bench()
+    report = mail(packed(dmarc(*[record(auth="")] * records)))
+    message = bench.message(VOUCHED.replace("pass", word).encode() + TRACE.encode() + report)
+    outcome = bench.ran(bench.backend.in_transaction(message, DESK))
+    assert (outcome and outcome.reply.code) == code
+    if code == 550:
+        assert str(outcome.reply).endswith(
+            f"it has more than {STRANGERS.records} records, the most of a sender whom DMARC does not vouch for")
 
 
 @each("fault", [sqlite3.OperationalError("database is locked"), OSError(28, "No space left on device")])

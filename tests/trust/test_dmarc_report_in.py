@@ -5,7 +5,6 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailgw.trust import dmarc_report_in as module
 from mailgw.trust.dmarc_report_in import (
     AUTH_RESULTS,
     DEPTH,
@@ -13,12 +12,16 @@ from mailgw.trust.dmarc_report_in import (
     OCTETS,
     REASONS,
     RECORDS,
+    STRANGERS,
     TOKEN_OCTETS,
     AuthResult,
     DmarcReportIn,
     DmarcRow,
+    Limits,
+    Room,
     read_dmarc_report,
 )
+from mailgw.trust.report_mending import AMPERSANDS, MENDED_OCTETS, mended
 from mailgw.trust.report_words import COUNT, LATEST, TEXT, Unreadable
 from tests.tables import each
 from tests.trust.reports_written import GOOGLE, MAILRU, MICROSOFT, YAHOO, dmarc, record
@@ -109,8 +112,8 @@ LAUGHS = '<?xml version="1.0"?><!DOCTYPE feedback [<!ENTITY a "ha">' + "".join(
     (b"<html><feedback/></html>", "it is no DMARC report, but 'html'"),
     (b"<feedback/>", "it does not say whose it is"),
     (b"<feedback>\xff</feedback>", "it is no XML that can be read (not well-formed (invalid token), line 1)"),
-    (dmarc(head='<?xml version="1.0" encoding="koi8-r"?>'), "its encoding is 'koi8-r'"),
-    (dmarc(head='<?xml version="1.0" encoding="utf-7"?>'), "its encoding is 'utf-7'"),
+    (dmarc(head='<?xml version="1.0" encoding="koi8-r"?>') + b"\xff", "its encoding is 'koi8-r'"),
+    (dmarc(head='<?xml version="1.0" encoding="utf-7"?>') + b"\xff", "its encoding is 'utf-7'"),
     (dmarc(report_id=""), "it has no report_id"),
     (dmarc(domain=" "), "it is of no domain"),
     (dmarc(begin="-1"), "it is of days before 1970"),
@@ -156,28 +159,90 @@ def test_as_many_octets_and_no_more() -> None:
     assert fault(padded + b" ") == f"it has more than {OCTETS} octets"
 
 
-def test_as_many_records_and_no_more(monkeypatch: object) -> None:
-    short = record(auth="")
-    assert len(report(dmarc(*[short] * 3)).rows) == 3
-    before = module.RECORDS
-    try:
-        module.RECORDS = 3  # type: ignore[misc] # the real number takes seconds
-        assert len(report(dmarc(*[short] * 3)).rows) == 3
-        assert fault(dmarc(*[short] * 4)) == "it has more than 3 records"
-    finally:
-        module.RECORDS = before  # type: ignore[misc]
-    assert (RECORDS, ELEMENTS) == (50_000, 1_500_000)
+@each(("records", "count", "why"), [
+    (3, 3, ""), (3, 4, "it has more than 3 records, says the test"), (RECORDS, 4, ""),
+])
+def test_as_many_records_and_no_more(records: int, count: int, why: str) -> None:
+    room = Room(Limits(OCTETS, records, ELEMENTS, ", says the test"))
+    found = read_dmarc_report(dmarc(*[record(source=f"192.0.2.{n}", auth="") for n in range(count)]), room)
+    assert (found.why if isinstance(found, Unreadable) else "") == why
+    assert room.is_beyond is bool(why)
+    assert (RECORDS, ELEMENTS, STRANGERS.records, STRANGERS.elements) == (50_000, 1_500_000, 2000, 100_000)
 
 
 def test_as_many_elements_and_no_more() -> None:
     octets = b"<feedback>" + b"<b/>" * 9 + b"</feedback>"
-    before = module.ELEMENTS
-    try:
-        module.ELEMENTS = 10  # type: ignore[misc]
-        assert fault(octets) == "it does not say whose it is"
-        assert fault(octets.replace(b"</feed", b"<b/></feed")) == "it has more than 10 elements"
-    finally:
-        module.ELEMENTS = before  # type: ignore[misc]
+    assert read_dmarc_report(octets, Room(Limits(OCTETS, 1, 10))) == Unreadable("it does not say whose it is")
+    octets = octets.replace(b"</feed", b"<b/></feed")
+    assert read_dmarc_report(octets, Room(Limits(OCTETS, 1, 10))) == Unreadable("it has more than 10 elements")
+
+
+def test_a_message_shares_them_among_its_reports() -> None:
+    room = Room(Limits(OCTETS, 3, ELEMENTS))
+    two = dmarc(record(), record(count="2"))
+    assert isinstance(read_dmarc_report(two, room), DmarcReportIn)
+    assert read_dmarc_report(two, room) == Unreadable("it has more than 3 records")
+
+
+def test_rows_that_are_alike_are_one() -> None:
+    found = report(dmarc(record(count="2"), record(count="3", header_from="EXAMPLE.org"), record(dkim="fail"),
+                         record(count=str(COUNT))))
+    assert [(row.count, row.dkim) for row in found.rows] == [(COUNT + 5, "pass"), (1, "fail")]
+
+
+def test_the_worst_of_a_stranger_costs_little() -> None:
+    room = Room(STRANGERS)
+    records = [record(source=f"192.0.{n >> 8}.{n & 255}") for n in range(STRANGERS.records)]
+    start = time.thread_time()
+    assert isinstance(read_dmarc_report(dmarc(*records), room), DmarcReportIn)
+    assert time.thread_time() - start < 1
+
+
+BODY = dmarc(head="").decode()
+
+
+@each(("octets", "organization"), [
+    (('<?xml version="1.0" encoding="utf-16"?>' + BODY).encode(), "big.example"),
+    (('<?xml version="1.0" encoding="gb2312"?>' + BODY).encode(), "big.example"),
+    (dmarc(org="M\xfcller", head="").decode().encode("latin-1"), "M\xfcller"),
+    (dmarc(org="M\xfcller").decode().encode("latin-1"), "M\xfcller"),
+    (dmarc().replace(b"<feedback>", b'<feedback><xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" a="b">'),
+     "big.example"),
+    (dmarc(org="A & B &amp; C &lt;&#233; &nbsp;"), "A & B & C <\xe9 &nbsp;"),
+    (dmarc() + b"\0\0", "big.example"), (dmarc() + b"\r\n-- \r\nA footer of a <list>.", "big.example"),
+    (b"\xef\xbb\xbf" + dmarc(org="A & B"), "A & B"),
+])
+def test_what_is_mended(octets: bytes, organization: str) -> None:
+    found = report(octets)
+    assert (found.organization, len(found.rows)) == (organization, 1)
+
+
+@each(("octets", "why"), [
+    (('<?xml version="1.0" encoding="gb2312"?>' + BODY).encode() + b"\xff", "its encoding is 'gb2312'"),
+    (dmarc(head="") + dmarc(head=""), "it is no XML that can be read (junk after document element, line 11)"),
+    (b"<!DOCTYPE feedback>" + dmarc(org="A & B", head=""), "it has a document type"),
+    (dmarc(org="A & B").replace(b"?>", b"?><!DOCTYPE feedback>"), "it has a document type"),
+    (dmarc(org="A & B").replace(b"</report_metadata>", b""),
+     "it is no XML that can be read (not well-formed (invalid token), line 4)"),
+])
+def test_what_is_not_mended(octets: bytes, why: str) -> None:
+    assert fault(octets) == why
+
+
+def test_as_much_is_mended_and_no_more() -> None:
+    broken = dmarc(org="A & B")
+    padded = broken + b" " * (MENDED_OCTETS - len(broken))
+    assert isinstance(read_dmarc_report(padded), DmarcReportIn)
+    assert isinstance(read_dmarc_report(padded + b" "), Unreadable)
+    assert mended(b"<feedback>" + b"&" * AMPERSANDS) == b"<feedback>" + b"&amp;" * AMPERSANDS
+    assert mended(b"<feedback>" + b"&" * (AMPERSANDS + 1)) is None
+
+
+@each("octets", [b"<", b"<schema", b"<schema ", b"</feedback", b"<x:", b"&#", b"</a:feedback "])
+def test_mending_takes_no_time(octets: bytes) -> None:
+    start = time.thread_time()
+    mended(octets * (MENDED_OCTETS // len(octets)))
+    assert time.thread_time() - start < 0.5
 
 
 def test_a_token_without_an_end_is_not_read_again_and_again() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mailgw.mail.letter import LetterLimits, parse_letter
 from mailgw.mail.tls_result import PolicyType, TlsFailure
 from mailgw.trust.dmarc_report import dmarc_report, report_message
-from mailgw.trust.dmarc_report_in import OCTETS, AuthResult, DmarcReportIn
+from mailgw.trust.dmarc_report_in import OCTETS, STRANGERS, AuthResult, DmarcReportIn, Room
 from mailgw.trust.reports_in import ARCHIVE_OCTETS, ATTACHMENTS, MEMBERS, Opened, open_report, reports_of
 from mailgw.trust.tls_report import report_message as tls_message
 from mailgw.trust.tls_report import tls_report
@@ -98,7 +98,8 @@ def test_an_archive_that_lies_of_its_sizes() -> None:
     (zipped({"a.xml": XML}), "application/octet-stream", "a.zip"),
     (packed(XML), "application/zip", "a.zip"), (XML, "text/xml", "a.xml"), (XML, "application/xml", ""),
     (packed(TLS), "application/tlsrpt+gzip", "a.json.gz"), (TLS, "application/tlsrpt+json", "a.json"),
-    (XML, "text/plain", "a.xml"),
+    (XML, "text/plain", "a.xml"), (packed(XML), "application/octet-stream", ""),
+    (zipped({"a.xml": XML}), "application/octet-stream", ""),
 ])
 def test_what_is_looked_at(octets: bytes, content_type: str, name: str) -> None:
     letter = parse_letter(mail(octets, content_type, name), LetterLimits())
@@ -113,10 +114,29 @@ def test_what_is_looked_at(octets: bytes, content_type: str, name: str) -> None:
 
 @each(("octets", "content_type", "name"), [
     (packed(XML), "application/octet-stream", "a.bin"), (XML, "text/plain", ""), (XML, "application/pdf", "a.pdf"),
-    (b"From: a@b.test\n\nx", "message/rfc822", ""),
+    (b"From: a@b.test\n\nx", "message/rfc822", ""), (XML, "application/octet-stream", ""),
 ])
 def test_what_is_not(octets: bytes, content_type: str, name: str) -> None:
     assert reports_of(parse_letter(mail(octets, content_type, name), LetterLimits())) == Opened((), ())
+
+
+@each(("depth", "reports"), [(0, 1), (1, 1), (2, 0)])
+def test_a_forwarded_message_is_opened_once(depth: int, reports: int) -> None:
+    whole = b"From: a@b.test\nContent-Type: message/rfc822\n\n" * depth + mail(packed(XML))
+    assert len(reports_of(parse_letter(whole, LetterLimits())).reports) == reports
+
+
+@each(("octets", "is_beyond"), [
+    (XML + b" " * (STRANGERS.octets - len(XML)), False), (XML + b" " * (STRANGERS.octets + 1 - len(XML)), True),
+])
+def test_of_a_stranger_less_is_read(octets: bytes, is_beyond: bool) -> None:
+    for carried in (octets, packed(octets), zipped({"a.xml": octets})):
+        whole = mail(carried, "text/xml", "a").replace(b"\n", b"\r\n")
+        found = reports_of(parse_letter(whole, LetterLimits()), Room(STRANGERS))
+        assert (len(found.reports), found.is_beyond) == (not is_beyond, is_beyond)
+        assert not is_beyond or found.faults == (
+            f"a: it inflates to more than {STRANGERS.octets} octets, the most of a sender whom DMARC does not "
+            "vouch for",)
 
 
 def test_as_many_attachments_and_no_more() -> None:
