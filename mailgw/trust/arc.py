@@ -29,6 +29,8 @@ SEAL = b"arc-seal"
 
 MOST_SETS = 50
 """s5.2, step 1.  Where there are more fields of one name, two are of one set, and nothing of them is read."""
+BEYOND_ASCII = 4
+"""Signatures of one chain: to map the domains of one may take some milliseconds."""
 
 # s4.2.1: position = 1*2DIGIT ; 1 - 50;  instance = [CFWS] %s"i" [CFWS] "=" [CFWS] position
 _POSITION = re.compile(r"0?[1-9]|[1-4][0-9]|50")
@@ -64,7 +66,8 @@ class ArcSet:
     """What one host added: three fields, raw with their names, without the CRLF at their end.
 
     ``place``: of the message's signature among the header's fields (``SignedHeader``).  ``domain``: d= of the seal, in
-    A-labels; ``chain_word``: cv= of the seal, what the chain was worth before.
+    A-labels; ``chain_word``: cv= of the seal, what the chain was worth before.  The ``tags`` are those of the two
+    signatures.
     """
 
     instance: int
@@ -74,6 +77,8 @@ class ArcSet:
     place: int
     domain: str
     chain_word: str
+    message_tags: Mapping[str, str] = attrs.field(eq=False, repr=False)
+    seal_tags: Mapping[str, str] = attrs.field(eq=False, repr=False)
 
     def said(self) -> AuthResults | Unreadable:
         """What the host found when the message came to it."""
@@ -135,6 +140,9 @@ def arc_fields(header: SignedHeader) -> list[ArcField] | BrokenChain:
     for name in (RESULTS, MESSAGE_SIGNATURE, SEAL):
         if header.count(name) > MOST_SETS:
             return BrokenChain(0, f"more than {MOST_SETS} {name.decode()}")
+    signatures = [header.fields[place] for name in (MESSAGE_SIGNATURE, SEAL) for place in header.places.get(name, ())]
+    if sum(not field.isascii() for field in signatures) > BEYOND_ASCII:
+        return BrokenChain(0, f"more than {BEYOND_ASCII} signatures that are not ASCII")
     return [
         _read(name, place, header.fields[place])
         for name in (RESULTS, MESSAGE_SIGNATURE, SEAL) for place in header.places.get(name, ())
@@ -186,10 +194,13 @@ def _set(header: SignedHeader, instance: int, fields: Mapping[bytes, ArcField]) 
     if "h" in tags:  # s4.1.3: "if found, MUST result in a cv status of fail"
         return BrokenChain(instance, "arc-seal with h=")
     # s4.1.2 wants no field of ARC in it.  There are hosts that sign their own results; a seal would never verify.
-    if SEAL.decode() in items_of(others.get("h", "")):
+    names, forbidden = others.get("h", "").lower(), SEAL.decode()
+    if forbidden in names and forbidden in items_of(names):
         return BrokenChain(instance, "arc-message-signature over arc-seal")
     word = tags.get("cv", "").lower()
-    return ArcSet(instance, results, signature, seal, fields[MESSAGE_SIGNATURE].place, domain, word)
+    return ArcSet(
+        instance, results, signature, seal, fields[MESSAGE_SIGNATURE].place, domain, word, others, tags,
+    )
 
 
 def _in_order(sets: Sequence[ArcSet]) -> tuple[ArcSet, ...] | BrokenChain:

@@ -5,18 +5,18 @@ Rules:
     Keys that are only tested with (t=y) count as any other: a chain has no word for them.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.names import Records
 from mailgw.mail.ports import Resolver
-from mailgw.trust.arc import MESSAGE_SIGNATURE, SEAL, ArcResult, ArcSet, BrokenChain, Signed, chain_of, validated
+from mailgw.trust.arc import ArcResult, ArcSet, BrokenChain, Signed, chain_of, validated
 from mailgw.trust.dkim import CLOCK_SKEW_SECONDS, KEY_RECORDS
-from mailgw.trust.dkim_canon import BodyHashes, SignedHeader, WantedHash, relaxed_field, without_signature
+from mailgw.trust.dkim_canon import BodyHashes, SignedHeader, WantedHash, relaxed_field, too_large, without_signature
 from mailgw.trust.dkim_key import KeyFault, LoadedKeys, PublicKey, read_key_record
-from mailgw.trust.dkim_signature import Algorithm, Broken, Signature, read_signature
-from mailgw.trust.dkim_tags import TagFault, tag_list
+from mailgw.trust.dkim_signature import Algorithm, Broken, Signature, signature_of
 from mailgw.trust.together import Pause, go_on
 
 # A seal signs neither a body nor fields of its choice; where DKIM's grammar wants both, these stand for them.
@@ -27,8 +27,9 @@ class ArcVerification:
     """The chain of one message, on its way to its result.
 
     The header comes at once; then ``feed`` the body, in chunks, ``end``, and ``result``.  ``header_octets``: of a
-    larger header no chain is looked at.  ``keys`` are shared by all messages.  ``now``: when the message came, epoch
-    seconds.  ``header`` and ``body`` are shared as ``dkim.Verification`` has it.
+    larger header, or one of more fields than ``dkim_canon.FIELDS``, no chain is looked at.  ``keys``
+    are shared by all messages.  ``now``: when the message came, epoch seconds.  ``header`` and ``body`` are shared as
+    ``dkim.Verification`` has it.
     """
 
     def __init__(
@@ -37,15 +38,13 @@ class ArcVerification:
     ) -> None:
         self._keys = keys
         self._now = now
-        is_too_large = isinstance(header, bytes) and len(header) > header_octets
+        why = too_large(header, header_octets) if isinstance(header, bytes) else ""
         if isinstance(header, bytes):
-            header = SignedHeader(b"" if is_too_large else header)
+            header = SignedHeader(b"" if why else header)
         self._header = header
-        self.chain: Sequence[ArcSet] | BrokenChain = chain_of(self._header)
-        if is_too_large:
-            self.chain = BrokenChain(0, f"header of more than {header_octets} octets")
+        self.chain: Sequence[ArcSet] | BrokenChain = BrokenChain(0, why) if why else chain_of(self._header)
         sets = [] if isinstance(self.chain, BrokenChain) else self.chain
-        self._signatures = {one.instance: _read_message_signature(one.message_signature) for one in sets}
+        self._signatures = {one.instance: _message_signature(one) for one in sets}
         good = [one for one in self._signatures.values() if isinstance(one, Signature)]
         self._body = BodyHashes() if body is None else body
         self._body.want(WantedHash(one.body_canon, None) for one in good)
@@ -89,7 +88,7 @@ class ArcVerification:
         return await self._fault(signature, signed, resolver)
 
     async def _seal_fault(self, sets: Sequence[ArcSet], resolver: Resolver) -> str:
-        signature = _read_seal(sets[-1].seal)
+        signature = _seal(sets[-1])
         if isinstance(signature, Broken):
             return _words(signature)
         # s5.1.1: all sets in increasing order, of each the results, the message's signature and the seal, the last
@@ -102,11 +101,12 @@ class ArcVerification:
         """Why a signature is not right; "" where it is."""
         if signature.algorithm is Algorithm.RSA_SHA1:
             return "rsa-sha1 is not accepted"
+        digest = hashlib.sha256(signed).digest()
         why = KeyFault.NONE.value
         for text in (await self._answer(signature.key_name, resolver)).items[:KEY_RECORDS]:
             key = self._key(signature, text)
             if isinstance(key, PublicKey):
-                if key.verifies(signature.signature, signed):
+                if key.verifies(signature.signature, digest):
                     return ""
                 why = "signature did not verify"
             elif why == KeyFault.NONE.value:
@@ -137,21 +137,18 @@ class ArcVerification:
         return self._keys.loaded(record)
 
 
-def _read_message_signature(field: bytes) -> Signature | Broken:
+def _message_signature(one: ArcSet) -> Signature | Broken:
     """s4.1.2: as a DKIM-Signature, but that v= means nothing and i= something else."""
-    return _read(field, MESSAGE_SIGNATURE, ("i", "v"), {})
+    return _signature(one.message_tags, ("i", "v"), {})
 
 
-def _read_seal(field: bytes) -> Signature | Broken:
+def _seal(one: ArcSet) -> Signature | Broken:
     """s4.1.3: as a DKIM-Signature with a=, b=, d=, s= and t= alone."""
-    return _read(field, SEAL, ("i", "v", "cv", "bh", "c", "l", "q", "x"), _NO_BODY)
+    return _signature(one.seal_tags, ("i", "v", "cv", "bh", "c", "l", "q", "x"), _NO_BODY)
 
 
-def _read(field: bytes, name: bytes, without: Sequence[str], more: dict[str, str]) -> Signature | Broken:
-    tags = tag_list(field.partition(b":")[2])
-    assert not isinstance(tags, TagFault), "the chain's structure was read"
-    wanted = {"v": "1", **{tag: value for tag, value in tags.items() if tag not in without}, **more}
-    return read_signature(name + b":" + "; ".join(f"{tag}={value}" for tag, value in wanted.items()).encode())
+def _signature(tags: Mapping[str, str], without: Sequence[str], more: dict[str, str]) -> Signature | Broken:
+    return signature_of({"v": "1", **{tag: value for tag, value in tags.items() if tag not in without}, **more})
 
 
 def _relaxed(one: ArcSet) -> tuple[bytes, bytes, bytes]:

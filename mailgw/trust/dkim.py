@@ -12,6 +12,7 @@ Rules:
 
 import base64
 import enum
+import hashlib
 from collections.abc import Iterable, Sequence
 
 import attrs
@@ -20,9 +21,18 @@ from mailgw.mail.authentication import MethodResult, Property
 from mailgw.mail.errors import LocalProtocolError, TemporaryFault
 from mailgw.mail.names import Records
 from mailgw.mail.ports import Resolver
-from mailgw.trust.dkim_canon import BodyHashes, SignedHeader, WantedHash, without_signature
+from mailgw.trust.dkim_canon import BodyHashes, SignedHeader, WantedHash, too_large, without_signature
 from mailgw.trust.dkim_key import KeyFault, KeyRecord, LoadedKeys, PublicKey, read_key_record
-from mailgw.trust.dkim_signature import FIELD, Algorithm, Broken, Signature, SignatureFault, read_signature
+from mailgw.trust.dkim_signature import (
+    BEYOND_ASCII,
+    FIELD,
+    Algorithm,
+    Broken,
+    Signature,
+    SignatureFault,
+    read_signature,
+    signing_domain,
+)
 from mailgw.trust.together import Pause, Together, go_on, one_by_one
 
 # RFC 6376 s6.1.2 lets a verifier try several keys of one name, or one; each costs a verification.
@@ -57,6 +67,7 @@ _SIGNATURE_WORDS = {
     SignatureFault.VERSION: DkimWord.NEUTRAL,
     SignatureFault.ALGORITHM: DkimWord.NEUTRAL,
     SignatureFault.QUERY: DkimWord.NEUTRAL,
+    SignatureFault.BEYOND_ASCII: DkimWord.POLICY,
     SignatureFault.DOMAIN: DkimWord.PERMERROR,
     SignatureFault.FROM: DkimWord.PERMERROR,
 }
@@ -139,16 +150,19 @@ class Verification:
         self._now = now
         self._found: list[DkimResult | _Open] = []
         self._answers: dict[str, Records[bytes] | TemporaryFault] = {}
+        self._digests: dict[int, bytes] = {}
         self._passed_over = 0
-        if isinstance(header, bytes) and len(header) > rules.header_octets:
-            header = b""
-            why = f"header of more than {rules.header_octets} octets"
-            self._found.append(DkimResult(DkimWord.POLICY, why))
-        self._header = SignedHeader(header) if isinstance(header, bytes) else header
+        if isinstance(header, bytes):
+            why = too_large(header, rules.header_octets)
+            if why:
+                self._found.append(DkimResult(DkimWord.POLICY, why))
+            header = SignedHeader(b"" if why else header)
+        self._header = header
         places = self._header.places.get(FIELD, [])
         self._passed_over = max(0, len(places) - rules.signatures)
-        read = [(place, read_signature(self._header.fields[place])) for place in self._looked_at(places)]
-        self._found += [self._opened(place, one) for place, one in read]
+        beyond_ascii = [place for place in places if not header.fields[place].isascii()]
+        self._unread = frozenset(beyond_ascii[BEYOND_ASCII:])
+        self._found += [self._opened(place, self._read(place)) for place in self._looked_at(places)]
         self._body = BodyHashes() if body is None else body
         self._body.want(_wanted(one.signature) for one in self._open())
 
@@ -209,9 +223,17 @@ class Verification:
             return list(places)
         ranked = list(places)
         if self._authors:
-            domains = {place: read_signature(self._header.fields[place]).domain for place in places[:RANKED]}
+            domains = {
+                place: signing_domain(self._header.fields[place])
+                for place in places[:RANKED] if place not in self._unread
+            }
             ranked.sort(key=lambda place: nearness(domains.get(place, ""), self._authors))
         return sorted(ranked[:self._rules.signatures])
+
+    def _read(self, place: int) -> Signature | Broken:
+        if place in self._unread:
+            return Broken(SignatureFault.BEYOND_ASCII, "", "", "")
+        return read_signature(self._header.fields[place])
 
     def _open(self) -> list[_Open]:
         return [one for one in self._found if isinstance(one, _Open)]
@@ -288,14 +310,22 @@ class Verification:
             return _result(signature, DkimWord.PERMERROR, "l= is larger than the body", key)
         if self._body.digest(_wanted(signature)) != signature.body_hash:
             return _result(signature, DkimWord.FAIL, "body hash did not verify", key, unsigned)
-        own = without_signature(self._header.fields[one.place])
-        signed = self._header.signed_octets(signature.names, signature.header_canon, one.place, own)
-        if not key.verifies(signature.signature, signed):
+        if not key.verifies(signature.signature, self._digest(one)):
             return _result(signature, DkimWord.FAIL, "signature did not verify", key, unsigned)
         if unsigned and not self._rules.takes_partial_body:
             # s8.2: whoever relays the message can add what a reader then sees instead.
             return _result(signature, DkimWord.POLICY, "l= leaves a part of the body unsigned", key, unsigned)
         return _result(signature, DkimWord.PASS, "signature verified", key, unsigned)
+
+    def _digest(self, one: _Open) -> bytes:
+        """Of what a signature signs, made once for all its keys."""
+        found = self._digests.get(one.place)
+        if found is None:
+            own = without_signature(self._header.fields[one.place])
+            signature = one.signature
+            signed = self._header.signed_octets(signature.names, signature.header_canon, one.place, own)
+            found = self._digests[one.place] = hashlib.sha256(signed).digest()
+        return found
 
     def _tested(self, result: DkimResult, is_testing: bool) -> DkimResult:
         if not is_testing:

@@ -23,6 +23,13 @@ from mailgw.trust.dkim_tags import (
 
 FIELD = b"dkim-signature"
 SHA256_OCTETS = 32
+# Of h=; each is looked for in the header, also in vain.  A signature has some tens, those that sign what is not there
+# among them.
+NAMES = 500
+# Of i=, as it is written: an address of 256 octets, each of which may take three.
+IDENTITY_CHARACTERS = 1024
+# Of one message.  Each names up to three domains, and to map one that is not ASCII takes up to a millisecond.
+BEYOND_ASCII = 3
 
 
 class Algorithm(enum.Enum):
@@ -51,6 +58,7 @@ class SignatureFault(enum.Enum):
     FROM = "From field not signed"
     ALGORITHM = "unknown signature algorithm"
     QUERY = "unknown query method"
+    BEYOND_ASCII = f"more than {BEYOND_ASCII} signatures that are not ASCII"
 
 
 @attrs.frozen
@@ -115,14 +123,24 @@ def read_signature(field: bytes) -> Signature | Broken:
     s6.1.1: unknown tags are passed over; what is wrong in any other way makes it no signature.
     """
     tags = tag_list(field.partition(b":")[2])
-    if isinstance(tags, TagFault):
-        return Broken(SignatureFault.SYNTAX, tags.why, "", "")
+    return Broken(SignatureFault.SYNTAX, tags.why, "", "") if isinstance(tags, TagFault) else signature_of(tags)
+
+
+def signature_of(tags: Mapping[str, str]) -> Signature | Broken:
+    """What the tags of a field say."""
     domain = _domain(tags.get("d", ""))
     selector = _selector(tags.get("s", ""))
     try:
         return _signature(tags, domain, selector)
     except _Unreadable as error:
         return Broken(error.fault, error.detail, domain, selector)
+
+
+def signing_domain(field: bytes) -> str:
+    """d= of a field, in A-labels and lower case, "" where it has none that can be read: with less work than all of
+    it."""
+    tags = tag_list(field.partition(b":")[2])
+    return "" if isinstance(tags, TagFault) else _domain(tags.get("d", ""))
 
 
 def _signature(tags: Mapping[str, str], domain: str, selector: str) -> Signature:
@@ -136,6 +154,8 @@ def _signature(tags: Mapping[str, str], domain: str, selector: str) -> Signature
     if not selector:
         raise _syntax("s=")
     identity = _identity(tags.get("i"), domain)
+    if tags["h"].count(":") >= NAMES:
+        raise _syntax(f"h= of more than {NAMES} names")
     names = items_of(tags["h"])
     if not _HEADER_NAMES.match(":".join(names)):
         raise _syntax("h=")
@@ -181,6 +201,8 @@ def _identity(value: str | None, domain: str) -> str:
     """s3.5, i=: [ Local-part ] "@" domain-name, of d= or below; "@" and d= where there is none."""
     if value is None:
         return f"@{domain}"
+    if len(value) > IDENTITY_CHARACTERS:
+        raise _syntax(f"i= of more than {IDENTITY_CHARACTERS} characters")
     text = quoted_printable_text(value)
     if text is None or not is_shapely(text):
         raise _syntax("i=")

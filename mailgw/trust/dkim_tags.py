@@ -2,7 +2,7 @@
 
 Rules:
     What is malformed anywhere is malformed as a whole: two readers of a list that is half read would not read the same
-    half.
+    half.  So is what goes beyond a limit.
 """
 
 import binascii
@@ -22,6 +22,10 @@ _NAME = re.compile(rf"[{_SPACE}]*([A-Za-z][A-Za-z0-9_]*)[{_SPACE}]*=")
 _VALUE = re.compile(rf"[!-:<-~\x80-\U0010ffff{_SPACE}]*")
 _WITHOUT_SPACE = str.maketrans("", "", _SPACE)
 
+# Of a list.  s3.2 has no limits; hosts write a kilobyte or two, of some ten tags, and more where z= copies a header.
+LIST_OCTETS = 16 * 1024
+TAGS = 50
+
 
 @attrs.frozen
 class TagFault:
@@ -30,8 +34,15 @@ class TagFault:
     why: str
 
 
-def tag_list(octets: bytes) -> Mapping[str, str] | TagFault:
-    """The values by their names, in the order they stand in, without white space around them."""
+def tag_list(octets: bytes, takes_empty: bool = False) -> Mapping[str, str] | TagFault:
+    """The values by their names, in the order they stand in, without white space around them.
+
+    ``takes_empty``: whether nothing may stand between two ";", which the grammar does not have.
+    """
+    if len(octets) > LIST_OCTETS:
+        return TagFault(f"more than {LIST_OCTETS} octets")
+    if octets.count(b";") > TAGS:
+        return TagFault(f"more than {TAGS} tags")
     try:
         text = octets.decode("utf-8")
     except UnicodeDecodeError:
@@ -39,6 +50,10 @@ def tag_list(octets: bytes) -> Mapping[str, str] | TagFault:
     specs = text.split(";")
     if not specs[-1].strip(_SPACE):
         specs.pop()
+    if takes_empty:
+        specs = [spec for spec in specs if spec.strip(_SPACE)]
+    if len(specs) > TAGS:
+        return TagFault(f"more than {TAGS} tags")
     found: dict[str, str] = {}
     for spec in specs:
         match = _NAME.match(spec)

@@ -22,7 +22,7 @@ from mailgw.trust.arc import ArcResult, ArcWord, vouching
 from mailgw.trust.arc_signatures import ArcVerification
 from mailgw.trust.authres import AuthResults
 from mailgw.trust.dkim import DkimResult, DkimRules, Verification
-from mailgw.trust.dkim_canon import BodyHashes, SignedHeader
+from mailgw.trust.dkim_canon import BodyHashes, SignedHeader, too_large
 from mailgw.trust.dkim_key import LoadedKeys
 from mailgw.trust.dmarc import Authors, Dmarc, DmarcResult, Identifier, Unclear, author_domains, heaviest
 from mailgw.trust.spf import Spf, SpfQuestion, SpfResult, check_helo, check_mail_from
@@ -94,7 +94,7 @@ class Gathering:
         authors = self._authors.shown if isinstance(self._authors, Unclear) else self._authors
         self._body = BodyHashes()
         # Read once for both, where they read it at all.
-        fields = header if len(header) > rules.dkim.header_octets else SignedHeader(header)
+        fields = header if too_large(header, rules.dkim.header_octets) else SignedHeader(header)
         self._dkim = Verification(fields, rules.dkim, keys, now, self._body, authors)
         self._arc = ArcVerification(fields, rules.dkim.header_octets, keys, now, self._body)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mailgw.mail.authentication import MethodResult
 from mailgw.mail.errors import TemporaryFault
 from mailgw.trust.arc import (
+    BEYOND_ASCII,
     MOST_SETS,
     ArcResult,
     ArcSet,
@@ -116,6 +117,25 @@ def test_broken_chains(header: bytes, instance: int, why: str) -> None:
     assert found == BrokenChain(instance, why)
     result, asked = judged(found)
     assert (result.word, result.why, result.instance, result.sets, asked) == (ArcWord.FAIL, why, instance, (), [])
+
+
+def beyond_ascii(count: int) -> bytes:
+    header = sets(3)
+    for number in range(count):
+        name = ("ARC-Seal: ", "ARC-Message-Signature: ")[number % 2].encode()
+        header = header.replace(name + b"i=%d;" % (number // 2 + 1), name + b"x=\xc3\xbc; i=%d;" % (number // 2 + 1))
+    return header
+
+
+def test_signatures_beyond_ascii_have_a_limit() -> None:
+    assert not isinstance(chain(beyond_ascii(BEYOND_ASCII)), BrokenChain)
+    why = f"more than {BEYOND_ASCII} signatures that are not ASCII"
+    found = chain(beyond_ascii(BEYOND_ASCII + 1))
+    assert isinstance(found, BrokenChain)
+    assert found.why == why
+    # What hosts have found may be.
+    many = b"".join(one_set(n).replace(b"dmarc=pass", b"dmarc=pass (\xc3\xbc)") for n in range(1, BEYOND_ASCII + 2))
+    assert not isinstance(chain(many), BrokenChain)
 
 
 def test_what_hosts_found() -> None:

@@ -8,7 +8,7 @@ import pytest
 from mailgw.testing import FakeResolver
 from mailgw.trust.arc import ArcResult, ArcWord
 from mailgw.trust.arc_signatures import ArcVerification
-from mailgw.trust.dkim_canon import Canon, SignedHeader, body_hash, relaxed_field
+from mailgw.trust.dkim_canon import FIELDS, Canon, SignedHeader, body_hash, relaxed_field
 from mailgw.trust.dkim_key import LoadedKeys
 from mailgw.trust.dkim_sign import SigningKey
 from tests.tables import each
@@ -158,6 +158,16 @@ def test_a_header_has_a_limit() -> None:
     assert verified(ONE, header_octets=octets).word is ArcWord.PASS
     result = verified(ONE, header_octets=octets - 1)
     assert (result.word, result.why) == (ArcWord.FAIL, f"header of more than {octets - 1} octets")
+
+
+def test_a_header_s_fields_have_a_limit() -> None:
+    def with_fields(count: int) -> bytes:
+        return b"X:\r\n" * (count - ONE[:ONE.index(b"\r\n\r\n") + 2].count(b"\r\n") + folds) + ONE
+
+    folds = ONE[:ONE.index(b"\r\n\r\n")].count(b"\r\n ") + ONE[:ONE.index(b"\r\n\r\n")].count(b"\r\n\t")
+    assert verified(with_fields(FIELDS), header_octets=1 << 20).word is ArcWord.PASS
+    result = verified(with_fields(FIELDS + 1), header_octets=1 << 20)
+    assert (result.word, result.why) == (ArcWord.FAIL, f"header of more than {FIELDS} fields")
 
 
 def test_no_chain() -> None:

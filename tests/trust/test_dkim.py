@@ -10,9 +10,10 @@ from mailgw.mail.errors import LocalProtocolError
 from mailgw.testing.driving import result_of
 from mailgw.trust.authres import AuthResults, written
 from mailgw.trust.dkim import KEY_RECORDS, DkimResult, DkimRules, DkimWord, Verification, told
-from mailgw.trust.dkim_canon import Canon
+from mailgw.trust.dkim_canon import FIELDS, Canon, SignedHeader
 from mailgw.trust.dkim_key import LoadedKeys
 from mailgw.trust.dkim_sign import SigningRules
+from mailgw.trust.dkim_signature import BEYOND_ASCII
 from tests.tables import each
 from tests.trust.dkim_mail import (
     BODY,
@@ -245,6 +246,28 @@ def test_a_header_that_is_too_large_is_not_looked_at() -> None:
     assert verdict(message, rules=attrs.evolve(RULES, header_octets=octets)) == (PASS, "signature verified")
     small = attrs.evolve(RULES, header_octets=octets - 1)
     assert verdict(message, rules=small) == (POLICY, f"header of more than {octets - 1} octets")
+
+
+def test_a_header_of_too_many_fields_is_not_looked_at() -> None:
+    message = signed()
+    own = len(SignedHeader(message[:message.index(b"\r\n\r\n") + 2]).fields)
+    large = attrs.evolve(RULES, header_octets=1 << 20)
+    most = b"X:\r\n" * (FIELDS - own) + message
+    assert verdict(most, rules=large) == (PASS, "signature verified")
+    assert verdict(b"X:\r\n" + most, rules=large) == (POLICY, f"header of more than {FIELDS} fields")
+    # What is folded is one field.
+    assert verdict(b"X:" + b"\r\n x\r\n\tx" * FIELDS + b"\r\n" + most[4:], rules=large) == (PASS, "signature verified")
+
+
+def test_signatures_beyond_ascii_have_a_limit() -> None:
+    """What may be needed to read one is told from its octets, and the first ones are read."""
+    one = signed()
+    odd = "DKIM-Signature: v=1; n=\u00fc\r\n".encode()
+    assert not odd.isascii()
+    words = [(result.word, result.reason) for result in verified(odd * (BEYOND_ASCII + 1) + one)]
+    missing = (NEUTRAL, "signature missing required tag (a=)")
+    beyond = (POLICY, f"more than {BEYOND_ASCII} signatures that are not ASCII")
+    assert words == [missing] * BEYOND_ASCII + [beyond, (PASS, "signature verified")]
 
 
 def test_each_key_is_asked_for_once() -> None:

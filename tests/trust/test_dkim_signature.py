@@ -4,12 +4,23 @@ import base64
 
 import attrs
 
+from mailgw.trust import dkim_tags
 from mailgw.trust.dkim_canon import Canon
-from mailgw.trust.dkim_signature import Algorithm, Broken, Signature, SignatureFault, read_signature
-from mailgw.trust.dkim_tags import TagFault, base64_octets, quoted_printable_text, tag_list
+from mailgw.trust.dkim_signature import (
+    IDENTITY_CHARACTERS,
+    NAMES,
+    Algorithm,
+    Broken,
+    Signature,
+    SignatureFault,
+    read_signature,
+    signing_domain,
+)
+from mailgw.trust.dkim_tags import LIST_OCTETS, TagFault, base64_octets, quoted_printable_text, tag_list
 from tests.tables import each
 
 HASH = base64.b64encode(b"h" * 32).decode()
+MOST_TAGS = dkim_tags.TAGS
 TAGS = {
     "v": "1", "a": "rsa-sha256", "b": "AAAA", "bh": HASH, "d": "example.com", "h": "from", "s": "sel",
 }
@@ -25,6 +36,10 @@ def field(**tags: str | None) -> bytes:
     return f"DKIM-Signature: {text}".encode()
 
 
+def numbered(count: int) -> bytes:
+    return b";".join(b"t%d=" % number for number in range(count))
+
+
 # --- tag lists ----------------------------------------------------------------------------------------
 
 @each(("octets", "found"), [
@@ -34,6 +49,9 @@ def field(**tags: str | None) -> bytes:
     (b"a=", {"a": ""}),
     (b"A=1;a=2", {"A": "1", "a": "2"}),
     ("a=\u00fc".encode(), {"a": "\u00fc"}),
+    (b"a=".ljust(LIST_OCTETS), {"a": ""}),
+    (numbered(MOST_TAGS), {f"t{number}": "" for number in range(MOST_TAGS)}),
+    (numbered(MOST_TAGS) + b";", {f"t{number}": "" for number in range(MOST_TAGS)}),
 ])
 def test_tag_lists(octets: bytes, found: dict[str, str]) -> None:
     assert tag_list(octets) == found
@@ -53,9 +71,24 @@ def test_tag_lists(octets: bytes, found: dict[str, str]) -> None:
     (b"a=\0", "what may not stand in a="),
     (b"a=\x7f", "what may not stand in a="),
     (b"a=\xff", "not UTF-8"),
+    (b"a=".ljust(LIST_OCTETS + 1), f"more than {LIST_OCTETS} octets"),
+    (numbered(MOST_TAGS + 1), f"more than {MOST_TAGS} tags"),
+    (numbered(MOST_TAGS + 1) + b";", f"more than {MOST_TAGS} tags"),
 ])
 def test_what_is_no_tag_list(octets: bytes, why: str) -> None:
     assert tag_list(octets) == TagFault(why)
+
+
+@each(("octets", "found"), [
+    (b"a=1;;b=2", {"a": "1", "b": "2"}),
+    (b" ;a=1; ;\t;", {"a": "1"}),
+    (b"a=1" + b";" * MOST_TAGS, {"a": "1"}),
+    (b"a=1" + b";" * (MOST_TAGS + 1), TagFault(f"more than {MOST_TAGS} tags")),
+    (b";;", TagFault("empty")),
+    (b"a=1;;x", TagFault('not "name=value"')),
+])
+def test_tag_lists_with_nothing_between(octets: bytes, found: dict[str, str] | TagFault) -> None:
+    assert tag_list(octets, takes_empty=True) == found
 
 
 @each(("text", "found"), [
@@ -101,6 +134,9 @@ def test_quoted_printable(text: str, found: str | None) -> None:
     ({"t": "1", "x": "2"}, {"signed_at": 1, "expires_at": 2}),
     ({"t": "9" * 12}, {"signed_at": int("9" * 12)}),
     ({"b": " AA\r\n AA "}, {}),
+    ({"h": "from:x" + ":x" * (NAMES - 2)}, {"names": (b"from",) + (b"x",) * (NAMES - 1)}),
+    ({"i": "=41" * 300 + "a" * (IDENTITY_CHARACTERS - 912) + "@example.com"},
+     {"identity": "A" * 300 + "a" * (IDENTITY_CHARACTERS - 912) + "@example.com"}),
 ])
 def test_signatures(tags: dict[str, str], changes: dict[str, object]) -> None:
     assert read_signature(field(**tags)) == attrs.evolve(DEFAULTS, **changes)
@@ -145,6 +181,9 @@ MISSING, SYNTAX = SignatureFault.MISSING_TAG, SignatureFault.SYNTAX
     ({"i": "@notexample.com"}, SignatureFault.DOMAIN, ""),
     ({"i": "@example.net"}, SignatureFault.DOMAIN, ""),
     ({"d": "sub.example.com", "i": "@example.com"}, SignatureFault.DOMAIN, ""),
+    ({"h": "from:x" + ":x" * (NAMES - 1)}, SYNTAX, f"h= of more than {NAMES} names"),
+    ({"i": "a" * (IDENTITY_CHARACTERS - 11) + "@example.com"}, SYNTAX,
+     f"i= of more than {IDENTITY_CHARACTERS} characters"),
     ({"l": ""}, SYNTAX, "l="),
     ({"l": "-1"}, SYNTAX, "l="),
     ({"l": "9" * 77}, SYNTAX, "l="),
@@ -164,3 +203,8 @@ def test_a_broken_one_says_whose_it_is_as_far_as_it_can() -> None:
     assert read_signature(field(a="x")) == Broken(SignatureFault.ALGORITHM, "", "example.com", "sel")
     assert read_signature(b"DKIM-Signature: x") == Broken(SYNTAX, 'not "name=value"', "", "")
     assert read_signature(b"DKIM-Signature:") == Broken(SYNTAX, "empty", "", "")
+
+
+def test_whose_a_field_claims_to_be() -> None:
+    assert signing_domain(field(d="EXAMPLE.Com", a="x")) == "example.com"
+    assert signing_domain(field(d="com")) == signing_domain(field(d=None)) == signing_domain(b"DKIM-Signature: x") == ""
