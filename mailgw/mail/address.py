@@ -166,10 +166,13 @@ def _parse_local_part(text: str) -> str | None:
 def _a_labels(text: str) -> str | None:
     """RFC 5891 s4: what IDNA2008 knows, after the mapping of UTS 46 (upper to lower case, wide forms, NFC), which
     people's keyboards need; None for the rest."""
-    if len(text) > MAX_DOMAIN_OCTETS:
+    if len(text) > MAX_DOMAIN_OCTETS or len(text.encode("utf-8", "surrogatepass")) > MAX_DOMAIN_OCTETS:
         return None
     try:
         labels = idna.uts46_remap(text, std3_rules=False).split(".")
+        # An A-label has "xn--" and a character at least for each of the U-label: what cannot fit is not worked out.
+        if sum(len(label) + (1 if label.isascii() else 5) for label in labels) > MAX_DOMAIN_OCTETS + 1:
+            return None
         domain = ".".join([label if label.isascii() else idna.alabel(label).decode("ascii") for label in labels])
     except UnicodeError:
         return None

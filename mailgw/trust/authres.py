@@ -13,7 +13,7 @@ the field and of methods, which are read as if they were not there (s2.6).
 
 import functools
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 
 import attrs
@@ -33,6 +33,11 @@ MOST = {"(": 100, ";": 100, "=": 500}
 # of those, the topmost so many are read.
 FIELDS = 100
 FIELDS_OF_A_HOST = 10
+# Of one header, authserv-ids that are not ASCII: to map one may take a millisecond.  Whose the others are nobody can
+# say.
+BEYOND_ASCII = 5
+# Of an authserv-id as it is written; a name has 255 octets, and with quotes each may take two.
+ID_CHARACTERS = 600
 # RFC 5322 s2.1.1: 998 octets a line; what stands before a value, and the property's name, have room beside it.
 VALUE_OCTETS = 800
 REASON_CHARACTERS = 200
@@ -104,7 +109,10 @@ def without_ours(header: bytes, ids: Collection[str]) -> tuple[bytes, int]:
     if not fields:
         return header, 0
     wanted = frozenset(map(_normal, ids))
-    goes = fields if len(fields) > FIELDS else [one for one in fields if _claims(header[slice(*one.span(1))], wanted)]
+    goes = fields
+    if len(fields) <= FIELDS:
+        found = _ids([header[slice(*one.span(1))] for one in fields])
+        goes = [one for one, its in zip(fields, found, strict=True) if not its or _is_one_of(its, wanted)]
     kept = []
     start = 0
     for field in goes:
@@ -122,14 +130,15 @@ def results_by(header: bytes, ids: Collection[str]) -> tuple[AuthResults | Unrea
     """
     bodies = [header[slice(*one.span(1))] for one in islice(_FIELD.finditer(header.lower()), FIELDS)]
     wanted = frozenset(map(_normal, ids)) if bodies else frozenset()
-    theirs = [body for body in bodies if _is_one_of(authserv_id(body) or "", wanted)]
+    theirs = [body for body, its in zip(bodies, _ids(bodies), strict=True) if its and _is_one_of(its, wanted)]
     return tuple(read_field(body, reads_policy=True) for body in theirs[:FIELDS_OF_A_HOST])
 
 
 def authserv_id(body: bytes) -> str | None:
     """Who a field (its body, folded or not) claims to be of, whatever its version and its results.
 
-    "" where results stand there at once; None where that cannot be read, or the field has more comments than ``MOST``.
+    "" where results stand there at once; None where that cannot be read, the field has more comments than ``MOST``, or
+    the authserv-id more than ``ID_CHARACTERS``.
     """
     if body.count(b"(", 0, FIELD_OCTETS) > MOST["("]:
         return None
@@ -137,9 +146,13 @@ def authserv_id(body: bytes) -> str | None:
     return _head(text)[0]
 
 
-def _claims(body: bytes, wanted: frozenset[str]) -> bool:
-    found = authserv_id(body)
-    return not found or _is_one_of(found, wanted)
+def _ids(bodies: Sequence[bytes]) -> Sequence[str | None]:
+    """The ``authserv_id`` of each; None also for what is not ASCII, beyond the first ``BEYOND_ASCII``."""
+    found = list(map(authserv_id, bodies))
+    odd = [place for place, one in enumerate(found) if one is not None and not one.isascii()]
+    for place in odd[BEYOND_ASCII:]:
+        found[place] = None
+    return found
 
 
 def _is_one_of(found: str, wanted: frozenset[str]) -> bool:
@@ -160,6 +173,9 @@ def _head(text: str) -> tuple[str | None, int]:
     if at < 0:
         return None, 0
     quoted, token = _QUOTED.match(text, at), _TOKEN.match(text, at)
+    written_as = quoted or token
+    if written_as is not None and len(written_as[0]) > ID_CHARACTERS:
+        return None, 0
     if quoted is not None:
         found, end = _unquoted(quoted[1]), quoted.end()
     elif token is not None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 import unicodedata
 
 from hypothesis import given
@@ -94,6 +95,22 @@ def test_the_a_labels_that_are_kept_have_no_more_room_than_what_came() -> None:
     assert parse_mailbox(f"a@{labels}") is None
     assert parse_domain(labels) is None
     assert parse_domain(".".join(["用"] * 20)) == ".".join(["xn--jny"] * 20)
+
+
+def test_a_domain_has_255_octets_in_either_form() -> None:
+    labels = ["\u4e00" * 6] * 12  # 18 octets each, 14 as A-labels or less
+    long = ".".join([*labels, "a" * 28])
+    assert len(long.encode()) == 256
+    assert parse_domain(long) is None
+    assert parse_domain(long[:-1]) is not None
+    assert parse_domain("\u00fc" * 128) is None
+
+
+def test_what_cannot_fit_is_not_worked_out() -> None:
+    before = time.process_time()
+    for number in range(100):
+        assert parse_domain(".".join(f"{chr(0x4e00 + number + place)}" for place in range(60))) is None
+    assert time.process_time() - before < 0.05
 
 
 def test_a_label_has_63_octets_in_its_a_form() -> None:

@@ -1,10 +1,22 @@
 """Who a message says wrote it: what is sure, and what others could read in another way."""
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as some
 
 from mailgw.mail.address import Mailbox
-from mailgw.mail.from_field import DEEPEST_COMMENT, LONGEST_TEXT, addresses_in, author_addresses, the_one_field
+from mailgw.mail.from_field import (
+    BEYOND_ASCII,
+    DEEPEST_COMMENT,
+    FIELDS,
+    LONGEST_TEXT,
+    PIECES,
+    addresses_in,
+    author_addresses,
+    bodies_of,
+    the_one_field,
+)
 from tests.tables import each
 
 ALICE, BOB = Mailbox("alice", "example.org"), Mailbox("bob", "example.org")
@@ -109,6 +121,45 @@ def test_comments_that_are_not_sure(text: str) -> None:
 
 def test_brackets_and_backslashes_within_a_quoted_string() -> None:
     assert addresses_in('"Alice (\\"the\\" first" <alice@example.org>') == (ALICE,)
+
+
+def test_pieces_have_a_limit() -> None:
+    most = addresses_in(",".join(["a@b.c"] * (PIECES // 2)) + ",")
+    assert most is not None
+    assert len(most) == PIECES // 2
+    assert addresses_in(",".join(["a@b.c"] * (PIECES // 2)) + ",,") is None
+
+
+def test_domains_beyond_ascii_have_a_limit() -> None:
+    texts = [f"Ann <a@\u00e4{number}.example>" for number in range(BEYOND_ASCII + 1)]
+    at_limit = addresses_in(", ".join([*texts[1:], "\u00e4@b.example"]))
+    assert at_limit is not None
+    assert len(at_limit) == BEYOND_ASCII + 1
+    assert addresses_in(", ".join(texts)) is None
+    assert addresses_in(", ".join(texts) + ", b@c.example") is None
+
+
+def test_of_many_fields_the_first_ones_and_the_last_are_looked_at() -> None:
+    def fields(count: int) -> bytes:
+        return b"".join(b"from-x: y\r\nFrom: a%d@b.example\r\n" % number for number in range(count))
+
+    for count, places in ((FIELDS, range(FIELDS)), (FIELDS + 2, [*range(FIELDS), FIELDS + 1])):
+        found, is_plain = bodies_of(fields(count) + b"From-y: z\r\n" * 2, b"From")
+        assert is_plain
+        assert [body.rstrip(b"\r") for body in found] == [b" a%d@b.example" % place for place in places]
+
+
+@each("header", [
+    b"From:" + b"\r\n " * 85_000 + b"\r\n", b"From:" + b"\n\t" * 120_000 + b"\n", b"From:\r\n" * 37_000,
+    b"From:\r\n" * FIELDS + b"Fromx:\r\n" * 30_000,
+    b"F:\r\n" * 60_000, b"From" + b"\r\n " * 85_000 + b":\r\n",
+    "From: {}\r\n".format(", ".join(f"a@\u00e9{chr(0x4e00 + number)}.x" for number in range(1700))).encode(),
+    b"From: " + b"a:" * 8000 + b"\r\n",
+])
+def test_it_takes_no_time(header: bytes) -> None:
+    before = time.process_time()
+    author_addresses(header, b"From")
+    assert time.process_time() - before < 0.06
 
 
 @given(some.text(alphabet='ab@.<>()",:;\\ \t', max_size=30))

@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from mailgw.mail import shown_authors
-from mailgw.mail.shown_authors import DOMAINS, FIELDS, PARSED, PLACES, domains_in, shown_domains
+from mailgw.mail.shown_authors import (
+    BEYOND_ASCII,
+    DOMAINS,
+    FIELD_OCTETS,
+    FIELDS,
+    PARSED,
+    PLACES,
+    domains_in,
+    shown_domains,
+)
 from tests.tables import each
 
 BANK = ["bank.example"]
@@ -67,6 +76,20 @@ def test_so_many_are_parsed() -> None:
     texts = [f"a@b{number}" for number in range(PARSED)]
     assert domains_in([*texts[1:], "ceo@bank.example"]) == ("bank.example",)
     assert domains_in([*texts, "ceo@bank.example"]) == ()
+
+
+def test_so_many_beyond_ascii_are_parsed() -> None:
+    texts = [f"a@\u00e4{number}" for number in range(BEYOND_ASCII)]
+    assert domains_in([*texts[1:], "ceo@b\u00e4nk.example"]) == ("xn--bnk-qla.example",)
+    assert domains_in([*texts, "ceo@b\u00e4nk.example"]) == ()
+    assert domains_in([*texts, "ceo@b\u00e4nk.example", "ceo@bank.example"]) == ("bank.example",)
+
+
+def test_of_a_long_field_both_ends_are_read() -> None:
+    middle = b" " * (FIELD_OCTETS // 2 - 10)
+    whole = shown_domains([b"a@a.test, " + middle + b"b@b.test, " + middle])
+    assert whole == ("a.test", "b.test")
+    assert shown_domains([b"a@a.test, " + middle + b"  b@b.test, " + middle + b"  c@c.test"]) == ("a.test", "c.test")
 
 
 @each("body", [

@@ -1,5 +1,7 @@
 """Authentication-Results: whose a field is, what it says, and that what is written reads back."""
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -143,6 +145,38 @@ def test_fields_have_a_limit() -> None:
     assert len(results_by(own + other * authres.FIELDS, ["up.example"])) == 1
     assert len(results_by(other * (authres.FIELDS - 1) + own, ["up.example"])) == 1
     assert results_by(other * authres.FIELDS + own, ["up.example"]) == ()
+
+
+def test_names_beyond_ascii_have_a_limit() -> None:
+    own = field(" m\u00fcnchen.example; none".encode())
+    others = [field(f" h\u00fc{number}.example; none".encode()) for number in range(authres.BEYOND_ASCII + 1)]
+    most = b"".join(others[:authres.BEYOND_ASCII - 1])
+    assert without_ours(most + own, OURS) == (most, 1)
+    assert len(results_by(most + own, ["m\u00fcnchen.example"])) == 1
+    # Whose the others are nobody can say.
+    most = b"".join(others[:authres.BEYOND_ASCII])
+    assert without_ours(most, OURS) == (most, 0)
+    assert without_ours(most + others[-1] + field(b" a.example; none"), OURS) == (most + field(b" a.example; none"), 1)
+    assert results_by(most + own, ["m\u00fcnchen.example"]) == ()
+
+
+def test_a_name_has_a_limit() -> None:
+    for before, after in ((b"", b""), (b'"', b'"')):
+        room = authres.ID_CHARACTERS - len(before + after)
+        assert without_ours(field(before + b"a" * room + after + b"; none"), OURS)[1] == 0
+        assert without_ours(field(before + b"a" * (room + 1) + after + b"; none"), OURS)[1] == 1
+
+
+@each("header", [
+    b"".join(field(f" {chr(0x4e00 + n)}.{'.'.join(chr(0x4e00 + p) for p in range(30))}; none".encode())
+             for n in range(100)),
+    field(b' "' + b"\\a" * 8000 + b'"; x') * 15,
+    field(b"(a)" * 99 + b" x; none") * 100,
+])
+def test_names_take_no_time(header: bytes) -> None:
+    before = time.process_time()
+    without_ours(header, OURS)
+    assert time.process_time() - before < 0.05
 
 
 def test_results_of_a_host_that_is_trusted() -> None:
