@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
+from mailgw.mail.address import Mailbox
 from mailgw.mail.authentication import MethodResult, Property
 from mailgw.mail.errors import LocalProtocolError, TemporaryFault
 from mailgw.mail.names import Records
@@ -351,8 +352,11 @@ def nearness(domain: str, authors: Sequence[str]) -> int:
 
 def told(result: DkimResult) -> MethodResult:
     """As Authentication-Results has it (RFC 8601 s2.7.1, RFC 6008 s4); a reason where there is something to explain."""
+    local_part, _, domain = result.identity.rpartition("@")
+    # As quotes may hold anything, there are readers who would find a result in them.
+    identity = f"@{domain}" if str(Mailbox(local_part, domain)).startswith('"') else result.identity
     known = (
-        ("d", result.domain), ("s", result.selector), ("i", result.identity), ("a", result.algorithm),
+        ("d", result.domain), ("s", result.selector), ("i", identity if domain else ""), ("a", result.algorithm),
         ("b", result.start),
     )
     return MethodResult(

@@ -189,6 +189,11 @@ def _said_pass(results: Sequence[MethodResult], author: str, alone: bool) -> boo
 
 # --- in the words of RFC 8601 -------------------------------------------------------------------------
 
+# What strangers say may be made to look like a result of ours, to readers who know no quotes.  So their words have
+# neither ";" nor "=", and of an address whose local part needs quotes the domain is told (s2.2: pvalue).
+_PLAIN = str.maketrans(";=", ",:")
+
+
 def _of_name(bringer: Bringer) -> list[MethodResult]:
     """s3: iprev, whose words are those of s2.7.3."""
     if bringer.reverse is None:
@@ -201,7 +206,7 @@ def _of_name(bringer: Bringer) -> list[MethodResult]:
     elif name.name is None:
         word, why = "permerror", "the address has no name"
     else:
-        word, why = "fail", f"{name.name} is not at this address"
+        word, why = "fail", f"{name.name} is not at this address".translate(_PLAIN)
     return [MethodResult("iprev", word, why, (Property("policy", "iprev", bringer.address),))]
 
 
@@ -209,9 +214,9 @@ def _of_spf(spf: Spf, bringer: Bringer) -> MethodResult:
     """s2.7.2."""
     if bringer.reverse_path is None:
         return _of_helo(spf)
-    return MethodResult(
-        "spf", spf.result.value, _reason(spf), (Property("smtp", "mailfrom", path_text(bringer.reverse_path)),)
-    )
+    path = path_text(bringer.reverse_path)
+    shown = bringer.reverse_path.domain if path.startswith('"') else path
+    return MethodResult("spf", spf.result.value, _reason(spf), (Property("smtp", "mailfrom", shown),))
 
 
 def _of_helo(spf: Spf) -> MethodResult:
@@ -220,7 +225,7 @@ def _of_helo(spf: Spf) -> MethodResult:
 
 
 def _reason(spf: Spf) -> str:
-    return "" if spf.result is SpfResult.PASS else spf.reason
+    return "" if spf.result is SpfResult.PASS else spf.reason.translate(_PLAIN)
 
 
 def of_chain(arc: ArcResult) -> MethodResult:

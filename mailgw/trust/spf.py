@@ -132,8 +132,9 @@ async def check_host(
 
 
 def _domain_of(helo: str) -> str:
-    """In A-labels (s4.3); what is none is left as it is, and has no record."""
-    return parse_domain(helo.removesuffix(".")) or ""
+    """In A-labels (s4.3); "" where it is none, or an address literal, of which nobody is asked (s2.3)."""
+    domain = parse_domain(helo.removesuffix("."))
+    return "" if domain is None or domain.startswith("[") else domain
 
 
 @attrs.frozen
@@ -181,7 +182,7 @@ class _Check:
 
     async def host(self, domain: str) -> _Verdict:
         """What one domain's record says, with all that it includes.  _Trouble where that is not known."""
-        if "." not in domain or not is_name(domain):
+        if "." not in domain or domain.startswith("[") or not is_name(domain):
             why = f"{domain} is no domain that can have a record" if domain else "no domain"
             return _Verdict(SpfResult.NONE, (), domain, why)
         record = record_among((await _asked(self._dns.text(domain))).items)

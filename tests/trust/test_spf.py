@@ -328,8 +328,8 @@ def test_what_a_client_calls_itself_brings_nothing_odd_into_a_reply() -> None:
     ("mx.example.net", "mx.example.net", "pass"),
     ("MX.Example.NET.", "mx.example.net", "pass"),
     ("m\u00fcller.example", "xn--mller-kva.example", "pass"),
-    ("[192.0.2.3]", "[192.0.2.3]", "none"),
-    ("[IPv6:2001:db8::1]", "[IPv6:2001:db8::1]", "none"),
+    ("[192.0.2.3]", "", "none"),
+    ("[IPv6:2001:db8::1]", "", "none"),
     ("localhost", "localhost", "none"),
     ("a..example", "", "none"),
     (f"{'a' * 64}.example", "", "none"),
@@ -344,6 +344,14 @@ def test_helo(helo: str, domain: str, result: str) -> None:
     # With a null reverse-path this is MAIL FROM, too.
     found = result_of(check_mail_from(DNS, attrs.evolve(QUESTION, helo=helo, reverse_path=None)))
     assert (found.identity, found.domain, found.result.value) == (Identity.MAIL_FROM, domain, result)
+
+
+def test_of_address_literals_nobody_is_asked() -> None:
+    """s2.3, s4.3: they are no domains."""
+    failing = FakeResolver(failing=frozenset({"[192.0.2.3]"}))
+    helo = result_of(check_helo(failing, attrs.evolve(QUESTION, helo="[192.0.2.3]")))
+    sender = result_of(check_mail_from(failing, attrs.evolve(QUESTION, reverse_path=Mailbox("a", "[192.0.2.3]"))))
+    assert (helo.result, sender.result) == (SpfResult.NONE, SpfResult.NONE)
 
 
 @each(("mailbox", "result"), [
