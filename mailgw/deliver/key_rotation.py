@@ -1,8 +1,9 @@
 """The lives of DKIM keys, lived: a look at DNS each hour, and what follows from it (``trust.dkim_rotation``).
 
 Rules:
-    The folder of keys is looked at each minute, since commands change it too; DNS is asked each hour, and each ten
-    minutes of a domain that has keys and signs with none.
+    The folder of keys is looked at each minute, since commands change it too; what they did is noted in the journal, as
+    theirs.  DNS is asked each hour, and each ten minutes of a domain that has keys and signs with none; of such a one
+    at the start, too: its records may have been published before it, and the first mail is to be signed.
     Keys are made, read and written in a thread.
     A key whose private file cannot be used is as good as one whose record differs: it takes nobody's place.
     The operator is told what to publish and what to remove: in the log, in the journal, and by mail to the postmaster.
@@ -28,6 +29,7 @@ from mailgw.mail.ports import Journal, Resolver, WallClock
 from mailgw.net.tasks import TaskGroup
 from mailgw.store.dkim_keys import RSA_BITS, KeyFolder, NewKey, Unusable, new_key
 from mailgw.trust.dkim_rotation import (
+    BY_COMMAND,
     DAY_SECONDS,
     KeyLife,
     KeyType,
@@ -40,6 +42,7 @@ from mailgw.trust.dkim_rotation import (
     compared,
     key_name,
     looked,
+    noticed,
     signing,
 )
 
@@ -48,6 +51,8 @@ EAGER_SECONDS: Final = 600.0
 WATCH_SECONDS: Final = 60.0
 FIRST_LOOK_SECONDS: Final = 10.0  # after a start, which has better things to do first
 JITTER: Final = 0.1  # of the time until the next look, up or down
+# Until a look at a domain that signs with nothing, at most.
+EAGER_WITHIN_SECONDS: Final = EAGER_SECONDS * (1 + JITTER) + WATCH_SECONDS
 NAG_SECONDS: Final = DAY_SECONDS
 
 T = TypeVar("T")
@@ -118,17 +123,19 @@ def unusable(folder: KeyFolder, domain: str, keys: Sequence[KeyLife]) -> dict[st
 
 def stepped(
     folder: KeyFolder, domain: str, answers: Mapping[str, Answer], bad: Mapping[str, Unusable], rules: RotationRules,
-    now: float,
+    now: float, before: Sequence[KeyLife] | None = None,
 ) -> Step:
-    """Keep what follows from a look.  Blocks; OSError and ValueError as ``KeyFolder.change``."""
+    """Keep what follows from a look.  ``before``: the keys after the last one, None where nobody knows.  Blocks;
+    OSError and ValueError as ``KeyFolder.change``."""
     shown = {selector: answer.shown for selector, answer in answers.items()}
     # A look that DNS did not answer is none, but that a private key is not there is known for certain.
     shown |= dict.fromkeys(bad, Shown.DIFFERS)
     steps: list[Step] = []
 
     def change(keys: tuple[KeyLife, ...]) -> tuple[KeyLife, ...]:
-        steps.append(looked(keys, shown, rules, now))
-        return steps[-1].keys
+        step = looked(keys, shown, rules, now)
+        steps.append(attrs.evolve(step, noticed=() if before is None else noticed(before, keys)))
+        return step.keys
 
     folder.change(domain, change)
     step = steps[0]
@@ -150,6 +157,11 @@ def made_keys(
         selector = selectors[at] if selectors else folder.selector(domain, kind, now, used)
         made.append(NewKey(selector, kind, new_key(kind, bits)))
     return folder.add(domain, made, now)
+
+
+def _is_eager(keys: Sequence[KeyLife]) -> bool:
+    """Whether only DNS is in the way of signing."""
+    return not signing(keys) and any(key.state is State.WANTED for key in keys)
 
 
 @attrs.define
@@ -190,6 +202,7 @@ class KeyRotation:
         self._now = wall_clock
         self._chance = chance
         self._known: dict[str, _Known] = {}
+        self._keys: dict[str, Sequence[KeyLife]] = {}
         self._nagged: dict[tuple[str, str], float] = {}
         self._complaints: dict[str, str] = {}
         self._letters = 0
@@ -200,13 +213,31 @@ class KeyRotation:
     def start(self) -> None:
         """Where there is no domain to look after, nothing begins."""
         if self._settings.rotate_seconds:
-            self._timer = self._clock.callLater(FIRST_LOOK_SECONDS, self._watch)
+            self._timer = self._clock.callLater(0, self._begin)
 
     async def close(self) -> None:
         """What is under way is given up; it is done after the next start."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._tasks.cancel()
+
+    def _begin(self) -> None:
+        self._timer = self._clock.callLater(FIRST_LOOK_SECONDS, self._watch)
+        self._is_looking = True
+        self._tasks.spawn("looking after DKIM keys", self._look_at_the_first())
+
+    async def _look_at_the_first(self) -> None:
+        """See what there is, and look at once where only that is in the way of signing."""
+        try:
+            for domain in self._settings.rotate_seconds:
+                try:
+                    keys = self._keys[domain] = await self._do(self._folder.keys, domain)
+                except (OSError, ValueError):
+                    continue  # the look in a while tells
+                if _is_eager(keys):
+                    await self._look_at(domain)
+        finally:
+            self._is_looking = False
 
     def _watch(self) -> None:
         self._timer = self._clock.callLater(WATCH_SECONDS, self._watch)
@@ -248,20 +279,22 @@ class KeyRotation:
         keys = await self._do(self._folder.keys, domain)
         answers = await answers_for(self._resolver, domain, keys)
         bad = await self._do(unusable, self._folder, domain, keys)
-        step = await self._do(stepped, self._folder, domain, answers, bad, rules, self._now())
+        before = self._keys.get(domain)
+        step = await self._do(stepped, self._folder, domain, answers, bad, rules, self._now(), before)
         moves, keys = list(step.moves), step.keys
+        self._keys[domain] = keys
         if step.wanted:
             kinds = [kind for kind in KeyType if kind in step.wanted]
             made = await self._do(made_keys, self._folder, domain, kinds, self._settings.rsa_bits, self._now())
             moves += [Moved(Move.MADE, key, "the last ones sign for long enough") for key in made]
-            keys = (*keys, *made)
+            keys = self._keys[domain] = (*keys, *made)
         state = await self._do(self._folder.state, domain)
-        is_eager = not signing(keys) and any(key.state is State.WANTED for key in keys)
-        wait = EAGER_SECONDS if is_eager else LOOK_SECONDS
+        wait = EAGER_SECONDS if _is_eager(keys) else LOOK_SECONDS
         self._known[domain] = _Known(state, self._clock.seconds() + wait * (1 + JITTER * (2 * self._chance() - 1)))
         await self._changed()
-        for moved in moves:
+        for moved in (*step.noticed, *moves):
             self._tell(domain, moved, rules)
+        moves += [moved for moved in step.noticed if moved.what is Move.LOST]  # who gave the command knows all else
         failed = await self._published(domain, keys, answers)
         self._nag(domain, keys, answers, bad)
         await self._write(domain, moves, failed, rules)
@@ -269,7 +302,7 @@ class KeyRotation:
     def _tell(self, domain: str, moved: Moved, rules: RotationRules) -> None:
         self._journal.note(fact.DkimKey(domain, moved.key.selector, moved.what, moved.why))
         line = happened(domain, moved, rules)
-        if moved.what in (Move.LOST, Move.MADE, Move.GONE):
+        if moved.what in (Move.LOST, Move.MADE, Move.GONE) and moved.why != BY_COMMAND:
             _log.warn("{line}", line=line)
         else:
             _log.info("{line}", line=line)

@@ -1,11 +1,22 @@
 """What people are told of DKIM keys: what happened, and what is to be done."""
 
 import datetime
+import math
 from collections.abc import Iterator, Sequence
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.written import Person, Writing, written
-from mailgw.trust.dkim_rotation import KeyLife, Move, Moved, RotationRules, State, due_at, key_name, zone_line
+from mailgw.trust.dkim_rotation import (
+    KeyLife,
+    Move,
+    Moved,
+    RotationRules,
+    Shown,
+    State,
+    due_at,
+    key_name,
+    zone_line,
+)
 
 HOUR_SECONDS = 3600.0
 
@@ -42,25 +53,39 @@ def happened(domain: str, moved: Moved, rules: RotationRules) -> str:
             return f"nothing needs {name} any more; remove that record"
         case Move.LOST:
             what = "signs, and its signatures may not verify" if key.state is State.SIGNING else f"is {key.state}"
-            return f"the key {key.selector} of {domain} {what}{why or f': DNS {key.shown}'}"
+            return f"the key {key.selector} of {domain} ({name} TXT) {what}{why or f': DNS {key.shown}'}"
         case Move.FORGOTTEN:
             return f"{name} was removed"
 
 
-def outlook(key: KeyLife, rules: RotationRules, signs: bool) -> str:
-    """What is going to happen with a key, and when.  ``signs``: whether any of its domain signs now."""
-    due = due_at(key, rules)
+def outlook(
+    key: KeyLife, rules: RotationRules, signs: bool, shown: Shown = Shown.UNKNOWN, look_by: float = math.inf
+) -> str:
+    """What is going to happen with a key, and when.  ``signs``: whether any of its domain signs now; ``shown``: what
+    DNS says just now; ``look_by``: when the gateway has looked again, where nothing signs."""
+    due = due_at(key, rules, signs)
+    is_shown = shown is Shown.MATCHES or (shown is Shown.UNKNOWN and key.seen is not None)
+    is_wrong = shown in (Shown.MISSING, Shown.DIFFERS)
+    publish = "publish the record" + (" in place of what DNS shows" if shown is Shown.DIFFERS else "")
     match key.state:
-        case State.WANTED if due is not None:
-            return f"DNS shows it; it signs from {moment(due)}"
+        case State.WANTED if signs:
+            if is_shown and due is not None:
+                return f"DNS shows it; it signs from {moment(due)}"
+            wait = f"once DNS has shown it for {span(rules.wait_seconds)}"
+            return f"published; it signs {wait}, at the gateway's looks" if is_shown else f"{publish}; it signs {wait}"
+        case State.WANTED if is_shown:
+            by = "" if math.isinf(look_by) else f" by {moment(look_by)}"
+            return f"published; the gateway looks again{by}, and signs then"
         case State.WANTED:
-            return "publish the record; it signs " + (
-                f"once DNS has shown it for {span(rules.wait_seconds)}" if signs else "as soon as DNS shows it")
+            return f"{publish}; it signs as soon as DNS shows it"
+        case State.SIGNING if is_wrong:
+            return f"{publish} at once: it signs, and others cannot verify that"
         case State.SIGNING:
             return f"signs since {moment(key.since)}" + ("" if due is None else f"; a new one is made {moment(due)}")
         case State.RETIRED:
             assert due is not None
-            return f"signs no more since {moment(key.since)}; leave the record in DNS until {moment(due)}"
+            still = f"{publish} again: what it signed is under way" if is_wrong else "leave the record in DNS"
+            return f"signs no more since {moment(key.since)}; {still} until {moment(due)}"
         case State.GONE:
             return "nothing needs it any more: remove the record"
 

@@ -15,7 +15,8 @@ Rules:
     A key that signs and whose record is missing, or another, gives way to one of its algorithm that signed before and
     is still shown, and waits again; where there is none it goes on, since unsigned mail is worth no more.
     What DNS does not answer changes nothing.  Each algorithm goes its own way; they only begin together.
-Not done: revoking (an empty p=), which breaks what is under way: that of a stolen key is published by hand.
+Not done: revoking (an empty p=), which breaks what is under way: that of a stolen key is published by hand.  And times
+are the wall clock's, since waits outlive a process: a clock that is set forward shortens a wait by as much.
 """
 
 import datetime
@@ -111,6 +112,10 @@ class Move(enum.StrEnum):
     FORGOTTEN = "forgotten"  # DNS shows the record of a key that is gone no more
 
 
+BY_COMMAND: Final = "by the command"
+_MOVE_TO: Final = {State.SIGNING: Move.SIGNS, State.RETIRED: Move.RETIRED, State.GONE: Move.GONE}
+
+
 @attrs.frozen
 class Moved:
     what: Move
@@ -121,11 +126,12 @@ class Moved:
 @attrs.frozen
 class Step:
     """What a look comes to: the keys as they are now, what happened to them, and of which kinds new ones are to be
-    made."""
+    made.  ``noticed``: what others had done to them before."""
 
     keys: tuple[KeyLife, ...]
     moves: tuple[Moved, ...]
     wanted: frozenset[KeyType]
+    noticed: tuple[Moved, ...] = ()
 
 
 # --- names and records ------------------------------------------------------------------------------------
@@ -198,11 +204,11 @@ def signing(keys: Iterable[KeyLife]) -> tuple[KeyLife, ...]:
     return tuple(key for key in keys if key.state is State.SIGNING)
 
 
-def due_at(key: KeyLife, rules: RotationRules) -> float | None:
+def due_at(key: KeyLife, rules: RotationRules, signs: bool = True) -> float | None:
     """When a key goes on by itself, as far as that is known: one that DNS shows may sign then, one that is retired is
-    removed."""
+    removed.  ``signs``: whether any of its domain signs now."""
     if key.state is State.WANTED and key.seen is not None:
-        return key.seen + rules.wait_seconds
+        return key.seen + (rules.wait_seconds if signs else 0.0)
     if key.state is State.SIGNING and rules.rotate_seconds is not None:
         return key.since + rules.rotate_seconds
     return key.since + rules.retire_seconds if key.state is State.RETIRED else None
@@ -215,7 +221,7 @@ def looked(keys: Sequence[KeyLife], shown: Mapping[str, Shown], rules: RotationR
     for kind in KeyType:
         lives = _fallen_back(lives, kind, now, moves)
     for kind in KeyType:
-        lives = _advanced(lives, kind, shown, rules, now, moves, is_first=not signing(keys))
+        lives = _advanced(lives, kind, shown, rules, now, moves, signs=bool(signing(keys)))
     kept = []
     for key in lives:
         if key.state is State.RETIRED and now - key.since >= rules.retire_seconds:
@@ -282,13 +288,13 @@ def _is_shown(key: KeyLife) -> bool:
 
 def _advanced(
     keys: Sequence[KeyLife], kind: KeyType, shown: Mapping[str, Shown], rules: RotationRules, now: float,
-    moves: list[Moved], is_first: bool,
+    moves: list[Moved], signs: bool,
 ) -> list[KeyLife]:
     """The newest that may sign does, and takes the place of the others of its kind."""
     ready = [
         key for key in keys
         if key.type is kind and key.state is State.WANTED and shown.get(key.selector) is Shown.MATCHES
-        and key.seen is not None and (is_first or now - key.seen >= rules.wait_seconds)
+        and (due := due_at(key, rules, signs)) is not None and due <= now
     ]
     chosen = max(ready, key=_age, default=None)
     if chosen is None:
@@ -326,11 +332,37 @@ def _due(keys: Sequence[KeyLife], rules: RotationRules, now: float) -> frozenset
     return frozenset(key.type for key in signs) if is_due else frozenset()
 
 
+def noticed(before: Sequence[KeyLife], keys: Sequence[KeyLife]) -> tuple[Moved, ...]:
+    """What somebody else did to keys since they were as ``before``: a command."""
+    known = {key.selector: key for key in before}
+    moves: list[Moved] = []
+    for key in keys:
+        old = known.pop(key.selector, None)
+        if old is None:
+            moves.append(Moved(Move.MADE, key, BY_COMMAND))
+            old = attrs.evolve(key, state=State.WANTED, seen=None)
+        if old.seen is None and key.seen is not None and key.state in (State.WANTED, State.SIGNING):
+            moves.append(Moved(Move.SEEN, key, BY_COMMAND))
+        elif old.seen is not None and key.seen is None and key.is_wanted_in_dns:
+            moves.append(Moved(Move.LOST, key, f"DNS {key.shown}, as a command found"))
+        if old.state is not key.state and key.state in _MOVE_TO:
+            moves.append(Moved(_MOVE_TO[key.state], key, BY_COMMAND))
+    moves += [
+        Moved(Move.FORGOTTEN if key.state is State.GONE else Move.GONE, key, BY_COMMAND) for key in known.values()
+    ]
+    return tuple(moves)
+
+
 # --- by the operator's word -------------------------------------------------------------------------------
 
 def last_of(keys: Sequence[KeyLife], selector: str) -> bool:
     """Whether nothing would sign any more without this one."""
     return [key.selector for key in signing(keys)] == [selector]
+
+
+def last_of_rsa(keys: Sequence[KeyLife], selector: str) -> bool:
+    """Whether nothing would sign with RSA any more without this one, which is what everybody can verify."""
+    return [key.selector for key in signing(keys) if key.type is KeyType.RSA] == [selector]
 
 
 def retired(keys: Sequence[KeyLife], selector: str, now: float) -> tuple[KeyLife, ...]:
@@ -341,3 +373,8 @@ def retired(keys: Sequence[KeyLife], selector: str, now: float) -> tuple[KeyLife
             key = _ended(key, now)
         lives.append(key)
     return tuple(lives)
+
+
+def never_signed(keys: Sequence[KeyLife]) -> tuple[KeyLife, ...]:
+    """Those that nothing under way needs."""
+    return tuple(key for key in keys if not key.has_signed and key.state in (State.WANTED, State.GONE))

@@ -16,7 +16,9 @@ from mailgw.deliver.key_rotation import (
     WATCH_SECONDS,
     KeyRotation,
     RotationSettings,
+    answers_for,
     made_keys,
+    stepped,
 )
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
@@ -30,6 +32,7 @@ from mailgw.testing.names import FakeResolver
 from mailgw.trust.dkim import DkimWord
 from mailgw.trust.dkim_canon import body_hash
 from mailgw.trust.dkim_rotation import (
+    BY_COMMAND,
     DAY_SECONDS,
     KeyType,
     Move,
@@ -150,6 +153,61 @@ def test_the_first_keys_sign_minutes_after_they_were_published() -> None:
     assert [key.selector for key in desk.keys(DOMAIN)] == [r, e]
 
 
+def test_records_that_were_published_before_the_start_have_the_first_mail_signed() -> None:
+    desk = Desk()
+    result_of(desk.rotation.close())
+    desk.make()
+    desk.obey()
+    desk.begin()
+    desk.clock.advance(0)
+    assert len(desk.keys(DOMAIN)) == 2
+    asked = len(desk.resolver.asked)
+    result_of(desk.rotation.close())
+    desk.begin()
+    desk.clock.advance(0)
+    assert len(desk.resolver.asked) == asked, "who signs already waits until there is time"
+
+
+def test_what_commands_did_is_in_the_journal_as_theirs() -> None:
+    desk = Desk()
+    desk.wait(FIRST_LOOK_SECONDS)
+    r, e = "mg-20231114-r", "mg-20231114-e"
+    desk.make()
+    desk.wait(WATCH_SECONDS)
+    assert [(one.move, one.why) for one in desk.facts if isinstance(one, fact.DkimKey)] == [("made", BY_COMMAND)] * 2
+    assert desk.moves() == [f"{r} made", f"{e} made"]
+    desk.obey()
+    answers = result_of(answers_for(desk.resolver, DOMAIN, desk.folder.keys(DOMAIN)))
+    stepped(desk.folder, DOMAIN, answers, {}, RotationRules(), desk.now())
+    desk.wait(WATCH_SECONDS)
+    assert {one.why for one in desk.facts if isinstance(one, fact.DkimKey)} == {BY_COMMAND}
+    assert desk.moves() == [f"{r} seen", f"{r} signs", f"{e} seen", f"{e} signs"]
+    desk.folder.change(DOMAIN, lambda keys: retired(keys, e, desk.now()))
+    desk.wait(WATCH_SECONDS)
+    assert desk.moves() == [f"{e} retired"]
+    desk.wait(3 * HOUR)
+    assert desk.moves() == [], "each once"
+    assert desk.letters == [], "who gave the command knows"
+    # A command found that a record is missing: the postmaster need not know of that.
+    del desk.records[key_name(r, DOMAIN)]
+    answers = result_of(answers_for(desk.resolver, DOMAIN, desk.folder.keys(DOMAIN)))
+    stepped(desk.folder, DOMAIN, answers, {}, RotationRules(), desk.now())
+    desk.wait(WATCH_SECONDS)
+    assert desk.moves() == [f"{r} lost"]
+    assert len(desk.letters) == 1
+
+
+def test_what_the_gateway_does_itself_is_no_command_s() -> None:
+    desk = Desk(rotate_days=1)
+    desk.make()
+    desk.obey()
+    for _ in range(30):
+        desk.wait(12 * HOUR, HOUR)
+        desk.obey()
+    assert BY_COMMAND not in {one.why for one in desk.facts if isinstance(one, fact.DkimKey)}
+    assert "mg-20231114-r forgotten" in desk.moves()
+
+
 def test_what_a_command_did_is_noticed_in_a_minute() -> None:
     desk = Desk()
     desk.wait(FIRST_LOOK_SECONDS + 3 * WATCH_SECONDS)
@@ -237,9 +295,10 @@ def test_what_is_still_to_be_done_is_said_again_each_day(monkeypatch: pytest.Mon
     del desk.records[name]
     desk.wait(DAY_SECONDS + 2 * HOUR, HOUR)
     why = "/state/dkim/example.org/mg-20231114-e.pem: cannot be read: No such file or directory"
+    doubt = "signs, and its signatures may not verify"
     assert said == [
-        "the key mg-20231114-r of example.org signs, and its signatures may not verify: there is no such name",
-        f"the key mg-20231114-e of example.org signs, and its signatures may not verify: {why}",
+        f"the key mg-20231114-r of example.org ({name} TXT) {doubt}: there is no such name",
+        f"the key mg-20231114-e of example.org ({name.replace('-r', '-e')} TXT) {doubt}: {why}",
         f"DNS should show the record at {name}, whose key is signing: there is no such name",
         f"the ed25519 key mg-20231114-e of example.org, which is signing, cannot be used: {why}",
     ]

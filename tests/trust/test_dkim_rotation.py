@@ -22,6 +22,7 @@ from mailgw.trust.dkim_rotation import (
     is_selector,
     key_name,
     last_of,
+    last_of_rsa,
     looked,
     new_selector,
     retired,
@@ -136,6 +137,8 @@ def test_a_clock_that_was_set_back_keeps_nobody_waiting_longer_than_the_wait() -
 def test_by_the_operators_word() -> None:
     keys = (life("one", State.SIGNING), life("two"), life("three", shown=SHOWN, seen=NOW), life("x", State.GONE))
     assert [last_of(keys, one) for one in ("one", "two")] == [True, False]
+    both = (*keys, life("e", State.SIGNING, ED))
+    assert [last_of(both, one) or last_of_rsa(both, one) for one in ("one", "two", "e")] == [True, False, False]
     for selector, state in {
         "one": State.RETIRED, "two": State.GONE, "three": State.GONE, "x": State.GONE,
     }.items():
@@ -271,3 +274,5 @@ def test_times_are_those_of_the_plan() -> None:
     assert due_at(life("a", State.SIGNING), RULES) is None
     assert due_at(life("a", State.RETIRED), RULES) == NOW + 7 * DAY_SECONDS
     assert due_at(life("a"), RULES) is None
+    assert due_at(life("a", seen=NOW), RULES) == NOW + 2 * DAY_SECONDS
+    assert due_at(life("a", seen=NOW), RULES, signs=False) == NOW, "there is nothing to lose"
