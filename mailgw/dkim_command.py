@@ -20,7 +20,7 @@ domain's DNS has the public one.  The way of a key:
 
   mailgw dkim make example.org      makes an RSA and an Ed25519 key, and prints the records to publish
   (publish them in DNS)             the gateway signs as soon as DNS shows the first ones
-  mailgw dkim check example.org     does DNS show what it should?
+  mailgw dkim check example.org     does DNS show what it should?  Then the first keys sign, from now on
   mailgw dkim rotate example.org    new keys, to take the place of these; their records are to be published
   (publish them; leave the old)     they sign once DNS has shown them for two days
   mailgw dkim show example.org      once the old records may be removed (seven days later), it says so
@@ -34,15 +34,18 @@ answer"""
 MAKE = """\
 Makes keys for a domain, in its folder (mode 0600), and prints their records.  They sign once DNS shows them: at once
 where the domain signs with nothing yet, else after the wait.  By default both: RSA, which everybody can verify, and
-Ed25519, which is short and strong, beside it."""
+Ed25519, which is short and strong, beside it.  The domain is to be in the configuration first, as
+[dkim.domains."example.org"]; --anyway makes keys before that."""
 SHOW = """\
-Each key, what is going to happen with it and when, and its record in two forms: a line for a zone file, and name and
-value for a form of a DNS provider (one line; the provider cuts it).  What DNS has is asked; --no-dns does not."""
+Each key, what is going to happen with it and when, and its record: those to publish now in two forms, a line for a zone
+file, and name and value for a form of a DNS provider (one line; the provider cuts it); those that are published and are
+to stay; and the names of those that may be removed.  What DNS has is asked; --no-dns does not."""
 CHECK = """\
 Asks DNS for the record of each key: matches, missing, differs (and how), or no answer.  A CNAME on the way is fine, and
 is shown.  It says what SPF and DMARC of the domain say, too, and whether those who still find the organizational domain
 in the list of public suffixes (RFC 7489; needs the package publicsuffixlist: pip install "mailgw[psl]") find the same
-one as the walk of RFC 9989.  Nothing is changed."""
+one as the walk of RFC 9989.  Where nothing signs yet and DNS shows all that waits for it, these keys sign from now on:
+the gateway would have found out in ten minutes.  Nothing else is changed."""
 ROTATE = """\
 Begins a rotation: makes keys of the kinds that sign now.  Where one is under way it goes one step on, if its time has
 come, and says otherwise what is waited for: once DNS has shown the new records for long enough they sign, and the old
@@ -50,13 +53,18 @@ keys are retired; seven days later those are removed.  The gateway that runs doe
 RETIRE = """\
 A key signs no more, from now on.  Its record has to stay in DNS for what is under way; show says until when.  One that
 never signed is removed at once.  Where nothing else signs it takes --force: mail leaves unsigned then, but a new key
-that DNS shows signs without a wait.  A key that was stolen: retire it, and empty its record's p= in DNS at once."""
+that DNS shows signs without a wait.  So does the last key of RSA, since not everybody can verify Ed25519.  A key that
+was stolen: retire it, and empty its record's p= in DNS at once."""
+
+REMOVE = """\
+Removes the keys of a domain that never signed, such as those that were made for a name that was mistyped, or before
+anything was published.  Those that signed go by retire, and have to stay in DNS for a while."""
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     dkim = commands.add_parser(
-        "dkim", help="keys that mail is signed with: make, show, check, rotate, retire", description=WORDS, epilog=EXIT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "dkim", help="keys that mail is signed with: make, show, check, rotate, retire, remove", description=WORDS,
+        epilog=EXIT, formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = dkim.add_subparsers(metavar="ACTION", required=True)
     one = _action(actions, "make", "make keys, and print the records to publish", MAKE)
@@ -67,6 +75,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     one.add_argument(
         "--selector", type=_selector, metavar="NAME",
         help="default: mg-DATE-r and mg-DATE-e; of both, -r and -e are added to NAME")
+    one.add_argument("--anyway", action="store_true", help="though the configuration does not have the domain")
     one.set_defaults(run=make)
 
     one = _action(actions, "show", "the keys, their records, and what happens when", SHOW)
@@ -85,8 +94,12 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     one = _action(actions, "retire", "sign with a key no more", RETIRE)
     one.add_argument("selector", type=_selector, metavar="SELECTOR")
     one.add_argument("--domain", type=_domain, metavar="DOMAIN", help="where several have a key of that name")
-    one.add_argument("--force", action="store_true", help="though nothing signs then")
+    one.add_argument("--force", action="store_true", help="though nothing signs then, or nothing by RSA")
     one.set_defaults(run=retire)
+
+    one = _action(actions, "remove", "remove keys that never signed", REMOVE)
+    one.add_argument("domain", type=_domain, metavar="DOMAIN")
+    one.set_defaults(run=remove)
 
 
 def _action(
@@ -107,7 +120,7 @@ def make(options: argparse.Namespace) -> int:
         selectors = (_selector(f"{selectors[0]}-r"), _selector(f"{selectors[0]}-e"))
     try:
         desk = _desk(options)
-        desk.make(options.domain, kinds, options.bits, selectors)
+        desk.make(options.domain, kinds, options.bits, selectors, options.anyway)
         found = desk.told([options.domain], {})
         new = [key for one in found for key in one.keys if key.selector in desk.made]
         _print(options, desk, [found[0].only(new)], records=True)
@@ -159,6 +172,16 @@ def retire(options: argparse.Namespace) -> int:
     return 0
 
 
+def remove(options: argparse.Namespace) -> int:
+    try:
+        desk = _desk(options)
+        desk.remove(options.domain)
+        _print(options, desk, desk.told([options.domain], {}), records=False)
+    except Fault as fault:
+        return _could_not(fault)
+    return 0
+
+
 def _could_not(fault: Fault) -> int:
     print(f"mailgw: {fault}", file=sys.stderr)
     return 2
@@ -191,7 +214,7 @@ def _print(options: argparse.Namespace, desk: "KeyDesk", found: list, records: b
 # --- words of the command line ----------------------------------------------------------------------------
 
 def _domain(word: str) -> str:
-    domain = parse_domain(text(word))
+    domain = parse_domain(text(word).removesuffix("."))  # as zone files have it
     if domain is None or domain.startswith("[") or "." not in domain:  # RFC 6376 s3.5: d= has two labels at least
         raise argparse.ArgumentTypeError(f"expected a domain such as example.org, not {word!r}")
     return domain

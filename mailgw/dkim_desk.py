@@ -15,13 +15,14 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from mailgw.config.files import acting_as
 from mailgw.config.settings import Config
-from mailgw.deliver.key_rotation import Answer, answers_for, made_keys, stepped, unusable
+from mailgw.deliver.key_rotation import EAGER_WITHIN_SECONDS, Answer, answers_for, made_keys, stepped, unusable
 from mailgw.deliver.key_words import happened, outlook
 from mailgw.disk import Disk
 from mailgw.dkim_report import DomainReport, KeyReport, Policies
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import Resolver
-from mailgw.store.dkim_keys import RSA_BITS, KeyFolder
+from mailgw.queue_door import is_listening
+from mailgw.store.dkim_keys import RSA_BITS, KeyFolder, Unusable
 from mailgw.store.key_files import read_key_file
 from mailgw.terminal import Fault
 from mailgw.trust.dkim_rotation import (
@@ -32,8 +33,11 @@ from mailgw.trust.dkim_rotation import (
     RotationRules,
     Shown,
     State,
+    Step,
     key_name,
     last_of,
+    last_of_rsa,
+    never_signed,
     retired,
     signing,
 )
@@ -72,7 +76,8 @@ class KeyDesk:
         """The one that is wanted, else all that there are keys of, or that are configured."""
         if wanted is not None:
             return [wanted]
-        found = sorted({*self._settings.domains, *self._blocking(self._folder.domains)})
+        kept = [one for one in self._blocking(self._folder.domains) if self._blocking(self._folder.keys, one)]
+        found = sorted({*self._settings.domains, *kept})
         if not found:
             raise Fault(f"there are no keys in {self._folder.path}: make some with mailgw dkim make DOMAIN")
         return found
@@ -94,7 +99,8 @@ class KeyDesk:
                     "and it was started with that")
         elif self._blocking(self._folder.keys, domain):
             self.hints.append(f'{domain} signs with the keys that [dkim.domains."{domain}"] names; the folder has more')
-        return DomainReport(domain, is_configured, tuple(keys))
+        signs = any(key.state in (State.SIGNING, CONFIGURED) and not key.fault for key in keys)
+        return DomainReport(domain, is_configured, tuple(keys), signs)
 
     def _of_folder(self, domain: str, key: KeyLife, answers: Mapping[str, Answer], signs: bool) -> KeyReport:
         fault = "" if key.state is State.GONE else self._fault(domain, key)
@@ -102,8 +108,13 @@ class KeyDesk:
         return KeyReport(
             key.selector, key.type, key.state, key_name(key.selector, domain), key.record,
             self._folder.file(domain, key.selector), fault, answer.shown, answer.why, answer.alias,
-            outlook(key, self._rules(domain), signs), key.made, key.since, key.seen,
+            self._next(domain, key, answers, signs), key.made, key.since, key.seen,
         )
+
+    def _next(self, domain: str, key: KeyLife, answers: Mapping[str, Answer], signs: bool) -> str:
+        shown = answers[key.selector].shown if key.selector in answers else Shown.UNKNOWN
+        look_by = self._now() + EAGER_WITHIN_SECONDS
+        return outlook(key, self._rules(domain), signs, shown, look_by)
 
     def _fault(self, domain: str, key: KeyLife) -> str:
         found = self._blocking(self._folder.fault, domain, key)
@@ -148,13 +159,33 @@ class KeyDesk:
         ]
 
     async def surveyed(self, domains: Sequence[str]) -> list[DomainReport]:
-        """The keys, and what else the domains say of their mail."""
+        """The keys, and what else the domains say of their mail.  The first keys of a domain sign from now on, if DNS
+        shows all of them."""
         resolver = self._dns()
         looking = [Deferred.fromCoroutine(policies_of(resolver, domain)) for domain in domains]
         answers = await self.asked(domains)
         policies = await gatherResults(looking, consumeErrors=True)
+        for domain in domains:
+            self._begin_to_sign(domain, answers[domain])
         found = zip(self.told(domains, answers), policies, strict=True)
         return [attrs.evolve(one, policies=said) for one, said in found]
+
+    def _begin_to_sign(self, domain: str, answers: Mapping[str, Answer]) -> None:
+        """Where nothing signs and DNS shows all that waits, nothing can be lost by what the gateway would do in ten
+        minutes.  While one of them is missing it is left to that: the second one would have to wait for days."""
+        if self._settings.domains.get(domain) != {}:
+            return
+        keys = self._blocking(self._folder.keys, domain)
+        waiting = [key.selector for key in keys if key.state is State.WANTED]
+        is_shown = all(one in answers and answers[one].shown is Shown.MATCHES for one in waiting)
+        if signing(keys) or not waiting or not is_shown or self._blocking(unusable, self._folder, domain, keys):
+            return
+        self._step(domain, answers, {})
+
+    def _step(self, domain: str, answers: Mapping[str, Answer], bad: Mapping[str, Unusable]) -> Step:
+        step = self._blocking(stepped, self._folder, domain, answers, bad, self._rules(domain), self._now())
+        self._say(domain, step.moves)
+        return step
 
     def _dns(self) -> Resolver:
         if self._resolver is None:
@@ -168,9 +199,15 @@ class KeyDesk:
 
     # --- what is done -------------------------------------------------------------------------------------
 
-    def make(self, domain: str, kinds: Sequence[str], bits: int, selectors: Sequence[str] = ()) -> None:
-        """New keys, which are wanted from now on."""
+    def make(
+        self, domain: str, kinds: Sequence[str], bits: int, selectors: Sequence[str] = (), anyway: bool = False
+    ) -> None:
+        """New keys, which are wanted from now on.  ``anyway``: though the gateway does not sign for that domain."""
         self._demand_folder(domain)
+        if domain not in self._settings.domains and not anyway:
+            raise Fault(
+                f'the gateway does not sign for {domain}: add [dkim.domains."{domain}"] to the configuration first, or '
+                "say --anyway")
         wanted = [KeyType(kind) for kind in kinds]
         keys = self._blocking(self._folder.keys, domain)
         waiting = [key.selector for key in keys if key.state is State.WANTED and key.type in wanted]
@@ -201,8 +238,7 @@ class KeyDesk:
         if not keys:
             raise Fault(f"{domain} has no keys: make some with mailgw dkim make {domain}")
         bad = self._blocking(unusable, self._folder, domain, keys)
-        step = self._blocking(stepped, self._folder, domain, answers, bad, self._rules(domain), self._now())
-        self._say(domain, step.moves)
+        step = self._step(domain, answers, bad)
         has_moved = any(moved.what in (Move.SIGNS, Move.RETIRED) for moved in step.moves)
         if any(key.state is State.WANTED for key in step.keys) or has_moved:
             return
@@ -229,13 +265,36 @@ class KeyDesk:
             raise Fault(
                 f"{selector} is the only key that {domain} signs with: begin with mailgw dkim rotate {domain}, or say "
                 "--force, and its mail leaves unsigned until DNS shows a new one")
+        if last_of_rsa(keys, selector) and not force:
+            raise Fault(
+                f"{selector} is the only RSA key that {domain} signs with, and not everybody can verify Ed25519: "
+                f"begin with mailgw dkim rotate {domain}, or say --force")
         found = self._blocking(self._folder.change, domain, lambda keys: retired(keys, selector, self._now()))
         key = next(one for one in found if one.selector == selector)
         what = Move.RETIRED if key.state is State.RETIRED else Move.GONE
         self._say(domain, [Moved(what, key)])
         return domain
 
+    def remove(self, domain: str) -> None:
+        """The keys that never signed are no more, and nothing tells of them."""
+        keys = never_signed(self._blocking(self._folder.keys, domain))
+        if not keys:
+            raise Fault(f"{domain} has no key that never signed; mailgw dkim retire SELECTOR is for those that did")
+
+        def gone(keys: tuple[KeyLife, ...]) -> list[KeyLife]:
+            unused = never_signed(keys)
+            return [attrs.evolve(key, state=State.GONE) if key in unused else key for key in keys]
+
+        def forgotten(keys: tuple[KeyLife, ...]) -> list[KeyLife]:
+            return [key for key in keys if key.state is not State.GONE or key.has_signed]
+
+        self._blocking(self._folder.change, domain, gone)  # which removes their files
+        self._blocking(self._folder.change, domain, forgotten)
+        self._say(domain, [Moved(Move.GONE, key) for key in keys])
+
     def _say(self, domain: str, moves: Sequence[Moved]) -> None:
+        if moves and not self.moves and not is_listening(self._config.control):
+            self.hints.append("no gateway runs: the journal has nothing of this")
         self.moves += [happened(domain, moved, self._rules(domain)) for moved in moves]
 
     def _demand_folder(self, domain: str) -> None:

@@ -39,6 +39,13 @@ class KeyReport:
         return self.state != State.GONE
 
     @property
+    def is_to_publish(self) -> bool:
+        """Whether its record is not in DNS, as far as anybody knows."""
+        is_missing = self.shown in (Shown.MISSING, Shown.DIFFERS)
+        is_new = self.shown is Shown.UNKNOWN and self.state == State.WANTED and self.seen is None
+        return self.is_wanted_in_dns and (is_missing or is_new)
+
+    @property
     def is_wrong(self) -> bool:
         """Whether the operator has to do something."""
         return bool(self.fault and self.is_wanted_in_dns) or (
@@ -60,19 +67,17 @@ class Policies:
 
 @attrs.frozen
 class DomainReport:
-    """``is_configured``: whether the gateway signs for it."""
+    """``is_configured``: whether the gateway signs for it; ``signs``: whether it has a key that does, which need not be
+    among ``keys``."""
 
     domain: str
     is_configured: bool
     keys: tuple[KeyReport, ...]
+    signs: bool
     policies: Policies | None = None
 
     def only(self, keys: Sequence[KeyReport]) -> "DomainReport":
         return attrs.evolve(self, keys=tuple(keys))
-
-    @property
-    def signs(self) -> bool:
-        return any(key.state in (State.SIGNING, "configured") and not key.fault for key in self.keys)
 
     @property
     def status(self) -> int:
@@ -89,7 +94,7 @@ def as_json(report: DomainReport) -> dict[str, Any]:
     for key, one in zip(found["keys"], report.keys, strict=True):
         key["zone"] = zone_line(one.selector, report.domain, one.record) if one.record else ""
         key["value"] = key.pop("record")
-    return {**found, "signs": report.signs, "status": report.status}
+    return {**found, "status": report.status}
 
 
 def lines(report: DomainReport, records: bool) -> Iterator[str]:
@@ -139,11 +144,13 @@ def _policies(found: Policies) -> Iterator[str]:
 
 
 def _records(report: DomainReport) -> Iterator[str]:
-    wanted = [key for key in report.keys if key.is_wanted_in_dns and key.record]
+    known = [key for key in report.keys if key.is_wanted_in_dns and key.record]
+    wanted = [key for key in known if key.is_to_publish]
+    kept = [key for key in known if not key.is_to_publish]
     gone = [key for key in report.keys if not key.is_wanted_in_dns]
     if wanted:
         yield ""
-        yield "these records are to be in DNS; as lines of a zone file:"
+        yield "TO PUBLISH NOW, as lines of a zone file:"
         yield ""
         for key in wanted:
             yield zone_line(key.selector, report.domain, key.record)
@@ -153,9 +160,15 @@ def _records(report: DomainReport) -> Iterator[str]:
             yield ""
             yield key.name
             yield key.record
+    if kept:
+        yield ""
+        yield "PUBLISHED; keep these in DNS, as they are:"
+        yield ""
+        for key in kept:
+            yield zone_line(key.selector, report.domain, key.record)
     if gone:
         yield ""
-        yield "nothing needs these any more; remove them from DNS, if they are there:"
+        yield "MAY BE REMOVED: nothing needs these any more; remove them from DNS, if they are there:"
         for key in gone:
             yield key.name
 

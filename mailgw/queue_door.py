@@ -62,6 +62,18 @@ def ask_gateway(path: str, request: Mapping[str, Any]) -> Any:
     return answer["result"]
 
 
+def is_listening(path: str) -> bool:
+    """Whether a gateway may listen at ``path``: False where none does for certain."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        try:
+            door.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:
+            return True
+    return True
+
+
 def _ask_spool(
     state: str, command: str, request: Mapping[str, Any], config: str | None, is_a_gateway_s: bool
 ) -> Any:

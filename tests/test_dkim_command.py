@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import stat
 from collections.abc import Coroutine
 from pathlib import Path
@@ -15,6 +16,7 @@ from mailgw.config.load import load
 from mailgw.ctl import main, options_of
 from mailgw.disk import Disk
 from mailgw.dkim_desk import KeyDesk, by_public_suffix
+from mailgw.queue_door import is_listening
 from mailgw.store.dkim_keys import KeyFolder, new_key
 from mailgw.terminal import Fault
 from mailgw.testing.driving import result_of
@@ -110,10 +112,125 @@ def test_the_way_of_keys_by_hand(desk: Desk) -> None:
     assert not os.path.exists(desk.keys.file("example.org", R))
 
 
+def test_the_first_keys_sign_once_a_check_finds_them_all(desk: Desk) -> None:
+    desk.run("make", "example.org")
+    desk.publish()
+    told = desk.run("show", "example.org")
+    assert told.count("next  published; the gateway looks again by 2023-11-14 22:25 UTC, and signs then\n") == 2
+    assert "PUBLISHED; keep these in DNS, as they are:\n" in told
+    assert "TO PUBLISH NOW" not in told
+    name = f"{E}._domainkey.example.org"
+    record = desk.records.pop(name)
+    told = desk.run("check", status=1)
+    assert (told.count("the gateway looks again by"), told.count("publish the record; it signs as soon")) == (1, 1)
+    assert set(desk.states().values()) == {"wanted"}
+    desk.records[name] = record
+    told = desk.run("check")
+    assert f"example.org signs with the rsa key {R} now\n" in told
+    assert told.count("next  signs since 2023-11-14 22:13 UTC") == 2
+    assert desk.states() == {R: "signing", E: "signing"}
+    # Of a domain that signs, a check changes nothing.
+    desk.run("make", "example.org", "--selector", "b")
+    desk.publish()
+    assert "signs with" not in desk.run("check")
+    assert desk.states()["b-r"] == "wanted"
+
+
+def test_a_key_that_cannot_be_read_does_not_begin_by_a_check(desk: Desk) -> None:
+    desk.run("make", "example.org")
+    desk.publish()
+    os.remove(desk.keys.file("example.org", E))
+    desk.run("check", status=1)
+    assert set(desk.states().values()) == {"wanted"}
+
+
+def test_what_is_made_beside_keys_that_sign(desk: Desk) -> None:
+    desk.run("make", "example.org")
+    desk.publish()
+    desk.run("check")
+    told = desk.run("make", "example.org", "--selector", "b")
+    assert "nothing signs" not in told
+    assert R not in told
+    assert desk.json("make", "example.org", "--selector", "c")["domains"][0]["signs"] is True
+
+
+def test_records_are_marked_by_what_is_to_be_done(desk: Desk) -> None:
+    desk.run("make", "example.org")
+    desk.publish()
+    desk.run("check")
+    begun = desk.run("rotate", "example.org", status=1)
+    first, _, second = begun.partition("PUBLISHED; keep these in DNS, as they are:\n")
+    records = first.partition("TO PUBLISH NOW, as lines of a zone file:\n")[2]
+    assert re.findall(r"^(\S+)\._domainkey\.example\.org\. IN TXT", records, re.MULTILINE) == [
+        "mg-20231114-2-r", "mg-20231114-2-e"]
+    assert re.findall(r"^(\S+)\._domainkey\.example\.org\. IN TXT", second, re.MULTILINE) == [R, E]
+    del desk.records[f"{R}._domainkey.example.org"]
+    told = desk.run("show")
+    assert "next  publish the record at once: it signs, and others cannot verify that\n" in told
+    assert f"{R}._domainkey.example.org. IN TXT" in told.partition("PUBLISHED")[0]
+
+
+def test_without_a_gateway_the_journal_has_nothing_and_the_command_says_so(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "no gateway runs: the journal has nothing of this"
+    assert desk.run("make", "example.org").count(words) == 1
+    assert words not in desk.run("show")
+    monkeypatch.setattr(dkim_desk, "is_listening", lambda path: True)
+    assert words not in desk.run("make", "example.org", "--selector", "b")
+
+
+def test_whether_a_gateway_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket is 107 octets at most
+    assert not is_listening("control.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.bind("control.sock")
+        assert not is_listening("control.sock"), "it was left behind"
+        door.listen()
+        assert is_listening("control.sock")
+    assert is_listening("x" * 200), "nobody knows"
+
+
+def test_removing_what_never_signed(desk: Desk) -> None:
+    assert "has no key that never signed" in desk.run("remove", "example.org", status=2)
+    desk.run("make", "exmaple.org", "--anyway")
+    told = desk.run("remove", "exmaple.org")
+    assert f"nothing needs {R}._domainkey.exmaple.org any more; remove that record" in told
+    assert desk.keys.keys("exmaple.org") == ()
+    assert not os.path.exists(desk.keys.file("exmaple.org", R))
+    assert "exmaple.org" not in desk.run("show")
+    desk.run("make", "example.org")
+    desk.publish()
+    desk.run("check")
+    desk.run("make", "example.org", "--selector", "b")
+    desk.run("remove", "example.org")
+    assert desk.states() == {R: "signing", E: "signing"}
+
+
+def test_a_key_that_waits_signs_at_once_when_the_last_one_is_retired(desk: Desk) -> None:
+    desk.run("make", "example.org", "--algorithm", "rsa")
+    desk.publish()
+    desk.run("check")
+    desk.run("make", "example.org", "--algorithm", "rsa", "--selector", "new")
+    desk.publish()
+    assert "published; it signs once DNS has shown it for 2 days, at the gateway's looks" in desk.run("show")
+    desk.run("rotate", "example.org")
+    assert "it signs from 2023-11-16 22:13 UTC" in desk.run("show")
+    told = desk.run("retire", R, "--force")
+    assert "2023-11-16" not in told
+    assert "next  published; the gateway looks again by 2023-11-14 22:25 UTC, and signs then\n" in told
+    desk.run("check")
+    assert desk.states() == {R: "retired", "new": "signing"}
+    desk.records.clear()
+    assert "publish the record again: what it signed is under way until" in desk.run("show")
+
+
 def test_retiring(desk: Desk) -> None:
     desk.run("make", "example.org")
     desk.publish()
     desk.run("rotate", "example.org")
+    assert "only RSA key that example.org signs with, and not everybody can verify" in desk.run("retire", R, status=2)
+    assert desk.states() == {R: "signing", E: "signing"}
     assert "example.org signs with mg-20231114-e no more; leave its record" in desk.run("retire", E)
     assert "only key that example.org signs with: begin with mailgw dkim rotate" in desk.run("retire", R, status=2)
     assert desk.states() == {R: "signing", E: "retired"}
@@ -140,7 +257,9 @@ def test_making(desk: Desk) -> None:
     assert "1024 bits can be broken" in desk.run(
         "make", "example.org", "--algorithm", "rsa", "--bits", "1024", "--selector", "b")
     # A domain that the gateway does not sign for.
-    told = desk.run("make", "other.example")
+    why = 'does not sign for other.example: add [dkim.domains."other.example"] to the configuration first'
+    assert why in desk.run("make", "other.example", status=2)
+    told = desk.run("make", "other.example", "--anyway")
     assert 'does not sign for other.example before the configuration has [dkim.domains."other.example"]' in told
     assert main(["dkim", "check", "other.example"]) == 1
 
@@ -218,7 +337,8 @@ def test_what_a_configuration_check_says_of_the_folder(desk: Desk) -> None:
     assert "cannot be read: No such file or directory" in fault
     assert f"mailgw dkim retire {R}" in fault
     assert "file  " in desk.run("check", status=1)
-    desk.run("retire", R)
+    assert "only RSA key" in desk.run("retire", R, status=2)
+    desk.run("retire", R, "--force")
     assert faults_of(desk.file) == []
     Path(desk.keys.path, "example.org", "keys.json").write_text("{")
     assert "keys.json: " in desk.run("check", status=2)
@@ -251,7 +371,7 @@ def test_faults_of_the_table(tmp_path: Path, line: str, why: str) -> None:
 
 
 @each("words", [
-    ["make", "example"], ["make", "[192.0.2.1]"], ["make", "a b"], ["make"], [],
+    ["make", "example"], ["make", "example.org.."], ["make", "[192.0.2.1]"], ["make", "a b"], ["make"], [],
     ["make", "example.org", "--bits", "1023"],
     ["make", "example.org", "--bits", "4097"], ["make", "example.org", "--bits", "x"],
     ["make", "example.org", "--selector", "a/b"], ["make", "example.org", "--selector", "a_b"], ["retire"], ["rotate"],
@@ -264,6 +384,7 @@ def test_command_lines_that_make_no_sense(words: list[str]) -> None:
 
 def test_names_in_other_letters() -> None:
     assert options_of(["dkim", "make", "Müller.Example", "--bits", "4096"]).domain == "xn--mller-kva.example"
+    assert options_of(["dkim", "make", "Shop.Example."]).domain == "shop.example"
     assert options_of(["-c", "x.toml", "dkim", "show"]).config == "x.toml"
 
 

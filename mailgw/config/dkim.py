@@ -66,7 +66,7 @@ def check_folder(document: Document, settings: DkimSettings) -> None:
             spot.fault(str(fault))
         else:
             for one in bad:
-                spot.fault(f"{one.path}: {one.why}; mailgw dkim retire {one.selector} lets it sign no more")
+                spot.fault(f"{one.path}: {one.why}; mailgw dkim retire {one.selector} --force lets it sign no more")
 
 
 def _files(keys: Mapping[str, str] | None, domain: str, folder: str, spot: Spot) -> Mapping[str, str]:
