@@ -92,7 +92,8 @@ class KeyDesk:
         keys = [self._configured(domain, selector, path, answers) for selector, path in (files or {}).items()]
         if not files:
             lives = self._blocking(self._folder.keys, domain)
-            keys += [self._of_folder(domain, key, answers, bool(signing(lives))) for key in lives]
+            keys += [self._of_folder(domain, key, answers, key.type in {one.type for one in signing(lives)})
+                     for key in lives]
             if lives and not is_configured:
                 self.hints.append(
                     f'the gateway does not sign for {domain} before the configuration has [dkim.domains."{domain}"], '

@@ -2,8 +2,9 @@
 
 Rules:
     The folder of keys is looked at each minute, since commands change it too; what they did is noted in the journal, as
-    theirs.  DNS is asked each hour, and each ten minutes of a domain that has keys and signs with none; of such a one
-    at the start, too: its records may have been published before it, and the first mail is to be signed.
+    theirs.  DNS is asked each hour, and each ten minutes of a domain that has a new key and signs with none of its
+    kind, or whose key that signs is in doubt; of one that signs with nothing at the start, too: its records may have
+    been published before it, and the first mail is to be signed.
     Keys are made, read and written in a thread.
     A key whose private file cannot be used is as good as one whose record differs: it takes nobody's place.
     The operator is told what to publish and what to remove: in the log, in the journal, and by mail to the postmaster.
@@ -123,17 +124,15 @@ def unusable(folder: KeyFolder, domain: str, keys: Sequence[KeyLife]) -> dict[st
 
 def stepped(
     folder: KeyFolder, domain: str, answers: Mapping[str, Answer], bad: Mapping[str, Unusable], rules: RotationRules,
-    now: float, before: Sequence[KeyLife] | None = None,
+    now: float, elapsed: float | None = None, before: Sequence[KeyLife] | None = None,
 ) -> Step:
-    """Keep what follows from a look.  ``before``: the keys after the last one, None where nobody knows.  Blocks;
-    OSError and ValueError as ``KeyFolder.change``."""
+    """Keep what follows from a look; ``elapsed`` as ``looked`` has it.  ``before``: the keys after the last one, None
+    where nobody knows.  Blocks; OSError and ValueError as ``KeyFolder.change``."""
     shown = {selector: answer.shown for selector, answer in answers.items()}
-    # A look that DNS did not answer is none, but that a private key is not there is known for certain.
-    shown |= dict.fromkeys(bad, Shown.DIFFERS)
     steps: list[Step] = []
 
     def change(keys: tuple[KeyLife, ...]) -> tuple[KeyLife, ...]:
-        step = looked(keys, shown, rules, now)
+        step = looked(keys, shown, rules, now, elapsed, bad)
         steps.append(attrs.evolve(step, noticed=() if before is None else noticed(before, keys)))
         return step.keys
 
@@ -144,6 +143,13 @@ def stepped(
     moves = [attrs.evolve(one, why=one.why or (whys.get(one.key.selector, "") if one.what is Move.LOST else ""))
              for one in step.moves]
     return attrs.evolve(step, moves=tuple(moves))
+
+
+def _is_eager(keys: Sequence[KeyLife]) -> bool:
+    """Whether the next look has to come soon: one is to sign, and none of its kind does; or one that signs is in doubt.
+    """
+    signs = {key.type for key in signing(keys)}
+    return any((key.state is State.WANTED and key.type not in signs) or key.doubted is not None for key in keys)
 
 
 def made_keys(
@@ -159,17 +165,14 @@ def made_keys(
     return folder.add(domain, made, now)
 
 
-def _is_eager(keys: Sequence[KeyLife]) -> bool:
-    """Whether only DNS is in the way of signing."""
-    return not signing(keys) and any(key.state is State.WANTED for key in keys)
-
-
 @attrs.define
 class _Known:
-    """Of a domain: the state of its folder at the last look, and when the next one is due (monotonic)."""
+    """Of a domain: the state of its folder at the last look, when the next one is due, and when DNS was asked at the
+    last one that was kept, None before (monotonic)."""
 
     state: object
     due: float
+    looked: float | None = None
 
 
 class KeyRotation:
@@ -234,7 +237,7 @@ class KeyRotation:
                     keys = self._keys[domain] = await self._do(self._folder.keys, domain)
                 except (OSError, ValueError):
                     continue  # the look in a while tells
-                if _is_eager(keys):
+                if not signing(keys) and any(key.state is State.WANTED for key in keys):
                     await self._look_at(domain)
         finally:
             self._is_looking = False
@@ -262,13 +265,14 @@ class KeyRotation:
         return {domain: self._folder.state(domain) for domain in domains}
 
     async def _look_at(self, domain: str) -> None:
-        self._known[domain] = _Known(None, self._clock.seconds() + LOOK_SECONDS)
+        known = self._known.setdefault(domain, _Known(None, 0.0))
+        known.state, known.due = None, self._clock.seconds() + LOOK_SECONDS
         try:
             await self._look(domain)
         except (OSError, ValueError) as fault:
             why = f"{fault.filename or domain}: {fault.strerror}" if isinstance(fault, OSError) else str(fault)
             self._complain(domain, why)
-            self._known[domain].state = await self._do(self._folder.state, domain)
+            known.state = await self._do(self._folder.state, domain)
         else:
             self._complain(domain, "")
 
@@ -279,8 +283,10 @@ class KeyRotation:
         keys = await self._do(self._folder.keys, domain)
         answers = await answers_for(self._resolver, domain, keys)
         bad = await self._do(unusable, self._folder, domain, keys)
-        before = self._keys.get(domain)
-        step = await self._do(stepped, self._folder, domain, answers, bad, rules, self._now(), before)
+        known, at, before = self._known[domain], self._clock.seconds(), self._keys.get(domain)
+        elapsed = None if known.looked is None else at - known.looked
+        step = await self._do(stepped, self._folder, domain, answers, bad, rules, self._now(), elapsed, before)
+        known.looked = at
         moves, keys = list(step.moves), step.keys
         self._keys[domain] = keys
         if step.wanted:
@@ -288,16 +294,16 @@ class KeyRotation:
             made = await self._do(made_keys, self._folder, domain, kinds, self._settings.rsa_bits, self._now())
             moves += [Moved(Move.MADE, key, "the last ones sign for long enough") for key in made]
             keys = self._keys[domain] = (*keys, *made)
-        state = await self._do(self._folder.state, domain)
+        known.state = await self._do(self._folder.state, domain)
         wait = EAGER_SECONDS if _is_eager(keys) else LOOK_SECONDS
-        self._known[domain] = _Known(state, self._clock.seconds() + wait * (1 + JITTER * (2 * self._chance() - 1)))
+        known.due = self._clock.seconds() + wait * (1 + JITTER * (2 * self._chance() - 1))
         await self._changed()
         for moved in (*step.noticed, *moves):
             self._tell(domain, moved, rules)
         moves += [moved for moved in step.noticed if moved.what is Move.LOST]  # who gave the command knows all else
         failed = await self._published(domain, keys, answers)
         self._nag(domain, keys, answers, bad)
-        await self._write(domain, moves, failed, rules)
+        await self._write(domain, keys, moves, failed, rules)
 
     def _tell(self, domain: str, moved: Moved, rules: RotationRules) -> None:
         self._journal.note(fact.DkimKey(domain, moved.key.selector, moved.what, moved.why))
@@ -343,7 +349,8 @@ class KeyRotation:
                 del self._nagged[known]
 
     async def _write(
-        self, domain: str, moves: Sequence[Moved], failed: Sequence[tuple[KeyLife, str]], rules: RotationRules
+        self, domain: str, keys: Sequence[KeyLife], moves: Sequence[Moved], failed: Sequence[tuple[KeyLife, str]],
+        rules: RotationRules,
     ) -> None:
         """Mail to the postmaster, where there is something for him to do."""
         news = {moved.key.selector for moved in moves if moved.what in (Move.MADE, Move.GONE, Move.LOST)}
@@ -360,7 +367,9 @@ class KeyRotation:
         about = [told[selector] for selector in told if selector in news]
         lines = [happened(domain, moved, rules) for moved in moves]
         lines += [f"publishing {key_name(key.selector, domain)}: {why}" for key, why in failed]
-        lines += [f"{key.selector}: {outlook(key, rules, True)}" for key in about if key.state is State.WANTED]
+        signs = {key.type for key in signing(keys)}
+        lines += [f"{key.selector}: {outlook(key, rules, key.type in signs)}" for key in about
+                  if key.state is State.WANTED]
         now = self._now()
         self._letters += 1
         octets = letter(

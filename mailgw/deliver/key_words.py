@@ -8,6 +8,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.written import Person, Writing, written
 from mailgw.trust.dkim_rotation import (
     KeyLife,
+    KeyType,
     Move,
     Moved,
     RotationRules,
@@ -61,8 +62,8 @@ def happened(domain: str, moved: Moved, rules: RotationRules) -> str:
 def outlook(
     key: KeyLife, rules: RotationRules, signs: bool, shown: Shown = Shown.UNKNOWN, look_by: float = math.inf
 ) -> str:
-    """What is going to happen with a key, and when.  ``signs``: whether any of its domain signs now; ``shown``: what
-    DNS says just now; ``look_by``: when the gateway has looked again, where nothing signs."""
+    """What is going to happen with a key, and when.  ``signs``: whether any of its domain and kind signs now;
+    ``shown``: what DNS says just now; ``look_by``: when the gateway has looked again, where none does."""
     due = due_at(key, rules, signs)
     is_shown = shown is Shown.MATCHES or (shown is Shown.UNKNOWN and key.seen is not None)
     is_wrong = shown in (Shown.MISSING, Shown.DIFFERS)
@@ -75,6 +76,8 @@ def outlook(
             return f"published; it signs {wait}, at the gateway's looks" if is_shown else f"{publish}; it signs {wait}"
         case State.WANTED if is_shown:
             by = "" if math.isinf(look_by) else f" by {moment(look_by)}"
+            if key.type is KeyType.ED25519 and key.seen is not None:  # the gateway has looked
+                return "published; it signs once a key of RSA does"
             return f"published; the gateway looks again{by}, and signs then"
         case State.WANTED:
             return f"{publish}; it signs as soon as DNS shows it"

@@ -8,15 +8,19 @@
 
 Rules:
     A key signs only once DNS has shown its record for ``wait_seconds``, at every look that was answered: caches keep
-    that there was none, and secondary servers are slow.  Where nothing signs yet there is nothing to lose: then as
-    soon as DNS shows it.
+    that there was none, and secondary servers are slow.  Where nothing of its algorithm signs there is nothing to
+    lose: then as soon as DNS shows it.  But Ed25519, which not everybody verifies, does not begin while one of RSA is
+    wanted and none signs: it would be all that a domain signs with.
     A key stops signing only for another of its algorithm, in the same moment, or by the operator's word.  So there is
     no gap, however DNS answers.
-    A key that signs and whose record is missing, or another, gives way to one of its algorithm that signed before and
-    is still shown, and waits again; where there is none it goes on, since unsigned mail is worth no more.
-    What DNS does not answer changes nothing.  Each algorithm goes its own way; they only begin together.
-Not done: revoking (an empty p=), which breaks what is under way: that of a stolen key is published by hand.  And times
-are the wall clock's, since waits outlive a process: a clock that is set forward shortens a wait by as much.
+    A key that signs and whose record is missing, or another, at two looks that are minutes apart, gives way to one of
+    its algorithm that signed before and is still shown, and waits again; where there is none it goes on, since unsigned
+    mail is worth no more.  One that the operator retired may be in others' hands: it never signs again.
+    What DNS does not answer changes nothing.  Each algorithm goes its own way: that one's new key is not published yet
+    keeps no other from being renewed.
+    A wait is the sum of what passed between looks, of which each counts for no more than ``counted_at_most`` and than
+    the time that passed while we ran: a clock that is set a year ahead gives no key a year.
+Not done: revoking (an empty p=), which breaks what is under way: that of a stolen key is published by hand.
 """
 
 import datetime
@@ -38,6 +42,11 @@ RETIRE_SECONDS: Final = 7 * DAY_SECONDS
 DOMAIN_KEY: Final = "_domainkey"
 # Of a TXT record: RFC 1035 s3.3, a <character-string> has a length octet.
 STRING_OCTETS: Final = 255
+# Between two looks that find the record of a key that signs missing, or another: longer than a server reloads a zone.
+DOUBT_SECONDS: Final = 300.0
+# Looks are an hour apart, more or less.
+COUNTED_SECONDS: Final = 5400.0
+COUNTED_PART: Final = 0.25
 # RFC 6376 s3.1: selector = sub-domain *( "." sub-domain ); it names a file here, too.
 _SELECTOR = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*\Z", re.ASCII)
 # With "._domainkey.", and any domain that is of use, within the 253 characters of a name.
@@ -73,7 +82,9 @@ class KeyLife:
 
     ``record``: the TXT record that the domain has to publish.  ``since`` it has its state.  ``seen``: DNS has shown the
     record since then, at each look that was answered; None: it did not at the last one.  ``shown`` at the last look
-    that was answered.
+    that was answered.  ``waited`` are the seconds that count for its next state, ``looked`` is when some were added
+    last.  ``doubted``: since then each look that was answered found the record of a key that signs missing, or another.
+    ``is_withdrawn``: retired by the operator's word.
     """
 
     selector: str
@@ -85,6 +96,10 @@ class KeyLife:
     seen: float | None = None
     shown: Shown = Shown.UNKNOWN
     has_signed: bool = False
+    waited: float = 0.0
+    looked: float | None = None
+    doubted: float | None = None
+    is_withdrawn: bool = False
 
     @property
     def is_wanted_in_dns(self) -> bool:
@@ -171,7 +186,7 @@ def compared(record: str, answer: Records[bytes]) -> tuple[Shown, str]:
     if not answer.items:
         return Shown.MISSING, "there is no such name" if not answer.exists else "there is no TXT record of that name"
     if not found:
-        return Shown.DIFFERS, "the TXT record of that name is none of DKIM"
+        return Shown.DIFFERS, "the TXT record that answers is none of DKIM, perhaps a wildcard's"
     if len(answer.items) > 1:
         # RFC 6376 s3.6.2.2: what a verifier makes of several is undefined.
         return Shown.DIFFERS, f"there are {len(answer.items)} TXT records of that name"
@@ -206,26 +221,44 @@ def signing(keys: Iterable[KeyLife]) -> tuple[KeyLife, ...]:
 
 def due_at(key: KeyLife, rules: RotationRules, signs: bool = True) -> float | None:
     """When a key goes on by itself, as far as that is known: one that DNS shows may sign then, one that is retired is
-    removed.  ``signs``: whether any of its domain signs now."""
+    removed.  ``signs``: whether any of its domain and kind signs now."""
     if key.state is State.WANTED and key.seen is not None:
-        return key.seen + (rules.wait_seconds if signs else 0.0)
+        return (key.looked or key.seen) + rules.wait_seconds - key.waited if signs else key.seen
     if key.state is State.SIGNING and rules.rotate_seconds is not None:
         return key.since + rules.rotate_seconds
-    return key.since + rules.retire_seconds if key.state is State.RETIRED else None
+    return (key.looked or key.since) + rules.retire_seconds - key.waited if key.state is State.RETIRED else None
 
 
-def looked(keys: Sequence[KeyLife], shown: Mapping[str, Shown], rules: RotationRules, now: float) -> Step:
-    """The next step at ``now``, given what DNS shows of each selector; of one that is left out, nothing is known."""
+def counted_at_most(span_seconds: float) -> float:
+    """Of a wait of so long, how much may pass from one look to the next: so no look alone ends one, whatever the clock
+    says, and a gateway that was off for long waits on."""
+    return max(COUNTED_SECONDS, span_seconds * COUNTED_PART)
+
+
+def looked(
+    keys: Sequence[KeyLife], shown: Mapping[str, Shown], rules: RotationRules, now: float,
+    elapsed: float | None = None, broken: Collection[str] = (),
+) -> Step:
+    """The next step at ``now``, given what DNS shows of each selector; of one that is left out, nothing is known.
+
+    ``elapsed``: the seconds since the last look by a clock that nobody sets, None where that is not known.  ``broken``
+    are the selectors whose private keys cannot be used: they are as good as those whose record differs.
+    """
+    shown = {**shown, **dict.fromkeys(broken, Shown.DIFFERS)}
     moves: list[Moved] = []
-    lives = [_seen(key, shown.get(key.selector, Shown.UNKNOWN), now, moves) for key in keys]
+    lives = []
+    for key in keys:
+        found = shown.get(key.selector, Shown.UNKNOWN)
+        key = _seen(key, found, now, moves, key.selector in broken)
+        lives.append(_waited(key, found, rules, now, elapsed))
     for kind in KeyType:
-        lives = _fallen_back(lives, kind, now, moves)
+        lives = _fallen_back(lives, kind, shown, now, moves)
     for kind in KeyType:
-        lives = _advanced(lives, kind, shown, rules, now, moves, signs=bool(signing(keys)))
+        lives = _advanced(lives, kind, shown, rules, now, moves)
     kept = []
     for key in lives:
-        if key.state is State.RETIRED and now - key.since >= rules.retire_seconds:
-            key = attrs.evolve(key, state=State.GONE, since=now)
+        if key.state is State.RETIRED and key.waited >= rules.retire_seconds:
+            key = _now(key, State.GONE, now)
             moves.append(Moved(Move.GONE, key))
         elif key.state is State.GONE and shown.get(key.selector) in (Shown.MISSING, Shown.DIFFERS):
             moves.append(Moved(Move.FORGOTTEN, key))
@@ -234,34 +267,59 @@ def looked(keys: Sequence[KeyLife], shown: Mapping[str, Shown], rules: RotationR
     return Step(tuple(kept), tuple(moves), _due(kept, rules, now))
 
 
-def _seen(key: KeyLife, shown: Shown, now: float, moves: list[Moved]) -> KeyLife:
+def _seen(key: KeyLife, shown: Shown, now: float, moves: list[Moved], is_broken: bool) -> KeyLife:
     # The wall clock may have been set back: nothing was seen in the future.
-    seen = key.seen if key.seen is None else min(key.seen, now)
-    key = attrs.evolve(key, seen=seen, since=min(key.since, now), made=min(key.made, now))
+    seen, doubted = (one if one is None else min(one, now) for one in (key.seen, key.doubted))
+    key = attrs.evolve(key, seen=seen, doubted=doubted, since=min(key.since, now), made=min(key.made, now))
     match shown:
         case Shown.UNKNOWN:
             return key
         case Shown.MATCHES:
-            found = attrs.evolve(key, shown=shown, seen=now if key.seen is None else key.seen)
-            if key.seen is None and key.state in (State.WANTED, State.SIGNING):
-                moves.append(Moved(Move.SEEN, found))
+            found = attrs.evolve(key, shown=shown, seen=now if key.seen is None else key.seen, doubted=None)
+            if key.seen is None:
+                found = attrs.evolve(found, waited=0.0, looked=now) if key.state is State.WANTED else found
+                if key.state in (State.WANTED, State.SIGNING):
+                    moves.append(Moved(Move.SEEN, found))
             return found
         case _:
             found = attrs.evolve(key, shown=shown, seen=None)
-            # That one which is to be published is not there yet is no news.
-            is_expected = key.state is State.WANTED and shown is Shown.MISSING and key.shown is not Shown.MATCHES
+            if key.state is State.SIGNING and key.doubted is None:
+                found = attrs.evolve(found, doubted=now)
+            # That one which is to be published is not there yet is no news, nor that a wildcard answers meanwhile.
+            is_first = key.shown is Shown.UNKNOWN or shown is Shown.MISSING
+            is_expected = key.state is State.WANTED and is_first and key.shown is not Shown.MATCHES and not is_broken
             if key.is_wanted_in_dns and key.shown is not shown and not is_expected:
                 moves.append(Moved(Move.LOST, found))
             return found
 
 
-def _fallen_back(keys: Sequence[KeyLife], kind: KeyType, now: float, moves: list[Moved]) -> list[KeyLife]:
+def _waited(key: KeyLife, shown: Shown, rules: RotationRules, now: float, elapsed: float | None) -> KeyLife:
+    """With the time since the last look, where that counts."""
+    if key.state is State.RETIRED:
+        most = counted_at_most(rules.retire_seconds)
+    elif key.state is State.WANTED and key.seen is not None:
+        most = counted_at_most(rules.wait_seconds) if shown is Shown.MATCHES else 0.0
+    else:
+        return key
+    passed = 0.0 if key.looked is None else max(now - key.looked, 0.0)
+    counts = min(passed, most) if elapsed is None else min(passed, most, elapsed)
+    return attrs.evolve(key, waited=key.waited + counts, looked=now)
+
+
+def _now(key: KeyLife, state: State, now: float) -> KeyLife:
+    return attrs.evolve(key, state=state, since=now, waited=0.0, looked=now, doubted=None)
+
+
+def _fallen_back(
+    keys: Sequence[KeyLife], kind: KeyType, shown: Mapping[str, Shown], now: float, moves: list[Moved]
+) -> list[KeyLife]:
     """Where no key of a kind that signs is shown any more, one that did before, and is."""
     mine = [key for key in signing(keys) if key.type is kind]
-    if not mine or any(_is_good(key) for key in mine):
+    if not mine or not all(_is_bad(key, shown, now) for key in mine):
         return list(keys)
     spare = max(
-        (key for key in keys if key.type is kind and key.state is State.RETIRED and _is_shown(key)),
+        (key for key in keys if key.type is kind and key.state is State.RETIRED and not key.is_withdrawn
+         and shown.get(key.selector) is Shown.MATCHES),
         key=lambda key: (key.since, key.selector), default=None,
     )
     if spare is None:
@@ -270,31 +328,32 @@ def _fallen_back(keys: Sequence[KeyLife], kind: KeyType, now: float, moves: list
     lives = []
     for key in keys:
         if key is spare:
-            key = attrs.evolve(key, state=State.SIGNING, since=now)
+            key = _now(key, State.SIGNING, now)
             moves.append(Moved(Move.SIGNS, key, why))
         elif key in mine:
-            key = attrs.evolve(key, state=State.WANTED, since=now)
+            key = _now(key, State.WANTED, now)
         lives.append(key)
     return lives
 
 
-def _is_good(key: KeyLife) -> bool:
-    return key.shown in (Shown.MATCHES, Shown.UNKNOWN)
-
-
-def _is_shown(key: KeyLife) -> bool:
-    return key.shown is Shown.MATCHES and key.seen is not None
+def _is_bad(key: KeyLife, shown: Mapping[str, Shown], now: float) -> bool:
+    """Whether this look says so, and one before it did."""
+    is_bad = shown.get(key.selector) in (Shown.MISSING, Shown.DIFFERS)
+    return is_bad and key.doubted is not None and now - key.doubted >= DOUBT_SECONDS
 
 
 def _advanced(
     keys: Sequence[KeyLife], kind: KeyType, shown: Mapping[str, Shown], rules: RotationRules, now: float,
-    moves: list[Moved], signs: bool,
+    moves: list[Moved],
 ) -> list[KeyLife]:
     """The newest that may sign does, and takes the place of the others of its kind."""
+    is_first = kind not in {key.type for key in signing(keys)}
+    if is_first and kind is KeyType.ED25519 and is_held(keys):
+        return list(keys)
     ready = [
         key for key in keys
         if key.type is kind and key.state is State.WANTED and shown.get(key.selector) is Shown.MATCHES
-        and (due := due_at(key, rules, signs)) is not None and due <= now
+        and key.seen is not None and (is_first or key.waited >= rules.wait_seconds)
     ]
     chosen = max(ready, key=_age, default=None)
     if chosen is None:
@@ -302,7 +361,7 @@ def _advanced(
     lives = []
     for key in keys:
         if key is chosen:
-            key = attrs.evolve(key, state=State.SIGNING, since=now, has_signed=True)
+            key = attrs.evolve(_now(key, State.SIGNING, now), has_signed=True)
             moves.append(Moved(Move.SIGNS, key))
         elif key.type is kind and (
             key.state is State.SIGNING or (key.state is State.WANTED and _age(key) < _age(chosen))
@@ -316,7 +375,13 @@ def _advanced(
 
 def _ended(key: KeyLife, now: float) -> KeyLife:
     # With one that never signed, nothing is under way.
-    return attrs.evolve(key, state=State.RETIRED if key.has_signed else State.GONE, since=now)
+    return _now(key, State.RETIRED if key.has_signed else State.GONE, now)
+
+
+def is_held(keys: Iterable[KeyLife]) -> bool:
+    """Whether the first key of Ed25519 waits for RSA's."""
+    rsa = {key.state for key in keys if key.type is KeyType.RSA}
+    return State.WANTED in rsa and State.SIGNING not in rsa
 
 
 def _age(key: KeyLife) -> tuple[float, str]:
@@ -324,12 +389,13 @@ def _age(key: KeyLife) -> tuple[float, str]:
 
 
 def _due(keys: Sequence[KeyLife], rules: RotationRules, now: float) -> frozenset[KeyType]:
-    """Of which kinds a rotation begins: of all that sign, as soon as one is old enough and nothing is under way."""
-    if rules.rotate_seconds is None or any(key.state is State.WANTED for key in keys):
+    """Of which kinds a rotation begins: of all that sign and have nothing under way, as soon as one is old enough."""
+    if rules.rotate_seconds is None:
         return frozenset()
-    signs = signing(keys)
-    is_due = any(now - key.since >= rules.rotate_seconds for key in signs)
-    return frozenset(key.type for key in signs) if is_due else frozenset()
+    under_way = {key.type for key in keys if key.state is State.WANTED}
+    free = [key for key in signing(keys) if key.type not in under_way]
+    is_due = any(now - key.since >= rules.rotate_seconds for key in free)
+    return frozenset(key.type for key in free) if is_due else frozenset()
 
 
 def noticed(before: Sequence[KeyLife], keys: Sequence[KeyLife]) -> tuple[Moved, ...]:
@@ -366,11 +432,11 @@ def last_of_rsa(keys: Sequence[KeyLife], selector: str) -> bool:
 
 
 def retired(keys: Sequence[KeyLife], selector: str, now: float) -> tuple[KeyLife, ...]:
-    """This key signs no more.  One that never did is gone at once."""
+    """This key signs no more, and never again.  One that never did is gone at once."""
     lives = []
     for key in keys:
         if key.selector == selector and key.state in (State.WANTED, State.SIGNING):
-            key = _ended(key, now)
+            key = attrs.evolve(_ended(key, now), is_withdrawn=True)
         lives.append(key)
     return tuple(lives)
 

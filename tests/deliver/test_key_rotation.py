@@ -58,6 +58,7 @@ class Desk:
     def __init__(self, rotate_days: float | None = None, publishes: bool = False) -> None:
         self.publishes = publishes
         self.clock = Clock()
+        self.ahead = 0.0
         self.disk = MemoryDisk(lambda: self.now())
         self.folder = KeyFolder("/state/dkim", self.disk)
         self.resolver = FakeResolver(text_records={})
@@ -84,7 +85,7 @@ class Desk:
         self.rotation.start()
 
     def now(self) -> float:
-        return START + self.clock.seconds()
+        return START + self.ahead + self.clock.seconds()
 
     async def do(self, work: Callable[..., object], *arguments: object) -> object:
         return work(*arguments)
@@ -359,6 +360,47 @@ def test_a_new_key_that_cannot_be_read_takes_nobody_s_place() -> None:
     assert len(desk.keys(DOMAIN)) == 2
     assert desk.moves()[-1] == "new lost"
     assert "new.pem: cannot be read" in desk.letters[0].replace("=\r\n", "")
+
+
+def test_a_wall_clock_that_is_set_ahead_gives_a_key_no_more_than_ran() -> None:
+    desk = Desk()
+    desk.make()
+    desk.obey()
+    desk.wait(HOUR)
+    made_keys(desk.folder, DOMAIN, [KeyType.ED25519], 0, desk.now(), ["new"])
+    desk.obey()
+    desk.wait(HOUR)
+    desk.ahead = 365 * DAY_SECONDS
+    desk.wait(46 * HOUR, 0.25 * HOUR)
+    assert desk.states()["new"] is State.WANTED
+    desk.wait(3 * HOUR, 0.25 * HOUR)
+    assert (desk.states()["new"], desk.states()["mg-20231114-e"]) == (State.SIGNING, State.RETIRED)
+    desk.ahead *= 2
+    desk.wait(6 * DAY_SECONDS, HOUR)
+    assert desk.states()["mg-20231114-e"] is State.RETIRED
+
+
+def test_one_bad_answer_of_dns_brings_no_old_key_back() -> None:
+    desk = Desk()
+    desk.make()
+    desk.obey()
+    desk.wait(HOUR)
+    made_keys(desk.folder, DOMAIN, [KeyType.ED25519], 0, desk.now(), ["new"])
+    desk.obey()
+    desk.wait(50 * HOUR, 0.25 * HOUR)
+    assert (desk.states()["new"], desk.states()["mg-20231114-e"]) == (State.SIGNING, State.RETIRED)
+    record = desk.records.pop("new._domainkey.example.org")
+    while Move.LOST not in {one.split(" ")[1] for one in desk.moves()}:
+        desk.wait(WATCH_SECONDS)
+    assert desk.states()["new"] is State.SIGNING
+    desk.records["new._domainkey.example.org"] = record
+    desk.wait(2 * HOUR)
+    assert desk.states()["new"] is State.SIGNING
+    del desk.records["new._domainkey.example.org"]
+    while Move.LOST not in {one.split(" ")[1] for one in desk.moves()}:
+        desk.wait(WATCH_SECONDS)
+    desk.wait(EAGER_SECONDS + WATCH_SECONDS)
+    assert (desk.states()["new"], desk.states()["mg-20231114-e"]) == (State.WANTED, State.SIGNING)
 
 
 def test_trouble_of_any_kind_stops_nothing() -> None:

@@ -1,6 +1,7 @@
 """The lives of keys: single steps, and what holds whatever DNS says."""
 
 import base64
+from collections.abc import Sequence
 
 import attrs
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -11,6 +12,7 @@ from mailgw.mail.names import Records
 from mailgw.trust import dkim_rotation
 from mailgw.trust.dkim_rotation import (
     DAY_SECONDS,
+    DOUBT_SECONDS,
     KeyLife,
     KeyType,
     RotationRules,
@@ -18,6 +20,7 @@ from mailgw.trust.dkim_rotation import (
     State,
     Step,
     compared,
+    counted_at_most,
     due_at,
     is_selector,
     key_name,
@@ -55,6 +58,16 @@ def moves(step: Step) -> list[str]:
     return [f"{one.key.selector} {one.what}" for one in step.moves]
 
 
+def look_hourly(
+    keys: Sequence[KeyLife], shown: dict[str, Shown], since: float, until: float, rules: RotationRules = RULES,
+) -> tuple[KeyLife, ...]:
+    """The keys after a look each hour, from an hour after ``since`` on, and one at ``until``."""
+    while since < until:
+        since = min(since + HOUR, until)
+        keys = looked(keys, shown, rules, since).keys
+    return tuple(keys)
+
+
 def test_the_first_keys_sign_as_soon_as_they_are_shown_both() -> None:
     keys = (life("r"), life("e", kind=ED))
     step = looked(keys, {"r": Shown.MISSING, "e": Shown.MISSING}, RULES, NOW + HOUR)
@@ -70,16 +83,16 @@ def test_a_successor_waits_and_takes_over_in_one_moment_and_the_old_one_stays_pu
     step = looked(keys, both, RULES, NOW + HOUR)
     assert states(step) == {"old": State.SIGNING, "new": State.WANTED}
     assert due_at(step.keys[1], RULES) == NOW + HOUR + RULES.wait_seconds
-    step = looked(step.keys, both, RULES, NOW + HOUR + RULES.wait_seconds - 1)
-    assert states(step)["new"] is State.WANTED
     taken = NOW + HOUR + RULES.wait_seconds
-    assert states(looked(step.keys, {"old": SHOWN}, RULES, taken))["new"] is State.WANTED, "DNS is silent just now"
-    step = looked(step.keys, both, RULES, taken)
+    keys = look_hourly(step.keys, both, NOW + HOUR, taken - 1)
+    assert {key.selector: key.state for key in keys}["new"] is State.WANTED
+    assert states(looked(keys, {"old": SHOWN}, RULES, taken))["new"] is State.WANTED, "DNS is silent just now"
+    step = looked(keys, both, RULES, taken)
     assert states(step) == {"old": State.RETIRED, "new": State.SIGNING}
     assert moves(step) == ["old retired", "new signs"]
-    step = looked(step.keys, both, RULES, taken + RULES.retire_seconds - 1)
-    assert states(step)["old"] is State.RETIRED
-    step = looked(step.keys, both, RULES, taken + RULES.retire_seconds)
+    keys = look_hourly(step.keys, both, taken, taken + RULES.retire_seconds - 1)
+    assert keys[0].state is State.RETIRED
+    step = looked(keys, both, RULES, taken + RULES.retire_seconds)
     assert (states(step)["old"], moves(step)) == (State.GONE, ["old gone"])
     step = looked(step.keys, {"old": Shown.MISSING, "new": SHOWN}, RULES, taken + RULES.retire_seconds + HOUR)
     assert (states(step), moves(step)) == ({"new": State.SIGNING}, ["old forgotten"])
@@ -89,10 +102,11 @@ def test_a_look_at_which_it_is_missing_begins_the_wait_anew() -> None:
     keys = looked((life("old", State.SIGNING), life("new")), {"old": SHOWN, "new": SHOWN}, RULES, NOW).keys
     step = looked(keys, {"old": SHOWN, "new": Shown.MISSING}, RULES, NOW + DAY_SECONDS)
     assert moves(step) == ["new lost"]
-    keys = looked(step.keys, {"old": SHOWN, "new": SHOWN}, RULES, NOW + DAY_SECONDS + HOUR).keys
-    step = looked(keys, {"old": SHOWN, "new": SHOWN}, RULES, NOW + 2 * DAY_SECONDS + HOUR)
-    assert states(step)["new"] is State.WANTED
-    assert states(looked(keys, {"new": SHOWN}, RULES, NOW + 3 * DAY_SECONDS + HOUR))["new"] is State.SIGNING
+    both = {"old": SHOWN, "new": SHOWN}
+    again = NOW + DAY_SECONDS + HOUR
+    keys = look_hourly(looked(step.keys, both, RULES, again).keys, both, again, again + RULES.wait_seconds - 1)
+    assert keys[1].state is State.WANTED
+    assert states(looked(keys, both, RULES, again + RULES.wait_seconds))["new"] is State.SIGNING
 
 
 @each("trouble", [Shown.MISSING, Shown.DIFFERS])
@@ -101,15 +115,84 @@ def test_a_key_in_doubt_signs_on_unless_one_before_it_is_still_shown(trouble: Sh
     assert (states(step)["one"], moves(step)) == (State.SIGNING, ["one lost"])
     assert moves(looked(step.keys, {"one": trouble}, RULES, NOW + 2)) == []
     keys = (life("one", State.SIGNING), life("old", State.RETIRED), life("older", State.RETIRED, since=NOW - 9))
-    step = looked(keys, {"one": trouble, "old": SHOWN, "older": SHOWN}, RULES, NOW + 1)
+    shown = {"one": trouble, "old": SHOWN, "older": SHOWN}
+    first = looked(keys, shown, RULES, NOW + 1)
+    assert (states(first)["one"], moves(first)) == (State.SIGNING, ["one lost"]), "one look is not enough"
+    at = NOW + 1 + DOUBT_SECONDS
+    assert moves(looked(first.keys, shown, RULES, at - 1)) == []
+    assert moves(looked(first.keys, {"old": SHOWN}, RULES, at)) == [], "DNS does not say so again"
+    well = looked(first.keys, {"one": SHOWN, "old": SHOWN}, RULES, NOW + 2).keys
+    assert "old signs" not in moves(looked(well, shown, RULES, at)), "not in a row"
+    silent = looked(first.keys, {}, RULES, NOW + 2).keys
+    assert moves(looked(silent, {"one": trouble}, RULES, at)) == [], "the other is not shown just now"
+    step = looked(silent, shown, RULES, at)
     assert states(step) == {"one": State.WANTED, "old": State.SIGNING, "older": State.RETIRED}
-    assert moves(step) == ["one lost", "old signs"]
+    assert moves(step) == ["old signs"]
     # It comes back, and takes over once it has been shown for long enough.
-    keys = looked(step.keys, {"one": SHOWN, "old": SHOWN}, RULES, NOW + 2).keys
-    step = looked(keys, {"one": SHOWN, "old": SHOWN}, RULES, NOW + 1 + RULES.wait_seconds)
-    assert states(step)["one"] is State.WANTED
-    step = looked(keys, {"one": SHOWN, "old": SHOWN}, RULES, NOW + 2 + RULES.wait_seconds)
+    both = {"one": SHOWN, "old": SHOWN}
+    keys = look_hourly(looked(step.keys, both, RULES, at + 1).keys, both, at + 1, at + RULES.wait_seconds)
+    assert keys[0].state is State.WANTED
+    step = looked(keys, both, RULES, at + 1 + RULES.wait_seconds)
     assert states(step) == {"one": State.SIGNING, "old": State.RETIRED, "older": State.RETIRED}
+
+
+def test_what_the_operator_retired_never_signs_again() -> None:
+    keys = retired((life("one", State.SIGNING), life("stolen", State.SIGNING)), "stolen", NOW)
+    shown = {"one": Shown.MISSING, "stolen": SHOWN}
+    for at in (NOW + 1, NOW + HOUR, NOW + DAY_SECONDS):
+        step = looked(keys, shown, RULES, at)
+        assert states(step) == {"one": State.SIGNING, "stolen": State.RETIRED}
+        keys = step.keys
+
+
+def test_rsa_begins_at_once_beside_ed25519_and_ed25519_not_without_a_wanted_rsa() -> None:
+    keys = (life("e", State.SIGNING, ED), life("r", made=NOW + 1))
+    assert states(looked(keys, {"e": SHOWN, "r": SHOWN}, RULES, NOW + 2))["r"] is State.SIGNING
+    keys = (life("r"), life("e", kind=ED))
+    step = looked(keys, {"r": Shown.MISSING, "e": SHOWN}, RULES, NOW + HOUR)
+    assert (states(step), moves(step)) == ({"r": State.WANTED, "e": State.WANTED}, ["e seen"])
+    assert states(looked(step.keys, {"e": SHOWN}, RULES, NOW + 9 * DAY_SECONDS))["e"] is State.WANTED
+    alone = retired(step.keys, "r", NOW + 2 * HOUR)
+    assert states(looked(alone, {"e": SHOWN}, RULES, NOW + 3 * HOUR))["e"] is State.SIGNING
+    both = looked(step.keys, {"r": SHOWN, "e": SHOWN}, RULES, NOW + 3 * HOUR)
+    assert states(both) == {"r": State.SIGNING, "e": State.SIGNING}
+    keys = (life("e", State.SIGNING, ED), life("e2", kind=ED, made=NOW + 1), life("r"))
+    shown = {"e": SHOWN, "e2": SHOWN, "r": Shown.MISSING}
+    keys2 = look_hourly(looked(keys, shown, RULES, NOW + 2).keys, shown, NOW + 2, NOW + 2 + RULES.wait_seconds)
+    assert [key.state for key in keys2] == [State.RETIRED, State.SIGNING, State.WANTED], "no successor waits for it"
+
+
+def test_that_a_wildcard_answers_for_a_new_key_is_no_loss() -> None:
+    step = looked((life("new"),), {"new": Shown.DIFFERS}, RULES, NOW + 1)
+    assert (moves(step), step.keys[0].shown) == ([], Shown.DIFFERS)
+    keys = looked((life("new"),), {"new": Shown.MISSING}, RULES, NOW + 1).keys
+    assert moves(looked(keys, {"new": Shown.DIFFERS}, RULES, NOW + 2)) == ["new lost"], "it was published, and wrong"
+    assert moves(looked((life("new"),), {"new": SHOWN}, RULES, NOW + 1, broken=["new"])) == ["new lost"]
+
+
+def test_a_clock_that_is_set_ahead_gives_no_key_a_year() -> None:
+    keys = (
+        life("old", State.SIGNING), life("new", made=NOW + 1), life("older", State.RETIRED, looked=NOW, since=NOW))
+    shown = {"old": SHOWN, "new": SHOWN, "older": SHOWN}
+    keys = looked(keys, shown, RULES, NOW + 2).keys
+    ahead = NOW + 365 * DAY_SECONDS
+    for elapsed, counted in ((HOUR, (HOUR, HOUR)), (None, (DAY_SECONDS / 2, 1.75 * DAY_SECONDS))):
+        step = looked(keys, shown, RULES, ahead, elapsed)
+        assert moves(step) == []
+        assert (step.keys[1].waited, step.keys[2].waited - keys[2].waited) == counted
+        back = looked(step.keys, shown, RULES, NOW + 3, elapsed)
+        assert moves(back) == []
+        assert (back.keys[1].waited, back.keys[2].waited - keys[2].waited) == counted, "nor takes one away"
+    at = ahead
+    for number in range(4):
+        step = looked(step.keys if number else keys, shown, RULES, at)
+        assert (states(step)["new"] is State.SIGNING) == (number == 3), "four looks at least"
+        at += 365 * DAY_SECONDS
+
+
+@each(("span_seconds", "most"), [(HOUR, 5400.0), (6 * HOUR, 5400.0), (6 * HOUR + 4, 5401.0), (DAY_SECONDS, 6 * HOUR)])
+def test_what_counts_from_one_look_to_the_next(span_seconds: float, most: float) -> None:
+    assert counted_at_most(span_seconds) == most
 
 
 def test_nobody_falls_back_to_a_key_that_is_missing_too() -> None:
@@ -124,14 +207,19 @@ def test_a_schedule_begins_for_all_that_sign_once() -> None:
     assert looked(keys, {}, YEARLY, at - 1).wanted == frozenset()
     assert looked(keys, {}, YEARLY, at).wanted == {RSA, ED}
     assert looked(keys, {}, RULES, at).wanted == frozenset()
-    assert looked((*keys, life("new")), {}, YEARLY, at).wanted == frozenset()
+    assert looked((*keys, life("new")), {}, YEARLY, at + HOUR).wanted == {ED}, "each kind goes on by itself"
+    assert looked((*keys, life("new"), life("e2", kind=ED)), {}, YEARLY, at + HOUR).wanted == frozenset()
+    # RSA is young: that the one of Ed25519 is old, whose successor nobody publishes, begins nothing.
+    young = (attrs.evolve(keys[0], since=at - 1), keys[1], life("e2", kind=ED))
+    assert looked(young, {}, YEARLY, at + HOUR).wanted == frozenset()
     assert looked((), {}, YEARLY, at).wanted == frozenset()
 
 
 def test_a_clock_that_was_set_back_keeps_nobody_waiting_longer_than_the_wait() -> None:
     keys = (life("old", State.SIGNING), life("new", made=NOW + 1, seen=NOW + 1000 * DAY_SECONDS, shown=SHOWN))
     keys = looked(keys, {"new": SHOWN}, RULES, NOW + 2).keys
-    assert states(looked(keys, {"new": SHOWN}, RULES, NOW + 2 + RULES.wait_seconds))["new"] is State.SIGNING
+    keys = look_hourly(keys, {"new": SHOWN}, NOW + 2, NOW + 2 + RULES.wait_seconds)
+    assert keys[1].state is State.SIGNING
 
 
 def test_by_the_operators_word() -> None:
@@ -226,6 +314,7 @@ def test_no_gap_and_no_key_that_was_not_seen(history: list[tuple[float, dict[int
                                              rotate_seconds: float | None) -> None:
     rules = RotationRules(rotate_seconds=rotate_seconds)
     keys: tuple[KeyLife, ...] = ()
+    withdrawn: set[str] = set()
     now = NOW
     made = 0
     shown_since: dict[str, float] = {}
@@ -241,11 +330,12 @@ def test_no_gap_and_no_key_that_was_not_seen(history: list[tuple[float, dict[int
             left = {one.type for one in signing(keys) if one.selector != keys[0].selector}
             if keys[0].type in left or keys[0].state is State.WANTED:
                 keys = retired(keys, keys[0].selector, now)
+                withdrawn.add(keys[0].selector)
         now += seconds
         # The newest eight are answered of; what is older, DNS is silent on.
         shown = {f"k{made - 1 - back}": one for back, one in answers.items()}
         before = {one.type for one in signing(keys)}
-        had_none = not before
+        had_rsa = any(one.state is State.WANTED and one.type is RSA for one in keys) and RSA not in before
         step = looked(keys, shown, rules, now)
         for selector, one in shown.items():
             if one is SHOWN:
@@ -259,7 +349,9 @@ def test_no_gap_and_no_key_that_was_not_seen(history: list[tuple[float, dict[int
             if one.selector not in {key.selector for key in signing(keys)}:
                 assert one.selector in shown_since or one.selector in signed, "it was never seen"
                 waited = now - shown_since.get(one.selector, now)
-                assert had_none or waited >= rules.wait_seconds or one.selector in signed
+                assert one.type not in before or waited >= rules.wait_seconds or one.selector in signed
+                assert one.selector not in withdrawn, "it may be stolen"
+                assert one.type is RSA or ED in before or not had_rsa or RSA in by_kind, "alone, while RSA is wanted"
             signed[one.selector] = now
         for key in step.keys:
             if key.state is State.GONE and key.selector in signed:
