@@ -48,6 +48,7 @@ class SigningKeys:
             raise TemporaryFault(str(fault)) from fault
         self._of_folder = frozenset(domain for domain, files in settings.domains.items() if not files)
         self._folder = FolderKeys(KeyFolder(settings.folder, workshop.disk), _complain)
+        self._domains = len(settings.domains)
         self._workshop = workshop
         self._tasks = tasks
         if self._of_folder:
@@ -57,8 +58,9 @@ class SigningKeys:
         return self._folder(domain) if domain in self._of_folder else self._files(domain)
 
     def reload(self) -> None:
-        """Read what has changed; that of the folder in a while."""
-        self._files.reload()
+        """Read what has changed, in a while."""
+        if len(self._of_folder) < self._domains:
+            self._tasks.spawn("the files of DKIM keys", self._files.look(self._workshop.do))
         if self._of_folder:
             self._tasks.spawn("the folder of DKIM keys", self.look())
 

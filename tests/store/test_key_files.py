@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -20,6 +21,7 @@ from twisted.logger import capturedLogs
 
 from mailgw.store import key_files
 from mailgw.store.key_files import KeyFiles, read_key_file
+from mailgw.testing.driving import result_of
 from mailgw.trust.dkim_sign import BadKey, SigningKey
 from tests.trust.dkim_mail import RSA_SECRET
 
@@ -73,6 +75,13 @@ def keys_of(files: KeyFiles, domain: str) -> list[tuple[str, bytes]]:
     return [(one.selector, pem(one.key)) for one in files(domain)]
 
 
+def reload(files: KeyFiles) -> None:
+    async def do(work: Callable[..., object], *arguments: object) -> object:
+        return work(*arguments)
+
+    result_of(files.look(do))  # type: ignore[arg-type] # it need not be a Deferred
+
+
 def test_they_are_read_again_when_they_change(tmp_path: Path) -> None:
     paths = {name: str(tmp_path / name) for name in ("a", "b")}
     for path in paths.values():
@@ -83,10 +92,10 @@ def test_they_are_read_again_when_they_change(tmp_path: Path) -> None:
     assert keys_of(files, "example.net") == [("a", ED25519)]
     assert keys_of(files, "none.example") == keys_of(files, "example.com") == []
     Path(paths["b"]).write_bytes(OTHER)
-    files.reload()
+    reload(files)
     assert keys_of(files, "example.org") == [("a", ED25519), ("b", OTHER)]
     Path(paths["a"]).write_bytes(OTHER)
-    files.reload()
+    reload(files)
     assert keys_of(files, "example.org") == [("a", OTHER), ("b", OTHER)]
     assert keys_of(files, "example.net") == [("a", OTHER)]  # a file of two domains
 
@@ -101,13 +110,26 @@ def test_an_old_key_stays_where_the_new_one_cannot_be_used(tmp_path: Path) -> No
         change()
         for told in (1, 0):
             with capturedLogs() as logged:
-                files.reload()
+                reload(files)
             assert [why in str(event["why"]) for event in logged] == [True] * told
             assert keys_of(files, "example.org") == [("a", ED25519)]
     path.write_bytes(OTHER)
     path.chmod(stat.S_IRUSR)
-    files.reload()
+    reload(files)
     assert keys_of(files, "example.org") == [("a", OTHER)]
+
+
+def test_what_has_the_octets_of_before_is_not_loaded_again(tmp_path: Path) -> None:
+    path = Path(file(tmp_path))
+    files = KeyFiles({"example.org": {"a": str(path)}})
+    [key] = files("example.org")
+    for change in (lambda: os.utime(path, (1, 1)), lambda: path.chmod(0o640), lambda: path.write_bytes(ED25519)):
+        change()
+        reload(files)
+        assert files("example.org")[0] is key
+    path.write_bytes(OTHER)
+    reload(files)
+    assert files("example.org")[0] is not key
 
 
 def test_it_does_not_begin_without_one(tmp_path: Path) -> None:
