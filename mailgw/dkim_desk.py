@@ -119,11 +119,7 @@ class KeyDesk:
 
     def _fault(self, domain: str, key: KeyLife) -> str:
         found = self._blocking(self._folder.fault, domain, key)
-        path = self._folder.file(domain, key.selector)
-        if found is not None:
-            return f"{found.path}: {found.why}"
-        is_exposed = self._blocking(self._folder.exposed, domain, key.selector)
-        return f"{path}: others may read it: chmod 600 {path}" if is_exposed else ""
+        return "" if found is None else f"{found.path}: {found.why}"
 
     def _configured(self, domain: str, selector: str, path: str, answers: Mapping[str, Answer]) -> KeyReport:
         found = read_key_file(path, domain, selector)

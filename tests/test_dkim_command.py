@@ -290,7 +290,7 @@ def test_what_dns_says_of_them(desk: Desk) -> None:
     desk.resolver.failing = frozenset()
     path = desk.keys.file("example.org", "a-r")
     os.chmod(path, 0o644)
-    assert f"file  {path}: others may read it: chmod 600 {path}" in desk.run("check", status=1)
+    assert f"file  {path}: is open to every user here: chmod o= {path}" in desk.run("check", status=1)
 
 
 def test_what_else_the_domain_says(desk: Desk) -> None:

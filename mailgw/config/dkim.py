@@ -107,8 +107,6 @@ def dkim_doubts(config: Config) -> Iterator[tuple[Path, str]]:
         if not signing(keys):
             todo = f"publish the records: mailgw dkim show {domain}" if keys else f"mailgw dkim make {domain}"
             yield ("dkim", "domains", domain), f"no key of {folder.path} signs for it yet; {todo}"
-        for path in (folder.file(domain, key.selector) for key in keys if folder.exposed(domain, key.selector)):
-            yield ("dkim", "domains", domain), f"{path} is open to others: chmod 600 {path}"
     servers = [one for one in config.backends.values() if isinstance(one, SmtpSettings)]
     if config.dkim.domains and not any(one.sign for one in servers):
         yield ("dkim",), "nothing is signed: that is for backends of type smtp or lmtp, with sign = true"

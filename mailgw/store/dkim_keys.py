@@ -5,7 +5,9 @@ beside them ``keys.json`` with their lives (``trust.dkim_rotation``).
 
 Rules:
     A key is on disk before ``keys.json`` knows it, and ``keys.json`` forgets it before its file is removed: a crash
-    between them leaves a file that nobody uses.
+    between them leaves a file that nobody uses.  The first ``keys.json`` is there before the first key is: keys without
+    one are a slip with files, and a fault.
+    A key that every user of this machine may read is none, as in ``key_files``.
     Who changes ``keys.json`` holds the lock of the domain meanwhile: a command and a gateway may both.
     Nothing here prints or logs what is in a key.
 Everything blocks, and raises OSError where the disk refuses; so it is done in a thread.
@@ -13,9 +15,11 @@ Everything blocks, and raises OSError where the disk refuses; so it is done in a
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 
 import attrs
 import msgspec
@@ -25,7 +29,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from mailgw.disk import Disk
 from mailgw.mail.address import parse_domain
-from mailgw.trust.dkim_rotation import KeyLife, KeyType, State, is_selector, new_selector, signing
+from mailgw.trust.dkim_rotation import (
+    SELECTOR_OCTETS,
+    KeyLife,
+    KeyType,
+    State,
+    is_selector,
+    key_name,
+    new_selector,
+    signing,
+)
 from mailgw.trust.dkim_sign import BadKey, SigningKey, read_signing_key
 from mailgw.trust.dkim_signature import Algorithm
 
@@ -39,6 +52,7 @@ PEM_OCTETS = 64 * 1024
 STATE_OCTETS = 1024 * 1024
 # Keys of one domain, those included that are gone and still in DNS.
 KEYS = 100
+NAME_OCTETS = 253  # RFC 1035 s3.1, without the length octets and the root
 LOCK_SECONDS = 5.0
 LOCK_PAUSE_SECONDS = 0.05
 
@@ -74,6 +88,7 @@ class KeyFolder:
         self._disk = disk
         self._pause = pause
         self._good: dict[str, tuple[object, str]] = {}
+        self._loaded: dict[str, tuple[bytes, SigningKey]] = {}
 
     def domains(self) -> list[str]:
         """Those that have a folder, sorted."""
@@ -85,11 +100,15 @@ class KeyFolder:
 
     def keys(self, domain: str) -> tuple[KeyLife, ...]:
         """Those of a domain, in the order in which they were made; () where it has none.  ValueError where the file is
-        none of ours."""
-        path = self._in(domain, STATE_FILE)
+        none of ours, or is missing beside keys."""
+        path = self.state_file(domain)
         try:
             octets = self._disk.read(path, 0, STATE_OCTETS + 1)
         except FileNotFoundError:
+            if self._files(domain):
+                raise ValueError(
+                    f"{path} is missing, and there are keys beside it: put it back from a backup; or move the .pem "
+                    f"files away and make new keys, mailgw dkim make {domain}") from None
             return ()
         try:
             file = msgspec.json.decode(octets, type=_File)
@@ -101,10 +120,13 @@ class KeyFolder:
             raise ValueError(f"{path}: what is no selector")
         return tuple(file.keys)
 
+    def state_file(self, domain: str) -> str:
+        return self._in(domain, STATE_FILE)
+
     def state(self, domain: str) -> object:
-        """What is another value once ``keys`` are others."""
+        """What is another value once ``keys`` are others; None where there is no file of them."""
         try:
-            facts = self._disk.facts(self._in(domain, STATE_FILE))
+            facts = self._disk.facts(self.state_file(domain))
         except FileNotFoundError:
             return None
         return facts.st_mtime_ns, facts.st_size, facts.st_ino
@@ -149,17 +171,22 @@ class KeyFolder:
         """A key, or why there is none."""
         path = self.file(domain, selector)
         try:
-            found = read_signing_key(self._disk.read(path, 0, PEM_OCTETS), domain, selector)
+            octets = self._disk.read(path, 0, PEM_OCTETS)
+            is_open = self._disk.facts(path).st_mode & (stat.S_IROTH | stat.S_IWOTH)
         except OSError as fault:
             return Unusable(selector, path, f"cannot be read: {fault.strerror}")
-        return Unusable(selector, path, found.why) if isinstance(found, BadKey) else found
-
-    def exposed(self, domain: str, selector: str) -> bool:
-        """Whether others than its owner may read or change a key's file; False where there is none."""
-        try:
-            return bool(self._disk.facts(self.file(domain, selector)).st_mode & 0o077)
-        except FileNotFoundError:
-            return False
+        if is_open:
+            return Unusable(selector, path, f"is open to every user here: chmod o= {path}")
+        # OpenSSL takes 60 ms for a key of RSA-2048 that it does not know, 400 for one of 4096.
+        digest = sha256(octets).digest()
+        before = self._loaded.get(path)
+        if before is not None and before[0] == digest:
+            return before[1]
+        found = read_signing_key(octets, domain, selector)
+        if isinstance(found, BadKey):
+            return Unusable(selector, path, found.why)
+        self._loaded[path] = digest, found
+        return found
 
     def file(self, domain: str, selector: str) -> str:
         return self._in(domain, f"{selector}.pem")
@@ -167,18 +194,22 @@ class KeyFolder:
     # --- changes ------------------------------------------------------------------------------------------
 
     def add(self, domain: str, made: Sequence[NewKey], now: float) -> list[KeyLife]:
-        """Keep new keys, which are wanted from now on.  ValueError where a selector is in use, or there are too many
-        keys: nothing is kept then."""
+        """Keep new keys, which are wanted from now on.  ValueError where a selector is none or in use, a record's name
+        would be too long, or there are too many keys: nothing is kept then."""
+        for one in made:
+            _demand_name(domain, one.selector)
         lives: list[KeyLife] = []
         with self._locked(domain):
             keys = self.keys(domain)
             used = {key.selector for key in keys}
             for one in made:
-                if one.selector in used or not is_selector(one.selector):
-                    raise ValueError(f"the selector {one.selector} is in use, or is none")
+                if one.selector in used:
+                    raise ValueError(f"the selector {one.selector} is in use")
                 used.add(one.selector)
             if len(used) > KEYS:
                 raise ValueError(f"{domain} has {len(keys)} keys: {KEYS} are the most")
+            if not keys and self.state(domain) is None:
+                self._write(domain, ())
             for one in made:
                 found = read_signing_key(one.pem, domain, one.selector)
                 assert isinstance(found, SigningKey), found
@@ -202,22 +233,27 @@ class KeyFolder:
         return new_selector(kind, now, {*chosen, *self._in_use(domain)})
 
     def _in_use(self, domain: str) -> set[str]:
+        return self._files(domain) | {key.selector for key in self.keys(domain)}
+
+    def _files(self, domain: str) -> set[str]:
+        """The selectors that there are files of."""
         try:
-            files = {name.removesuffix(".pem") for name in self._disk.names(self._in(domain))}
+            names = self._disk.names(self._in(domain))
         except FileNotFoundError:
-            files = set()
-        return files | {key.selector for key in self.keys(domain)}
+            return set()
+        return {name.removesuffix(".pem") for name in names if name.endswith(".pem")}
 
     def _write(self, domain: str, keys: Sequence[KeyLife]) -> None:
         octets = msgspec.json.format(msgspec.json.encode(_File(1, list(keys))), indent=1)
-        self._disk.write_atomically(self._in(domain, STATE_FILE), octets + b"\n")
+        self._disk.write_atomically(self.state_file(domain), octets + b"\n")
 
     def _remove(self, domain: str, selectors: Sequence[str]) -> None:
-        files = set(self._disk.names(self._in(domain)))
+        files = self._files(domain)
         for selector in selectors:
-            if f"{selector}.pem" in files:
+            if selector in files:
                 self._disk.remove(self.file(domain, selector))
             self._good.pop(self.file(domain, selector), None)
+            self._loaded.pop(self.file(domain, selector), None)
 
     @contextmanager
     def _locked(self, domain: str) -> Iterator[None]:
@@ -237,6 +273,16 @@ class KeyFolder:
 
     def _in(self, *names: str) -> str:
         return os.path.join(self.path, *names)
+
+
+def _demand_name(domain: str, selector: str) -> None:
+    if len(selector) > SELECTOR_OCTETS:
+        raise ValueError(f"the selector {selector} has {len(selector)} characters: {SELECTOR_OCTETS} are the most")
+    if not is_selector(selector):
+        raise ValueError(f"{selector} is no selector: small letters, digits, hyphens and dots, such as mg-2026")
+    name = key_name(selector, domain)
+    if len(name) > NAME_OCTETS:
+        raise ValueError(f"{name} would have {len(name)} characters: {NAME_OCTETS} are the most of a name in DNS")
 
 
 def new_key(kind: KeyType, bits: int = RSA_BITS) -> bytes:

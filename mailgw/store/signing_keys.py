@@ -1,12 +1,13 @@
 """The keys of the folder of DKIM keys that sign now, loaded: who signs asks for each message, the disk is asked seldom.
 
 Rules:
-    A key that was loaded signs on while ``keys.json`` says so, though its file cannot be read any more: a slip with
-    files must not make a gap before the next start, which says what is wrong.
+    A key that was loaded signs on until a ``keys.json`` that can be read says otherwise, though its file, or the whole
+    folder, is there no more: a slip with files must not make a gap before the next start, which says what is wrong.
     What cannot be used is told once, until it is mended or is something else.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -26,6 +27,8 @@ class _Found:
     broken: frozenset[str]
     why: str
 
+
+_SIGNS_ON = "; what was loaded signs on until the next start: put it back from a backup"
 
 _Read = tuple[dict[str, object], Mapping[str, _Found]]
 """The states of all domains; and of those that have another one than before what was found."""
@@ -47,14 +50,15 @@ class FolderKeys:
 
     def load(self) -> None:
         """Read all there is, and block meanwhile: before the first message."""
-        self._take(*self._read({}))
+        self._take(*self._read({}, frozenset()))
 
     async def look(self, do: Callable[..., "Deferred[_Read]"]) -> None:
         """Read what has changed, in a thread, by ``do`` (``Workshop.do``)."""
-        self._take(*await do(self._read, dict(self._states)))
+        loaded = frozenset(domain for domain, keys in self._keys.items() if keys)
+        self._take(*await do(self._read, dict(self._states), loaded))
 
-    def _read(self, known: Mapping[str, object]) -> _Read:
-        """Blocks."""
+    def _read(self, known: Mapping[str, object], loaded: AbstractSet[str]) -> _Read:
+        """``loaded``: the domains that sign.  Blocks."""
         states: dict[str, object] = {}
         found: dict[str, _Found] = {}
         try:
@@ -64,6 +68,9 @@ class FolderKeys:
         for domain in domains:
             try:
                 state = self._folder.state(domain)
+                if state is None and domain in loaded:
+                    found[domain] = _Found(None, frozenset(), f"{self._folder.state_file(domain)} is gone{_SIGNS_ON}")
+                    continue
                 if domain in known and known[domain] == state:
                     states[domain] = state
                     continue
@@ -77,14 +84,14 @@ class FolderKeys:
                 found[domain] = _Found(good, frozenset(one.selector for one in bad), why)
                 if not bad:  # else it is looked at again: who mends a file of a key does not touch keys.json
                     states[domain] = state
+        for domain in sorted(loaded - set(domains)):
+            found[domain] = _Found(None, frozenset(), f"{self._folder.state_file(domain)} is gone{_SIGNS_ON}")
         return states, found
 
     def _take(self, states: dict[str, object], found: Mapping[str, _Found]) -> None:
         self._states = states
         if "" not in found:
             self._tell("", "")
-            for domain in self._keys.keys() - states.keys() - found.keys():
-                del self._keys[domain]  # its folder is gone
         for domain, one in found.items():
             if one.keys is not None:
                 self._keys[domain] = [*one.keys, *(key for key in self(domain) if key.selector in one.broken)]

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import attrs
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
 from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec
@@ -12,7 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from mailgw.config.checks import owner_faults
 from mailgw.config.doubts import doubts
 from mailgw.config.settings import DkimSettings
-from mailgw.trust.dkim_rotation import RotationRules
+from mailgw.disk import Disk
+from mailgw.store.dkim_keys import KeyFolder, NewKey, new_key
+from mailgw.trust.dkim_rotation import KeyType, RotationRules, State
 from tests.config.making import SMALL, faults_of, into, loaded, make_certificate, make_encrypted_key
 from tests.tables import each
 from tests.trust.dkim_mail import RSA_SECRET
@@ -129,6 +132,26 @@ def test_no_key_shows_anywhere(tmp_path: Path) -> None:
     config = loaded(configured(tmp_path, ours('{ a = "rsa" }')))
     assert "PRIVATE KEY" not in repr(config)
     assert RSA_SECRET.decode().splitlines()[1] not in repr(config)
+
+
+def test_keys_of_the_folder_that_cannot_be_used(tmp_path: Path) -> None:
+    file = configured(tmp_path, 'folder = "keys"\n[dkim.domains."example.org"]')
+    folder = KeyFolder(str(tmp_path / "keys"), Disk())
+    folder.add("example.org", [NewKey("a", KeyType.ED25519, new_key(KeyType.ED25519))], 0.0)
+    folder.change("example.org", lambda keys: [attrs.evolve(key, state=State.SIGNING) for key in keys])
+    pem = Path(folder.file("example.org", "a"))
+    assert faults_of(file) == []
+    pem.chmod(0o644)
+    at = "mailgw.toml:16: dkim.domains.example.org: keys/example.org"
+    assert faults_of(file) == [
+        f"{at}/a.pem: is open to every user here: chmod o= keys/example.org/a.pem; mailgw dkim retire a --force "
+        "lets it sign no more"]
+    pem.chmod(0o640)
+    assert faults_of(file) == []
+    os.remove(folder.state_file("example.org"))
+    assert faults_of(file) == [
+        f"{at}/keys.json is missing, and there are keys beside it: put it back from a backup; or move the .pem files "
+        "away and make new keys, mailgw dkim make example.org"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone becomes another user")

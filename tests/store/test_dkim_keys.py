@@ -90,8 +90,63 @@ def test_no_path_leads_out_of_the_folder() -> None:
     disk.write_atomically("/dkim/example.org/keys.json", octets.replace(b'"a"', b'"../a"'))
     with pytest.raises(ValueError, match="no selector"):
         folder.keys(DOMAIN)
-    with pytest.raises(ValueError, match="is none"):
+    with pytest.raises(ValueError, match=r"\.\./a is no selector"):
         folder.add("example.net", [made("../a")], NOW)
+
+
+def test_names_that_are_too_long_leave_nothing() -> None:
+    disk = MemoryDisk()
+    folder = KeyFolder("/dkim", disk)
+    longest = ".".join(["a" * 60, "b" * 60, "c" * 60, "d" * 44])
+    assert len(f"mg._domainkey.{longest}d") == 242
+    selector = "s" * 13
+    with pytest.raises(ValueError, match=r"would have 254 characters: 253 are the most of a name in DNS"):
+        folder.add(longest + "d", [made(selector + "s")], NOW)
+    with pytest.raises(ValueError, match="has 101 characters: 100 are the most"):
+        folder.add(DOMAIN, [made(".".join(["a" * 50] * 2))], NOW)
+    assert not disk.is_folder("/dkim")
+    folder.add(longest + "d", [made(selector)], NOW)
+
+
+def test_keys_without_their_lives_are_a_fault_and_no_crash_leaves_them_so() -> None:
+    disk = MemoryDisk()
+    folder = KeyFolder("/dkim", disk)
+    folder.add(DOMAIN, [made()], NOW)
+    disk.remove("/dkim/example.org/keys.json")
+    for ask in (folder.keys, folder.signing, lambda domain: folder.add(domain, [made("b")], NOW)):
+        with pytest.raises(ValueError, match=r"^/dkim/example\.org/keys\.json is missing, and there are keys beside"):
+            ask(DOMAIN)
+    disk.remove("/dkim/example.org/a.pem")
+    assert folder.keys(DOMAIN) == ()
+    steps = 0
+    while True:
+        disk = MemoryDisk()
+        disk.power = Power(fails_at=steps)
+        folder = KeyFolder("/dkim", disk)
+        try:
+            folder.add(DOMAIN, [made()], NOW)
+        except PowerFailed:
+            pass
+        else:
+            break
+        disk.power = Power()
+        disk.crash()
+        assert len(folder.keys(DOMAIN)) in (0, 1), steps
+        steps += 1
+    assert steps > 8
+
+
+def test_a_key_is_loaded_again_only_where_its_octets_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = MemoryDisk()
+    folder = KeyFolder("/dkim", disk)
+    folder.add(DOMAIN, [made()], NOW)
+    found = folder.private(DOMAIN, "a")
+    disk.write_atomically("/dkim/example.org/a.pem", PEM)
+    assert folder.private(DOMAIN, "a") is found
+    disk.write_atomically("/dkim/example.org/a.pem", OTHER)
+    other = folder.private(DOMAIN, "a")
+    assert isinstance(other, SigningKey)
+    assert other is not found
 
 
 def test_a_selector_is_used_once_and_there_is_a_most(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,10 +194,15 @@ def test_modes_on_a_real_disk(tmp_path: Path) -> None:
     folder.add(DOMAIN, [made()], NOW)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
     assert modes == {"dkim": 0o700, DOMAIN: 0o700, "a.pem": 0o600, "keys.json": 0o600, ".lock": 0o600}
-    assert not folder.exposed(DOMAIN, "a")
-    assert not folder.exposed(DOMAIN, "b")
-    os.chmod(folder.file(DOMAIN, "a"), 0o640)
-    assert folder.exposed(DOMAIN, "a")
+    path = folder.file(DOMAIN, "a")
+    for mode in (0o600, 0o640, 0o660, 0o604, 0o602):
+        os.chmod(path, mode)
+        [life] = folder.keys(DOMAIN)
+        for found in (folder.private(DOMAIN, "a"), folder.fault(DOMAIN, life)):
+            if mode & 0o006:
+                assert found == Unusable("a", path, f"is open to every user here: chmod o= {path}")
+            else:
+                assert not isinstance(found, Unusable), mode
 
 
 def test_who_holds_the_lock_is_waited_for_so_long(tmp_path: Path) -> None:

@@ -85,6 +85,32 @@ def test_a_key_whose_file_is_gone_signs_on_and_that_is_told_once() -> None:
     assert [why for _, why in desk.told] == [why, "", why, ""]
 
 
+def test_keys_that_were_loaded_stay_though_their_folder_goes() -> None:
+    desk = Desk()
+    desk.add("a")
+    desk.all_sign()
+    assert desk.look() == ["a"]
+    state, pem = (desk.disk.read(f"/dkim/example.org/{name}", 0, 9999) for name in ("keys.json", "a.pem"))
+    why = ("/dkim/example.org/keys.json is gone; what was loaded signs on until the next start: put it back from a "
+           "backup")
+    desk.disk.remove("/dkim/example.org/keys.json")
+    assert (desk.look(), desk.look(), desk.told) == (["a"], ["a"], [(DOMAIN, why)])
+    desk.disk.remove("/dkim/example.org/a.pem")
+    is_folder = desk.disk.is_folder
+    desk.disk.is_folder = lambda path: not path.endswith(DOMAIN) and is_folder(path)  # type: ignore[method-assign]
+    assert (desk.look(), desk.told) == (["a"], [(DOMAIN, why)])
+    desk.disk.is_folder = is_folder  # type: ignore[method-assign]
+    desk.disk.write_atomically("/dkim/example.org/a.pem", pem)
+    again = FolderKeys(desk.folder, lambda domain, why: desk.told.append((domain, why)))
+    again.load()
+    assert again(DOMAIN) == ()
+    assert "is missing, and there are keys beside it" in desk.told.pop()[1]
+    desk.disk.write_atomically("/dkim/example.org/keys.json", state)
+    assert (desk.look(), desk.told) == (["a"], [(DOMAIN, why), (DOMAIN, "")])
+    desk.all_sign("a")
+    assert desk.look() == [], "a file that can be read says so"
+
+
 def test_trouble_with_the_folder_changes_nothing() -> None:
     desk = Desk()
     desk.add("a")
