@@ -12,9 +12,19 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.names import MxRecord, Records, TlsaRecord
 from mailgw.mail.ports import Resolver
-from mailgw.net.resolver import StubResolver
+from mailgw.net.resolver import StrangersLine, StubResolver
 
 T = TypeVar("T")
+
+
+def line_of(resolver: Resolver, network: str) -> Resolver:
+    """What a stranger's questions are asked of: a ``StrangersLine`` where the resolver has such."""
+    return resolver.line(network) if isinstance(resolver, StubResolver) else resolver
+
+
+def had_to_wait(line: Resolver) -> bool:
+    """Whether questions had no turn at once, since others of that network, or of all, had them."""
+    return isinstance(line, StrangersLine) and line.had_to_wait
 
 
 def memory_of(resolver: Resolver) -> Resolver | None:

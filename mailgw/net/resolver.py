@@ -5,7 +5,8 @@ Rules:
     Anything but a fact (see ``dns_servers``) is a TemporaryFault.  So nobody's mail bounces for our DNS's trouble, and
     what a validating server found forged (it says SERVFAIL) is never taken for "there is none".
     Secure is what servers that are believed said with the AD bit, all the way along a chain of CNAMEs.
-    Equal questions at the same time are one question.  All questions have a time limit, and few are under way.
+    Equal questions at the same time are one question.  All questions have a time limit, and few are under way; what
+    strangers make us ask has turns of its own (``dns_turns``), so that they keep nobody waiting but themselves.
     Trouble is remembered for FAILED_SECONDS: a queue full of one domain's mail asks a sick server once, not a thousand
     times (RFC 9520 s3.2: at least a second, better five).
 """
@@ -27,6 +28,7 @@ from mailgw.net.datagrams import listen_quietly
 from mailgw.net.dns_cache import Cache
 from mailgw.net.dns_exchange import Listen, Server, Unanswered
 from mailgw.net.dns_servers import Servers
+from mailgw.net.dns_turns import Turns
 from mailgw.net.dns_wire import (
     AAAA,
     CHAIN,
@@ -153,6 +155,7 @@ class StubResolver(_Asked):
         self._hosts = Hosts(hosts, reactor)
         self._servers = Servers(self._chosen, reactor, listen)
         self._turns = DeferredSemaphore(QUESTIONS_AT_ONCE)
+        self._strangers = Turns()
         self._cache: Cache[Records[Any] | _Trouble] = Cache(reactor.seconds)
         self._asking: dict[tuple[str, str], list[Deferred[Records[Any]]]] = {}
 
@@ -160,6 +163,10 @@ class StubResolver(_Asked):
     def memory(self) -> Resolver:
         """Answers at once, of what is remembered; TemporaryFault for all else."""
         return _Memory(self)
+
+    def line(self, network: str) -> "StrangersLine":
+        """For what a stranger from a network makes us ask."""
+        return StrangersLine(self, self._strangers, network)
 
     # --- the cache, and questions under way -----------------------------------------------------------
 
@@ -175,7 +182,10 @@ class StubResolver(_Asked):
             raise _fault(name, kind, cached.why)
         return cached
 
-    async def _records(self, name: str, kind: Kind[T]) -> Records[T]:
+    def _is_asking(self, name: str, kind: Kind[T]) -> bool:
+        return (name, kind.word) in self._asking
+
+    async def _records(self, name: str, kind: Kind[T], has_turn: bool = False) -> Records[T]:
         known = self._known(name, kind)
         if known is not None:
             return known
@@ -187,7 +197,7 @@ class StubResolver(_Asked):
         else:
             self._asking[key] = [waiting]
             # Its own task: that one who asked gives up leaves the others their answer.
-            task = Deferred.fromCoroutine(self._ask(name, kind))
+            task = Deferred.fromCoroutine(self._follow(name, kind) if has_turn else self._ask(name, kind))
             limited = task.addTimeout(QUESTION_SECONDS, self._reactor)
             limited.addBoth(self._answered, name, kind)  # type: ignore[unused-awaitable] # all who wait get its result
         return await waiting
@@ -256,6 +266,43 @@ class _Memory(_Asked):
         if known is None:
             raise _fault(name, kind, "the time is over")
         return known
+
+    def _local(self, name: str) -> tuple[str, ...]:
+        return self._resolver._local(name)
+
+
+class StrangersLine(_Asked):
+    """``mail.ports.Resolver``: what is remembered, or under way, is told to all; all else waits for a turn of the
+    network's.  ``had_to_wait``: whether anything did, or was refused its turn."""
+
+    def __init__(self, resolver: StubResolver, turns: Turns, network: str) -> None:
+        self._resolver = resolver
+        self._turns = turns
+        self._network = network
+        self.had_to_wait = False
+
+    async def _records(self, name: str, kind: Kind[T]) -> Records[T]:
+        resolver = self._resolver
+        known = resolver._known(name, kind)
+        if known is not None:
+            return known
+        if resolver._is_asking(name, kind):
+            return await resolver._records(name, kind)
+        if not self._turns.take(self._network):
+            self.had_to_wait = True
+            await self._turns.wait(self._network)
+        # What was learned meanwhile, or asked by others, is told without a question, and the turn goes on.
+        answer: Deferred[Records[T]] = Deferred()
+
+        def ended(result: Records[T] | Failure) -> None:
+            self._turns.give_back(self._network)
+            if not answer.called:
+                answer.callback(result)  # a Failure, too
+
+        # Its own task: that who asked gives up ends no question, nor its turn.
+        asking = Deferred.fromCoroutine(resolver._records(name, kind, has_turn=True))
+        asking.addBoth(ended)  # type: ignore[unused-awaitable] # its result is the answer's
+        return await answer
 
     def _local(self, name: str) -> tuple[str, ...]:
         return self._resolver._local(name)

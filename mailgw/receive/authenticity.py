@@ -17,8 +17,11 @@ from twisted.python.failure import Failure
 from mailgw.mail.address import Mailbox
 from mailgw.mail.authentication import Authentication
 from mailgw.mail.envelope import Client, ReverseName, Role
+from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import Resolver, WallClock
-from mailgw.net.bounded_dns import BoundedDns, memory_of
+from mailgw.mail.reply import Reply
+from mailgw.net.bounded_dns import BoundedDns, had_to_wait, line_of, memory_of
+from mailgw.policy.limits import places
 from mailgw.policy.rules.authentic import Action, Actions, dmarc_word
 from mailgw.policy.rules.relay import may_relay
 from mailgw.receive.authenticity_settings import AuthenticitySettings
@@ -26,7 +29,7 @@ from mailgw.receive.peers import Listed
 from mailgw.trust.authres import AuthResults, without_ours, written
 from mailgw.trust.dkim import DkimRules
 from mailgw.trust.dkim_key import LoadedKeys
-from mailgw.trust.dmarc import MOST_QUESTIONS
+from mailgw.trust.dmarc import MOST_QUESTIONS, DmarcResult
 from mailgw.trust.dmarc_record import Policy
 from mailgw.trust.dmarc_tallies import DkimSeen, Judged, Override, Reason, SpfSeen
 from mailgw.trust.evidence import Bringer, Evidence, EvidenceRules, Gathering, Means
@@ -46,6 +49,7 @@ OWN_SHARE = 1 / 3
 PAUSE_SECONDS = 0.002
 """Of work in one stroke, before others have their turn; one verification is a tenth of that, with a large key."""
 LOADED_KEYS = 1000
+CROWDED = Reply(451, "4.3.2", ("Too much mail from your network is looked into now; please try again later",))
 
 
 class Authenticity:
@@ -107,17 +111,23 @@ class Authenticity:
     async def evidence(
         self, gathering: Gathering, client: Client, reverse_path: Mailbox | None, reverse: ReverseName | None
     ) -> Evidence:
-        """Never raises but a cancellation, or for a fault of ours."""
+        """TemporaryFault where DMARC is not known, and the client's network had too many questions: that is no trouble
+        of the author's, and whoever makes it would gain by its being taken for that.  Never raises else but a
+        cancellation, or for a fault of ours."""
         bringer = Bringer(client.address, client.helo, reverse_path, reverse)
-        dns = self._door(1, QUESTIONS + self._settings.signatures)
-        own, authors = self._door(OWN_SHARE, OWN_QUESTIONS), self._door(1, AUTHOR_QUESTIONS)
+        line = line_of(self._resolver, places(client.address)[1])
+        dns = self._door(line, 1, QUESTIONS + self._settings.signatures)
+        own, authors = self._door(line, OWN_SHARE, OWN_QUESTIONS), self._door(line, 1, AUTHOR_QUESTIONS)
         try:
-            return await gathering.evidence(
+            found = await gathering.evidence(
                 bringer, Means(dns, own, authors, together, Pauses(self._clock), self._chance)
             )
         finally:
             for one in (dns, own, authors):
                 one.close()
+        if found.dmarc.result is DmarcResult.TEMPERROR and had_to_wait(line):
+            raise TemporaryFault("too many questions to DNS for one network", CROWDED)
+        return found
 
     def field(self, authentication: Authentication, smtputf8: bool) -> bytes:
         """Our Authentication-Results field, with its line end."""
@@ -139,9 +149,9 @@ class Authenticity:
             )
         )
 
-    def _door(self, share: float, questions: int) -> BoundedDns:
-        resolver = self._resolver
-        return BoundedDns(resolver, self._clock, self._settings.seconds * share, questions, memory_of(resolver))
+    def _door(self, line: Resolver, share: float, questions: int) -> BoundedDns:
+        seconds = self._settings.seconds * share
+        return BoundedDns(line, self._clock, seconds, questions, memory_of(self._resolver))
 
     def _ids_of(self, client: Client) -> tuple[str, ...] | None:
         """Under which a client says what it found; None where it is no upstream."""

@@ -16,7 +16,9 @@ from twisted.internet.interfaces import IReactorTime
 from mailgw.mail.envelope import NO_NAME, UNKNOWN_NAME, ReverseName
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import Resolver
+from mailgw.net.bounded_dns import line_of
 from mailgw.net.tasks import TaskGroup
+from mailgw.policy.limits import places
 
 # Each look-up under way has a few sockets; a resolver that answers has done with it in milliseconds.
 LOOK_UPS_AT_ONCE = 100
@@ -43,20 +45,21 @@ class ReverseNames:
             return UNKNOWN_NAME
         self._under_way += 1
         try:
-            asking = Deferred.fromCoroutine(self._ask(address))
+            dns = line_of(self._resolver, places(address)[1])
+            asking = Deferred.fromCoroutine(self._ask(address, dns))
             return await asking.addTimeout(self._seconds, self._clock)
         except (TemporaryFault, TimeoutError):
             return UNKNOWN_NAME
         finally:
             self._under_way -= 1
 
-    async def _ask(self, address: str) -> ReverseName:
+    async def _ask(self, address: str, dns: Resolver) -> ReverseName:
         own = ip_address(address)
-        names = list(await self._resolver.names(address))[:NAMES]
+        names = list(await dns.names(address))[:NAMES]
         is_in_trouble = False
         for name in names:
             try:
-                addresses = (await self._resolver.addresses(name)).items
+                addresses = (await dns.addresses(name)).items
             except TemporaryFault:
                 is_in_trouble = True
                 continue

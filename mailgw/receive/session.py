@@ -449,8 +449,11 @@ class Session:
             transaction.end_content()
             if transaction.fault is not None:
                 return self._reject_content(transaction, Verdict("content", "", transaction.fault))
-            if await transaction.authenticate(self._look_up.name):
-                self._note_authentication(transaction)
+            try:
+                if await transaction.authenticate(self._look_up.name):
+                    self._note_authentication(transaction)
+            except TemporaryFault as fault:
+                return self._reject_content(transaction, Verdict("trust", fault.why, fault.reply))
             verdict = await self._factory.chain.judge(Stage.CONTENT, self._facts_of_content(transaction))
             if verdict.reply is not None:
                 return self._reject_content(transaction, verdict)

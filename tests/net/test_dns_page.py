@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mailgw.net import dns_cache, dns_exchange, dns_servers, dns_wire, resolver
+from mailgw.net import dns_cache, dns_exchange, dns_servers, dns_turns, dns_wire, resolver
 
 PAGE = " ".join((Path(__file__).parents[2] / "docs/dns.rst").read_text().split())
 
@@ -16,6 +16,9 @@ def test_the_page_has_the_numbers() -> None:
         f"does not fit into {dns_wire.UDP_OCTETS} octets",
         f"{resolver.QUESTIONS_AT_ONCE} questions are under way",
         f"wait for their turn, {_spaced(resolver.QUESTIONS_WAITING)} at most",
+        f"{dns_turns.STRANGERS_AT_ONCE} questions that strangers make us ask are under way",
+        f"or {dns_turns.NETWORK_AT_ONCE} of one network",
+        f"{_spaced(dns_turns.STRANGERS_WAITING)} at most, {dns_turns.NETWORK_WAITING} of one network",
         f"{_spaced(dns_cache.CACHE_ENTRIES)} answers",
         f"{dns_cache.CACHE_OCTETS >> 20} MiB",
     )

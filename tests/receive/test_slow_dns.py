@@ -6,17 +6,22 @@ from collections.abc import Sequence
 
 import attrs
 import pytest
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.names import dns
 
+from mailgw.mail import event as fact
 from mailgw.mail.authentication import Authentication
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.names import MxRecord, Records
 from mailgw.net.bounded_dns import BoundedDns
+from mailgw.net.dns_turns import NETWORK_AT_ONCE
 from mailgw.receive.authenticity import PAUSE_SECONDS, Pauses
 from mailgw.testing import FakeResolver
 from mailgw.testing.driving import result_of
 from mailgw.trust.dkim import KEYS_AT_ONCE
+from tests.net.dns_net import ONE, Asked, DnsNet, resolver
 from tests.receive.test_authenticity import JUDGED, Judging
 from tests.tables import each
 from tests.trust.dkim_mail import ED25519_RECORD, ed25519_key, signed
@@ -216,3 +221,51 @@ def test_others_have_their_turn_after_a_while() -> None:
         assert paused.called is not is_paused
         clock.advance(0)
         assert paused.called
+
+
+# --- many at once -------------------------------------------------------------------------------------
+
+def crowding(message: bytes, peer: str, author_answers: bool) -> tuple[str, Judging]:
+    """What a client is told while a neighbour of his has the most questions under way that his network may have."""
+    net = DnsNet()
+    it = resolver(net, ONE)
+    judging = Judging(peer=IPv4Address("TCP", peer, 40000), dns=it)  # type: ignore[arg-type] # Resolver
+    judging.listener.clock.advance(5.0)
+    judging.session.take()
+    for n in range(NETWORK_AT_ONCE):
+        Asked(it.line("192.0.2.0/24").mx(f"{n}.dead.test"))
+    dead = net.waiting[:]
+    del net.waiting[:]
+    answer = judging.bring(message, "EHLO evil.test", "MAIL FROM:<a@evil.test>", "RCPT TO:<bob@example.org>", "DATA")
+    for _ in range(70):
+        while net.waiting:
+            name = str(net.waiting[0][2].queries[0].name)
+            if author_answers and name == "_dmarc.bank.example":
+                net.answer((name, dns.Record_TXT(b"v=DMARC1; p=reject"), 60))
+            elif author_answers:
+                net.answer(code=dns.ENAME)
+            else:
+                dead.append(net.waiting.pop(0))
+        judging.listener.clock.advance(0.5)
+        answer = answer or judging.session.take().strip()
+    return answer, judging
+
+
+def test_who_fills_his_network_s_turns_gains_nothing_by_it() -> None:
+    answer, judging = crowding(BANK, "192.0.2.1", author_answers=True)
+    assert answer == "451 4.3.2 Too much mail from your network is looked into now; please try again later"
+    assert judging.seen == []
+    assert judging.listener.stored() == []
+    (refused,) = judging.facts(fact.Rejected)
+    assert (refused.rule, refused.why) == ("trust", "too many questions to DNS for one network")
+
+
+def test_nor_does_he_keep_others_waiting() -> None:
+    answer, _ = crowding(BANK, "198.51.101.1", author_answers=True)
+    assert answer.startswith("550 5.7.1 bank.example asks")
+    # An author who does not answer is his own trouble, where there was no crowd.
+    answer, judging = crowding(BANK, "198.51.101.1", author_answers=False)
+    assert answer.startswith("250")
+    (seen,) = judging.seen
+    assert seen.authentication is not None
+    assert seen.authentication.word("dmarc") == "temperror"
