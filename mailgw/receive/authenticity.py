@@ -29,7 +29,7 @@ from mailgw.receive.peers import Listed
 from mailgw.trust.authres import AuthResults, without_ours, written
 from mailgw.trust.dkim import DkimRules
 from mailgw.trust.dkim_key import LoadedKeys
-from mailgw.trust.dmarc import MOST_QUESTIONS, DmarcResult
+from mailgw.trust.dmarc import MOST_QUESTIONS
 from mailgw.trust.dmarc_record import Policy
 from mailgw.trust.dmarc_tallies import DkimSeen, Judged, Override, Reason, SpfSeen
 from mailgw.trust.evidence import Bringer, Evidence, EvidenceRules, Gathering, Means
@@ -111,8 +111,8 @@ class Authenticity:
     async def evidence(
         self, gathering: Gathering, client: Client, reverse_path: Mailbox | None, reverse: ReverseName | None
     ) -> Evidence:
-        """TemporaryFault where DMARC is not known, and the client's network had too many questions: that is no trouble
-        of the author's, and whoever makes it would gain by its being taken for that.  Never raises else but a
+        """TemporaryFault where DMARC is not all known, and the client's network had too many questions: that is no
+        trouble of the author's, and whoever makes it would gain by its being taken for that.  Never raises else but a
         cancellation, or for a fault of ours."""
         bringer = Bringer(client.address, client.helo, reverse_path, reverse)
         line = line_of(self._resolver, places(client.address)[1])
@@ -125,7 +125,7 @@ class Authenticity:
         finally:
             for one in (dns, own, authors):
                 one.close()
-        if found.dmarc.result is DmarcResult.TEMPERROR and had_to_wait(line):
+        if found.is_partial and had_to_wait(line):
             raise TemporaryFault("too many questions to DNS for one network", CROWDED)
         return found
 

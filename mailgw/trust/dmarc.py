@@ -162,6 +162,11 @@ class Authors:
             found.append(Dmarc(DmarcResult.PERMERROR, self._authors.why))
         return tuple(found)
 
+    @property
+    def is_in_trouble(self) -> bool:
+        """Whether anything that was asked here had no answer."""
+        return self._names.is_in_trouble
+
     async def _learn_author(self, author: str) -> None:
         try:
             where, record = await _policy_record(author, self._names)
@@ -290,6 +295,10 @@ class _Names:
         if isinstance(known, TemporaryFault):
             raise TemporaryFault(f"no answer for {record_name(domain)}: {known.why}")
         return known
+
+    @property
+    def is_in_trouble(self) -> bool:
+        return any(isinstance(one, TemporaryFault) for one in (*self._records.values(), *self._existing.values()))
 
     async def climb(self, domain: str) -> dict[str, DmarcRecord]:
         """The records on the way up from ``domain``, from the longest name to the shortest (s4.10)."""

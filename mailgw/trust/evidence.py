@@ -72,7 +72,8 @@ class Means:
 @attrs.frozen
 class Evidence:
     """``spf`` is of MAIL FROM (of HELO in its place, where that is null), ``helo`` of HELO, None where that is the one.
-    ``authentication`` is all of it, in the words of RFC 8601."""
+    ``authentication`` is all of it, in the words of RFC 8601.  ``is_partial``: DMARC does not pass, and might have come
+    to something else, had DNS said all that it was asked."""
 
     spf: Spf
     helo: Spf | None
@@ -80,6 +81,7 @@ class Evidence:
     arc: ArcResult
     dmarc: Dmarc
     authentication: Authentication
+    is_partial: bool = False
 
 
 class Gathering:
@@ -149,7 +151,9 @@ class Gathering:
             *map(dkim_signatures.told, found.dkim), of_chain(arc), of_dmarc(dmarc, vouched_by),
         ]
         authentication = Authentication(tuple(results), self._rules.authserv_id, vouched_by)
-        return Evidence(spf, found.helo, found.dkim, arc, dmarc, authentication)
+        is_partial = dmarc.result is DmarcResult.TEMPERROR or (
+            dmarc.result is not DmarcResult.PASS and authors.is_in_trouble)
+        return Evidence(spf, found.helo, found.dkim, arc, dmarc, authentication, is_partial)
 
 
 @attrs.define

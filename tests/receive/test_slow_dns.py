@@ -232,6 +232,10 @@ def crowding(message: bytes, peer: str, author_answers: bool) -> tuple[str, Judg
     judging = Judging(peer=IPv4Address("TCP", peer, 40000), dns=it)  # type: ignore[arg-type] # Resolver
     judging.listener.clock.advance(5.0)
     judging.session.take()
+    known = Asked(it.text("_dmarc.asks.example"))
+    del net.waiting[:-1]  # the client's name
+    net.answer(("_dmarc.asks.example", dns.Record_TXT(b"v=DMARC1; p=quarantine"), 3600))
+    assert known.items
     for n in range(NETWORK_AT_ONCE):
         Asked(it.line("192.0.2.0/24").mx(f"{n}.dead.test"))
     dead = net.waiting[:]
@@ -251,8 +255,13 @@ def crowding(message: bytes, peer: str, author_answers: bool) -> tuple[str, Judg
     return answer, judging
 
 
-def test_who_fills_his_network_s_turns_gains_nothing_by_it() -> None:
-    answer, judging = crowding(BANK, "192.0.2.1", author_answers=True)
+@each("message", [
+    BANK,
+    BANK.replace(b"ceo@", b"x@asks.example, ceo@"),  # of the other one it is known, and less is asked
+    BANK.replace(b"ceo@", b"x@[192.0.2.1], ceo@"),   # nobody can tell whose it is
+])
+def test_who_fills_his_network_s_turns_gains_nothing_by_it(message: bytes) -> None:
+    answer, judging = crowding(message, "192.0.2.1", author_answers=True)
     assert answer == "451 4.3.2 Too much mail from your network is looked into now; please try again later"
     assert judging.seen == []
     assert judging.listener.stored() == []
