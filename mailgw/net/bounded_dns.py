@@ -33,7 +33,8 @@ def memory_of(resolver: Resolver) -> Resolver | None:
 
 
 class BoundedDns:
-    """A ``mail.ports.Resolver`` from its first question on for ``seconds``, and for ``questions``.  ``close`` it.
+    """A ``mail.ports.Resolver`` for ``questions``, and for ``seconds`` from the first one on that is not answered at
+    once.  ``close`` it.
 
     ``memory`` answers at once, or says that it does not know: it is asked when the time is over.  None: nobody is.
     """
@@ -94,11 +95,11 @@ class BoundedDns:
             if self._memory is None:
                 raise TemporaryFault("DNS took too long")
             return await ask(self._memory)
-        if self._timer is None:
-            self._timer = self._clock.callLater(self._seconds, self._end)
         asked = Deferred.fromCoroutine(ask(self._resolver))
         if asked.called:
             return await asked  # from memory, as most are
+        if self._timer is None:
+            self._timer = self._clock.callLater(self._seconds, self._end)
         self._asked[asked] = None
         try:
             return await asked

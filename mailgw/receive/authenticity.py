@@ -187,6 +187,8 @@ class Pauses:
 
 async def together(coroutines: Sequence[Coroutine[Any, Any, None]]) -> None:
     """All at the same time; the first one's fault, when all have ended.  Cancelled, all are."""
+    if len(coroutines) == 1:
+        return await coroutines[0]
     started = [Deferred.fromCoroutine(one) for one in coroutines]
     if all(one.called and not isinstance(one.result, Failure) for one in started):
         return  # most are told from memory

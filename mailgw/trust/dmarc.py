@@ -143,7 +143,8 @@ class Authors:
         signed: of the first ``IDENTIFIERS`` + 1 of those that are no author's.  What cannot be learned is in the
         evaluations."""
         await together([self._learn_author(author) for author in self._asked])
-        others = [one for one in map(_normal, domains) if one and one not in self._asked]
+        others = [_normal(one) for one in domains if one not in self._asked]
+        others = [one for one in others if one and one not in self._asked]
         await together([self._learn_domain(one) for one in list(dict.fromkeys(others))[:IDENTIFIERS + 1]])
 
     async def evaluations(
