@@ -238,6 +238,28 @@ def test_a_key_that_changes_is_taken_within_a_minute(gateway: Gateway, tmp_path:
     assert verified(send()) == [True, True]
 
 
+def test_what_waits_is_signed_anew_where_a_key_is_another(gateway: Gateway, tmp_path: Path) -> None:
+    peer = away(gateway, CONTENT="451 4.3.0 later")
+    gateway.receive(LETTER, sender="ann@home.example", to="bob@away.example", login="ann@home.example")
+    assert signed(gateway) == [OURS]
+    write_key(tmp_path / "ed25519", PEMS[2])
+    gateway.service.reload()
+    peer.answer(CONTENT="250 2.0.0 ok")
+    gateway.advance(minutes=6)
+    new = {**RECORDS, f"e._domainkey.{DOMAIN}": signing_key(PEMS[2], "e").record().encode()}
+    (taken,) = peer.messages
+    assert verified(taken.octets, new) == [True, True]
+    assert signed(gateway) == [OURS, OURS]
+
+
+def test_white_space_behind_names_is_mended_before_it_is_signed(gateway: Gateway) -> None:
+    peer = away(gateway)
+    letter = LETTER.replace("From:", "From :").replace("Subject:", "Subject  :")
+    gateway.receive(letter, sender="ann@home.example", to="bob@away.example", login="ann@home.example")
+    assert peer.messages[0].octets.endswith(LETTER.replace("\n", "\r\n").encode())
+    assert verified(peer.messages[0].octets) == [True, True]
+
+
 def test_it_does_not_start_without_a_key(gateway: Gateway, tmp_path: Path) -> None:
     (tmp_path / "rsa").unlink()
     workshop = Workshop(gateway.disk, gateway.reactor, gateway.reactor)

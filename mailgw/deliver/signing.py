@@ -5,15 +5,18 @@ Rules:
     DKIM is for mail that is ours (``Message.is_ours``), by the domain of its author: From, as DMARC has it, and never
     Sender.  What strangers write is not signed, whatever it says of itself; it may be sealed, with what we found when
     it came.
-    Where there is nothing to sign with, or nobody can say who the author is, a message goes as it is.  Trouble while it
-    is signed is temporary, and never costs a message.
+    Where there is nothing to sign with, or nobody can say who the author is, a message goes as it is, and where that
+    might surprise somebody there is a fact.  Trouble while it is signed is temporary, and never costs a message.
+    A field of ours has its colon right behind its name before it is signed (RFC 6409 s8 lets who takes mail in mend
+    it): "From : x" is allowed by RFC 5322 s4.5 alone, and there are verifiers who do not find that field.
     RSA takes a thread where the machine has one more core than the gateway has processes: it is most of what a message
     costs here, and ``cryptography`` lets others run meanwhile.  Else it is done at once, which is less work in all.
 
-The keys are asked for at each message: whoever has them may read them anew, and sign with others tomorrow.
+The keys are asked for at each message, also at one that was signed a minute ago: whoever has them may read them anew,
+and sign with others tomorrow.
 """
 
-import math
+import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
@@ -30,10 +33,10 @@ from mailgw.mail.header import header_end
 from mailgw.mail.message import Content, Message
 from mailgw.mail.ports import WallClock
 from mailgw.spool.content import MemoryContent
-from mailgw.trust.arc_seal import ARC_RULES, NoSeal, arc_set
+from mailgw.trust.arc_seal import ARC_RULES, NoSeal, sealing
 from mailgw.trust.authres import AuthResults
 from mailgw.trust.dkim_canon import BodyHashes, Canon, SignedHeader, WantedHash
-from mailgw.trust.dkim_sign import SigningKey, SigningRules, signature_fields
+from mailgw.trust.dkim_sign import MOST_NAMES, SigningKey, SigningRules, signature_fields, signed_names
 from mailgw.trust.read_back import field_on_top, read_back
 
 RULES: Final = SigningRules()
@@ -48,6 +51,13 @@ HEADER_LINES = 2000
 # For a message that goes to many domains at once, or to the next host when one was busy.
 KEPT = 500
 KEPT_SECONDS = 600.0
+# Of one: with a header that was mended it may be as large as that.  A larger one is made anew each time.
+KEPT_OCTETS = 64 * 1024
+# Of messages that were not signed: so many are remembered, to say it once.
+TOLD = 5000
+
+# RFC 5322 s4.5.1 has white space there.  A name that is folded before its colon is none.
+_LOOSE_COLON = re.compile(rb"((?:\A|\r\n)[!-9;-~]++)[ \t]++(?=:)")
 
 KeysOf = Callable[[str], Sequence[SigningKey]]
 """Those that a domain signs with now, () where it has none; in the order of their signatures.  The domain is in
@@ -62,15 +72,46 @@ _Name = tuple[str, BodyType, int]
 
 @attrs.frozen
 class _Task:
-    """How a message's fields are made of the hash of its body; b"" where that comes to none."""
+    """How a message's fields are made of the hash of its body.
+
+    ``keys`` sign, some of ``all_keys``, which ``domain`` had when it was asked; ``instead_of``: as ``Crown`` has it.
+    """
 
     make: Callable[[bytes], bytes]
     keys: Sequence[SigningKey]
     method: str
+    domain: str
+    all_keys: tuple[SigningKey, ...]
+    instead_of: int = 0
 
     @property
     def is_slow(self) -> bool:
         return any(isinstance(one.key, RSAPrivateKey) for one in self.keys)
+
+
+@attrs.frozen
+class _Nothing:
+    """Why there is no task; ``why`` "" where none could be expected."""
+
+    why: str = ""
+
+
+@attrs.frozen
+class Crown:
+    """What goes on top of a message, in the place of its first octets, ``instead_of`` so many."""
+
+    octets: bytes
+    instead_of: int = 0
+
+
+@attrs.frozen
+class _Kept:
+    """A crown, when it was made, and of which keys (``_Task``)."""
+
+    crown: Crown
+    since: float
+    domain: str
+    all_keys: tuple[SigningKey, ...] = attrs.field(repr=False)
 
 
 class Signing:
@@ -95,11 +136,12 @@ class Signing:
         self._wall_clock = wall_clock
         self._note = note
         self._in_thread = in_thread
-        self._kept: OrderedDict[_Name, tuple[bytes, float]] = OrderedDict()
+        self._kept: OrderedDict[_Name, _Kept] = OrderedDict()
+        self._told: OrderedDict[str, None] = OrderedDict()  # queue ids
         self._under_way: dict[_Name, list[Deferred[None]]] = {}  # with those who wait for it
 
     async def signed(self, message: Message, sign: bool, seal: bool) -> Message:
-        """``message`` with what goes on top of its content, or itself where nothing does.
+        """``message`` with what goes on top of its content, its header mended, or itself where nothing does.
 
         ``sign`` and ``seal``: whether a message of ours is signed, another one sealed.  TemporaryFault where its
         content cannot be read.
@@ -108,48 +150,67 @@ class Signing:
             return message
         # One content in two forms has two body types (``reencoding.fitted``).
         name, now = (message.queue_id, message.body_type, message.content.size_octets), self._wall_clock()
-        while (crown := self._known(name, now)) is None:
+        crown = self._known(name, now)
+        while crown is None:
             if name in self._under_way:
                 turn: Deferred[None] = Deferred()
                 self._under_way[name].append(turn)
                 await turn
+                crown = self._known(name, now)
                 continue
             self._under_way[name] = []
             try:
-                self._keep(name, await self._crown(message, now), now)
+                kept = await self._made_anew(message, now)
+                if kept is None:  # it is asked for again: there may be a key by then
+                    return message
+                self._keep(name, kept)
+                crown = kept.crown
             finally:
                 # Where it came to nothing the first of them makes it, and the others wait for that one.
                 for turn in self._under_way.pop(name):
                     if not turn.called:  # who was cancelled meanwhile
                         turn.callback(None)
-        return attrs.evolve(message, content=crowned(crown, message.content)) if crown else message
+        return attrs.evolve(message, content=crowned(crown, message.content))
 
-    def _known(self, name: _Name, now: float) -> bytes | None:
-        crown, since = self._kept.get(name, (b"", -math.inf))
-        return crown if abs(now - since) < KEPT_SECONDS else None
+    def _known(self, name: _Name, now: float) -> Crown | None:
+        """One that was made a short while ago of the keys that there are now."""
+        kept = self._kept.get(name)
+        if kept is None or abs(now - kept.since) >= KEPT_SECONDS or tuple(self._keys(kept.domain)) != kept.all_keys:
+            return None
+        return kept.crown
 
-    def _keep(self, name: _Name, crown: bytes, now: float) -> None:
-        self._kept[name] = crown, now
+    def _keep(self, name: _Name, kept: _Kept) -> None:
+        if len(kept.crown.octets) > KEPT_OCTETS:
+            return
+        self._kept[name] = kept
         self._kept.move_to_end(name)
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
 
-    async def _crown(self, message: Message, now: float) -> bytes:
+    async def _made_anew(self, message: Message, now: float) -> _Kept | None:
         octets = message.content.octets
         if octets is None:
             return await self._of_stream(message, now)
         end = header_end(octets)
         end = len(octets) if end < 0 else end
         task = self._task(message, octets[:end], now)
-        if task is None:
-            return b""
-        return await self._made(message, task, partial(_made_at_once, task, octets, end))
+        if isinstance(task, _Nothing):
+            self._tell(message, task.why)
+            return None
+        return await self._made(message, task, partial(_made_at_once, task, octets, end), now)
 
-    async def _of_stream(self, message: Message, now: float) -> bytes:
+    def _tell(self, message: Message, why: str) -> None:
+        if why and message.queue_id not in self._told:
+            self._told[message.queue_id] = None
+            if len(self._told) > TOLD:
+                self._told.popitem(last=False)
+            self._note(fact.Unsigned(message.queue_id, "dkim" if message.is_ours else "arc", why))
+
+    async def _of_stream(self, message: Message, now: float) -> _Kept | None:
         """The content is read once, and no further than its header where nothing is to be made."""
         hashes = BodyHashes((_HASH,))
         header = b""
-        task: _Task | None = None
+        task: _Task | _Nothing | None = None
         async for chunk in message.content.chunks():
             if task is None:
                 looked_at = len(header)
@@ -158,54 +219,78 @@ class Signing:
                 if end < 0 and len(header) <= HEADER_OCTETS:
                     continue
                 task = self._task(message, header[:end] if end >= 0 else header, now)
-                if task is None:
-                    return b""
+                if isinstance(task, _Nothing):
+                    self._tell(message, task.why)
+                    return None
                 chunk = header[end:]
             hashes.feed(chunk)
-        task = task or self._task(message, header, now)  # a header alone
-        return b"" if task is None else await self._made(message, task, partial(_made_of, task, hashes))
-
-    async def _made(self, message: Message, task: _Task, make: Callable[[], bytes]) -> bytes:
-        # Ed25519 takes less time than it takes to ask another thread for it.
-        crown = make() if self._in_thread is None or not task.is_slow else await self._in_thread(make)
-        if crown:
-            selectors = tuple(one.selector for one in task.keys)
-            self._note(fact.Signed(message.queue_id, task.method, task.keys[0].domain, selectors))
-        return crown
-
-    def _task(self, message: Message, header: bytes, now: float) -> _Task | None:
-        if len(header) > HEADER_OCTETS or header.count(b"\n") > HEADER_LINES:
+        task = self._task(message, header, now) if task is None else task  # a header alone
+        if isinstance(task, _Nothing):
+            self._tell(message, task.why)
             return None
-        if not message.is_ours:
-            return self._sealing(message, header, now)
-        fields = SignedHeader(header)
-        keys = self._author_s(fields)
-        return _Task(lambda digest: signature_fields(fields, digest, keys, RULES, now), keys, "dkim") if keys else None
+        return await self._made(message, task, partial(_made_of, task, hashes), now)
 
-    def _sealing(self, message: Message, header: bytes, now: float) -> _Task | None:
+    async def _made(self, message: Message, task: _Task, make: Callable[[], bytes], now: float) -> _Kept:
+        # Ed25519 takes less time than it takes to ask another thread for it.
+        octets = make() if self._in_thread is None or not task.is_slow else await self._in_thread(make)
+        selectors = tuple(one.selector for one in task.keys)
+        self._note(fact.Signed(message.queue_id, task.method, task.keys[0].domain, selectors))
+        return _Kept(Crown(octets, task.instead_of), now, task.domain, task.all_keys)
+
+    def _task(self, message: Message, header: bytes, now: float) -> _Task | _Nothing:
+        if len(header) > HEADER_OCTETS:
+            return _Nothing(f"a header of more than {HEADER_OCTETS} octets")
+        if header.count(b"\n") > HEADER_LINES:
+            return _Nothing(f"a header of more than {HEADER_LINES} lines")
+        return self._signing(header, now) if message.is_ours else self._sealing(message, header, now)
+
+    def _signing(self, header: bytes, now: float) -> _Task | _Nothing:
+        mended = mended_header(header)
+        fields = SignedHeader(mended)
+        found = self._author_s(fields)
+        if isinstance(found, _Nothing):
+            return found
+        domain, keys = found
+        if signed_names(fields, RULES) is None:
+            return _Nothing(f"more than {MOST_NAMES} fields to sign")
+        top, instead_of = (b"", 0) if mended == header else (mended, len(header))
+
+        def sign(digest: bytes) -> bytes:
+            return signature_fields(fields, digest, keys, RULES, now) + top
+
+        return _Task(sign, keys, "dkim", domain, keys, instead_of)
+
+    def _sealing(self, message: Message, header: bytes, now: float) -> _Task | _Nothing:
         assert self._seal_as is not None
         found = read_back(message, field_on_top(header), self._authserv_id)
-        keys = seal_keys(self._keys(self._seal_as))
+        all_keys = tuple(self._keys(self._seal_as))
+        keys = seal_keys(all_keys)
         if not found.found_by or not keys:
-            return None
-        results, key = AuthResults(self._authserv_id, found.results), keys[0]
+            return _Nothing()
+        seal = sealing(header, AuthResults(self._authserv_id, found.results), keys[0], now)
+        return _Nothing(seal.why) if isinstance(seal, NoSeal) else _Task(seal, keys, "arc", self._seal_as, all_keys)
 
-        def seal(digest: bytes) -> bytes:
-            made = arc_set(header, digest, results, key, now)
-            return b"" if isinstance(made, NoSeal) else made
-
-        return _Task(seal, keys, "arc")
-
-    def _author_s(self, header: SignedHeader) -> Sequence[SigningKey]:
-        """Of the first domain in From that has any, itself or the nearest above it."""
+    def _author_s(self, header: SignedHeader) -> tuple[str, tuple[SigningKey, ...]] | _Nothing:
+        """The first domain in From that has keys, itself or the nearest above it, and these."""
         places = header.places.get(b"from", ())
         if len(places) != 1:
-            return ()
-        for author in addresses_in_field(header.fields[places[0]].partition(b":")[2]) or ():
+            return _Nothing("several From fields" if places else "no From field")
+        name, _, body = header.fields[places[0]].partition(b":")
+        authors = None if b"\n" in name else addresses_in_field(body)
+        if authors is None:
+            return _Nothing("From cannot be read for certain")
+        for author in authors:
             for domain in domains_above(author.domain):
                 if keys := self._keys(domain):
-                    return keys
-        return ()
+                    return domain, tuple(keys)
+        return _Nothing()
+
+
+def mended_header(header: bytes) -> bytes:
+    """``header`` without white space before the colons that end its fields' names."""
+    if b" :" not in header and b"\t:" not in header:
+        return header
+    return _LOOSE_COLON.sub(rb"\1", header)
 
 
 def domains_above(domain: str) -> Sequence[str]:
@@ -233,25 +318,31 @@ def _made_of(task: _Task, hashes: BodyHashes) -> bytes:
 
 # --- content ------------------------------------------------------------------------------------------
 
-def crowned(crown: bytes, content: Content) -> Content:
+def crowned(crown: Crown, content: Content) -> Content:
     """``content`` below ``crown``; in memory where it was."""
     octets = content.octets
-    return CrownedContent(crown, content) if octets is None else MemoryContent(crown + octets)
+    if octets is None:
+        return CrownedContent(crown, content)
+    return MemoryContent(crown.octets + (octets[crown.instead_of:] if crown.instead_of else octets))
 
 
 @attrs.frozen(eq=False)
 class CrownedContent:
     """A ``mail.message.Content``: ``original`` below ``crown``."""
 
-    crown: bytes
+    crown: Crown
     original: Content
     octets: None = None
 
     @property
     def size_octets(self) -> int:
-        return len(self.crown) + self.original.size_octets
+        return len(self.crown.octets) - self.crown.instead_of + self.original.size_octets
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        yield self.crown
+        yield self.crown.octets
+        left = self.crown.instead_of
         async for chunk in self.original.chunks():
-            yield chunk
+            if left:
+                left, chunk = max(left - len(chunk), 0), chunk[left:]
+            if chunk:
+                yield chunk

@@ -287,6 +287,17 @@ class Signed(Event):
 
 
 @attrs.frozen
+class Unsigned(Event):
+    """A message leaves without signatures of ours (``method`` dkim), or without our seal (arc), though mail is signed
+    here: why, once a message."""
+
+    name: ClassVar[str] = "unsigned"
+    queue_id: str
+    method: str
+    why: str
+
+
+@attrs.frozen
 class Retrying(Result):
     """A recipient was tried in vain and waits again; ``reply_class`` (``queue.replies``) of what was said, ``""`` for
     none."""

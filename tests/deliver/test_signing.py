@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import attrs
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.internet.defer import Deferred
 
 from mailgw.deliver import signing
-from mailgw.deliver.signing import Signing, crowned, domains_above, seal_keys
+from mailgw.deliver.signing import Crown, Signing, crowned, domains_above, mended_header, seal_keys
 from mailgw.mail import event as fact
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import TemporaryFault
@@ -107,7 +108,8 @@ def test_who_signs(author: bytes, signers: list[tuple[str, str]]) -> None:
     signer = Signer()
     crown = signer.crown(message(b"From: " + author + b"\r\n\r\nHi.\r\n"))
     assert domains(crown) == signers
-    assert signer.facts == ([fact.Signed("Q1", "dkim", signers[0][0], tuple(s for _, s in signers))] if signers else [])
+    noted = [one for one in signer.facts if isinstance(one, fact.Signed)]
+    assert noted == ([fact.Signed("Q1", "dkim", signers[0][0], tuple(s for _, s in signers))] if signers else [])
 
 
 def test_who_signs_for_a_domain_beyond_ascii() -> None:
@@ -122,7 +124,44 @@ def test_nothing_without_an_author(octets: bytes) -> None:
     assert signer.signed(what) is what
     what = message(content=LargeContent((octets,)))
     assert signer.signed(what) is what
-    assert signer.facts == []
+    why = "From cannot be read for certain" if b"From" in octets.partition(b"\r\n\r\n")[0] else "no From field"
+    assert signer.facts == [fact.Unsigned("Q1", "dkim", why)]  # once
+
+
+@each(("header", "mended"), [
+    (b"From: x\r\n\r\n", b"From: x\r\n\r\n"),
+    (b"From : x\r\nTo \t\t: y : z\r\n", b"From: x\r\nTo: y : z\r\n"),
+    (b"From: x : y\r\n\tz : a\r\nno field : x\r\n", b"From: x : y\r\n\tz : a\r\nno field : x\r\n"),
+    (b"From\r\n : x\r\n : y\r\n", b"From\r\n : x\r\n : y\r\n"),
+    (b" : x\r\nX :", b" : x\r\nX:"),
+    (b"X" * 100_000 + b" " * 100_000 + b"\r\nX :", b"X" * 100_000 + b" " * 100_000 + b"\r\nX:"),
+])
+def test_mended_headers(header: bytes, mended: bytes) -> None:
+    assert mended_header(header) == mended
+
+
+def test_what_is_mended_is_signed_and_what_others_wrote_is_not_touched() -> None:
+    """dkimpy does not find a field whose name has white space behind it."""
+    written = LETTER.replace(b"From:", b"From :").replace(b"Subject:", b"Subject\t:")
+    for content in (MemoryContent(written), *(
+        LargeContent(tuple(written[start:start + step] for start in range(0, len(written), step)))
+        for step in (1, 7, 70)
+    )):
+        signer = Signer()
+        for _ in range(2):  # also what is kept
+            got = octets_of(signer.signed(message(content=content)).content)
+            assert got.endswith(b"\r\n" + LETTER)
+            assert dkimpy_verifies(got)
+    assert Signer().signed(message(written, is_ours=False)).content.octets == written
+
+
+def dkimpy_verifies(octets: bytes) -> bool:
+    import dkim
+
+    records = {f"{key.selector}._domainkey.{DOMAIN}.".encode(): key.record().encode() for key in (RSA, ED25519)}
+    return all(
+        dkim.DKIM(octets).verify(number, dnsfunc=lambda name, timeout=5: records.get(name)) for number in range(2)
+    )
 
 
 @each(("is_ours", "sign", "seal", "first"), [
@@ -203,7 +242,8 @@ def test_no_seal(octets: bytes) -> None:
     signer = Signer()
     what = message(octets, is_ours=False)
     assert signer.signed(what) is what
-    assert signer.facts == []
+    why = "what the chain is worth is not known"
+    assert signer.facts == ([fact.Unsigned("Q1", "arc", why)] if b"ARC" in octets else [])
 
 
 def test_the_topmost_results_are_sealed() -> None:
@@ -252,6 +292,39 @@ def test_a_message_is_signed_once_for_all_who_get_it_in_one_form() -> None:
     assert len(signer.facts) == 6
 
 
+def test_what_is_kept_is_of_the_keys_that_there_are() -> None:
+    """A file is replaced under its selector, a key is retired, the first one signs: at the next attempt that holds."""
+    keys: dict[str, Sequence[SigningKey]] = {}
+    for ours, what in ((True, message()), (False, message(STRANGER, is_ours=False))):
+        keys.clear()
+        signer = Signer(keys=keys)
+        assert signer.crown(what) == b""
+        made = []
+        replaced = attrs.evolve(ED25519, key=Ed25519PrivateKey.generate())
+        for there_are in ([ED25519], [replaced], [replaced, RSA], [RSA]):
+            keys[DOMAIN] = there_are
+            made.append(signer.crown(what))
+            keys[DOMAIN] = [*there_are]  # read anew, and the same
+            assert signer.crown(what) == made[-1]
+        # The seal is made anew, too, where a key is another: once too often, and never once too seldom.
+        assert len({*made}) == (4 if ours else 3)
+        assert len(signer.facts) == 4
+        keys.clear()
+        assert signer.crown(what) == b""
+
+
+def test_keys_that_change_while_it_is_signed() -> None:
+    keys: dict[str, Sequence[SigningKey]] = {DOMAIN: [RSA]}
+    slow = Slow(keys)
+    for _ in range(3):
+        slow.begin()
+    keys[DOMAIN] = [RSA, ED25519]
+    slow.waiting[0].callback(b"Old: x\r\n")
+    assert len(slow.waiting) == 2
+    slow.waiting[1].callback(b"New: x\r\n")
+    assert slow.octets() == [b"Old: x\r\n" + LETTER, *[b"New: x\r\n" + LETTER] * 2]
+
+
 def test_what_is_kept_has_a_limit() -> None:
     signer = Signer(keys={DOMAIN: (ED25519,)})
     for number in range(signing.KEPT + 1):
@@ -262,6 +335,17 @@ def test_what_is_kept_has_a_limit() -> None:
         assert len(signer.facts) - count == made
 
 
+def test_what_is_kept_is_of_a_limited_size() -> None:
+    rest = len(Signer(keys={DOMAIN: (RSA,)}).crown(message())) + len(LETTER.partition(b"Hi.\r\n")[0])
+    for size, made in ((signing.KEPT_OCTETS, 1), (signing.KEPT_OCTETS + 1, 2)):
+        signer = Signer(keys={DOMAIN: (RSA,)})
+        what = message(b"X : " + b"x" * (size - rest - 5) + b"\r\n" + LETTER)
+        one, other = octets_of(signer.signed(what).content), octets_of(signer.signed(what).content)
+        assert one == other
+        assert len(one) == size + len(b"Hi.\r\n")
+        assert len(signer.facts) == made
+
+
 @each(("keys", "threads"), [((RSA,), 1), ((ED25519, RSA), 1), ((ED25519,), 0)])
 def test_rsa_takes_a_thread(keys: Sequence[SigningKey], threads: int) -> None:
     signer = Signer(keys={DOMAIN: keys})
@@ -269,6 +353,36 @@ def test_rsa_takes_a_thread(keys: Sequence[SigningKey], threads: int) -> None:
     assert signer.threads == threads
     at_once = Signing(lambda domain: keys, None, "", lambda: NOW, signer.facts.append, None)
     assert result_of(at_once.signed(message(), True, True)).content.octets
+
+
+@each(("octets", "is_ours", "why"), [
+    (b"X: " + b"x" * signing.HEADER_OCTETS + b"\r\n" + LETTER, True, "a header of more than 262144 octets"),
+    (b"X: " + b"x" * signing.HEADER_OCTETS + b"\r\n" + STRANGER, False, "a header of more than 262144 octets"),
+    (b"X:\r\n" * 2000 + LETTER, True, "a header of more than 2000 lines"),
+    (b"To: x\r\n" * 200 + LETTER, True, "more than 200 fields to sign"),
+    (FOUND + b"To: x\r\n" * 200 + LETTER, False, "more than 200 fields to sign"),
+    (FOUND + b"ARC-Seal: i=1\r\n" * 51 + LETTER, False, "more than 50 arc-seal"),
+    (b"From: a@away.example\r\n" + LETTER, True, "several From fields"),
+    (b"From: a@away.example, (\r\n\r\n", True, "From cannot be read for certain"),
+    (LETTER.replace(b":", b"\r\n :", 1), True, "From cannot be read for certain"),
+    (LETTER.replace(DOMAIN.encode(), b"away.example"), True, ""),  # nothing that could be expected
+])
+def test_what_is_not_signed_is_told_once(octets: bytes, is_ours: bool, why: str) -> None:
+    signer = Signer()
+    for content in (MemoryContent(octets), LargeContent((octets[:99], octets[99:]))):
+        what = message(is_ours=is_ours, content=content)
+        assert signer.signed(what) is what
+    wanted = [fact.Unsigned("Q1", "dkim" if is_ours else "arc", why)]
+    assert signer.facts == (wanted if why else [])
+
+
+def test_so_many_are_remembered_that_were_not_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signing, "TOLD", 3)
+    signer = Signer()
+    for number in (1, 2, 3, 1, 2, 3, 4, 1):
+        signer.signed(message(b"\r\n", queue_id=f"Q{number}"))
+    told = [one.queue_id for one in signer.facts if isinstance(one, fact.Unsigned)]
+    assert told == ["Q1", "Q2", "Q3", "Q4", "Q1"]
 
 
 def test_a_header_has_limits() -> None:
@@ -316,10 +430,10 @@ def test_what_is_not_signed_is_read_no_further() -> None:
 class Slow:
     """``Signing`` whose thread answers when the test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Mapping[str, Sequence[SigningKey]] = KEYS) -> None:
         self.waiting: list[Deferred[bytes]] = []
         self.ended: list[object] = []
-        self.signing = Signing(KEYS.__getitem__, None, "", lambda: NOW, lambda event: None, self._in_thread)
+        self.signing = Signing(keys.__getitem__, None, "", lambda: NOW, lambda event: None, self._in_thread)
 
     def _in_thread(self, make: Callable[[], bytes]) -> Deferred[bytes]:
         self.waiting.append(Deferred())
@@ -362,8 +476,13 @@ def test_who_waits_signs_where_the_first_one_could_not() -> None:
 
 
 def test_content_below_a_crown() -> None:
-    small, large = crowned(b"Top: x\r\n", MemoryContent(LETTER)), crowned(b"Top: x\r\n", LargeContent((b"a", b"b")))
+    top = Crown(b"Top: x\r\n")
+    small, large = crowned(top, MemoryContent(LETTER)), crowned(top, LargeContent((b"a", b"b")))
     assert small.octets == b"Top: x\r\n" + LETTER
     assert large.octets is None
     assert [octets_of(small), octets_of(large)] == [b"Top: x\r\n" + LETTER, b"Top: x\r\nab"]
-    assert octets_of(crowned(b"Over: y\r\n", large)) == b"Over: y\r\nTop: x\r\nab"
+    assert octets_of(crowned(Crown(b"Over: y\r\n"), large)) == b"Over: y\r\nTop: x\r\nab"
+    for instead_of in range(6):
+        instead = Crown(b"Top: x\r\n", instead_of)
+        for content in (MemoryContent(b"abcdef"), LargeContent((b"ab", b"cd", b"ef")), LargeContent((b"abcdef",))):
+            assert octets_of(crowned(instead, content)) == b"Top: x\r\n" + b"abcdef"[instead_of:]
