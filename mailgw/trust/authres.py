@@ -13,7 +13,7 @@ the field and of methods, which are read as if they were not there (s2.6).
 
 import functools
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
 import attrs
@@ -231,7 +231,7 @@ class _Reader:
     def __init__(self, text: str, at: int) -> None:
         self.text = text
         self.at = at
-        self.comments: list[tuple[int, str]] = []  # where they stand, with the white space around them
+        self.comments: list[str] = []  # with the white space around them; whoever wants them clears it
         self._skip()
 
     def is_at_end(self) -> bool:
@@ -273,7 +273,7 @@ class _Reader:
         if self.at < 0:
             raise _Fault("a comment that does not end, or is too deep")
         if "(" in self.text[start:self.at]:
-            self.comments.append((start, self.text[start:self.at]))
+            self.comments.append(self.text[start:self.at])
 
 
 def _results(reader: _Reader, reads_policy: bool) -> Iterator[MethodResult]:
@@ -294,11 +294,11 @@ def _results(reader: _Reader, reads_policy: bool) -> Iterator[MethodResult]:
             is_none = True
             continue
         count += 1
-        start = reader.at
+        reader.comments.clear()
         is_known = not reader.has("/") or reader.take(_DIGITS, "version").lstrip("0") == "1"
         found = _result(reader, method)
         if reads_policy and (method, found.result) == ("dmarc", "fail") and not found.values("policy", "dmarc"):
-            found = attrs.evolve(found, properties=(*found.properties, *_commented_policy(reader, start)))
+            found = attrs.evolve(found, properties=(*found.properties, *_policy_in(reader.comments)))
         if is_known and max(len(method), len(found.result)) <= KEYWORD_CHARACTERS:
             yield found
     if not count and not is_none:
@@ -329,9 +329,9 @@ def _result(reader: _Reader, method: str) -> MethodResult:
     return MethodResult(method, result, (*reasons, "")[0], tuple(properties))
 
 
-def _commented_policy(reader: _Reader, start: int) -> list[Property]:
-    """What the first comment behind ``start`` says that has a policy."""
-    found = [_POLICY.search(comment) for at, comment in reader.comments if at >= start]
+def _policy_in(comments: Iterable[str]) -> list[Property]:
+    """What the first comment says that has one."""
+    found = map(_POLICY.search, comments)
     return [Property("policy", "dmarc", one[1].lower()) for one in found if one is not None][:1]
 
 
