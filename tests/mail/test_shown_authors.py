@@ -72,6 +72,15 @@ def test_so_many_count() -> None:
     assert domains_in([f"{nobody} a@b ceo@bank.example a@b {nobody}"]) == ()
 
 
+@each("padding", [b" ", b"\r\n ", b"x", b"(x)", b"x@y ", b"=?"])
+def test_nothing_hides_in_a_long_field(padding: bytes) -> None:
+    for size in (FIELD_OCTETS // 2 - 10, FIELD_OCTETS * 3):
+        around = padding * (size // len(padding))
+        for before, after in ((around, b""), (b"", around), (around, around)):
+            if padding != b"x@y " or not before or not after:
+                assert shown_domains([before + b" <ceo@\r\n bank.example> " + after]) == ("bank.example",)
+
+
 def test_so_many_are_parsed() -> None:
     texts = [f"a@b{number}" for number in range(PARSED)]
     assert domains_in([*texts[1:], "ceo@bank.example"]) == ("bank.example",)
@@ -85,11 +94,14 @@ def test_so_many_beyond_ascii_are_parsed() -> None:
     assert domains_in([*texts, "ceo@b\u00e4nk.example", "ceo@bank.example"]) == ("bank.example",)
 
 
-def test_of_a_long_field_both_ends_are_read() -> None:
+def test_of_a_long_field_nothing_is_lost() -> None:
     middle = b" " * (FIELD_OCTETS // 2 - 10)
     whole = shown_domains([b"a@a.test, " + middle + b"b@b.test, " + middle])
     assert whole == ("a.test", "b.test")
-    assert shown_domains([b"a@a.test, " + middle + b"  b@b.test, " + middle + b"  c@c.test"]) == ("a.test", "c.test")
+    longer = b"a@a.test, " + middle + "  b\uff20b\u00e4nk.example, ".encode() + middle + b"  c@c.test"
+    assert shown_domains([longer]) == ("a.test", "c.test", "xn--bnk-qla.example")
+    nobody = b"a@b, " * (PLACES // 2)
+    assert shown_domains([nobody + middle + b"c@c.test" + middle + nobody]) == ()
 
 
 @each("body", [
