@@ -7,17 +7,20 @@ Rules:
     been published before it, and the first mail is to be signed.
     Keys are made, read and written in a thread.
     A key whose private file cannot be used is as good as one whose record differs: it takes nobody's place.
-    The operator is told what to publish and what to remove: in the log, in the journal, and by mail to the postmaster.
-    Where he has a program for that, it does it, and he gets mail only where it fails; it is run again at each look
-    until DNS shows what it should.  What is wrong is said again each day.
+    The operator is told what to publish and what to remove: in the log, in the journal, and by mail to the postmaster,
+    which counts once the queue has it, and is sent again each week while something is still to be done.
+    Where he has a program for that, it does it, and he gets mail only where it fails, once a day for each key; it is
+    run again at each look until DNS shows what it should, and no order of one look begins when ``ORDERS_SECONDS`` are
+    over: the next look goes on from there.  What is wrong is said again each day in the log.
+    So many domains are looked at side by side, and what goes wrong with one keeps no other from its look.
     Nothing here stands in the way of mail.  Of several workers one does this, whoever has the first shard.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -41,6 +44,7 @@ from mailgw.trust.dkim_rotation import (
     State,
     Step,
     compared,
+    is_to_do,
     key_name,
     looked,
     noticed,
@@ -55,6 +59,9 @@ JITTER: Final = 0.1  # of the time until the next look, up or down
 # Until a look at a domain that signs with nothing, at most.
 EAGER_WITHIN_SECONDS: Final = EAGER_SECONDS * (1 + JITTER) + WATCH_SECONDS
 NAG_SECONDS: Final = DAY_SECONDS
+AGAIN_SECONDS: Final = 7 * DAY_SECONDS
+ORDERS_SECONDS: Final = 180.0
+SIDE_BY_SIDE: Final = 4
 
 T = TypeVar("T")
 _log = Logger()
@@ -103,8 +110,16 @@ class Answer:
 async def answers_for(resolver: Resolver, domain: str, keys: Sequence[KeyLife]) -> dict[str, Answer]:
     """By selector; all are asked at once.  What is not answered is UNKNOWN."""
     asking = [Deferred.fromCoroutine(_answer(resolver, domain, key)) for key in keys]
-    found = await gatherResults(asking, consumeErrors=True)
+    found = await _together(asking)
     return {key.selector: answer for key, answer in zip(keys, found, strict=True)}
+
+
+async def _together(waiting: Sequence[Deferred[T]]) -> list[T]:
+    """All results; what one raises is raised, a cancellation as itself."""
+    try:
+        return await gatherResults(waiting, consumeErrors=True)
+    except FirstError as first:
+        raise first.subFailure.value or first from None
 
 
 async def _answer(resolver: Resolver, domain: str, key: KeyLife) -> Answer:
@@ -153,16 +168,36 @@ def _is_eager(keys: Sequence[KeyLife]) -> bool:
 
 
 def made_keys(
-    folder: KeyFolder, domain: str, kinds: Sequence[KeyType], bits: int, now: float, selectors: Sequence[str] = ()
+    folder: KeyFolder, domain: str, kinds: Sequence[KeyType], bits: int, now: float, selectors: Sequence[str] = (),
+    is_told: bool = True,
 ) -> list[KeyLife]:
-    """New keys, in the folder; ``selectors`` for each kind, () for what is found for them.  Blocks; OSError and
+    """New keys, in the folder; ``selectors`` for each kind, () for what is found for them.  ``is_told``: whoever calls
+    tells the operator what to publish.  Blocks; OSError and
     ValueError as ``KeyFolder.add``."""
     made: list[NewKey] = []
     for at, kind in enumerate(kinds):
         used = [one.selector for one in made]
         selector = selectors[at] if selectors else folder.selector(domain, kind, now, used)
         made.append(NewKey(selector, kind, new_key(kind, bits)))
-    return folder.add(domain, made, now)
+    return folder.add(domain, made, now, now if is_told else None)
+
+
+def told_of(folder: KeyFolder, domain: str, about: Sequence[KeyLife], now: float) -> None:
+    """Keep that the operator was told of these, as they were.  Blocks; OSError and ValueError as ``KeyFolder.change``.
+    """
+    states = {key.selector: key.state for key in about}
+    folder.change(domain, lambda keys: [
+        attrs.evolve(key, told=now) if states.get(key.selector) is key.state else key for key in keys])
+
+
+def _is_owed(key: KeyLife, has_program: bool, now: float) -> bool:
+    """Whether the operator gets mail about it now."""
+    if not is_to_do(key):
+        return False
+    if key.told is not None:
+        return now - key.told >= AGAIN_SECONDS
+    is_the_program_s = has_program and key.state in (State.WANTED, State.GONE)
+    return not is_the_program_s or now - key.since >= AGAIN_SECONDS
 
 
 @attrs.define
@@ -207,6 +242,8 @@ class KeyRotation:
         self._known: dict[str, _Known] = {}
         self._keys: dict[str, Sequence[KeyLife]] = {}
         self._nagged: dict[tuple[str, str], float] = {}
+        self._failed: dict[tuple[str, str], float] = {}
+        self._next_order: dict[str, str] = {}
         self._complaints: dict[str, str] = {}
         self._letters = 0
         self._is_looking = False
@@ -250,15 +287,29 @@ class KeyRotation:
 
     async def _look_at_all(self) -> None:
         try:
-            for domain, state in (await self._do(self._states)).items():
-                known = self._known.get(domain)
-                if known is None or known.state != state or self._clock.seconds() >= known.due:
-                    await self._look_at(domain)
+            states = await self._do(self._states)
+            due = iter([domain for domain, state in states.items() if self._is_due(domain, state)])
+            lanes = [Deferred.fromCoroutine(self._look_at_some(due)) for _ in range(min(SIDE_BY_SIDE, len(states)))]
+            await _together(lanes)
             self._complain("", "")
         except OSError as fault:
             self._complain("", f"{fault.filename or self._folder.path}: {fault.strerror}")
         finally:
             self._is_looking = False
+
+    def _is_due(self, domain: str, state: object) -> bool:
+        known = self._known.get(domain)
+        return known is None or known.state != state or self._clock.seconds() >= known.due
+
+    async def _look_at_some(self, domains: Iterator[str]) -> None:
+        """One after the other; others take of ``domains``, too."""
+        for domain in domains:
+            try:
+                await self._look_at(domain)
+            except CancelledError:
+                raise
+            except Exception:  # noqa: BLE001 - a fault of ours with one domain is none of the others
+                self._trouble(f"looking after the DKIM keys of {domain}", Failure())  # type: ignore[no-untyped-call] # Twisted's
 
     def _states(self) -> dict[str, object]:
         domains = [one for one in self._folder.domains() if one in self._settings.rotate_seconds]
@@ -291,7 +342,8 @@ class KeyRotation:
         self._keys[domain] = keys
         if step.wanted:
             kinds = [kind for kind in KeyType if kind in step.wanted]
-            made = await self._do(made_keys, self._folder, domain, kinds, self._settings.rsa_bits, self._now())
+            made = await self._do(
+                made_keys, self._folder, domain, kinds, self._settings.rsa_bits, self._now(), (), False)
             moves += [Moved(Move.MADE, key, "the last ones sign for long enough") for key in made]
             keys = self._keys[domain] = (*keys, *made)
         known.state = await self._do(self._folder.state, domain)
@@ -303,7 +355,8 @@ class KeyRotation:
         moves += [moved for moved in step.noticed if moved.what is Move.LOST]  # who gave the command knows all else
         failed = await self._published(domain, keys, answers)
         self._nag(domain, keys, answers, bad)
-        await self._write(domain, keys, moves, failed, rules)
+        if await self._write(domain, keys, moves, failed, answers, bad, rules):
+            known.state = await self._do(self._folder.state, domain)
 
     def _tell(self, domain: str, moved: Moved, rules: RotationRules) -> None:
         self._journal.note(fact.DkimKey(domain, moved.key.selector, moved.what, moved.why))
@@ -321,11 +374,22 @@ class KeyRotation:
         failed: list[tuple[KeyLife, str]] = []
         if self._publish is None:
             return failed
+        orders = []
         for key in keys:
             shown = answers[key.selector].shown if key.selector in answers else Shown.MISSING  # made just now
             value = key.record if key.is_wanted_in_dns else ""
-            is_wanted = shown in (Shown.MISSING, Shown.DIFFERS) if value else shown is Shown.MATCHES
-            if is_wanted and (why := await self._publish(key_name(key.selector, domain), value)):
+            if shown in (Shown.MISSING, Shown.DIFFERS) if value else shown is Shown.MATCHES:
+                orders.append((key, value))
+        first, began = self._next_order.pop(domain, ""), self._clock.seconds()
+        start = next((at for at, (key, _) in enumerate(orders) if key.selector == first), 0)
+        orders = orders[start:] + orders[:start]
+        for at, (key, value) in enumerate(orders):
+            if self._clock.seconds() - began >= ORDERS_SECONDS:
+                self._next_order[domain] = key.selector
+                _log.warn("publishing {count} records of {domain} is left to the next look: the program is slow",
+                          count=len(orders) - at, domain=domain)
+                break
+            if why := await self._publish(key_name(key.selector, domain), value):
                 failed.append((key, why))
         return failed
 
@@ -347,30 +411,34 @@ class KeyRotation:
         for known in [one for one in self._nagged if one[0] == domain]:
             if known[1] not in {key.selector for key in keys}:
                 del self._nagged[known]
+                self._failed.pop(known, None)
 
     async def _write(
         self, domain: str, keys: Sequence[KeyLife], moves: Sequence[Moved], failed: Sequence[tuple[KeyLife, str]],
-        rules: RotationRules,
-    ) -> None:
-        """Mail to the postmaster, where there is something for him to do."""
-        news = {moved.key.selector for moved in moves if moved.what in (Move.MADE, Move.GONE, Move.LOST)}
-        if self._publish is not None:
-            lost = {moved.key.selector for moved in moves if moved.what is Move.LOST}
-            first = {key.selector for key, why in failed if self._is_new(domain, key, why)}
-            news = lost | first
+        answers: Mapping[str, Answer], bad: Mapping[str, Unusable], rules: RotationRules,
+    ) -> bool:
+        """Mail to the postmaster, where there is something for him to do; whether the folder has changed by that."""
         for key, why in failed:
             _log.warn("publishing {name}: {why}", name=key_name(key.selector, domain), why=why)
-        postmaster = self._settings.postmaster
-        if not news or postmaster is None:
-            return
-        told = {moved.key.selector: moved.key for moved in moves} | {key.selector: key for key, _ in failed}
-        about = [told[selector] for selector in told if selector in news]
+        now, postmaster = self._now(), self._settings.postmaster
+        new = {key.selector for key, _ in failed if self._is_new_failure(domain, key)}
+        owed = [key for key in keys if _is_owed(key, self._publish is not None, now)]
+        about = [key for key in keys if key in owed or key.selector in new]
+        if not about or postmaster is None:
+            return False
         lines = [happened(domain, moved, rules) for moved in moves]
+        said = {moved.key.selector for moved in moves} | {key.selector for key, _ in failed}
+        for key in about:
+            if key.selector not in said and key.state is State.GONE:
+                lines.append(happened(domain, Moved(Move.GONE, key), rules))
+            elif key.selector not in said:
+                found, one = answers.get(key.selector), bad.get(key.selector)
+                fault = f"{one.path}: {one.why}" if one is not None else ""
+                lines.append(reminder(domain, key, fault, found.why if found is not None else ""))
         lines += [f"publishing {key_name(key.selector, domain)}: {why}" for key, why in failed]
         signs = {key.type for key in signing(keys)}
         lines += [f"{key.selector}: {outlook(key, rules, key.type in signs)}" for key in about
                   if key.state is State.WANTED]
-        now = self._now()
         self._letters += 1
         octets = letter(
             self._settings.hostname, self._settings.author, postmaster, domain, lines,
@@ -381,14 +449,16 @@ class KeyRotation:
             await self._send(None, [postmaster], octets)
         except (TemporaryFault, ValueError) as fault:
             _log.warn("the postmaster cannot be told of DKIM keys of {domain}: {why}", domain=domain, why=str(fault))
-
-    def _is_new(self, domain: str, key: KeyLife, why: str) -> bool:
-        """Whether this trouble with the operator's program was not told yet."""
-        name = f"{domain} {key.selector} {key.state}"
-        if self._complaints.get(name) == why:
             return False
-        self._complaints[name] = why
-        return True
+        self._failed |= {(domain, selector): self._clock.seconds() for selector in new}
+        if owed:
+            await self._do(told_of, self._folder, domain, owed, now)
+        return bool(owed)
+
+    def _is_new_failure(self, domain: str, key: KeyLife) -> bool:
+        """Whether nobody was told today that the operator's program does not do this, in whatever words."""
+        last = self._failed.get((domain, key.selector))
+        return last is None or self._clock.seconds() - last >= NAG_SECONDS
 
     def _complain(self, domain: str, why: str) -> None:
         if why == self._complaints.get(domain, ""):

@@ -193,9 +193,10 @@ class KeyFolder:
 
     # --- changes ------------------------------------------------------------------------------------------
 
-    def add(self, domain: str, made: Sequence[NewKey], now: float) -> list[KeyLife]:
-        """Keep new keys, which are wanted from now on.  ValueError where a selector is none or in use, a record's name
-        would be too long, or there are too many keys: nothing is kept then."""
+    def add(self, domain: str, made: Sequence[NewKey], now: float, told: float | None = None) -> list[KeyLife]:
+        """Keep new keys, which are wanted from now on; ``told`` as ``KeyLife`` has it.  ValueError where a
+        selector is none or in use, a record's name would be too long, or there are too many keys: nothing is kept then.
+        """
         for one in made:
             _demand_name(domain, one.selector)
         lives: list[KeyLife] = []
@@ -214,7 +215,7 @@ class KeyFolder:
                 found = read_signing_key(one.pem, domain, one.selector)
                 assert isinstance(found, SigningKey), found
                 self._disk.write_atomically(self.file(domain, one.selector), one.pem)
-                lives.append(KeyLife(one.selector, one.type, found.record(), now, State.WANTED, now))
+                lives.append(KeyLife(one.selector, one.type, found.record(), now, State.WANTED, now, told=told))
             self._write(domain, (*keys, *lives))
         return lives
 

@@ -84,7 +84,8 @@ class KeyLife:
     record since then, at each look that was answered; None: it did not at the last one.  ``shown`` at the last look
     that was answered.  ``waited`` are the seconds that count for its next state, ``looked`` is when some were added
     last.  ``doubted``: since then each look that was answered found the record of a key that signs missing, or another.
-    ``is_withdrawn``: retired by the operator's word.
+    ``is_withdrawn``: retired by the operator's word.  ``told``: when the operator heard last of what he has to do with
+    it in this state; None: he is still to hear of it.
     """
 
     selector: str
@@ -100,6 +101,7 @@ class KeyLife:
     looked: float | None = None
     doubted: float | None = None
     is_withdrawn: bool = False
+    told: float | None = None
 
     @property
     def is_wanted_in_dns(self) -> bool:
@@ -219,6 +221,17 @@ def signing(keys: Iterable[KeyLife]) -> tuple[KeyLife, ...]:
     return tuple(key for key in keys if key.state is State.SIGNING)
 
 
+def is_to_do(key: KeyLife) -> bool:
+    """Whether the operator has to do something with its record."""
+    match key.state:
+        case State.WANTED:
+            return key.shown is not Shown.MATCHES
+        case State.GONE:
+            return key.shown is not Shown.MISSING
+        case _:
+            return key.shown in (Shown.MISSING, Shown.DIFFERS)
+
+
 def due_at(key: KeyLife, rules: RotationRules, signs: bool = True) -> float | None:
     """When a key goes on by itself, as far as that is known: one that DNS shows may sign then, one that is retired is
     removed.  ``signs``: whether any of its domain and kind signs now."""
@@ -269,8 +282,8 @@ def looked(
 
 def _seen(key: KeyLife, shown: Shown, now: float, moves: list[Moved], is_broken: bool) -> KeyLife:
     # The wall clock may have been set back: nothing was seen in the future.
-    seen, doubted = (one if one is None else min(one, now) for one in (key.seen, key.doubted))
-    key = attrs.evolve(key, seen=seen, doubted=doubted, since=min(key.since, now), made=min(key.made, now))
+    seen, doubted, told = (one if one is None else min(one, now) for one in (key.seen, key.doubted, key.told))
+    key = attrs.evolve(key, seen=seen, doubted=doubted, told=told, since=min(key.since, now), made=min(key.made, now))
     match shown:
         case Shown.UNKNOWN:
             return key
@@ -289,6 +302,7 @@ def _seen(key: KeyLife, shown: Shown, now: float, moves: list[Moved], is_broken:
             is_first = key.shown is Shown.UNKNOWN or shown is Shown.MISSING
             is_expected = key.state is State.WANTED and is_first and key.shown is not Shown.MATCHES and not is_broken
             if key.is_wanted_in_dns and key.shown is not shown and not is_expected:
+                found = attrs.evolve(found, told=None)
                 moves.append(Moved(Move.LOST, found))
             return found
 
@@ -307,7 +321,7 @@ def _waited(key: KeyLife, shown: Shown, rules: RotationRules, now: float, elapse
 
 
 def _now(key: KeyLife, state: State, now: float) -> KeyLife:
-    return attrs.evolve(key, state=state, since=now, waited=0.0, looked=now, doubted=None)
+    return attrs.evolve(key, state=state, since=now, waited=0.0, looked=now, doubted=None, told=None)
 
 
 def _fallen_back(
@@ -436,7 +450,7 @@ def retired(keys: Sequence[KeyLife], selector: str, now: float) -> tuple[KeyLife
     lives = []
     for key in keys:
         if key.selector == selector and key.state in (State.WANTED, State.SIGNING):
-            key = attrs.evolve(_ended(key, now), is_withdrawn=True)
+            key = attrs.evolve(_ended(key, now), is_withdrawn=True, told=now)
         lives.append(key)
     return tuple(lives)
 

@@ -4,7 +4,9 @@ import os
 import random
 from collections.abc import Callable, Sequence
 
+import attrs
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from mailgw.deliver import key_rotation
@@ -13,6 +15,7 @@ from mailgw.deliver.key_rotation import (
     FIRST_LOOK_SECONDS,
     LOOK_SECONDS,
     NAG_SECONDS,
+    SIDE_BY_SIDE,
     WATCH_SECONDS,
     KeyRotation,
     RotationSettings,
@@ -24,6 +27,7 @@ from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event
+from mailgw.mail.names import Records
 from mailgw.store.dkim_keys import KeyFolder
 from mailgw.store.signing_keys import FolderKeys
 from mailgw.testing.disk import MemoryDisk
@@ -42,7 +46,8 @@ from mailgw.trust.dkim_rotation import (
     retired,
 )
 from mailgw.trust.dkim_sign import SigningRules, signature_fields
-from tests.tables import MANY_EXAMPLES
+from tests.logged import LoggedFailures
+from tests.tables import MANY_EXAMPLES, each
 from tests.trust.dkim_mail import verified
 
 START = 1_700_000_000.0
@@ -245,7 +250,8 @@ def test_a_rotation_by_schedule_tells_the_postmaster_what_to_publish_and_what_to
     assert desk.states().items() >= new.items()
     desk.wait(10 * DAY_SECONDS, 6 * HOUR)
     assert desk.states().items() >= new.items(), "not before they are published"
-    assert len(desk.letters) == 1
+    assert len(desk.letters) == 2, "again each week"
+    assert "still to be published" in desk.letters[1].replace("=\r\n", "")
     desk.obey()
     desk.wait(2 * DAY_SECONDS + 2 * HOUR, HOUR)
     assert [key.selector for key in desk.keys(DOMAIN)] == ["mg-20231214-r", "mg-20231214-e"]
@@ -335,6 +341,94 @@ def test_a_program_publishes_and_removes_and_nobody_is_told() -> None:
     assert name not in desk.records
     assert set(desk.records) == {key_name(key.selector, DOMAIN) for key in desk.keys(DOMAIN)}
     assert desk.letters == []
+
+
+@each("trouble", ["refused", "crash"])
+def test_a_letter_that_was_lost_is_sent_again(trouble: str) -> None:
+    desk = Desk(rotate_days=30)
+    desk.make()
+    desk.obey()
+    desk.wait(HOUR)
+    desk.mail_fault = TemporaryFault("no room") if trouble == "refused" else None
+    if trouble == "crash":
+        made_keys(desk.folder, DOMAIN, [KeyType.RSA], 1024, desk.now(), ["new"], False)
+        result_of(desk.rotation.close())
+        desk.begin()
+    else:
+        desk.wait(30 * DAY_SECONDS, HOUR)
+        desk.mail_fault = None
+    desk.wait(2 * HOUR)
+    [letter] = desk.letters
+    assert "Subject: DKIM keys of example.org: a record to publish\r\n" in letter
+    assert "v=3DDKIM1" in letter or "v=DKIM1" in letter
+    desk.wait(6 * DAY_SECONDS + 20 * HOUR, HOUR)
+    assert len(desk.letters) == 1
+    result_of(desk.rotation.close())
+    desk.begin()
+    desk.wait(5 * HOUR, HOUR)
+    assert len(desk.letters) == 2, "a week, though it began anew"
+    desk.obey()
+    desk.wait(2 * HOUR)
+    desk.wait(DAY_SECONDS, HOUR)
+    assert len(desk.letters) == 2
+
+
+def test_a_program_that_fails_in_new_words_each_time_is_told_of_once_a_day() -> None:
+    desk = Desk(publishes=True)
+    desk.make()
+    for number in range(47):
+        desk.publish_fault = f"ended with status 1: request {number}"
+        desk.wait(HOUR, HOUR)
+    assert len(desk.letters) == 2
+
+
+def test_a_slow_program_is_given_no_more_than_its_time_and_the_next_look_goes_on() -> None:
+    desk = Desk(publishes=True)
+    made_keys(desk.folder, DOMAIN, [KeyType.ED25519] * 7, 0, desk.now(), [f"k{number}" for number in range(7)])
+    took = desk.publish
+
+    async def slow(name: str, value: str) -> str:
+        desk.clock.rightNow += key_rotation.ORDERS_SECONDS / 3
+        return await took(name, value)
+
+    desk.publish = slow  # type: ignore[method-assign]
+    result_of(desk.rotation.close())
+    desk.begin()
+    desk.wait(FIRST_LOOK_SECONDS)
+    assert [name[:2] for name, _ in desk.orders] == ["k0", "k1", "k2"]
+    desk.wait(2 * EAGER_SECONDS + 4 * WATCH_SECONDS)
+    assert [name[:2] for name, _ in desk.orders][3:9] == ["k3", "k4", "k5", "k6", "k0", "k1"]
+
+
+def test_domains_are_looked_at_side_by_side_and_a_fault_of_one_is_none_of_another(
+    logged_failures: LoggedFailures
+) -> None:
+    desk = Desk()
+    names = [f"d{number}.example" for number in range(6)]
+    result_of(desk.rotation.close())
+    desk.settings = attrs.evolve(desk.settings, rotate_seconds=dict.fromkeys(names))
+    for name in names:
+        made_keys(desk.folder, name, [KeyType.ED25519], 0, desk.now(), ["a"])
+    waiting: dict[str, Deferred[Records[bytes]]] = {}
+
+    class Silent(FakeResolver):
+        async def text(self, name: str) -> Records[bytes]:
+            waiting[name] = Deferred()
+            return await waiting[name]
+
+    desk.rotation = KeyRotation(
+        desk.settings, desk.folder, Silent(), desk.do, desk.send, None, desk.look, desk, desk.clock, desk.now,
+        lambda: 0.5)
+    desk.rotation._watch()
+    asked = [f"a._domainkey.{name}" for name in names]
+    assert list(waiting) == asked[:SIDE_BY_SIDE]
+    bug = ArithmeticError("a bug")
+    waiting[asked[1]].errback(bug)
+    assert list(waiting) == asked[:SIDE_BY_SIDE + 1], "one more begins"
+    assert [one.why for one in desk.facts if isinstance(one, fact.Trouble)] == ["ArithmeticError"]
+    assert logged_failures.take() == [bug]
+    result_of(desk.rotation.close())
+    assert list(waiting) == asked[:SIDE_BY_SIDE + 1], "no more begin, and nothing is logged"
 
 
 def test_a_program_that_fails_is_told_of_once_and_run_again() -> None:
