@@ -76,6 +76,8 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "--selector", type=_selector, metavar="NAME",
         help="default: mg-DATE-r and mg-DATE-e; of both, -r and -e are added to NAME")
     one.add_argument("--anyway", action="store_true", help="though the configuration does not have the domain")
+    one.add_argument(
+        "--user", metavar="NAME", help="as whom the gateway runs: for root, where there is no state folder yet")
     one.set_defaults(run=make)
 
     one = _action(actions, "show", "the keys, their records, and what happens when", SHOW)
@@ -120,7 +122,7 @@ def make(options: argparse.Namespace) -> int:
         selectors = (_selector(f"{selectors[0]}-r"), _selector(f"{selectors[0]}-e"))
     try:
         desk = _desk(options)
-        desk.make(options.domain, kinds, options.bits, selectors, options.anyway)
+        desk.make(options.domain, kinds, options.bits, selectors, options.anyway, options.user)
         found = desk.told([options.domain], {})
         new = [key for one in found for key in one.keys if key.selector in desk.made]
         _print(options, desk, [found[0].only(new)], records=True)
@@ -224,7 +226,8 @@ def _selector(word: str) -> str:
     selector = parse_domain(text(word))  # trust.dkim_rotation is stricter, and takes its time to be imported
     if selector is None or selector.startswith("[") or "_" in selector:
         raise argparse.ArgumentTypeError(
-            f"expected a selector, of small letters, digits, hyphens and dots, such as mg-2026, not {word!r}")
+            "expected a selector, of small letters, digits, hyphens and dots, such as mg-2026, up to 63 between two "
+            f"dots and 100 in all, not {word!r}")
     return selector
 
 

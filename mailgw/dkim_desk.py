@@ -5,6 +5,7 @@ looks at it each minute.
 """
 
 import os
+import pwd
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import TypeVar
 import attrs
 from twisted.internet.defer import Deferred, gatherResults
 
-from mailgw.config.files import acting_as
+from mailgw.config.files import acting_as, make_state
 from mailgw.config.settings import Config
 from mailgw.deliver.key_rotation import EAGER_WITHIN_SECONDS, Answer, answers_for, made_keys, stepped, unusable
 from mailgw.deliver.key_words import happened, outlook
@@ -22,7 +23,7 @@ from mailgw.dkim_report import DomainReport, KeyReport, Policies
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import Resolver
 from mailgw.queue_door import is_listening
-from mailgw.store.dkim_keys import RSA_BITS, KeyFolder, Unusable
+from mailgw.store.dkim_keys import RSA_BITS, KeyFolder, Unusable, demand_name
 from mailgw.store.key_files import read_key_file
 from mailgw.terminal import Fault
 from mailgw.trust.dkim_rotation import (
@@ -38,6 +39,7 @@ from mailgw.trust.dkim_rotation import (
     last_of,
     last_of_rsa,
     never_signed,
+    new_selector,
     retired,
     signing,
 )
@@ -197,9 +199,11 @@ class KeyDesk:
     # --- what is done -------------------------------------------------------------------------------------
 
     def make(
-        self, domain: str, kinds: Sequence[str], bits: int, selectors: Sequence[str] = (), anyway: bool = False
+        self, domain: str, kinds: Sequence[str], bits: int, selectors: Sequence[str] = (), anyway: bool = False,
+        user: str | None = None,
     ) -> None:
-        """New keys, which are wanted from now on.  ``anyway``: though the gateway does not sign for that domain."""
+        """New keys, which are wanted from now on.  ``anyway``: though the gateway does not sign for that domain;
+        ``user``: as whom it runs, where that is not known from its state folder."""
         self._demand_folder(domain)
         if domain not in self._settings.domains and not anyway:
             raise Fault(
@@ -214,17 +218,25 @@ class KeyDesk:
                 "--selector NAME if you want another one all the same")
         if bits < RSA_BITS and KeyType.RSA in wanted:
             self.hints.append(f"RSA of {bits} bits can be broken by who has the means; {RSA_BITS} is usual")
-        self._new(domain, wanted, bits, selectors)
+        self._new(domain, wanted, bits, selectors, user)
 
-    def _new(self, domain: str, kinds: Sequence[KeyType], bits: int, selectors: Sequence[str] = ()) -> None:
-        is_unowned = os.geteuid() == 0 and self._owner() is None
+    def _new(
+        self, domain: str, kinds: Sequence[KeyType], bits: int, selectors: Sequence[str] = (), user: str | None = None
+    ) -> None:
+        now = self._now()
+        for one in selectors or [new_selector(kind, now, ()) for kind in kinds]:
+            self._blocking(demand_name, domain, one)  # before a folder is made for nothing
+        self._make_state(user)
         self._make_folder()
         made = self._blocking(made_keys, self._folder, domain, kinds, bits, self._now(), selectors)
         self.made += [key.selector for key in made]
         self._say(domain, [Moved(Move.MADE, key) for key in made])
-        if is_unowned:
+        owner = self._owner()
+        if os.geteuid() == 0 and owner is not None and owner[0] == 0:
+            whose = self._folder.path if os.path.isdir(self._folder.path) else self._config.state
             self.hints.append(
-                f"the keys are root's alone; give them to the gateway's user: chown -R mailgw {self._folder.path}")
+                f"the keys are root's alone, since {whose} is; a gateway that gives up root's rights (twistd --uid) "
+                f"cannot use them: chown -R USER {self._config.state}")
 
     async def rotate(self, domain: str) -> None:
         """A step on; where none is under way, the first one."""
@@ -311,6 +323,23 @@ class KeyDesk:
                 continue
             return facts.st_uid, facts.st_gid
         return None
+
+    def _make_state(self, user: str | None) -> None:
+        """The state folder, where root is the first to need it: root's own would be none that the gateway can use."""
+        if os.geteuid() != 0 or self._owner() is not None:
+            return
+        state = self._config.state
+        if user is None:
+            raise Fault(
+                f"there is no folder {state} yet, and nobody knows as whom the gateway will run: start it once, or say "
+                "--user NAME")
+        try:
+            entry = pwd.getpwnam(user)
+            make_state(state, (entry.pw_uid, entry.pw_gid))
+        except KeyError:
+            raise Fault(f"there is no user {user}") from None
+        except OSError as fault:
+            raise Fault(f"{fault.filename or state}: {fault.strerror}") from None
 
     def _make_folder(self) -> None:
         """By root for the gateway's user, who may not be let make it where it is to be."""

@@ -2,10 +2,13 @@
 
 import json
 import os
+import pwd
 import re
+import shutil
 import socket
 import stat
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,7 @@ class Desk:
         self.records: dict[str, list[bytes]] = {}
         self.resolver = FakeResolver(text_records=self.records)
         self.keys = KeyFolder(str(folder / "state" / "dkim"), Disk())
+        (folder / "state").mkdir(mode=0o700)
         self._output = output
         monkeypatch.setattr(dkim_command, "_desk", lambda options: KeyDesk(
             load(str(self.file), with_keys=False), self.resolver, lambda: self.now))
@@ -251,6 +255,44 @@ def test_retiring(desk: Desk) -> None:
     assert "nothing needs two._domainkey.example.net any more" in desk.run("retire", "two", "--domain", "example.net")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives folders to others")
+def test_root_makes_no_state_folder_of_its_own(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state"
+    assert f"chown -R USER {state}" in desk.run("make", "example.org", "--selector", "a"), "root's already"
+    shutil.rmtree(state)
+    told = desk.run("make", "example.org", status=2)
+    assert f"there is no folder {state} yet, and nobody knows as whom the gateway will run: start it once, or" in told
+    assert "there is no user nobody-such" in desk.run("make", "example.org", "--user", "nobody-such", status=2)
+    assert not state.exists()
+    acted: list[tuple[int, int]] = []
+
+    def acting_as(owner: tuple[int, int]) -> AbstractContextManager[None]:
+        acted.append(owner)
+        return nullcontext()
+
+    monkeypatch.setattr(dkim_desk, "acting_as", acting_as)
+    assert "chown" not in desk.run("make", "example.org", "--user", "nobody")
+    nobody = pwd.getpwnam("nobody")
+    for path in (state, state / "dkim"):
+        assert (path.owner(), stat.S_IMODE(path.stat().st_mode)) == ("nobody", 0o700)
+    assert (nobody.pw_uid, nobody.pw_gid) == acted[-1]
+    assert "a new rsa key b-r" in desk.run("make", "example.org", "--selector", "b"), "it is known from now on"
+
+
+def test_names_that_cannot_be_leave_nothing(desk: Desk, tmp_path: Path) -> None:
+    long = ".".join(["a" * 60, "b" * 60, "c" * 60, "d" * 60])
+    told = desk.run("make", long, "--anyway", status=2)
+    assert f"{R}._domainkey.{long} would have 268 characters: 253 are the most of a name in DNS" in told
+    with pytest.raises(SystemExit):
+        desk.run("make", "example.org", "--selector", "a" * 124)
+    selector = ".".join(["a" * 60] * 2)
+    assert "has 121 characters: 100 are the most" in desk.run(
+        "make", "example.org", "--algorithm", "rsa", "--selector", selector, status=2)
+    assert os.listdir(tmp_path / "state") == []
+
+
 def test_making(desk: Desk) -> None:
     assert "no keys in" not in desk.run("show", status=0), "the domain is configured"
     assert "no keys: make some with mailgw dkim make example.org" in desk.run("check", status=1)
@@ -398,7 +440,6 @@ def test_names_in_other_letters() -> None:
 def test_by_root_the_keys_belong_to_the_gateway_s_user(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     acted: list[tuple[int, int]] = []
     state = Path(desk.keys.path).parent
-    state.mkdir()
     owner = (state.stat().st_uid, state.stat().st_gid)
 
     class Acting:

@@ -198,7 +198,7 @@ class KeyFolder:
         selector is none or in use, a record's name would be too long, or there are too many keys: nothing is kept then.
         """
         for one in made:
-            _demand_name(domain, one.selector)
+            demand_name(domain, one.selector)
         lives: list[KeyLife] = []
         with self._locked(domain):
             keys = self.keys(domain)
@@ -276,7 +276,8 @@ class KeyFolder:
         return os.path.join(self.path, *names)
 
 
-def _demand_name(domain: str, selector: str) -> None:
+def demand_name(domain: str, selector: str) -> None:
+    """ValueError where a key cannot be called so."""
     if len(selector) > SELECTOR_OCTETS:
         raise ValueError(f"the selector {selector} has {len(selector)} characters: {SELECTOR_OCTETS} are the most")
     if not is_selector(selector):
