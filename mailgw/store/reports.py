@@ -9,7 +9,10 @@ Rules:
     A report is known by who sent it and whether that is vouched for, by its organization, its id and its begin.  The
     first one stays: so a repeat adds nothing, and no stranger's report stands in another's place.
     What is older than ``keep_seconds``, and the oldest beyond ``most_octets``, goes as new ones come, ``PRUNED`` at a
-    time; where there is too much, what nobody vouches for goes first.
+    time; where there is too much, what nobody vouches for goes first, then the oldest of the family of senders that has
+    the most here.
+    No family of senders that DMARC vouches for has more than one of ``SHARES`` of ``most_octets``: its own oldest go.
+    So nobody with a domain of his own takes away what others reported; who has hundreds of domains still may.
 The operator may read it with ``sqlite3``, while the gateway runs, too.
 """
 
@@ -24,6 +27,7 @@ import attrs
 
 from mailgw.trust.dmarc_report_in import DmarcReportIn
 from mailgw.trust.report_sender import ReportSender
+from mailgw.trust.report_words import family_of
 from mailgw.trust.reports_in import ReportIn
 from mailgw.trust.tls_report_in import TlsReportIn
 
@@ -34,7 +38,8 @@ BUSY_SECONDS: Final = 10.0
 """How long a write waits for other processes, a reader among them; then its message waits in the queue."""
 PRUNED: Final = 100
 """Reports that one write takes away at most, which is as many as one message may bring."""
-VERSION: Final = 1
+SHARES: Final = 10
+VERSION: Final = 2
 
 _SCHEMA = (
     """CREATE TABLE report (
@@ -52,10 +57,13 @@ _SCHEMA = (
         policy TEXT NOT NULL,           -- of dmarc: as published, a JSON object
         received REAL NOT NULL,
         queue_id TEXT NOT NULL,
+        family TEXT NOT NULL,           -- of sender: report_words.family_of
+        octets INTEGER NOT NULL,        -- about what it takes, with its rows
         UNIQUE (kind, sender, trusted, organization, report_id, begin)
     )""",
     """CREATE INDEX report_received ON report (received)""",
     """CREATE INDEX report_untrusted ON report (trusted, received)""",
+    """CREATE INDEX report_family ON report (trusted, family, received, octets)""",
     """CREATE TABLE dmarc_row (
         report INTEGER NOT NULL, row INTEGER NOT NULL,
         source TEXT NOT NULL,           -- an IP address
@@ -77,6 +85,20 @@ _SCHEMA = (
         details TEXT NOT NULL,          -- a JSON list of [type, from, MX host, its name, to, sessions, reason]
         PRIMARY KEY (report, row)
     ) WITHOUT ROWID""",
+)
+
+_ENTRY_OCTETS: Final = 100
+"""A row, beside its words."""
+# From version 1.
+_SECOND = (
+    "ALTER TABLE report ADD COLUMN family TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE report ADD COLUMN octets INTEGER NOT NULL DEFAULT 0",
+    """UPDATE report SET family = family_of(sender), octets = 100
+        + (SELECT coalesce(sum(100 + length(auth) + length(reasons) + length(header_from) + length(envelope_from)), 0)
+           FROM dmarc_row WHERE report = report.id)
+        + (SELECT coalesce(sum(100 + length(strings) + length(mx) + length(details)), 0)
+           FROM tls_row WHERE report = report.id)""",
+    "CREATE INDEX report_family ON report (trusted, family, received, octets)",
 )
 
 
@@ -114,7 +136,13 @@ class ReportBook:
         with _transaction(connection):
             kept = [_insert(connection, one, bearer) for one in reports]
             new = {one.id for one in kept if one.is_new}
-            _prune(connection, bearer.received - keep_seconds, most_octets, new)
+            gone = _prune_old(connection, bearer.received - keep_seconds, new)
+            if bearer.sender.is_trusted:
+                share = most_octets // SHARES
+                gone += _prune_family(connection, family_of(bearer.sender.domain), share, new, PRUNED - gone)
+            gone += _prune(connection, most_octets, new, PRUNED - gone)
+            if gone:
+                connection.execute("PRAGMA incremental_vacuum(1000)").fetchall()
         return kept
 
     def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
@@ -150,8 +178,9 @@ def _prepare(connection: sqlite3.Connection) -> None:
         version = _version(connection)
         if version > VERSION:
             raise sqlite3.DatabaseError(f"its schema is version {version}, this mailgw knows up to {VERSION}")
-        if version == 0:
-            for statement in _SCHEMA:
+        if version < VERSION:
+            connection.create_function("family_of", 1, family_of)
+            for statement in _SCHEMA if version == 0 else _SECOND:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {VERSION}")
 
@@ -179,9 +208,9 @@ def _insert(connection: sqlite3.Connection, report: ReportIn, bearer: Bearer) ->
     domain, policy = (report.domain, dict(report.policy)) if isinstance(report, DmarcReportIn) else ("", {})
     added = connection.execute(
         "INSERT OR IGNORE INTO report (kind, sender, trusted, organization, report_id, begin, end, dmarc, contact,"
-        " domain, policy, received, queue_id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        " domain, policy, received, queue_id, family, octets) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (*known, report.end, bearer.sender.dmarc, report.contact, domain, _json(policy), bearer.received,
-         bearer.queue_id),
+         bearer.queue_id, family_of(bearer.sender.domain), 0),
     )
     if not added.rowcount:
         found = connection.execute(
@@ -191,48 +220,91 @@ def _insert(connection: sqlite3.Connection, report: ReportIn, bearer: Bearer) ->
         return Kept(int(found[0]), False)
     number = added.lastrowid
     assert number is not None
+    rows: Iterator[tuple[object, ...]]
     if isinstance(report, DmarcReportIn):
-        connection.executemany(
-            "INSERT INTO dmarc_row VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-            ((number, at, one.source, one.count, one.disposition, one.dkim, one.spf, one.header_from,
-              one.envelope_from, one.envelope_to, _json(one.reasons), _json([attrs.astuple(x) for x in one.auth]))
-             for at, one in enumerate(report.rows)),
-        )
+        table, rows = "dmarc_row VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", _dmarc_rows(number, report)
     else:
-        _insert_policies(connection, number, report)
+        table, rows = "tls_row VALUES (?,?,?,?,?,?,?,?,?)", _tls_rows(number, report)
+    octets = _ENTRY_OCTETS
+
+    def weighed() -> Iterator[tuple[object, ...]]:
+        nonlocal octets
+        for row in rows:
+            octets += _ENTRY_OCTETS + sum([len(one) for one in row if isinstance(one, str)])
+            yield row
+
+    connection.executemany(f"INSERT INTO {table}", weighed())
+    connection.execute("UPDATE report SET octets = ? WHERE id = ?", (octets, number))
     return Kept(number, True)
 
 
-def _insert_policies(connection: sqlite3.Connection, number: int, report: TlsReportIn) -> None:
-    connection.executemany(
-        "INSERT INTO tls_row VALUES (?,?,?,?,?,?,?,?,?)",
-        ((number, at, one.domain, one.kind, one.successes, one.failures, _json(one.strings), _json(one.mx_patterns),
-          _json([attrs.astuple(x) for x in one.details]))
-         for at, one in enumerate(report.policies)),
-    )
+def _dmarc_rows(number: int, report: DmarcReportIn) -> Iterator[tuple[object, ...]]:
+    for at, one in enumerate(report.rows):
+        yield (number, at, one.source, one.count, one.disposition, one.dkim, one.spf, one.header_from,
+               one.envelope_from, one.envelope_to, _json(one.reasons), _json([attrs.astuple(x) for x in one.auth]))
+
+
+def _tls_rows(number: int, report: TlsReportIn) -> Iterator[tuple[object, ...]]:
+    for at, one in enumerate(report.policies):
+        yield (number, at, one.domain, one.kind, one.successes, one.failures, _json(one.strings),
+               _json(one.mx_patterns), _json([attrs.astuple(x) for x in one.details]))
 
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _prune(connection: sqlite3.Connection, oldest: float, most_octets: int, new: set[int]) -> None:
-    """``PRUNED`` reports at most, and none of ``new``."""
+# Of each: none of ``new`` goes, ``PRUNED`` at most in all; how many went.
+
+def _prune_old(connection: sqlite3.Connection, oldest: float, new: set[int]) -> int:
+    found = connection.execute(
+        "SELECT id FROM report WHERE received < ? ORDER BY received LIMIT ?", (oldest, PRUNED)).fetchall()
+    gone = [number for (number,) in found if number not in new]
+    for number in gone:
+        _remove(connection, number)
+    return len(gone)
+
+
+def _prune_family(connection: sqlite3.Connection, family: str, most_octets: int, new: set[int], most: int) -> int:
+    """The oldest of a family that is vouched for, while it has more than ``most_octets``."""
+    where = "FROM report WHERE trusted = 1 AND family = ?"
+    held = connection.execute(f"SELECT coalesce(sum(octets), 0) {where}", (family,)).fetchone()[0]
     gone = 0
-    for (number,) in connection.execute(
-        "SELECT id FROM report WHERE received < ? ORDER BY received LIMIT ?", (oldest, PRUNED)
-    ).fetchall():
-        if number not in new:
-            _remove(connection, number)
-            gone += 1
-    while gone < PRUNED and _octets(connection) > most_octets:
-        found = connection.execute("SELECT id FROM report ORDER BY trusted, received LIMIT 1").fetchone()
+    if held > most_octets:
+        for number, octets in connection.execute(
+            f"SELECT id, octets {where} ORDER BY received, id LIMIT ?", (family, PRUNED)
+        ).fetchall():
+            if held <= most_octets or gone >= most:
+                break
+            if number not in new:
+                _remove(connection, number)
+                held -= octets
+                gone += 1
+    return gone
+
+
+def _prune(connection: sqlite3.Connection, most_octets: int, new: set[int], most: int) -> int:
+    """While all of it has more: what nobody vouches for, then of the largest family; the oldest of each."""
+    gone = 0
+    families: dict[str, int] = {}
+    while gone < most and _octets(connection) > most_octets:
+        found = connection.execute(
+            "SELECT id, octets FROM report WHERE trusted = 0 ORDER BY received, id LIMIT 1").fetchone()
+        if found is None:
+            if not families:
+                families = dict(connection.execute(
+                    "SELECT family, sum(octets) FROM report WHERE trusted = 1 GROUP BY family").fetchall())
+            largest = max(families, key=lambda one: families[one], default="")
+            found = connection.execute(
+                "SELECT id, octets FROM report WHERE trusted = 1 AND family = ? ORDER BY received, id LIMIT 1",
+                (largest,)).fetchone()
+            if found is not None:
+                families[largest] -= found[1]
         if found is None or found[0] in new:
             break
         _remove(connection, found[0])
         gone += 1
-    if gone:
-        connection.execute("PRAGMA incremental_vacuum(1000)").fetchall()
+    return gone
 
 
 def _octets(connection: sqlite3.Connection) -> int:

@@ -45,6 +45,15 @@ def domain_of(text: str) -> str:
     return parse_domain(line) or line.lower().encode("ascii", "backslashreplace").decode("ascii")
 
 
+def family_of(domain: str) -> str:
+    """Whose it is, about: its last two labels, three below what looks like "co.uk".  So that who has one domain counts
+    once, whatever he puts below it; where it is wrong, some share what each should have.  DNS says it better
+    (``dmarc.organizational_domain``), but not while one waits."""
+    labels = domain.lower().rsplit(".", 3)[-3:]
+    has_suffix = len(labels) == 3 and len(labels[2]) == 2 and len(labels[1]) <= 3
+    return ".".join(labels if has_suffix else labels[-2:])
+
+
 def count_of(text: str) -> int:
     """Fault where it is none, or over ``COUNT``."""
     bare = text.strip()

@@ -12,7 +12,7 @@ import pytest
 
 from mailgw.store import report_reading as reading
 from mailgw.store.report_reading import Wanted
-from mailgw.store.reports import PRUNED, VERSION, Bearer, ReportBook
+from mailgw.store.reports import PRUNED, SHARES, VERSION, Bearer, ReportBook, _octets
 from mailgw.trust.dmarc_report_in import DmarcReportIn, read_dmarc_report
 from mailgw.trust.report_sender import ReportSender
 from mailgw.trust.tls_report_in import TlsReportIn, read_tls_report
@@ -118,7 +118,7 @@ def test_where_there_is_too_much_what_nobody_vouches_for_goes_first() -> None:
     book = ReportBook(None)
     large = one(dmarc(*[record(source=f"192.0.2.{n}") for n in range(250)]))
     for number, dmarc_word in enumerate(["pass", "fail", "pass", "fail", "fail"]):
-        sender = ReportSender("a.test", dmarc_word)
+        sender = ReportSender(f"{number}.test", dmarc_word)
         book.keep([attrs.evolve(large, report_id=str(number))], bearer(received=NOW + number, sender=sender), 1e9, GIB)
     octets = book.ask(lambda c: c.execute("PRAGMA page_count").fetchone()[0] * 4096)
     book.keep([attrs.evolve(large, report_id="x")], bearer(received=NOW + 9), FOREVER, octets)
@@ -127,6 +127,63 @@ def test_where_there_is_too_much_what_nobody_vouches_for_goes_first() -> None:
     assert 2 not in left, "the oldest of the others"
     book.keep([attrs.evolve(large, report_id="y")], bearer(received=NOW + 10), FOREVER, 1)
     assert ids(book) == [7], "the new one stays, whatever the limit"
+
+
+def weight(book: ReportBook, number: int = 1) -> int:
+    return int(book.ask(lambda c: c.execute("SELECT octets FROM report WHERE id = ?", (number,)).fetchone()[0]))
+
+
+@each(("more", "left"), [(0, [1, 2, 3, 4]), (-1, [1, 3, 4])])
+def test_a_family_of_senders_has_its_share_and_no_more(more: int, left: list[int]) -> None:
+    book = ReportBook(None)
+    large = one(dmarc(*[record(source=f"192.0.2.{n}") for n in range(250)]))
+    book.keep([attrs.evolve(large, report_id="0")], bearer(), FOREVER, GIB)
+    most = SHARES * (3 * weight(book) + more)
+    for number, domain in enumerate(["s1.evil.test", "s2.evil.test", "evil.test"], 1):
+        found = bearer(received=NOW + number, sender=ReportSender(domain, "pass"))
+        book.keep([attrs.evolve(large, report_id=str(number))], found, FOREVER, most)
+    assert ids(book) == left
+    assert book.ask(_octets) < most
+
+
+def test_nobody_takes_away_what_others_reported() -> None:
+    book = ReportBook(None)
+    for number in range(20):
+        book.keep([attrs.evolve(one(), report_id=str(number))], bearer(received=NOW + number), FOREVER, GIB)
+    large = one(dmarc(*[record(source=f"192.0.2.{n}") for n in range(250)]))
+    limit = 10 * 250 * 250
+    for number in range(60):
+        sender = ReportSender(f"{number}.evil.test", "pass")
+        found = bearer(received=NOW + 100 + number, sender=sender)
+        book.keep([attrs.evolve(large, report_id=f"e{number}")], found, FOREVER, limit)
+    assert set(range(1, 21)) <= set(ids(book))
+    # Many domains, each within its share: the largest family goes first.
+    for number in range(60):
+        sender = ReportSender(f"evil{number % 12}.test", "pass")
+        found = bearer(received=NOW + 200 + number, sender=sender)
+        book.keep([attrs.evolve(large, report_id=f"f{number}")], found, FOREVER, limit)
+    assert book.ask(_octets) <= limit
+    assert set(range(1, 21)) <= set(ids(book))
+
+
+def test_a_book_of_the_first_version(tmp_path: Path) -> None:
+    path = str(tmp_path / "reports.sqlite")
+    with closing(ReportBook(path)) as book:
+        book.keep([one(), tls()], bearer(), FOREVER, GIB)
+        weights = [weight(book, number) for number in (1, 2)]
+    old = sqlite3.connect(path, isolation_level=None)
+    for statement in ("DROP INDEX report_family", "ALTER TABLE report DROP COLUMN family",
+                      "ALTER TABLE report DROP COLUMN octets", "PRAGMA user_version = 1"):
+        old.execute(statement)
+    old.close()
+    connection = reading.connect_reader(path)
+    assert connection is not None
+    with closing(connection):
+        assert len(list(reading.reports(connection, Wanted(0.0)))) == 2
+    with closing(ReportBook(path)) as book:
+        book.keep([attrs.evolve(one(), report_id="2")], bearer(), FOREVER, GIB)
+        assert book.ask(lambda c: c.execute("SELECT DISTINCT family FROM report").fetchall()) == [("google.test",)]
+        assert all(abs(weight(book, number) - now) < 100 for number, now in zip((1, 2), weights, strict=True))
 
 
 def test_a_write_that_fails_writes_nothing(tmp_path: Path) -> None:
