@@ -30,6 +30,9 @@ from mailgw.trust.dmarc_tallies import Counted, DmarcTally, Tallies
 from mailgw.trust.report_days import day_text
 
 TALLY_OCTETS = 16 * 1024 * 1024
+# RFC 7489's sizes are obsolete (RFC 9989 s4.8, obs-dmarc-uri).  One that is meant is kept to, more would come back;
+# one in which hardly a row fits would mean no report, ever.
+LEAST_OCTETS = 10 * 1024
 
 T = TypeVar("T")
 
@@ -126,11 +129,11 @@ class DmarcReports:
 
     def _limit(self, address: ReportAddress) -> int:
         ours = self._settings.report_octets
-        return ours if address.most_octets is None else min(ours, address.most_octets)
+        return ours if address.most_octets is None else min(ours, max(LEAST_OCTETS, address.most_octets))
 
     async def _send(self, report: DmarcReport, to: Mailbox) -> None:
         """TemporaryFault where it is not in the queue."""
-        octets = report_message(self._settings.reporter, report, [to], self._now())
+        octets = await self._aside.do(report_message, self._settings.reporter, report, [to], self._now())
         queue_id = await self._mailer.mail(octets, self._settings.reporter.reporter.contact, [to])
         self._journal.note(fact.DmarcReported(
             report.domain, day_text(report.day), report.id, str(to), queue_id, report.rows, report.messages,

@@ -142,7 +142,7 @@ class Authenticity:
         self._counted(
             Judged(
                 evidence.dmarc, client.address, "" if reverse_path is None else reverse_path.domain,
-                SpfSeen(spf.domain, spf.result.value, spf.reason),
+                SpfSeen(spf.domain, spf.result.value),  # its reason may name whom MAIL FROM has
                 tuple(DkimSeen(one.domain, one.selector, one.word.value, one.reason) for one in evidence.dkim),
                 _DISPOSITIONS.get(action, Policy.NONE),
                 (Reason(Override.TRUSTED_FORWARDER, f"arc=pass, sealed by {vouched_by}"),) if vouched_by else (),

@@ -34,6 +34,13 @@ _OVERHEAD = 200
 # RFC 9990 s3.1.1.12, s3.1.1.13, out of RFC 8601: other words are of upstreams whose results were taken over.
 _DKIM_WORDS = frozenset(("none", "pass", "fail", "policy", "neutral", "temperror", "permerror"))
 _SPF_WORDS = _DKIM_WORDS | {"softfail"}
+_SPF_WHY = {
+    "pass": "the client is one that the record lets send",
+    "fail": "the client is none that the record lets send",
+    "softfail": "the client is probably none that the record lets send",
+    "temperror": "DNS gave no answer",
+    "permerror": "the record cannot be used",
+}
 
 
 class Override(Enum):
@@ -82,7 +89,8 @@ class Judged:
 
     Once a message, when its reply is known; not for one that is deferred, which comes again.
     ``client_address``: IPv4 or IPv6, as text.  ``envelope_from``: the domain of MAIL FROM, ``""`` for ``<>``.
-    ``spf``: of MAIL FROM (for ``<>`` that of HELO in its place), None where it was not asked.  ``dkim``: in any order.
+    ``spf``: of MAIL FROM (for ``<>`` that of HELO in its place), None where it was not asked; a report has words of its
+    own for why.  ``dkim``: in any order.
     ``disposition``: what was done with the message for DMARC's sake; that others refused it does not count.
     ``reasons``, of a message that fails: why it was not what ``dmarc.policy`` says; an ARC chain of a sealer that is
     trusted is TRUSTED_FORWARDER.  Where none is given but one is due, LOCAL_POLICY is said; POLICY_TEST_MODE needs not
@@ -146,8 +154,14 @@ def counted(judged: Judged) -> Counted | None:
     return Counted(dmarc.record_domain, dmarc.record, Row(
         judged.client_address[:NAME], disposition, bool(dmarc.dkim_aligned), dmarc.is_spf_aligned, reasons,
         dmarc.author_domain[:NAME], judged.envelope_from[:NAME], judged.envelope_to[:NAME], _signatures(judged),
-        None if spf is None else SpfSeen(spf.domain[:NAME], _word(spf.result, _SPF_WORDS), spf.why[:WORDS]),
+        None if spf is None else _spf(spf),
     ))
+
+
+def _spf(found: SpfSeen) -> SpfSeen:
+    """In fixed words: names that the record's macros are expanded to may have the local part of MAIL FROM in them."""
+    word = _word(found.result, _SPF_WORDS)
+    return SpfSeen(found.domain[:NAME], word, _SPF_WHY.get(word, ""))
 
 
 def _done(judged: Judged, record: DmarcRecord) -> tuple[str, tuple[Reason, ...]]:

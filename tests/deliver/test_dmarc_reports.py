@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 
 from mailgw.deliver.daily_reports import FIRST_WAIT_SECONDS, LOOK_SECONDS
 from mailgw.deliver.dmarc_report_settings import DmarcReportSettings
-from mailgw.deliver.dmarc_reports import DmarcReports
+from mailgw.deliver.dmarc_reports import LEAST_OCTETS, DmarcReports
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import DmarcReported, DmarcReportFailed, Event
@@ -17,6 +17,7 @@ from mailgw.trust.dmarc_record import read_record
 from mailgw.trust.dmarc_report import DmarcReporter
 from mailgw.trust.dmarc_tallies import Counted, Row, Tallies
 from mailgw.trust.report_mail import Reporter
+from tests.tables import each
 from tests.trust.dmarc_schema import read_report, texts
 
 T = TypeVar("T")
@@ -127,7 +128,7 @@ def test_a_day_is_reported_when_it_is_over() -> None:
     assert list(bench.files) == [FILE]
     assert texts(read_report(bench.files[FILE]), "record/row/count") == ["2", "1"]
     assert bench.changes == ["counted 19675 a.example"] * 3 + ["removed 19675 a.example"]
-    assert bench.asides == ["dmarc_report"]
+    assert bench.asides == ["dmarc_report", "report_message"]
     bench.at(MIDNIGHT + DAY)
     assert len(bench.sent) == 1
     bench.stop()
@@ -147,7 +148,7 @@ def test_each_address_has_a_message_of_its_own_and_the_report_is_made_once() -> 
     bench.resolver.text_records = {PERMISSION: [b"v=DMARC1"]}
     bench.at(MIDNIGHT)
     assert bench.recipients == [R, S]
-    assert bench.asides == ["dmarc_report"]
+    assert bench.asides == ["dmarc_report"] + ["report_message"] * 2
     assert len(bench.files) == 1
     bench.stop()
 
@@ -196,7 +197,7 @@ def test_who_has_no_route_is_given_up_after_a_day() -> None:
 
 def rows(count: int) -> list[Counted]:
     """Of addresses that have little in common."""
-    rua = "mailto:r@a.example!9k,mailto:t@a.example,mailto:u@a.example!1k,mailto:v@a.example!9k"
+    rua = "mailto:r@a.example!11k,mailto:t@a.example,mailto:u@a.example!1k,mailto:v@a.example!11k"
     return [one(rua, f"2001:db8::{number * 7919 % 65521:x}:{number * 104729 % 65521:x}") for number in range(count)]
 
 
@@ -205,12 +206,22 @@ def test_sizes_that_domains_ask_for_are_kept() -> None:
     bench.at(MIDNIGHT)
     told = [(fact.recipient, fact.rows) for fact in bench.facts if isinstance(fact, DmarcReported)]
     sizes = {str(to): len(octets) for to, octets in bench.sent}
-    assert [name for name, _ in told] == ["r@a.example", "t@a.example", "v@a.example"]
-    assert 0 < told[0][1] == told[2][1] < told[1][1] == 900
-    assert max(sizes["r@a.example"], sizes["v@a.example"]) <= 9 * 1024 < sizes["t@a.example"]
-    assert bench.whys == [("u@a.example: no report fits into 1024 octets", True)]
-    assert bench.asides == ["dmarc_report"] * 3  # one for each size
+    assert [name for name, _ in told] == ["r@a.example", "t@a.example", "u@a.example", "v@a.example"]
+    assert 0 < told[2][1] < told[0][1] == told[3][1] < told[1][1] == 900
+    assert max(sizes["r@a.example"], sizes["v@a.example"]) <= 11 * 1024 < sizes["t@a.example"]
+    assert bench.whys == []
+    assert bench.asides.count("dmarc_report") == 3  # one for each size
     bench.stop()
+
+
+@each(("asked", "limit"), [
+    ("1", LEAST_OCTETS), (str(LEAST_OCTETS), LEAST_OCTETS), (str(LEAST_OCTETS + 1), LEAST_OCTETS + 1),
+    ("5m", SETTINGS.report_octets),
+])
+def test_a_size_in_which_nothing_fits_is_none(asked: str, limit: int) -> None:
+    bench = Bench()
+    [address] = one(f"mailto:r@a.example!{asked}").record.aggregate_to
+    assert bench.reports._limit(address) == limit
 
 
 def test_our_own_size_is_kept() -> None:

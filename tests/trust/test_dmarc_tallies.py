@@ -143,8 +143,16 @@ def test_what_others_say_is_cut() -> None:
     assert found.spf is not None
     names = (found.envelope_from, found.envelope_to, found.spf.domain, found.dkim[0].domain, found.dkim[0].selector)
     assert [len(name) for name in names] == [most] * 5
-    words = (found.spf.why, found.dkim[0].why, found.reasons[0].comment)
-    assert [len(word) for word in words] == [dmarc_tallies.WORDS] * 3
+    words = (found.dkim[0].why, found.reasons[0].comment)
+    assert [len(word) for word in words] == [dmarc_tallies.WORDS] * 2
+
+
+@each("result", ["pass", "fail", "softfail", "temperror", "permerror", "none", "neutral", "policy", "x"])
+def test_why_spf_is_so_has_no_name_of_the_envelope(result: str) -> None:
+    found = row(attrs.evolve(BAD, spf=SpfSeen("b.example", result, "include:ann.x.example of b.example")))
+    assert found.spf is not None
+    assert "x.example" not in found.spf.why
+    assert bool(found.spf.why) is (result in ("pass", "fail", "softfail", "temperror", "permerror"))
 
 
 @each("more", [0, 1])
@@ -182,7 +190,7 @@ def test_what_is_alike_is_one_row() -> None:
     tally = tally_of(tallied(GOOD, BAD, told))
     assert [(one.disposition, count) for one, count in tally.rows] == [("pass", 2), ("reject", 1)]
     assert tally.rows[0][0].spf is not None
-    assert tally.rows[0][0].spf.why == ""
+    assert tally.rows[0][0].spf.why == "the client is one that the record lets send"
 
 
 def test_a_record_that_changes_is_the_last_one() -> None:
