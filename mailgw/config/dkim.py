@@ -14,7 +14,7 @@ from mailgw.disk import Disk
 from mailgw.mail.address import parse_domain
 from mailgw.store.dkim_keys import FOLDER, KeyFolder
 from mailgw.store.key_files import read_key_file
-from mailgw.trust.dkim_rotation import RotationRules, signing
+from mailgw.trust.dkim_rotation import KeyType, RotationRules, signing
 from mailgw.trust.dkim_sign import BadKey
 
 
@@ -115,3 +115,14 @@ def dkim_doubts(config: Config) -> Iterator[tuple[Path, str]]:
         yield ("dkim", "domains"), why
     if config.dkim.seal_as is not None and not any(one.seal for one in servers):
         yield ("dkim", "seal_as"), "nothing is sealed: that is for backends of type smtp or lmtp, with seal = true"
+    elif config.dkim.seal_as is not None and _types(config.dkim, folder, config.dkim.seal_as) == {KeyType.ED25519}:
+        yield ("dkim", "seal_as"), "it has no key of RSA, and many who read seals know no other"
+
+
+def _types(settings: DkimSettings, folder: KeyFolder, domain: str) -> set[KeyType]:
+    """Of the keys that a domain signs with."""
+    files = settings.domains[domain]
+    if not files:
+        return {key.type for key in signing(folder.keys(domain))}
+    keys = [read_key_file(path, domain, selector) for selector, path in files.items()]
+    return {KeyType(key.algorithm.key_type) for key in keys if not isinstance(key, BadKey)}

@@ -179,6 +179,23 @@ def test_doubts(tmp_path: Path, backend: str, told: list[str]) -> None:
     assert [words in line for words, line in zip(told, found, strict=True)] == [True] * len(told)
 
 
+@each(("keys", "is_told"), [
+    ('keys = { a = "rsa" }', False), ('keys = { b = "ed25519" }', True),
+    ('keys = { b = "ed25519", a = "rsa" }', False), ("", False),  # of the folder; that it has none is told
+])
+def test_a_seal_by_ed25519_alone_is_a_doubt(tmp_path: Path, keys: str, is_told: bool) -> None:
+    table = f'seal_as = "example.org"\n[dkim.domains."example.org"]\n{keys}'
+    config = loaded(configured(tmp_path, table, into("out") + '[backend.out]\ntype = "smtp"\n'))
+    assert any("no key of RSA" in str(doubt) for doubt in doubts(config)) is is_told
+    if keys:
+        return
+    folder = KeyFolder(config.dkim.folder, Disk())
+    for kind, is_told in ((KeyType.ED25519, True), (KeyType.RSA, False)):
+        folder.add("example.org", [NewKey(str(kind), kind, ED25519 if is_told else RSA_SECRET)], 0.0)
+        folder.change("example.org", lambda keys: [attrs.evolve(one, state=State.SIGNING) for one in keys])
+        assert any("no key of RSA" in str(doubt) for doubt in doubts(config)) is is_told
+
+
 def test_who_logs_in_may_write_any_name_into_from(tmp_path: Path) -> None:
     make_certificate(tmp_path)
     (tmp_path / "passwd").touch()
