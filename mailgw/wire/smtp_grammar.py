@@ -62,9 +62,10 @@ class AuthArgument:
 
 # mail = "MAIL FROM:" Reverse-path [SP Mail-parameters]; Path = "<" [A-d-l ":"] Mailbox ">"
 # A-d-l = At-domain *("," At-domain): dropped, RFC 5321 s4.1.1.3 and appendix C.
-# What is inside is only delimited here, quoted strings in mind; parse_mailbox judges it.
+# What is inside is only delimited here, quoted strings in mind; parse_mailbox judges it.  Spaces behind all that are
+# the caller's to take away: a pattern that looks for them tries each run of spaces from each of its places.
 _PATH: Final = (
-    r' *<(?:@(?:\[[^\[\]<>"\s]*\]|[^:\[\]<>"\s])*+:)?((?:[^"<>\s]|"(?:[^"\\]|\\.)*+")*+)>(?: +(.*?))? *\Z'
+    r' *<(?:@(?:\[[^\[\]<>"\s]*\]|[^:\[\]<>"\s])*+:)?((?:[^"<>\s]|"(?:[^"\\]|\\.)*+")*+)>(?: +(.*))?\Z'
 )
 _FROM: Final = re.compile(r"FROM:" + _PATH, re.IGNORECASE | re.DOTALL | re.ASCII)
 _TO: Final = re.compile(r"TO:" + _PATH, re.IGNORECASE | re.DOTALL | re.ASCII)
@@ -83,7 +84,7 @@ def parse_mail(argument: bytes, known: Set[str]) -> MailArgument | Reply:
     match = _FROM.match(text)
     if match is None:
         return BAD_MAIL_SYNTAX
-    inside, parameters = match.groups()
+    inside, parameters = match[1], (match[2] or "").rstrip(" ")
     path = _mailbox(inside) if inside else None
     if inside and inside.isascii() and path is None:
         return BAD_SENDER
@@ -113,7 +114,7 @@ def parse_rcpt(argument: bytes, known: Set[str], mail_known: Set[str], smtputf8:
     match = _TO.match(text)
     if match is None:
         return BAD_RCPT_SYNTAX
-    inside, words = match.groups()
+    inside, words = match[1], (match[2] or "").rstrip(" ")
     if not smtputf8 and not inside.isascii():
         return _smtputf8_missing(mail_known)
     parameters = parse_rcpt_words(words, known, smtputf8) if words else NO_RCPT_PARAMETERS

@@ -1,0 +1,91 @@
+"""Long runs of one character and then one that does not fit, for every parser of strangers' text: a pattern that takes
+them apart in more than one way tries all of these, and what a kilobyte costs 64 times as much as eight times less."""
+
+import time
+from collections.abc import Callable
+
+from mailgw.mail.address import parse_domain, parse_mailbox
+from mailgw.mail.encoded_words import decoded
+from mailgw.mail.envelope import BodyType, Role
+from mailgw.mail.from_field import author_addresses
+from mailgw.mail.header import count_received, has_field, without_private_fields
+from mailgw.mail.shown_authors import shown_domains
+from mailgw.trust import dmarc_record, mtasts, spf_record, tlsrpt
+from mailgw.trust.arc import chain_of
+from mailgw.trust.authres import read_field, without_ours
+from mailgw.trust.dkim_canon import SignedHeader, relaxed_field, without_signature
+from mailgw.trust.dkim_key import read_key_record
+from mailgw.trust.dkim_signature import read_signature
+from mailgw.trust.spf_macros import domain_spec
+from mailgw.wire.reencode import reencoded
+from mailgw.wire.smtp_grammar import parse_auth, parse_mail, parse_name, parse_rcpt
+from mailgw.wire.smtp_parameters import mail_keywords, rcpt_keywords
+from mailgw.wire.xclient import parse_xclient
+from tests.tables import each, some
+
+OCTETS = 8000
+SECONDS = 0.06
+"""Ten and more times what the slowest takes; what is quadratic took 0.1 to 0.7."""
+
+RUNS = [
+    " ", "\t", "a", "A", "1", "=", ";", ":", "-", ".", "_", "/", "(", ")", '"', "\\", "<", ">", "@", ",", "%", "+",
+    "\r", "\n", "\r\n ", "a ", "a.", "a:", "a=", "a;", "1.", "a-", "\\a", '\\"', "/1", "//1", "=4", "=41", "\u00e4",
+    "%{d}", "a@", ".a", "!1", "[", "x-", "::", "=?", "a b", "b\r\n",
+]
+TAILS = ["\x01", "\n", "!", ""]
+EXTENSIONS = frozenset({"SMTPUTF8", "DSN", "REQUIRETLS", "MT-PRIORITY", "DELIVERBY", "FUTURERELEASE", "SIZE"})
+MAIL, RCPT = mail_keywords(EXTENSIONS, takes_auth=True), rcpt_keywords(EXTENSIONS)
+
+PARSERS: list[tuple[Callable[[bytes], object], list[str]]] = [
+    (dmarc_record.read_record, ["v=DMARC1; p=", "v=DMARC1; ", "v=DMARC1; rua=mailto:a", "v=DMARC1; p=x; rua="]),
+    (dmarc_record.is_record, ["", "v", "v=DMARC1"]),
+    (spf_record.read_record, [
+        "v=spf1 ", "v=spf1 a", "v=spf1 a:b", "v=spf1 mx/", "v=spf1 ip4:1", "v=spf1 x=", "v=spf1 exists:%{"]),
+    (read_key_record, ["", "v=DKIM1; p=", "v", "p=AAAA; h=", "k=rsa; "]),
+    (lambda octets: mtasts.record_id([octets]), ["v=STSv1;", "v=STSv1; id=1", "v=STSv1; id=1; a="]),
+    (lambda octets: mtasts.read_policy(octets, "1"), [
+        "version: STSv1\n", "version: STSv1\nmx: ", "version: STSv1\nmax_age: "]),
+    (lambda octets: tlsrpt.destinations([octets]), [
+        "v=TLSRPTv1; rua=", "v=TLSRPTv1; rua=mailto:", "v=TLSRPTv1;rua=https://a"]),
+    (lambda octets: domain_spec(octets.decode()), ["", "%{", "%{d", "a."]),
+    (read_signature, ["DKIM-Signature: ", "DKIM-Signature: v=1; h=", "DKIM-Signature: v=1; a=b; b="]),
+    (lambda octets: chain_of(SignedHeader(octets)), ["ARC-Seal: i=", "ARC-Authentication-Results: ", "ARC-Seal"]),
+    (lambda octets: (relaxed_field(octets), without_signature(octets)), ["a: ", "a"]),
+    (read_field, [
+        "", "a.example; ", "a.example; spf=", "a.example; spf=pass smtp.a=", "a.example; x=y (", 'a; x=y reason="']),
+    (lambda octets: without_ours(octets, ["mx.example"]), [
+        "Authentication-Results", "Authentication-Results:", 'Authentication-Results: "',
+        "Authentication-Results: mx ("]),
+    (lambda octets: author_addresses(octets, b"From"), [
+        "From", "From:", "From: <", 'From: "', "From: a@b, ", "From: a <a@"]),
+    (lambda octets: shown_domains([octets]), ["", "a@", "a@b.", "a@b(", "=?utf-8?q?"]),
+    (lambda octets: parse_mailbox(octets.decode()), ["", "a@", '"', '"a"@', "a@["]),
+    (lambda octets: parse_domain(octets.decode()), ["", "a.", "[", "[IPv6:"]),
+    (decoded, ["", "=?utf-8?q?", "=?utf-8?b?", "=?a?q?b?= "]),
+    (lambda octets: (count_received(octets), has_field(octets, b"To"), without_private_fields(octets)), [
+        "", "Received", "Received:", "X-Mailgw", "To"]),
+    (lambda octets: parse_mail(octets, MAIL), [
+        "", "FROM:<", "FROM:<a@b> ", "FROM:<a@b> SIZE=", 'FROM:<"', "FROM:<@a:"]),
+    (lambda octets: parse_rcpt(octets, RCPT, MAIL, True), ["", "TO:<", "TO:<a@b> ", "TO:<a@b> ORCPT=utf-8;", 'TO:<"']),
+    (parse_name, ["", "a.", "["]),
+    (parse_auth, ["", "PLAIN ", "PLAIN A"]),
+    (lambda octets: parse_xclient(octets, Role.MX), ["", "NAME=", "ADDR="]),
+    (lambda octets: reencoded(octets, BodyType.SEVEN_BIT), [
+        "", "\u00e4", "MIME-Version: 1.0\r\nContent-Type: ", "MIME-Version: 1.0\r\nContent-Type: a/b; c=",
+        "MIME-Version: 1.0\r\nContent-Type: multipart/a; boundary=b\r\n\r\n--b", "Content-Transfer-Encoding"]),
+]
+CASES = [(parser, start, run) for parser, starts in PARSERS for start in starts for run in RUNS]
+
+
+@each(("parser", "start", "run"), some(CASES, 23))
+def test_a_long_run_is_gone_through_once(parser: Callable[[bytes], object], start: str, run: str) -> None:
+    for tail in TAILS:
+        octets = (start + run * (OCTETS // len(run)) + tail).encode()
+        before = time.process_time()
+        parser(octets)
+        seconds = time.process_time() - before
+        if seconds >= SECONDS:  # somebody else's, perhaps
+            before = time.process_time()
+            parser(octets)
+            seconds = min(seconds, time.process_time() - before)
+        assert seconds < SECONDS, tail
