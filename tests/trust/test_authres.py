@@ -160,6 +160,14 @@ def test_names_beyond_ascii_have_a_limit() -> None:
     assert results_by(most + own, ["m\u00fcnchen.example"]) == ()
 
 
+def test_comments_have_a_limit() -> None:
+    each_has = authres.MOST["("]
+    others = field(b"(x)" * each_has + b" a.example; none") * (authres.COMMENTS // each_has)
+    own, other = field(b" mx.example.com; none"), field(b"(x) a.example; none")
+    assert without_ours(others + field(b" a.example; none") + own, OURS) == (others + field(b" a.example; none"), 1)
+    assert without_ours(others + other, OURS) == (others, 1)
+
+
 def test_a_name_has_a_limit() -> None:
     for before, after in ((b"", b""), (b'"', b'"')):
         room = authres.ID_CHARACTERS - len(before + after)
