@@ -75,8 +75,8 @@ def _read(record: bytes) -> KeyRecord | KeyFault:
         return KeyFault.NONE
     if len(record) > RECORD_OCTETS:
         return KeyFault.SYNTAX
-    # "v=DKIM1;; k=rsa" is no tag-list by s3.2, but stands in DNS, and opendkim takes it: nothing says nothing.
-    tags = tag_list(record, takes_empty=True)
+    # "v=DKIM1;; k=rsa" is no tag-list by s3.2, and opendkim and dkimpy say so, too.
+    tags = tag_list(record)
     if isinstance(tags, TagFault) or "p" not in tags:
         return KeyFault.SYNTAX
     if "v" in tags and not _IS_OURS.match(record):

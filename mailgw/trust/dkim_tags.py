@@ -34,11 +34,8 @@ class TagFault:
     why: str
 
 
-def tag_list(octets: bytes, takes_empty: bool = False) -> Mapping[str, str] | TagFault:
-    """The values by their names, in the order they stand in, without white space around them.
-
-    ``takes_empty``: whether nothing may stand between two ";", which the grammar does not have.
-    """
+def tag_list(octets: bytes) -> Mapping[str, str] | TagFault:
+    """The values by their names, in the order they stand in, without white space around them."""
     if len(octets) > LIST_OCTETS:
         return TagFault(f"more than {LIST_OCTETS} octets")
     if octets.count(b";") > TAGS:
@@ -50,8 +47,6 @@ def tag_list(octets: bytes, takes_empty: bool = False) -> Mapping[str, str] | Ta
     specs = text.split(";")
     if not specs[-1].strip(_SPACE):
         specs.pop()
-    if takes_empty:
-        specs = [spec for spec in specs if spec.strip(_SPACE)]
     if len(specs) > TAGS:
         return TagFault(f"more than {TAGS} tags")
     found: dict[str, str] = {}

@@ -79,18 +79,6 @@ def test_what_is_no_tag_list(octets: bytes, why: str) -> None:
     assert tag_list(octets) == TagFault(why)
 
 
-@each(("octets", "found"), [
-    (b"a=1;;b=2", {"a": "1", "b": "2"}),
-    (b" ;a=1; ;\t;", {"a": "1"}),
-    (b"a=1" + b";" * MOST_TAGS, {"a": "1"}),
-    (b"a=1" + b";" * (MOST_TAGS + 1), TagFault(f"more than {MOST_TAGS} tags")),
-    (b";;", TagFault("empty")),
-    (b"a=1;;x", TagFault('not "name=value"')),
-])
-def test_tag_lists_with_nothing_between(octets: bytes, found: dict[str, str] | TagFault) -> None:
-    assert tag_list(octets, takes_empty=True) == found
-
-
 @each(("text", "found"), [
     ("", b""), ("AAAA", b"\0\0\0"), ("A A\r\n\tA A", b"\0\0\0"), ("AA = =", b"\0"), ("AAA", None), ("A", None),
     ("AA==AA==", None), ("AAA=A", None), ("AA-_", None), ("\u00fc", None), ("AAAA=", None),
