@@ -103,6 +103,9 @@ class KeyDesk:
         elif self._blocking(self._folder.keys, domain):
             self.hints.append(f'{domain} signs with the keys that [dkim.domains."{domain}"] names; the folder has more')
         signs = any(key.state in (State.SIGNING, CONFIGURED) and not key.fault for key in keys)
+        waiting = [key for key in keys if key.state == State.WANTED]
+        if is_configured and not signs and waiting and all(key.is_ready for key in waiting):
+            self.hints.append(f"mailgw dkim check {domain} lets them sign now")
         return DomainReport(domain, is_configured, tuple(keys), signs)
 
     def _of_folder(self, domain: str, key: KeyLife, answers: Mapping[str, Answer], signs: bool) -> KeyReport:

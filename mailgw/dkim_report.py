@@ -39,6 +39,11 @@ class KeyReport:
         return self.state != State.GONE
 
     @property
+    def is_ready(self) -> bool:
+        """Whether a key that is wanted may be the first one to sign."""
+        return not self.fault and not self.is_to_publish
+
+    @property
     def is_to_publish(self) -> bool:
         """Whether its record is not in DNS, as far as anybody knows."""
         is_missing = self.shown in (Shown.MISSING, Shown.DIFFERS)

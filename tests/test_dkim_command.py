@@ -130,10 +130,12 @@ def test_the_first_keys_sign_once_a_check_finds_them_all(desk: Desk) -> None:
     assert told.count("next  published; the gateway looks again by 2023-11-14 22:25 UTC, and signs then\n") == 2
     assert "PUBLISHED; keep these in DNS, as they are:\n" in told
     assert "TO PUBLISH NOW" not in told
+    assert "mailgw: mailgw dkim check example.org lets them sign now\n" in told
     name = f"{E}._domainkey.example.org"
     record = desk.records.pop(name)
     told = desk.run("check", status=1)
     assert (told.count("the gateway looks again by"), told.count("publish the record; it signs as soon")) == (1, 1)
+    assert "lets them sign now" not in told
     assert set(desk.states().values()) == {"wanted"}
     desk.records[name] = record
     told = desk.run("check")
