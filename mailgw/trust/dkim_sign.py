@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -84,10 +84,15 @@ class BadKey:
     why: str
 
 
-def read_signing_key(pem: bytes, domain: str, selector: str) -> SigningKey | BadKey:
-    """The private key of a PEM file without a password.  Takes tens of milliseconds for RSA: once, not each message."""
+def read_signing_key(pem: bytes, domain: str, selector: str, is_proved: bool = False) -> SigningKey | BadKey:
+    """The private key of a PEM file without a password.
+
+    OpenSSL checks whether RSA's parts are what they should be, primes among them: 60 ms for 2048 bits, 400 for 4096,
+    while no other thread runs.  With ``is_proved`` a signature is made and verified instead, which takes 2 and 6 ms:
+    for keys that were checked once, and where mail must not wait.
+    """
     try:
-        key = load_pem_private_key(pem, None)
+        key = load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=is_proved)
     except TypeError:
         return BadKey("it has a password")
     except (ValueError, UnsupportedAlgorithm):
@@ -96,10 +101,20 @@ def read_signing_key(pem: bytes, domain: str, selector: str) -> SigningKey | Bad
         # RFC 8301 s3.2: 1024 bits at least; verifiers need not take more than 4096.
         if not SMALLEST_KEY_BITS <= key.key_size <= LARGEST_KEY_BITS:
             return BadKey(f"RSA of {key.key_size} bits, not {SMALLEST_KEY_BITS} to {LARGEST_KEY_BITS}")
+        if is_proved and not _is_whole(key):
+            return BadKey("its parts are of no RSA key")
         return SigningKey(domain, selector, key)
     if isinstance(key, Ed25519PrivateKey):
         return SigningKey(domain, selector, key)
     return BadKey("neither RSA nor Ed25519")
+
+
+def _is_whole(key: RSAPrivateKey) -> bool:
+    try:
+        key.public_key().verify(key.sign(b"", PKCS1v15(), SHA256()), b"", PKCS1v15(), SHA256())
+    except (InvalidSignature, ValueError, UnsupportedAlgorithm):
+        return False
+    return True
 
 
 @attrs.frozen

@@ -5,12 +5,14 @@ import re
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPrivateNumbers
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
     KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
+    load_pem_private_key,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -163,7 +165,7 @@ def test_we_verify_what_dkimpy_signs(header: Canon, body: Canon) -> None:
 
 # --- keys ---------------------------------------------------------------------------------------------
 
-def pem(key: Ed25519PrivateKey, encryption: KeySerializationEncryption) -> bytes:
+def pem(key: Ed25519PrivateKey | RSAPrivateKey, encryption: KeySerializationEncryption) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
@@ -176,6 +178,22 @@ def test_keys_are_read_and_tell_their_records() -> None:
     found = read_signing_key(pem(private, NoEncryption()), "example.com", "a")
     assert isinstance(found, SigningKey)
     assert found.record().encode() == ED25519_RECORD
+
+
+def test_a_key_that_is_proved_by_a_signature_is_the_same_and_a_broken_one_is_none() -> None:
+    for secret in (RSA_SECRET, pem(Ed25519PrivateKey.generate(), NoEncryption())):
+        whole, proved = (read_signing_key(secret, "example.com", "a", is_proved=one) for one in (False, True))
+        assert isinstance(whole, SigningKey)
+        assert isinstance(proved, SigningKey)
+        assert proved.record() == whole.record()
+    private = load_pem_private_key(RSA_SECRET, None)
+    assert isinstance(private, RSAPrivateKey)
+    parts = private.private_numbers()
+    broken = RSAPrivateNumbers(
+        parts.p, parts.q, parts.d + 2, parts.dmp1 + 2, parts.dmq1 + 2, parts.iqmp, parts.public_numbers,
+    ).private_key(unsafe_skip_rsa_key_validation=True)
+    found = read_signing_key(pem(broken, NoEncryption()), "example.com", "a", is_proved=True)
+    assert found == BadKey("its parts are of no RSA key")
 
 
 def test_what_is_no_key_to_sign_with() -> None:
