@@ -269,13 +269,15 @@ class KeyRotation:
     async def _look_at_the_first(self) -> None:
         """See what there is, and look at once where only that is in the way of signing."""
         try:
+            due = []
             for domain in self._settings.rotate_seconds:
                 try:
                     keys = self._keys[domain] = await self._do(self._folder.keys, domain)
                 except (OSError, ValueError):
                     continue  # the look in a while tells
                 if not signing(keys) and any(key.state is State.WANTED for key in keys):
-                    await self._look_at(domain)
+                    due.append(domain)
+            await self._look_at_each(due)
         finally:
             self._is_looking = False
 
@@ -288,9 +290,7 @@ class KeyRotation:
     async def _look_at_all(self) -> None:
         try:
             states = await self._do(self._states)
-            due = iter([domain for domain, state in states.items() if self._is_due(domain, state)])
-            lanes = [Deferred.fromCoroutine(self._look_at_some(due)) for _ in range(min(SIDE_BY_SIDE, len(states)))]
-            await _together(lanes)
+            await self._look_at_each([domain for domain, state in states.items() if self._is_due(domain, state)])
             self._complain("", "")
         except OSError as fault:
             self._complain("", f"{fault.filename or self._folder.path}: {fault.strerror}")
@@ -300,6 +300,12 @@ class KeyRotation:
     def _is_due(self, domain: str, state: object) -> bool:
         known = self._known.get(domain)
         return known is None or known.state != state or self._clock.seconds() >= known.due
+
+    async def _look_at_each(self, domains: Sequence[str]) -> None:
+        """Side by side."""
+        waiting = iter(domains)
+        await _together([
+            Deferred.fromCoroutine(self._look_at_some(waiting)) for _ in range(min(SIDE_BY_SIDE, len(domains)))])
 
     async def _look_at_some(self, domains: Iterator[str]) -> None:
         """One after the other; others take of ``domains``, too."""
