@@ -6,9 +6,15 @@ Rules:
     Reports go out within ``SPREAD_SECONDS`` after midnight, each at a moment of its own: who gets reports from many
     gets them one by one.
     What cannot be sent is tried again for ``RETRY_SECONDS``, and then given up.
+    Where the wall clock leaves time by more than ``LEAP_SECONDS`` from one look to the next, nobody believes it for
+    ``DOUBT_SECONDS``: nothing is sent, given up or removed meanwhile.  Nor is anything given up or
+    removed that soon after a start, whose clock may be as wrong.
+    No turn of the reactor goes over all that is counted: what is due is known by its time, and a day that is over is
+    planned ``PLANNED`` domains at a time.
     Nothing here stands in the way of mail: trouble is a fact in the journal.
 """
 
+import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, Protocol, TypeVar
@@ -36,6 +42,12 @@ OLDEST_SECONDS: Final = 7 * 86_400.0
 LOOK_SECONDS: Final = 60.0
 FIRST_LOOK_SECONDS: Final = 5.0  # after a start, which has better things to do first
 AT_ONCE: Final = 4
+LEAP_SECONDS: Final = 600.0
+DOUBT_SECONDS: Final = 3600.0
+PLANNED: Final = 500
+PLAN_SECONDS: Final = 0.02  # between so many and the next
+# At one look; others are at the next.
+LOOKED_AT: Final = 500
 
 _log = Logger()
 
@@ -107,15 +119,10 @@ class Kind(Protocol[T_contra]):
 
 @attrs.define
 class _Plan:
-    """When a report is due (epoch seconds); ``first`` when it was first tried, None before that.
+    """How far a report has come; ``first`` when it was first tried (epoch seconds), None before that."""
 
-    ``is_under_way``: in line, or being sent.
-    """
-
-    due: float
     first: float | None = None
     attempts: int = 0
-    is_under_way: bool = False
 
 
 class DailyReports(Generic[R, T, K]):
@@ -143,6 +150,13 @@ class DailyReports(Generic[R, T, K]):
         self._counts: Counts[R, T] | None = None
         self._early: list[tuple[R, int]] = []
         self._plans: dict[tuple[int, str], _Plan] = {}
+        self._waiting: list[tuple[float, tuple[int, str]]] = []  # a heap, by when each is due
+        self._closed: deque[tuple[int, str]] = deque()  # to be planned
+        self._closed_on = -1
+        self._last: tuple[float, float] | None = None  # wall clock and time at the last look
+        self._doubted = 0.0  # since when (by time) the wall clock has gone as time does
+        self._leapt = False
+        self._planner: IDelayedCall | None = None
         self._due: deque[tuple[tuple[int, str], _Plan]] = deque()
         self._workers = 0
         self._pruned = 0
@@ -167,8 +181,9 @@ class DailyReports(Generic[R, T, K]):
 
     def stop(self) -> None:
         """Give up what is under way: it is tried again after the next start."""
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        for timer in (self._timer, self._planner):
+            if timer is not None and timer.active():
+                timer.cancel()
         self._tasks.cancel()
 
     async def keep(self, file_name: str, octets: bytes) -> None:
@@ -196,26 +211,57 @@ class DailyReports(Generic[R, T, K]):
     def _look(self) -> None:
         self._timer = self._clock.callLater(LOOK_SECONDS, self._look)
         now = self._now()
+        is_sure = self._is_sure(now)
         counts = self._counts
-        if counts is None:
+        if counts is None or (self._leapt and not is_sure):
             return
+        self._leapt = False
         today = day_of(now)
-        if self._pruned != today:
+        if is_sure and self._pruned != today:
             self._pruned = today
             self._tasks.spawn(f"removing old {self._kind.name}", self._prune(now))
             self._tell_lost(counts)
-        for key in counts.closed(today):
-            end = (key[0] + 1) * DAY_SECONDS
-            plan = self._plans.get(key)
-            if plan is None:
-                plan = self._plans[key] = _Plan(end + self._chance() * SPREAD_SECONDS)
-            if plan.is_under_way or now < plan.due:
+        if self._closed_on != today:
+            self._closed_on = today
+            self._closed = deque(counts.closed(today))
+        if self._closed and (self._planner is None or not self._planner.active()):
+            self._plan()
+        self._line_up(now, is_sure)
+
+    def _is_sure(self, now: float) -> bool:
+        """Whether the wall clock has gone as time does for a while."""
+        time = self._clock.seconds()
+        last, self._last = self._last, (now, time)
+        if last is None:
+            self._doubted = time
+        elif abs((now - last[0]) - (time - last[1])) > LEAP_SECONDS:
+            self._doubted, self._leapt = time, True
+            _log.warn("{what}: the clock has leapt, they wait an hour", what=self._kind.name)
+        return time - self._doubted >= DOUBT_SECONDS
+
+    def _plan(self) -> None:
+        for _ in range(min(PLANNED, len(self._closed))):
+            key = self._closed.popleft()
+            if key not in self._plans:
+                self._plans[key] = _Plan()
+                due = (key[0] + 1) * DAY_SECONDS + self._chance() * SPREAD_SECONDS
+                heapq.heappush(self._waiting, (due, key))
+        if self._closed:
+            self._planner = self._clock.callLater(PLAN_SECONDS, self._plan)
+
+    def _line_up(self, now: float, is_sure: bool) -> None:
+        for _ in range(LOOKED_AT):
+            if not self._waiting or self._waiting[0][0] > now:
+                break
+            key = heapq.heappop(self._waiting)[1]
+            if key not in self._plans:
                 continue
-            if now - end > OLDEST_SECONDS:
+            if now - (key[0] + 1) * DAY_SECONDS <= OLDEST_SECONDS:
+                self._due.append((key, self._plans[key]))
+            elif is_sure:
                 self._failed(key, "it is too old by now", is_final=True)
             else:
-                plan.is_under_way = True
-                self._due.append((key, plan))
+                heapq.heappush(self._waiting, (now + DOUBT_SECONDS, key))
         for _ in range(min(AT_ONCE - self._workers, len(self._due))):
             self._tasks.spawn(self._kind.name, self._work())
 
@@ -241,23 +287,23 @@ class DailyReports(Generic[R, T, K]):
     # --- one report -------------------------------------------------------------------------------------
 
     async def _report(self, key: tuple[int, str], plan: _Plan) -> None:
-        plan.due = self._now() + LONGEST_WAIT_SECONDS  # after a bug of ours
+        wait = LONGEST_WAIT_SECONDS  # after a bug of ours
         tally = self._counts.tally(*key) if self._counts is not None else None
         try:
-            why = await self._kind.sent(tally) if tally is not None else None
-        except TemporaryFault as fault:
-            why = fault.why
+            try:
+                why = await self._kind.sent(tally) if tally is not None else None
+            except TemporaryFault as fault:
+                why = fault.why
+            if why is None:
+                self._forget(key)
+                return
+            plan.first = self._now() if plan.first is None else plan.first
+            wait = min(FIRST_WAIT_SECONDS * 2 ** min(plan.attempts, 10), LONGEST_WAIT_SECONDS)
+            plan.attempts += 1
+            self._failed(key, why, is_final=self._now() + wait > plan.first + RETRY_SECONDS)
         finally:
-            plan.is_under_way = False
-        if why is None:
-            self._forget(key)
-            return
-        now = self._now()
-        plan.first = now if plan.first is None else plan.first
-        wait = min(FIRST_WAIT_SECONDS * 2 ** min(plan.attempts, 10), LONGEST_WAIT_SECONDS)
-        plan.attempts += 1
-        plan.due = now + wait
-        self._failed(key, why, is_final=plan.due > plan.first + RETRY_SECONDS)
+            if key in self._plans:
+                heapq.heappush(self._waiting, (self._now() + wait, key))
 
     def _failed(self, key: tuple[int, str], why: str, is_final: bool) -> None:
         self._kind.failed(*key, why, is_final)

@@ -11,6 +11,7 @@ Rules:
     that two who report to each other send.  What we send ourselves nobody judges here.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
@@ -23,6 +24,7 @@ from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import Journal, Resolver, WallClock
+from mailgw.trust.dmarc import organizational_domain
 from mailgw.trust.dmarc_destinations import destinations
 from mailgw.trust.dmarc_record import ReportAddress
 from mailgw.trust.dmarc_report import DmarcReport, dmarc_report, report_message
@@ -33,6 +35,12 @@ TALLY_OCTETS = 16 * 1024 * 1024
 # RFC 7489's sizes are obsolete (RFC 9989 s4.8, obs-dmarc-uri).  One that is meant is kept to, more would come back;
 # one in which hardly a row fits would mean no report, ever.
 LEAST_OCTETS = 10 * 1024
+
+# Messages with reports on one day, to all addresses of all domains that belong together, and to everybody.  A record
+# names four, and names below a domain may have a record each: 30 mails would make 120.
+ORGANIZATION_REPORTS = 20
+DAY_REPORTS = 10_000
+DAYS = 10  # whose numbers are known; a day is reported for no longer
 
 T = TypeVar("T")
 
@@ -80,6 +88,7 @@ class DmarcReports:
         self._journal = journal
         self._now = wall_clock
         self._courses: dict[tuple[int, str], _Course] = {}
+        self._sent: dict[int, Counter[str]] = {}  # messages of a day, by organizational domain
         self._daily = DailyReports(
             self, _tallies, memory, settings.keep_seconds, journal, clock, wall_clock, chance
         )
@@ -94,8 +103,13 @@ class DmarcReports:
         course.refused.update(dict.fromkeys(found.refused))
         faults = list(found.unknown)
         reports: dict[int, DmarcReport | None] = {}
+        organization = await organizational_domain(tally.domain, self._resolver) if found.addresses else ""
         for address in found.addresses:
             if address.mailbox in course.sent:
+                continue
+            why = self._over(tally.day, organization)
+            if why:
+                course.refused[f"{address.mailbox}: {why}"] = None
                 continue
             limit = self._limit(address)
             if limit not in reports:
@@ -110,6 +124,7 @@ class DmarcReports:
                 faults.append(fault.why)
                 continue
             course.sent.add(address.mailbox)
+            self._sent[tally.day][organization] += 1
             if not course.is_kept:
                 course.is_kept = True
                 await self._daily.keep(report.file_name, report.content)
@@ -126,6 +141,17 @@ class DmarcReports:
         if is_final:
             self._courses.pop((day, domain), None)
         self._note_failed(day, domain, course, (why,), is_final)
+
+    def _over(self, day: int, organization: str) -> str:
+        """Why nobody gets one more report on that day, "" where one may."""
+        sent = self._sent.setdefault(day, Counter())
+        if len(self._sent) > DAYS:
+            del self._sent[min(self._sent)]
+        if sent[organization] >= ORGANIZATION_REPORTS:
+            return f"{ORGANIZATION_REPORTS} reports on {organization} and what is below it are the most of one day"
+        if sent.total() >= DAY_REPORTS:
+            return f"{DAY_REPORTS} reports are the most of one day"
+        return ""
 
     def _limit(self, address: ReportAddress) -> int:
         ours = self._settings.report_octets

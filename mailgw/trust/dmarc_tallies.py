@@ -4,9 +4,9 @@
 that a report says of them are one row.
 
 Rules:
-    What is kept is bounded, by rows of a domain's day, by its octets, and by ``limit_octets`` as a whole.  A message
-    beyond that is counted as left out of its domain's report, which says so; where the domain itself has no place,
-    in ``lost``.
+    What is kept is bounded, by rows of a domain's day, by its octets, by its family's, and by ``limit_octets`` as a
+    whole.  A message beyond that is counted as left out of its domain's report, which says so; where the domain itself
+    has no place, in ``lost``.
     A record that changes in a day is reported as it was last seen, with the messages of the whole day (s3.3).
     A day is a number: days since 1970-01-01, UTC.
 Not done: ``envelope_to``, unless the caller says it; failure reports.
@@ -14,15 +14,21 @@ Not done: ``envelope_to``, unless the caller says it; failure reports.
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from operator import itemgetter
 
 import attrs
 
 from mailgw.trust.dmarc import Dmarc, DmarcResult
 from mailgw.trust.dmarc_record import DmarcRecord, Policy
+from mailgw.trust.report_words import family_of
 
 # Of one domain's day.  Some 4 MB, and as XML by gzip less than 1 MB.
 ROWS = 10_000
 DOMAIN_OCTETS = 4 * 1024 * 1024
+# Of all domains of one family on one day (``family_of``), so that names below one domain, each with a record of its
+# own, take the place of nobody else.
+FAMILY_OCTETS = 4 * 1024 * 1024
+FAMILY_DOMAINS = 1000
 # Of one message in its row; s3.1.3 asks for no more than 100.
 SIGNATURES = 10
 REASONS = 4
@@ -213,6 +219,7 @@ class Tallies:
         self._limit = limit_octets
         self._octets = 0
         self._domains: dict[tuple[int, str], _Domain] = {}
+        self._families: dict[tuple[int, str], _Family] = {}
         self.lost = 0
         for tally in tallies:
             for row, messages in tally.rows:
@@ -230,13 +237,13 @@ class Tallies:
             octets = _row_octets(one.row)
             if (
                 len(domain.rows) >= ROWS or domain.octets + octets > DOMAIN_OCTETS
-                or self._octets + octets > self._limit
+                or domain.family.octets + octets > FAMILY_OCTETS or self._octets + octets > self._limit
             ):
                 domain.left_out += messages
                 return
             domain.rows[one.row] = messages
             domain.octets += octets
-            self._octets += octets
+            self._add(domain, octets)
 
     def leave_out(self, day: int, domain: str, record: DmarcRecord, messages: int) -> None:
         """Count messages that found no place before."""
@@ -248,7 +255,7 @@ class Tallies:
 
     def closed(self, today: int) -> list[tuple[int, str]]:
         """The days before ``today`` that something was counted in, each with its domain, the oldest first."""
-        return sorted(key for key in self._domains if key[0] < today)
+        return sorted([key for key in self._domains if key[0] < today], key=itemgetter(0))
 
     def tally(self, day: int, domain: str) -> DmarcTally | None:
         """What was counted for a domain on a day; None where nothing was."""
@@ -265,7 +272,14 @@ class Tallies:
         """Forget a domain's day; where there is none nothing happens."""
         found = self._domains.pop((day, domain), None)
         if found is not None:
-            self._octets -= found.octets + _record_octets(domain, found.record)
+            self._add(found, -found.octets - _record_octets(domain, found.record))
+            found.family.domains -= 1
+            if not found.family.domains:
+                del self._families[day, family_of(domain)]
+
+    def _add(self, domain: "_Domain", octets: int) -> None:
+        self._octets += octets
+        domain.family.octets += octets
 
     def _domain(self, day: int, name: str, record: DmarcRecord) -> "_Domain | None":
         """The domain's day, with ``record`` as what it publishes now."""
@@ -274,20 +288,34 @@ class Tallies:
             return found
         octets = _record_octets(name, record)
         if found is None:
-            if self._octets + octets > self._limit:
+            key = day, family_of(name)
+            family = self._families.get(key) or _Family()
+            if (
+                self._octets + octets > self._limit or family.octets + octets > FAMILY_OCTETS
+                or family.domains >= FAMILY_DOMAINS
+            ):
                 return None
-            found = self._domains[day, name] = _Domain(record)
-            self._octets += octets
+            family.domains += 1
+            self._families[key] = family
+            found = self._domains[day, name] = _Domain(record, family)
+            self._add(found, octets)
         else:
             # One record is like another: four addresses each.
-            self._octets += octets - _record_octets(name, found.record)
+            self._add(found, octets - _record_octets(name, found.record))
             found.record = record
         return found
 
 
+class _Family:
+    def __init__(self) -> None:
+        self.octets = 0
+        self.domains = 0
+
+
 class _Domain:
-    def __init__(self, record: DmarcRecord) -> None:
+    def __init__(self, record: DmarcRecord, family: _Family) -> None:
         self.record = record
+        self.family = family
         self.rows: dict[Row, int] = {}
         self.octets = 0
         self.left_out = 0

@@ -6,6 +6,7 @@ from typing import TypeVar
 import attrs
 from twisted.internet.task import Clock
 
+from mailgw.deliver import dmarc_reports as module
 from mailgw.deliver.daily_reports import FIRST_WAIT_SECONDS, LOOK_SECONDS
 from mailgw.deliver.dmarc_report_settings import DmarcReportSettings
 from mailgw.deliver.dmarc_reports import LEAST_OCTETS, DmarcReports
@@ -222,6 +223,32 @@ def test_a_size_in_which_nothing_fits_is_none(asked: str, limit: int) -> None:
     bench = Bench()
     [address] = one(f"mailto:r@a.example!{asked}").record.aggregate_to
     assert bench.reports._limit(address) == limit
+
+
+def many(count: int, family: str) -> list[Counted]:
+    return [attrs.evolve(one(f"mailto:r@{family.format(n)}"), domain=family.format(n)) for n in range(count)]
+
+
+@each(("family", "limits", "count", "sent"), [
+    ("n{}.evil.test", (20, 100), 20, 20), ("n{}.evil.test", (20, 100), 21, 20),
+    ("evil{}.test", (20, 22), 22, 22), ("evil{}.test", (20, 22), 23, 22),
+])
+def test_so_many_reports_go_out_and_no_more(family: str, limits: tuple[int, int], count: int, sent: int) -> None:
+    before = module.ORGANIZATION_REPORTS, module.DAY_REPORTS
+    assert before == (20, 10_000)
+    bench = Bench()
+    bench.resolver.text_records = {"_dmarc.evil.test": [b"v=DMARC1; p=none; psd=n"]}
+    try:
+        module.ORGANIZATION_REPORTS, module.DAY_REPORTS = limits
+        bench.started(*many(count, family))
+        bench.at(MIDNIGHT)
+    finally:
+        module.ORGANIZATION_REPORTS, module.DAY_REPORTS = before
+    assert len(bench.sent) == sent
+    assert [is_final for _, is_final in bench.whys] == [True] * (count - sent)
+    assert all("are the most of one day" in why for why, _ in bench.whys)
+    assert len([change for change in bench.changes if change.startswith("removed")]) == count
+    bench.stop()
 
 
 def test_our_own_size_is_kept() -> None:

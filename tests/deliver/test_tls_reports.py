@@ -11,7 +11,13 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
 from mailgw.deliver import daily_reports
-from mailgw.deliver.daily_reports import LOOK_SECONDS, SPREAD_SECONDS
+from mailgw.deliver.daily_reports import (
+    DOUBT_SECONDS,
+    LEAP_SECONDS,
+    LOOK_SECONDS,
+    PLAN_SECONDS,
+    SPREAD_SECONDS,
+)
 from mailgw.deliver.tls_report_settings import TlsReportSettings
 from mailgw.deliver.tls_reports import TlsReports
 from mailgw.mail.address import Mailbox
@@ -22,6 +28,7 @@ from mailgw.testing.names import FakeResolver
 from mailgw.trust.report_mail import Reporter
 from mailgw.trust.tls_tallies import DomainTally, Tallies
 from tests.logged import LoggedFailures
+from tests.tables import each
 
 DAY = 86_400
 NOON = 19_675 * DAY + DAY // 2  # of 2023-11-14
@@ -44,6 +51,7 @@ class Bench:
     def __init__(self, kept: Sequence[DomainTally] = (), record: bytes | None = BY_MAIL, chance: float = 0.0) -> None:
         self.clock = Clock()
         self.clock.advance(NOON)
+        self.leap = 0.0  # what the wall clock is ahead of time
         self.resolver = FakeResolver()
         self.resolver.text_records = {"_smtp._tls.a.example": [record]} if record is not None else {}
         self.kept, self.reading = kept, None
@@ -58,7 +66,8 @@ class Bench:
         self.changes = 0
         self.facts: list[Event] = []
         self.reports = TlsReports(
-            SETTINGS, self.resolver, self, self.post, self, self, self.clock, self.clock.seconds, lambda: chance
+            SETTINGS, self.resolver, self, self.post, self, self, self.clock, lambda: self.clock.seconds() + self.leap,
+            lambda: chance,
         )
 
     def started(self, *results: TlsResult) -> "Bench":
@@ -272,8 +281,49 @@ def test_after_a_long_stop() -> None:
     bench = Bench([*old, *older]).started()
     bench.clock.advance(LOOK_SECONDS)
     assert len(bench.sent) == 1
-    assert TlsReportFailed("b.example", "2023-11-06", "it is too old by now", True) in bench.facts
+    too_old = TlsReportFailed("b.example", "2023-11-06", "it is too old by now", True)
+    assert too_old not in bench.facts, "a clock that is new may be wrong"
+    for _ in range(59):
+        bench.clock.advance(LOOK_SECONDS)
+    assert too_old not in bench.facts
+    bench.clock.advance(LOOK_SECONDS)
+    assert too_old in bench.facts
     assert bench.reports.tallies == []
+    bench.stop()
+
+
+@each(("leap", "is_believed"), [(LEAP_SECONDS, True), (LEAP_SECONDS + 1, False), (-LEAP_SECONDS - 1, False),
+                                (366.0 * DAY, False)])
+def test_a_clock_that_leaps_is_not_believed_for_an_hour(leap: float, is_believed: bool) -> None:
+    bench = Bench().started(GOOD)
+    bench.at(NOON)
+    bench.at(NOON + 2 * DOUBT_SECONDS)
+    assert len(bench.pruned) == 1
+    bench.at(MIDNIGHT - 3 * LOOK_SECONDS)
+    bench.leap = leap
+    bench.clock.advance(LOOK_SECONDS)
+    bench.clock.advance(LOOK_SECONDS)
+    while bench.clock.seconds() < MIDNIGHT + 1200:
+        bench.clock.advance(LOOK_SECONDS)
+    assert (len(bench.sent), len(bench.pruned)) == ((1, 2) if is_believed else (0, 1))
+    assert not any(isinstance(fact, TlsReportFailed) for fact in bench.facts)
+    bench.leap = 0.0
+    for _ in range(70):
+        bench.clock.advance(LOOK_SECONDS)
+    assert (len(bench.sent), len(bench.pruned)) == (1, 2)
+    assert not any(isinstance(fact, TlsReportFailed) for fact in bench.facts)
+    bench.stop()
+
+
+@each("domains", [3, 4])
+def test_a_day_is_planned_in_pieces(domains: int, monkeypatch: Any) -> None:
+    monkeypatch.setattr(daily_reports, "PLANNED", 3)
+    names = [f"d{number}.example" for number in range(domains)]
+    bench = Bench(counted(19_674, *(attrs.evolve(GOOD, domain=name) for name in names)), chance=10.0).started()
+    bench.clock.advance(LOOK_SECONDS)
+    assert len(bench.reports._daily._plans) == 3
+    bench.clock.advance(PLAN_SECONDS)
+    assert len(bench.reports._daily._plans) == domains
     bench.stop()
 
 
@@ -311,9 +361,9 @@ def test_a_disk_that_refuses_costs_the_copies_alone() -> None:
 
 def test_old_copies_are_removed_once_a_day() -> None:
     bench = Bench().started()
-    for moment in (NOON + 600, MIDNIGHT, MIDNIGHT + 3600):
+    for moment in (NOON + 600, NOON + 5000, MIDNIGHT, MIDNIGHT + 3600):
         bench.at(moment)
-    assert [round((oldest + 30 * DAY) / DAY, 1) for oldest in bench.pruned] == [19_675.5, 19_676.0]
+    assert [round((oldest + 30 * DAY) / DAY, 1) for oldest in bench.pruned] == [19_675.6, 19_676.0]
     bench.stop()
 
 

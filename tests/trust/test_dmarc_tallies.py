@@ -24,6 +24,7 @@ from mailgw.trust.dmarc_tallies import (
     Tallies,
     counted,
 )
+from mailgw.trust.report_words import family_of
 from tests.tables import each
 
 DAY = 19_675
@@ -197,6 +198,55 @@ def test_a_record_that_changes_is_the_last_one() -> None:
     tallies = tallied(GOOD, with_record(BAD, b"p=none"))
     assert tally_of(tallies).record == record(b"p=none")
     assert len(tally_of(tallies).rows) == 2
+
+
+def counted_for(domain: str, address: str = "192.0.2.1") -> Counted:
+    found = counted(GOOD)
+    assert found is not None
+    return attrs.evolve(found, domain=domain, row=attrs.evolve(found.row, source_ip=address))
+
+
+def test_a_family_has_so_many_domains_and_no_more() -> None:
+    tallies = Tallies(1 << 30)
+    for number in range(dmarc_tallies.FAMILY_DOMAINS):
+        tallies.count(counted_for(f"n{number}.evil.test"), DAY)
+    assert tallies.lost == 0
+    tallies.count(counted_for("one-more.evil.test"), DAY)
+    assert tallies.lost == 1
+    tallies.count(counted_for("b.example"), DAY)
+    tallies.count(counted_for("one-more.evil.test"), DAY + 1)
+    assert tallies.lost == 1
+    tallies.remove(DAY, "n0.evil.test")
+    tallies.count(counted_for("one-more.evil.test"), DAY)
+    assert tallies.lost == 1
+    for day, domain in tallies.closed(DAY + 2):
+        tallies.remove(day, domain)
+    assert (tallies._families, tallies._octets) == ({}, 0)
+
+
+def test_a_family_has_so_many_octets_and_no_more() -> None:
+    tallies = Tallies(1 << 30)
+    row = dmarc_tallies._row_octets(counted_for("x", "0" * 30).row)
+    places = dmarc_tallies.FAMILY_OCTETS // row
+    for number in range(places + 10):
+        tallies.count(counted_for(f"n{number % 4}.evil.test", f"{number:030}"), DAY)
+    family = tallies._families[DAY, "evil.test"]
+    assert dmarc_tallies.FAMILY_OCTETS - row < family.octets <= dmarc_tallies.FAMILY_OCTETS
+    left_out = sum(tally.left_out for tally in tallies.all())
+    assert sum(len(tally.rows) for tally in tallies.all()) + left_out == places + 10
+    assert left_out > 0
+    tallies.count(counted_for("b.example"), DAY)
+    tally = tallies.tally(DAY, "b.example")
+    assert tally is not None
+    assert tally.left_out == 0
+
+
+@each(("domain", "family"), [
+    ("a.example", "a.example"), ("x.y.a.example", "a.example"), ("a.co.uk", "a.co.uk"), ("x.a.co.uk", "a.co.uk"),
+    ("x.blog.uk", "blog.uk"), ("test", "test"), ("", ""), ("co.uk", "co.uk"),
+])
+def test_families(domain: str, family: str) -> None:
+    assert family_of(domain) == family
 
 
 def test_days_and_domains_are_counted_for_themselves() -> None:
