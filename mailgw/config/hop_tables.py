@@ -1,5 +1,7 @@
 """The shape of a backend that sends to other servers: ``[backend.NAME]`` of type smtp and lmtp."""
 
+import enum
+
 import attrs
 
 # ruff: noqa: RUF009 - key() and part() make fields, they are no shared defaults
@@ -9,6 +11,13 @@ from mailgw.deliver.smtp_settings import TlsMode
 from mailgw.mail.rate import Rate
 
 MINUTE = 60.0
+
+
+class JunkThere(enum.Enum):
+    """What becomes of junk whose recipients another server has: held, or sent there with a mark."""
+
+    HOLD = "hold"
+    MARK = "mark"
 
 
 @attrs.frozen
@@ -55,6 +64,7 @@ class HopTable(Table):
     messages_per_session: int = key(values.count, 100)
     recipients_per_transaction: int = key(values.count, 100)
     check_domains: bool = key(values.truth, True)
+    junk: JunkThere = key(values.choice(JunkThere), JunkThere.HOLD)
     socks5: str | None = key(values.proxy, None)
     socks5_username: str | None = key(values.text, None)
     socks5_password_file: str | None = key(values.text, None)

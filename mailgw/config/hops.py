@@ -3,7 +3,7 @@
 import os
 
 from mailgw.config import values
-from mailgw.config.hop_tables import HopTable, LmtpTable, SmtpTable
+from mailgw.config.hop_tables import HopTable, JunkThere, LmtpTable, SmtpTable
 from mailgw.config.shaping import shaping
 from mailgw.deliver.smtp_settings import Secret, SmtpSettings, Socks5, TlsMode, password_in
 from mailgw.net.server_tls import CertificateFiles, certificate_faults
@@ -44,6 +44,7 @@ def next_hop(table: SmtpTable | LmtpTable, folder: str, hostname: str) -> SmtpSe
         check_domains=_check_domains(table),
         sign=table.sign,
         seal=table.seal,
+        marks_junk=table.junk is JunkThere.MARK,
         shaping=shaping(table, hosts, hello_name),
         socks5=_socks5(table, folder, hosts),
         ca_file=ca_file,

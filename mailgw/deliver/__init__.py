@@ -41,6 +41,7 @@ A map:
     smtp_session    one connection: the dialog, its time limits, the content with back-pressure
     smtp_pool       sessions between two messages
     smtp_transfer   one message over one session: what was asked for, what the hop takes, its limits
+    marking         a mark on junk that another server files
     signing         what goes on top of it: our signatures, or our seal
     fan_out         ``FanOutBackend``: several backends for each recipient, each with a row of its own in the queue
     reports_backend     ``ReportsBackend``: reports on DMARC and TLS are read and kept

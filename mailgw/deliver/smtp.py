@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from zope.interface import alsoProvides, implementer
 
 from mailgw.deliver.forwarding import Forwarding
+from mailgw.deliver.marking import marking
 from mailgw.deliver.signing import Signing
 from mailgw.deliver.smtp_domains import DomainsAtRcpt
 from mailgw.deliver.smtp_hops import Target, given_targets, mx_targets
@@ -20,7 +21,8 @@ from mailgw.deliver.smtp_security import Security
 from mailgw.deliver.smtp_session import TOO_LONG
 from mailgw.deliver.smtp_settings import Secret, SmtpSettings, SourceSettings, TlsMode
 from mailgw.deliver.smtp_shape import shape_of, site_of, sources_of
-from mailgw.interfaces import IKeepsSessions, IRelay, IShapedBackend
+from mailgw.deliver.smtp_transfer import Signed
+from mailgw.interfaces import IFilesJunk, IKeepsSessions, IRelay, IShapedBackend
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Message
@@ -74,9 +76,12 @@ class SmtpBackend(Service):
         # Where hosts are given, one of them may well be this host.
         own = self._own_names if not self._given else frozenset()
         forwarding = None if settings.lmtp else forwarding  # a mailbox is the end of the way
-        signed = None
+        signed: Signed | None = None
         if signing is not None and (settings.sign or settings.seal):
             signed = partial(signing.signed, sign=settings.sign, seal=settings.seal)
+        if settings.marks_junk:
+            alsoProvides(self, IFilesJunk)
+            signed = marking(signed)
         self._ways = Ways(
             settings, resolver, self._security, self._pool, self._opening, own, wall_clock, forwarding, signed
         )

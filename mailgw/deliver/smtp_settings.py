@@ -125,7 +125,8 @@ class SmtpSettings:
      ``concurrency`` counts sessions at once in one lane; ``shaping`` says more.  A session without work
     for ``idle_seconds`` is closed, and so is one that carried ``messages_per_session``.  More recipients than
     ``recipients_per_transaction`` get several.  ``check_domains``: by MX, domains that take no mail are refused at
-    RCPT.  ``sign`` what is ours, ``seal`` what is not (``signing.Signing``).
+    RCPT.  ``sign`` what is ours, ``seal`` what is not (``signing.Signing``).  ``marks_junk``: what is junk goes there
+    with a mark (``marking``), and is not held.
 
     Time limits (RFC 5321 s4.5.3.2 gives them): ``hello_seconds`` also for STARTTLS, the handshake and AUTH,
     ``mail_seconds`` also for RSET, ``data_block_seconds`` for any progress with the content.
@@ -145,6 +146,7 @@ class SmtpSettings:
     check_domains: bool
     sign: bool
     seal: bool
+    marks_junk: bool
     shaping: Shaping
     socks5: Socks5 | None
     ca_file: str | None

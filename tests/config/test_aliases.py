@@ -143,7 +143,7 @@ def test_answers_to_an_alias_are_not_lost(tmp_path: Path) -> None:
 
 def test_a_catch_all_that_is_for_nobody(tmp_path: Path) -> None:
     file = configured(tmp_path, "@example.org ann@example.org\n@mx.test ann@example.org\n")
-    file.write_text(file.read_text().replace('["*"]', '["@mx.test", "*"]'))
+    file.write_text(file.read_text().replace('["*"]', '["@mx.test", "*"]') + "[trust]\nquarantine = 'hold'\n")
     assert said(file) == [
         "aliases:1: @example.org is for nobody: whoever is in that domain, [backend.mailboxes] takes him before",
         "aliases:2: @mx.test is for nobody: whoever is in that domain, [backend.out] takes him before",

@@ -157,7 +157,7 @@ servers = ["127.0.0.1"]
         hosts=("smtp.example.net:465", "[2001:db8::1]:465"), lmtp=False, tls=TlsMode.IMPLICIT, mta_sts=False,
         username="me", password=Secret("s3cret"), password_file=f"{etc}/word",
         hello_name="out.example.org", concurrency=20, messages_per_session=100, recipients_per_transaction=100,
-        check_domains=True, sign=True, seal=True,
+        check_domains=True, sign=True, seal=True, marks_junk=False,
         shaping=Shaping((), (), (), None, 50, 500, None), socks5=None,
         ca_file=f"{etc}/fullchain.pem", client_certificate=f"{etc}/other-fullchain.pem",
         client_key=f"{etc}/other-privkey.pem", idle_seconds=5, connect_seconds=3, greeting_seconds=300,

@@ -16,11 +16,13 @@ from tests.tables import each
 def is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
 
+HOLD = '[trust]\nquarantine = "hold"\n'
+
 
 def written(folder: Path, more: str) -> Path:
     (folder / "word").write_text("hush\n")
     file = folder / "mailgw.toml"
-    file.write_text(into("objects") + f'[backend.objects]\ntype = "s3"\nbucket = "mail"\n{more}')
+    file.write_text(into("objects") + f'[backend.objects]\ntype = "s3"\nbucket = "mail"\n{more}\n{HOLD}')
     return file
 
 

@@ -229,3 +229,40 @@ def test_what_keeps_a_client_waiting(tmp_path: Path, seconds: int, rules: int, i
     table = "".join(f'[[rule]]\n{own}\nname = "r{n}"\n' for n in range(rules))
     found = said(tmp_path, f'[trust]\ndns_timeout = "{seconds}s"\n{table}')
     assert [one.partition(":")[0] for one in found] == ["trust.dns_timeout"] * is_doubted
+
+
+ROUTE = "[[route]]\nrecipients = [\"@there.example\"]\nbackend = \"there\"\n[backend.there]\n"
+FAN_OUT = 'type = "fan-out"\nbackends = ["one", "two"]\n[backend.one]\ntype = "discard"\n[backend.two]\n'
+NO_QUARANTINE = '[trust.dmarc]\nfail_quarantine = "tag"\nunclear_author = "reject"\n'
+HELD = "trust.quarantine: of mail for backends that have no place for junk it is held, until somebody looks"
+
+
+@each(("table", "backends"), [
+    ('type = "lmtp"\nhosts = ["unix:/run/lmtp"]\n', ['there (junk = "mark" lets its own filter file it)']),
+    ('type = "lmtp"\nhosts = ["unix:/run/lmtp"]\njunk = "mark"\n', []),
+    ('type = "smtp"\njunk = "hold"\n', ['there (junk = "mark" lets its own filter file it)']),
+    ('type = "smtp"\njunk = "mark"\n', []),
+    ('type = "maildir"\npath = "mail/{address}"\nrecipients = "any"\n', []),
+    ('type = "maildir"\npath = "mail/{address}"\nrecipients = "any"\njunk = ""\n', ['there (junk = ".Junk" is one)']),
+    ('type = "discard"\n', []),
+    ('type = "command"\narguments = ["/bin/cat"]\n', ["there"]),
+    ('type = "webhook"\nurl = "https://there.example/mail"\n', ["there"]),
+    (FAN_OUT + 'type = "discard"\n', []),
+    (FAN_OUT + 'type = "smtp"\n',
+     ['there (junk = "mark" lets its own filter file it)']),
+    ('type = "smtp"\n[trust]\nquarantine = "hold"\n', []),
+    ('type = "smtp"\n[trust]\nverify = false\n', []),
+    (f'type = "smtp"\n{NO_QUARANTINE}', []),
+    (f'type = "smtp"\n{NO_QUARANTINE}[trust.spf]\nfail = "quarantine"',
+     ['there (junk = "mark" lets its own filter file it)']),
+])
+def test_where_quarantined_mail_is_held(tmp_path: Path, table: str, backends: list[str]) -> None:
+    found = [one for one in said(tmp_path, ROUTE + table) if one.startswith("trust.quarantine")]
+    assert [one.startswith(HELD) for one in found] == [True] * len(backends)
+    assert all(f"These are {name}; " in one for one, name in zip(found, backends, strict=True)), found
+
+
+@each("junk", ["marked", "Mark", ".Junk"])
+def test_what_a_server_cannot_do_with_junk(tmp_path: Path, junk: str) -> None:
+    found = faults_of(written(tmp_path, f'{ROUTE}type = "lmtp"\nhosts = ["unix:/run/lmtp"]\njunk = "{junk}"\n'))
+    assert any("backend.there.junk: expected 'hold', 'mark'" in one for one in found), found

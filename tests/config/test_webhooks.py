@@ -12,10 +12,12 @@ from tests.tables import each
 
 URL = "https://hooks.example.org/mail"
 
+HOLD = '[trust]\nquarantine = "hold"\n'
+
 
 def written(folder: Path, more: str, url: str = URL) -> Path:
     file = folder / "mailgw.toml"
-    file.write_text(into("hook") + f'[backend.hook]\ntype = "webhook"\nurl = "{url}"\n' + more)
+    file.write_text(into("hook") + f'[backend.hook]\ntype = "webhook"\nurl = "{url}"\n' + f"{more}\n{HOLD}")
     return file
 
 

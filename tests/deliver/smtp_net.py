@@ -53,6 +53,7 @@ def settings(**changes: Any) -> SmtpSettings:
         "check_domains": True,
         "sign": True,
         "seal": True,
+        "marks_junk": False,
         "shaping": shaping(),
         "socks5": None,
         "ca_file": None,

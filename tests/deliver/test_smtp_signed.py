@@ -5,7 +5,9 @@ from typing import Any
 
 import attrs
 
+from mailgw.deliver.marking import JUNK_FIELDS
 from mailgw.deliver.signing import Signing
+from mailgw.interfaces import IFilesJunk
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import TemporaryFault
@@ -75,6 +77,37 @@ def test_each_host_gets_it_signed_in_its_own_form() -> None:
         got.append(content(where.accept().greet(ehlo(*offer)).accept_all()))
     assert [words(one) for one in got] == [BOTH] * 3
     assert got[0] == got[2] != got[1]
+
+
+JUNK = MailParameters(tags=("junk",))
+
+
+@each(("changes", "parameters", "is_marked"), [
+    ({"marks_junk": True}, JUNK, True),
+    ({"marks_junk": True}, MailParameters(tags=("spam",)), False),
+    ({"marks_junk": True}, MailParameters(), False),
+    ({}, JUNK, False),
+])
+def test_junk_is_marked_for_who_files_it(changes: dict[str, bool], parameters: MailParameters, is_marked: bool) -> None:
+    for what in (message(LETTER), large(LETTER[:9], LETTER[9:])):
+        where = Net(**changes)
+        assert IFilesJunk.providedBy(where.backend) is bool(changes)
+        where.deliver(attrs.evolve(what, parameters=parameters))
+        got = content(where.accept().greet(ehlo(b"8BITMIME")).accept_all())
+        assert got == (b"X-Spam: Yes\r\nX-Spam-Flag: YES\r\n" if is_marked else b"") + LETTER
+
+
+def test_what_is_marked_is_signed_and_sealed_with_its_mark() -> None:
+    where = net(marks_junk=True)
+    where.deliver(ours(LETTER, parameters=JUNK))
+    got = content(where.accept().greet(ehlo(b"8BITMIME")).accept_all())
+    assert words(got) == BOTH
+    assert got.endswith(JUNK_FIELDS + LETTER)
+    where = net(marks_junk=True)
+    where.deliver(attrs.evolve(message(STRANGER), parameters=JUNK))
+    got = content(where.accept().greet().accept_all())
+    assert arc.verified(got).word is ArcWord.PASS
+    assert got.endswith(JUNK_FIELDS + STRANGER)
 
 
 def test_a_header_beyond_ascii() -> None:
