@@ -7,15 +7,11 @@ does; no score, of which there is none.
 A stranger may write them himself.  They stay: he gets nothing by it but the folder for junk.
 """
 
-from typing import Final
-
 import attrs
 
-from mailgw.deliver.signing import crowned
+from mailgw.deliver.signing import JUNK_FIELDS, Crown, crowned
 from mailgw.deliver.smtp_transfer import Signed
 from mailgw.mail.message import Message
-
-JUNK_FIELDS: Final = b"X-Spam: Yes\r\nX-Spam-Flag: YES\r\n"
 
 
 def marking(then: Signed | None) -> Signed:
@@ -23,7 +19,7 @@ def marking(then: Signed | None) -> Signed:
 
     async def marked(message: Message) -> Message:
         if message.is_junk:
-            message = attrs.evolve(message, content=crowned(JUNK_FIELDS, message.content))
+            message = attrs.evolve(message, content=crowned(Crown(JUNK_FIELDS), message.content))
         return message if then is None else await then(message)
 
     return marked

@@ -59,6 +59,9 @@ TOLD = 5000
 # RFC 5322 s4.5.1 has white space there.  A name that is folded before its colon is none.
 _LOOSE_COLON = re.compile(rb"((?:\A|\r\n)[!-9;-~]++)[ \t]++(?=:)")
 
+JUNK_FIELDS: Final = b"X-Spam: Yes\r\nX-Spam-Flag: YES\r\n"
+"""On top of what is marked as junk (``marking``)."""
+
 KeysOf = Callable[[str], Sequence[SigningKey]]
 """Those that a domain signs with now, () where it has none; in the order of their signatures.  The domain is in
 A-labels and lower case.  It is asked for each message: it neither blocks nor raises."""
@@ -68,6 +71,22 @@ InThread = Callable[[Callable[[], bytes]], Awaitable[bytes]]
 
 
 _Name = tuple[str, BodyType, int]
+
+
+@attrs.frozen
+class Ahead:
+    """What a message would get: ``method`` "dkim" or "arc", by whom, with which keys; ``why_not``: why nothing."""
+
+    method: str = ""
+    domain: str = ""
+    selectors: tuple[str, ...] = ()
+    why_not: str = ""
+
+    def __str__(self) -> str:
+        if self.why_not:
+            return f"not signed: {self.why_not}"
+        word, many = "sealed" if self.method == "arc" else "signed", "s" if len(self.selectors) > 1 else ""
+        return f"{word} by {self.domain} (selector{many} {', '.join(self.selectors)})"
 
 
 @attrs.frozen
@@ -91,9 +110,10 @@ class _Task:
 
 @attrs.frozen
 class _Nothing:
-    """Why there is no task; ``why`` "" where none could be expected."""
+    """Why there is no task; ``why`` "" where none could be expected: ``quietly`` says why."""
 
     why: str = ""
+    quietly: str = ""
 
 
 @attrs.frozen
@@ -171,6 +191,20 @@ class Signing:
                     if not turn.called:  # who was cancelled meanwhile
                         turn.callback(None)
         return attrs.evolve(message, content=crowned(crown, message.content))
+
+    def ahead(self, message: Message, header: bytes, sign: bool, seal: bool) -> Ahead:
+        """What ``signed`` would put on top of a message with that header; noted nowhere."""
+        if message.is_ours and not sign:
+            return Ahead(why_not="sign = false")
+        if not message.is_ours and self._seal_as is None:
+            return Ahead(why_not="it is not ours, and no seal_as is set")
+        if not message.is_ours and not seal:
+            return Ahead(why_not="it is not ours, and seal = false")
+        task = self._task(message, header, self._wall_clock())
+        if isinstance(task, _Nothing):
+            ours = "" if message.is_ours else "it is not ours, and gets no seal: "
+            return Ahead(why_not=f"{ours}{task.why or task.quietly}")
+        return Ahead(task.method, task.domain, tuple(one.selector for one in task.keys))
 
     def _known(self, name: _Name, now: float) -> Crown | None:
         """One that was made a short while ago of the keys that there are now."""
@@ -262,11 +296,13 @@ class Signing:
 
     def _sealing(self, message: Message, header: bytes, now: float) -> _Task | _Nothing:
         assert self._seal_as is not None
-        found = read_back(message, field_on_top(header), self._authserv_id)
+        found = read_back(message, field_on_top(header.removeprefix(JUNK_FIELDS)), self._authserv_id)
         all_keys = tuple(self._keys(self._seal_as))
         keys = seal_keys(all_keys)
-        if not found.found_by or not keys:
-            return _Nothing()
+        if not found.found_by:
+            return _Nothing(quietly="nobody here found out who sent it")
+        if not keys:
+            return _Nothing(quietly=f"no key of {self._seal_as} signs now")
         seal = sealing(header, AuthResults(self._authserv_id, found.results), keys[0], now)
         return _Nothing(seal.why) if isinstance(seal, NoSeal) else _Task(seal, keys, "arc", self._seal_as, all_keys)
 
@@ -283,7 +319,7 @@ class Signing:
             for domain in domains_above(author.domain):
                 if keys := self._keys(domain):
                     return domain, tuple(keys)
-        return _Nothing()
+        return _Nothing(quietly=f"no key signs now for {', '.join(one.domain for one in authors)} (From)")
 
 
 def mended_header(header: bytes) -> bytes:

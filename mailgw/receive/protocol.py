@@ -30,7 +30,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailgw.mail import event as fact
-from mailgw.mail.envelope import Client, Role, TlsFacts
+from mailgw.mail.envelope import Client, ReverseName, Role, TlsFacts
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.reply import Reply
 from mailgw.mail.verdict import Stage, Verdict
@@ -120,6 +120,10 @@ class EsmtpProtocol(Protocol):
         self._closed = self._lost = self._in_handshake = self._is_told_of = False
         # What came before TLS was started, where it comes first.
         self._before_tls: bytes | None = b"" if factory.settings.role is Role.SUBMISSIONS else None
+
+    async def reverse_name(self) -> ReverseName:
+        """The name of the client's address, once it is known."""
+        return await self._session.reverse_name()
 
     # --- the transport's calls ------------------------------------------------------------------
 

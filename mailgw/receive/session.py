@@ -147,6 +147,10 @@ class Session:
         """The client is another one, whose name this is; what is being asked is nobody's any more."""
         self._look_up.know(name)
 
+    async def reverse_name(self) -> ReverseName:
+        """As rules have it (``Facts.reverse_name``)."""
+        return await self._look_up.name()
+
     def _learn(self, name: ReverseName) -> None:
         self.client = client = attrs.evolve(self.client, reverse=name)
         self.origin = attrs.evolve(self.origin, reverse=name)

@@ -47,6 +47,7 @@ class _Talk:
         port = 0 if envelope.address in (LOCAL, UNKNOWN) else PORT
         session = EsmtpProtocol(factory, SESSION, Peer(envelope.address, port))
         self.wire = Wire(session)
+        self._session = session
         self._envelope = envelope
         self._turns = turns
         self._offers: set[str] = set()
@@ -116,6 +117,8 @@ class _Talk:
 
     async def _content(self, taken: int) -> Sequence[Reply | None]:
         """The last word for each of ``taken`` recipients."""
+        if self._envelope.content is not None:
+            await self._session.reverse_name()  # who is not in memory takes longer than DNS
         reply = await self._say("DATA")
         if reply is None or reply.code != 354:
             return [reply] * taken

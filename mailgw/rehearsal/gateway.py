@@ -10,6 +10,7 @@ from twisted.python.threadpool import ThreadPool
 from mailgw.accounts import LoginSources
 from mailgw.config.plugin import NOTHING_GIVEN
 from mailgw.config.settings import Config, LoginSettings
+from mailgw.deliver.signing import Signing
 from mailgw.dmarc_reporting import DmarcReporting
 from mailgw.intake import Intake, Senders
 from mailgw.mail.address import parse_mailbox
@@ -72,6 +73,16 @@ class Rehearsal(MailGateway):
     @property
     def resolver(self) -> Resolver:
         return self._world.resolver(self.config.dns)
+
+    @property
+    def signing(self) -> Signing | None:
+        """As backends have it, but in no thread; None where nobody is signed for."""
+        dkim, judging = self.config.dkim, self.config.trust.judging
+        if not dkim.domains:
+            return None
+        return Signing(
+            self._signing_keys, dkim.seal_as, judging.authserv_id, self._wall_clock, self.journal.note, None
+        )
 
     async def sender(self, story: Story) -> Sender | None:
         """What can be told of who sent it: without a message, by the envelope."""

@@ -6,6 +6,7 @@ from typing import Final, TypeAlias
 
 from mailgw.mail.envelope import path_text
 from mailgw.mail.header import header_end
+from mailgw.mail.message import JUNK_TAG
 from mailgw.mail.reply import Reply
 from mailgw.queue.schedule import RetrySettings, attempts_ahead
 from mailgw.rehearsal.story import Kind, Outcome, Sender, Step, Story, Turn
@@ -162,6 +163,10 @@ def _way(way: Way) -> Iterator[str]:
         yield f"  filed in   {way.folder}, as junk"
     if way.sent_as:
         yield f"  leaves as  <{way.sent_as}> (SRS), since it came to an alias of ours"
+    if way.is_marked:
+        yield "  marked     as junk, for who files it there"
+    if way.signature is not None:
+        yield f"  signature  {way.signature}"
     yield from (f"  {line}" for line in attempts(way.retry))
 
 
@@ -197,6 +202,7 @@ def _end(story: Story, paint: Paint) -> Iterator[str]:
     for recipient, reply, outcome in zip(story.envelope.recipients, story.replies, story.outcomes, strict=True):
         said = "" if reply is None or reply.is_positive else f": {harmless(_first_line(reply))}"
         kept = story.withheld
-        is_held = outcome is Outcome.ACCEPTED and kept is not None and kept.arrival.held
-        word = f"{outcome.value}, held" if is_held else outcome.value
+        word = outcome.value
+        if outcome is Outcome.ACCEPTED and kept is not None:
+            word += ", held" if kept.arrival.held else ", junk" if JUNK_TAG in kept.arrival.parameters.tags else ""
         yield f"{harmless(str(recipient)):<{COLUMN}} {paint(word, outcome)}{said}"

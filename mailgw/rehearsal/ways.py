@@ -12,8 +12,10 @@ from mailgw.deliver.fan_out import FanOutSettings
 from mailgw.deliver.forwarding import Forwarding
 from mailgw.deliver.maildir import MaildirSettings
 from mailgw.deliver.names import backend_of
+from mailgw.deliver.signing import Ahead, Signing
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.mail.address import Mailbox
+from mailgw.mail.header import header_end
 from mailgw.mail.message import JUNK_TAG, Destination
 from mailgw.mail.ports import Resolver
 from mailgw.mail.srs import Srs
@@ -35,7 +37,8 @@ ATTEMPTS_AHEAD: Final = 1000
 class Way:
     """One recipient's.  ``recipient`` is who gets a copy, which need not be who was named; ``kind`` the backend's type;
     ``route`` the number of its route, from 1, None where a rule put it elsewhere; ``sent_as`` the sender under which it
-    leaves, ``""`` where that is its own; ``folder`` the one within a Maildir that junk goes to, ``""`` for none."""
+    leaves, ``""`` where that is its own; ``folder`` the one within a Maildir that junk goes to, ``""`` for none;
+    ``is_marked``: it goes there marked as junk; ``signature`` what goes on top, None where it goes to no server."""
 
     recipient: Mailbox
     backend: str
@@ -45,11 +48,18 @@ class Way:
     retry: RetrySettings
     sent_as: str = ""
     folder: str = ""
+    is_marked: bool = False
+    signature: Ahead | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
             "recipient": str(self.recipient), "backend": self.backend, "type": self.kind, "lane": self.lane,
             "route": self.route, "sent_as": self.sent_as, "folder": self.folder,
+            "marked_as_junk": self.is_marked,
+            "signature": None if self.signature is None else {
+                "method": self.signature.method, "domain": self.signature.domain,
+                "selectors": list(self.signature.selectors), "why_not": self.signature.why_not,
+            },
             "attempts_at_seconds": attempts_ahead(self.retry, ATTEMPTS_AHEAD),
             "jitter": self.retry.jitter, "warn_after_seconds": self.retry.warn_after,
             "give_up_after_seconds": self.retry.give_up_after,
@@ -62,6 +72,7 @@ def ways(gateway: Rehearsal, story: Story) -> Sequence[Way]:
         return ()
     config = gateway.config
     retries = RouteTable(config.routes).retries(config.retry)
+    signing = gateway.signing
     found = []
     for one in story.withheld.destinations:
         if one.lane == EXPANDED:
@@ -69,11 +80,14 @@ def ways(gateway: Rehearsal, story: Story) -> Sequence[Way]:
         backend = backend_of(one.lane)
         route, lane = gateway.heard.routes.get(one.recipient, (None, ""))
         is_fanned_out = isinstance(config.backends.get(backend_of(lane)), FanOutSettings)
+        settings = config.backends[backend]
+        is_marked = isinstance(settings, SmtpSettings) and settings.marks_junk and _is_junk(story.withheld)
         found.append(
             Way(
-                one.recipient, backend, kind_of(config.backends[backend]), one.lane,
+                one.recipient, backend, kind_of(settings), one.lane,
                 route if one.lane == lane or is_fanned_out else None, retries.of(one.recipient),
-                _sent_as(config, story.withheld, one), _folder(config.backends[backend], story.withheld),
+                _sent_as(config, story.withheld, one), _folder(settings, story.withheld), is_marked,
+                _signature(signing, settings, story),
             )
         )
     return found
@@ -90,8 +104,23 @@ def _sent_as(config: Config, kept: Withheld, one: Destination) -> str:
 
 
 def _folder(settings: BackendSettings, kept: Withheld) -> str:
-    is_junk = JUNK_TAG in kept.arrival.parameters.tags
-    return settings.junk if is_junk and isinstance(settings, MaildirSettings) else ""
+    return settings.junk if _is_junk(kept) and isinstance(settings, MaildirSettings) else ""
+
+
+def _is_junk(kept: Withheld) -> bool:
+    return JUNK_TAG in kept.arrival.parameters.tags
+
+
+def _signature(signing: Signing | None, settings: BackendSettings, story: Story) -> Ahead | None:
+    kept = story.withheld
+    if kept is None or not isinstance(settings, SmtpSettings):
+        return None
+    if signing is None:
+        return Ahead(why_not="[dkim] has no domains")
+    if story.envelope.content is None:
+        return Ahead(why_not="that hangs on the message (--message FILE)")
+    message = kept.arrival.message(kept.queue_id, 0.0, MemoryContent(kept.octets))
+    return signing.ahead(message, kept.octets[:header_end(kept.octets)], settings.sign, settings.seal)
 
 
 def kind_of(settings: BackendSettings) -> str:

@@ -83,6 +83,40 @@ def domains(crown: bytes) -> list[tuple[str, str]]:
     return [(domain, selector) for domain, selector in re.findall(r"d=([^;]+); s=([^;]+);", crown.decode())]
 
 
+@each(("octets", "is_ours", "sign", "seal", "words"), [
+    (LETTER, True, True, False, f"signed by {DOMAIN} (selectors test, brisbane)"),
+    (b"From: joe@example.org\r\n\r\n", True, True, False, "signed by example.org (selector brisbane)"),
+    (LETTER, True, False, True, "not signed: sign = false"),
+    (b"From: joe@away.example\r\n\r\n", True, True, True, "not signed: no key signs now for away.example (From)"),
+    (b"Subject: x\r\n\r\n", True, True, True, "not signed: no From field"),
+    (LETTER[:-7] + LETTER, True, True, True, "not signed: several From fields"),
+    (b"From: undisclosed\r\n\r\n", True, True, True, "not signed: From cannot be read for certain"),
+    (b"X: y\r\n" * 2001 + b"\r\n", True, True, True, "not signed: a header of more than 2000 lines"),
+    (STRANGER, False, True, True, f"sealed by {DOMAIN} (selector test)"),
+    (STRANGER, False, True, False, "not signed: it is not ours, and seal = false"),
+    (LETTER, False, True, True, "not signed: it is not ours, and gets no seal: nobody here found out who sent"
+                                " it"),
+    (FOUND.replace(b"dmarc", b"arc=fail;\r\n\tdmarc") + b"ARC-Seal: i=1; cv=fail\r\n\r\n", False, True, True,
+     "not signed: it is not ours, and gets no seal: the chain had failed before"),
+])
+def test_what_a_message_would_get(octets: bytes, is_ours: bool, sign: bool, seal: bool, words: str) -> None:
+    signer = Signer()
+    what = message(octets, is_ours)
+    ahead = signer.signing.ahead(what, octets[:octets.find(b"\r\n\r\n") + 4], sign, seal)
+    assert str(ahead) == words
+    # And so it is.
+    assert bool(signer.crown(what, sign, seal)) is not bool(ahead.why_not)
+
+
+def test_without_a_domain_that_seals_nothing_is_sealed() -> None:
+    for signer, why in (
+        (Signer(seal_as=None), "it is not ours, and no seal_as is set"),
+        (Signer(keys={}), f"it is not ours, and gets no seal: no key of {DOMAIN} signs now"),
+    ):
+        assert signer.signing.ahead(message(STRANGER, False), STRANGER, True, True).why_not == why
+        assert signer.facts == []
+
+
 # --- whose signature ----------------------------------------------------------------------------------------
 
 @each(("author", "signers"), [

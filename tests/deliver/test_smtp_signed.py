@@ -5,8 +5,7 @@ from typing import Any
 
 import attrs
 
-from mailgw.deliver.marking import JUNK_FIELDS
-from mailgw.deliver.signing import Signing
+from mailgw.deliver.signing import JUNK_FIELDS, Signing
 from mailgw.interfaces import IFilesJunk
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType

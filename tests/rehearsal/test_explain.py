@@ -288,7 +288,7 @@ async def test_where_junk_goes(gateways: Gateways) -> None:
     assert (way.backend, way.as_json()["folder"]) == ("mailboxes", ".Junk")
     page = list(lines(story, [way], [], False))
     assert {"  tags       junk", "  done to it junk", "  filed in   .Junk, as junk"} <= set(page)
-    assert page[-1].endswith(" accepted")
+    assert page[-1].endswith(" accepted, junk")
     # The alias has an address elsewhere: then nobody has it, and the Maildir's is not junk for whoever lets it go.
     story = await rehearse(rehearsed, 0, envelope(EVE, "staff@example.org", content=junk))
     assert [(way.backend, way.folder) for way in ways(rehearsed, story)] == [("mailboxes", ""), ("internet", "")]

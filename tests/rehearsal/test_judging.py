@@ -18,12 +18,13 @@ from mailgw.rehearsal.gateway import Rehearsal
 from mailgw.rehearsal.page import lines
 from mailgw.rehearsal.replaying import run
 from mailgw.rehearsal.story import Envelope, Story
+from mailgw.rehearsal.ways import ways
 from mailgw.rehearsal.world import RehearsalWorld
 from mailgw.testing.names import FakeResolver
 from tests.receive.listening import NOW
 from tests.rehearsal.situations import ALICE, ANN, BOB, EVE, PLAIN, RULED, envelope, write
 from tests.tables import each
-from tests.trust.dkim_mail import ED25519_RECORD
+from tests.trust.dkim_mail import ED25519_RECORD, RSA_SECRET
 from tests.trust.test_evidence import PASSED, sealed
 
 LETTER = b"From: ann@example.net\r\nSubject: hello\r\n\r\nhi\r\n"
@@ -105,6 +106,86 @@ async def test_who_vouches_is_told(tmp_path: Path) -> None:
     assert section(found.story)[-1] == "  vouched    by lists.example, whose seals are trusted"
     assert found.as_json()["who_sent_it"]["vouched_by"] == "lists.example"
     assert found.story.outcome == "accepted"
+
+
+SIGNING = """[dkim]
+seal_as = "example.org"
+[dkim.domains."example.org"]
+keys = {one = "one.pem"}
+"""
+OURS = b"From: alice@example.org\r\n\r\nhi\r\n"
+CAN = "carl@elsewhere.example"
+RELAYS = "198.51.100.7"
+
+
+@each(("more", "said", "words"), [
+    (SIGNING, envelope(ALICE, CAN, content=OURS, address=RELAYS), "signed by example.org (selector one)"),
+    (SIGNING, envelope(ALICE, CAN, content=LETTER, address=RELAYS),
+     "not signed: no key signs now for example.net (From)"),
+    (SIGNING, envelope(ALICE, CAN, content=None, address=RELAYS),
+     "not signed: that hangs on the message (--message FILE)"),
+    ("", envelope(ALICE, CAN, content=OURS, address=RELAYS), "not signed: [dkim] has no domains"),
+    (SIGNING, envelope(ANN, "x@there.example.org", content=LETTER), "sealed by example.org (selector one)"),
+    (SIGNING, envelope(ANN, BOB, content=LETTER), ""),
+])
+@pytest_twisted.ensureDeferred
+async def test_who_would_sign_it(tmp_path: Path, more: str, said: Envelope, words: str) -> None:
+    servers = {one: [(10, "mx.example.net")] for one in ("elsewhere.example", "there.example.org")}
+    Zoned.names = attrs.evolve(names(), mx_records=servers, address_records={"mx.example.net": ["192.0.2.25"]})
+    (tmp_path / "one.pem").write_bytes(RSA_SECRET)
+    (tmp_path / "one.pem").chmod(0o600)
+    there = '[[route]]\nrecipients = ["@there.example.org"]\nbackend = "there"\n[backend.there]\ntype = "smtp"\n'
+    gateway = Rehearsal(load(write(tmp_path, PLAIN + there + more)), reactor, lambda: NOW, Zoned)
+    gateway.startService()
+    try:
+        found = ways(gateway, await rehearse(gateway, 0, said))
+    finally:
+        await gateway.stopService()
+    assert [str(one.signature or "") for one in found] == [words]
+    page = list(lines(Story(said, (), (None,), None, "", ()), found, [], False))
+    assert [line for line in page if line.startswith("  signature ")] == [f"  signature  {words}"] * bool(words)
+    told = found[0].as_json()["signature"]
+    if not words:
+        assert told is None
+    elif words.startswith("not signed: "):
+        assert told == {"method": "", "domain": "", "selectors": [], "why_not": words.removeprefix("not signed: ")}
+    else:
+        method = "dkim" if words.startswith("signed") else "arc"
+        assert told == {"method": method, "domain": "example.org", "selectors": ["one"], "why_not": ""}
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_put_on_top_has_the_client_s_name(tmp_path: Path) -> None:
+    Zoned.names = attrs.evolve(names(), address_records={"client.example.net": ["192.0.2.1"]})
+    gateway = Rehearsal(load(write(tmp_path, PLAIN)), reactor, lambda: NOW, Zoned)
+    gateway.startService()
+    try:
+        story = await rehearse(gateway, 0, envelope(ANN, BOB, content=LETTER))
+    finally:
+        await gateway.stopService()
+    assert story.withheld is not None
+    assert b"Received: from client.example (client.example.net [192.0.2.1])\r\n" in story.withheld.octets
+
+
+MARKS = '[[route]]\nrecipients = ["@there.example.org"]\nbackend = "there"\n[backend.there]\ntype = "lmtp"\n' \
+    'hosts = ["unix:lmtp2"]\njunk = "mark"\n'
+
+
+@pytest_twisted.ensureDeferred
+async def test_where_junk_goes_marked(tmp_path: Path) -> None:
+    Zoned.names = names()
+    gateway = Rehearsal(load(write(tmp_path, PLAIN + MARKS)), reactor, lambda: NOW, Zoned)
+    gateway.startService()
+    try:
+        letter = LETTER.replace(b"example.net", b"asks.test")
+        story = await rehearse(gateway, 0, envelope(EVE, "x@there.example.org", content=letter))
+        found = ways(gateway, story)
+    finally:
+        await gateway.stopService()
+    assert found[0].as_json()["marked_as_junk"] is True
+    page = list(lines(story, found, [], False))
+    assert "  marked     as junk, for who files it there" in page
+    assert page[-1].endswith(" accepted, junk")
 
 
 @each(("said", "more", "why"), [
