@@ -110,9 +110,10 @@ def dkim_doubts(config: Config) -> Iterator[tuple[Path, str]]:
     servers = [one for one in config.backends.values() if isinstance(one, SmtpSettings)]
     if config.dkim.domains and not any(one.sign for one in servers):
         yield ("dkim",), "nothing is signed: that is for backends of type smtp or lmtp, with sign = true"
-    if len(config.dkim.domains) > 1 and not config.check_from and any(x.role.is_submission for x in config.listeners):
-        why = "whoever logs in is signed for by any of these, by what he writes into From: [accounts] check_from = true"
-        yield ("dkim", "domains"), why
+    if config.dkim.domains and not config.check_from and any(one.role.is_submission for one in config.listeners):
+        what = "any of these" if len(config.dkim.domains) > 1 else next(iter(config.dkim.domains))
+        why = f"whoever logs in is signed for by {what}, whatever address there he writes into From, a colleague's, too"
+        yield ("dkim", "domains"), f"{why}: expected [accounts] check_from = true"
     if config.dkim.seal_as is not None and not any(one.seal for one in servers):
         yield ("dkim", "seal_as"), "nothing is sealed: that is for backends of type smtp or lmtp, with seal = true"
     elif config.dkim.seal_as is not None and _types(config.dkim, folder, config.dkim.seal_as) == {KeyType.ED25519}:

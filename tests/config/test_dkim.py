@@ -212,7 +212,8 @@ passwd_file = "passwd"
 """
     one, two = '[dkim.domains."example.org"]\n', '[dkim.domains."example.org"]\n[dkim.domains."example.net"]\n'
     for text, table, is_told in (
-        (base, one, False), (base, two, True), (f"{base}check_from = true\n", two, False),
+        (base, one, True), (base, two, True), (f"{base}check_from = true\n", two, False),
+        (f"{base}check_from = true\n", one, False), (base, "", False),
         (into("out") + '[backend.out]\ntype = "smtp"\n', two, False),
     ):
         told = doubts(loaded(configured(tmp_path, table, text)))
