@@ -7,12 +7,15 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# What is about one message.
+ONE_HAS_IT = ("queue.show", "queue.content")
 # From well to worst: a lane is as unwell as it is to any shard.
 STATES = ("well", "paused", "unwell", "dead", "suspended")
 
 
 def combined(command: str, answers: Sequence[Any], limit: int | None = None) -> Any:
-    """``answers``, at least one, are results of ``command``; of ``queue.show`` those of the shards that have it."""
+    """``answers``, at least one, are results of ``command``; of those of ``ONE_HAS_IT`` that of the shard
+    that has it."""
     match command:
         case "queue.list":
             # The order of arrival is the order of queue ids (``spool``).

@@ -9,6 +9,8 @@ One line of JSON is a request, one line is its answer, in order:
     queue.list        rows that match ``query`` (fields of ``mail.message.Query``), at most ``limit``; what waits in a
                       lane that is suspended has the state "suspended"
     queue.show        all rows of ``queue_id``, and its header
+    queue.content     its content, with our trace, from the octet ``start`` on, ``CONTENT_OCTETS`` at most, in Base64;
+                      "" at its end
     queue.retry       due now, held ones too
     queue.remove      forgotten, without a bounce; the number of recipients
     queue.hold        tried by nobody until they are released
@@ -31,6 +33,7 @@ Whoever can open the socket may do all of this: its file belongs to the gateway'
 state folder of mode 0700).  A second request waits in the socket while one is answered.
 """
 
+import base64
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -65,6 +68,8 @@ from mailgw.queue.suspension import (
 MAX_REQUEST_OCTETS = 16384
 # Shown of a message: its header, which ends within this or is cut there.
 HEADER_OCTETS = 65536
+# Of its content in one answer.
+CONTENT_OCTETS = 1 << 20
 MAX_ROWS = 100_000
 # The states of a lane (``deliver.lane_facts``) in which one attempt is made at a time.
 UNWELL = ("unwell", "dead", "paused")
@@ -140,6 +145,8 @@ async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
             return rows_told(rows, Suspensions.of(doors.spool.suspended()))
         case "queue.show":
             return await _show(request, doors.spool)
+        case "queue.content":
+            return await _content(request, doors.spool)
         case "queue.retry":
             return await _retry(query_of(request), doors)
         case "queue.remove":
@@ -287,6 +294,16 @@ async def _show(request: Mapping[str, Any], spool: Spool) -> object:
     if not rows or content is None:
         raise RefusedRequest(f"no message {queue_id} in the queue")
     return shown(rows, content, Suspensions.of(spool.suspended()))
+
+
+async def _content(request: Mapping[str, Any], spool: Spool) -> str:
+    queue_id, start = request.get("queue_id"), request.get("start")
+    if not isinstance(queue_id, str) or type(start) is not int or not 0 <= start < MOST_SECONDS:
+        raise RefusedRequest("queue.content needs a queue_id, and a start from 0")
+    octets = await spool.content(queue_id, CONTENT_OCTETS, start)
+    if octets is None:
+        raise RefusedRequest(f"no message {queue_id} in the queue")
+    return base64.b64encode(octets).decode()
 
 
 def shown(rows: Sequence[QueueRow], content: bytes, suspensions: Suspensions) -> dict[str, object]:

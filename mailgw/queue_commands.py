@@ -4,6 +4,7 @@ The commands talk to a running gateway, or to its spool where none runs (``queue
 """
 
 import argparse
+import base64
 import json
 import math
 import re
@@ -17,7 +18,7 @@ from mailgw import combined
 from mailgw.config.where import DEFAULT_FILE
 from mailgw.mail.address import parse_domain, parse_mailbox
 from mailgw.queue_door import ask
-from mailgw.terminal import Fault, harmless, say, text
+from mailgw.terminal import Fault, harmless, say, text, write
 
 DEFAULT_ROWS = 1000
 MAX_ROWS = 100_000  # control.MAX_ROWS, which takes its time to be imported
@@ -72,6 +73,9 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
     one = _queue_action(actions, "show", "one message: its recipients and its header", queue_show, LIST_WORDS)
     one.add_argument("queue_id", type=text, metavar="ID")
+    one.add_argument(
+        "--content", action="store_true", help="the whole message instead, as it would be sent; harmless on a terminal"
+    )
 
     for name, words, run, more in (
         ("hold", "let wait, tried by nobody, until you release it", queue_hold, HOLD_WORDS),
@@ -206,6 +210,8 @@ def _look_for_lane(options: argparse.Namespace) -> None:
 
 
 def queue_show(options: argparse.Namespace) -> int:
+    if options.content:
+        return _show_content(options)
     found, is_running = ask(options, "queue.show", queue_id=options.queue_id)
     _say_who_answers(options, is_running)
     if options.json:
@@ -224,6 +230,30 @@ def queue_show(options: argparse.Namespace) -> int:
     for line in found["header"].split("\n"):
         say(harmless(line))
     return 0
+
+
+def _show_content(options: argparse.Namespace) -> int:
+    """Its octets, to a pipe or a file; for eyes, its lines, without what a terminal would obey."""
+    if options.json:
+        options.usage_fault("--content is no JSON: say one of them")
+    for_eyes = sys.stdout.isatty()
+    start, rest = 0, b""
+    while True:
+        answer, is_running = ask(options, "queue.content", queue_id=options.queue_id, start=start)
+        octets = base64.b64decode(answer)
+        if not start:
+            _say_who_answers(options, is_running)
+        start += len(octets)
+        if not for_eyes:
+            write(octets)
+        else:
+            *lines, rest = (rest + octets).split(b"\n")
+            if rest and not octets:
+                lines.append(rest)
+            for line in lines:
+                say(harmless(line.removesuffix(b"\r").decode("utf-8", "backslashreplace")))
+        if not octets:
+            return 0
 
 
 def queue_retry(options: argparse.Namespace) -> int:

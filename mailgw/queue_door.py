@@ -5,6 +5,7 @@ needed.
 """
 
 import argparse
+import base64
 import json
 import os
 import socket
@@ -14,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from mailgw.combined import combined
+from mailgw.combined import ONE_HAS_IT, combined
 from mailgw.config.where import DEFAULT_FILE, is_there, own_state, state_of
 from mailgw.spool.shards import shard_folder, shard_settings, shards_there
 from mailgw.terminal import Fault, harmless
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from mailgw.spool.orders import LaneFor
 
 ANSWER_SECONDS = 600.0  # an order over a million recipients takes a minute
-LOOKS = ("queue.list", "queue.show", "queue.lanes", "queue.suspended")
+LOOKS = ("queue.list", "queue.show", "queue.content", "queue.lanes", "queue.suspended")
 
 
 def ask(options: argparse.Namespace, command: str, **request: Any) -> tuple[Any, bool]:
@@ -112,6 +113,8 @@ def _ask_spool(
             return _suspend_or_resume(spools, command, *meant)
         if command == "queue.show":
             return _show(spools, request["queue_id"])
+        if command == "queue.content":
+            return _content(spools, request["queue_id"], request["start"])
         return combined(command, [_answer(one, command, request, lane_for) for one in spools], request.get("limit"))
 
 
@@ -121,7 +124,7 @@ def _load_what_answers(command: str) -> None:
     import mailgw.queue.suspension
     import mailgw.spool.offline
 
-    if command == "queue.show":
+    if command in ONE_HAS_IT:
         import mailgw.control
     assert mailgw
 
@@ -129,7 +132,7 @@ def _load_what_answers(command: str) -> None:
 def _of_nothing(command: str, request: Mapping[str, Any]) -> Any:
     """The answer where nothing was ever queued."""
     match command:
-        case "queue.show":
+        case "queue.show" | "queue.content":
             raise _not_queued(request["queue_id"])
         case "queue.list" | "queue.lanes":
             return []
@@ -180,6 +183,16 @@ def _show(spools: "Sequence[OfflineSpool]", queue_id: str) -> Any:
         content = spool.content(queue_id, control.HEADER_OCTETS)
         if rows and content is not None:
             return control.shown(rows, content, Suspensions.of(spool.suspended()))
+    raise _not_queued(queue_id)
+
+
+def _content(spools: "Sequence[OfflineSpool]", queue_id: str, start: int) -> str:
+    from mailgw import control
+
+    for spool in spools:
+        octets = spool.content(queue_id, control.CONTENT_OCTETS, start)
+        if octets is not None:
+            return base64.b64encode(octets).decode()
     raise _not_queued(queue_id)
 
 

@@ -23,6 +23,12 @@ def say(text: str) -> None:
             print(text.encode("ascii", "backslashreplace").decode())
 
 
+def write(octets: bytes) -> None:
+    """Octets as they are; faults as of ``say``."""
+    with _output_faults():
+        sys.stdout.buffer.write(octets)
+
+
 def flush() -> None:
     if sys.stdout is not None:  # None: closed by who called us
         with _output_faults():

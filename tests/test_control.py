@@ -1,12 +1,15 @@
+import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
+import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
+from mailgw import control
 from mailgw.control import IDLE_SECONDS, MAX_REQUEST_OCTETS, ControlDoors, ControlFactory, ControlProtocol
 from mailgw.deliver.lane_facts import LaneFacts
 from mailgw.mail.errors import TemporaryFault
@@ -45,10 +48,12 @@ class FakeSpool:
         found = [r for r in self.rows if query.queue_id in (None, r.queue_id) and query.state in (None, r.state)]
         return found[:limit]
 
-    async def content(self, queue_id: str, limit_octets: int) -> bytes | None:
+    CONTENT = b"Subject: gr\xfc\xdfe\r\nTo: b\r\n\r\nbody"
+
+    async def content(self, queue_id: str, limit_octets: int, start_octets: int = 0) -> bytes | None:
         if not any(r.queue_id == queue_id for r in self.rows):
             return None
-        return b"Subject: gr\xfc\xdfe\r\nTo: b\r\n\r\nbody"
+        return self.CONTENT[start_octets:start_octets + limit_octets]
 
     def suspended(self) -> Mapping[str, float]:
         return {}
@@ -141,7 +146,26 @@ def test_show_has_the_header_alone() -> None:
     assert answer["result"] == {"rows": [attrs.asdict(row("Q1"))], "header": "Subject: grüße\nTo: b"}
 
 
+def test_the_content_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "CONTENT_OCTETS", 10)
+    gateway = Gateway(row("Q1"))
+    got = b""
+    while answer := gateway.ask(command="queue.content", queue_id="Q1", start=len(got))["result"]:
+        octets = base64.b64decode(str(answer))
+        assert len(octets) <= 10
+        got += octets
+    assert got == gateway.spool.CONTENT
+
+
+@each("request", [{}, {"queue_id": "Q1"}, {"queue_id": "Q1", "start": -1}, {"queue_id": "Q1", "start": "0"},
+                  {"queue_id": "Q1", "start": True}, {"queue_id": "Q1", "start": 10**30}, {"start": 0}])
+def test_content_that_nobody_can_mean(request: Mapping[str, Any]) -> None:
+    said = Gateway(row("Q1")).ask(command="queue.content", **request)["error"]
+    assert said == "queue.content needs a queue_id, and a start from 0"
+
+
 def test_show_of_what_is_not_there() -> None:
+    assert Gateway().ask(command="queue.content", queue_id="Q1", start=0)["error"] == "no message Q1 in the queue"
     assert Gateway().ask(command="queue.show", queue_id="Q1")["error"] == "no message Q1 in the queue"
     assert Gateway().ask(command="queue.show")["error"] == "queue.show needs a queue_id"
 

@@ -16,7 +16,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
-from mailgw import checking, ctl, passwords, queue_commands, queue_door
+from mailgw import checking, control, ctl, passwords, queue_commands, queue_door
 from mailgw.access import schemes
 from mailgw.config import where
 from mailgw.config.replies import built_in_classes
@@ -347,6 +347,28 @@ async def test_a_running_gateway_is_asked(capsys: Output) -> None:
     assert json.loads(capsys.readouterr().out)["header"] == "Subject: grüße\nTo: b"
 
 
+@pytest.mark.usefixtures("running")
+@pytest_twisted.ensureDeferred
+async def test_the_whole_content_to_a_pipe_and_for_eyes(
+    monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    content = b"Subject: gr\xc3\xbc\xdfe\r\n\r\nred \x1b[31m\r\n\r\nlast"
+    monkeypatch.setattr(FakeSpool, "CONTENT", content)
+    for piece in (1, 7, len(content), len(content) + 1):
+        monkeypatch.setattr(control, "CONTENT_OCTETS", piece)
+        assert await run("queue", "show", "Q2", "--state", "state", "--content") == 0
+        assert capsysbinary.readouterr().out == content
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for piece in (1, len(content)):
+        monkeypatch.setattr(control, "CONTENT_OCTETS", piece)
+        assert await run("queue", "show", "Q2", "--state", "state", "--content") == 0
+        shown = capsysbinary.readouterr().out.decode()
+        assert shown == "Subject: grü\\xdfe\n\nred \\x1b[31m\n\nlast\n"
+    with pytest.raises(SystemExit):
+        main(["queue", "show", "Q2", "--state", "state", "--content", "--json"])
+    assert b"--content is no JSON" in capsysbinary.readouterr().err
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_running_gateway_is_told(running: Running, capsys: Output) -> None:
     assert await run("queue", "retry", "--state", "state", "--all", "--json") == 0
@@ -497,6 +519,10 @@ async def test_a_stopped_gateway_s_queue_is_opened_itself(elsewhere: Path, capsy
     shown = capsys.readouterr().out
     assert "Subject: hello" in shown
     assert "\nfrom 192.0.2.1 (h), ESMTP\nMAIL asked for ENVID=x, send not before 2026-11-24 05:21:44Z\n" in shown
+    assert main(["queue", "show", draft.queue_id, "--state", "q", "--content"]) == 0
+    assert capsys.readouterr().out == "Subject: hello\r\n\r\nbody\r\n"
+    assert main(["queue", "show", "none", "--state", "q", "--content"]) == 1
+    assert capsys.readouterr().err == "mailgw: no message none in the queue\n"
     assert main(["queue", "list", "--state", "q", "--lane", "nosuch", "--json"]) == 0
     assert capsys.readouterr().err == "mailgw: nothing is in the lane nosuch; there is mail in mailboxes\n"
     assert main(["queue", "list", "--state", "q", "--lane", "mailboxes", "--held", "--json"]) == 0

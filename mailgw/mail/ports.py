@@ -129,8 +129,9 @@ class Spool(Protocol):
     async def search(self, query: Query, limit: int) -> Sequence[QueueRow]:
         """Rows in the order of arrival, at most ``limit``; read beside the writer, never on its thread."""
 
-    async def content(self, queue_id: str, limit_octets: int) -> bytes | None:
-        """The first octets of a queued message, or None where no such message is queued."""
+    async def content(self, queue_id: str, limit_octets: int, start_octets: int = 0) -> bytes | None:
+        """So many octets of a queued message from there, fewer where it ends, or None where no such message is queued.
+        """
 
     async def lanes(self, query: Query = EVERYTHING) -> Sequence[LaneRow]:
         """Every lane that there is a recipient in who matches, in the order of their names, and what those are who do;

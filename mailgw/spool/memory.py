@@ -218,13 +218,13 @@ class MemorySpool:
         found = [self._queue_row(queued, row) for queued, row in self._matching(query)]
         return sorted(found, key=lambda row: row.queue_id)[:limit]
 
-    async def content(self, queue_id: str, limit_octets: int) -> bytes | None:
+    async def content(self, queue_id: str, limit_octets: int, start_octets: int = 0) -> bytes | None:
         queued = self._queue.get(queue_id)
         if queued is None:
             return None
         octets = queued.message.content.octets
         assert octets is not None  # a MemoryContent
-        return octets[:limit_octets]
+        return octets[start_octets:start_octets + limit_octets]
 
     async def lanes(self, query: Query = EVERYTHING) -> Sequence[LaneRow]:
         lanes: dict[str, list[Row]] = {}

@@ -85,11 +85,13 @@ class OfflineSpool:
         """Rows in the order of arrival, at most ``limit``; TemporaryFault, as from all of these."""
         return self._ask(lambda connection: sql.search(connection, query, limit, self._wall_clock()))
 
-    def content(self, queue_id: str, limit_octets: int) -> bytes | None:
-        """The first octets of a message, or None where no such message is queued."""
-        return self._ask(lambda connection: sql.first_octets(
-            sql.find_content(connection, queue_id, limit_octets),
-            lambda place, octets: self._disk.read(os.path.join(self._bodies, place), 0, octets), limit_octets))
+    def content(self, queue_id: str, limit_octets: int, start_octets: int = 0) -> bytes | None:
+        """As ``mail.ports.Spool`` has it."""
+        def read_file(place: str, start: int, octets: int) -> bytes:
+            return self._disk.read(os.path.join(self._bodies, place), start, octets)
+
+        return self._ask(lambda connection: sql.some_octets(
+            sql.find_content(connection, queue_id, limit_octets, start_octets), read_file, limit_octets))
 
     def lanes(self, query: Query = EVERYTHING) -> list[LaneRow]:
         return self._ask(lambda connection: sql.lanes(connection, query, self._wall_clock()))

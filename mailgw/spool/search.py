@@ -119,14 +119,15 @@ def due_after(connection: sqlite3.Connection, latest: float) -> list[tuple[str, 
 
 
 def find_content(
-    connection: sqlite3.Connection, queue_id: str, limit_octets: int
-) -> tuple[bytes | None, str | None] | None:
-    """The first octets of a message, those of what is on top of its file and the file's place, or None where there is
-    no such message."""
+    connection: sqlite3.Connection, queue_id: str, limit_octets: int, start_octets: int
+) -> tuple[bytes, str | None, int] | None:
+    """Of a message, from ``start_octets``, those octets that are in the database (which stand on top of its file, where
+    it has one), the file's place, and from where in that the rest is; None where there is no such message."""
     found = connection.execute(
-        "SELECT substr(body, 1, ?), body_file FROM message WHERE queue_id = ?", (limit_octets, queue_id)
+        "SELECT substr(body, ?, ?), body_file, length(body) FROM message WHERE queue_id = ?",
+        (start_octets + 1, limit_octets, queue_id),
     ).fetchone()
-    return (found[0], found[1]) if found else None
+    return (found[0] or b"", found[1], max(0, start_octets - (found[2] or 0))) if found else None
 
 
 def is_queued(connection: sqlite3.Connection, queue_id: str) -> bool:
@@ -201,13 +202,14 @@ class Reader:
                 self._connection = None
 
 
-def first_octets(
-    found: tuple[bytes | None, str | None] | None, read_file: Callable[[str, int], bytes], limit_octets: int
+def some_octets(
+    found: tuple[bytes, str | None, int] | None, read_file: Callable[[str, int, int], bytes], limit_octets: int
 ) -> bytes | None:
-    """What ``find_content`` found, with so many octets of its file, where it is in one, that it is ``limit_octets``."""
+    """What ``find_content`` found, with so many octets of its file, where it is in one, that it is ``limit_octets``.
+    ``read_file`` has the place, from where, and how many."""
     if found is None:
         return None
-    octets, place = found[0] or b"", found[1]
+    octets, place, start = found
     if place is not None and len(octets) < limit_octets:
-        octets += read_file(place, limit_octets - len(octets))
+        octets += read_file(place, start, limit_octets - len(octets))
     return octets

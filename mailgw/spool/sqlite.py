@@ -239,12 +239,12 @@ class SqliteSpool:
         return await self._ask(
             self._search_threads, self._search_reader, lambda connection: sql.search(connection, query, limit, now))
 
-    async def content(self, queue_id: str, limit_octets: int) -> bytes | None:
-        def read_file(place: str, octets: int) -> bytes:
-            return self._disk.read(self.bodies.path_of(place), 0, octets)
+    async def content(self, queue_id: str, limit_octets: int, start_octets: int = 0) -> bytes | None:
+        def read_file(place: str, start: int, octets: int) -> bytes:
+            return self._disk.read(self.bodies.path_of(place), start, octets)
 
-        return await self._ask(self._search_threads, self._search_reader, lambda connection: sql.first_octets(
-            sql.find_content(connection, queue_id, limit_octets), read_file, limit_octets))
+        return await self._ask(self._search_threads, self._search_reader, lambda connection: sql.some_octets(
+            sql.find_content(connection, queue_id, limit_octets, start_octets), read_file, limit_octets))
 
     async def lanes(self, query: Query = EVERYTHING) -> Sequence[LaneRow]:
         now = self._wall_clock()

@@ -105,8 +105,8 @@ class LivingSpool:
     async def search(self, query: Query, limit: int) -> Sequence[QueueRow]:
         return await self._kept.search(query, limit)
 
-    async def content(self, queue_id: str, limit_octets: int) -> bytes | None:
-        return await self._kept.content(queue_id, limit_octets)
+    async def content(self, queue_id: str, limit_octets: int, start_octets: int = 0) -> bytes | None:
+        return await self._kept.content(queue_id, limit_octets, start_octets)
 
     async def lanes(self, query: Query = EVERYTHING) -> Sequence[LaneRow]:
         return await self._kept.lanes(query)

@@ -128,6 +128,9 @@ class SpoolContract:
         assert octets_of(world, found) == whole
         for limit in (3, 14, 16):
             assert world.run(world.spool.content(found.message.queue_id, limit)) == whole[:limit]
+        for start in (3, 13, 14, 16, len(whole) - 1, len(whole), len(whole) + 1):
+            some = world.run(world.spool.content(found.message.queue_id, 20, start))
+            assert some == whole[start:start + 20], start
         world.run(world.spool.record(found, finished(found)))
         assert queued(world) == []
 
