@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # what is heavy is imported by the command itself
 
     from mailgw.config.settings import Config
     from mailgw.rehearsal.past import Past, Seen, Told
+    from mailgw.rehearsal.past_trust import Judged, PastTrust
     from mailgw.rehearsal.story import Envelope
     from mailgw.store.journal_lines import JournalLines
 
@@ -30,8 +31,9 @@ another configuration, as explain does: nothing is queued, sent, counted or writ
 would become: accepted, refused or deferred; another reply; another lane; and, between two configurations, other
 effects.
 
-Content is not in the journal: rules of the stage CONTENT are not run.  Nor are names that clients gave in EHLO: they
-say their address.
+Content is not in the journal: rules of the stage CONTENT are not run, but for [trust], whose actions are held against
+what was found out then (SPF, DKIM, DMARC, ARC and the client's name).  Nor are names that clients gave in EHLO there:
+they say their address.
 """
 EPILOG = """\
 examples:
@@ -72,6 +74,7 @@ def replay(options: argparse.Namespace) -> int:
 
 def _replay(options: argparse.Namespace) -> int:
     from mailgw.rehearsal.past import KINDS, Past
+    from mailgw.rehearsal.past_trust import PastTrust
     from mailgw.rehearsal.replaying import changes_between, changes_to_the_past, lines
     from mailgw.store.journal_lines import JournalLines, files_of
 
@@ -83,24 +86,35 @@ def _replay(options: argparse.Namespace) -> int:
     files = files_of(path)
     if not files:
         raise Fault(f"{path}: there is no such file")
-    read = JournalLines(files, time.time() - options.since, KINDS)
+    read = JournalLines(files, time.time() - options.since, KINDS | {"authenticated"})
+    trust = PastTrust()
     past = Past(options.limit, new.limits.message_octets)
     try:
-        seen = past.take(read.facts())
+        seen = past.take(trust.heard(read.facts()))
     except OSError as fault:
         raise Fault(f"{fault.filename or path}: {fault.strerror}") from None
     now, was = run_once(_both(new, old, seen))
     changed = changes_to_the_past(seen, now) if was is None else changes_between(seen, was, now)
+    judged = trust.changes(new.trust, None if old is None else old.trust)
     if options.json:
-        counts = {**_counts(read, past, seen), "envelopes_run": len(now)}
-        say(json.dumps({"read": counts, "changed": [one.as_json() for one in changed]}, indent=2))
+        counts = {
+            **_counts(read, past, seen), "envelopes_run": len(now), "judged": trust.messages,
+            "judged_left_out": trust.left_out,
+        }
+        found = {"read": counts, "changed": [one.as_json() for one in changed]}
+        say(json.dumps(found | {"trust": [one.as_json() for one in judged]}, indent=2))
     else:
+        for verdict in judged:
+            for line in verdict.lines():
+                say(harmless(line))
         for one in changed:
             for line in lines(one):
                 say(harmless(line))
         for line in _summary(read, past, seen, len(now), len(changed), sum(one.count for one in changed)):
             say(harmless(line))
-    return 1 if changed else 0
+        for line in _judged(trust, judged):
+            say(harmless(line))
+    return 1 if changed or judged else 0
 
 
 async def _both(
@@ -136,6 +150,16 @@ def _summary(
     if read.unreadable:
         found.append(f"lines that could not be read: {read.unreadable} of {read.read}")
     found.append("rules of the stage CONTENT are not run: content is not in the journal")
+    return found
+
+
+def _judged(trust: "PastTrust", judged: "Sequence[Judged]") -> "list[str]":
+    if not trust.messages:
+        return []
+    times = sum(one.count for one in judged)
+    found = [f"{trust.messages} messages judged again by [trust]'s actions, of which {times} would fare otherwise"]
+    if trust.left_out:
+        found.append(f"not judged: {trust.left_out} that came before the others, or of which nothing more is told")
     return found
 
 

@@ -234,5 +234,37 @@ async def test_the_whole_command(
     assert f"    1 x  <{EVE}> to <{BOB}>  (mx, 192.0.2.1)\n         was  refused: 550 5.7.1 no\n" in page
     assert "3 envelopes (2 different ones), of which 1 (1) would fare otherwise\n" in page
     assert "lines that could not be read: 1 of 5\n" in page
+    assert "judged" not in page
     assert await deferToThread(main, [*words, "--against", file, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["read"]["envelopes"] == 3
+    said = json.loads(capsys.readouterr().out)
+    assert (said["read"]["envelopes"], said["trust"]) == (3, [])
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_trust_would_do_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_the_reactor(coroutine: Any) -> Any:
+        return blockingCallFromThread(reactor, Deferred.fromCoroutine, coroutine)
+
+    monkeypatch.setattr(replay_command, "run_once", on_the_reactor)
+    monkeypatch.setattr(replay_command.time, "time", lambda: NOON + 60)
+    results = ("dmarc=fail header.from=example.net policy.dmarc=none: nothing that passes is aligned with example.net",)
+    facts = [connected("s"), fact.Authenticated("s", "Q1", "192.0.2.1", results, "mx", ""), queued("s", "Q1", [BOB])]
+    (tmp_path / "journal").write_bytes(written(facts))
+    file = write(tmp_path, PLAIN + '[trust.dmarc]\nfail_none = "reject"\n')
+    words = ["replay", "-c", file, "--journal", str(tmp_path / "journal")]
+    assert await deferToThread(main, words) == 1
+    assert capsys.readouterr().out == (
+        "    1 x  dmarc=fail header.from=example.net policy.dmarc=none\n"
+        "         was  pass ([trust])\n"
+        "         is   reject ([trust])\n"
+        "1 envelopes (1 different ones), of which 0 (0) would fare otherwise\n"
+        "rules of the stage CONTENT are not run: content is not in the journal\n"
+        "1 messages judged again by [trust]'s actions, of which 1 would fare otherwise\n"
+    )
+    assert await deferToThread(main, [*words, "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    why = "dmarc=fail header.from=example.net policy.dmarc=none"
+    assert said["trust"] == [{"count": 1, "was": "pass", "is": "reject", "why": why}]
+    assert (said["read"]["judged"], said["read"]["judged_left_out"]) == (1, 0)
