@@ -4,6 +4,7 @@
     client      who brings mail in, by the real protocol
     peers       ``Peer``: mail servers that a test plays
     names       ``Dns``: what DNS says, and ``FakeResolver``, which says it
+    signing     signatures of other domains, for what comes in
     telling     asserts that explain themselves
     crash       ``crashes``: the same scenario with the power failing at every write, and what is missing after that
     backends    ``ScriptedBackend``: a backend that is a list of answers

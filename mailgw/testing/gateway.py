@@ -17,6 +17,7 @@ Rules:
     Times are virtual, and the same in each run; time passes only inside of the calls.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,7 @@ from mailgw.testing.facts import Bounce, Delivery
 from mailgw.testing.names import Dns
 from mailgw.testing.peers import Peer, Says
 from mailgw.testing.power import Power, keep
+from mailgw.testing.signing import key_of, with_signature
 from mailgw.testing.spool import KeptSpool, Stored
 from mailgw.testing.telling import Telling
 from mailgw.testing.wires import join
@@ -324,6 +326,14 @@ class Gateway(Telling):
             )
             for one in self.journal if isinstance(one, fact.Bounced)
         ]
+
+    def signed(self, content: bytes | str, domain: str, selector: str = "test") -> bytes:
+        """``content`` as the domain's own server would bring it now: with a signature (DKIM) on top, to ``receive``;
+        ``dns`` has its record from here on."""
+        octets = re.sub(rb"\r?\n", b"\r\n", content.encode() if isinstance(content, str) else content)
+        key = key_of(domain, selector)
+        self.dns.text(f"{selector}._domainkey.{domain}", key.record())
+        return with_signature(octets, key, self.now)
 
     def authentication(self, queue_id: str) -> Authentication:
         """What was found out of who sent a message that was taken (``answer.queue_id``), as a handler sees it."""

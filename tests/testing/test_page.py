@@ -34,7 +34,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_the_page_s_tests_pass(shown: dict[str, Any], tmp_path: Path, mailgw_gateway: Any) -> None:
     tests = {name: one for name, one in shown.items() if name.startswith("test_")}
-    assert len(tests) == 9
+    assert len(tests) == 10
     for name, one in tests.items():
         folder = tmp_path / name
         folder.mkdir()
