@@ -6,17 +6,21 @@ vouches for is told beside the sums, and is in them only where that is asked for
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, Final, TypeVar
 
 import attrs
 
 from mailgw.mail.header import civil_date
 from mailgw.store.report_reading import DmarcLine, Report, TlsLine
+from mailgw.trust.report_words import family_of
 
 DAY_SECONDS: Final = 86_400
 NETWORKS: Final = 20
 """Shown of a domain, and ``ADDRESSES`` of each of them, ``WORDS`` of each of those; JSON has them all."""
+DOMAINS: Final = 50
+"""Shown, those with the most messages; JSON has ``JSON_DOMAINS``.  Anybody may report on whatever names he likes."""
+JSON_DOMAINS: Final = 1000
 ADDRESSES: Final = 5
 WORDS: Final = 5
 BAR: Final = 40
@@ -121,10 +125,14 @@ class Summary:
     """Counts reports as they are told.  ``counts_all``: those, too, that nobody vouches for.
 
     ``reports``: how many are in the sums; ``untrusted``: how many nobody vouches for, counted or not.
+    ``families``: whose domains are ours (``report_words.family_of``), all where there is none; of the others' domains
+    ``foreign`` has the names alone.
     """
 
-    def __init__(self, counts_all: bool = False) -> None:
+    def __init__(self, counts_all: bool = False, families: Collection[str] = ()) -> None:
         self.counts_all = counts_all
+        self._families = families
+        self.foreign: set[str] = set()
         self.domains: dict[str, Domain] = {}
         self.tls: dict[str, TlsDomain] = {}
         self.reports = 0
@@ -138,6 +146,8 @@ class Summary:
 
     def dmarc(self, report: Report, lines: Iterable[DmarcLine]) -> None:
         is_counted = self._count(report)
+        if self._is_foreign(report.domain):
+            return
         domain = self.domains.setdefault(report.domain, Domain(report.domain))
         if not is_counted:
             domain.unsure.reports += 1
@@ -166,6 +176,8 @@ class Summary:
         for line in lines:
             if wanted and line.domain != wanted and not line.domain.endswith(f".{wanted}"):
                 continue
+            if self._is_foreign(line.domain):
+                continue
             domain = self.tls.setdefault(line.domain, TlsDomain(line.domain))
             if not is_counted:
                 domain.unsure.reports += line.domain not in seen
@@ -183,6 +195,12 @@ class Summary:
                 tally.add(line.failures, False)
             for detail in line.details:
                 policy.failed[tls_words(detail)] += detail[5]
+
+    def _is_foreign(self, domain: str) -> bool:
+        if not self._families or family_of(domain) in self._families:
+            return False
+        self.foreign.add(domain)
+        return True
 
     def _count(self, report: Report) -> bool:
         """Whether it goes into the sums."""
@@ -256,12 +274,36 @@ def lines(summary: Summary, days: str) -> Iterator[str]:
         f", {summary.untrusted} of them unauthenticated" if summary.untrusted and summary.counts_all else "")
     if summary.untrusted and not summary.counts_all:
         yield f"{_reports(summary.untrusted, 'unauthenticated ')} beside them, in no sum: --all counts them, too"
-    for domain in sorted(summary.domains.values(), key=lambda one: one.name):
+    if summary.foreign:
+        count = len(summary.foreign)
+        yield f"about {count:,} domain{'' if count == 1 else 's'} that no route and no key here is for: --domain NAME"
+    shown = _largest(summary.domains.values(), DOMAINS)
+    for domain in shown:
         yield ""
         yield from _domain_lines(domain)
-    for about in sorted(summary.tls.values(), key=lambda one: one.name):
+    yield from _more(len(summary.domains) - len(shown), "DMARC of")
+    about_tls = _largest(summary.tls.values(), DOMAINS)
+    for about in about_tls:
         yield ""
         yield from _tls_lines(about)
+    yield from _more(len(summary.tls) - len(about_tls), "TLS with")
+
+
+D = TypeVar("D", Domain, TlsDomain)
+
+
+def _largest(domains: Iterable[D], most: int) -> list[D]:
+    """Those of which most is told, first of all by who is vouched for; by name."""
+    def weight(one: D) -> tuple[int, int, str]:
+        return -sum(tally.all for tally in one.days.values()), -one.unsure.told.all, one.name
+
+    return sorted(sorted(domains, key=weight)[:most], key=lambda one: one.name)
+
+
+def _more(count: int, what: str) -> Iterator[str]:
+    if count:
+        yield ""
+        yield f"{what} {count:,} more domain{'' if count == 1 else 's'}, with fewer messages: --domain NAME"
 
 
 def _reports(count: int, kind: str = "") -> str:
@@ -363,6 +405,8 @@ def as_json(summary: Summary) -> dict[str, Any]:
     return {
         "reports": summary.reports,
         "unauthenticated": summary.untrusted,
+        "foreign_domains": len(summary.foreign),
+        "domains_left_out": sum(max(0, len(found) - JSON_DOMAINS) for found in (summary.domains, summary.tls)),
         "dmarc": [
             {
                 "domain": one.name, "policy": one.policy, "messages": one.messages.all, "pass": one.messages.good,
@@ -376,7 +420,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
                     for network, sources in one.networks() for source in sources
                 ],
             }
-            for one in summary.domains.values()
+            for one in _largest(summary.domains.values(), JSON_DOMAINS)
         ],
         "tls": [
             {
@@ -389,7 +433,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
                     for policy in one.policies.values()
                 ],
             }
-            for one in summary.tls.values()
+            for one in _largest(summary.tls.values(), JSON_DOMAINS)
         ],
     }
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mailgw.config.where import DEFAULT_FILE, own_state, state_of
+from mailgw.config.where import DEFAULT_FILE, domains_of, own_state, state_of
 from mailgw.mail.address import parse_domain
 from mailgw.mail.duration import seconds_of
 from mailgw.mail.errors import ConfigError, TemporaryFault
@@ -81,10 +81,15 @@ def _reports(options: argparse.Namespace) -> int:
     from mailgw.report_summary import Summary
     from mailgw.store.report_reading import Wanted, connect_reader
     from mailgw.store.reports import FILE
+    from mailgw.trust.report_words import family_of
 
+    families: frozenset[str] = frozenset()
     if options.folder is not None:
         state = os.path.abspath(options.folder)
     else:
+        file = options.config or DEFAULT_FILE
+        if options.domain is None:  # of another's domain that somebody asks for he is told
+            families = frozenset(map(family_of, domains_of(file)))
         state = state_of(options.config) if options.config is not None else own_state()
     path = os.path.join(state, FILE)
     wanted = Wanted(time.time() - options.since, options.domain or "", options.trusted and options.what == "list")
@@ -93,13 +98,13 @@ def _reports(options: argparse.Namespace) -> int:
     except OSError as fault:
         if not isinstance(fault, FileNotFoundError) or not os.path.isdir(state):
             raise Fault(f"{path}: {fault.strerror}; say --config FILE or --state FOLDER") from None
-        return _told(options, None, wanted, Summary(options.all))
+        return _told(options, None, wanted, Summary(options.all, families))
     # As root, as the file's owner: what SQLite may write to undo a crash is to be the gateway's.
     with acting_as((facts.st_uid, facts.st_gid)):
         connection = None
         try:
             connection = connect_reader(path)
-            return _told(options, connection, wanted, Summary(options.all))
+            return _told(options, connection, wanted, Summary(options.all, families))
         except sqlite3.Error as fault:
             raise Fault(f"{path} cannot be read: {harmless(str(fault))}") from None
         finally:

@@ -10,8 +10,21 @@ from typing import Any
 import attrs
 import pytest
 
+from mailgw.config.where import domains_of
 from mailgw.ctl import main
-from mailgw.report_summary import ADDRESSES, DAYS, NETWORKS, Summary, date_of, day_of, failed, lines, network_of
+from mailgw.report_summary import (
+    ADDRESSES,
+    DAYS,
+    DOMAINS,
+    JSON_DOMAINS,
+    NETWORKS,
+    Summary,
+    date_of,
+    day_of,
+    failed,
+    lines,
+    network_of,
+)
 from mailgw.store.report_reading import DmarcLine, Report, TlsLine
 from mailgw.store.reports import FILE, VERSION, Bearer, ReportBook
 from mailgw.trust.report_sender import ReportSender
@@ -61,6 +74,67 @@ def said(capsys: pytest.CaptureFixture[str], folder: Path, *words: str) -> tuple
     status = main(["reports", "--state", str(folder), *words])
     captured = capsys.readouterr()
     return status, (captured.out + captured.err).splitlines()
+
+
+CONFIG = """
+hostname = "mx.example.org"
+state = "."
+[[route]]
+recipients = {recipients}
+backend = "x"
+[backend.x]
+type = "{backend}"
+{more}
+"""
+
+
+@each(("recipients", "more", "arguments", "shown"), [
+    (["@example.org"], "", (), 1), (["*"], "[dkim.domains.'a.example.org']", (), 1),
+    (["dmarc@other.test"], "", ("--domain", "example.org"), 1),
+    (["*"], "", (), 1),  # of the host's own domain
+])
+def test_domains_of_others_are_counted_alone(
+    recipients: list[str], more: str, arguments: tuple[str, ...], shown: int, capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "mailgw.toml"
+    file.write_text(CONFIG.format(recipients=json.dumps(recipients), backend="smtp", more=more))
+    kept(tmp_path, of_day())
+    kept(tmp_path, of_day(domain="victim.test", report_id="v"))
+    assert main(["reports", "-c", str(file), *arguments]) == 0
+    found = capsys.readouterr().out.splitlines()
+    assert [line for line in found if line.startswith("DMARC of example.org")]
+    assert not [line for line in found if "victim.test" in line]
+    alone = "about 1 domain that no route and no key here is for: --domain NAME"
+    assert (alone in found) is not bool(arguments)
+    assert main(["reports", "-c", str(file), "--json", *arguments]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (len(told["dmarc"]), told["foreign_domains"]) == (shown, 0 if arguments else 1)
+
+
+def test_where_a_route_is_for_any_domain_all_are_ours(tmp_path: Path) -> None:
+    file = tmp_path / "mailgw.toml"
+    file.write_text(CONFIG.format(recipients='["*"]', backend="maildir", more=""))
+    assert domains_of(str(file)) == frozenset()
+    file.write_text(CONFIG.format(recipients='["@a.test"]', backend="maildir", more=""))
+    assert domains_of(str(file)) == {"a.test", "mx.example.org"}
+    file.write_text("[")
+    assert domains_of(str(file)) == domains_of(str(tmp_path / "none")) == frozenset()
+
+
+@each("count", [DOMAINS, DOMAINS + 1])
+def test_so_many_domains_are_shown_and_no_more(
+    count: int, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+) -> None:
+    folder = tmp_path / str(count)
+    folder.mkdir()
+    for number in range(count):
+        kept(folder, of_day(record(count=str(1 + number)), domain=f"d{number}.test", report_id=str(number)))
+    assert JSON_DOMAINS == 1000
+    _, found = said(capsys, folder)
+    assert len([line for line in found if line.startswith("DMARC of d")]) == DOMAINS
+    assert ("DMARC of 1 more domain, with fewer messages: --domain NAME" in found) is (count > DOMAINS)
+    assert any(line.startswith("DMARC of d0.test") for line in found) is (count == DOMAINS)
 
 
 def test_the_summary(capsys: pytest.CaptureFixture[str], folder: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import tomllib
 from collections.abc import Sequence
 
+from mailgw.mail.address import parse_domain
 from mailgw.mail.errors import ConfigError
 
 DEFAULT_FILE = "/etc/mailgw/mailgw.toml"
@@ -35,6 +36,38 @@ def state_of(file: str) -> str:
     if not isinstance(state, str):
         raise ConfigError(file, 0, "state", 'expected text ("…")')
     return os.path.join(os.path.dirname(os.path.abspath(file)), state)
+
+
+def domains_of(file: str) -> frozenset[str]:
+    """The domains that routes and keys for DKIM in ``file`` are for, and the host's name; where it cannot be read, or
+    a route to no other server is for any domain, none.  For what may be told of less or more, not for what is done."""
+    try:
+        with open(file, "rb") as opened:
+            found = tomllib.load(opened)
+    except (OSError, ValueError):
+        return frozenset()
+    names: list[object] = [found.get("hostname")]
+    routes = found.get("route")
+    if isinstance(routes, list):
+        for route in routes:
+            recipients = _texts(_of(route, "recipients"))
+            backend = _of(_of(found.get("backend"), str(_of(route, "backend"))), "type")
+            if backend != "smtp" and not all(isinstance(one, str) and "@" in one for one in recipients):
+                return frozenset()  # it may be for any domain, and ends here
+            names += recipients
+    keys = _of(found.get("dkim"), "domains")
+    if isinstance(keys, dict):
+        names += keys
+    domains = {parse_domain(name.rpartition("@")[2].removeprefix("*.")) for name in names if isinstance(name, str)}
+    return frozenset(domain for domain in domains if domain is not None and "." in domain)
+
+
+def _of(table: object, key: str) -> object:
+    return table.get(key) if isinstance(table, dict) else None
+
+
+def _texts(found: object) -> Sequence[object]:
+    return found if isinstance(found, list) else [found]
 
 
 def own_state() -> str:
