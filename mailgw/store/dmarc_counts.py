@@ -1,8 +1,8 @@
 """What messages came to by DMARC, on its way into reports: ``dmarc-reports/counts.jsonl`` in the state folder.
 
 One JSON object a line: what a message adds (``day``, ``domain``, ``messages``, ``row``, and ``record`` where it is
-another than on the domain's line before), or that a domain's day is over (``messages`` 0).  To read it is to count
-again.
+another than on the domain's line before), or that a domain's day is over (``messages`` 0; with a ``record`` only that
+this is the one).  To read it is to count again.
 
 Rules:
     A line is appended, and synced, ``WRITE_SECONDS`` after its message was counted: that much a crash may take.  To
@@ -137,13 +137,18 @@ class _File:
 
     def read(self) -> tuple[Tallies, int]:
         """What the lines count, and how many were none.  OSError where the disk refuses."""
+        tallies, _, broken = self._read()
+        return tallies, broken
+
+    def _read(self) -> tuple[Tallies, dict[tuple[int, str], DmarcRecord], int]:
+        """As ``read``, and the record of each domain's day that is not over, whether it found a place or not."""
         tallies = self.empty()
         records: dict[tuple[int, str], DmarcRecord] = {}
         broken = 0
         for line in self._lines():
             if line and not _replayed(line, tallies, records):
                 broken += 1
-        return tallies, broken
+        return tallies, records, broken
 
     def append(self, lines: list[bytes]) -> None:
         """OSError where the disk refuses: then nothing was appended, or what was is cut off before the next time."""
@@ -171,8 +176,12 @@ class _File:
 
     def _compact(self) -> None:
         try:
-            tallies, _ = self.read()
-            octets = b"".join(_ENCODER.encode(line) + b"\n" for tally in tallies.all() for line in _lines_of(tally))
+            tallies, records, _ = self._read()
+            lines = [line for tally in tallies.all() for line in _lines_of(tally)]
+            # What found no place may find one later, and whoever counts knows that the file has its record.
+            placed = {(line.day, line.domain) for line in lines}
+            lines += [_Line(*key, record=record) for key, record in records.items() if key not in placed]
+            octets = b"".join(_ENCODER.encode(line) + b"\n" for line in lines)
             self._disk.write_atomically(self._path, octets)
             self._size = len(octets)
         except OSError as fault:  # the lines stand as they are
@@ -200,6 +209,9 @@ def _replayed(octets: bytes, tallies: Tallies, records: dict[tuple[int, str], Dm
         return False
     key = (line.day, line.domain)
     if not line.messages:
+        if line.record is not None:
+            records[key] = line.record
+            return True
         records.pop(key, None)
         tallies.remove(*key)
         return True

@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -254,6 +254,11 @@ STEPS = st.lists(st.tuples(
 
 
 @given(STEPS, st.sampled_from([LIMIT, 1500]))
+@example(
+    [("count", 0, 0), ("count", 2, 0), ("wait", 0, 0), ("crash", 0, 0), ("count", 1, 0), ("remove", 0, 0),
+     ("wait", 0, 0), ("count", 1, 0), ("wait", 0, 0)],
+    1500,
+)
 def test_whatever_happens_it_counts_what_was_counted(steps: list[tuple[str, int, int]], limit: int) -> None:
     """``kept`` lines are on the disk, ``new`` ones on their way."""
     bench = Bench(limit)
