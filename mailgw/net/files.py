@@ -3,7 +3,7 @@
 import resource
 
 # Beside the sessions: the queue's and the Maildirs' files, DNS, the journal, threads.
-OTHER_FILES = 256
+OTHER_FILES = 512
 
 
 def too_few_files(sessions: int, outbound: int, most: int) -> str | None:
