@@ -9,6 +9,7 @@ from twisted.internet.threads import deferToThreadPool
 from mailgw.app.answers import TooComplex
 from mailgw.mail.address import Mailbox
 from mailgw.mail.authentication import Authentication
+from mailgw.mail.beginning import first_octets
 from mailgw.mail.letter import Attachment, Fields, Letter, LetterLimits, line_ends, parse_letter
 from mailgw.mail.message import Content, Message
 from mailgw.trust.read_back import field_on_top, read_back
@@ -58,31 +59,12 @@ async def reading_of(content: Content, limits: LetterLimits, reactor: Any, large
 async def _read(content: Content, limits: LetterLimits, reactor: Any) -> Reading:
     size = content.size_octets
     wanted = size if size <= limits.octets else limits.header_octets + 1
-    octets = await _first_octets(content, wanted)
+    octets = await first_octets(content, wanted)
     reading = Reading(octets, size, limits)
     is_short = size <= HERE_OCTETS and line_ends(octets) <= HERE_LINES
     if not is_short and reactor is not None:
         await deferToThreadPool(reactor, reactor.getThreadPool(), lambda: reading.letter)
     return reading
-
-
-async def _first_octets(content: Content, limit: int) -> bytes:
-    octets = content.octets
-    if octets is not None:
-        return octets[:limit]
-    pieces, length = [], 0
-    chunks = content.chunks()
-    try:
-        async for chunk in chunks:
-            pieces.append(chunk[:limit - length])
-            length += len(pieces[-1])
-            if length >= limit:
-                break
-    finally:
-        close = getattr(chunks, "aclose", None)  # a generator that is left in the middle holds its file open
-        if close is not None:
-            await close()
-    return b"".join(pieces)
 
 
 class IncomingMessage:

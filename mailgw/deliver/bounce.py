@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from twisted.logger import Logger
 
 from mailgw.mail.address import Mailbox
+from mailgw.mail.beginning import first_octets
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.header import header_end
@@ -104,7 +105,7 @@ class Notices:
             return None
         notice_id = f"{message.queue_id}{letter}{row}"
         whole = dsn.wants_all(kind, message.parameters) and message.content.size_octets <= dsn.MAX_RETURNED_OCTETS
-        octets = await _first_octets(message.content, dsn.MAX_RETURNED_OCTETS if whole else READ_OCTETS)
+        octets = await _beginning(message.content, dsn.MAX_RETURNED_OCTETS if whole else READ_OCTETS)
         original = dsn.Original(
             message.queue_id, message.arrived, message.parameters, message.body_type, octets,
             len(octets) == message.content.size_octets,
@@ -145,25 +146,13 @@ def _arrival(written: bytes, to: Mailbox, parameters: MailParameters) -> Arrival
     )
 
 
-async def _first_octets(content: Content, limit: int) -> bytes:
-    """The first octets of a message, at most ``limit``: all of them for the larger limit, for the smaller one as far as
-    the header is to be found; b"" where the disk fails."""
-    octets = content.octets
-    if octets is not None:
-        return octets[:limit]
-    read = bytearray()
-    chunks = content.chunks()
+async def _beginning(content: Content, limit: int) -> bytes:
+    """At most ``limit``: all of them for the larger limit, for the smaller one as far as the header is to be found; b""
+    where the disk fails."""
+    def has_header(read: bytes) -> bool:
+        return limit == READ_OCTETS and header_end(read) >= 0
+
     try:
-        async for chunk in chunks:
-            read += chunk[:limit - len(read)]
-            if len(read) >= limit or (limit == READ_OCTETS and header_end(bytes(read)) >= 0):
-                break
+        return await first_octets(content, limit, has_header)
     except TemporaryFault:
         return b""
-    finally:
-        # A generator that is left in the middle holds its file open until it is collected.
-        close = getattr(chunks, "aclose", None)
-        if close is not None:
-            await close()
-    return bytes(read)
-

@@ -28,6 +28,7 @@ from mailgw.deliver.reports_settings import ReportsSettings
 from mailgw.interfaces import IDeliveryBackend, ITransactionalBackend
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
+from mailgw.mail.beginning import first_octets
 from mailgw.mail.event import Event
 from mailgw.mail.header import header_end
 from mailgw.mail.letter import LetterLimits, parse_letter
@@ -220,23 +221,8 @@ def _pause() -> None:
 
 async def _octets(content: Content) -> bytes:
     """All of it; of what is too large to be read more than its header."""
-    wanted = content.size_octets if content.size_octets <= LIMITS.octets else LIMITS.header_octets + 1
-    octets = content.octets
-    if octets is not None:
-        return octets[:wanted]
-    pieces, length = [], 0
-    chunks = content.chunks()
-    try:
-        async for chunk in chunks:
-            pieces.append(chunk[:wanted - length])
-            length += len(pieces[-1])
-            if length >= wanted:
-                break
-    finally:
-        close = getattr(chunks, "aclose", None)  # a generator that is left in the middle holds its file open
-        if close is not None:
-            await close()
-    return b"".join(pieces)
+    is_read = content.size_octets <= LIMITS.octets
+    return await first_octets(content, content.size_octets if is_read else LIMITS.header_octets + 1)
 
 
 def _fact(message: Message, report: ReportIn, kept: Kept, sender: ReportSender) -> Event:

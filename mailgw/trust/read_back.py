@@ -9,6 +9,7 @@ Rules:
 import re
 
 from mailgw.mail.authentication import NOT_TRIED, Authentication, MethodResult, Property
+from mailgw.mail.beginning import first_octets
 from mailgw.mail.message import Message
 from mailgw.trust.authres import NAME, AuthResults, read_field
 
@@ -45,20 +46,7 @@ def read_back(message: Message, body: bytes, authserv_id: str) -> Authentication
 async def authentication_of(message: Message, authserv_id: str) -> Authentication:
     """``read_back`` of a message that is to be delivered, for backends: the beginning of its content is read.
     TemporaryFault where the disk fails."""
-    octets = message.content.octets
-    return read_back(message, field_on_top(await _beginning(message) if octets is None else octets), authserv_id)
+    def is_enough(read: bytes) -> bool:
+        return not NAME.startswith(read[:len(NAME)]) or bool(field_on_top(read))
 
-
-async def _beginning(message: Message) -> bytes:
-    octets = b""
-    chunks = message.content.chunks()
-    try:
-        async for chunk in chunks:
-            octets += chunk
-            if not NAME.startswith(octets[:len(NAME)]) or field_on_top(octets) or len(octets) > MOST_OCTETS:
-                break
-    finally:
-        close = getattr(chunks, "aclose", None)  # a generator that is left in the middle holds its file open
-        if close is not None:
-            await close()
-    return octets
+    return read_back(message, field_on_top(await first_octets(message.content, MOST_OCTETS, is_enough)), authserv_id)
