@@ -22,9 +22,9 @@ def line_of(resolver: Resolver, network: str) -> Resolver:
     return resolver.line(network) if isinstance(resolver, StubResolver) else resolver
 
 
-def had_to_wait(line: Resolver) -> bool:
-    """Whether questions had no turn at once, since others of that network, or of all, had them."""
-    return isinstance(line, StrangersLine) and line.had_to_wait
+def was_crowded_out(line: Resolver) -> bool:
+    """Whether a question had no answer since others of that network, or of all, had the turns."""
+    return isinstance(line, StrangersLine) and line.was_crowded_out
 
 
 def memory_of(resolver: Resolver) -> Resolver | None:

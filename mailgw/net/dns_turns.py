@@ -1,7 +1,8 @@
 """Whose question is asked next, of those that strangers make us ask: few at once, and of each network fewer.
 
 Rules:
-    Networks take turns: whose questions are never answered waits for himself, and others for one answer at most.
+    Networks take turns, so that whose questions are never answered waits for himself first; of many such networks each
+    may keep a turn as long as a question may take.
     A turn lasts as long as the question, whatever becomes of who asked.
 """
 
@@ -21,6 +22,10 @@ STRANGERS_WAITING: Final = 10_000
 NETWORK_WAITING: Final = 1000
 
 
+class TooManyWait(TemporaryFault):
+    """So many wait for their turns that one more may not."""
+
+
 class Turns:
     """``most`` at once, ``most_of_one`` of one network; ``waiting`` and ``waiting_of_one`` wait at most."""
 
@@ -36,6 +41,7 @@ class Turns:
         self._waiting = 0
         # Networks of which somebody waits and may have a turn; the first is the next.
         self._next: dict[str, None] = {}
+        self._is_serving = False
 
     def take(self, network: str) -> bool:
         """Take a turn, if there is one at once."""
@@ -45,12 +51,12 @@ class Turns:
         return True
 
     async def wait(self, network: str) -> None:
-        """Return with a turn.  TemporaryFault where too many wait."""
+        """Return with a turn.  TooManyWait where they do."""
         line = self._lines.setdefault(network, {})
         if self._waiting >= self._most_waiting or len(line) >= self._most_waiting_of_one:
             if not line:
                 del self._lines[network]
-            raise TemporaryFault(
+            raise TooManyWait(
                 "too many questions to DNS are waiting", Reply(451, "4.3.2", ("Too much is to be found out now",))
             )
         turn: Deferred[None] = Deferred(lambda turn: self._leave(network, turn))
@@ -87,6 +93,15 @@ class Turns:
             self._next.pop(network, None)
 
     def _serve(self) -> None:
+        if self._is_serving:  # who had a turn has given it back within: hundreds within each other are too deep
+            return
+        self._is_serving = True
+        try:
+            self._serve_all()
+        finally:
+            self._is_serving = False
+
+    def _serve_all(self) -> None:
         while self._next and self._total < self._most:
             network = next(iter(self._next))
             turn = next(iter(self._lines[network]))

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredSemaphore, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, TimeoutError
 from twisted.python.failure import Failure
 
 from mailgw.mail.errors import TemporaryFault
@@ -28,7 +28,7 @@ from mailgw.net.datagrams import listen_quietly
 from mailgw.net.dns_cache import Cache
 from mailgw.net.dns_exchange import Listen, Server, Unanswered
 from mailgw.net.dns_servers import Servers
-from mailgw.net.dns_turns import Turns
+from mailgw.net.dns_turns import TooManyWait, Turns
 from mailgw.net.dns_wire import (
     AAAA,
     CHAIN,
@@ -273,13 +273,14 @@ class _Memory(_Asked):
 
 class StrangersLine(_Asked):
     """``mail.ports.Resolver``: what is remembered, or under way, is told to all; all else waits for a turn of the
-    network's.  ``had_to_wait``: whether anything did, or was refused its turn."""
+    network's.  ``was_crowded_out``: whether a question had no answer since it had to wait: it was refused its turn, or
+    whoever asked could wait no longer."""
 
     def __init__(self, resolver: StubResolver, turns: Turns, network: str) -> None:
         self._resolver = resolver
         self._turns = turns
         self._network = network
-        self.had_to_wait = False
+        self.was_crowded_out = False
 
     async def _records(self, name: str, kind: Kind[T]) -> Records[T]:
         resolver = self._resolver
@@ -288,9 +289,18 @@ class StrangersLine(_Asked):
             return known
         if resolver._is_asking(name, kind):
             return await resolver._records(name, kind)
-        if not self._turns.take(self._network):
-            self.had_to_wait = True
+        has_turn = self._turns.take(self._network)
+        if has_turn:
+            return await self._in_turn(name, kind)
+        try:
             await self._turns.wait(self._network)
+            return await self._in_turn(name, kind)
+        except (CancelledError, TooManyWait):
+            self.was_crowded_out = True
+            raise
+
+    async def _in_turn(self, name: str, kind: Kind[T]) -> Records[T]:
+        resolver = self._resolver
         # What was learned meanwhile, or asked by others, is told without a question, and the turn goes on.
         answer: Deferred[Records[T]] = Deferred()
 

@@ -20,7 +20,7 @@ from mailgw.mail.envelope import Client, ReverseName, Role
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import Resolver, WallClock
 from mailgw.mail.reply import Reply
-from mailgw.net.bounded_dns import BoundedDns, had_to_wait, line_of, memory_of
+from mailgw.net.bounded_dns import BoundedDns, line_of, memory_of, was_crowded_out
 from mailgw.policy.limits import places
 from mailgw.policy.rules.authentic import Action, Actions, dmarc_word
 from mailgw.policy.rules.relay import may_relay
@@ -29,7 +29,7 @@ from mailgw.receive.peers import Listed
 from mailgw.trust.authres import AuthResults, without_ours, written
 from mailgw.trust.dkim import DkimRules
 from mailgw.trust.dkim_key import LoadedKeys
-from mailgw.trust.dmarc import MOST_QUESTIONS
+from mailgw.trust.dmarc import MOST_QUESTIONS, DmarcResult
 from mailgw.trust.dmarc_record import Policy
 from mailgw.trust.dmarc_tallies import DkimSeen, Judged, Override, Reason, SpfSeen
 from mailgw.trust.evidence import Bringer, Evidence, EvidenceRules, Gathering, Means
@@ -49,7 +49,7 @@ OWN_SHARE = 1 / 3
 PAUSE_SECONDS = 0.002
 """Of work in one stroke, before others have their turn; one verification is a tenth of that, with a large key."""
 LOADED_KEYS = 1000
-CROWDED = Reply(451, "4.3.2", ("Too much mail from your network is looked into now; please try again later",))
+CROWDED = Reply(451, "4.3.2", ("Too much mail is looked into now; please try again later",))
 
 
 class Authenticity:
@@ -111,9 +111,9 @@ class Authenticity:
     async def evidence(
         self, gathering: Gathering, client: Client, reverse_path: Mailbox | None, reverse: ReverseName | None
     ) -> Evidence:
-        """TemporaryFault where DMARC is not all known, and the client's network had too many questions: that is no
-        trouble of the author's, and whoever makes it would gain by its being taken for that.  Never raises else but a
-        cancellation, or for a fault of ours."""
+        """TemporaryFault where DMARC fails or is not all known, and a question had no answer for want of a turn: it is
+        no trouble of the author's, and nothing that the client's names tell against it; whoever makes it would gain by
+        its being taken for that.  Never raises else but a cancellation, or for a fault of ours."""
         bringer = Bringer(client.address, client.helo, reverse_path, reverse)
         line = line_of(self._resolver, places(client.address)[1])
         dns = self._door(line, 1, QUESTIONS + self._settings.signatures)
@@ -125,7 +125,7 @@ class Authenticity:
         finally:
             for one in (dns, own, authors):
                 one.close()
-        if found.is_partial and had_to_wait(line):
+        if (found.is_partial or found.dmarc.result is DmarcResult.FAIL) and was_crowded_out(line):
             raise TemporaryFault("too many questions to DNS for one network", CROWDED)
         return found
 

@@ -143,6 +143,7 @@ class Authors:
         signed: of the first ``IDENTIFIERS`` + 1 of those that are no author's.  What cannot be learned is in the
         evaluations."""
         await together([self._learn_author(author) for author in self._asked])
+        await together([self._learn_place(author) for author in self._records])
         others = [_normal(one) for one in domains if one not in self._asked]
         others = [one for one in others if one and one not in self._asked]
         await together([self._learn_domain(one) for one in list(dict.fromkeys(others))[:IDENTIFIERS + 1]])
@@ -176,6 +177,12 @@ class Authors:
                 await _published(author, where, record, self._names)
         except TemporaryFault:
             pass  # it is remembered
+
+    async def _learn_place(self, author: str) -> None:
+        try:
+            await self._names.organization(author)
+        except TemporaryFault:
+            pass
 
     async def _learn_domain(self, domain: str) -> None:
         for author, record in self._records.items():

@@ -105,17 +105,40 @@ def test_a_network_has_its_bound_and_ours_are_not_in_it(net: DnsNet) -> None:
     it = resolver(net, ONE)
     line, other = it.line("n"), it.line("m")
     asked = [Asked(line.mx(f"{n}.example")) for n in range(32)]
-    assert not line.had_to_wait
     asked.append(Asked(line.mx("late.example")))
-    assert line.had_to_wait
+    assert not line.was_crowded_out
     assert len(net.waiting) == 32
     theirs, ours = Asked(other.mx("other.example")), Asked(it.mx("ours.example"))
-    assert not other.had_to_wait
     assert [name for _, name, _ in net.asked[32:]] == ["other.example", "ours.example"]
     for _ in range(35):
         net.answer(code=dns.ENAME)
     assert not any(one.result.exists for one in (*asked, theirs, ours))
     assert not net.getDelayedCalls()
+
+
+def test_who_has_no_answer_for_want_of_a_turn_was_crowded_out(net: DnsNet) -> None:
+    it = resolver(net, ONE)
+    for n in range(32):
+        Asked(it.line("n").mx(f"{n}.example"))
+    patient, impatient = it.line("n"), it.line("n")
+    Deferred.fromCoroutine(impatient.mx("late.example")).addErrback(lambda why: why.trap(CancelledError)).cancel()
+    waits = Asked(patient.mx("later.example"))
+    for _ in range(33):
+        net.answer(code=dns.ENAME)
+    assert not waits.result.exists
+    assert (patient.was_crowded_out, impatient.was_crowded_out) == (False, True)
+
+
+def test_a_crowd_that_is_answered_at_once_loses_no_turn(net: DnsNet) -> None:
+    it = resolver(net, ONE)
+    for n in range(32):
+        Asked(it.line("n").mx(f"{n}.example"))
+    same = [Asked(it.line("n").mx("same.example")) for _ in range(900)]
+    for _ in range(32):
+        net.answer(code=dns.ENAME)
+    net.answer(mx("same.example", 1, "mx.example"))
+    assert all(one.items for one in same)
+    assert (it._strangers._taken, it._strangers._total, it._strangers._waiting) == ({}, 0, 0)
 
 
 def test_strangers_have_a_bound_together_and_ours_are_not_in_it(net: DnsNet) -> None:
@@ -143,7 +166,6 @@ def test_what_is_known_or_under_way_takes_no_turn(net: DnsNet) -> None:
     assert Asked(line.mx("known.example")).items
     same = Asked(line.mx("ours.example"))
     again = Asked(it.line("n").mx("3.example"))
-    assert not line.had_to_wait
     late = Asked(line.mx("late.example"))
     meanwhile = Asked(it.mx("late.example"))  # asked for by ourselves before its turn comes
     for _ in range(34):

@@ -262,7 +262,7 @@ def crowding(message: bytes, peer: str, author_answers: bool) -> tuple[str, Judg
 ])
 def test_who_fills_his_network_s_turns_gains_nothing_by_it(message: bytes) -> None:
     answer, judging = crowding(message, "192.0.2.1", author_answers=True)
-    assert answer == "451 4.3.2 Too much mail from your network is looked into now; please try again later"
+    assert answer == "451 4.3.2 Too much mail is looked into now; please try again later"
     assert judging.seen == []
     assert judging.listener.stored() == []
     (refused,) = judging.facts(fact.Rejected)

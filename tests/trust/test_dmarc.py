@@ -1,15 +1,17 @@
 """DMARC: records, the walk up the tree, alignment, policies."""
 
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Generator, Iterator, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailgw.mail.address import Mailbox
+from mailgw.mail.names import Records
 from mailgw.testing import FakeResolver
 from mailgw.trust import dmarc, dmarc_record
-from mailgw.trust.dmarc import Dmarc, DmarcResult, Identifier, Unclear, author_domains, evaluate, walk
+from mailgw.trust.dmarc import Authors, Dmarc, DmarcResult, Identifier, Unclear, author_domains, evaluate, walk
 from mailgw.trust.dmarc_record import DmarcRecord, Policy, Psd, ReportAddress, read_record, record_among
 from tests.tables import each
 
@@ -426,3 +428,49 @@ def test_trouble_changes_nothing_but_to_trouble(records: dict[str, str], author:
     assert unwell.result in (well.result, DmarcResult.TEMPERROR)
     if signer == author:
         assert well.result is not DmarcResult.FAIL
+
+
+# --- at the same time ---------------------------------------------------------------------------------
+
+class Later:
+    """To be waited for once."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+class Slow(FakeResolver):
+    """Answers when all who ask at the same time have asked."""
+
+    async def text(self, domain: str) -> Records[bytes]:
+        found = await super().text(domain)
+        await Later()
+        return found
+
+
+async def all_at_once(coroutines: Sequence[Coroutine[Any, Any, None]]) -> None:
+    left = list(coroutines)
+    while left:
+        for one in list(left):
+            try:
+                one.send(None)
+            except StopIteration:
+                left.remove(one)
+        await Later()
+
+
+def test_what_is_asked_at_the_same_time_is_no_more_than_one_after_the_other() -> None:
+    deep = [f"a{n}.b.c.d.e.f.g.evil.org" for n in range(3)]
+    authors = ("victim.org", *deep)
+    signed = [f"s{n}.{deep[0]}" for n in range(9)]
+    records = {f"_dmarc.{one}": [b"v=DMARC1; p=reject"] for one in authors}
+    dns = Slow(text_records=records)
+    learning = Authors(authors, dns).learn(signed, all_at_once)
+    is_over = False
+    while not is_over:
+        try:
+            learning.send(None)
+        except StopIteration:
+            is_over = True
+    # Each author walks up once, whoever wants to know where he belongs.
+    assert 1 <= dns.asked.count("TXT _dmarc.org") <= len(authors)
