@@ -6,6 +6,7 @@ Rules:
     A name that is no host name is none: the resolver leaves it out, so it is put nowhere.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from ipaddress import ip_address
 
@@ -22,6 +23,8 @@ from mailgw.policy.limits import places
 
 # Each look-up under way has a few sockets; a resolver that answers has done with it in milliseconds.
 LOOK_UPS_AT_ONCE = 100
+# Of one network, whose names' servers may be dead: the others' places are not his.
+NETWORK_LOOK_UPS = 32
 # An address with more names than that is hosting everybody; one of the first is as good as another.
 NAMES = 5
 
@@ -34,6 +37,7 @@ class ReverseNames:
         self._clock = clock
         self._seconds = seconds
         self._under_way = 0
+        self._of_network: Counter[str] = Counter()
 
     @property
     def are_looked_up(self) -> bool:
@@ -41,17 +45,22 @@ class ReverseNames:
 
     async def look_up(self, address: str) -> ReverseName:
         """Never raises but a cancellation; trouble with DNS leaves the name unknown."""
-        if self._under_way >= LOOK_UPS_AT_ONCE:
+        network = places(address)[1]
+        if self._under_way >= LOOK_UPS_AT_ONCE or self._of_network[network] >= NETWORK_LOOK_UPS:
             return UNKNOWN_NAME
         self._under_way += 1
+        self._of_network[network] += 1
         try:
-            dns = line_of(self._resolver, places(address)[1])
+            dns = line_of(self._resolver, network)
             asking = Deferred.fromCoroutine(self._ask(address, dns))
             return await asking.addTimeout(self._seconds, self._clock)
         except (TemporaryFault, TimeoutError):
             return UNKNOWN_NAME
         finally:
             self._under_way -= 1
+            self._of_network[network] -= 1
+            if not self._of_network[network]:
+                del self._of_network[network]
 
     async def _ask(self, address: str, dns: Resolver) -> ReverseName:
         own = ip_address(address)

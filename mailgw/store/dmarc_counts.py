@@ -178,9 +178,13 @@ class _File:
         try:
             tallies, records, _ = self._read()
             lines = [line for tally in tallies.all() for line in _lines_of(tally)]
-            # What found no place may find one later, and whoever counts knows that the file has its record.
+            # What found no place today may find one later, and whoever counts knows that the file has its record.
             placed = {(line.day, line.domain) for line in lines}
-            lines += [_Line(*key, record=record) for key, record in records.items() if key not in placed]
+            newest = max((day for day, _ in records), default=0)
+            lines += [
+                _Line(*key, record=record) for key, record in records.items()
+                if key not in placed and key[0] >= newest - 1
+            ]
             octets = b"".join(_ENCODER.encode(line) + b"\n" for line in lines)
             self._disk.write_atomically(self._path, octets)
             self._size = len(octets)

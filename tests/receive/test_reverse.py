@@ -10,7 +10,7 @@ from mailgw.mail.envelope import NO_NAME, UNKNOWN_NAME, Client, ReverseName, Rol
 from mailgw.mail.ports import Resolver
 from mailgw.mail.reply import Reply
 from mailgw.mail.verdict import Facts, Stage, Verdict
-from mailgw.receive.reverse import LOOK_UPS_AT_ONCE, ReverseNames
+from mailgw.receive.reverse import LOOK_UPS_AT_ONCE, NETWORK_LOOK_UPS, ReverseNames
 from mailgw.testing.driving import result_of
 from mailgw.testing.names import FakeResolver
 from tests.receive.listening import CLIENT, Listener, Session
@@ -81,7 +81,13 @@ def test_no_name_is_told_from_no_answer(resolver: FakeResolver, name: ReverseNam
 def test_a_look_up_has_a_time_and_few_are_under_way() -> None:
     clock, resolver = Clock(), slow()
     names = ReverseNames(resolver, clock, 5.0)
-    asked = [Deferred.fromCoroutine(names.look_up(A)) for _ in range(LOOK_UPS_AT_ONCE + 1)]
+    asked = [Deferred.fromCoroutine(names.look_up(A)) for _ in range(NETWORK_LOOK_UPS + 1)]
+    assert len(resolver.gates) == NETWORK_LOOK_UPS
+    assert asked.pop().result == UNKNOWN_NAME
+    asked += [
+        Deferred.fromCoroutine(names.look_up(f"198.51.{n // 20}.1"))
+        for n in range(LOOK_UPS_AT_ONCE - NETWORK_LOOK_UPS + 1)
+    ]
     assert len(resolver.gates) == LOOK_UPS_AT_ONCE
     assert asked[-1].result == UNKNOWN_NAME
     clock.advance(4.9)

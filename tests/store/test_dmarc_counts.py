@@ -247,6 +247,17 @@ def test_where_that_fails_they_stand_as_they_are(monkeypatch: pytest.MonkeyPatch
     assert counts(bench.again()) == {(DAY, "a.example"): (RECORD, [(ROW, 2)], 0)}
 
 
+def test_days_that_are_over_leave_nothing_of_what_found_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dmarc_counts, "COMPACT_OCTETS", 10)
+    bench = Bench(limit=0)
+    for day in range(DAY, DAY + 5):
+        bench.counts.counted(Counted(f"{day}.example", RECORD, ROW), day)
+        bench.clock.advance(WRITE_SECONDS)
+        bench.counts._file._compact_at = 10
+    (lines,) = [bench.disk.read(PATH, 0, 1 << 20)]
+    assert [f"{day}.example".encode() in lines for day in range(DAY, DAY + 5)] == [False, False, False, True, True]
+
+
 STEPS = st.lists(st.tuples(
     st.sampled_from(["count", "count", "count", "remove", "wait", "crash", "close"]), st.integers(0, 2),
     st.integers(0, 3),
