@@ -268,12 +268,14 @@ def looked(
         lives = _fallen_back(lives, kind, shown, now, moves)
     for kind in KeyType:
         lives = _advanced(lives, kind, shown, rules, now, moves)
+    # Whoever keeps the private keys removes those of keys that are gone: it has to see each as such.
+    was_gone = {key.selector for key in keys if key.state is State.GONE}
     kept = []
     for key in lives:
         if key.state is State.RETIRED and key.waited >= rules.retire_seconds:
             key = _now(key, State.GONE, now)
             moves.append(Moved(Move.GONE, key))
-        elif key.state is State.GONE and shown.get(key.selector) in (Shown.MISSING, Shown.DIFFERS):
+        elif key.selector in was_gone and shown.get(key.selector) in (Shown.MISSING, Shown.DIFFERS):
             moves.append(Moved(Move.FORGOTTEN, key))
             continue
         kept.append(key)

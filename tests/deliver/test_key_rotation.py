@@ -17,6 +17,7 @@ from mailgw.deliver.key_rotation import (
     NAG_SECONDS,
     SIDE_BY_SIDE,
     WATCH_SECONDS,
+    Answer,
     KeyRotation,
     RotationSettings,
     answers_for,
@@ -41,6 +42,7 @@ from mailgw.trust.dkim_rotation import (
     KeyType,
     Move,
     RotationRules,
+    Shown,
     State,
     key_name,
     retired,
@@ -454,6 +456,17 @@ def test_a_new_key_that_cannot_be_read_takes_nobody_s_place() -> None:
     assert len(desk.keys(DOMAIN)) == 2
     assert desk.moves()[-1] == "new lost"
     assert "new.pem: cannot be read" in desk.letters[0].replace("=\r\n", "")
+
+
+def test_a_key_that_never_signed_leaves_no_file_though_dns_never_showed_it() -> None:
+    desk = Desk()
+    made_keys(desk.folder, DOMAIN, [KeyType.ED25519], 0, desk.now(), ["one"])
+    made_keys(desk.folder, DOMAIN, [KeyType.ED25519], 0, desk.now() + 1, ["two"])
+    answers = {"one": Answer(Shown.MISSING, ""), "two": Answer(Shown.MATCHES, "")}
+    for left in (["one", "two"], ["two"]):
+        stepped(desk.folder, DOMAIN, answers, {}, RotationRules(), desk.now() + 2)
+        assert [key.selector for key in desk.folder.keys(DOMAIN)] == left
+        assert [name for name in desk.disk.names("/state/dkim/example.org") if name.endswith(".pem")] == ["two.pem"]
 
 
 def test_a_wall_clock_that_is_set_ahead_gives_a_key_no_more_than_ran() -> None:

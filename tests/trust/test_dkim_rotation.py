@@ -162,6 +162,16 @@ def test_rsa_begins_at_once_beside_ed25519_and_ed25519_not_without_a_wanted_rsa(
     assert [key.state for key in keys2] == [State.RETIRED, State.SIGNING, State.WANTED], "no successor waits for it"
 
 
+def test_a_key_is_forgotten_only_once_it_was_known_to_be_gone() -> None:
+    keys = (life("one"), life("two", made=NOW + 1))
+    shown = {"one": Shown.MISSING, "two": SHOWN}
+    step = looked(keys, shown, RULES, NOW + 2)
+    assert (states(step), moves(step)) == (
+        {"one": State.GONE, "two": State.SIGNING}, ["two seen", "one gone", "two signs"])
+    step = looked(step.keys, shown, RULES, NOW + 3)
+    assert (states(step), moves(step)) == ({"two": State.SIGNING}, ["one forgotten"])
+
+
 def test_that_a_wildcard_answers_for_a_new_key_is_no_loss() -> None:
     step = looked((life("new"),), {"new": Shown.DIFFERS}, RULES, NOW + 1)
     assert (moves(step), step.keys[0].shown) == ([], Shown.DIFFERS)
