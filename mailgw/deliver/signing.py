@@ -158,7 +158,8 @@ class Signing:
         self._in_thread = in_thread
         self._kept: OrderedDict[_Name, _Kept] = OrderedDict()
         self._told: OrderedDict[str, None] = OrderedDict()  # queue ids
-        self._under_way: dict[_Name, list[Deferred[None]]] = {}  # with those who wait for it
+        # With those who wait for what it comes to; None: who made it failed, or was cancelled.
+        self._under_way: dict[_Name, list[Deferred[_Kept | _Nothing | None]]] = {}
 
     async def signed(self, message: Message, sign: bool, seal: bool) -> Message:
         """``message`` with what goes on top of its content, its header mended, or itself where nothing does.
@@ -170,27 +171,29 @@ class Signing:
             return message
         # One content in two forms has two body types (``reencoding.fitted``).
         name, now = (message.queue_id, message.body_type, message.content.size_octets), self._wall_clock()
-        crown = self._known(name, now)
-        while crown is None:
+        made: _Kept | _Nothing | None = self._known(name, now)
+        while made is None:
             if name in self._under_way:
-                turn: Deferred[None] = Deferred()
+                turn: Deferred[_Kept | _Nothing | None] = Deferred()
                 self._under_way[name].append(turn)
-                await turn
-                crown = self._known(name, now)
+                made = await turn
+                if not isinstance(made, _Nothing):
+                    made = self._current(made, now) or self._known(name, now)
                 continue
             self._under_way[name] = []
             try:
-                kept = await self._made_anew(message, now)
-                if kept is None:  # it is asked for again: there may be a key by then
-                    return message
-                self._keep(name, kept)
-                crown = kept.crown
+                made = await self._made_anew(message, now)
+                if isinstance(made, _Kept):
+                    self._keep(name, made)
             finally:
-                # Where it came to nothing the first of them makes it, and the others wait for that one.
+                # All who wait have what it came to, also that there is nothing to sign with.  Where it failed the first
+                # of them makes it, and the others wait for that one.
                 for turn in self._under_way.pop(name):
                     if not turn.called:  # who was cancelled meanwhile
-                        turn.callback(None)
-        return attrs.evolve(message, content=crowned(crown, message.content))
+                        turn.callback(made)
+        if isinstance(made, _Nothing):  # who comes later asks again: there may be a key by then
+            return message
+        return attrs.evolve(message, content=crowned(made.crown, message.content))
 
     def ahead(self, message: Message, header: bytes, sign: bool, seal: bool) -> Ahead:
         """What ``signed`` would put on top of a message with that header; noted nowhere."""
@@ -206,12 +209,14 @@ class Signing:
             return Ahead(why_not=f"{ours}{task.why or task.quietly}")
         return Ahead(task.method, task.domain, tuple(one.selector for one in task.keys))
 
-    def _known(self, name: _Name, now: float) -> Crown | None:
-        """One that was made a short while ago of the keys that there are now."""
-        kept = self._kept.get(name)
+    def _known(self, name: _Name, now: float) -> _Kept | None:
+        return self._current(self._kept.get(name), now)
+
+    def _current(self, kept: _Kept | None, now: float) -> _Kept | None:
+        """Itself where it was made a short while ago of the keys that there are now."""
         if kept is None or abs(now - kept.since) >= KEPT_SECONDS or tuple(self._keys(kept.domain)) != kept.all_keys:
             return None
-        return kept.crown
+        return kept
 
     def _keep(self, name: _Name, kept: _Kept) -> None:
         if len(kept.crown.octets) > KEPT_OCTETS:
@@ -221,7 +226,7 @@ class Signing:
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
 
-    async def _made_anew(self, message: Message, now: float) -> _Kept | None:
+    async def _made_anew(self, message: Message, now: float) -> _Kept | _Nothing:
         octets = message.content.octets
         if octets is None:
             return await self._of_stream(message, now)
@@ -230,7 +235,7 @@ class Signing:
         task = self._task(message, octets[:end], now)
         if isinstance(task, _Nothing):
             self._tell(message, task.why)
-            return None
+            return task
         return await self._made(message, task, partial(_made_at_once, task, octets, end), now)
 
     def _tell(self, message: Message, why: str) -> None:
@@ -240,7 +245,7 @@ class Signing:
                 self._told.popitem(last=False)
             self._note(fact.Unsigned(message.queue_id, "dkim" if message.is_ours else "arc", why))
 
-    async def _of_stream(self, message: Message, now: float) -> _Kept | None:
+    async def _of_stream(self, message: Message, now: float) -> _Kept | _Nothing:
         """The content is read once, and no further than its header where nothing is to be made."""
         hashes = BodyHashes((_HASH,))
         header = b""
@@ -255,13 +260,13 @@ class Signing:
                 task = self._task(message, header[:end] if end >= 0 else header, now)
                 if isinstance(task, _Nothing):
                     self._tell(message, task.why)
-                    return None
+                    return task
                 chunk = header[end:]
             hashes.feed(chunk)
         task = self._task(message, header, now) if task is None else task  # a header alone
         if isinstance(task, _Nothing):
             self._tell(message, task.why)
-            return None
+            return task
         return await self._made(message, task, partial(_made_of, task, hashes), now)
 
     async def _made(self, message: Message, task: _Task, make: Callable[[], bytes], now: float) -> _Kept:

@@ -509,6 +509,51 @@ def test_who_waits_signs_where_the_first_one_could_not() -> None:
         assert not slow.signing._under_way
 
 
+class Gated:
+    """Content that is read when the test says so, each reading by itself."""
+
+    octets = None
+    size_octets = 100
+
+    def __init__(self, header: bytes) -> None:
+        self.header = header
+        self.readings: list[Deferred[None]] = []
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        self.readings.append(Deferred())
+        await self.readings[-1]
+        yield self.header + b"\r\nHi.\r\n"
+
+
+@each(("author", "is_signed"), [(DOMAIN, True), ("away.example", False)])
+def test_all_who_wait_have_what_came_of_one_reading(
+    author: str, is_signed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing, "KEPT_OCTETS", 10)  # so that nothing is kept
+    for trouble in ("", "failed", "cancelled"):
+        signer, content = Signer(), Gated(f"From: joe@{author}\r\n".encode())
+        what = message(content=content)
+        ended: list[object] = []
+        begun = [Deferred.fromCoroutine(signer.signing.signed(what, True, True)) for _ in range(100)]
+        for one in begun:
+            one.addBoth(ended.append)
+        begun[2].cancel()
+        if trouble == "failed":
+            content.readings[0].errback(TemporaryFault("no disk"))
+        elif trouble:
+            begun[0].cancel()
+        assert len(content.readings) == (2 if trouble else 1)
+        content.readings[-1].callback(None)
+        assert len(content.readings) == (2 if trouble else 1)
+        made = [one for one in ended if isinstance(one, Message)]
+        assert (len(ended), len(made)) == (100, 98 if trouble else 99)
+        assert all((one is not what) is is_signed for one in made)
+        assert not signer.signing._under_way
+        # Who comes later asks again.
+        Deferred.fromCoroutine(signer.signing.signed(what, True, True))
+        assert len(content.readings) == (3 if trouble else 2)
+
+
 def test_content_below_a_crown() -> None:
     top = Crown(b"Top: x\r\n")
     small, large = crowned(top, MemoryContent(LETTER)), crowned(top, LargeContent((b"a", b"b")))
