@@ -32,7 +32,7 @@ from mailgw.mail.from_field import addresses_in_field
 from mailgw.mail.header import header_end
 from mailgw.mail.message import Content, Message
 from mailgw.mail.ports import WallClock
-from mailgw.spool.content import MemoryContent
+from mailgw.spool.content import CHUNK_OCTETS, MemoryContent
 from mailgw.trust.arc_seal import ARC_RULES, NoSeal, sealing
 from mailgw.trust.authres import AuthResults
 from mailgw.trust.dkim_canon import BodyHashes, Canon, SignedHeader, WantedHash
@@ -380,7 +380,8 @@ class CrownedContent:
         return len(self.crown.octets) - self.crown.instead_of + self.original.size_octets
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        yield self.crown.octets
+        for start in range(0, len(self.crown.octets), CHUNK_OCTETS):
+            yield self.crown.octets[start:start + CHUNK_OCTETS]
         left = self.crown.instead_of
         async for chunk in self.original.chunks():
             if left:

@@ -15,7 +15,7 @@ from mailgw.mail import event as fact
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Content, Message
-from mailgw.spool.content import MemoryContent
+from mailgw.spool.content import CHUNK_OCTETS, MemoryContent
 from mailgw.testing.driving import result_of
 from mailgw.trust.arc import ArcWord
 from mailgw.trust.dkim import DkimWord
@@ -552,6 +552,16 @@ def test_all_who_wait_have_what_came_of_one_reading(
         # Who comes later asks again.
         Deferred.fromCoroutine(signer.signing.signed(what, True, True))
         assert len(content.readings) == (3 if trouble else 2)
+
+
+@each(("size", "pieces"), [(CHUNK_OCTETS, 1), (CHUNK_OCTETS + 1, 2), (0, 0)])
+def test_a_crown_comes_in_pieces_that_are_no_larger_than_others(size: int, pieces: int) -> None:
+    async def read() -> list[bytes]:
+        return [chunk async for chunk in crowned(Crown(b"x" * size, 1), LargeContent((b"ab",))).chunks()]
+
+    chunks = result_of(read())
+    assert (len(chunks), max(map(len, chunks)) <= CHUNK_OCTETS) == (pieces + 1, True)
+    assert b"".join(chunks) == b"x" * size + b"b"
 
 
 def test_content_below_a_crown() -> None:
