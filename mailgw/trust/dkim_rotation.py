@@ -9,7 +9,8 @@
 Rules:
     A key signs only once DNS has shown its record for ``wait_seconds``, at every look that was answered: caches keep
     that there was none, and secondary servers are slow.  Where nothing of its algorithm signs there is nothing to
-    lose: then as soon as DNS shows it.  But Ed25519, which not everybody verifies, does not begin while one of RSA is
+    lose: then as soon as DNS shows it, also where the private key of what signs cannot be used at two looks that are
+    minutes apart.  But Ed25519, which not everybody verifies, does not begin while one of RSA is
     wanted and none signs: it would be all that a domain signs with.
     A key stops signing only for another of its algorithm, in the same moment, or by the operator's word.  So there is
     no gap, however DNS answers.
@@ -267,7 +268,7 @@ def looked(
     for kind in KeyType:
         lives = _fallen_back(lives, kind, shown, now, moves)
     for kind in KeyType:
-        lives = _advanced(lives, kind, shown, rules, now, moves)
+        lives = _advanced(lives, kind, shown, rules, now, moves, broken)
     # Whoever keeps the private keys removes those of keys that are gone: it has to see each as such.
     was_gone = {key.selector for key in keys if key.state is State.GONE}
     kept = []
@@ -360,11 +361,16 @@ def _is_bad(key: KeyLife, shown: Mapping[str, Shown], now: float) -> bool:
 
 def _advanced(
     keys: Sequence[KeyLife], kind: KeyType, shown: Mapping[str, Shown], rules: RotationRules, now: float,
-    moves: list[Moved],
+    moves: list[Moved], broken: Collection[str],
 ) -> list[KeyLife]:
     """The newest that may sign does, and takes the place of the others of its kind."""
-    is_first = kind not in {key.type for key in signing(keys)}
-    if is_first and kind is KeyType.ED25519 and is_held(keys):
+    # One whose private key cannot be used signs nothing; at two looks, since files are put back, too.
+    able = [
+        key for key in keys
+        if key.state is not State.SIGNING or key.selector not in broken or not _is_bad(key, shown, now)
+    ]
+    is_first = kind not in {key.type for key in signing(able)}
+    if is_first and kind is KeyType.ED25519 and is_held(able):
         return list(keys)
     ready = [
         key for key in keys

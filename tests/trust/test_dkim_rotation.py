@@ -162,6 +162,33 @@ def test_rsa_begins_at_once_beside_ed25519_and_ed25519_not_without_a_wanted_rsa(
     assert [key.state for key in keys2] == [State.RETIRED, State.SIGNING, State.WANTED], "no successor waits for it"
 
 
+@each(("broken", "signs"), [(["old"], ["new"]), ([], ["old"]), (["older"], ["old"]), (["new"], ["old"])])
+def test_a_new_key_does_not_wait_for_one_whose_private_key_is_lost(broken: list[str], signs: list[str]) -> None:
+    keys = (life("older", State.RETIRED), life("old", State.SIGNING), life("new", made=NOW + 1))
+    shown = {"old": SHOWN, "new": SHOWN}
+    step = looked(keys, shown, RULES, NOW + 2, broken=broken)
+    assert [key.selector for key in signing(step.keys)] == ["old"], "one look is not enough"
+    step = looked(step.keys, shown, RULES, NOW + 1 + DOUBT_SECONDS, broken=broken)
+    assert [key.selector for key in signing(step.keys)] == ["old"]
+    mended = looked(step.keys, shown, RULES, NOW + 2 + DOUBT_SECONDS)
+    assert [key.selector for key in signing(mended.keys)] == ["old"], "its file was put back"
+    step = looked(step.keys, shown, RULES, NOW + 2 + DOUBT_SECONDS, broken=broken)
+    assert [key.selector for key in signing(step.keys)] == signs
+
+
+def test_ed25519_waits_for_a_wanted_rsa_where_all_private_keys_are_lost() -> None:
+    keys: Sequence[KeyLife] = (
+        life("r", State.SIGNING), life("e", State.SIGNING, ED), life("r2", made=NOW + 1),
+        life("e2", kind=ED, made=NOW + 1))
+    shown = {"r2": Shown.MISSING, "e2": SHOWN}
+    for at in (NOW + 2, NOW + 2 + DOUBT_SECONDS):
+        step = looked(keys, shown, RULES, at, broken=["r", "e"])
+        assert [key.selector for key in signing(step.keys)] == ["r", "e"]
+        keys = step.keys
+    step = looked(keys, {"r2": SHOWN, "e2": SHOWN}, RULES, NOW + 3 + DOUBT_SECONDS, broken=["r", "e"])
+    assert states(step) == {"r": State.RETIRED, "e": State.RETIRED, "r2": State.SIGNING, "e2": State.SIGNING}
+
+
 def test_a_key_is_forgotten_only_once_it_was_known_to_be_gone() -> None:
     keys = (life("one"), life("two", made=NOW + 1))
     shown = {"one": Shown.MISSING, "two": SHOWN}
