@@ -153,7 +153,7 @@ def read_dmarc_report(octets: bytes, room: Room | None = None) -> DmarcReportIn 
     found = _read(octets, room)
     if not isinstance(found, _Malformed):
         return found
-    second = mended(octets)
+    second = mended(octets, room.pause)
     if second is not None:
         room.records, room.elements = records, elements
         again = _read(second, room)

@@ -1,6 +1,7 @@
 """DMARC aggregate reports of others: as they are really written, and as nobody should."""
 
 import time
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from mailgw.trust.dmarc_report_in import (
     Room,
     read_dmarc_report,
 )
-from mailgw.trust.report_mending import AMPERSANDS, MENDED_OCTETS, mended
+from mailgw.trust.report_mending import _PIECE_OCTETS, AMPERSANDS, MENDED_OCTETS, TAGS, mended
 from mailgw.trust.report_words import COUNT, LATEST, TEXT, Unreadable
 from tests.tables import each
 from tests.trust.reports_written import GOOGLE, MAILRU, MICROSOFT, YAHOO, dmarc, record
@@ -236,6 +237,32 @@ def test_as_much_is_mended_and_no_more() -> None:
     assert isinstance(read_dmarc_report(padded + b" "), Unreadable)
     assert mended(b"<feedback>" + b"&" * AMPERSANDS) == b"<feedback>" + b"&amp;" * AMPERSANDS
     assert mended(b"<feedback>" + b"&" * (AMPERSANDS + 1)) is None
+    assert mended(b"<" * TAGS) == b"<" * TAGS
+    assert mended(b"<" * (TAGS + 1)) is None
+
+
+@each(("front", "mended_to"), [
+    (b"&", b"&amp;"), (b"<xs:schema a='b'>", b""), (b"</schema>", b""), (b"&#x1F600;", b"&#x1F600;"),
+    (b"\xc3\xa9", b"\xc3\xa9"), (b"\xc3\xc3\xa9", b"\xc3\x83\xc3\x83\xc2\xa9"),
+    (b"\xe2\x82\xac&", b"\xe2\x82\xac&amp;"),
+])
+def test_what_lies_across_pieces_is_mended_whole(front: bytes, mended_to: bytes) -> None:
+    for before in range(_PIECE_OCTETS - len(front) - 1, _PIECE_OCTETS + 2):
+        assert mended(b"x" * before + front + b"y") == b"x" * before + mended_to + b"y"
+        assert mended(b"x" * before + b"</feedback>" + front) == b"x" * before + b"</feedback>"
+        assert mended(b"</feedback>" + b"x" * before + b"<a:Feedback>") is None
+
+
+@each("octets", [
+    b"<" * TAGS + b"x" * (MENDED_OCTETS - TAGS), b"</feedback>" + b"<" * (TAGS - 1), b"<a" * TAGS,
+    b"<aaaaaaaaa" * TAGS, b"<schema>" * TAGS, b"& " * AMPERSANDS, b"\xe9" * MENDED_OCTETS,
+    b"\xc3\xa9" * (MENDED_OCTETS // 2), b"&" * AMPERSANDS + b"\xe9" * (MENDED_OCTETS - AMPERSANDS),
+])
+def test_others_may_run_while_it_is_mended(octets: bytes) -> None:
+    moments = [time.thread_time()]
+    mended(octets, lambda: moments.append(time.thread_time()))
+    moments.append(time.thread_time())
+    assert max(after - before for before, after in pairwise(moments)) < 0.03
 
 
 @each("octets", [b"<", b"<schema", b"<schema ", b"</feedback", b"<x:", b"&#", b"</a:feedback "])
