@@ -40,7 +40,7 @@ LEAST_OCTETS = 10 * 1024
 # names four, and names below a domain may have a record each: 30 mails would make 120.
 ORGANIZATION_REPORTS = 20
 DAY_REPORTS = 10_000
-DAYS = 10  # whose numbers are known; a day is reported for no longer
+DAYS = 10  # whose numbers are known, beside the one that is looked at; a day is reported for no longer
 
 T = TypeVar("T")
 
@@ -124,7 +124,8 @@ class DmarcReports:
                 faults.append(fault.why)
                 continue
             course.sent.add(address.mailbox)
-            self._sent[tally.day][organization] += 1
+            # It is in the queue by now: whatever others' looks at other days forgot meanwhile is no reason to fail.
+            self._sent.setdefault(tally.day, Counter())[organization] += 1
             if not course.is_kept:
                 course.is_kept = True
                 await self._daily.keep(report.file_name, report.content)
@@ -145,8 +146,9 @@ class DmarcReports:
     def _over(self, day: int, organization: str) -> str:
         """Why nobody gets one more report on that day, "" where one may."""
         sent = self._sent.setdefault(day, Counter())
-        if len(self._sent) > DAYS:
-            del self._sent[min(self._sent)]
+        for other in sorted(self._sent)[:-DAYS]:
+            if other != day:  # which may be the oldest, where the clock was put back
+                del self._sent[other]
         if sent[organization] >= ORGANIZATION_REPORTS:
             return f"{ORGANIZATION_REPORTS} reports on {organization} and what is below it are the most of one day"
         if sent.total() >= DAY_REPORTS:

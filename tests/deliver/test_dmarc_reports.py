@@ -251,6 +251,20 @@ def test_so_many_reports_go_out_and_no_more(family: str, limits: tuple[int, int]
     bench.stop()
 
 
+@each("earlier", [9, 10, 11])
+def test_a_day_before_all_that_are_known_is_counted_and_the_next_goes(earlier: int) -> None:
+    bench = Bench()
+    today = int(NOON // 86400)
+    for later in range(1, earlier + 1):
+        bench.reports._over(today + later, "a.example")
+    bench.started(one())
+    bench.at(MIDNIGHT)
+    assert (len(bench.sent), bench.whys) == (1, [])
+    assert bench.reports._sent[today]["a.example"] == 1
+    assert len(bench.reports._sent) == min(earlier, module.DAYS) + 1
+    bench.stop()
+
+
 def test_our_own_size_is_kept() -> None:
     bench = Bench(attrs.evolve(SETTINGS, report_octets=8_500)).started(*rows(900))
     bench.at(MIDNIGHT)
