@@ -9,8 +9,8 @@ Rules:
     A report is known by who sent it and whether that is vouched for, by its organization, its id and its begin.  The
     first one stays: so a repeat adds nothing, and no stranger's report stands in another's place.
     What is older than ``keep_seconds``, and the oldest beyond ``most_octets``, goes as new ones come, ``PRUNED`` at a
-    time; where there is too much, what nobody vouches for goes first, then the oldest of the family of senders that has
-    the most here.
+    time; what is old not where the clock may have leapt (``SETTLED_SECONDS``); where there is too much, what nobody
+    vouches for goes first, then the oldest of the family of senders that has the most here.
     No family of senders that DMARC vouches for has more than one of ``SHARES`` of ``most_octets``: its own oldest go.
     So nobody with a domain of his own takes away what others reported; who has hundreds of domains still may.
 The operator may read it with ``sqlite3``, while the gateway runs, too.
@@ -39,6 +39,12 @@ BUSY_SECONDS: Final = 10.0
 PRUNED: Final = 100
 """Reports that one write takes away at most, which is as many as one message may bring."""
 SHARES: Final = 10
+SETTLED_SECONDS: Final = 7 * 86400.0
+RECENT_SECONDS: Final = 35 * 86400.0
+"""What is old goes only where another report is there that came between these two ago; of a ``keep_seconds`` that is
+less, between half of it and all of it.  So a clock that is further ahead than that takes nothing away until it has been
+for a week, and one that is less far ahead takes what is too young by no more.  To hold it against the newest report
+would not do: the second that comes while the clock is wrong would find the first."""
 VERSION: Final = 2
 
 _SCHEMA = (
@@ -136,7 +142,7 @@ class ReportBook:
         with _transaction(connection):
             kept = [_insert(connection, one, bearer) for one in reports]
             new = {one.id for one in kept if one.is_new}
-            gone = _prune_old(connection, bearer.received - keep_seconds, new)
+            gone = _prune_old(connection, bearer.received, keep_seconds, new)
             if bearer.sender.is_trusted:
                 share = most_octets // SHARES
                 gone += _prune_family(connection, family_of(bearer.sender.domain), share, new, PRUNED - gone)
@@ -256,7 +262,11 @@ def _json(value: object) -> str:
 
 # Of each: none of ``new`` goes, ``PRUNED`` at most in all; how many went.
 
-def _prune_old(connection: sqlite3.Connection, oldest: float, new: set[int]) -> int:
+def _prune_old(connection: sqlite3.Connection, now: float, keep_seconds: float, new: set[int]) -> int:
+    oldest = now - keep_seconds
+    between = (now - min(RECENT_SECONDS, keep_seconds), now - min(SETTLED_SECONDS, keep_seconds / 2))
+    if connection.execute("SELECT 1 FROM report WHERE received BETWEEN ? AND ? LIMIT 1", between).fetchone() is None:
+        return 0
     found = connection.execute(
         "SELECT id FROM report WHERE received < ? ORDER BY received LIMIT ?", (oldest, PRUNED)).fetchall()
     gone = [number for (number,) in found if number not in new]

@@ -12,7 +12,7 @@ import pytest
 
 from mailgw.store import report_reading as reading
 from mailgw.store.report_reading import Wanted
-from mailgw.store.reports import PRUNED, SHARES, VERSION, Bearer, ReportBook, _octets
+from mailgw.store.reports import PRUNED, RECENT_SECONDS, SETTLED_SECONDS, SHARES, VERSION, Bearer, ReportBook, _octets
 from mailgw.trust.dmarc_report_in import DmarcReportIn, read_dmarc_report
 from mailgw.trust.report_sender import ReportSender
 from mailgw.trust.tls_report_in import TlsReportIn, read_tls_report
@@ -102,16 +102,43 @@ def test_which_are_wanted(wanted: Wanted, found: list[int]) -> None:
 
 def test_what_is_old_goes_a_few_at_a_time() -> None:
     book = ReportBook(None)
+    book.keep([attrs.evolve(one(), report_id="between")], bearer(received=NOW + 50), FOREVER, GIB)
     for number in range(PRUNED + 3):
         book.keep([attrs.evolve(one(), report_id=str(number))], bearer(received=NOW), FOREVER, GIB)
     book.keep([attrs.evolve(one(), report_id="exactly")], bearer(received=NOW + 100), 100.0, GIB)
-    assert len(ids(book)) == PRUNED + 4
+    assert len(ids(book)) == PRUNED + 5
     book.keep([attrs.evolve(one(), report_id="a")], bearer(received=NOW + 101), 100.0, GIB)
-    assert len(ids(book)) == 5
+    assert len(ids(book)) == 6
     book.keep([attrs.evolve(one(), report_id="b")], bearer(received=NOW + 102), 100.0, GIB)
-    assert len(ids(book)) == 3
+    assert len(ids(book)) == 4
     rows = book.ask(lambda c: c.execute("SELECT DISTINCT report FROM dmarc_row").fetchall())
-    assert len(rows) == 3
+    assert len(rows) == 4
+
+
+@each(("keep_seconds", "later", "left"), [
+    (400 * 86400.0, SETTLED_SECONDS - 1, 5), (400 * 86400.0, SETTLED_SECONDS, 2),
+    (100.0, 49.0, 5), (100.0, 50.0, 2),
+    (400 * 86400.0, RECENT_SECONDS, 2), (400 * 86400.0, RECENT_SECONDS + 1, 5), (100.0, 100.0, 2), (100.0, 101.0, 5),
+])
+def test_a_clock_that_leaps_takes_nothing_away_at_once(keep_seconds: float, later: float, left: int) -> None:
+    book = ReportBook(None)
+    for number in range(3):
+        book.keep([attrs.evolve(one(), report_id=str(number))], bearer(received=NOW), keep_seconds, GIB)
+    leapt = NOW + 1000 * 86400
+    stranger = ReportSender("evil.test", "fail")
+    for number, moment in enumerate([leapt, leapt + later]):
+        book.keep([attrs.evolve(one(), report_id=str(number))], bearer("Q", moment, stranger), keep_seconds, GIB)
+    assert len(ids(book)) == left
+
+
+def test_nor_does_one_that_leaps_less_far_than_reports_are_kept() -> None:
+    book = ReportBook(None)
+    for number in range(40):
+        book.keep([attrs.evolve(one(), report_id=str(number))], bearer(received=NOW + number * 86400), FOREVER, GIB)
+    for ahead in (390, 391):
+        moment = NOW + (39 + ahead) * 86400
+        book.keep([attrs.evolve(one(), report_id=str(ahead))], bearer(received=moment), 400 * 86400.0, GIB)
+    assert len(ids(book)) == 42
 
 
 def test_where_there_is_too_much_what_nobody_vouches_for_goes_first() -> None:
