@@ -45,6 +45,10 @@ def counted(gateway: Gateway) -> int:
     return file.read_bytes().count(b'"messages":1') if file.exists() else 0
 
 
+def by_worker(gateway: Gateway) -> set[str]:
+    return {str(fact["session_id"]).partition("w")[2][:1] for fact in gateway.facts("queued")}
+
+
 def test_several_workers_count_for_one_report(lab: Lab, report: list[str]) -> None:
     unbound = lab.own(ValidatingUnbound(lab.folder, lab.public_folder(), [ZONE])).start()
     gateway = lab.mx(
@@ -56,11 +60,14 @@ def test_several_workers_count_for_one_report(lab: Lab, report: list[str]) -> No
     started(gateway, 3)
     send(gateway.port, range(30))
     os.kill(workers(gateway)[2], signal.SIGKILL)
-    send(gateway.port, range(30, 60))
-    by_worker = {str(fact["session_id"]).partition("w")[2][:1] for fact in gateway.facts("queued")}
-    report.append(f"messages by {len(by_worker)} workers")
-    assert len(by_worker) > 1
-    wait_until(lambda: counted(gateway) == 60, 10, "all are in the file")
+    sent = 60
+    send(gateway.port, range(30, sent))
+    while len(by_worker(gateway)) == 1 and sent < 600:  # the system says who gets a connection
+        send(gateway.port, range(sent, sent + 30))
+        sent += 30
+    report.append(f"{sent} messages by {len(by_worker(gateway))} workers")
+    assert len(by_worker(gateway)) > 1
+    wait_until(lambda: counted(gateway) == sent, 10, "all are in the file")
     gateway.kill()
 
     # The day before yesterday: its reports are due.
@@ -77,6 +84,6 @@ def test_several_workers_count_for_one_report(lab: Lab, report: list[str]) -> No
         texts(root, f"record/row/{path}")
         for path in ("source_ip", "count", "policy_evaluated/disposition", "policy_evaluated/spf")
     ]
-    assert told == [["127.0.0.1"], ["60"], ["pass"], ["pass"]]
+    assert told == [["127.0.0.1"], [f"{sent}"], ["pass"], ["pass"]]
     [fact] = gateway.facts("dmarc_report")
-    assert (fact["messages"], fact["recipient"]) == (60, "r@a.test")
+    assert (fact["messages"], fact["recipient"]) == (sent, "r@a.test")
