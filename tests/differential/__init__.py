@@ -4,5 +4,5 @@
     verdicts   whether signatures hold, by mailgw and by dkimpy; who signs
 
 pyspf has its own in ``tests/trust/test_spf_oracle.py``.  ``MAILGW_DIFFERENTIAL`` says how many messages: a few in the
-unit suite, some hundred in ``.ci/run``, ten thousand in ``.ci/full``.
+unit suite, a hundred in ``.ci/run``, ten thousand in ``.ci/full``.
 """
