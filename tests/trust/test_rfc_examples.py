@@ -1,7 +1,7 @@
-"""The examples of RFC 7208, appendix A, and of RFC 8617, appendix B.  Others stand with what they are examples of:
+"""The examples of RFC 7208, appendix A, of RFC 8617, appendix B, and of RFC 9989, appendix B (by its last draft).
 
-RFC 6376 and RFC 8463 in ``test_dkim`` and ``test_dkim_canon``, RFC 7208 s7.4 in ``test_spf_record``, RFC 8601 in
-``test_authres``, RFC 9989 (and with it RFC 7489) in ``test_dmarc``.
+Others stand with what they are examples of: RFC 6376 and RFC 8463 in ``test_dkim`` and ``test_dkim_canon``, RFC 7208
+s7.4 in ``test_spf_record``, RFC 8601 in ``test_authres``, the tables of RFC 9989 in ``test_dmarc``.
 """
 
 import attrs
@@ -14,6 +14,9 @@ from mailgw.trust.arc_signatures import ArcVerification
 from mailgw.trust.authres import AuthResults, MethodResult, Property
 from mailgw.trust.dkim_canon import SignedHeader
 from mailgw.trust.dkim_key import LoadedKeys
+from mailgw.trust.dmarc import Dmarc, DmarcResult, Identifier, author_domains, evaluate
+from mailgw.trust.dmarc_destinations import permission_name
+from mailgw.trust.dmarc_record import DmarcRecord, Policy, ReportAddress, read_record, record_among, record_name
 from mailgw.trust.spf import SpfQuestion, check_mail_from
 from tests.tables import each
 
@@ -194,3 +197,105 @@ def test_arc_b() -> None:
     verification.end()
     result = result_of(verification.result(FakeResolver()))
     assert (result.word, result.why) == (ArcWord.FAIL, "message signature 3: no key for signature")
+
+
+# --- RFC 9989, appendix B -----------------------------------------------------------------------------
+
+SAMPLE = b"%b\r\nDate: Fri, Feb 15 2002 16:54:30 -0800\r\nTo: receiver@example.org\r\nSubject: here's a sample\r\n\r\n"
+PUBLISHED = {"_dmarc.example.com": [b"v=DMARC1; p=reject"]}
+SIGNS = {**PUBLISHED, "_dmarc.signing.example.com": [b"v=DMARC1; p=none"]}
+BANKS = {
+    "_dmarc.bank.example": [b"v=DMARC1; p=none; psd=y"], "_dmarc.giant.bank.example": [b"v=DMARC1; p=quarantine"],
+}
+
+
+def dmarc(author: str, spf: str, dkim: str, records: dict[str, list[bytes]]) -> tuple[Dmarc, list[str]]:
+    """Where each of ``spf`` and ``dkim`` is there and passes; and what was asked for."""
+    resolver = FakeResolver(text_records=records)
+    found = result_of(evaluate(
+        author_domains(SAMPLE % f"From: sender@{author}".encode()), Identifier(spf, "pass") if spf else None,
+        [Identifier(dkim, "pass")] if dkim else [], resolver,
+    ))
+    return found, [asked.removeprefix("TXT _dmarc.") for asked in resolver.asked]
+
+
+@each(["author", "spf", "dkim", "is_strictly", "is_aligned"], [
+    ("example.com", "example.com", "", True, True),         # SPF 1
+    ("example.com", "child.example.com", "", False, True),  # 2
+    ("child.example.com", "example.net", "", False, False),  # 3
+    ("example.com", "", "example.com", True, True),         # DKIM 1
+    ("child.example.com", "", "example.com", False, True),  # 2
+    ("child.example.com", "", "example.net", False, False),  # 3
+])
+def test_dmarc_b_1(author: str, spf: str, dkim: str, is_strictly: bool, is_aligned: bool) -> None:
+    for words, wanted in ((b"", is_aligned), (b"; aspf=s; adkim=s", is_strictly)):
+        found, _ = dmarc(author, spf, dkim, {"_dmarc.example.com": [b"v=DMARC1; p=reject" + words]})
+        assert (found.result is DmarcResult.PASS) is wanted
+        assert (found.is_spf_aligned, bool(found.dkim_aligned)) == (bool(spf) and wanted, bool(dkim) and wanted)
+
+
+def to(*addresses: str) -> tuple[ReportAddress, ...]:
+    parts = [address.partition("@") for address in addresses]
+    return tuple(ReportAddress(Mailbox(local_part, domain), None) for local_part, _, domain in parts)
+
+
+FEEDBACK, CONSUMER = "dmarc-feedback@example.com", "tld-test@thirdparty.example.net"
+
+
+@each(["text", "record"], [
+    (b"p=none; rua=mailto:dmarc-feedback@example.com", DmarcRecord(aggregate_to=to(FEEDBACK))),
+    (b"p=none; rua=mailto:dmarc-feedback@example.com; ruf=mailto:auth-reports@example.com",
+     DmarcRecord(aggregate_to=to(FEEDBACK), failures_to=to("auth-reports@example.com"))),
+    (b"p=none; rua=mailto:dmarc-feedback@example.com; ruf=mailto:auth-reports@thirdparty.example.net",
+     DmarcRecord(aggregate_to=to(FEEDBACK), failures_to=to("auth-reports@thirdparty.example.net"))),
+    (b"rua=mailto:aggregate-reports@thirdparty.example.net; ruf=mailto:failure-reports@thirdparty.example.net",
+     DmarcRecord(aggregate_to=to("aggregate-reports@thirdparty.example.net"),
+                 failures_to=to("failure-reports@thirdparty.example.net"))),
+    (b"p=quarantine; rua=mailto:dmarc-feedback@example.com,mailto:tld-test@thirdparty.example.net; t=y",
+     DmarcRecord(Policy.QUARANTINE, aggregate_to=to(FEEDBACK, CONSUMER), is_testing=True)),
+    (b"p=reject; rua=mailto:dmarc-feedback@example.com,mailto:tld-test@thirdparty.example.net",
+     DmarcRecord(Policy.REJECT, aggregate_to=to(FEEDBACK, CONSUMER))),
+])
+def test_dmarc_b_2(text: bytes, record: DmarcRecord) -> None:
+    assert read_record(b"v=DMARC1; " + text) == record
+
+
+def test_dmarc_b_2_names() -> None:
+    assert record_name("test.example.com") == "_dmarc.test.example.com"
+    assert permission_name("example.com", "thirdparty.example.net") == (
+        "example.com._report._dmarc.thirdparty.example.net"
+    )
+    assert record_among([b"v=DMARC1;"]) == DmarcRecord()
+
+
+def test_dmarc_b_3_1() -> None:
+    records = {"_dmarc.example.com": [b"v=DMARC1; p=reject; aspf=r; rua=mailto:dmarc-feedback@example.com"]}
+    found, _ = dmarc("example.com", "mail.example.com", "example.com", records)
+    assert (found.result, found.is_spf_aligned, found.dkim_aligned) == (DmarcResult.PASS, True, ("example.com",))
+    found, _ = dmarc("example.com", "", "", records)
+    assert (found.result, found.policy) == (DmarcResult.FAIL, Policy.REJECT)
+
+
+@each(["author", "spf", "dkim", "records", "is_dkim_aligned", "organization", "where", "walked"], [
+    ("example.com", "example.com", "signing.example.com", SIGNS, True, "example.com", "example.com",
+     ["example.com", "com", "signing.example.com"]),
+    ("a.b.c.d.e.f.g.h.i.j.k.example.com", "example.com", "signing.example.com", SIGNS, True, "example.com",
+     "example.com", [
+         "a.b.c.d.e.f.g.h.i.j.k.example.com", "g.h.i.j.k.example.com", "h.i.j.k.example.com", "i.j.k.example.com",
+         "j.k.example.com", "k.example.com", "example.com", "com", "signing.example.com",
+     ]),
+    ("giant.bank.example", "mail.giant.bank.example", "mail.mega.bank.example", BANKS, False, "giant.bank.example",
+     "giant.bank.example", ["giant.bank.example", "bank.example", "mail.giant.bank.example"]),
+])
+def test_dmarc_b_4(
+    author: str, spf: str, dkim: str, records: dict[str, list[bytes]], is_dkim_aligned: bool, organization: str,
+    where: str, walked: list[str],
+) -> None:
+    """``walked``: the names at which records are looked for; of who cannot be aligned nobody asks."""
+    found, asked = dmarc(author, spf, dkim, records)
+    assert (found.result, found.is_spf_aligned) == (DmarcResult.PASS, True)
+    assert bool(found.dkim_aligned) is is_dkim_aligned
+    assert (found.organizational_domain, found.record_domain) == (organization, where)
+    assert sorted(asked) == sorted(walked)
+    failed, _ = dmarc(author, "", "", records)
+    assert (failed.policy, failed.record_domain) == (read_record(records[f"_dmarc.{where}"][0]).p, where)
