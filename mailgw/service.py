@@ -76,7 +76,6 @@ from mailgw.store.passwd import PasswdFile, account_key
 from mailgw.store.reports import FILE as REPORTS_FILE
 from mailgw.store.reports import ReportBook
 from mailgw.store.state_file import Workshop
-from mailgw.trust.dmarc_tallies import Judged
 from mailgw.world import World
 
 log = Logger()
@@ -403,12 +402,8 @@ class MailGateway(MultiService):
         ours = frozenset({self.config.hostname, settings.authserv_id})
         return kind(
             settings, ours, resolver, self._reactor, self._wall_clock, self._world.chance, self.config.trust.actions,
-            self._count_judged,
+            self._dmarc_reporting.count,
         )
-
-    def _count_judged(self, judged: Judged) -> None:
-        """DMARC was asked of a message that was taken, or refused for good."""
-        self._dmarc_reporting.count(judged)
 
     def _make_observers(self) -> Sequence[Observer]:
         observers = []
