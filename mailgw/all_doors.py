@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from mailgw.combined import ONE_HAS_IT, combined
-from mailgw.control import MAX_ROWS, ControlDoors, RefusedRequest, check_destination, destination_of
+from mailgw.control import MAX_ROWS, ControlDoors, check_destination, destination_of
+from mailgw.mail.errors import RefusedRequest
 from mailgw.queue.suspension import BackendLanes
 
 AskAll: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Sequence[Any]]]
@@ -19,7 +20,7 @@ asked."""
 
 
 class AllDoors:
-    """``control.Answering``."""
+    """``ports.Answering``."""
 
     def __init__(self, ask: AskAll, backends: BackendLanes, routed: Callable[[str], Sequence[str]]) -> None:
         self._ask = ask

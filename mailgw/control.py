@@ -22,6 +22,8 @@ One line of JSON is a request, one line is its answer, in order:
     queue.suspended   what is suspended, and since when
     journal.reopen    close the journal's file and open it anew (after a rotation by others)
 
+Other parts of a gateway have commands of their own, each at its desk (``desks``); those are asked first.
+
 A suspend or resume with ``is_checked`` does it whether the destination means anything or not: somebody else has looked.
 
 Retry, hold, release and reroute answer {"recipients": how many they met, "active": how many they would have met, and
@@ -48,10 +50,10 @@ from twisted.python.failure import Failure
 
 import mailgw
 from mailgw.mail.address import Mailbox
-from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.event import Ordered, Removed
 from mailgw.mail.message import Claim, Query, QueueRow, RowState
-from mailgw.mail.ports import Journal, Spool
+from mailgw.mail.ports import Answering, Journal, Spool
 from mailgw.queue.suspension import (
     BackendLanes,
     Suspensions,
@@ -80,10 +82,6 @@ MOST_SECONDS = 1e15  # JSON has numbers of any length, SQLite those of 64 bits
 IDLE_SECONDS = 60.0
 
 _log = Logger()
-
-
-class RefusedRequest(Exception):
-    """The request makes no sense; its text is the answer."""
 
 
 class ReopeningJournal(Journal, Protocol):
@@ -121,14 +119,6 @@ class ControlDoors:
     async def answer(self, request: Mapping[str, Any]) -> object:
         """As the function below."""
         return await answer(request, self)
-
-
-class Answering(Protocol):
-    """Who knows the answers."""
-
-    async def answer(self, request: Mapping[str, Any]) -> object:
-        """The result of one request.  RefusedRequest where it makes no sense, and nothing was done; TemporaryFault
-        where somebody who has to do it is unwell."""
 
 
 async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:

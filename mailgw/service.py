@@ -26,18 +26,18 @@ from mailgw.access.portal import LOGIN_LIMITS
 from mailgw.access.schemes import fault_of
 from mailgw.accounts import LoginSources, login_sources
 from mailgw.all_doors import AllDoors, ask_here
-from mailgw.app.mail_app import MailApp
+from mailgw.backend_lanes import backend_lanes
 from mailgw.backends import Backends
 from mailgw.config.plugin import NOTHING_GIVEN, given_names, make_observer, make_rule
-from mailgw.config.settings import BackendSettings, Config, ListenSettings, PluginKind, PythonSettings
-from mailgw.control import Answering, ControlDoors, ControlFactory
+from mailgw.config.settings import Config, ListenSettings, PythonSettings
+from mailgw.control import ControlDoors, ControlFactory
 from mailgw.deliver.dispatcher import Dispatcher, DispatcherSettings, lane_key
-from mailgw.deliver.fan_out import FanOutSettings, fanned_out
+from mailgw.deliver.fan_out import fanned_out
 from mailgw.deliver.forwarding import Forwarding
 from mailgw.deliver.passes import Register
 from mailgw.deliver.permits import PermitDesk
 from mailgw.deliver.smtp import SmtpBackend
-from mailgw.deliver.smtp_settings import SmtpSettings
+from mailgw.desks import gateway_desk
 from mailgw.directories import make_directories
 from mailgw.dmarc_reporting import DmarcReporting
 from mailgw.intake import Intake, Senders
@@ -46,7 +46,7 @@ from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 from mailgw.mail.errors import ConfigError, TemporaryFault
-from mailgw.mail.ports import Counters, Resolver, Spool, WallClock
+from mailgw.mail.ports import Answering, Counters, Desk, Resolver, Spool, WallClock
 from mailgw.mail.srs import Srs
 from mailgw.net.files import open_files_now, too_few_files
 from mailgw.net.server_tls import ServerTls
@@ -57,7 +57,6 @@ from mailgw.policy.chain import Chain, Rule
 from mailgw.policy.limits import Limits
 from mailgw.policy.lockout import Lockout
 from mailgw.queue.route import RouteTable
-from mailgw.queue.suspension import BackendLane, BackendLanes, LaneKind
 from mailgw.receive.admission import OwnCounters
 from mailgw.receive.authenticity import Authenticity
 from mailgw.receive.factory import EsmtpFactory, Sessions
@@ -135,7 +134,8 @@ class MailGateway(MultiService):
         self._closers: list[Callable[[], Awaitable[object]]] = []
         self._timer: IDelayedCall | None = None
         self._began = 0.0
-        self._desk: PermitDesk | None = None
+        self._permits: PermitDesk | None = None
+        self._desk: Desk = {}
         self._name = ""  # among several processes
         self._plugins = plugins
         self._control = config.control
@@ -237,6 +237,7 @@ class MailGateway(MultiService):
         self._closers.append(sources.close)
         for gate, listener in zip(self._gates, config.listeners, strict=True):
             gate.inner = self._factory(listener, tls, intake, sources)
+        self._desk = gateway_desk(self)
         self._listen_for_control()
         self.shards.start()
         self._peer_tls.start(intake)
@@ -255,7 +256,7 @@ class MailGateway(MultiService):
         """The own one first."""
         others = self._world.left_over(self.config.spool)
         if others:
-            self._desk = PermitDesk(self._reactor)
+            self._permits = PermitDesk(self._reactor)
             log.info("the queues of {count} workers of an earlier start are delivered, too", count=len(others))
         self.shards.open(0)
         for number in others:
@@ -264,7 +265,7 @@ class MailGateway(MultiService):
 
     def _register(self, number: int) -> Register | None:
         """Where the limits of destinations are counted for this shard, too."""
-        desk = self._desk
+        desk = self._permits
         return None if desk is None else partial(desk.holder, f"shard {number}")
 
     def _counters_of_clients(self) -> Counters:
@@ -470,7 +471,9 @@ class MailGateway(MultiService):
         self._closers.append(lambda: maybeDeferred(port.stopListening))
 
     async def answer(self, request: Mapping[str, Any]) -> object:
-        """As ``control.Answering`` has it: for all shards that are open here."""
+        """As ``ports.Answering`` has it: for all shards that are open here."""
+        if (asked := self._desk.get(str(request.get("command")))) is not None:
+            return await asked(request)
         backends, routed = backend_lanes(self.config, self._backends), RouteTable(self.config.routes).backends_of
         doors = [
             ControlDoors(one.spool, one.dispatcher, self.journal, self._lane_in, backends, routed)
@@ -538,8 +541,8 @@ class MailGateway(MultiService):
         await maybeDeferred(super().stopService)
         self._note_stop()
         self._observing.cancel()
-        if self._desk is not None:
-            self._desk.stop()
+        if self._permits is not None:
+            self._permits.stop()
         await self._close()
 
     async def _unbind(self) -> None:
@@ -555,26 +558,6 @@ class MailGateway(MultiService):
 
 def started(config: Config) -> fact.Started:
     return fact.Started(config.hostname, __version__, tuple(x.endpoint for x in config.listeners))
-
-
-def backend_lanes(config: Config, made: Mapping[str, object] = NOTHING_GIVEN) -> BackendLanes:
-    """``made``: the backends themselves, where they are here."""
-    return {name: _lanes_of(one, made.get(name)) for name, one in config.backends.items()}
-
-
-def _lanes_of(settings: BackendSettings, made: object) -> BackendLane:
-    is_app = isinstance(getattr(made, "inner", made), MailApp)  # given, or what a function made
-    match settings:
-        case PythonSettings(kind=kind) if is_app or kind is PluginKind.APP:
-            return BackendLane(LaneKind.HANDLERS)
-        case PythonSettings():
-            return BackendLane(LaneKind.OWN)
-        case FanOutSettings(backends=members):
-            return BackendLane(LaneKind.MEMBERS, members)
-        case SmtpSettings(hosts=()):
-            return BackendLane(LaneKind.DOMAINS)
-        case _:
-            return BackendLane(LaneKind.ONE)
 
 
 class Gate(ServerFactory):

@@ -1,4 +1,4 @@
-"""The four exceptions of mailgw; whatever else is raised is a bug and answered 451 at the shell.
+"""The exceptions of mailgw; whatever else is raised is a bug and answered 451 at the shell.
 
 What a peer or a policy may say is a value (``Reply``, ``Outcome``, ``Verdict``), not an exception.
 """
@@ -30,6 +30,10 @@ class TemporaryFault(Exception):
         if reply is None or refusal_fault(reply) is not None or reply.is_permanent:
             reply = Reply(451, "4.3.0", ("Temporary local problem, please try again",))
         self.reply = in_one_class(reply)
+
+
+class RefusedRequest(Exception):
+    """An operator's request makes no sense, and nothing was done; its text is the answer."""
 
 
 class ConfigError(Exception):

@@ -3,8 +3,8 @@
 Each is a ``typing.Protocol``.  A fake never suspends; a real one awaits Deferreds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import attrs
 
@@ -303,6 +303,24 @@ class Counters(Protocol):
         ``account`` is whose login it was, who is at home at this address from now on; None where there is nobody, or
         the address is not the client's own.
         """
+
+
+# --- operators -------------------------------------------------------------------------------------
+
+Request = Mapping[str, Any]
+"""What an operator asks: ``command``, and what else that takes (``control`` has them all); as JSON has it."""
+
+
+class Answering(Protocol):
+    """Who knows the answers to operators."""
+
+    async def answer(self, request: Request) -> object:
+        """The result of one request, as msgspec can encode it.  RefusedRequest where it makes no sense, and nothing was
+        done; TemporaryFault where somebody who has to do it is unwell."""
+
+
+Desk = Mapping[str, Callable[[Request], Awaitable[object]]]
+"""The commands that one part of the gateway answers, each with what answers it, as ``Answering`` does."""
 
 
 # --- facts ---------------------------------------------------------------------------------------

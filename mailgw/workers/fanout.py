@@ -10,8 +10,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from mailgw.control import RefusedRequest
-from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.errors import RefusedRequest, TemporaryFault
 
 # An order over a large queue takes its time; the command itself waits for 600 s.
 ANSWER_SECONDS = 590.0

@@ -15,9 +15,11 @@ from twisted.logger import Logger
 import mailgw
 from mailgw.accounts import lasting_secret
 from mailgw.all_doors import AllDoors
+from mailgw.backend_lanes import backend_lanes
 from mailgw.config.settings import Config
 from mailgw.control import ControlFactory
 from mailgw.deliver.permits import PermitDesk
+from mailgw.desks import parent_desk
 from mailgw.disk import Disk
 from mailgw.mail import event as fact
 from mailgw.mail.errors import TemporaryFault
@@ -28,7 +30,7 @@ from mailgw.policy.limits import Limits
 from mailgw.policy.lockout import Lockout
 from mailgw.queue.route import RouteTable
 from mailgw.receive.admission import OwnCounters
-from mailgw.service import backend_lanes, started
+from mailgw.service import started
 from mailgw.shards import left_over, words_of_shard_0
 from mailgw.spool.folder import lock_folder
 from mailgw.store.journal import Journal
@@ -106,11 +108,12 @@ class Parent(MultiService):
         limits = config.limits
         counters = OwnCounters(Limits(limits.counters), Lockout(limits.lockout), reactor.seconds)
         self._counters = CountersOfWorkers(counters)
-        self._desk = PermitDesk(reactor)
-        self._passes = PassesOfWorkers(self._desk)
+        self._permits = PermitDesk(reactor)
+        self._passes = PassesOfWorkers(self._permits)
         self._tasks = TaskGroup(lambda what, trouble: log.failure("{what} failed", failure=trouble, what=what))
         self.journal = Journal(config.journal, reactor, wall_clock, Disk())
         self._doors = AllDoors(self._ask_all, backend_lanes(config), RouteTable(config.routes).backends_of)
+        self._desk = parent_desk(self)
 
     # --- starting -----------------------------------------------------------------------------------
 
@@ -389,6 +392,8 @@ class Parent(MultiService):
 
     async def answer(self, request: Mapping[str, Any]) -> object:
         """``control.Answering``."""
+        if (asked := self._desk.get(str(request.get("command")))) is not None:
+            return await asked(request)
         match request.get("command"):
             case "ping":
                 return {"version": mailgw.__version__}
@@ -485,7 +490,7 @@ class Parent(MultiService):
         if killing.active():
             killing.cancel()
         self._tasks.cancel()
-        self._desk.stop()
+        self._permits.stop()
         await maybeDeferred(super().stopService)
         self.journal.note(fact.Stopped(self.config.hostname, round(self._reactor.seconds() - self._began, 3)))
         await self.journal.close()

@@ -7,7 +7,7 @@ import pytest
 
 from mailgw import IncomingMessage, MailApp, Reject, Retry
 from mailgw.app.incoming import HERE_OCTETS
-from mailgw.control import RefusedRequest
+from mailgw.mail.errors import RefusedRequest
 from mailgw.testing import Gateway
 from mailgw.testing.driving import result_of
 

@@ -13,8 +13,7 @@ from twisted.test.iosim import FakeTransport, IOPump
 
 from mailgw.accounts import SECRET_OCTETS
 from mailgw.config.load import load
-from mailgw.control import RefusedRequest
-from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.event import Event
 from mailgw.store.journal import JournalSettings
 from mailgw.workers import parent as module

@@ -1,0 +1,35 @@
+"""The desks at which operators' commands are answered that are not about the queue (that is ``control``'s).
+
+One function for each shape of a gateway puts together what its parts answer.
+
+Rules:
+    A command has one desk.
+    Where a gateway is several processes, operators talk to the parent, whose desk asks a worker where one has to do it.
+    That worker's own desk answers then.
+"""
+
+from typing import TYPE_CHECKING
+
+from mailgw.mail.ports import Desk
+
+if TYPE_CHECKING:
+    from mailgw.service import MailGateway
+    from mailgw.workers.parent import Parent
+
+
+def gateway_desk(gateway: "MailGateway") -> Desk:
+    """Of a process that moves mail: the only one, or one of several."""
+    return joined()
+
+
+def parent_desk(parent: "Parent") -> Desk:
+    """Of the process above several."""
+    return joined()
+
+
+def joined(*desks: Desk) -> Desk:
+    """Several as one; ValueError where two of them have the same command."""
+    commands = [command for desk in desks for command in desk]
+    if twice := {command for command in commands if commands.count(command) > 1}:
+        raise ValueError(f"answered by two desks: {sorted(twice)}")
+    return {command: answer for desk in desks for command, answer in desk.items()}
