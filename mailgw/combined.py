@@ -28,7 +28,7 @@ def combined(command: str, answers: Sequence[Any], limit: int | None = None) -> 
                 for word, since in answer.items():
                     words[word] = min(since, words.get(word, since))
             return words
-        case "queue.retry" | "queue.hold" | "queue.release" | "queue.reroute" | "queue.remove":
+        case "queue.retry" | "queue.hold" | "queue.release" | "queue.reroute" | "queue.bounce" | "queue.remove":
             if isinstance(answers[0], Mapping):
                 counts = {key: sum(answer[key] for answer in answers) for key in ("recipients", "active")}
                 return counts | kept(answers) if command == "queue.retry" else counts

@@ -16,6 +16,7 @@ One line of JSON is a request, one line is its answer, in order:
     queue.hold        tried by nobody until they are released
     queue.release     due, those that are held
     queue.reroute     to the lanes of the backend ``to``, due now
+    queue.bounce      back to their senders, now, with a bounce each; what has the null reverse-path is forgotten
     queue.lanes       each lane that somebody waits in, whether it is suspended, and how it is ``now`` (null: idle)
     queue.suspend     nothing is tried at ``destination`` (``queue.suspension``) any more
     queue.resume      ... it is again
@@ -26,8 +27,8 @@ Other parts of a gateway have commands of their own, each at its desk (``desks``
 
 A suspend or resume with ``is_checked`` does it whether the destination means anything or not: somebody else has looked.
 
-Retry, hold, release and reroute answer {"recipients": how many they met, "active": how many they would have met, and
-left alone, since they are being tried now}; retry, besides, who is not tried for it ("suspended", "unwell":
+Retry, hold, release, reroute and bounce answer {"recipients": how many they met, "active": how many they would have
+met, and left alone, since they are being tried now}; retry, besides, who is not tried for it ("suspended", "unwell":
 ``queue.suspension.kept_waiting``); suspend and resume {"changed": whether they changed anything, "recipients":
 how many wait there}.
 
@@ -37,6 +38,7 @@ state folder of mode 0700).  A second request waits in the socket while one is a
 
 import base64
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import attrs
@@ -54,6 +56,7 @@ from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.event import Ordered, Removed
 from mailgw.mail.message import Claim, Query, QueueRow, RowState
 from mailgw.mail.ports import Answering, Journal, Spool
+from mailgw.queue.returned import RETURNED
 from mailgw.queue.suspension import (
     BackendLanes,
     Suspensions,
@@ -151,6 +154,8 @@ async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
             return await _ordered(doors, "release", query_of(request), "", doors.spool.unhold)
         case "queue.reroute":
             return await _reroute(request, doors)
+        case "queue.bounce":
+            return await _ordered(doors, "bounce", _demanding(request), "", partial(_send_back, doors.spool))
         case "queue.lanes":
             told = lanes_told(await doors.spool.lanes(), Suspensions.of(doors.spool.suspended()))
             known = {facts["lane"]: facts for facts in map(attrs.asdict, doors.attempts.lanes())}
@@ -197,6 +202,13 @@ async def _ordered(
         doors.journal.note(Ordered(order, query_words(query), to, count))
         doors.attempts.poke()
     return {"recipients": count, "active": len(active)}
+
+
+async def _send_back(spool: Spool, query: Query) -> int:
+    count = await spool.reroute(query, lambda recipient: RETURNED)
+    if count:  # held ones, too, and what its sender wants sent later; a fault before it leaves them to a second order
+        await spool.retry(Query(lane=RETURNED))
+    return count
 
 
 async def _active(doors: ControlDoors, query: Query) -> Sequence[QueueRow]:

@@ -37,6 +37,7 @@ commands:
   mailgw queue hold ID | --sender new@example.org      release lets it go on
   mailgw queue reroute --to relay --lane internet/example.org
   mailgw queue remove ID | --sender spam@example.net
+  mailgw queue bounce ID | --domain closed.example     back to their senders, now
   mailgw queue lanes                    the destinations: who waits for them, and why
   mailgw queue suspend example.net      try nothing there, until: mailgw queue resume example.net
   mailgw tls example.net                what mail there meets in the way of TLS, tried live

@@ -23,7 +23,7 @@ from mailgw.terminal import Fault, harmless, say, text, write
 DEFAULT_ROWS = 1000
 MAX_ROWS = 100_000  # control.MAX_ROWS, which takes its time to be imported
 WITH_ALL = ("retry", "release")
-LEAVES_ACTIVE = ("retry", "hold", "reroute")
+LEAVES_ACTIVE = ("retry", "hold", "reroute", "bounce")
 LANES_SHOWN = 10
 # As ``mail.parameters`` prints what was asked for with FUTURERELEASE (RFC 4865) and DELIVERBY (RFC 2852).
 _HOLD_UNTIL = re.compile(r"HOLDUNTIL=([0-9]{1,11}(?:\.[0-9]+)?)\Z", re.ASCII)
@@ -49,6 +49,10 @@ is being tried just now is left alone, and counted.  New mail is not held: suspe
 REROUTE_WORDS = """\
 The recipients wait in the lanes of that backend, whatever the routes say, and are due now; held ones stay held.  What
 is being tried just now is left alone, and counted."""
+BOUNCE_WORDS = """\
+Each sender gets a bounce, which says that the operator returned it, and what it had waited for.  What came with the
+null reverse-path (bounces) has nobody to go back to, and is forgotten.  What is being tried just now is left alone, and
+counted.  There is no --all: name the message, or say which by the filters."""
 SUSPEND_WORDS = """\
 A destination is a domain (all lanes to it), a lane as "queue list" shows it (internet/example.net), or all lanes of a
 backend ("internet/*").  New mail for it is taken, and waits; its age counts.  What is being tried just now is left
@@ -82,6 +86,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         ("release", "let what is held be tried", queue_release, RELEASE_WORDS),
         ("retry", "try now, held ones too", queue_retry, RETRY_WORDS),
         ("reroute", "send by another backend, now", queue_reroute, REROUTE_WORDS),
+        ("bounce", "send back to its sender, now", queue_bounce, BOUNCE_WORDS),
         ("remove", "forget, without a bounce", queue_remove, REMOVE_WORDS),
         ("cancel", "the same as remove", queue_remove, REMOVE_WORDS),
     ):
@@ -283,6 +288,10 @@ def _wait(count: int) -> str:
 
 def queue_remove(options: argparse.Namespace) -> int:
     return _act(options, "remove", "removed", "removed")
+
+
+def queue_bounce(options: argparse.Namespace) -> int:
+    return _act(options, "bounce", "returned", "returned, when the gateway starts")
 
 
 def queue_hold(options: argparse.Namespace) -> int:

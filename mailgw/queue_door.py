@@ -121,6 +121,7 @@ def _ask_spool(
 def _load_what_answers(command: str) -> None:
     """Import all that is needed as the owner, who may not be able to read Python's files."""
     import mailgw.mail.message
+    import mailgw.queue.returned
     import mailgw.queue.suspension
     import mailgw.spool.offline
 
@@ -146,6 +147,7 @@ def _of_nothing(command: str, request: Mapping[str, Any]) -> Any:
 
 def _answer(spool: "OfflineSpool", command: str, request: Mapping[str, Any], lane_for: "LaneFor | None") -> Any:
     from mailgw.mail.message import Query
+    from mailgw.queue.returned import RETURNED
     from mailgw.queue.suspension import Suspensions, kept_waiting, lanes_told, rows_told
 
     query = Query(**request.get("query", {}))
@@ -165,6 +167,10 @@ def _answer(spool: "OfflineSpool", command: str, request: Mapping[str, Any], lan
         case "queue.reroute":
             assert lane_for is not None
             return spool.reroute(query, lane_for)
+        case "queue.bounce":
+            count = spool.reroute(query, lambda recipient: RETURNED)
+            spool.retry(Query(lane=RETURNED))
+            return count
         case "queue.lanes":
             return lanes_told(spool.lanes(), suspensions)
         case "queue.suspended":

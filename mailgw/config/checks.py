@@ -55,6 +55,7 @@ from mailgw.net.server_tls import CertificateFiles, certificate_faults
 from mailgw.policy.limits import CounterSettings
 from mailgw.policy.lockout import LockoutSettings
 from mailgw.queue.aliases import EXPANDED
+from mailgw.queue.returned import RETURNED
 from mailgw.queue.route import RouteSettings
 from mailgw.queue.schedule import RetrySettings, soonest_word
 from mailgw.receive.settings import TimeLimits
@@ -96,8 +97,8 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         jitter=document.retry.jitter,
     )
     routes = _routes(document, raw, retry)
-    if EXPANDED in document.backend:
-        document.spot.inner("backend", EXPANDED).fault("is a name of mailgw's own: choose another one")
+    for name in {EXPANDED, RETURNED} & document.backend.keys():
+        document.spot.inner("backend", name).fault("is a name of mailgw's own: choose another one")
     _check_warning(document.retry, document.retry.warn_after, document.retry.give_up_after)
     _check_lockout(document.limits)
     _check_workers(document)

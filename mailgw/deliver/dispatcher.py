@@ -34,7 +34,7 @@ from mailgw.deliver.attempt import LaneFor
 from mailgw.deliver.bounce import Notices, Spread, to_itself
 from mailgw.deliver.claims import deadline_of, is_owed
 from mailgw.deliver.desk import plain_desk
-from mailgw.deliver.expanded import Expanded
+from mailgw.deliver.expanded import Expanded, Returned
 from mailgw.deliver.lane_facts import LaneFacts, lane_facts
 from mailgw.deliver.lanes import Lanes
 from mailgw.deliver.names import backend_of, lane_key
@@ -58,6 +58,7 @@ from mailgw.queue.dsn import Desk
 from mailgw.queue.gates import Pauses
 from mailgw.queue.lanes import Lane
 from mailgw.queue.replies import NO_CLASSES, ReplyClasses
+from mailgw.queue.returned import RETURNED
 from mailgw.queue.route import RouteRetries
 from mailgw.queue.schedule import RetrySettings, longest_wait
 from mailgw.queue.suspension import Suspensions
@@ -124,7 +125,7 @@ class Dispatcher:
         """``routes`` None: every recipient has ``settings.retry``.  ``spread`` gives whom mail of our own goes to.
         ``register``: as ``Lanes`` has it."""
         self._spool = spool
-        backends = {**backends, EXPANDED: Expanded()}
+        backends = {**backends, EXPANDED: Expanded(), RETURNED: Returned()}
         notices = Notices(settings.desk or plain_desk(settings.hostname), lane_for, settings.postmaster, spread)
         routes = routes or RouteRetries(lambda _: settings.retry, (settings.retry,))
         self._results = Results(

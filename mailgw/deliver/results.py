@@ -23,6 +23,7 @@ from mailgw.queue.aliases import EXPANDED
 from mailgw.queue.dsn_fields import Report
 from mailgw.queue.reasons import is_answer, outcome_of, reason_of
 from mailgw.queue.replies import ReplyClass, ReplyClasses
+from mailgw.queue.returned import RETURNED, returned
 from mailgw.queue.schedule import (
     RetrySettings,
     age_begins,
@@ -33,6 +34,7 @@ from mailgw.queue.schedule import (
     speaks_at,
     wants_warning,
 )
+from mailgw.spool.rows import OF_ANOTHER_LANE
 
 log = Logger()
 
@@ -106,7 +108,13 @@ class Results:
             outcome = outcomes.get(queued.recipient)
             if outcome is None:
                 continue  # its attempt was cut off: it stays leased, and nothing is counted
-            attempts = queued.attempts + 1
+            if claim.lane == RETURNED:
+                outcome = returned(queued.reason.removeprefix(OF_ANOTHER_LANE).removeprefix(": "))
+                if not has_sender:  # nobody to go back to, and the operator knows of it
+                    settlements.append(Finished(queued.row))
+                    self._note_bounce(claim, self._told(claim, queued, outcome, queued.attempts, None, now), "")
+                    continue
+            attempts = queued.attempts + (claim.lane != RETURNED)
             retry = self._retry_for(queued.recipient)
             found = self.reply_class(outcome)
             judged = fate.judge(

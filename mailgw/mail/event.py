@@ -501,8 +501,8 @@ class Removed(Event):
 
 @attrs.frozen
 class Ordered(Event):
-    """The operator gave an order over the queue: ``order`` hold, release, reroute, suspend, resume; ``which`` the query
-    or the destination; ``to`` the backend of a reroute; how many ``recipients`` it met."""
+    """The operator gave an order over the queue: ``order`` hold, release, reroute, bounce, suspend, resume; ``which``
+    the query or the destination; ``to`` the backend of a reroute; how many ``recipients`` it met."""
 
     name: ClassVar[str] = "ordered"
     order: str

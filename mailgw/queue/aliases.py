@@ -25,7 +25,6 @@ from mailgw.wire.smtp_parameters import MAX_ORCPT_OCTETS
 EXPANDED: Final = "(expanded)"
 """The lane in which an alias waits for the report to its sender, who asked for it."""
 
-
 REPETITIONS: Final = 10
 """So many times as many as ``recipients``: how often an alias may meet again, on the whole, what it met before.  Some
 3 us each."""

@@ -19,6 +19,7 @@ import attrs
 from mailgw.mail.address import Mailbox, parse_mailbox
 from mailgw.mail.envelope import Role
 from mailgw.queue.aliases import EXPANDED
+from mailgw.queue.returned import RETURNED
 from mailgw.receive.peers import LOCAL, UNKNOWN
 from mailgw.rehearsal.story import Envelope, Outcome
 
@@ -45,6 +46,7 @@ _LIMIT_RULES: Final = frozenset({
     "protocol", "trouble", "room", "lockout",
 })
 # After these a recipient's lane says nothing of the routes.
+_OWN_LANES = (EXPANDED, RETURNED)
 _MOVING: Final = ("reroute", "add_recipient", "change_recipient", "drop_recipient")
 
 
@@ -152,7 +154,7 @@ class Past:
                 if (changed := self._messages.get(fact["queue_id"])) is not None:
                     changed.was_moved = any(word.startswith(_MOVING) for word in fact["effects"])
             case _:
-                if (tried := self._messages.get(fact["queue_id"])) is not None and fact["lane"] != EXPANDED:
+                if (tried := self._messages.get(fact["queue_id"])) is not None and fact["lane"] not in _OWN_LANES:
                     tried.lanes.add((fact["recipient"], fact["lane"]))
 
     def _session(self, fact: Mapping[str, Any]) -> _Open:

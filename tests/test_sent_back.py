@@ -1,0 +1,100 @@
+"""``queue.bounce``: the operator sends what waits back to its senders."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from mailgw.mail.message import Query
+from mailgw.queue.returned import RETURNED, returned
+from mailgw.testing import Gateway
+
+CONFIG = """
+hostname = "mx.example.org"
+[[listen]]
+role = "mx"
+endpoint = "tcp:25"
+relay_from = ["10.0.0.0/8"]
+[[route]]
+recipients = ["@example.net"]
+backend = "out"
+[[route]]
+recipients = ["*"]
+backend = "home"
+[backend.out]
+type = "smtp"
+hosts = ["192.0.2.9:25"]
+tls = "never"
+[backend.home]
+type = "maildir"
+path = "/mail/{domain}/{local_part}"
+recipients = "any"
+"""
+LETTER = b"Subject: late\r\n\r\nhello\r\n"
+
+
+def asked(gateway: Gateway, **request: Any) -> Any:
+    told: list[Any] = []
+    Deferred.fromCoroutine(gateway.service.answer(request)).addBoth(told.append)  # type: ignore[unused-awaitable] # below
+    gateway.settle()
+    return told[0]
+
+
+def waiting(**more: Any) -> Gateway:
+    """One message from ann to two dead ends."""
+    gateway = Gateway(CONFIG)
+    to = ["bob@example.net", "cat@example.net"]
+    assert gateway.receive(LETTER, sender="ann@example.org", to=to, client="10.0.0.1", **more).code == 250
+    gateway.advance(minutes=1)
+    return gateway
+
+
+def rows(gateway: Gateway) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = asked(gateway, command="queue.list", query={})
+    return found
+
+
+def test_it_goes_back_with_the_last_answer() -> None:
+    gateway = waiting()
+    assert [row["attempts"] for row in rows(gateway)] == [1, 1]
+    told = asked(gateway, command="queue.bounce", query={"recipient": "bob@example.net"})
+    assert told == {"recipients": 1, "active": 0}
+    gateway.advance(minutes=1)
+    assert [row["recipient"] for row in rows(gateway)] == ["cat@example.net"]
+    (bounce,) = gateway.mailbox("ann@example.org")
+    words = b" ".join(bounce.split())
+    assert b"took it out of there: it was not delivered." in words
+    said = b"Returned by the operator of this server; it was kept here since: [192.0.2.9]:25: 451 4.4.1 Cannot connect"
+    assert b"550 5.7.0 " + said in words
+    assert b" Status: 5.7.0 " in words
+    facts = [one for one in gateway.journal if one.name in ("ordered", "bounced")]
+    assert [(one.name, getattr(one, "lane", "")) for one in facts] == [("ordered", ""), ("bounced", RETURNED)]
+    assert "out/" not in facts[1].text  # type: ignore[attr-defined]
+
+
+def test_what_is_held_goes_back_too_and_a_restart_forgets_nothing() -> None:
+    gateway = waiting()
+    assert asked(gateway, command="queue.hold", query={"domain": "example.net"})["recipients"] == 2
+    assert asked(gateway, command="queue.bounce", query={"state": "held"}) == {"recipients": 2, "active": 0}
+    gateway.crash()
+    gateway.restart()
+    gateway.advance(minutes=1)
+    assert rows(gateway) == []
+    assert len(gateway.mailbox("ann@example.org")) in (1, 2)
+
+
+def test_what_has_the_null_path_is_forgotten() -> None:
+    gateway = Gateway(CONFIG)
+    gateway.receive(LETTER, sender="", to=["bob@example.net"], client="10.0.0.1")
+    gateway.advance(minutes=1)
+    asked(gateway, command="queue.bounce", query={"sender": ""})
+    gateway.advance(minutes=1)
+    assert rows(gateway) == []
+    assert [one.notice_id for one in gateway.journal if one.name == "bounced"] == [""]  # type: ignore[attr-defined]
+
+
+def test_a_reason_is_cut() -> None:
+    assert str(returned("x" * 400).reply).endswith("x" * 400)
+    assert str(returned("x" * 401).reply).endswith("x" * 400)
+    assert "kept here" not in str(returned("").reply)
+    assert Query(lane=RETURNED) != Query()
