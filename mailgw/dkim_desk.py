@@ -15,6 +15,7 @@ import attrs
 from twisted.internet.defer import Deferred, gatherResults
 
 from mailgw.config.files import acting_as, make_state
+from mailgw.config.public_suffixes import public_suffixes
 from mailgw.config.settings import Config
 from mailgw.deliver.key_rotation import EAGER_WITHIN_SECONDS, Answer, answers_for, made_keys, stepped, unusable
 from mailgw.deliver.key_words import happened, outlook
@@ -421,10 +422,9 @@ async def _spf(resolver: Resolver, domain: str) -> tuple[str, bool]:
 def by_public_suffix(domain: str) -> tuple[str, str]:
     """The organizational domain as RFC 7489 s3.2 finds it, ``""`` where the domain is a public suffix itself; and why
     that cannot be told, else ``""``."""
-    try:
-        from publicsuffixlist import PublicSuffixList
-    except ImportError:
+    suffixes = public_suffixes()
+    if suffixes is None:
         return "", 'not compared with the list of public suffixes: pip install "mailgw[psl]"'
-    return PublicSuffixList().privatesuffix(domain) or "", ""
+    return suffixes.privatesuffix(domain) or "", ""
 
 

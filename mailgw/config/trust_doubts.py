@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 
 from mailgw.config.lines import Path
+from mailgw.config.public_suffixes import public_suffixes
 from mailgw.config.settings import Config, Network
 from mailgw.mail.envelope import Role
 from mailgw.policy.rules.authentic import Action
@@ -99,11 +100,8 @@ def _below_which_anybody_is(domain: str) -> str:
     """What a domain is that gives names to anybody; ``""`` where it is none, as far as that is known."""
     if "." not in domain:
         return "a top-level domain"
-    try:
-        from publicsuffixlist import PublicSuffixList
-    except ImportError:  # as it comes with mailgw[psl]
-        return ""
-    return "a public suffix" if PublicSuffixList().is_public(domain) else ""
+    suffixes = public_suffixes()
+    return "a public suffix" if suffixes is not None and suffixes.is_public(domain) else ""
 
 
 def _actions(config: Config) -> Iterator[tuple[Path, str]]:
