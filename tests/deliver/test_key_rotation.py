@@ -210,7 +210,7 @@ def test_what_the_gateway_does_itself_is_no_command_s() -> None:
     desk.make()
     desk.obey()
     for _ in range(30):
-        desk.wait(12 * HOUR, HOUR)
+        desk.wait(12 * HOUR, 4 * HOUR)
         desk.obey()
     assert BY_COMMAND not in {one.why for one in desk.facts if isinstance(one, fact.DkimKey)}
     assert "mg-20231114-r forgotten" in desk.moves()
@@ -357,13 +357,13 @@ def test_a_letter_that_was_lost_is_sent_again(trouble: str) -> None:
         result_of(desk.rotation.close())
         desk.begin()
     else:
-        desk.wait(30 * DAY_SECONDS, HOUR)
+        desk.wait(30 * DAY_SECONDS, 6 * HOUR)
         desk.mail_fault = None
     desk.wait(2 * HOUR)
     [letter] = desk.letters
     assert "Subject: DKIM keys of example.org: a record to publish\r\n" in letter
     assert "v=3DDKIM1" in letter or "v=DKIM1" in letter
-    desk.wait(6 * DAY_SECONDS + 20 * HOUR, HOUR)
+    desk.wait(6 * DAY_SECONDS + 20 * HOUR, 2 * HOUR)
     assert len(desk.letters) == 1
     result_of(desk.rotation.close())
     desk.begin()
@@ -451,7 +451,7 @@ def test_a_new_key_that_cannot_be_read_takes_nobody_s_place() -> None:
     made_keys(desk.folder, DOMAIN, [KeyType.ED25519], 0, desk.now(), ["new"])
     desk.obey()
     desk.disk.remove("/state/dkim/example.org/new.pem")
-    desk.wait(5 * DAY_SECONDS, HOUR)
+    desk.wait(5 * DAY_SECONDS, 4 * HOUR)
     assert desk.states()["new"] is State.WANTED
     assert len(desk.keys(DOMAIN)) == 2
     assert desk.moves()[-1] == "new lost"
@@ -483,7 +483,7 @@ def test_a_wall_clock_that_is_set_ahead_gives_a_key_no_more_than_ran() -> None:
     desk.wait(3 * HOUR, 0.25 * HOUR)
     assert (desk.states()["new"], desk.states()["mg-20231114-e"]) == (State.SIGNING, State.RETIRED)
     desk.ahead *= 2
-    desk.wait(6 * DAY_SECONDS, HOUR)
+    desk.wait(6 * DAY_SECONDS, 4 * HOUR)
     assert desk.states()["mg-20231114-e"] is State.RETIRED
 
 
@@ -551,10 +551,10 @@ def test_a_hundred_days_of_mail_all_of_which_verifies() -> None:
     busy_until = 0.0
     used: set[str] = set()
     checked = 0
-    step = 2 if int(os.environ.get("MAILGW_EXAMPLES", "0")) >= MANY_EXAMPLES else 8
+    step, looks = (2, 4) if int(os.environ.get("MAILGW_EXAMPLES", "0")) >= MANY_EXAMPLES else (8, 2)
     for _ in range(100 * 24 // step):
         desk.resolver.failing = frozenset(desk.records) if chance.random() < 0.1 else frozenset()
-        desk.wait(step * HOUR, step * HOUR / 4)
+        desk.wait(step * HOUR, step * HOUR / looks)
         if chance.random() < 0.0025 * step:
             result_of(desk.rotation.close())
             desk.clock.advance(chance.random() * 2 * DAY_SECONDS)

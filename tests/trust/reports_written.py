@@ -146,7 +146,7 @@ TLS = b"""{"organization-name":"Google Test","date-range":{"start-datetime":"202
 
 def zipped(members: Mapping[str, bytes], kind: int = zipfile.ZIP_DEFLATED) -> bytes:
     made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", kind) as archive:
+    with zipfile.ZipFile(made, "w", kind, compresslevel=1) as archive:
         for name, octets in members.items():
             archive.writestr(name, octets)
     return made.getvalue()
@@ -170,4 +170,4 @@ def mail(
 
 
 def packed(octets: bytes) -> bytes:
-    return gzip.compress(octets, mtime=0)
+    return gzip.compress(octets, 1, mtime=0)  # quickly: what is near the limits has 16 MiB

@@ -77,7 +77,7 @@ def test_which_fields_are_signed(oversigned: tuple[str, ...], signed_too: tuple[
 def test_a_message_with_too_many_fields_is_not_signed() -> None:
     for name in ("Content-Transfer-Encoding", "List-Unsubscribe-Post", "To"):
         field = f"{name}: x\r\n".encode()
-        fullest = next(count for count in range(300) if not fields(field * (count + 1)))
+        fullest = next(count for count in range(MOST_NAMES // 2, 300) if not fields(field * (count + 1)))
         read = read_signature(fields(field * fullest))
         assert isinstance(read, Signature)
         assert len(read.names) == MOST_NAMES
