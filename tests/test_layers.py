@@ -20,7 +20,7 @@ FLOORS = [
     {"receive", "deliver", "access", "web", "app", "control"},
     {"config"},
     {
-        "service", "world", "backends", "rules", "intake", "own_mail", "accounts",
+        "service", "generation", "ground", "world", "backends", "rules", "intake", "own_mail", "accounts",
         "peer_tls", "signatures", "dmarc_reporting", "daemon", "tap", "testing", "late",
         "all_doors", "backend_lanes", "combined", "desks", "directories", "shards", "workers",
         "ctl", "terminal", "checking", "passwords", "queue_commands", "queue_door", "doctor",

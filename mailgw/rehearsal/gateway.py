@@ -12,6 +12,8 @@ from mailgw.config.plugin import NOTHING_GIVEN
 from mailgw.config.settings import Config, LoginSettings
 from mailgw.deliver.signing import Signing
 from mailgw.dmarc_reporting import DmarcReporting
+from mailgw.generation import Generation
+from mailgw.ground import Ground
 from mailgw.intake import Intake, Senders
 from mailgw.mail.address import parse_mailbox
 from mailgw.mail.envelope import Client, Role
@@ -22,7 +24,6 @@ from mailgw.mail.srs import Srs
 from mailgw.own_mail import Queue
 from mailgw.peer_tls import PeerTls
 from mailgw.policy.chain import Chain, Rule
-from mailgw.queue.route import RouteTable
 from mailgw.receive.authenticity import Authenticity
 from mailgw.receive.factory import EsmtpFactory
 from mailgw.rehearsal.judging import WatchedAuthenticity, watched
@@ -32,7 +33,6 @@ from mailgw.rehearsal.world import RehearsalWorld, Withheld
 from mailgw.service import MailGateway
 from mailgw.store.observers import Observer
 from mailgw.store.passwd import PasswdFile
-from mailgw.store.state_file import Workshop
 from mailgw.wire.sasl import WRONG, LoginClaim, Password, ScramKeys, Untrue
 from mailgw.world import World
 
@@ -72,7 +72,7 @@ class Rehearsal(MailGateway):
 
     @property
     def resolver(self) -> Resolver:
-        return self._world.resolver(self.config.dns)
+        return self.generation.resolver
 
     @property
     def signing(self) -> Signing | None:
@@ -81,53 +81,69 @@ class Rehearsal(MailGateway):
         if not dkim.domains:
             return None
         return Signing(
-            self._signing_keys, dkim.seal_as, judging.authserv_id, self._wall_clock, self.journal.note, None
+            self.generation.signing_keys, dkim.seal_as, judging.authserv_id, self._wall_clock, self.journal.note, None
         )
 
     async def sender(self, story: Story) -> Sender | None:
         """What can be told of who sent it: without a message, by the envelope."""
-        known, watched = story.sender, self._authenticity
+        known, watched = story.sender, self.generation.authenticity
         if known is None or known.why_not or story.envelope.content is not None:
             return known
         assert isinstance(watched, WatchedAuthenticity)
-        names, client = self._reverse_names, known.client
+        names, client = self.generation.reverse_names, known.client
         reverse = await names.look_up(client.address) if names.are_looked_up else None
         return await watched.of_envelope(client, story.envelope.reverse_path, reverse)
 
     # --- what is tied off -----------------------------------------------------------------------------
 
-    def _intake(self, spool: Spool, routes: RouteTable, srs: Srs | None) -> Intake:
+    def _made(self, config: Config) -> Generation:
+        return _RehearsedGeneration(config, self._ground, self.heard)
+
+    def _counters_of_clients(self) -> Counters:
+        return _Uncounted()
+
+
+class _RehearsedGeneration(Generation):
+    """``heard`` is what its parts say."""
+
+    def __init__(self, config: Config, ground: Ground, heard: Heard) -> None:
+        super().__init__(config, ground)
+        self._heard = heard
+
+    def _intake(self, spool: Spool, srs: Srs | None) -> Intake:
         return WatchedIntake(
-            self.config, self.heard, spool, routes, self._backends, self._aliases, self.journal,
-            self._directories, None if srs is None else Senders(srs, self._wall_clock),
+            self.config, self._heard, spool, self.routes, self.backends, self.aliases, self.ground.journal,
+            self.directories, None if srs is None else Senders(srs, self.ground.wall_clock),
         )
 
-    def _make_authenticity(self, resolver: Resolver, kind: Callable[..., Authenticity] = Authenticity) -> Authenticity:
-        return super()._make_authenticity(resolver, watched(self.heard))
+    def _make_authenticity(self, kind: Callable[..., Authenticity] = Authenticity) -> Authenticity:
+        return super()._make_authenticity(watched(self._heard))
 
     def _make_observers(self) -> Sequence[Observer]:
         return ()  # they would take for facts what is none
 
     def _chain(self, rules: Sequence[Rule]) -> Chain:
-        return RehearsedChain(rules, self.heard)
+        return RehearsedChain(rules, self._heard)
 
     def _login_sources(self, accounts: PasswdFile | None, threads: ThreadPool) -> LoginSources:
         knows_all = self.config.logins == NO_OTHER_LOGINS
-        return LoginSources(None, _Believing(accounts if knows_all else None, self.heard))
+        return LoginSources(None, _Believing(accounts if knows_all else None, self._heard))
 
-    def _counters_of_clients(self) -> Counters:
-        return _Uncounted()
-
-    def _look_after_keys(self, resolver: Resolver, workshop: Workshop) -> None:
+    def _look_after_keys(self) -> None:
         """The gateway that runs does."""
 
-    def _make_peer_tls(self, resolver: Resolver, workshop: Workshop) -> PeerTls:
-        world = self._world
-        return _QuietPeerTls(self.config, resolver, workshop, self.journal, self._wall_clock, world.chance)
+    def _make_peer_tls(self) -> PeerTls:
+        ground = self.ground
+        return _QuietPeerTls(
+            self.config, self.resolver, ground.workshop, ground.journal, ground.wall_clock, ground.world.chance
+        )
 
-    def _make_dmarc_reporting(self, resolver: Resolver, workshop: Workshop) -> DmarcReporting:
+    def _make_dmarc_reporting(self) -> DmarcReporting:
+        ground = self.ground
         quiet = attrs.evolve(self.config, dmarc_reports=None)  # a rehearsal is no mail
-        return DmarcReporting(quiet, resolver, workshop, self.journal, self._wall_clock, self._world.chance)
+        return DmarcReporting(
+            quiet, self.resolver, ground.workshop, ground.journal, ground.wall_clock, ground.world.chance
+        )
 
 
 class _Believing:

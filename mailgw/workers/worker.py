@@ -1,7 +1,6 @@
 """A worker: the gateway on the sockets and the shards that the parent handed it."""
 
 import os
-import random
 import signal
 from collections.abc import Sequence
 from functools import partial
@@ -11,16 +10,18 @@ import msgspec
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
+from mailgw.config.settings import Config
 from mailgw.deliver.passes import Register
 from mailgw.dmarc_reporting import DmarcReporting
-from mailgw.mail.ports import Counters, Resolver
+from mailgw.generation import Generation
+from mailgw.ground import Ground
+from mailgw.mail.ports import Counters
 from mailgw.mail.tls_result import TlsResult
 from mailgw.net import garbage
 from mailgw.net.listen import adopt
 from mailgw.peer_tls import PeerTls
 from mailgw.service import Gate, MailGateway
 from mailgw.store import sts_policies
-from mailgw.store.state_file import Workshop
 from mailgw.trust.dmarc_tallies import Counted
 from mailgw.workers import handed
 from mailgw.workers.calls import Wire
@@ -30,6 +31,41 @@ from mailgw.workers.launching import adopt_wire
 from mailgw.workers.passes import AskedPasses
 
 log = Logger()
+
+
+class WorkerGeneration(Generation):
+    """Worker 0 looks after what is to be done once: reports and keys."""
+
+    def __init__(self, config: Config, ground: Ground, number: int, wire: Wire) -> None:
+        super().__init__(config, ground)
+        self._number = number
+        self._wire = wire
+
+    def _make_peer_tls(self) -> PeerTls:
+        ground = self.ground
+        is_reporter = self._number == 0 or self.config.tls_reports is None
+        return PeerTls(
+            self.config, self.resolver, ground.workshop, ground.journal, ground.wall_clock, ground.world.chance,
+            sts_policies.file_name(self._number), None if is_reporter else self._forward,
+        )
+
+    def _make_dmarc_reporting(self) -> DmarcReporting:
+        ground = self.ground
+        return DmarcReporting(
+            self.config, self.resolver, ground.workshop, ground.journal, ground.wall_clock, ground.world.chance,
+            None if self._number == 0 else self._forward_counted,
+        )
+
+    def _look_after_keys(self) -> None:
+        if self._number == 0:
+            super()._look_after_keys()
+
+    def _forward(self, result: TlsResult) -> None:
+        self._wire.tell("tls", msgspec.to_builtins(result))
+
+    def _forward_counted(self, one: Counted) -> None:
+        self._wire.tell("dmarc", msgspec.to_builtins(one))
+
 
 class WorkerGateway(MailGateway):
     """``MailGateway``, with what the parent owns asked of it."""
@@ -57,9 +93,9 @@ class WorkerGateway(MailGateway):
             case ("stop",):
                 end(self._reactor)
             case "tls", result:
-                self._peer_tls.note(msgspec.convert(result, TlsResult))
+                self.generation.peer_tls.note(msgspec.convert(result, TlsResult))
             case "dmarc", result:
-                self._dmarc_reporting.note(msgspec.convert(result, Counted))
+                self.generation.dmarc_reporting.note(msgspec.convert(result, Counted))
             case "open", int() as number:
                 self._take_over(number)
             case "close", int() as number:
@@ -91,28 +127,8 @@ class WorkerGateway(MailGateway):
     def _most_sessions(self) -> int:
         return self._handed.sessions
 
-    def _make_peer_tls(self, resolver: Resolver, workshop: Workshop) -> PeerTls:
-        is_reporter = self._handed.number == 0 or self.config.tls_reports is None
-        return PeerTls(
-            self.config, resolver, workshop, self.journal, self._wall_clock, random.random,
-            sts_policies.file_name(self._handed.number), None if is_reporter else self._forward,
-        )
-
-    def _make_dmarc_reporting(self, resolver: Resolver, workshop: Workshop) -> DmarcReporting:
-        return DmarcReporting(
-            self.config, resolver, workshop, self.journal, self._wall_clock, random.random,
-            None if self._handed.number == 0 else self._forward_counted,
-        )
-
-    def _forward_counted(self, one: Counted) -> None:
-        self._wire.tell("dmarc", msgspec.to_builtins(one))
-
-    def _look_after_keys(self, resolver: Resolver, workshop: Workshop) -> None:
-        if self._handed.number == 0:
-            super()._look_after_keys(resolver, workshop)
-
-    def _forward(self, result: TlsResult) -> None:
-        self._wire.tell("tls", msgspec.to_builtins(result))
+    def _made(self, config: Config) -> Generation:
+        return WorkerGeneration(config, self._ground, self._handed.number, self._wire)
 
     def _note_start(self) -> None:
         pass  # the parent does
@@ -127,7 +143,7 @@ class WorkerGateway(MailGateway):
         log.info("the queue of worker {number} is taken over", number=number)
         self.shards.open(number)
         try:
-            self.shards.deliver(self._make_dispatcher)
+            self.shards.deliver(self.generation.dispatcher)
             self.shards.suspend_as(self.shards.own.spool.suspended())
             self.shards.start_one(number)
         except BaseException:
