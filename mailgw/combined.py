@@ -20,6 +20,8 @@ def combined(command: str, answers: Sequence[Any], limit: int | None = None) -> 
         case "queue.list":
             # The order of arrival is the order of queue ids (``spool``).
             return list(heapq.merge(*answers, key=lambda row: row["queue_id"]))[:limit]
+        case "queue.page":
+            return _page(answers, limit)
         case "queue.lanes":
             return _lanes(answers)
         case "queue.suspended":
@@ -56,6 +58,24 @@ def kept(answers: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]
         "suspended": [{"by": list(by), "recipients": suspended[by]} for by in sorted(suspended)],
         "unwell": [unwell[lane] for lane in sorted(unwell)],
     }
+
+
+def _page(answers: Sequence[Any], limit: int | None) -> dict[str, Any]:
+    """Rows up to where all shards have looked: behind it one of them may have more."""
+    newest = answers[0]["newest"]
+    ends = [tuple(answer["next"]) for answer in answers if answer["next"] is not None]
+    end = (max(ends) if newest else min(ends)) if ends else None
+    rows = list(heapq.merge(*(answer["rows"] for answer in answers), key=_position, reverse=newest))
+    if end is not None:
+        rows = [row for row in rows if (_position(row) >= end if newest else _position(row) <= end)]
+    if limit is not None and len(rows) > limit:
+        rows = rows[:limit]
+        end = _position(rows[-1])
+    return {"rows": rows, "next": end, "newest": newest}
+
+
+def _position(row: Mapping[str, Any]) -> tuple[str, int]:
+    return row["queue_id"], row["row"]
 
 
 def _lanes(answers: Sequence[Any]) -> list[dict[str, Any]]:

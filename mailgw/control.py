@@ -8,6 +8,9 @@ One line of JSON is a request, one line is its answer, in order:
     ping              the version
     queue.list        rows that match ``query`` (fields of ``mail.message.Query``), at most ``limit``; what waits in a
                       lane that is suspended has the state "suspended"
+    queue.page        the same a page at a time: {"rows", "next", "newest"}; behind ``after``, a position (null: from
+                      the beginning), at most ``limit`` rows, with ``newest`` (true) the newest first; ``next`` is where
+                      to go on behind, null at the end.  It looks for ``PAGE_SECONDS``, the next one for what is left
     queue.show        all rows of ``queue_id``, and its header
     queue.content     its content, with our trace, from the octet ``start`` on, ``CONTENT_OCTETS`` at most, in Base64;
                       "" at its end
@@ -54,8 +57,8 @@ import mailgw
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.event import Ordered, Removed
-from mailgw.mail.message import Claim, Query, QueueRow, RowState
-from mailgw.mail.ports import Answering, Journal, Spool
+from mailgw.mail.message import Claim, Position, Query, QueueRow, RowState
+from mailgw.mail.ports import Answering, Journal, Request, Spool
 from mailgw.queue.returned import RETURNED
 from mailgw.queue.suspension import (
     BackendLanes,
@@ -76,6 +79,9 @@ HEADER_OCTETS = 65536
 # Of its content in one answer.
 CONTENT_OCTETS = 1 << 20
 MAX_ROWS = 100_000
+# People wait for a page: what is found by then is shown.
+PAGE_SECONDS = 0.1
+MAX_ID_CHARACTERS = 64  # twice those of the longest
 # The states of a lane (``deliver.lane_facts``) in which one attempt is made at a time.
 UNWELL = ("unwell", "dead", "paused")
 # The fields of a query that are no texts.
@@ -136,6 +142,8 @@ async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
         case "queue.list":
             rows = await doors.spool.search(query_of(request), _limit(request))
             return rows_told(rows, Suspensions.of(doors.spool.suspended()))
+        case "queue.page":
+            return await _page(request, doors.spool)
         case "queue.show":
             return await _show(request, doors.spool)
         case "queue.content":
@@ -285,6 +293,25 @@ def request_of(line: bytes) -> Mapping[str, Any]:
     if not isinstance(request, dict):
         raise RefusedRequest("a request is a JSON object")
     return request
+
+
+async def _page(request: Request, spool: Spool) -> object:
+    limit, newest = _limit(request), request.get("newest", False)
+    if not isinstance(newest, bool):
+        raise RefusedRequest("newest must be true or false")
+    query, after = query_of(request), _position(request.get("after"))
+    page = await spool.page(query, limit, after, PAGE_SECONDS, newest)
+    return {"rows": rows_told(page.rows, Suspensions.of(spool.suspended())), "next": page.next, "newest": newest}
+
+
+def _position(word: object) -> Position | None:
+    match word:
+        case None:
+            return None
+        case [str(queue_id), int(row)] if len(queue_id) <= MAX_ID_CHARACTERS and 0 <= row < MOST_SECONDS:
+            return queue_id, row
+        case _:
+            raise RefusedRequest("after must be a position: a queue id and a number")
 
 
 async def _show(request: Mapping[str, Any], spool: Spool) -> object:

@@ -130,6 +130,7 @@ def _add_filters(action: argparse.ArgumentParser) -> None:
         "--sender", type=_as_queued, metavar="ADDRESS", dest="where_sender", help='"" is the null path of bounces'
     )
     filters.add_argument("--recipient", type=_as_queued, metavar="ADDRESS", dest="where_recipient")
+    filters.add_argument("--address", type=text, metavar="TEXT", dest="where_address", help="part of either of the two")
     filters.add_argument(
         "--domain", type=_domain_as_queued, metavar="NAME", dest="where_domain", help="the recipient's"
     )
@@ -524,6 +525,9 @@ def _in(seconds: float) -> str:
 
 
 def _filters(options: argparse.Namespace) -> dict[str, str | float]:
-    names = ("sender", "recipient", "domain", "login", "lane", "state", "reason", "arrived_before", "arrived_after")
+    names = (
+        "sender", "recipient", "address", "domain", "login", "lane", "state", "reason", "arrived_before",
+        "arrived_after",
+    )
     given = {name: getattr(options, f"where_{name}", None) for name in names}
     return {name: value for name, value in given.items() if value is not None}

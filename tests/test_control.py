@@ -213,6 +213,10 @@ def test_the_journal_is_reopened() -> None:
         (b'{"command": "queue.list", "query": {"colour": "red"}}', "unknown query fields ['colour']"),
         (b'{"command": "queue.list", "limit": 0}', "limit must be"),
         (b'{"command": "queue.list", "limit": true}', "limit must be"),
+        (b'{"command": "queue.page", "after": "Q1"}', "after must be a position"),
+        (b'{"command": "queue.page", "after": ["Q1", -1]}', "after must be a position"),
+        (b'{"command": "queue.page", "after": ["' + b"Q" * 65 + b'", 1]}', "after must be a position"),
+        (b'{"command": "queue.page", "newest": 1}', "newest must be"),
     ],
 )
 def test_what_makes_no_sense_is_answered_and_the_next_is_served(line: bytes, why: str) -> None:

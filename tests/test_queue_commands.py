@@ -15,6 +15,7 @@ from mailgw import queue_door
 from mailgw.control import IDLE_SECONDS, MAX_ROWS, ControlFactory
 from mailgw.ctl import main, options_of
 from mailgw.mail.message import Destination, Query
+from mailgw.queue.returned import RETURNED
 from mailgw.queue_commands import MAX_ROWS as ROWS_ASKED_FOR
 from mailgw.queue_commands import _filters, _origin, _say_who_waits_on, _wish, lane_table, table
 from mailgw.spool.memory import MemorySpool
@@ -177,6 +178,10 @@ async def test_a_stopped_gateway_s_queue(elsewhere: Path, capsys: Output) -> Non
                       ("boxes", ["boxes"] * 2)):
         assert told(f"reroute --to {to} --sender {ANN}") == f"2 recipients sent by {to} when the gateway starts\n"
         assert [row["lane"] for row in json.loads(told("list --json"))] == lanes
+    assert told("bounce --domain example.net") == "1 recipient returned, when the gateway starts\n"
+    assert [(row["lane"], row["state"]) for row in json.loads(told("list --address b@example.net --json"))] == [
+        (RETURNED, "waiting")]
+    assert told(f"reroute --to boxes --sender {ANN}") == "2 recipients sent by boxes when the gateway starts\n"
     assert told("reroute --to own --sender x@y.z", 1) == (
         "mailgw: only a running gateway knows the lanes of python:a:B: start it first\n")
     assert told("reroute --to none --sender x@y.z", 1) == (

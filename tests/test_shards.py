@@ -195,3 +195,22 @@ async def test_what_is_suspended_in_shard_0_is_in_all(folder: Path) -> None:
         assert [sorted(one.spool.suspended()) for one in gateway.shards.all] == [["a.test", "b.test"]] * 2
     finally:
         await gateway.stopService()
+
+
+def test_a_page_of_several_shards_goes_no_further_than_all_of_them_have_looked() -> None:
+    def rows(*ids: str) -> list[dict[str, object]]:
+        return [{"queue_id": one, "row": 1} for one in ids]
+
+    def told(first: object, second: object, limit: int, newest: bool = False) -> tuple[str, object]:
+        page = combined("queue.page", [first, second], limit)
+        assert page["newest"] is newest
+        return "".join(row["queue_id"] for row in page["rows"]), page["next"]
+
+    old = {"rows": rows("a", "c", "e"), "next": ["f", 1], "newest": False}
+    end = {"rows": rows("b", "g"), "next": None, "newest": False}
+    assert told(old, end, 9) == ("abce", ("f", 1))
+    assert told(old, end, 2) == ("ab", ("b", 1))
+    assert told(old, {"rows": [], "next": ["b", 7], "newest": False}, 9) == ("a", ("b", 7))
+    assert told(end, {"rows": rows("c"), "next": None, "newest": False}, 3) == ("bcg", None)
+    new = {"rows": rows("g", "d"), "next": ["c", 1], "newest": True}
+    assert told(new, {"rows": rows("e", "b"), "next": None, "newest": True}, 9, True) == ("ged", ("c", 1))

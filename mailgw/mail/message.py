@@ -215,6 +215,24 @@ class QueueRow:
     protocol: str
     parameters: str
     recipient_parameters: str
+    row: int = 0     # the recipient's number in its message
+
+    @property
+    def position(self) -> "Position":
+        return self.queue_id, self.row
+
+
+Position = tuple[str, int]
+"""Where a row stands in the order of arrival: its queue id and its number in that message."""
+
+
+@attrs.frozen
+class Page:
+    """Some rows of a search, in its order.  ``next`` is where to go on behind, None where there is nothing more: the
+    last row's position, or that of a later one that was looked at in vain."""
+
+    rows: tuple[QueueRow, ...]
+    next: Position | None
 
 
 @attrs.frozen
@@ -223,6 +241,7 @@ class Query:
 
     ``sender``, ``recipient``, ``domain`` and ``login`` match without regard to the case of ASCII letters; ``sender=""``
     is the null path, ``login=""`` what came without a login.
+    ``address`` is part of the sender's address or of the recipient's, without regard to the case of ASCII letters.
     ``reason`` is part of the last answer, without regard to the case of ASCII letters.  ``arrived_before`` and
     ``arrived_after`` are epoch seconds, themselves not meant.
     """
@@ -235,6 +254,7 @@ class Query:
     lane: str | None = None
     state: str | None = None
     reason: str | None = None
+    address: str | None = None
     arrived_before: float | None = None
     arrived_after: float | None = None
 

@@ -19,6 +19,8 @@ from mailgw.mail.message import (
     Destination,
     LaneRow,
     Notice,
+    Page,
+    Position,
     Query,
     QueueRow,
     Settlement,
@@ -128,6 +130,13 @@ class Spool(Protocol):
 
     async def search(self, query: Query, limit: int) -> Sequence[QueueRow]:
         """Rows in the order of arrival, at most ``limit``; read beside the writer, never on its thread."""
+
+    async def page(
+        self, query: Query, limit: int, after: Position | None, seconds: float, newest_first: bool = False
+    ) -> Page:
+        """As ``search``, from behind ``after`` on (None: from the beginning), for about so many seconds: what is not
+        reached by then is for the next page, which may have no rows at all.  Each page comes further, however few the
+        seconds."""
 
     async def content(self, queue_id: str, limit_octets: int, start_octets: int = 0) -> bytes | None:
         """So many octets of a queued message from there, fewer where it ends, or None where no such message is queued.

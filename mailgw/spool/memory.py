@@ -27,6 +27,8 @@ from mailgw.mail.message import (
     LaneRow,
     Message,
     Notice,
+    Page,
+    Position,
     Postponed,
     Query,
     QueuedRecipient,
@@ -217,6 +219,15 @@ class MemorySpool:
     async def search(self, query: Query, limit: int) -> Sequence[QueueRow]:
         found = [self._queue_row(queued, row) for queued, row in self._matching(query)]
         return sorted(found, key=lambda row: row.queue_id)[:limit]
+
+    async def page(
+        self, query: Query, limit: int, after: Position | None, seconds: float, newest_first: bool = False
+    ) -> Page:
+        found = [self._queue_row(queued, row) for queued, row in self._matching(query)]
+        found.sort(key=lambda row: row.position, reverse=newest_first)
+        if after is not None:
+            found = [row for row in found if (row.position < after if newest_first else row.position > after)]
+        return Page(tuple(found[:limit]), found[limit - 1].position if len(found) >= limit else None)
 
     async def content(self, queue_id: str, limit_octets: int, start_octets: int = 0) -> bytes | None:
         queued = self._queue.get(queue_id)
@@ -412,6 +423,8 @@ class MemorySpool:
                     and same(query.recipient, str(recipient))
                     and same(query.domain, recipient.domain)
                     and same(query.login, queued.arrival.login)
+                    and (query.address is None or folded(query.address) in folded(str(recipient))
+                         or folded(query.address) in folded(path_text(queued.arrival.reverse_path)))
                     and (query.reason is None or folded(query.reason) in folded(row.reason))
                     and (query.arrived_before is None or queued.message.arrived < query.arrived_before)
                     and (query.arrived_after is None or queued.message.arrived > query.arrived_after)
@@ -426,7 +439,7 @@ class MemorySpool:
             message.queue_id, message.arrived, path_text(arrival.reverse_path), str(recipient), recipient.domain,
             row.destination.lane, state, due, row.attempts, row.reason, message.content.size_octets,
             arrival.peer, arrival.helo, arrival.login, arrival.protocol,
-            str(arrival.parameters), str(row.destination.parameters),
+            str(arrival.parameters), str(row.destination.parameters), row.number,
         )
 
 

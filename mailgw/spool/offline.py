@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from mailgw.disk import Disk
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.message import EVERYTHING, LaneRow, Query, QueueRow
+from mailgw.mail.message import EVERYTHING, LaneRow, Page, Position, Query, QueueRow
 from mailgw.mail.ports import WallClock
 from mailgw.queue.suspension import MAX_SUSPENSIONS
 from mailgw.spool import orders
@@ -84,6 +84,12 @@ class OfflineSpool:
     def search(self, query: Query, limit: int) -> list[QueueRow]:
         """Rows in the order of arrival, at most ``limit``; TemporaryFault, as from all of these."""
         return self._ask(lambda connection: sql.search(connection, query, limit, self._wall_clock()))
+
+    def page(
+        self, query: Query, limit: int, after: Position | None, seconds: float, newest_first: bool = False
+    ) -> Page:
+        return self._ask(lambda connection: sql.page(
+            connection, query, limit, after, seconds, newest_first, self._wall_clock()))
 
     def content(self, queue_id: str, limit_octets: int, start_octets: int = 0) -> bytes | None:
         """As ``mail.ports.Spool`` has it."""

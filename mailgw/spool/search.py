@@ -5,11 +5,12 @@ They serve the running gateway and ``spool.offline`` alike.
 
 import math
 import sqlite3
+import time
 from collections.abc import Callable
 from threading import Lock
 from typing import TypeVar
 
-from mailgw.mail.message import Agenda, LaneRow, Query, QueueRow, RowState
+from mailgw.mail.message import Agenda, LaneRow, Page, Position, Query, QueueRow, RowState
 from mailgw.spool.batch import Value
 from mailgw.spool.rows import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LANE
 from mailgw.spool.schema import connect_reader
@@ -92,14 +93,58 @@ _ROWS = """
         CASE WHEN r.token IS NULL OR r.due <= ? THEN r.due END, r.attempts, r.reason,
         m.size, m.peer, m.helo, m.login, m.protocol,
         coalesce((SELECT p.parameters FROM message p INDEXED BY parametered
-            WHERE p.queue_id = r.queue_id AND p.parameters <> ''), ''), r.parameters
+            WHERE p.queue_id = r.queue_id AND p.parameters <> ''), ''), r.parameters, r.row
     FROM recipient r CROSS JOIN message m ON m.queue_id = r.queue_id
-    WHERE {where} ORDER BY r.queue_id, r.row LIMIT ?"""
+    WHERE {where} ORDER BY r.queue_id {order}, r.row {order} LIMIT ?"""
+
+STRETCH = 5_000
+"""Rows that a page looks through at once, before it looks at the clock: some 10 ms."""
+_BEFORE_ALL: Position = ("", 0)
+_BEHIND_ALL: Position = ("\U0010ffff", 0)
 
 
 def search(connection: sqlite3.Connection, query: Query, limit: int, now: float) -> list[QueueRow]:
     where, values = condition(query, now)
-    return [QueueRow(*row) for row in connection.execute(_ROWS.format(where=where), [now, now, *values, limit])]
+    return _rows(connection, where, values, limit, now, "")
+
+
+def _rows(
+    connection: sqlite3.Connection, where: str, values: list[Value], limit: int, now: float, order: str
+) -> list[QueueRow]:
+    found = connection.execute(_ROWS.format(where=where, order=order), [now, now, *values, limit])
+    return [QueueRow(*row) for row in found]
+
+
+def page(
+    connection: sqlite3.Connection, query: Query, limit: int, after: Position | None, seconds: float,
+    newest_first: bool, now: float, clock: Callable[[], float] = time.monotonic, stretch: int = STRETCH,
+) -> Page:
+    """As ``mail.ports.Spool`` has it.  It goes through the rows a stretch at a time: each takes as long as it takes,
+    however many rows there are."""
+    where, values = condition(query, now)
+    at = after or (_BEHIND_ALL if newest_first else _BEFORE_ALL)
+    order, behind, up_to = ("DESC", "<", ">=") if newest_first else ("", ">", "<=")
+    if query.queue_id is not None:  # the key says where they are
+        stretch = -1
+    end = clock() + seconds
+    rows: list[QueueRow] = []
+    while True:
+        last = connection.execute(
+            f"SELECT queue_id, row FROM recipient WHERE (queue_id, row) {behind} (?, ?)"  # noqa: S608  # constants
+            f" ORDER BY queue_id {order}, row {order} LIMIT 1 OFFSET ?", [*at, stretch - 1]
+        ).fetchone() if stretch > 0 else None
+        within = f"(r.queue_id, r.row) {behind} (?, ?)"
+        bounds: list[Value] = [*at]
+        if last is not None:
+            within += f" AND (r.queue_id, r.row) {up_to} (?, ?)"
+            bounds += last
+        wanted = limit - len(rows)
+        rows += _rows(connection, f"{where} AND {within}", [*values, *bounds], wanted, now, order)
+        if len(rows) == limit:
+            return Page(tuple(rows), rows[-1].position)
+        if last is None or clock() >= end:
+            return Page(tuple(rows), last)
+        at = last
 
 
 def agenda(connection: sqlite3.Connection, since: float, now: float) -> Agenda:
@@ -169,15 +214,18 @@ def condition(query: Query, now: float) -> tuple[str, list[Value]]:
             clauses.append("r.due IS NULL")
         case _:
             clauses.append("0")
+    if query.address is not None:
+        clauses.append("(instr(lower(r.recipient), lower(?)) > 0 OR instr(lower(r.sender), lower(?)) > 0)")
+        values += [query.address, query.address]
     if query.reason is not None:
         clauses.append("instr(lower(r.reason), lower(?)) > 0")  # of ASCII letters alone, as ``folded``
         values.append(query.reason)
-    for sign, time in (("<", query.arrived_before), (">", query.arrived_after)):
-        if time is not None:
+    for sign, then in (("<", query.arrived_before), (">", query.arrived_after)):
+        if then is not None:
             clauses.append(
                 f"EXISTS (SELECT 1 FROM message a WHERE a.queue_id = r.queue_id AND a.arrived {sign} ?)"  # noqa: S608
             )
-            values.append(time)
+            values.append(then)
     return " AND ".join(clauses) or "1", values
 
 

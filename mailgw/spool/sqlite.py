@@ -35,6 +35,8 @@ from mailgw.mail.message import (
     Finished,
     LaneRow,
     Notice,
+    Page,
+    Position,
     Query,
     QueueRow,
     Settlement,
@@ -238,6 +240,13 @@ class SqliteSpool:
         now = self._wall_clock()
         return await self._ask(
             self._search_threads, self._search_reader, lambda connection: sql.search(connection, query, limit, now))
+
+    async def page(
+        self, query: Query, limit: int, after: Position | None, seconds: float, newest_first: bool = False
+    ) -> Page:
+        now = self._wall_clock()
+        return await self._ask(self._search_threads, self._search_reader, lambda connection: sql.page(
+            connection, query, limit, after, seconds, newest_first, now))
 
     async def content(self, queue_id: str, limit_octets: int, start_octets: int = 0) -> bytes | None:
         def read_file(place: str, start: int, octets: int) -> bytes:

@@ -17,6 +17,8 @@ from mailgw.mail.message import (
     Destination,
     LaneRow,
     Notice,
+    Page,
+    Position,
     Query,
     QueueRow,
     Settlement,
@@ -104,6 +106,11 @@ class LivingSpool:
 
     async def search(self, query: Query, limit: int) -> Sequence[QueueRow]:
         return await self._kept.search(query, limit)
+
+    async def page(
+        self, query: Query, limit: int, after: Position | None, seconds: float, newest_first: bool = False
+    ) -> Page:
+        return await self._kept.page(query, limit, after, seconds, newest_first)
 
     async def content(self, queue_id: str, limit_octets: int, start_octets: int = 0) -> bytes | None:
         return await self._kept.content(queue_id, limit_octets, start_octets)

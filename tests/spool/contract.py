@@ -19,8 +19,10 @@ from mailgw.mail.message import (
     Held,
     LaneRow,
     Notice,
+    Position,
     Postponed,
     Query,
+    QueueRow,
     RowState,
 )
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS, ByMode, DeliverBy, MailParameters, Notify, RcptParameters, Ret
@@ -803,9 +805,36 @@ class SpoolContract:
         assert queued(world, Query(sender="")) == []
         assert queued(world, Query(state="strange")) == []
         assert len(world.run(world.spool.search(ANYTHING, 2))) == 2
+        assert queued(world, Query(address="E.ORG")) == [str(BOB), str(ANN), str(CAT), str(BOB)]  # ann's, all of it
+        assert queued(world, Query(address=str(CAT)[:5])) == [str(CAT)]
+        assert queued(world, Query(address="nobody")) == []
         world.now += LEASE_SECONDS
         assert len(queued(world, Query(state=RowState.WAITING))) == 4
         assert queued(world, Query(state=RowState.ACTIVE)) == []
+
+    @pytest.mark.parametrize("newest_first", [False, True])
+    def test_pages_are_the_search(self, world: World, newest_first: bool) -> None:
+        for _ in range(3):
+            commit(world, b"x", TO_ALL, claim=False)
+        rows = list(world.run(world.spool.search(ANYTHING, 100)))
+        assert len({row.position for row in rows}) == 9
+        rows = rows[::-1] if newest_first else rows
+        for query, meant in (
+            (ANYTHING, rows), (Query(domain="example.org"), [row for row in rows if row.domain == "example.org"]),
+            (Query(queue_id=rows[4].queue_id), rows[3:6]), (Query(queue_id="none"), []),
+        ):
+            for limit in (1, 2, 9, 10):
+                found: list[QueueRow] = []
+                at: Position | None = None
+                for _ in range(20):
+                    page = world.run(world.spool.page(query, limit, at, 0.0, newest_first))
+                    assert len(page.rows) <= limit
+                    found += page.rows
+                    at = page.next
+                    if at is None:
+                        break
+                assert found == meant, (query, limit)
+                assert at is None
 
     def test_retry_makes_due_what_nobody_is_trying(self, world: World) -> None:
         (claim,) = commit(world, b"x")

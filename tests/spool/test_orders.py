@@ -7,9 +7,9 @@ import pytest
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.message import Destination, LaneRow, Query, RowState
+from mailgw.mail.message import Destination, LaneRow, Page, Position, Query, RowState
 from mailgw.mail.parameters import MailParameters
-from mailgw.spool import orders
+from mailgw.spool import orders, search
 from mailgw.spool.batch import Call
 from mailgw.spool.folder import database_path
 from mailgw.spool.sqlite import open_offline
@@ -190,3 +190,33 @@ def test_a_batch_is_found_without_sorting(world: SqliteWorld) -> None:
     connection.close()
     assert not any("TEMP B-TREE" in row[3] for row in plan), plan
     assert "SEARCH r USING PRIMARY KEY" in plan[0][3]
+
+
+# --- pages --------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_a_page_ends_when_its_time_is_over_and_the_next_goes_on(world: SqliteWorld, newest_first: bool) -> None:
+    fill(world, 103)
+    ticks = iter(range(1000))
+
+    def page(connection: sqlite3.Connection, query: Query, after: Position | None, seconds: float) -> Page:
+        clock = lambda: float(next(ticks))  # noqa: E731
+        return search.page(connection, query, 50, after, seconds, newest_first, world.now, clock, stretch=10)
+
+    rare = Query(recipient="r57@example.net")
+    with sqlite3.connect(database_path(str(world.folder / "spool"))) as connection:
+        whole = page(connection, rare, None, 100.0)
+        assert ([row.recipient for row in whole.rows], whole.next) == (["r57@example.net"], None)
+        at: Position | None = None
+        found: list[str] = []
+        pages = 0
+        while pages == 0 or at is not None:
+            one = page(connection, rare, at, 2.5)  # two more stretches by this clock
+            pages, at = pages + 1, one.next
+            found += [row.recipient for row in one.rows]
+        assert (found, pages) == (["r57@example.net"], 4)
+        assert len(page(connection, ANYTHING, None, 0.0).rows) == 10
+        assert len(page(connection, ANYTHING, None, 100.0).rows) == 50
+        of_one = page(connection, Query(queue_id="Q000003"), None, 0.0)
+        assert (len(of_one.rows), of_one.next) == (5, None)
+    connection.close()
