@@ -1,0 +1,212 @@
+"""What the journal tells of messages: rows of a search, and the whole story of one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailgw.mail import event as fact
+from mailgw.mail.event import Event
+from mailgw.spool.ids import QueueIds
+from mailgw.store import journal_search, journal_story
+from mailgw.store.journal import Lines
+from mailgw.store.journal_needles import by_word
+from mailgw.store.journal_search import Backwards, Bounds
+from mailgw.store.journal_story import rows, story, told
+
+NOW = 1_764_000_000.0
+IDS = QueueIds(lambda: NOW, 1, "0")
+Q1, Q2, Q3 = IDS.next_id(), IDS.next_id(), IDS.next_id()
+NOTICE = f"{Q1}b1"
+ANN, BOB, CARL = "ann@example.org", "bob@example.net", "carl@example.net"
+PEER = "203.0.113.7"
+
+
+def journal(path: Path, *events: tuple[float, Event]) -> str:
+    lines = Lines()
+    for at, event in events:
+        lines.add(event, NOW + at)
+    path.write_bytes(lines.take()[0])
+    return str(path)
+
+
+def queued(session: str, queue_id: str, *recipients: str, login: str = "") -> Event:
+    return fact.Queued(
+        session, queue_id, PEER, login, ANN, recipients, 4213, 0.01, "", f"<{queue_id}@mail.example.org>"
+    )
+
+
+def result(kind: type[Any], queue_id: str, recipient: str, attempts: int, *more: Any, lane: str = "out/x") -> Event:
+    code, status, text = (250, "2.0.0", "OK") if kind is fact.Delivered else (451, "4.7.1", "Later")
+    event: Event = kind(queue_id, recipient, lane, "mx [192.0.2.1]:25", code, status, text, attempts, *more)
+    return event
+
+
+LIFE: Sequence[tuple[float, Event]] = [
+    (-5.0, fact.Connected("s0", "mx", "198.51.100.1", 1)),
+    (0.0, fact.Connected("s1", "mx", PEER, 4711)),
+    (0.1, fact.TlsStarted("s1", PEER, "TLSv1.3", "TLS_AES_256_GCM_SHA384", ())),
+    (0.2, fact.Rejected("s1", PEER, "RCPT", "relay", 550, "5.7.1", "No", ANN, "else@example.com")),
+    (0.3, queued("s1", Q2, "other@example.com")),
+    (0.4, fact.Authenticated("s1", Q1, PEER, ("spf=pass",), "mx", "")),
+    (0.5, queued("s1", Q1, BOB, CARL)),
+    (0.5, fact.Changed("s1", Q1, ("tag spam",), "")),
+    (0.6, fact.Disconnected("s1", PEER, "quit", 0.6, 2)),
+    (1.0, result(fact.Delivered, Q2, "other@example.com", 1, 0.5)),
+    (2.0, result(fact.Retrying, Q1, BOB, 1, 300.0)),
+    (2.0, result(fact.Retrying, Q1, CARL, 1, 300.0)),
+    (302.0, result(fact.Delivered, Q1, CARL, 2, 301.5)),
+    (302.1, result(fact.Bounced, Q1, BOB, 2, NOTICE)),
+    (303.0, result(fact.Delivered, NOTICE, ANN, 1, 1.0)),
+]
+
+
+def words(found: Any) -> list[str]:
+    return [one["event"] for one in found["facts"]]
+
+
+def test_from_the_connection_to_the_last_attempt(tmp_path: Path) -> None:
+    found = story(journal(tmp_path / "j", *LIFE), Q1).as_json()
+    assert words(found) == [
+        "connected", "tls", "rejected", "authenticated", "queued", "changed", "disconnected", "deferred", "deferred",
+        "delivered", "bounced",
+    ]
+    assert found["is_whole"]
+    assert found["left_out"] == 0
+    assert not found["is_cut"]
+    assert found["message"]["recipients"] == [BOB, CARL]
+    assert found["message"]["time"] == NOW + 0.5
+    assert found["notices"] == [{"queue_id": NOTICE, "kind": "bounce", "recipient": BOB}]
+    assert found["notice_of"] is None
+    first, last = found["attempts"]
+    assert [(one["recipient"], one["event"]) for one in first["results"]] == [(BOB, "deferred"), (CARL, "deferred")]
+    assert [(one["recipient"], one["event"]) for one in last["results"]] == [(CARL, "delivered"), (BOB, "bounced")]
+
+
+def test_a_notice_says_of_what_it_tells(tmp_path: Path) -> None:
+    found = story(journal(tmp_path / "j", *LIFE), NOTICE).as_json()
+    assert words(found) == ["bounced", "delivered"]
+    assert found["is_whole"]
+    assert found["notice_of"] == Q1
+    assert found["notices"] == []
+    assert len(found["attempts"]) == 1
+
+
+def test_over_rotations_and_in_small_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = story(journal(tmp_path / "j", *LIFE), Q1).as_json()
+    monkeypatch.setattr(journal_search, "PIECE_OCTETS", 500)
+    for cut in range(1, len(LIFE)):
+        journal(tmp_path / "j.1", *LIFE[:cut])
+        path = journal(tmp_path / "j", *LIFE[cut:])
+        found = story(path, Q1).as_json()
+        assert found["facts"] == whole["facts"], cut
+        assert found["is_whole"]
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    path = journal(tmp_path / "j", *LIFE)
+    found = story(path, "6445941fe0e810010")
+    assert found.facts == []
+    assert not found.is_whole
+    # Its arrival was rotated away.
+    found = story(journal(tmp_path / "j", *LIFE[9:]), Q1)
+    assert [one["event"] for one in found.facts] == ["deferred", "deferred", "delivered", "bounced"]
+    assert not found.is_whole
+    assert told(found)["message"] == {"queue_id": Q1}
+
+
+def test_so_many_facts_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_story, "MOST_FACTS", 6)
+    path = journal(tmp_path / "j", *LIFE[5:8], *LIFE[10:14])
+    found = story(path, Q1)
+    assert found.left_out == 0
+    assert len(found.facts) == 7
+    monkeypatch.setattr(journal_story, "MOST_FACTS", 5)
+    found = story(path, Q1)
+    assert found.left_out == 1
+    assert [one["event"] for one in found.facts] == [
+        "authenticated", "queued", "deferred", "deferred", "delivered", "bounced",
+    ]
+
+
+def test_bounds_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_search, "PIECE_OCTETS", 400)
+    found = story(journal(tmp_path / "j", *LIFE), Q1, Bounds(400))
+    assert found.is_cut
+    assert not found.is_whole
+    assert found.searched_back_to is not None
+    assert found.searched_back_to > NOW + 100
+
+
+def test_what_an_application_sent_because_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    journal(path, *LIFE)
+    lines = Lines()
+    lines.add(queued("", Q3, ANN), NOW + 1.5)
+    octets = lines.take()[0].replace(b'"message_id"', f'"cause":"{Q1}","message_id"'.encode())
+    with path.open("ab") as opened:
+        opened.write(octets)
+    found = story(str(path), Q1).as_json()
+    assert found["caused"] == [{"queue_id": Q3, "recipients": [ANN]}]
+
+
+def test_conversations_go_with_their_attempts(tmp_path: Path) -> None:
+    facts: list[dict[str, Any]] = [
+        {"time": 1.0, "event": "conversation", "lane": "a", "hop": "mx1", "lines": ["S: 220"], "seconds": 0.5},
+        {"time": 1.0, "event": "conversation", "lane": "a", "hop": "mx2", "lines": ["S: 421"], "seconds": 0.5},
+        {"time": 1.0, "event": "deferred", "lane": "a", "hop": "mx2", "recipient": BOB},
+        {"time": 1.1, "event": "deferred", "lane": "b", "hop": "mx3", "recipient": ANN},
+        {"time": 1.2, "event": "deferred", "lane": "a", "hop": "mx2", "recipient": CARL},
+        {"time": 1.5, "event": "conversation", "lane": "a", "hop": "mx1", "lines": ["S: 220"], "seconds": 0.1},
+        {"time": 1.6, "event": "bounced", "lane": "a", "hop": "mx1", "recipient": BOB},
+        {"time": 1.6, "event": "bounced", "lane": "a", "hop": "mx1", "recipient": BOB},
+        {"time": 1.7, "event": "conversation", "lane": "c", "hop": "mx1", "lines": ["S: 250"], "seconds": 0.1},
+    ]
+    found = journal_story.attempts(facts)
+    assert [(one["lane"], [r["recipient"] for r in one["results"]], [c["hop"] for c in one["conversations"]])
+            for one in found] == [
+        ("a", [BOB, CARL], ["mx1", "mx2"]), ("b", [ANN], []), ("a", [BOB], ["mx1"]), ("a", [BOB], []),
+        ("c", [], ["mx1"]),
+    ]
+
+
+def test_rows(tmp_path: Path) -> None:
+    path = journal(tmp_path / "j", *LIFE)
+    found, place = rows(Backwards(path, by_word(ANN)), 10)
+    assert place is None
+    assert [(row["kind"], row["queue_id"], row["event"]) for row in found] == [
+        ("message", NOTICE, "delivered"), ("message", Q1, "queued"), ("message", Q2, "queued"),
+        ("refusal", "", "rejected"),
+    ]
+    assert found[1]["recipients"] == [BOB, CARL]
+    assert found[1]["peer"] == PEER
+    found, _ = rows(Backwards(path, by_word(PEER)), 10)
+    assert [(row["kind"], row["event"], row["facts"]) for row in found] == [
+        ("session", "disconnected", 3), ("message", "queued", 2), ("message", "queued", 1), ("refusal", "rejected", 1),
+    ]
+    assert found[0]["session_id"] == "s1"
+    assert found[0]["role"] == "mx"
+    assert (found[0]["first"], found[0]["time"]) == (NOW, NOW + 0.6)
+
+
+def test_pages(tmp_path: Path) -> None:
+    path = journal(tmp_path / "j", *LIFE)
+    whole, _ = rows(Backwards(path, by_word(PEER)), 4)
+    found: list[str] = []
+    place = None
+    while True:
+        page, place = rows(Backwards(path, by_word(PEER), 0.0, place), 1)
+        found += [row["queue_id"] or row["kind"] for row in page]
+        if place is None:
+            break
+    # Of the session older facts are met again.
+    assert found == ["session", Q1, Q2, "refusal", "session"]
+    assert {row["queue_id"] or row["kind"] for row in whole} == {*found}
+
+
+def test_a_row_shows_so_many_recipients(tmp_path: Path) -> None:
+    many = tuple(f"r{number}@example.net" for number in range(21))
+    path = journal(tmp_path / "j", (0.0, queued("s1", Q1, *many)), (0.1, queued("s1", Q2, *many[:20])))
+    found, _ = rows(Backwards(path, by_word(ANN)), 10)
+    assert [(len(row["recipients"]), row["recipient_count"]) for row in found] == [(20, 20), (20, 21)]
