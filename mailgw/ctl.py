@@ -20,6 +20,7 @@ from mailgw import (
     queue_commands,
     reports_command,
     tls_command,
+    trace_command,
 )
 from mailgw.config.where import DEFAULT_FILE
 from mailgw.mail.errors import ConfigError, TemporaryFault
@@ -40,6 +41,7 @@ commands:
   mailgw queue bounce ID | --domain closed.example     back to their senders, now
   mailgw queue lanes                    the destinations: who waits for them, and why
   mailgw queue suspend example.net      try nothing there, until: mailgw queue resume example.net
+  mailgw trace bob@example.net          why a message is where it is: ID, address, Message-ID or client
   mailgw tls example.net                what mail there meets in the way of TLS, tried live
   mailgw reports                        who sends as us, and what failed: DMARC and TLS reports that came in
   mailgw dkim make example.org          keys to sign mail with (DKIM); show, check, rotate and retire them
@@ -47,8 +49,8 @@ commands:
   mailgw replay -c new.toml --since 24h     which mail of the last day would that configuration judge otherwise?
   mailgw doctor --wire 127.0.0.1:25     can this server be tricked? smuggling, injection, relaying, limits
 
-FILE is {DEFAULT_FILE} where nothing is said; passwd, queue, tls, dkim, reports, explain and replay take -c FILE, too,
-before or behind the command.
+FILE is {DEFAULT_FILE} where nothing is said; passwd, queue, trace, tls, dkim, reports, explain and replay take -c FILE,
+too, before or behind the command.
 The gateway itself is started with: twistd mailgw --help
 exit status: 0 done, 1 a fault, 2 the command line makes no sense"""
 
@@ -112,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     dkim_command.add_command(commands)
     explain_command.add_command(commands)
     replay_command.add_command(commands)
+    trace_command.add_command(commands)
     doctor.add_command(commands, say)
     return parser
 

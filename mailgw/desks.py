@@ -11,6 +11,7 @@ Rules:
 from typing import TYPE_CHECKING
 
 from mailgw.mail.ports import Desk
+from mailgw.tracing import Tracing
 
 if TYPE_CHECKING:
     from mailgw.service import MailGateway
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 
 def gateway_desk(gateway: "MailGateway") -> Desk:
     """Of a process that moves mail: the only one, or one of several."""
-    return joined()
+    return joined(
+        Tracing(lambda: gateway.config.journal.path, gateway.reactor).desk(),
+    )
 
 
 def parent_desk(parent: "Parent") -> Desk:
     """Of the process above several."""
-    return joined()
+    return joined(
+        Tracing(lambda: parent.config.journal.path, parent.reactor).desk(),
+    )
 
 
 def joined(*desks: Desk) -> Desk:

@@ -80,7 +80,7 @@ class MailGateway(MultiService):
         self.config = config
         self.socket_owner: tuple[int, int] | None = None  # whom root is to give Unix sockets to
         self._world = world
-        self._reactor = world.reactor
+        self.reactor = self._reactor = world.reactor
         self._wall_clock = world.wall_clock
         self._ports: list[IListeningPort] = []
         self._gates: list[Gate] = []

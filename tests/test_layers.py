@@ -27,6 +27,7 @@ FLOORS = [
         "tls_command", "tls_policies", "tls_report", "tls_survey", "once", "rehearsal",
         "reports_command", "report_summary",
         "dkim_command", "dkim_desk", "dkim_report",
+        "trace_command", "trace_words", "tracing",
     },
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

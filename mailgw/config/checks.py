@@ -46,6 +46,7 @@ from mailgw.config.settings import (
     RuleSettings,
     TlsSettings,
 )
+from mailgw.config.where import JOURNAL
 from mailgw.deliver.s3_settings import S3Settings
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.deliver.webhook_settings import WebhookSettings
@@ -231,7 +232,7 @@ def _check_lockout(table: LimitsTable) -> None:
 
 def _journal(document: Document, folder: str, state: str) -> JournalSettings:
     table = document.journal
-    path = table.path or os.path.join(state, "journal.jsonl")
+    path = table.path or os.path.join(state, JOURNAL)
     if path != "-" and table.path is not None:
         path = os.path.join(folder, path)
         # The state folder has been judged, and is made before the first line is written.

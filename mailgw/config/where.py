@@ -10,6 +10,7 @@ from mailgw.mail.errors import ConfigError
 DEFAULT_FILE = "/etc/mailgw/mailgw.toml"
 DEFAULT_STATE = "/var/lib/mailgw"
 TRIAL_STATE = "mailgw-data"  # in the working folder
+JOURNAL = "journal.jsonl"  # in the state folder
 
 
 def is_there(file: str) -> bool:
@@ -36,6 +37,17 @@ def state_of(file: str) -> str:
     if not isinstance(state, str):
         raise ConfigError(file, 0, "state", 'expected text ("…")')
     return os.path.join(os.path.dirname(os.path.abspath(file)), state)
+
+
+def journal_of(file: str) -> str:
+    """The journal's file that ``file`` names, whatever else it says; "-" for standard output.  ConfigError as of
+    ``state_of``."""
+    state = state_of(file)
+    with open(file, "rb") as opened:
+        path = _of(tomllib.load(opened).get("journal"), "path")
+    if not isinstance(path, str):
+        return os.path.join(state, JOURNAL)
+    return path if path == "-" else os.path.join(os.path.dirname(os.path.abspath(file)), path)
 
 
 def domains_of(file: str) -> frozenset[str]:

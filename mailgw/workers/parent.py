@@ -91,7 +91,7 @@ class Parent(MultiService):
         super().__init__()  # type: ignore[no-untyped-call] # Twisted has no types there
         self.config = config
         self.socket_owner: tuple[int, int] | None = None
-        self._reactor = reactor
+        self.reactor = self._reactor = reactor
         self._wall_clock = wall_clock
         self._ports: list[IListeningPort] = []
         self._control_port: IListeningPort | None = None
