@@ -512,6 +512,30 @@ class Ordered(Event):
 
 
 @attrs.frozen
+class Operated(Event):
+    """Something was asked for by HTTP that changes something, or would have: by whose ``token``, from which ``peer``,
+    and what the answer's ``http_status`` was."""
+
+    name: ClassVar[str] = "operated"
+    token: str
+    peer: str
+    method: str
+    path: str
+    http_status: int
+
+
+@attrs.frozen
+class TokenRefused(Event):
+    """Somebody asked by HTTP with a token that there is not.  Of many by one ``peer`` the first of each minute
+    alone."""
+
+    name: ClassVar[str] = "token_refused"
+    peer: str
+    method: str
+    path: str
+
+
+@attrs.frozen
 class Started(Event):
     name: ClassVar[str] = "started"
     hostname: str
