@@ -11,6 +11,7 @@ Rules:
 from typing import TYPE_CHECKING
 
 from mailgw.mail.ports import Desk
+from mailgw.ready_desk import gateway_readiness, parent_readiness
 from mailgw.tracing import Tracing
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 def gateway_desk(gateway: "MailGateway") -> Desk:
     """Of a process that moves mail: the only one, or one of several."""
     return joined(
+        gateway_readiness(gateway),
         Tracing(lambda: gateway.config.journal.path, gateway.reactor).desk(),
     )
 
@@ -28,6 +30,7 @@ def gateway_desk(gateway: "MailGateway") -> Desk:
 def parent_desk(parent: "Parent") -> Desk:
     """Of the process above several."""
     return joined(
+        parent_readiness(parent),
         Tracing(lambda: parent.config.journal.path, parent.reactor).desk(),
     )
 

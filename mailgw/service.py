@@ -36,6 +36,7 @@ from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.mail.ports import Answering, Counters, Desk, WallClock
 from mailgw.net.files import open_files_now, too_few_files
 from mailgw.net.tasks import TaskGroup
+from mailgw.office import Office
 from mailgw.own_mail import OwnMail
 from mailgw.policy.limits import Limits
 from mailgw.policy.lockout import Lockout
@@ -92,6 +93,7 @@ class MailGateway(MultiService):
         self._name = ""  # among several processes
         self._plugins = plugins
         self._control = config.control
+        self._office = Office(config, self, world.reactor, world.disk)
 
     # --- starting ---------------------------------------------------------------------------------
 
@@ -121,6 +123,7 @@ class MailGateway(MultiService):
                 gate = Gate(listener.role)
                 self._ports.append(self._world.listen(listener.endpoint, gate, self.socket_owner))
                 self._gates.append(gate)
+            self._office.bind(self._world.listen, self.socket_owner)
         except TemporaryFault:
             self._abandon()
             raise
@@ -165,6 +168,8 @@ class MailGateway(MultiService):
         self._put_in_force(self.generation)
         self._desk = gateway_desk(self)
         self._listen_for_control()
+        self._closers.append(self._office.close)
+        self._office.open(self.journal, lambda: self._ground.threads(1, "mailgw uploads"))
         self.shards.start()
         self.generation.start()
         self._timer = self._reactor.callLater(RELOAD_SECONDS, self._look_again)
@@ -241,6 +246,7 @@ class MailGateway(MultiService):
     def reload(self) -> None:
         """Read changed certificates, keys and aliases, and reopen the journal."""
         self.generation.look(is_urgent=True)
+        self._office.reload()
         self.journal.reopen()
         log.info(
             "read again: certificates, keys and aliases that changed; the journal {path} is opened anew; the "
@@ -251,6 +257,7 @@ class MailGateway(MultiService):
     def _look_again(self) -> None:
         self._timer = self._reactor.callLater(RELOAD_SECONDS, self._look_again)
         self.generation.look()
+        self._office.reload()
 
     def _note_trouble(self, what: str, failure: Failure) -> None:
         log.failure("{what} failed", failure=failure, what=what)
@@ -284,6 +291,7 @@ class MailGateway(MultiService):
         await self._close()
 
     async def _unbind(self) -> None:
+        await self._office.unbind()
         ports, self._ports, self._gates = self._ports, [], []
         for port in ports:
             await maybeDeferred(port.stopListening)

@@ -12,6 +12,7 @@ configuration names, binds nothing, and starts nothing.  Called by ``service``, 
     hop_tables the part of it that says how mail goes to other servers
     hops       ... and what comes of that
     shaping    ... of single destinations, hosts and sources
+    api        who may ask by HTTP, and where
     dkim       who is signed for, and the keys for it
     replies    classes of replies, and the table that mailgw brings along
     checks     the tables together: routes, certificates, who needs what
@@ -24,5 +25,5 @@ configuration names, binds nothing, and starts nothing.  Called by ``service``, 
     where      default places; the one part that is cheap to import
 
 Known faults: a reload is a restart; only certificates and accounts are read again while
-the gateway runs.  The key ``[api]`` is refused until it does something.
+the gateway runs.
 """

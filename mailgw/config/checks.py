@@ -14,6 +14,7 @@ import attrs
 from mailgw.config import (
     accounts,
     aliases,
+    api,
     apps,
     backends,
     directories,
@@ -194,6 +195,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         tls_reports=tls_reports.tls_reports(document, hostname),
         dmarc_reports=dmarc_reports.dmarc_reports(document, hostname),
         dns=_dns(document),
+        api=api.api_settings(document, folder, state, [one.endpoint for one in listeners]),
         port_hint="",
     )
 
@@ -282,6 +284,7 @@ def owner_faults(config: Config, owner: Owner) -> list[ConfigError]:
     if config.srs_file is not None:
         readable.append(("srs.secret_file", config.srs_file))
     readable += dkim.key_paths(config)
+    readable += () if config.api is None else config.api.secret_files
     with acting_as(owner):
         faults = [
             ConfigError(config.file, 0, key, f"{path}: user {owner[0]}, as whom mailgw will run, may not read it")

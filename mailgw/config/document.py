@@ -12,6 +12,7 @@ import attrs
 
 # ruff: noqa: RUF009 - key() and part() make fields, they are no shared defaults
 from mailgw.config import values
+from mailgw.config.api_tables import ApiTable
 from mailgw.config.backend_tables import BackendTable, backend
 from mailgw.config.directory_tables import AnyDirectoryTable, directory
 from mailgw.config.dkim_tables import DkimTable
@@ -23,7 +24,6 @@ from mailgw.config.reader import (
     Unusable,
     each,
     key,
-    later,
     named,
     part,
     read_table,
@@ -340,4 +340,4 @@ class Document(Table):
     dns: DnsTable = part(table(DnsTable), attrs.Factory(DnsTable))
     tls_reports: TlsReportsTable = part(table(TlsReportsTable), attrs.Factory(TlsReportsTable))
     dmarc_reports: DmarcReportsTable = part(table(DmarcReportsTable), attrs.Factory(DmarcReportsTable))
-    api: None = later()
+    api: ApiTable | None = part(table(ApiTable), None)

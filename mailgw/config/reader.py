@@ -106,17 +106,6 @@ def part(reader: Reader[object], default: object = attrs.NOTHING, stand_in: obje
     return attrs.field(default=default, kw_only=True, metadata={"reader": reader, "stand_in": stand_in})
 
 
-def later() -> Any:
-    """A key of a later version: a fault where it is given, since it would be dangerous to ignore, and not named
-    among the keys there are."""
-
-    def reader(value: object, spot: Spot) -> object:
-        spot.fault("not in this version of mailgw: remove it")
-        raise Unusable
-
-    return attrs.field(default=None, kw_only=True, metadata={"reader": reader, "stand_in": None, "is_later": True})
-
-
 def table(shape: type[Shape]) -> Reader[Shape]:
     def reader(value: object, spot: Spot) -> Shape:
         if not isinstance(value, Mapping):
@@ -193,7 +182,7 @@ def read_table(shape: type[Shape], value: Mapping[str, object], spot: Spot) -> S
     """The table; a key that is unusable has its default or its stand-in.  ``Unusable`` where a required one without
     either is."""
     fields = {f.name: f for f in attrs.fields(shape) if "reader" in f.metadata}
-    known = [name for name, field in fields.items() if "is_later" not in field.metadata]
+    known = list(fields)
     if not spot.path:
         spot.faults.top = frozenset(known)
     for name, found_there in value.items():

@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.store.directory_settings import DirectorySettings, HttpSettings, SqlSettings
     from mailgw.store.journal import JournalSettings
     from mailgw.trust.dkim_rotation import RotationRules
+    from mailgw.web.settings import ApiSettings
     from mailgw.wire.content import ContentRules
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -263,8 +264,8 @@ class Config:
     ``tls_reports`` None where no domain is told what TLS with it came to, ``dmarc_reports`` None where none is told
     what came of mail that says it is from there.
     ``srs`` None: senders of what is forwarded stay as they are; ``srs_file`` has its secrets.
-    ``workers`` processes serve.  ``control`` is the control socket's path.  ``port_hint`` is told where a port cannot
-    be bound.
+    ``api`` None: nothing is asked by HTTP.  ``workers`` processes serve.  ``control`` is the control socket's path.
+    ``port_hint`` is told where a port cannot be bound.
     """
 
     file: str
@@ -299,6 +300,7 @@ class Config:
     tls_reports: TlsReportSettings | None
     dmarc_reports: DmarcReportSettings | None
     dns: DnsSettings
+    api: ApiSettings | None
     port_hint: str
 
     @property

@@ -209,6 +209,17 @@ def hostname(value: object) -> str:
     return name
 
 
+def web_host(value: object) -> str:
+    """A host's name or address, as browsers say it in Host, without a port and without brackets."""
+    word = text(value).lower()
+    if _is_address(word, 4) or _is_address(word, 6):
+        return str(ipaddress.ip_address(word))
+    name = parse_domain(word)
+    if name is None or name.startswith("["):
+        raise ValueError(f'expected a host name such as "mail.example.org", or an address, not {said(value)}')
+    return name
+
+
 def mailbox(value: object) -> Mailbox:
     address = parse_mailbox(text(value))
     if address is None:

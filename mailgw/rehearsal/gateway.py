@@ -59,7 +59,7 @@ class Rehearsal(MailGateway):
         self.heard = Heard()
         quick = attrs.evolve(config.limits.time_limits, greeting_delay=0.0, error_delay=0.0)
         super().__init__(
-            attrs.evolve(config, workers=1, limits=attrs.evolve(config.limits, time_limits=quick)),
+            attrs.evolve(config, workers=1, api=None, limits=attrs.evolve(config.limits, time_limits=quick)),
             world=make_world(reactor, wall_clock, self.heard.note, self.heard.keep),
             plugins=plugins,
         )

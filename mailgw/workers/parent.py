@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -11,6 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
 
 import mailgw
 from mailgw.accounts import lasting_secret
@@ -26,6 +28,7 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import WallClock
 from mailgw.net.listen import bind
 from mailgw.net.tasks import TaskGroup
+from mailgw.office import Office
 from mailgw.policy.limits import Limits
 from mailgw.policy.lockout import Lockout
 from mailgw.queue.route import RouteTable
@@ -101,7 +104,7 @@ class Parent(MultiService):
         self._left_alone: dict[int, float] = {}  # shards, until when
         self._suspended: Mapping[str, float] = {}
         self._results: list[tuple[str, object]] = []
-        self._is_stopping = False
+        self.is_stopping = False
         self._watching: IDelayedCall | None = None
         self._waiting: list[Deferred[None]] = []
         self._began = 0.0
@@ -112,8 +115,10 @@ class Parent(MultiService):
         self._passes = PassesOfWorkers(self._permits)
         self._tasks = TaskGroup(lambda what, trouble: log.failure("{what} failed", failure=trouble, what=what))
         self.journal = Journal(config.journal, reactor, wall_clock, Disk())
-        self._doors = AllDoors(self._ask_all, backend_lanes(config), RouteTable(config.routes).backends_of)
+        self._doors = AllDoors(self.ask_all, backend_lanes(config), RouteTable(config.routes).backends_of)
         self._desk = parent_desk(self)
+        self._office = Office(config, self, reactor, Disk())
+        self._writers: ThreadPool | None = None
 
     # --- starting -----------------------------------------------------------------------------------
 
@@ -129,6 +134,7 @@ class Parent(MultiService):
             self._prepare_state()
             self._listen_for_control()  # commands wait until the workers are there
             self._launch_all()
+            self._office.open(self.journal, self._made_writers)
         except BaseException:
             self._abandon()
             raise
@@ -143,6 +149,7 @@ class Parent(MultiService):
                 port: Any = bind(self._reactor, listener.endpoint, ServerFactory(), self.socket_owner)
                 port.stopReading()  # the workers accept
                 self._ports.append(port)
+            self._office.bind(partial(bind, self._reactor), self.socket_owner)
         except TemporaryFault:
             self._abandon()
             raise
@@ -220,13 +227,14 @@ class Parent(MultiService):
 
     def _abandon(self) -> None:
         """A start failed: leave nothing bound, nobody running."""
-        self._is_stopping = True
+        self.is_stopping = True
         for worker in self._workers:
             if worker.process is not None:
                 worker.process.kill()
 
         async def undo() -> None:
             await self._unbind()
+            await self._close_office()
             self._unlock()
 
         self._tasks.spawn("closing after a failed start", undo())
@@ -289,7 +297,7 @@ class Parent(MultiService):
                     log.error("worker {worker} ended soon after it took over the queue of another, {shard}, which is "
                               "left alone for a while", worker=worker.number, shard=shard)
                     self._left_alone[shard] = now + ALONE_SECONDS
-        if self._is_stopping:
+        if self.is_stopping:
             self._tell_who_waits()
             return
         self._start_again(worker, pid, how)
@@ -346,7 +354,7 @@ class Parent(MultiService):
     async def _restart(self, worker: _Worker) -> None:
         for shard in worker.shards:
             await self._take_back(shard)
-        if self._is_stopping or worker.process is not None:
+        if self.is_stopping or worker.process is not None:
             return
         try:
             ready = os.open(os.devnull, os.O_WRONLY)
@@ -408,7 +416,7 @@ class Parent(MultiService):
 
     async def _remember_words(self) -> None:
         """For who is started later.  It was done: that a worker ends just now is no reason to say otherwise."""
-        while not self._is_stopping:
+        while not self.is_stopping:
             try:
                 self._suspended = await self._words()
                 return
@@ -419,7 +427,9 @@ class Parent(MultiService):
         words: Any = await self._doors.answer({"command": "queue.suspended"})
         return words if isinstance(words, Mapping) else {}
 
-    async def _ask_all(self, request: Mapping[str, Any]) -> Sequence[Any]:
+    async def ask_all(self, request: Mapping[str, Any]) -> Sequence[Any]:
+        """What each worker says, a RefusedRequest among it where one refuses.  TemporaryFault where one cannot be
+        asked."""
         await self._all_are_there()
         asked = [
             Deferred.fromCoroutine(ask_worker(self._reactor, control_of(self.config, worker.number), request))
@@ -438,12 +448,16 @@ class Parent(MultiService):
     async def _all_are_there(self) -> None:
         """Each shard is open in some worker; TemporaryFault where that takes too long."""
         end = self._reactor.seconds() + ABSENCE_SECONDS
-        while absent := [one.number for one in self._workers if not self._is_served(one)]:
-            if self._reactor.seconds() >= end or self._is_stopping:
+        while absent := self.absent():
+            if self._reactor.seconds() >= end or self.is_stopping:
                 numbers = ", ".join(map(str, absent))
                 why = "does not run, and its part of the queue cannot be seen: the log says why; try again"
                 raise TemporaryFault(f"worker {numbers} {why}")
             await self._pause(LOOK_SECONDS)
+
+    def absent(self) -> Sequence[int]:
+        """The workers whose shards nobody serves."""
+        return [one.number for one in self._workers if not self._is_served(one)]
 
     async def _pause(self, seconds: float) -> None:
         turn: Deferred[None] = Deferred()
@@ -459,6 +473,7 @@ class Parent(MultiService):
     def reload(self) -> None:
         """All read certificates again, and reopen the journal."""
         self.journal.reopen()
+        self._office.reload()
         for worker in self._workers:
             if worker.wire is not None:
                 worker.wire.tell("reload")
@@ -470,7 +485,7 @@ class Parent(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        self._is_stopping = True
+        self.is_stopping = True
         if self._watching is not None:
             self._watching.cancel()
             self._watching = None
@@ -489,6 +504,7 @@ class Parent(MultiService):
             await ended
         if killing.active():
             killing.cancel()
+        await self._close_office()
         self._tasks.cancel()
         self._permits.stop()
         await maybeDeferred(super().stopService)
@@ -507,7 +523,19 @@ class Parent(MultiService):
         for one in waiting:
             one.callback(None)
 
+    async def _close_office(self) -> None:
+        await self._office.close()
+        if self._writers is not None:
+            self._writers.stop()
+            self._writers = None
+
+    def _made_writers(self) -> ThreadPool:
+        self._writers = pool = ThreadPool(0, 1, "mailgw uploads")
+        pool.start()
+        return pool
+
     async def _unbind(self) -> None:
+        await self._office.unbind()
         ports, self._ports = self._ports, []
         if self._control_port is not None:
             ports.append(self._control_port)

@@ -1,0 +1,178 @@
+"""The web's place in a gateway: its listener, its tokens, and the tables of all topics put together.
+
+The shapes of a gateway have one each, where there is an ``[api]``: ``bind`` before privileges are dropped, ``open``
+once the rest is, ``close`` with it.  Where a gateway is several processes, it is the parent's.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
+from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
+
+from mailgw.config.settings import Config
+from mailgw.disk import Disk
+from mailgw.mail import event as fact
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.ports import Answering, Journal
+from mailgw.net.server_tls import ServerTls
+from mailgw.web.settings import ApiSettings, TokenSettings
+
+log = Logger()
+
+Listen = Callable[[str, IProtocolFactory, tuple[int, int] | None], IListeningPort]
+
+OWN_TOKEN: Final = "owner"  # noqa: S105 - the name of the token that is made here
+TOKEN_OCTETS: Final = 32
+UPLOADS: Final = "uploads"
+
+
+class Office:
+    """Of the gateway that ``config`` describes, whose operators ask ``door``."""
+
+    def __init__(self, config: Config, door: Answering, reactor: Any, disk: Disk) -> None:
+        self._config = config
+        self._api = config.api
+        self._door = door
+        self._reactor = reactor
+        self._disk = disk
+        self._port: IListeningPort | None = None
+        self.gate = _Gate()
+        self._server: Any = None
+        self._factory: Any = None
+        self.tls: ServerTls | None = None
+        self.token = ""  # the one that was made here
+
+    def bind(self, listen: Listen, owner: tuple[int, int] | None) -> None:
+        """TemporaryFault where it cannot be; nothing is bound then."""
+        if self._api is not None and self._port is None:
+            self._port = listen(self._api.endpoint, self.gate, owner)
+
+    def open(self, journal: Journal, threads: Callable[[], Any]) -> None:
+        """Serve, where it is bound.  ``threads`` makes those that write what is uploaded.  TemporaryFault where a file
+        cannot be had."""
+        if self._api is None or self._port is None:
+            return
+        # Twisted's HTTP takes its time to be imported, and not everybody has a page.
+        from mailgw.web.channel import WebFactory
+        from mailgw.web.server import WebServer
+        from mailgw.web.uploads import UploadFolder
+
+        uploads = UploadFolder(f"{self._config.state}/{UPLOADS}", self._disk, self._reactor, threads())
+        uploads.open()
+        if self._api.certificate is not None:
+            certificates = dict(self._config.tls.certificates)
+            try:
+                self.tls = ServerTls(certificates.pop(self._api.certificate), certificates)
+            except ValueError as fault:
+                raise TemporaryFault(str(fault)) from fault
+        reception = _reception(self._config, self._api, self._tokens(self._api), self._door, self._reactor, journal)
+        self._server = WebServer(reception, self._door, journal, self._reactor, uploads)
+        self._factory = WebFactory(self._reactor, self._server, self.tls)
+        self.gate.inner = self._factory
+
+    def reload(self) -> None:
+        """Certificates that changed."""
+        if self.tls is not None:
+            self.tls.reload()
+
+    async def unbind(self) -> None:
+        port, self._port = self._port, None
+        if port is not None:
+            await maybeDeferred(port.stopListening)
+
+    async def close(self) -> None:
+        """Nothing is answered any more."""
+        await self.unbind()
+        self.gate.inner = None
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop()
+            self._factory.close()
+
+    def _tokens(self, api: ApiSettings) -> Sequence[TokenSettings]:
+        from mailgw.web.tokens import ALL_SCOPES, digest
+
+        if api.tokens:
+            return api.tokens
+        self.token = own_token(api.token_file, self._disk)
+        return [TokenSettings(OWN_TOKEN, ALL_SCOPES, digest(self.token))]
+
+
+def own_token(path: str, disk: Disk) -> str:
+    """The token of all scopes, in its file, which is made where it is missing.  TemporaryFault where it cannot be."""
+    try:
+        try:
+            known = disk.read(path, 0, 4096).decode("ascii", "replace").strip()
+            if len(known) >= TOKEN_OCTETS:
+                return known
+        except FileNotFoundError:
+            pass
+        made = secrets.token_urlsafe(TOKEN_OCTETS)
+        disk.write_atomically(path, f"{made}\n".encode())
+    except OSError as fault:
+        raise TemporaryFault(f"{path}: {fault.strerror}") from fault
+    return made
+
+
+def _reception(
+    config: Config, api: ApiSettings, tokens: Sequence[TokenSettings], door: Answering, reactor: Any, journal: Journal
+) -> Any:
+    """Whom it knows, and all that may be asked."""
+    from mailgw import __version__
+    from mailgw.web import openapi_api, ready_api, session_api
+    from mailgw.web.judging import Reception
+    from mailgw.web.operations import Operation
+    from mailgw.web.page import packaged
+    from mailgw.web.routing import Routes
+    from mailgw.web.tokens import Sessions, Tokens, Tries
+
+    def now() -> float:
+        return float(reactor.seconds())
+
+    found = Tokens(tokens)
+    sessions, tries = Sessions(now, os.urandom), Tries(now)
+
+    def note_failure(peer: str, method: str, path: str) -> None:
+        journal.note(fact.TokenRefused(peer, method, path))
+
+    def by_token(secret: str, peer: str, method: str, path: str) -> Any:
+        return reception.by_token(secret, peer, method, path)
+
+    operations: list[Operation] = [
+        *session_api.operations(sessions, by_token, api.certificate is not None),
+        # Each topic's, in the order of their names:
+    ]
+    operations += openapi_api.operations(operations, __version__)
+    reception = Reception(
+        routes=Routes(operations),
+        others={"/metrics": ready_api.metrics()},
+        health={one.path: one for one in ready_api.health()},
+        page=packaged(),
+        tokens=found,
+        sessions=sessions,
+        tries=tries,
+        hosts=api.hosts,
+        upload_octets=api.upload_octets,
+        note_failure=note_failure,
+    )
+    return reception
+
+
+class _Gate(ServerFactory):
+    """Stands at the bound port until the office is open."""
+
+    noisy = False
+    inner: Any = None
+
+    def logPrefix(self) -> str:
+        return "mailgw api"
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        return None if self.inner is None else self.inner.buildProtocol(addr)
+
+

@@ -1,0 +1,101 @@
+"""Answers on their way to a client who may be slow: in pieces, the next one when there is room; and live events.
+
+Rules:
+    At most a piece is in memory beyond what the transport has; who takes nothing for long is cut off (``channel``).
+    A stream of events has a sign of life every ``HEARTBEAT_SECONDS``: proxies keep it, and we learn who is gone.
+"""
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from typing import Any, Final
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from zope.interface import implementer
+
+from mailgw.web.operations import LiveEvent
+
+PIECE_OCTETS: Final = 65536
+HEARTBEAT_SECONDS: Final = 15.0
+HEARTBEAT: Final = b": \n\n"
+# A browser that lost the stream comes back after so many milliseconds.
+COME_BACK: Final = b"retry: 2000\n\n"
+
+
+@implementer(IPushProducer)
+class Way:
+    """Whether there is room for more of an answer."""
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        self._is_full = self._is_gone = False
+        self._waiting: list[Deferred[None]] = []
+        request.registerProducer(self, True)
+
+    @property
+    def is_full(self) -> bool:
+        return self._is_full
+
+    async def room(self) -> None:
+        """Return when there is, or when nobody is there any more."""
+        while self._is_full and not self._is_gone:
+            waiting: Deferred[None] = Deferred()
+            self._waiting.append(waiting)
+            await waiting
+
+    def close(self) -> None:
+        if not self._request._disconnected and not self._request.finished:
+            self._request.unregisterProducer()
+
+    def pauseProducing(self) -> None:
+        self._is_full = True
+
+    def resumeProducing(self) -> None:
+        self._is_full = False
+        self._tell()
+
+    def stopProducing(self) -> None:
+        self._is_gone = True
+        self._tell()
+
+    def _tell(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if not one.called:
+                one.callback(None)
+
+
+async def pieces(content: bytes | AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """Content, a piece at a time."""
+    if isinstance(content, bytes):
+        for start in range(0, len(content), PIECE_OCTETS):
+            yield content[start:start + PIECE_OCTETS]
+        return
+    async for one in content:
+        yield one
+
+
+async def live(events: Any, write: Callable[[bytes], None], way: Way, reactor: Any) -> None:
+    """Server-sent events, until there are no more, or this is cancelled."""
+    beating: list[IDelayedCall] = []
+
+    def beat() -> None:
+        if not way.is_full:
+            write(HEARTBEAT)
+        beating[:] = [reactor.callLater(HEARTBEAT_SECONDS, beat)]
+
+    write(COME_BACK)
+    beating.append(reactor.callLater(HEARTBEAT_SECONDS, beat))
+    try:
+        async for one in events:
+            write(event_octets(one))
+            await way.room()
+    finally:
+        beating[0].cancel()
+        await events.aclose()
+
+
+def event_octets(one: LiveEvent) -> bytes:
+    """https://html.spec.whatwg.org/multipage/server-sent-events.html; JSON has no line ends of its own."""
+    head = f"event: {one.event}\n" + ("" if one.id is None else f"id: {one.id}\n")
+    return head.encode() + b"data: " + msgspec.json.encode(one.data) + b"\n\n"
