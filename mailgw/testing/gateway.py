@@ -25,6 +25,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 import attrs
+import msgspec
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
@@ -53,6 +54,7 @@ from mailgw.testing.power import Power, keep
 from mailgw.testing.signing import key_of, with_signature
 from mailgw.testing.spool import KeptSpool, Stored
 from mailgw.testing.telling import Telling
+from mailgw.testing.web import HttpAnswer, HttpClient
 from mailgw.testing.wires import join
 from mailgw.testing.world import Lasting, MemoryWorld
 from mailgw.trust.read_back import authentication_of
@@ -288,6 +290,50 @@ class Gateway(Telling):
         if has_login:
             return next((one.value for one in roles if one.is_submission), Role.SUBMISSION.value)
         return Role.MX.value if Role.MX in roles else roles[0].value
+
+    # --- who asks by HTTP -----------------------------------------------------------------------------------
+
+    def web(self, client: str = "127.0.0.1") -> HttpClient:
+        """A connection to the HTTP API, of a configuration that has ``[api]``."""
+        made = HttpClient(self._wait)
+        there = (IPv6Address if ":" in client else IPv4Address)("TCP", client, 40000)
+        protocol = self.service._office.gate.buildProtocol(there)
+        if protocol is None:
+            made.is_closed = True
+        else:
+            join(self._world.reactor, made, there, protocol, IPv4Address("TCP", "127.0.0.1", 8025))
+        return made
+
+    def http(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        token: str | None = "",
+        headers: Mapping[str, str] = NOTHING_GIVEN,  # type: ignore[assignment] # what is empty is of any type
+        client: str = "127.0.0.1",
+    ) -> HttpAnswer:
+        """Ask the HTTP API on a connection of its own.  ``body`` is what msgspec encodes as JSON, or octets.  ``token``
+        "": that of all scopes, None: none."""
+        given = {"Connection": "close", **headers}
+        if token is not None:
+            given.setdefault("Authorization", f"Bearer {token or self.web_token}")
+        octets = b""
+        if isinstance(body, bytes):
+            octets = body
+        elif body is not None:
+            octets = msgspec.json.encode(body)
+            given.setdefault("Content-Type", "application/json")
+        connection = self.web(client)
+        answer = connection.ask(method, path, given, octets)
+        connection.close()
+        return answer
+
+    @property
+    def web_token(self) -> str:
+        """That of all scopes, where the configuration has none of its own."""
+        return self.service._office.token
 
     # --- what became of it ----------------------------------------------------------------------------------
 

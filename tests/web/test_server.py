@@ -1,0 +1,72 @@
+"""The web door of a whole gateway, in memory."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from mailgw.testing import Gateway
+
+CONFIG = """
+[api]
+[[route]]
+recipients = ["@example.org"]
+backend = "box"
+[backend.box]
+type = "maildir"
+path = "/mail/{domain}/{local_part}"
+recipients = "any"
+"""
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    with Gateway(CONFIG) as made:
+        yield made
+
+
+def test_who_asks_is_told_who_he_is(gateway: Gateway) -> None:
+    answer = gateway.http("GET", "/api/v1/session")
+    assert answer.status == 200, answer.body
+    assert answer.json == {"name": "owner", "scopes": ["read", "queue", "send"], "seconds": None}
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_without_a_token_nothing_is_told(gateway: Gateway) -> None:
+    answer = gateway.http("GET", "/api/v1/session", token=None)
+    assert answer.status == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json["status"] == 401
+
+
+def test_health(gateway: Gateway) -> None:
+    for path in ("/healthz", "/readyz"):
+        answer = gateway.http("GET", path, token=None, headers={"Host": "10.0.0.1"})
+        assert (answer.status, answer.body) == (200, b"ok\n"), path
+
+
+def test_the_page_is_there(gateway: Gateway) -> None:
+    answer = gateway.http("GET", "/", token=None)
+    assert answer.status == 200
+    assert b"<title>mailgw</title>" in answer.body
+    again = gateway.http("GET", "/", token=None, headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status, again.body) == (304, b"")
+
+
+def test_a_session_of_the_page(gateway: Gateway) -> None:
+    answer = gateway.http("POST", "/api/v1/session", {"token": gateway.web_token}, token=None)
+    assert answer.status == 200, answer.body
+    cookie = answer.cookies[0].partition(";")[0]
+    assert "HttpOnly" in answer.cookies[0]
+    assert "SameSite=Strict" in answer.cookies[0]
+    shown = gateway.http("GET", "/api/v1/session", token=None, headers={"Cookie": cookie})
+    assert shown.json["name"] == "owner"
+    ended = gateway.http("DELETE", "/api/v1/session", token=None, headers={"Cookie": cookie, "X-Mailgw": "1"})
+    assert (ended.status, ended.body) == (204, b"")
+    assert gateway.http("GET", "/api/v1/session", token=None, headers={"Cookie": cookie}).status == 401
+
+
+def test_the_document(gateway: Gateway) -> None:
+    answer = gateway.http("GET", "/api/v1/openapi.json", token=None)
+    assert answer.status == 200
+    assert answer.json["openapi"] == "3.1.0"
+    assert set(answer.json["paths"]["/session"]) == {"get", "post", "delete"}
