@@ -4,6 +4,7 @@ Pure, and light: the ``mailgw`` command uses it, too.
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ def combined(command: str, answers: Sequence[Any], limit: int | None = None) -> 
             return _page(answers, limit)
         case "queue.lanes":
             return _lanes(answers)
+        case "queue.census":
+            return _census(answers, limit)
         case "queue.suspended":
             words: dict[str, float] = {}
             for answer in answers:
@@ -72,6 +75,27 @@ def _page(answers: Sequence[Any], limit: int | None) -> dict[str, Any]:
         rows = rows[:limit]
         end = _position(rows[-1])
     return {"rows": rows, "next": end, "newest": newest}
+
+
+def _census(answers: Sequence[Any], limit: int | None) -> dict[str, Any]:
+    lanes = _lanes([answer["lanes"] for answer in answers])
+    lanes.sort(key=lambda lane: (-lane["waiting"] - lane["active"] - lane["held"], lane["lane"]))
+    unwell: dict[str, Any] = {}
+    statuses: Counter[str] = Counter()
+    for answer in answers:
+        statuses.update(answer["statuses"])
+        for facts in answer["unwell"]:
+            unwell[facts["lane"]] = _now(unwell.get(facts["lane"]), facts)
+    return {
+        **{key: sum(answer[key] for answer in answers) for key in ("waiting", "due_now", "active", "held")},
+        "at": min(answer["at"] for answer in answers),
+        "is_whole": all(answer["is_whole"] for answer in answers),
+        # A lane that several shards have is one: how many there are is known only where all of them are told.
+        "lane_count": max([len(lanes), *(answer["lane_count"] for answer in answers)]),
+        "lanes": lanes[:limit],
+        "unwell": list(unwell.values())[:limit],
+        "statuses": dict(statuses.most_common()),
+    }
 
 
 def _position(row: Mapping[str, Any]) -> tuple[str, int]:

@@ -21,6 +21,9 @@ One line of JSON is a request, one line is its answer, in order:
     queue.reroute     to the lanes of the backend ``to``, due now
     queue.bounce      back to their senders, now, with a bounce each; what has the null reverse-path is forgotten
     queue.lanes       each lane that somebody waits in, whether it is suspended, and how it is ``now`` (null: idle)
+    queue.census      the same at once, as it was counted a while ago ("at"; not all yet where not "is_whole"): how many
+                      recipients there are ("waiting", "due_now", "active", "held"), the ``limit`` longest "lanes" of
+                      "lane_count", those that are "unwell", and how many were answered what ("statuses")
     queue.suspend     nothing is tried at ``destination`` (``queue.suspension``) any more
     queue.resume      ... it is again
     queue.suspended   what is suspended, and since when
@@ -40,6 +43,7 @@ state folder of mode 0700).  A second request waits in the socket while one is a
 """
 
 import base64
+import heapq
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -59,6 +63,7 @@ from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.event import Ordered, Removed
 from mailgw.mail.message import Claim, Position, Query, QueueRow, RowState
 from mailgw.mail.ports import Answering, Journal, Request, Spool
+from mailgw.queue.census import Census
 from mailgw.queue.returned import RETURNED
 from mailgw.queue.suspension import (
     BackendLanes,
@@ -79,6 +84,7 @@ HEADER_OCTETS = 65536
 # Of its content in one answer.
 CONTENT_OCTETS = 1 << 20
 MAX_ROWS = 100_000
+MOST_STATUSES = 50
 # People wait for a page: what is found by then is shown.
 PAGE_SECONDS = 0.1
 MAX_ID_CHARACTERS = 64  # twice those of the longest
@@ -110,6 +116,11 @@ class Attempts(Protocol):
         """What it knows of each lane that has work, or is unwell; the lane's name is in ``lane``."""
 
 
+class Counts(Protocol):
+    async def census(self) -> tuple[Census, float, bool]:
+        """The last one, of when, and whether it is whole."""
+
+
 LaneIn = Callable[[str, Mailbox], str | None]
 """The lane of a recipient in the backend of a name; None where that does not take it, KeyError where there is none."""
 
@@ -120,6 +131,7 @@ class ControlDoors:
 
     spool: Spool
     attempts: Attempts
+    counting: Counts
     journal: ReopeningJournal
     lane_in: LaneIn
     backends: BackendLanes
@@ -168,6 +180,8 @@ async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
             told = lanes_told(await doors.spool.lanes(), Suspensions.of(doors.spool.suspended()))
             known = {facts["lane"]: facts for facts in map(attrs.asdict, doors.attempts.lanes())}
             return [lane | {"now": known.get(lane["lane"])} for lane in told]
+        case "queue.census":
+            return await _census(_limit(request), doors)
         case "queue.suspend" | "queue.resume":
             return await _suspend_or_resume(command, request, doors)
         case "queue.suspended":
@@ -178,6 +192,19 @@ async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
         case _:
             # What is no text may be nested so deeply that it has no repr either.
             raise RefusedRequest(f"unknown command {command!r}" if isinstance(command, str) else "which command?")
+
+
+async def _census(limit: int, doors: ControlDoors) -> object:
+    census, at, is_whole = await doors.counting.census()
+    known = {facts["lane"]: facts for facts in map(attrs.asdict, doors.attempts.lanes())}
+    lanes = lanes_told(census.longest(limit), Suspensions.of(doors.spool.suspended()))
+    unwell = [facts for facts in known.values() if facts["state"] in UNWELL]
+    return {
+        "at": at, "is_whole": is_whole, **census.totals(), "lane_count": census.lanes,
+        "lanes": [lane | {"now": known.get(str(lane["lane"]))} for lane in lanes],
+        "unwell": heapq.nsmallest(limit, unwell, key=lambda facts: facts["unwell_since"] or 0.0),
+        "statuses": census.statuses(MOST_STATUSES),
+    }
 
 
 async def _retry(query: Query, doors: ControlDoors) -> object:

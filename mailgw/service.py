@@ -25,6 +25,7 @@ from mailgw.backend_lanes import backend_lanes
 from mailgw.config.plugin import NOTHING_GIVEN
 from mailgw.config.settings import Config
 from mailgw.control import ControlDoors, ControlFactory
+from mailgw.deliver.counting import Counting
 from mailgw.deliver.passes import Register
 from mailgw.deliver.permits import PermitDesk
 from mailgw.desks import gateway_desk
@@ -149,7 +150,9 @@ class MailGateway(MultiService):
             config.hostname, config.trust.judging.authserv_id, self._reactor, self._wall_clock, self.journal.note,
             config.limits.message_octets, config.limits.recipients,
         )
-        self.shards = Shards(config.spool, world.spool, self._register, self._tasks)
+        # A count may take a while: nobody waits for it at a stop.
+        counting = partial(Counting, clock=self._reactor, wall_clock=self._wall_clock, tasks=self._observing)
+        self.shards = Shards(config.spool, world.spool, self._register, self._tasks, counting)
         self._closers += [self.shards.close, self._own_mail.close]
         self._open_shards()
         self.spool = self.shards.own.spool
@@ -235,7 +238,7 @@ class MailGateway(MultiService):
         made = self.generation
         backends, routed = backend_lanes(made.config, made.backends), made.routes.backends_of
         doors = [
-            ControlDoors(one.spool, one.dispatcher, self.journal, made.lane_in, backends, routed)
+            ControlDoors(one.spool, one.dispatcher, one.counting, self.journal, made.lane_in, backends, routed)
             for one in self.shards.all if one.made
         ]
         answering: Answering = doors[0] if len(doors) == 1 else AllDoors(ask_here(doors), backends, routed)

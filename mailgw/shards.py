@@ -15,6 +15,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from mailgw.deliver.counting import Counting
 from mailgw.deliver.dispatcher import Dispatcher
 from mailgw.deliver.passes import Register
 from mailgw.mail.errors import ConfigError, TemporaryFault
@@ -32,6 +33,7 @@ log = Logger()
 class Shard:
     number: int
     spool: Spool
+    counting: Counting
     made: Dispatcher | None = None
 
     @property
@@ -54,11 +56,13 @@ class Shards:
         open_spool: OpenSpool,
         register: Callable[[int], Register | None],
         tasks: TaskGroup,
+        counting: Callable[[Spool], Counting],
     ) -> None:
         self._settings = settings
         self._open_spool = open_spool
         self._register = register
         self._tasks = tasks
+        self._counting = counting
         self._open: dict[int, Shard] = {}
 
     @property
@@ -72,7 +76,8 @@ class Shards:
 
     def open(self, number: int) -> Shard:
         """Take a shard.  Blocks.  TemporaryFault or ConfigError where it cannot be had, and nothing is open then."""
-        shard = self._open[number] = Shard(number, self._open_spool(shard_settings(self._settings, number)))
+        spool = self._open_spool(shard_settings(self._settings, number))
+        shard = self._open[number] = Shard(number, spool, self._counting(spool))
         return shard
 
     def deliver(self, make_dispatcher: MakeDispatcher) -> None:

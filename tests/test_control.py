@@ -11,11 +11,14 @@ from twisted.internet.testing import StringTransport
 
 from mailgw import control
 from mailgw.control import IDLE_SECONDS, MAX_REQUEST_OCTETS, ControlDoors, ControlFactory, ControlProtocol
+from mailgw.deliver.counting import Counting
 from mailgw.deliver.lane_facts import LaneFacts
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event, Removed
 from mailgw.mail.message import Claim, Query, QueueRow
+from mailgw.net.tasks import TaskGroup
 from mailgw.queue.suspension import BackendLane, LaneKind
+from mailgw.spool.memory import MemorySpool
 from tests.logged import LoggedFailures
 from tests.tables import each
 
@@ -27,6 +30,10 @@ def row(queue_id: str, recipient: str = "b@example.org") -> QueueRow:
         peer="192.0.2.1", helo="h", login="", protocol="ESMTP", parameters="RET=HDRS",
         recipient_parameters="NOTIFY=NEVER",
     )
+
+
+def counting_of(spool: Any) -> Counting:
+    return Counting(spool, Clock(), lambda: 1.0, TaskGroup(lambda what, failure: failure.raiseException()))
 
 
 class FakeSpool:
@@ -96,7 +103,7 @@ class Gateway:
         self.pokes = 0
         self.clock = Clock()
         doors = ControlDoors(
-            self.spool, self, self.journal, lambda backend, recipient: f"{backend}/x",
+            self.spool, self, counting_of(self.spool), self.journal, lambda backend, recipient: f"{backend}/x",
             {"internet": BackendLane(LaneKind.DOMAINS), "relay": BackendLane(LaneKind.ONE)}, routed,
         )
         factory = ControlFactory(doors, self.clock)
@@ -278,3 +285,11 @@ def test_silence_ends() -> None:
     assert not gateway.transport.disconnected
     gateway.clock.advance(1)
     assert gateway.transport.disconnected
+
+
+def test_a_census_counts_what_there_is() -> None:
+    gateway = Gateway(spool=MemorySpool(lambda: 10.0))
+    assert gateway.ask(command="queue.census")["result"] == {
+        "at": 1.0, "is_whole": True, "waiting": 0, "due_now": 0, "active": 0, "held": 0, "lane_count": 0, "lanes": [],
+        "unwell": [], "statuses": {},
+    }

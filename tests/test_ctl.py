@@ -36,7 +36,7 @@ from mailgw.spool.sqlite import SqliteSpool
 from mailgw.terminal import harmless, say
 from tests.config.making import SMALL, make_certificate
 from tests.tables import each
-from tests.test_control import FakeJournal, FakeSpool, routed, row
+from tests.test_control import FakeJournal, FakeSpool, counting_of, routed, row
 
 # Its first line is empty, so the others keep their numbers.
 GATEWAY = 'postmaster = "postmaster@example.org"' + SMALL.replace('recipients = "any"\n', "") + """[accounts]
@@ -294,7 +294,7 @@ class Idle:
 
 def doors_of(spool: Any, journal: FakeJournal) -> ControlDoors:
     return ControlDoors(
-        spool, Idle(), journal, lambda backend, recipient: f"{backend}/{recipient.domain}",
+        spool, Idle(), counting_of(spool), journal, lambda backend, recipient: f"{backend}/{recipient.domain}",
         {"internet": BackendLane(LaneKind.DOMAINS), "relay": BackendLane(LaneKind.ONE)}, routed,
     )
 

@@ -214,3 +214,18 @@ def test_a_page_of_several_shards_goes_no_further_than_all_of_them_have_looked()
     assert told(end, {"rows": rows("c"), "next": None, "newest": False}, 3) == ("bcg", None)
     new = {"rows": rows("g", "d"), "next": ["c", 1], "newest": True}
     assert told(new, {"rows": rows("e", "b"), "next": None, "newest": True}, 9, True) == ("ged", ("c", 1))
+
+
+def test_the_census_of_several_shards_is_one() -> None:
+    def told(lane: str, waiting: int, at: float, is_whole: bool) -> dict[str, object]:
+        row = {"lane": lane, "waiting": waiting, "due_now": 0, "active": 0, "held": 0, "next_due": None, "reason": "",
+               "suspended": False, "now": None}
+        return {"at": at, "is_whole": is_whole, "waiting": waiting, "due_now": 0, "active": 0, "held": 0,
+                "lane_count": 1, "lanes": [row], "unwell": [], "statuses": {"450": waiting}}
+
+    both = combined("queue.census", [told("a", 3, 7.0, True), told("b", 5, 9.0, False)], 1)
+    assert (both["at"], both["is_whole"], both["waiting"], both["lane_count"]) == (7.0, False, 8, 2)
+    assert [lane["lane"] for lane in both["lanes"]] == ["b"]
+    assert both["statuses"] == {"450": 8}
+    same = combined("queue.census", [told("a", 3, 7.0, True), told("a", 5, 9.0, True)], 9)
+    assert [(lane["lane"], lane["waiting"]) for lane in same["lanes"]] == [("a", 8)]

@@ -263,6 +263,29 @@ EVERYTHING = Query()
 
 
 @attrs.frozen
+class Tally:
+    """Recipients of one lane that wait for one reason, out of a stretch of the queue; the numbers as ``LaneRow`` has
+    them.  ``is_of_lane``: the reason tells what was said in this lane, not what keeps the recipient."""
+
+    lane: str
+    reason: str
+    is_of_lane: bool
+    waiting: int
+    due_now: int
+    active: int
+    held: int
+    next_due: float | None
+
+
+@attrs.frozen
+class Stretch:
+    """``next`` is where the stretch behind it begins, None where it was the last one."""
+
+    tallies: tuple[Tally, ...]
+    next: Position | None
+
+
+@attrs.frozen
 class LaneRow:
     """One lane as the operator sees it: how many recipients wait in it (those that are due among them), are being tried
     or next in line, and are held; when the first of those that wait is due, and what one of them was told last."""

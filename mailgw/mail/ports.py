@@ -24,6 +24,7 @@ from mailgw.mail.message import (
     Query,
     QueueRow,
     Settlement,
+    Stretch,
 )
 from mailgw.mail.names import MxRecord, Records, TlsaRecord
 from mailgw.mail.sts_policy import StsPolicy
@@ -145,6 +146,10 @@ class Spool(Protocol):
     async def lanes(self, query: Query = EVERYTHING) -> Sequence[LaneRow]:
         """Every lane that there is a recipient in who matches, in the order of their names, and what those are who do;
         read as ``search`` is."""
+
+    async def stretch(self, after: Position | None) -> Stretch:
+        """Count some thousand recipients, in the order of arrival, from behind ``after`` on; read as ``search`` is.
+        For who counts them all, a stretch at a time."""
 
     # The operator's orders.  Each goes in steps, between which mail comes and goes: a fault ends it, and what was done
     # by then stays done.  Who came after it began is not meant.  What is active is left alone, but by ``remove``.

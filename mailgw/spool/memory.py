@@ -35,6 +35,8 @@ from mailgw.mail.message import (
     QueueRow,
     RowState,
     Settlement,
+    Stretch,
+    Tally,
 )
 from mailgw.mail.ports import WallClock
 from mailgw.queue.aliases import EXPANDED
@@ -236,6 +238,17 @@ class MemorySpool:
         octets = queued.message.content.octets
         assert octets is not None  # a MemoryContent
         return octets[start_octets:start_octets + limit_octets]
+
+    async def stretch(self, after: Position | None) -> Stretch:
+        tallies: dict[tuple[str, str], list[Row]] = {}
+        for _, row in self._matching(EVERYTHING):
+            tallies.setdefault((row.destination.lane, row.reason), []).append(row)
+        told = []
+        for (lane, reason), rows in sorted(tallies.items()):
+            one = self._lane_row(lane, rows)
+            told.append(Tally(
+                lane, reason, tells_of_lane(reason), one.waiting, one.due_now, one.active, one.held, one.next_due))
+        return Stretch(tuple(told), None)
 
     async def lanes(self, query: Query = EVERYTHING) -> Sequence[LaneRow]:
         lanes: dict[str, list[Row]] = {}

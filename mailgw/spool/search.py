@@ -10,9 +10,9 @@ from collections.abc import Callable
 from threading import Lock
 from typing import TypeVar
 
-from mailgw.mail.message import Agenda, LaneRow, Page, Position, Query, QueueRow, RowState
+from mailgw.mail.message import Agenda, LaneRow, Page, Position, Query, QueueRow, RowState, Stretch, Tally
 from mailgw.spool.batch import Value
-from mailgw.spool.rows import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LANE
+from mailgw.spool.rows import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LANE, tells_of_lane
 from mailgw.spool.schema import connect_reader
 
 T = TypeVar("T")
@@ -86,6 +86,13 @@ _LANES = f"""
             printf('%d%017.3f', {_TELLS}, coalesce(due, 0)) || reason END), 19), '')
     FROM recipient r WHERE {{where}} GROUP BY lane ORDER BY lane"""  # noqa: S608  # constants
 
+_TALLIES = """
+    SELECT lane, reason, sum(due IS NOT NULL AND (token IS NULL OR due <= ?1)),
+        sum(due IS NOT NULL AND due <= ?1), sum(token IS NOT NULL AND due > ?1), sum(due IS NULL),
+        min(CASE WHEN token IS NULL OR due <= ?1 THEN due END)
+    FROM recipient WHERE (queue_id, row) > (?2, ?3) AND (queue_id, row) <= (?4, ?5)
+    GROUP BY lane, reason"""
+
 # CROSS JOIN: recipients in their order, messages by look-up; so a limit ends the scan, and no body is read.
 _ROWS = """
     SELECT r.queue_id, m.arrived, r.sender, r.recipient, r.domain, r.lane,
@@ -145,6 +152,18 @@ def page(
         if last is None or clock() >= end:
             return Page(tuple(rows), last)
         at = last
+
+
+def stretch(connection: sqlite3.Connection, after: Position | None, now: float, rows: int = STRETCH) -> Stretch:
+    """As ``mail.ports.Spool`` has it."""
+    at = after or _BEFORE_ALL
+    last = connection.execute(
+        "SELECT queue_id, row FROM recipient WHERE (queue_id, row) > (?, ?) ORDER BY queue_id, row LIMIT 1 OFFSET ?",
+        [*at, rows - 1],
+    ).fetchone()
+    found = connection.execute(_TALLIES, (now, *at, *(last or _BEHIND_ALL))).fetchall()
+    tallies = (Tally(lane, reason, tells_of_lane(reason), *counts) for lane, reason, *counts in found)
+    return Stretch(tuple(tallies), last)
 
 
 def agenda(connection: sqlite3.Connection, since: float, now: float) -> Agenda:

@@ -40,6 +40,7 @@ from mailgw.mail.message import (
     Query,
     QueueRow,
     Settlement,
+    Stretch,
 )
 from mailgw.mail.ports import WallClock
 from mailgw.queue.suspension import MAX_SUSPENSIONS, Suspensions
@@ -254,6 +255,11 @@ class SqliteSpool:
 
         return await self._ask(self._search_threads, self._search_reader, lambda connection: sql.some_octets(
             sql.find_content(connection, queue_id, limit_octets, start_octets), read_file, limit_octets))
+
+    async def stretch(self, after: Position | None) -> Stretch:
+        now = self._wall_clock()
+        return await self._ask(
+            self._search_threads, self._search_reader, lambda connection: sql.stretch(connection, after, now))
 
     async def lanes(self, query: Query = EVERYTHING) -> Sequence[LaneRow]:
         now = self._wall_clock()

@@ -22,6 +22,7 @@ from mailgw.mail.message import (
     Query,
     QueueRow,
     Settlement,
+    Stretch,
 )
 from mailgw.mail.ports import Draft, WallClock
 from mailgw.spool.memory import MemoryDraft, MemorySpool
@@ -114,6 +115,9 @@ class LivingSpool:
 
     async def content(self, queue_id: str, limit_octets: int, start_octets: int = 0) -> bytes | None:
         return await self._kept.content(queue_id, limit_octets, start_octets)
+
+    async def stretch(self, after: Position | None) -> Stretch:
+        return await self._kept.stretch(after)
 
     async def lanes(self, query: Query = EVERYTHING) -> Sequence[LaneRow]:
         return await self._kept.lanes(query)

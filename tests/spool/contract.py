@@ -28,6 +28,7 @@ from mailgw.mail.message import (
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS, ByMode, DeliverBy, MailParameters, Notify, RcptParameters, Ret
 from mailgw.mail.ports import Spool
 from mailgw.queue.aliases import EXPANDED
+from mailgw.queue.census import Census
 from mailgw.spool.rows import HELD_BY_OPERATOR
 
 T = TypeVar("T")
@@ -835,6 +836,20 @@ class SpoolContract:
                         break
                 assert found == meant, (query, limit)
                 assert at is None
+
+    def test_what_is_counted_in_stretches_is_what_there_is(self, world: World) -> None:
+        claims = commit(world, b"x", TO_ALL)
+        commit(world, b"y", TO_ALL, claim=False)
+        world.run(world.spool.record(claims[0], [
+            Postponed(1, world.now + 60.0, 1, "450 4.7.1 later", False), Held(3, 2, "could not be returned"),
+        ]))
+        census, at, stretches = Census(), None, 0
+        while stretches == 0 or at is not None:
+            stretch = world.run(world.spool.stretch(at))
+            census.add(stretch.tallies)
+            at, stretches = stretch.next, stretches + 1
+        assert sorted(census.longest(9), key=lambda row: row.lane) == list(world.run(world.spool.lanes()))
+        assert census.statuses(9) == {"not tried yet": 4, "other": 1, "450 4.7.1": 1}
 
     def test_retry_makes_due_what_nobody_is_trying(self, world: World) -> None:
         (claim,) = commit(world, b"x")

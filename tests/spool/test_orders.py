@@ -9,6 +9,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Destination, LaneRow, Page, Position, Query, RowState
 from mailgw.mail.parameters import MailParameters
+from mailgw.queue.census import Census
 from mailgw.spool import orders, search
 from mailgw.spool.batch import Call
 from mailgw.spool.folder import database_path
@@ -219,4 +220,20 @@ def test_a_page_ends_when_its_time_is_over_and_the_next_goes_on(world: SqliteWor
         assert len(page(connection, ANYTHING, None, 100.0).rows) == 50
         of_one = page(connection, Query(queue_id="Q000003"), None, 0.0)
         assert (len(of_one.rows), of_one.next) == (5, None)
+    connection.close()
+
+
+def test_stretches_meet_each_recipient_once(world: SqliteWorld) -> None:
+    fill(world, 103)
+    with sqlite3.connect(database_path(str(world.folder / "spool"))) as connection:
+        for size in (1, 7, 51, 102, 103, 104):
+            census, at, sizes = Census(), None, []
+            while not sizes or at is not None:
+                stretch = search.stretch(connection, at, world.now, size)
+                before = census.recipients
+                census.add(stretch.tallies)
+                at = stretch.next
+                sizes.append(census.recipients - before)
+            assert census.recipients == 103
+            assert max(sizes) == min(size, 103)
     connection.close()
