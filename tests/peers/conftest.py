@@ -1,14 +1,30 @@
 """The peer tests' own fixtures, and what they report."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.peers.harness import Authority, Lab
+from tests.peers.network import own_network
 
-_NOTES = pytest.StashKey[list[str]]()
+_NOTE = "peers report"
 _LAB = pytest.StashKey[Lab]()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def apart(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where pytest runs several workers, each has a loopback of its own: the addresses that tests have at port 25, and
+    the ports that the kernel gave one and another would take before he binds them, are nobody else's.
+
+    As root alone; tests that bind fixed addresses need root, and are not run by others.
+    """
+    if hasattr(request.config, "workerinput") and os.getuid() == 0:
+        with own_network([]):
+            yield
+    else:
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +47,7 @@ def report(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     """Lines to print below the tests, whether they pass or not: numbers, seeds."""
     lines: list[str] = []
     yield lines
-    request.config.stash.setdefault(_NOTES, []).extend(f"{request.node.name}: {line}" for line in lines)
+    request.node.user_properties.extend((_NOTE, f"{request.node.name}: {line}") for line in lines)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -44,7 +60,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    notes = terminalreporter.config.stash.get(_NOTES, [])
+    # With a test's last report come its properties, also from another process.
+    last = [one for told in terminalreporter.stats.values() for one in told if getattr(one, "when", "") == "teardown"]
+    notes = [str(line) for one in last for name, line in one.user_properties if name == _NOTE]
     if notes:
         terminalreporter.section("peers report")
     for line in notes:
