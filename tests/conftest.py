@@ -15,7 +15,9 @@ from tests.together import MANY, TESTS, call, gathered, waits
 YOUNG = 50_000  # objects that a collection waits for: a test makes thousands, and leaves few in cycles
 MEMORY_DISK = "/dev/shm"  # where Linux has one
 MEMORY_DISK_OCTETS = 256 * 1024 * 1024
-PEERS = Path(__file__).parent / "peers"
+UNITS = "not (peer or browser or api)"
+"""The default of ``-m``."""
+OTHERS = {Path(__file__).parent / name for name in ("peers", "browser", "api")}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,14 +25,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
     That the gateway syncs is seen by fakes and by system calls, not by waiting; the peer tests stay on the disk.
     """
-    units = config.option.markexpr == "not peer"
+    units = config.option.markexpr == UNITS
     if units and os.access(MEMORY_DISK, os.W_OK) and shutil.disk_usage(MEMORY_DISK).free > MEMORY_DISK_OCTETS:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY_DISK)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """The unit suite does not read the peer tests, all of which it would deselect."""
-    return True if config.option.markexpr == "not peer" and collection_path == PEERS else None
+    """The unit suite does not read those folders, all of whose tests it would deselect, and what they import is not
+    there."""
+    return True if config.option.markexpr == UNITS and collection_path in OTHERS else None
 
 
 def pytest_collection() -> None:
