@@ -26,6 +26,7 @@ One line of JSON is a request, one line is its answer, in order:
                       "lane_count", those that are "unwell", and how many were answered what ("statuses")
     queue.suspend     nothing is tried at ``destination`` (``queue.suspension``) any more
     queue.resume      ... it is again
+    queue.backends    the names of those that a reroute may go to
     queue.suspended   what is suspended, and since when
     journal.reopen    close the journal's file and open it anew (after a rotation by others)
 
@@ -186,6 +187,8 @@ async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
             return await _suspend_or_resume(command, request, doors)
         case "queue.suspended":
             return dict(doors.spool.suspended())
+        case "queue.backends":
+            return sorted(doors.backends)
         case "journal.reopen":
             doors.journal.reopen()
             return None

@@ -124,7 +124,7 @@ def _reception(
 ) -> Any:
     """Whom it knows, and all that may be asked."""
     from mailgw import __version__
-    from mailgw.web import openapi_api, ready_api, session_api
+    from mailgw.web import openapi_api, queue_api, ready_api, session_api
     from mailgw.web.judging import Reception
     from mailgw.web.operations import Operation
     from mailgw.web.page import packaged
@@ -146,6 +146,7 @@ def _reception(
     operations: list[Operation] = [
         *session_api.operations(sessions, by_token, api.certificate is not None),
         # Each topic's, in the order of their names:
+        *queue_api.operations(),
     ]
     operations += openapi_api.operations(operations, __version__)
     reception = Reception(
