@@ -8,6 +8,7 @@ from twisted.python.threadpool import ThreadPool
 from mailgw.config.plugin import make_message_delivery, make_plugin
 from mailgw.config.settings import BackendSettings, PythonSettings, TwistedSettings
 from mailgw.deliver.command import CommandBackend, CommandSettings, leader
+from mailgw.deliver.conversing import Conversations, Conversing
 from mailgw.deliver.discard import DiscardBackend, DiscardSettings
 from mailgw.deliver.fan_out import FanOutBackend, FanOutSettings
 from mailgw.deliver.forwarding import Forwarding
@@ -33,7 +34,8 @@ from mailgw.store.mbox import Mboxes
 class Backends:
     """``known`` says which accounts exist, None where there are none; ``threads`` are those of Maildirs and mailboxes;
     ``hostname`` is our own, to which no mail is sent; ``forwarding``, ``signing`` and ``shuffle`` as ``SmtpBackend``
-    has them; ``reports`` makes what keeps reports, and its thread, when it is wanted, and says our authserv-id."""
+    has them; ``reports`` makes what keeps reports, and its thread, when it is wanted, and says our authserv-id;
+    ``conversations`` says of which attempts it is noted what was said."""
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class Backends:
         signing: Signing | None,
         shuffle: Callable[[list[str]], None],
         reports: Callable[[], tuple[Book, ThreadPool, str]],
+        conversations: Conversations = Conversations.NONE,
     ) -> None:
         self._reactor = reactor
         self._wall_clock = wall_clock
@@ -66,6 +69,7 @@ class Backends:
         self._signing = signing
         self._shuffle = shuffle
         self._reports = reports
+        self._conversations = conversations
 
     def all(
         self, settings: Mapping[str, BackendSettings], given: Mapping[str, object]
@@ -76,7 +80,7 @@ class Backends:
         for name, one in settings.items():
             if isinstance(one, FanOutSettings | ReportsSettings):
                 continue  # made of the others
-            backend = cast(IDeliveryBackend, self._made(one, given))
+            backend = cast(IDeliveryBackend, self._made(name, one, given))
             if isinstance(one, PythonSettings | TwistedSettings):
                 backend = cast(IDeliveryBackend, SupervisedBackend(name, backend, self._reactor, self._note))
             made[name] = backend
@@ -90,7 +94,12 @@ class Backends:
                 made[name] = cast(IDeliveryBackend, fan)
         return made
 
-    def _made(self, settings: BackendSettings, given: Mapping[str, object]) -> object:
+    def _conversing(self, name: str) -> Conversing | None:
+        if self._conversations is Conversations.NONE:
+            return None
+        return Conversing(name, self._conversations, self._note)
+
+    def _made(self, name: str, settings: BackendSettings, given: Mapping[str, object]) -> object:
         match settings:
             case PythonSettings():
                 return make_plugin(settings, given)
@@ -112,15 +121,16 @@ class Backends:
                     self._peer_tls.note,
                     self._forwarding,
                     self._signing,
+                    self._conversing(name),
                 )
             case CommandSettings():
-                return CommandBackend(settings, self._reactor, leader())
+                return CommandBackend(settings, self._reactor, leader(), conversing=self._conversing(name))
             case MboxSettings():
                 return MboxBackend(settings, self._mboxes, self._known, self._reactor, self._threads)
             case DiscardSettings():
                 return DiscardBackend()
             case WebhookSettings():
-                return self._webhook(settings)
+                return self._webhook(settings, self._conversing(name))
             case S3Settings():
                 from mailgw.deliver.s3 import S3Backend, boto3_client
 
@@ -140,7 +150,7 @@ class Backends:
         made = make_message_delivery(settings)
         return TwistedMailBackend(made, settings.target, self._hostname, self._reactor)
 
-    def _webhook(self, settings: WebhookSettings) -> object:
+    def _webhook(self, settings: WebhookSettings, conversing: Conversing | None) -> object:
         # Twisted's HTTP takes its time to be imported, and most have no web hook.
         from mailgw.deliver.webhook import WebhookBackend
         from mailgw.net.https import kept_connections
@@ -157,5 +167,5 @@ class Backends:
         )
         poster = Poster(agent, self._reactor, limits)
         return WebhookBackend(
-            settings, poster, self._reactor, self._wall_clock, self._threads, pool.closeCachedConnections
+            settings, poster, self._reactor, self._wall_clock, self._threads, pool.closeCachedConnections, conversing
         )

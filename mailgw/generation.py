@@ -315,7 +315,7 @@ class Generation:
             ground.reactor, ground.wall_clock, self.resolver, self.peer_tls, Maildirs(ground.world.disk, names),
             Mboxes(ground.world.disk, os.uname().nodename, os.getpid(), ground.wall_clock), known,
             ground.maildir_threads(), config.hostname, ground.journal.note, forwarding, signing,
-            ground.world.shuffle, self._reports,
+            ground.world.shuffle, self._reports, config.conversations,
         ).all(config.backends, ground.plugins)
         for backend in made.values():
             self._adopt(backend.inner if isinstance(backend, SupervisedBackend) else backend)

@@ -182,6 +182,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
             attempt_seconds=limits.attempt_timeout,
         ),
         journal=_journal(document, folder, state),
+        conversations=document.journal.conversations,
         spool=SpoolSettings(
             folder=os.path.join(state, "spool"),
             reserve_octets=limits.reserve_octets,

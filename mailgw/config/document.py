@@ -35,6 +35,7 @@ from mailgw.config.replies import ReplyClassTable
 from mailgw.config.settings import Fronts, Networks
 from mailgw.config.trust_tables import TrustTable
 from mailgw.config.where import DEFAULT_STATE
+from mailgw.deliver.conversing import Conversations
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 from mailgw.mail.rate import Rate
@@ -260,6 +261,7 @@ class JournalTable(Table):
     rotate_octets: int = key(values.size, 100 * MIB)
     rotate_after: float = key(values.duration, DAY)
     keep: int = key(values.count, 14)
+    conversations: Conversations = key(values.choice(Conversations), Conversations.FAILED)
 
 
 @attrs.frozen

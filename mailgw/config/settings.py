@@ -20,6 +20,7 @@ from mailgw.policy.failing import OnFailure
 if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts quickly
     from mailgw.access.oauth_settings import OAuthSettings
     from mailgw.deliver.command import CommandSettings
+    from mailgw.deliver.conversing import Conversations
     from mailgw.deliver.discard import DiscardSettings
     from mailgw.deliver.dmarc_report_settings import DmarcReportSettings
     from mailgw.deliver.fan_out import FanOutSettings
@@ -295,6 +296,7 @@ class Config:
     reply_classes: ReplyClasses
     limits: LimitSettings
     journal: JournalSettings
+    conversations: Conversations
     spool: SpoolSettings
     reports: Desk
     tls_reports: TlsReportSettings | None

@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailgw.deliver.command_words import Ended, Vector, environment, not_started, outcome_of, told
+from mailgw.deliver.conversing import Conversing, Said
 from mailgw.deliver.reencoding import fitted, unfit_outcome
 from mailgw.interfaces import IDeliveryBackend
 from mailgw.mail.address import Mailbox
@@ -37,6 +38,7 @@ from mailgw.mail.message import Message
 from mailgw.mail.outcome import Outcome, Scope, permanent, refused, temporary
 from mailgw.mail.reply import Reply
 from mailgw.store.maildir import LineFeeds, top_fields
+from mailgw.wire.conversation import THEM, content_words, short
 from mailgw.wire.reencode import Unfit
 
 log = Logger()
@@ -79,7 +81,8 @@ _CUT_OFF = temporary("4.3.0", "The attempt ended before this recipient's turn", 
 
 @implementer(IDeliveryBackend)
 class CommandBackend(Service):
-    """``reactor`` starts processes and tells time; ``kill_group`` is ``os.killpg``."""
+    """``reactor`` starts processes and tells time; ``kill_group`` is ``os.killpg``; ``conversing`` tells what was said,
+    None: nobody wants to know."""
 
     def __init__(
         self,
@@ -87,7 +90,9 @@ class CommandBackend(Service):
         reactor: Any,
         first: Sequence[str],
         kill_group: Callable[[int, int], None] = os.killpg,
+        conversing: Conversing | None = None,
     ) -> None:
+        self._conversing = conversing
         self.concurrency = settings.concurrency
         self._settings = settings
         self._vector = Vector(settings.arguments, settings.null_sender)
@@ -155,6 +160,7 @@ class CommandBackend(Service):
         except (OSError, ValueError) as fault:
             why = (fault.strerror if isinstance(fault, OSError) else str(fault)) or type(fault).__name__
             return not_started(f"it cannot be started: {why}", self._program)
+        began = self._reactor.seconds()
         self._runs.add(run)
         _ = run.gone.addCallback(lambda _: self._runs.discard(run))
         top = b""
@@ -166,9 +172,24 @@ class CommandBackend(Service):
         finally:
             feeding.cancel()
         if not run.why:
-            return outcome_of(ended, self._program)
-        reply = Reply(451, "4.3.0", told(f"The command was ended: {run.why}", ended.output))
-        return refused(reply, Scope.RECIPIENT, self._program, is_ours=True)
+            outcome = outcome_of(ended, self._program)
+        else:
+            reply = Reply(451, "4.3.0", told(f"The command was ended: {run.why}", ended.output))
+            outcome = refused(reply, Scope.RECIPIENT, self._program, is_ours=True)
+        self._tell(message, recipients, ended, run.why, outcome, self._reactor.seconds() - began)
+        return outcome
+
+    def _tell(
+        self, message: Message, recipients: Sequence[Mailbox], ended: Ended, why: str, outcome: Outcome, seconds: float
+    ) -> None:
+        if self._conversing is None or not self._conversing.wants([outcome]):
+            return
+        asked = f"a run for {len(recipients)} recipients, {content_words(message.content.size_octets)}"
+        how = f"exit status {ended.status}" if ended.status is not None else f"ended by signal {ended.signal}"
+        lines = [("", asked.encode()), *((THEM, line) for line in ended.output.splitlines()), ("", how.encode())]
+        if why:
+            lines.append(("", why.encode()))
+        self._conversing.tell(message.queue_id, "", [Said(self._program, short(*lines), seconds)])
 
 
 class _NoContent:

@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from zope.interface import alsoProvides, implementer
 
+from mailgw.deliver.conversing import Conversations, Conversing
 from mailgw.deliver.forwarding import Forwarding
 from mailgw.deliver.marking import marking
 from mailgw.deliver.signing import Signing
@@ -44,7 +45,8 @@ class SmtpBackend(Service):
     ``own_names`` are this host's names and addresses, in lower case: MX records that lead back here are not
     followed.  ``shuffle`` mixes a list in place.  ``sts`` knows MTA-STS policies, None where they do not count;
     ``note`` takes what TLS with a destination's hosts came to; ``forwarding`` gives senders of what aliases send on
-    another address, None: they stay as they are; ``signing`` is there where anything can be signed or sealed.
+    another address, None: they stay as they are; ``signing`` is there where anything can be signed or sealed;
+    ``conversing`` tells what was said, None: nobody wants to know.
     ValueError in one line where a file for TLS cannot be used.
     """
 
@@ -60,6 +62,7 @@ class SmtpBackend(Service):
         note: Callable[[TlsResult], None] = lambda result: None,
         forwarding: Forwarding | None = None,
         signing: Signing | None = None,
+        conversing: Conversing | None = None,
     ) -> None:
         self.concurrency = settings.concurrency
         self._settings = settings
@@ -71,7 +74,8 @@ class SmtpBackend(Service):
         if self._given:
             alsoProvides(self, IRelay)
         self._pool: SessionPool[Call] = SessionPool(settings.messages_per_session, settings.shaping.total_concurrency)
-        self._opening = Opening(settings, reactor, resolver, self._own_names, wall_clock)
+        self._conversing = conversing
+        self._opening = Opening(settings, reactor, resolver, self._own_names, wall_clock, conversing is not None)
         self._security = Security(settings, resolver, sts, note)
         # Where hosts are given, one of them may well be this host.
         own = self._own_names if not self._given else frozenset()
@@ -121,7 +125,9 @@ class SmtpBackend(Service):
         """One attempt at recipients of one lane.  Cancelled, it returns what is known, and temporary trouble for
         the others; after a bug of ours too, once anybody was served."""
         lane = "" if self._given else recipients[0].domain
-        attempt = Round(self._ways, self._reactor.seconds(), lane, message, recipients)
+        conversing = self._conversing
+        keeps_all = conversing is not None and conversing.which is Conversations.ALL
+        attempt = Round(self._ways, self._reactor.seconds(), lane, message, recipients, keeps_all)
         outcomes = attempt.outcomes
         self._pool.active += 1
         try:
@@ -138,6 +144,8 @@ class SmtpBackend(Service):
             _set_the_others(outcomes, recipients, temporary("4.3.0", why, Scope.MESSAGE, ""))
         finally:
             self._pool.active -= 1
+            if conversing is not None and attempt.said and conversing.wants(outcomes.values()):
+                conversing.tell(message.queue_id, lane, attempt.said)
         return outcomes
 
     async def _send_freshly(self, attempt: Round, lane: str) -> None:

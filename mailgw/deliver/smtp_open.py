@@ -63,7 +63,8 @@ class Opened:
 
 
 class Opening:
-    """Opens sessions of one backend.  ValueError in one line where a file for TLS cannot be used."""
+    """Opens sessions of one backend; ``keeps_words`` as these have it.  ValueError in one line where a file for TLS
+    cannot be used."""
 
     def __init__(
         self,
@@ -72,7 +73,9 @@ class Opening:
         resolver: Resolver,
         own_names: frozenset[str],
         wall_clock: WallClock,
+        keeps_words: bool = False,
     ) -> None:
+        self._keeps_words = keeps_words
         self.silent = Silent(reactor)
         self._settings = settings
         self._reactor = reactor
@@ -162,7 +165,9 @@ class Opening:
             ),
             implicit,
         )
-        return Session(dialog, str(hop), handshake, implicit, self._limits, self._reactor, self._is_local(hop))
+        return Session(
+            dialog, str(hop), handshake, implicit, self._limits, self._reactor, self._is_local(hop), self._keeps_words
+        )
 
     def _is_local(self, hop: Hop) -> bool:
         """Whether nobody else can listen in: behind a proxy the loopback is another machine's."""

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 import attrs
 
+from mailgw.deliver.conversing import Said
 from mailgw.deliver.forwarding import Forwarding
 from mailgw.deliver.smtp_hops import Hop, Target, loops_back, places_of
 from mailgw.deliver.smtp_open import Call, Opened, Opening
@@ -56,11 +57,16 @@ class Ways:
 
 
 class Round:
-    """``outcomes`` has what is known of the message's recipients, at any moment; ``left`` who waits for a host.
-    ``now`` is monotonic."""
+    """``outcomes`` has what is known of the message's recipients, at any moment; ``left`` who waits for a host;
+    ``said`` what was said over each connection, where sessions keep it, and ``keeps_all`` or somebody was not served
+    there.  ``now`` is monotonic."""
 
-    def __init__(self, ways: Ways, now: float, lane: str, message: Message, recipients: Sequence[Mailbox]) -> None:
+    def __init__(
+        self, ways: Ways, now: float, lane: str, message: Message, recipients: Sequence[Mailbox],
+        keeps_all: bool = False,
+    ) -> None:
         self.outcomes: dict[Mailbox, Outcome] = {}
+        self.said: list[Said] = []
         self.left = recipients
         self._ways = ways
         self._now = now
@@ -70,6 +76,7 @@ class Round:
         self._is_lowered = False  # whether TLS is less to this message than to others
         self._says_not_required: bool | None = None
         self._connections = CONNECTIONS_PER_ATTEMPT
+        self._keeps_all = keeps_all
 
     async def over_a_kept_session(self) -> None:
         """Without a question to DNS, where the lane has one."""
@@ -157,6 +164,8 @@ class Round:
             opened = await self._ways.opening.open(calls[:self._connections])
             self._connections -= opened.connections
             session = opened.result
+            if opened.met is not None and opened.met is not session:
+                self._keep_words(opened.met)
             try:
                 await self._tell(host, opened)
             except BaseException:
@@ -188,6 +197,7 @@ class Round:
         session = self._ways.pool.take(call)
         if session is None:
             return False
+        session.forget_words()
         earlier = dict(self.outcomes)
         await self._send(session, call)
         if not is_plain(self._message, self.left):
@@ -208,13 +218,21 @@ class Round:
             )
         except BaseException:
             self.outcomes.update(session.abort())
+            self._keep_words(session)
             raise
+        if self._keeps_all or not all(self.outcomes[one].is_delivered for one in recipients):
+            self._keep_words(session)
         self._ways.pool.give(call, session)
         if call.source is not None:
             self.outcomes.update({r: _from(call, self.outcomes[r]) for r in recipients})
         self.left = [
             r for r in recipients if self.outcomes[r].scope in _ELSEWHERE and not self.outcomes[r].is_delivered
         ]
+
+    def _keep_words(self, session: Session) -> None:
+        words = session.words()
+        if words is not None:
+            self.said.append(Said(session.hop, *words))
 
     def _remember(self, call: Call) -> None:
         # Not where it was led there by what this message says of TLS: others of the lane want more.

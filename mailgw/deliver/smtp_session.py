@@ -27,6 +27,7 @@ from mailgw.trust.tls_policy import Judgement, Verified
 from mailgw.wire.client_asked import Onward
 from mailgw.wire.client_events import Done, Event, GoAhead, Ready, Signal, StartTls, Step, Unusable
 from mailgw.wire.client_offer import Offer
+from mailgw.wire.conversation import Conversation, content_words
 from mailgw.wire.smtp_client import ClientDialog
 from mailgw.wire.stuffing import DotWriter, stuffed
 
@@ -71,7 +72,8 @@ class Session(Protocol):
     ``tls_is_wrong`` that this was no lost connection but TLS itself, the certificate for one; ``judgement`` what a
     handshake that was completed is worth, None before; ``is_verified`` that it proves the host to be the destination's;
     ``timed_out`` that the peer was silent for too long; ``is_local`` that it is on this machine; ``own_address`` the IP
-    address that the connection comes from, ``""`` where there is none.
+    address that the connection comes from, ``""`` where there is none.  With ``keeps_words`` what is said is kept for
+    ``words``.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Session(Protocol):
         limits: Mapping[Step, float],
         clock: IReactorTime,
         is_local: bool,
+        keeps_words: bool = False,
     ) -> None:
         self.opened: Deferred[Outcome | None] = Deferred(self._opening_cancelled)
         self.hop = hop
@@ -95,6 +98,8 @@ class Session(Protocol):
         self.is_verified = False
         self.timed_out = False
         self.is_local = is_local
+        self._words = Conversation(dialog.without_login) if keeps_words else None
+        self._words_since = clock.seconds()
         self._dialog = dialog
         self._handshake = handshake
         self._implicit = implicit
@@ -176,6 +181,19 @@ class Session(Protocol):
         self._flush()
         return turn
 
+    def forget_words(self) -> None:
+        """What was said before is none of the next message's."""
+        if self._words is not None:
+            self._words.forget()
+            self._words_since = self._clock.seconds()
+
+    def words(self) -> tuple[tuple[str, ...], float] | None:
+        """What was said since the beginning, or since ``forget_words``, and in how many seconds; None where it is not
+        kept."""
+        if self._words is None:
+            return None
+        return self._words.lines(), self._clock.seconds() - self._words_since
+
     def close(self) -> None:
         """Say QUIT and hang up.  Not in a transaction."""
         if not self._lost:
@@ -190,6 +208,7 @@ class Session(Protocol):
         """
         self._turn = None
         self._is_opened = True
+        self._note_words(TOO_LONG.reply.text)
         event = self._dialog.fail(TOO_LONG.reply.status, TOO_LONG.reply.text, TOO_LONG.scope)
         self._drop()
         return event.outcomes if isinstance(event, Done) else {}
@@ -218,6 +237,8 @@ class Session(Protocol):
         if dialog.step is not Step.IDLE:  # where nothing was asked, half an answer does not keep a session alive
             self._heard = self._clock.seconds()
         self._is_untried = False
+        if self._words is not None:
+            self._words.they(data)
         dialog.receive(data)
         while not isinstance(event := dialog.next_event(), Signal):
             self._take(event)
@@ -230,6 +251,7 @@ class Session(Protocol):
         assert self._handshake is not None
         self.judgement = judgement = self._handshake.judge()
         if not judgement.may_go_on:
+            self._note_words(judgement.why)
             self.tls_failed = self.tls_is_wrong = True
             # RFC 3463 X.7.5: cryptographic failure.  Nothing more is said to this peer.
             event = self._dialog.refuse("4.7.5", judgement.why)
@@ -238,7 +260,8 @@ class Session(Protocol):
             self._drop()
             return
         self.is_verified = judgement.verified is not Verified.NONE and self._handshake.demand.is_authentic
-        self._dialog.secured = self._handshake.secured()
+        self._dialog.secured = secured = self._handshake.secured()
+        self._note_words(f"{secured.version}, {secured.cipher}, verified: {secured.verified}")
         # RFC 8446 s4.4: a server judges what the client showed, or did not, when the client has finished already.
         self._is_untried = True
         self._heard = self._clock.seconds()
@@ -287,6 +310,8 @@ class Session(Protocol):
                 if content is None:
                     self._next_chunk()
                     return
+                if not self._dialog.is_chunked:
+                    self._note_words(content_words(content.size_octets))
                 octets = content.octets
                 if self._dialog.is_chunked:
                     self._start_stream(self._send_chunks(content))
@@ -329,6 +354,8 @@ class Session(Protocol):
         """Send what there is to say; see that the timer looks in time."""
         octets = self._dialog.output()
         if octets and not self._lost:
+            if self._words is not None:
+                self._words.we(octets)
             send(self.transport, octets)
         timer = self._timer
         if timer is not None:
@@ -341,7 +368,12 @@ class Session(Protocol):
     def _fail(self, status: str, why: str, scope: Scope = Scope.HOST) -> None:
         event = self._dialog.fail(status, why, scope)
         if event is not None:
+            self._note_words(why)
             self._take(event)
+
+    def _note_words(self, text: str) -> None:
+        if self._words is not None:
+            self._words.note(text)
 
     def _hang_up(self) -> None:
         """Send what is left and close; where content was under way, close at once."""
@@ -429,7 +461,11 @@ class Session(Protocol):
 
     def _say_chunk(self, chunk: bytes, is_last: bool) -> None:
         self._dialog.chunk(len(chunk), is_last)
-        send(self.transport, self._dialog.output() + chunk)
+        command = self._dialog.output()
+        if self._words is not None:
+            self._words.we(command)
+            self._words.note(content_words(len(chunk)))
+        send(self.transport, command + chunk)
         self._flush()
 
     def _next_chunk(self) -> None:

@@ -24,6 +24,7 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from mailgw.deliver import webhook_answer, webhook_request
+from mailgw.deliver.conversing import Conversing, Said
 from mailgw.deliver.smtp_settings import password_in
 from mailgw.deliver.webhook_json import content_members, envelope_member
 from mailgw.deliver.webhook_settings import HookFormat, WebhookSettings
@@ -37,6 +38,7 @@ from mailgw.mail.reply import Reply
 from mailgw.net.posting import Poster
 from mailgw.spool.content import MemoryContent
 from mailgw.store.watched import WatchedFile
+from mailgw.wire.conversation import US, content_words, short
 
 # Above this, reading a message takes longer than a turn of the reactor should.
 IN_REACTOR_OCTETS = 4096
@@ -46,7 +48,8 @@ _log = Logger()
 
 @implementer(IDeliveryBackend)
 class WebhookBackend(Service):
-    """``close`` is called at the end, to close kept connections; ``threads`` are running, and their owner's to stop."""
+    """``close`` is called at the end, to close kept connections; ``threads`` are running, and their owner's to stop;
+    ``conversing`` tells what was said, None: nobody wants to know."""
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class WebhookBackend(Service):
         wall_clock: WallClock,
         threads: ThreadPool,
         close: Any,
+        conversing: Conversing | None = None,
     ) -> None:
         self.concurrency = settings.concurrency
         self._settings = settings
@@ -64,6 +68,7 @@ class WebhookBackend(Service):
         self._wall_clock = wall_clock
         self._threads = threads
         self._close = close
+        self._conversing = conversing
         self._secret = HookSecret(settings, reactor, wall_clock)
         self._large = DeferredLock()  # one large message is read at a time: it is in memory several times
         self._hop = settings.origin
@@ -114,7 +119,7 @@ class WebhookBackend(Service):
     async def _post(
         self, message: Message, group: Sequence[Mailbox], members: bytes | None
     ) -> Mapping[Mailbox, Outcome]:
-        now = self._wall_clock()
+        now, began = self._wall_clock(), self._reactor.seconds()
         told = webhook_request.fields(message, group, int(now))
         told["Accept"] = "application/json"
         if members is None:
@@ -129,12 +134,26 @@ class WebhookBackend(Service):
             answer = await self._poster.post(self._settings.url, told, content)
         except TemporaryFault as fault:
             # RFC 3463 s3.5: x.4.1, no answer from host
-            return dict.fromkeys(group, temporary("4.4.1", f"POST to the web hook: {fault.why}", Scope.HOST, self._hop))
+            failed = temporary("4.4.1", f"POST to the web hook: {fault.why}", Scope.HOST, self._hop)
+            self._tell(message, group, told, content, [("", fault.why.encode())], {group[0]: failed}, began)
+            return dict.fromkeys(group, failed)
         wait = webhook_answer.wait_seconds(answer.retry_after, now)
         outcomes = webhook_answer.judged(answer.status, answer.media_type, answer.body, group, self._hop, wait)
+        answered = webhook_answer.words(answer.status, answer.media_type, answer.retry_after, answer.body)
+        self._tell(message, group, told, content, answered, outcomes, began)
         self._said = _trouble(outcomes)
         self._closed_until = self._reactor.seconds() + (wait or 0.0)
         return outcomes
+
+    def _tell(
+        self, message: Message, group: Sequence[Mailbox], told: Mapping[str, str], content: Content,
+        answered: Sequence[tuple[str, bytes]], outcomes: Mapping[Mailbox, Outcome], began: float,
+    ) -> None:
+        if self._conversing is None or not self._conversing.wants(outcomes.values()):
+            return
+        asked = f"POST for {len(group)} recipients, {told['Content-Type']}, {content_words(content.size_octets)}"
+        lines = short((US, asked.encode()), *answered)
+        self._conversing.tell(message.queue_id, "", [Said(self._hop, lines, self._reactor.seconds() - began)])
 
     async def _members(self, content: Content) -> bytes:
         """What the message comes to in JSON.  TemporaryFault where the disk fails."""

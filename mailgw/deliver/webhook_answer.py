@@ -22,6 +22,7 @@ import attrs
 from mailgw.mail.address import Mailbox, folded
 from mailgw.mail.outcome import Outcome, Scope, delivered, refused, temporary
 from mailgw.mail.reply import Reply
+from mailgw.wire.conversation import THEM
 
 # What the server holds against us or against the URL, or cannot do now: another message would meet the same.
 # RFC 9110 s15.5: 401, 402, 403, 404, 405, 407, 408, 421, 426; RFC 4918 s11.3: 423; RFC 8470 s5.2: 425;
@@ -32,6 +33,8 @@ _STATUS: Final = {413: (552, "5.3.4"), 415: (554, "5.6.1")}
 _NO_WORDS: Final = "The web hook said so"
 LONGEST_WAIT_SECONDS: Final = 3600.0
 MAX_TEXT: Final = 200
+BODY_LINES: Final = 5
+"""Of an answer's body, in the journal."""
 _ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}\Z", re.ASCII)  # RFC 3463 s2
 _JSON = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;|\Z)", re.ASCII | re.IGNORECASE)
 
@@ -55,6 +58,13 @@ def judged(
     if 300 <= status < 400:
         words += ", a redirection, which is not followed"
     return dict.fromkeys(recipients, temporary("4.3.0", words, Scope.HOST, hop, again_after_seconds))
+
+
+def words(status: int, media_type: str, retry_after: str, body: bytes | None) -> Sequence[tuple[str, bytes]]:
+    """The answer as a conversation has it (``wire.conversation.short``)."""
+    first = f"HTTP {status} {media_type}".rstrip() + (f", Retry-After: {retry_after}" if retry_after else "")
+    lines = [line for line in (body or b"").splitlines() if line.strip()][:BODY_LINES]
+    return [(THEM, first.encode()), *((THEM, line) for line in lines)]
 
 
 def wait_seconds(retry_after: str, now: float) -> float | None:

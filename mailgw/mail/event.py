@@ -320,6 +320,19 @@ class Bounced(Result):
 
 
 @attrs.frozen
+class Conversation(Event):
+    """What was said in an attempt, by us (``C:``) and by ``hop`` (``S:``), as far as it is kept
+    (``wire.conversation``): never a secret, never content.  Before the facts of what it came to; one a connection."""
+
+    name: ClassVar[str] = "conversation"
+    queue_id: str
+    lane: str
+    hop: str
+    lines: tuple[str, ...]
+    seconds: float
+
+
+@attrs.frozen
 class Warned(Event):
     name: ClassVar[str] = "delay_warning"
     queue_id: str

@@ -241,6 +241,16 @@ class ClientDialog:
             return None
         return self._broken(temporary(status, why, scope, self._hop))
 
+    def without_login(self, line: bytes, is_ours: bool) -> bytes:
+        """A line of this session for people to read: without the secrets of the login, if there is one."""
+        login = self._settings.login
+        if login is None:
+            return line
+        secrets = [_plain_word(login), _base64(login.password), _base64(login.username)]
+        if not is_ours:  # in our own commands it stands in Base64 alone
+            secrets.append(login.password.encode("utf-8"))
+        return _without([secret for secret in secrets if secret], line)
+
     def refuse(self, status: str, why: str) -> Unusable:
         """We do not want this session: the server lacks what we need.  Not to be called in a transaction."""
         self.quit()

@@ -9,6 +9,7 @@ from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
+from mailgw.deliver.conversing import Conversing
 from mailgw.deliver.forwarding import Forwarding
 from mailgw.deliver.signing import Signing
 from mailgw.deliver.smtp import SmtpBackend, SmtpSettings, TlsMode
@@ -171,13 +172,14 @@ class Net:
         shuffle: Callable[[list[str]], None] = list.reverse,
         forwarding: Forwarding | None = None,
         signing: Signing | None = None,
+        conversing: Conversing | None = None,
         **changes: Any,
     ) -> None:
         self.reactor = MemoryReactorClock()
         self.resolver = resolver or FakeResolver()
         self.backend = SmtpBackend(
             settings(**changes), self.reactor, self.resolver, shuffle, own_names, lambda: NOW, forwarding=forwarding,
-            signing=signing,
+            signing=signing, conversing=conversing,
         )
         self.backend.startService()
         self._seen = 0
