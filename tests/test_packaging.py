@@ -27,4 +27,6 @@ def test_every_file_of_data_is_named() -> None:
         str(file.relative_to(ROOT)) for file in (ROOT / "mailgw").rglob("*")
         if file.is_file() and file.suffix not in (".py", ".pyc")
     }
-    assert named == there
+    found = {name: {str(file.relative_to(ROOT)) for file in ROOT.glob(name)} for name in named}
+    assert all(found.values()), found
+    assert set().union(*found.values()) == there

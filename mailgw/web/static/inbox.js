@@ -1,0 +1,198 @@
+// Captured mail: a list that is searched and grows as mail arrives, and beside it the message that is read.
+
+import { fill, h } from "./dom.js";
+import { get, remove } from "./api.js";
+import { confirmed } from "./dialogs.js";
+import { count, counted, visible } from "./format.js";
+import { inboxMessage } from "./inbox_message.js";
+import { icon } from "./icons.js";
+import { ago, searchField, told, viewHead } from "./parts.js";
+import { asking, format } from "./route.js";
+import { rowsOf } from "./rows.js";
+import { may } from "./session.js";
+import { Problem } from "./api.js";
+import { Region, empty } from "./states.js";
+import { toast } from "./toasts.js";
+
+const PAGE = 50;
+const WAIT_SECONDS = 25;
+const AGAIN_MS = 3000;
+
+export function inboxView(main, first, page) {
+  let route = first;
+  let items = [];
+  let next = null;
+  let waiting = null; // the long question for what arrives
+  let reading = null; // {id, end()}
+  const list = h("div", {});
+  const foot = h("div", {});
+  const region = new Region(list);
+  const state = h("span", { class: "live-state", role: "status" });
+  const search = searchField("Search captured mail", "To, from, subject or text", first.query.search ?? "", (words) => go({ search: words }));
+  const removeAll = h("button", { type: "button", class: "button small", disabled: !may("queue"), on: { click: askRemoveAll } }, "Delete all…");
+  const pane = h("div", { class: "reading" });
+  const split = h("div", { class: "split" },
+    h("section", { class: "panel list", "aria-label": "Captured mail" },
+      h("form", { class: "filters", role: "search", on: { submit: (event) => { event.preventDefault(); go({ search: search.input.value.trim() }); } } }, search.element),
+      list, foot), pane);
+  fill(main, viewHead("Inbox", state, h("span", { class: "spacer" }), removeAll), split);
+  ask();
+  read();
+
+  return {
+    update(to) {
+      const isSame = JSON.stringify(to.query) === JSON.stringify(route.query);
+      route = to;
+      search.input.value = to.query.search ?? "";
+      if (!isSame) ask();
+      read();
+    },
+    end() {
+      waiting?.abort();
+      region.end();
+      reading?.end();
+    },
+    search: () => (search.input.focus(), search.input.select(), true),
+    again: () => ask(),
+    escape: () => {
+      if (!route.path[0]) return false;
+      const id = route.path[0];
+      location.hash = format({ view: "inbox", query: route.query });
+      list.querySelector(`tr[data-key="${CSS.escape(id)}"]`)?.focus();
+      return true;
+    },
+  };
+
+  function go(changes) {
+    location.hash = format(asking({ ...route, path: [] }, changes));
+  }
+
+  async function ask() {
+    waiting?.abort();
+    await region.show((signal) => get("inbox", { search: route.query.search, limit: PAGE }, signal), (answer) => {
+      ({ items, next = null } = answer);
+      return paint();
+    }, { lines: 8 });
+    await_();
+  }
+
+  /** Each question is answered as soon as something arrives. */
+  async function await_() {
+    waiting?.abort();
+    const asked = (waiting = new AbortController());
+    while (!asked.signal.aborted) {
+      paintState("live");
+      try {
+        const since = items[0]?.id;
+        const answer = await get("inbox", { search: route.query.search, newer: since, wait: WAIT_SECONDS, limit: PAGE }, asked.signal);
+        const known = new Set(items.map((one) => one.id));
+        const fresh = answer.items.filter((one) => !known.has(one.id));
+        if (fresh.length) {
+          items = [...fresh, ...items];
+          repaint();
+        }
+      } catch (fault) {
+        if (asked.signal.aborted) return;
+        paintState("waiting");
+        if (fault instanceof Problem && fault.status !== 503) return;
+        await new Promise((done) => setTimeout(done, AGAIN_MS));
+      }
+    }
+  }
+
+  function repaint() {
+    const at = list.contains(document.activeElement) ? document.activeElement.closest("tr")?.dataset.key : null;
+    fill(list, paint());
+    if (at) list.querySelector(`tr[data-key="${CSS.escape(at)}"]`)?.focus({ preventScroll: true });
+  }
+
+  function paint() {
+    paintFoot();
+    removeAll.disabled = !may("queue") || items.length === 0;
+    if (items.length === 0) {
+      return route.query.search
+        ? empty("Nothing matches", "No captured message has these words.")
+        : empty("Nothing has arrived yet", "What is sent through this gateway is shown here as soon as it comes.");
+    }
+    return rowsOf({
+      label: "Captured mail", items, columns: COLUMNS, key: (one) => one.id, current: route.path[0],
+      rowClass: (one) => (one.is_read ? "" : "unread"), href: (one) => format({ ...route, path: [one.id] }),
+    });
+  }
+
+  function paintFoot() {
+    const unread = items.filter((one) => !one.is_read).length;
+    document.title = `${unread ? `(${unread}) ` : ""}Inbox – mailgw`;
+    fill(foot, items.length > 0 && h("div", { class: "foot" }, h("span", {}, `${counted(items.length, "message")}${next ? " and more" : ""}, ${count(unread)} unread`),
+      next && h("button", { type: "button", class: "button small", on: { click: more } }, "Older")));
+  }
+
+  async function more() {
+    const answer = await get("inbox", { search: route.query.search, after: next, limit: PAGE });
+    items = [...items, ...answer.items];
+    next = answer.next ?? null;
+    repaint();
+  }
+
+  function read() {
+    const id = route.path[0] ?? null;
+    split.classList.toggle("is-reading", id !== null);
+    for (const row of list.querySelectorAll("tr[data-key]")) {
+      if (row.dataset.key === id) row.setAttribute("aria-current", "true");
+      else row.removeAttribute("aria-current");
+    }
+    if (id === null) {
+      reading?.end();
+      reading = null;
+      fill(pane, h("div", { class: "panel" }, empty("Nothing is open", "Choose a message to read it.")));
+    } else if (reading?.id !== id) {
+      reading?.end();
+      reading = inboxMessage(pane, id, {
+        tab: route.query.tab, back: () => format({ view: "inbox", query: route.query }),
+        seen: () => seen(id), gone: () => gone(id), title: page.setTitle,
+      });
+    }
+  }
+
+  function seen(id) {
+    const one = items.find((item) => item.id === id);
+    if (one && !one.is_read) {
+      one.is_read = true;
+      list.querySelector(`tr[data-key="${CSS.escape(id)}"]`)?.classList.remove("unread");
+      paintFoot();
+    }
+  }
+
+  function gone(id) {
+    items = items.filter((one) => one.id !== id);
+    location.hash = format({ view: "inbox", query: route.query });
+    repaint();
+  }
+
+  async function askRemoveAll() {
+    const words = route.query.search ? `what matches “${visible(route.query.search)}”` : "all captured mail";
+    const many = items.length;
+    const yes = await confirmed({ title: `Delete ${words}?`, words: h("p", {}, `${next ? `More than ${counted(many, "message")}` : counted(many, "message")}. What was captured is gone for good; nothing else hangs on it.`), verb: "Delete", many });
+    if (!yes) return;
+    try {
+      const answer = await remove("inbox", route.query.search ? { search: route.query.search } : {});
+      toast(`${counted(answer?.removed ?? many, "message")} deleted`);
+      items = [];
+      location.hash = format({ view: "inbox", query: route.query });
+      ask();
+    } catch (fault) {
+      toast("Nothing was deleted", { kind: "trouble", detail: fault.message });
+    }
+  }
+
+  function paintState(word) {
+    fill(state, h("span", { class: `dot ${word}`, "aria-hidden": "true" }), word === "live" ? "waiting for mail" : "connecting…");
+  }
+}
+
+const COLUMNS = [
+  { title: "From", kind: "sender clip", cell: (one) => told(one.from || one.reverse_path || "<>") },
+  { title: "Subject", kind: "lead", cell: (one) => h("a", { href: format({ view: "inbox", path: [one.id] }), tabindex: "-1" }, one.subject ? told(one.subject) : h("span", { class: "muted" }, "(no subject)")) },
+  { title: "To", kind: "faint wide", cell: (one) => [one.attachments > 0 && h("span", { class: "has-clip", title: counted(one.attachments, "attachment") }, icon("clip")), told((one.recipients ?? [one.to]).join(", "))] },
+  { title: "Arrived", kind: "time", cell: (one) => ago(one.arrived ?? one.time) },
+];

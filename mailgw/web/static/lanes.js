@@ -1,0 +1,114 @@
+// The lanes: how many wait for each destination, how it is, and whether anything is tried there.
+
+import { fill, h } from "./dom.js";
+import { get, post } from "./api.js";
+import { confirmed, filledIn } from "./dialogs.js";
+import { count, counted, visible } from "./format.js";
+import { ago, chip, told, viewHead } from "./parts.js";
+import { queueTabs } from "./queue_tabs.js";
+import { format } from "./route.js";
+import { rowsOf } from "./rows.js";
+import { may } from "./session.js";
+import { Region, empty } from "./states.js";
+import { toast } from "./toasts.js";
+
+const EVERY_MS = 5000;
+const TONES = { well: "good", unwell: "warn", dead: "bad", paused: "warn", suspended: "warn" };
+const WORDS = { well: "well", unwell: "unwell", dead: "dead", paused: "paused", suspended: "suspended" };
+
+export function lanesPart(main) {
+  const list = h("div", {});
+  const region = new Region(list);
+  const suspend = h("button", {
+    type: "button", class: "button small", disabled: !may("queue"), title: may("queue") ? "Try nothing at a destination any more" : "Your token does not list the scope “queue”",
+    on: { click: askSuspend },
+  }, "Suspend a destination…");
+  fill(main, viewHead("Lanes", queueTabs("lanes"), h("span", { class: "spacer" }), suspend), h("section", { class: "panel", "aria-label": "Lanes" }, list));
+  let timer = 0;
+  ask();
+  return { end: () => { clearTimeout(timer); region.end(); }, again: () => ask(true) };
+
+  async function ask(quietly = false) {
+    clearTimeout(timer);
+    await region.show((signal) => get("queue/lanes", { limit: 500 }, signal), show, { quietly });
+    // Not under somebody's hand.
+    timer = setTimeout(() => (list.contains(document.activeElement) || document.hidden ? (timer = setTimeout(() => ask(true), EVERY_MS)) : ask(true)), EVERY_MS);
+  }
+
+  function show(answer) {
+    const items = answer.items ?? answer;
+    if (items.length === 0) return empty("Nobody waits", "There is a lane for each destination that mail waits for.");
+    return rowsOf({
+      label: "Lanes", items, key: (lane) => lane.lane, columns: [
+        { title: "Lane", kind: "lead", cell: (lane) => h("a", { href: format({ view: "queue", query: { lane: lane.lane } }), tabindex: "-1" }, told(lane.lane)) },
+        { title: "State", kind: "nowrap", cell: stateOf },
+        { title: "Waiting", kind: "num", cell: (lane) => [count(lane.waiting), h("span", { class: "only-narrow" }, "\u00a0waiting")] },
+        { title: "Due", kind: "num off", cell: (lane) => count(lane.due_now) },
+        { title: "In line", kind: "num off", cell: (lane) => count(lane.active) },
+        { title: "Held", kind: "num off", cell: (lane) => count(lane.held) },
+        { title: "Next", kind: "faint nowrap off", cell: (lane) => ago(lane.now?.opens_at ?? lane.next_due) },
+        { title: "Said last", kind: "wide faint", cell: (lane) => told(lane.now?.said || lane.reason) },
+        { title: "Order", kind: "nowrap do", cell: action },
+      ],
+      href: (lane) => format({ view: "queue", query: { lane: lane.lane } }),
+    });
+  }
+
+  function action(lane) {
+    const isSuspended = suspendedBy(lane) !== null;
+    return h("button", {
+      type: "button", class: "button small", tabindex: "-1", disabled: !may("queue"), "aria-label": `${isSuspended ? "Resume" : "Suspend"} ${lane.lane}`,
+      on: { click: () => (isSuspended ? resume(suspendedBy(lane)) : suspendLane(lane)) },
+    }, isSuspended ? "Resume" : "Suspend");
+  }
+
+  async function suspendLane(lane) {
+    const meant = lane.waiting + lane.active;
+    const yes = await confirmed({
+      title: `Suspend ${visible(lane.lane)}?`, words: h("p", {}, `${counted(meant, "recipient")} wait there, and nothing is tried until it is resumed. New mail for it is taken, and waits. This outlives a restart.`),
+      verb: "Suspend", many: meant, isFinal: false,
+    });
+    if (yes) await give("suspend", lane.lane);
+  }
+
+  async function askSuspend() {
+    const answer = await filledIn({
+      title: "Suspend a destination", words: h("p", {}, "Nothing is tried there until it is resumed. New mail for it is taken, and waits."),
+      fields: [{ name: "destination", label: "Destination", hint: "A domain, a lane, or a backend with /*: example.net, internet/example.net, internet/*", required: true }], verb: "Suspend",
+    });
+    if (answer) await give("suspend", answer.destination);
+  }
+
+  function resume(word) {
+    return give("resume", word);
+  }
+
+  async function give(verb, destination) {
+    try {
+      const answer = await post(`queue/lanes/${verb}`, { destination });
+      const done = verb === "suspend" ? "suspended" : "resumed";
+      const back = verb === "suspend" ? "resume" : "suspend";
+      toast(answer.changed ? `${visible(destination)} is ${done}` : `${visible(destination)} was ${done} already`, {
+        detail: answer.recipients ? `${counted(answer.recipients, "recipient")} wait there` : "",
+        undo: answer.changed ? { words: "Undo", act: () => give(back, destination) } : null,
+      });
+      ask(true);
+    } catch (fault) {
+      toast(`That was not possible`, { kind: "trouble", detail: fault.message });
+    }
+  }
+}
+
+/** The word by which a lane is suspended, null where it is not. */
+export function suspendedBy(lane) {
+  const by = lane.suspended;
+  if (Array.isArray(by)) return by.length ? by[0] : null;
+  if (typeof by === "string") return by || null;
+  return by ? lane.lane : null;
+}
+
+function stateOf(lane) {
+  if (suspendedBy(lane) !== null) return chip("suspended", "warn");
+  const state = lane.now?.state ?? "well";
+  return chip(WORDS[state] ?? visible(state), TONES[state] ?? "");
+}
