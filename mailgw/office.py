@@ -14,12 +14,14 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFacto
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
+from mailgw.config.api import SHORTEST_TOKEN, TOKEN_OCTETS
 from mailgw.config.settings import Config
 from mailgw.disk import Disk
 from mailgw.mail import event as fact
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.ports import Answering, Journal
+from mailgw.mail.ports import Answering, Journal, WallClock
 from mailgw.net.server_tls import ServerTls
+from mailgw.web.operations import Operation
 from mailgw.web.settings import ApiSettings, TokenSettings
 
 log = Logger()
@@ -27,18 +29,18 @@ log = Logger()
 Listen = Callable[[str, IProtocolFactory, tuple[int, int] | None], IListeningPort]
 
 OWN_TOKEN: Final = "owner"  # noqa: S105 - the name of the token that is made here
-TOKEN_OCTETS: Final = 32
 UPLOADS: Final = "uploads"
 
 
 class Office:
     """Of the gateway that ``config`` describes, whose operators ask ``door``."""
 
-    def __init__(self, config: Config, door: Answering, reactor: Any, disk: Disk) -> None:
+    def __init__(self, config: Config, door: Answering, reactor: Any, wall_clock: WallClock, disk: Disk) -> None:
         self._config = config
         self._api = config.api
         self._door = door
         self._reactor = reactor
+        self._wall_clock = wall_clock
         self._disk = disk
         self._port: IListeningPort | None = None
         self.gate = _Gate()
@@ -46,6 +48,7 @@ class Office:
         self._factory: Any = None
         self.tls: ServerTls | None = None
         self.token = ""  # the one that was made here
+        self.is_stopping = False
 
     def bind(self, listen: Listen, owner: tuple[int, int] | None) -> None:
         """TemporaryFault where it cannot be; nothing is bound then."""
@@ -70,9 +73,9 @@ class Office:
                 self.tls = ServerTls(certificates.pop(self._api.certificate), certificates)
             except ValueError as fault:
                 raise TemporaryFault(str(fault)) from fault
-        reception = _reception(self._config, self._api, self._tokens(self._api), self._door, self._reactor, journal)
+        reception = self._reception(self._api, journal)
         self._server = WebServer(reception, self._door, journal, self._reactor, uploads)
-        self._factory = WebFactory(self._reactor, self._server, self.tls)
+        self._factory = WebFactory(self._reactor, self._wall_clock, self._server, self.tls)
         self.gate.inner = self._factory
 
     def reload(self) -> None:
@@ -81,6 +84,7 @@ class Office:
             self.tls.reload()
 
     async def unbind(self) -> None:
+        self.is_stopping = True
         port, self._port = self._port, None
         if port is not None:
             await maybeDeferred(port.stopListening)
@@ -94,6 +98,46 @@ class Office:
             await server.stop()
             self._factory.close()
 
+    def _reception(self, api: ApiSettings, journal: Journal) -> Any:
+        """Whom it knows, and all that may be asked."""
+        from mailgw import __version__
+        from mailgw.web import openapi_api, ready_api, session_api
+        from mailgw.web.judging import Reception
+        from mailgw.web.page import packaged
+        from mailgw.web.routing import Routes
+        from mailgw.web.tokens import Sessions, Tokens, Tries
+
+        def now() -> float:
+            return float(self._reactor.seconds())
+
+        found = Tokens(self._tokens(api))
+        sessions, tries = Sessions(now, os.urandom), Tries(now)
+
+        def note_failure(peer: str, method: str, path: str) -> None:
+            journal.note(fact.TokenRefused(peer, method, path))
+
+        def by_token(secret: str, peer: str, method: str, path: str) -> Any:
+            return reception.by_token(secret, peer, method, path)
+
+        operations: list[Operation] = [
+            *session_api.operations(sessions, by_token, api.certificate is not None),
+            *topics(),
+        ]
+        operations += openapi_api.operations(operations, __version__)
+        reception = Reception(
+            routes=Routes(operations),
+            others={"/metrics": ready_api.metrics()},
+            health={one.path: one for one in ready_api.health(lambda: self.is_stopping)},
+            page=packaged(),
+            tokens=found,
+            sessions=sessions,
+            tries=tries,
+            hosts=api.hosts,
+            upload_octets=api.upload_octets,
+            note_failure=note_failure,
+        )
+        return reception
+
     def _tokens(self, api: ApiSettings) -> Sequence[TokenSettings]:
         from mailgw.web.tokens import ALL_SCOPES, digest
 
@@ -103,12 +147,21 @@ class Office:
         return [TokenSettings(OWN_TOKEN, ALL_SCOPES, digest(self.token))]
 
 
+def topics() -> Sequence[Operation]:
+    """What may be asked, but for who asks: each topic's table, in the order of their names."""
+    from mailgw.web import queue_api
+
+    return [
+        *queue_api.operations(),
+    ]
+
+
 def own_token(path: str, disk: Disk) -> str:
     """The token of all scopes, in its file, which is made where it is missing.  TemporaryFault where it cannot be."""
     try:
         try:
             known = disk.read(path, 0, 4096).decode("ascii", "replace").strip()
-            if len(known) >= TOKEN_OCTETS:
+            if len(known) >= SHORTEST_TOKEN:
                 return known
         except FileNotFoundError:
             pass
@@ -117,51 +170,6 @@ def own_token(path: str, disk: Disk) -> str:
     except OSError as fault:
         raise TemporaryFault(f"{path}: {fault.strerror}") from fault
     return made
-
-
-def _reception(
-    config: Config, api: ApiSettings, tokens: Sequence[TokenSettings], door: Answering, reactor: Any, journal: Journal
-) -> Any:
-    """Whom it knows, and all that may be asked."""
-    from mailgw import __version__
-    from mailgw.web import openapi_api, queue_api, ready_api, session_api
-    from mailgw.web.judging import Reception
-    from mailgw.web.operations import Operation
-    from mailgw.web.page import packaged
-    from mailgw.web.routing import Routes
-    from mailgw.web.tokens import Sessions, Tokens, Tries
-
-    def now() -> float:
-        return float(reactor.seconds())
-
-    found = Tokens(tokens)
-    sessions, tries = Sessions(now, os.urandom), Tries(now)
-
-    def note_failure(peer: str, method: str, path: str) -> None:
-        journal.note(fact.TokenRefused(peer, method, path))
-
-    def by_token(secret: str, peer: str, method: str, path: str) -> Any:
-        return reception.by_token(secret, peer, method, path)
-
-    operations: list[Operation] = [
-        *session_api.operations(sessions, by_token, api.certificate is not None),
-        # Each topic's, in the order of their names:
-        *queue_api.operations(),
-    ]
-    operations += openapi_api.operations(operations, __version__)
-    reception = Reception(
-        routes=Routes(operations),
-        others={"/metrics": ready_api.metrics()},
-        health={one.path: one for one in ready_api.health()},
-        page=packaged(),
-        tokens=found,
-        sessions=sessions,
-        tries=tries,
-        hosts=api.hosts,
-        upload_octets=api.upload_octets,
-        note_failure=note_failure,
-    )
-    return reception
 
 
 class _Gate(ServerFactory):

@@ -94,7 +94,7 @@ class MailGateway(MultiService):
         self._name = ""  # among several processes
         self._plugins = plugins
         self._control = config.control
-        self._office = Office(config, self, world.reactor, world.disk)
+        self._office = Office(config, self, world.reactor, world.wall_clock, world.disk)
 
     # --- starting ---------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from mailgw.web.settings import ApiSettings, TokenSettings
 SHORTEST_TOKEN = 32
 LONGEST_TOKEN = 512
 TOKEN_FILE = "api-token"  # noqa: S105 - a file's name
+TOKEN_OCTETS = 32  # of chance, of which Base64 makes 43 characters
 # Base64 makes four octets of three; the rest is for line ends and the JSON around it.
 BASE64 = 4 / 3
 AROUND_OCTETS = 1 << 20

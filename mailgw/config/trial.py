@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from mailgw.access.schemes import SALT_OCTETS, make_hash
+from mailgw.config.api import TOKEN_FILE, TOKEN_OCTETS
 from mailgw.config.files import Owner, make_state, replace
 from mailgw.config.load import configure, own_name
 from mailgw.config.reader import Faults
@@ -26,6 +27,7 @@ from mailgw.mail.errors import ConfigError
 
 ACCOUNT = "you@example.test"  # RFC 2606 s2: .test never is a real domain
 PORTS = {"mx": 2525, "submission": 2587, "submissions": 2465}
+WEB_PORT = 8025
 LOOPBACK = ["127.0.0.0/8", "::1"]
 _FOREVER = datetime.timedelta(days=3650)
 
@@ -38,7 +40,8 @@ class Kept:
     private_key: str
     passwd_file: str
     account: str
-    password: str
+    password: str = attrs.field(repr=False)
+    token: str = attrs.field(repr=False)
 
 
 def trial(state: str, say: Callable[[str], None], owner: Owner | None = None) -> Config:
@@ -59,12 +62,13 @@ def trial(state: str, say: Callable[[str], None], owner: Owner | None = None) ->
             | ({"relay_from": LOOPBACK} if role == "mx" else {})
             for role, port in PORTS.items()
         ],
+        "api": {"endpoint": f"tcp:{WEB_PORT}:interface=127.0.0.1"},
         "route": [{"recipients": ["*"], "backend": "mailboxes"}],
         "backend": {
             "mailboxes": {"type": "maildir", "path": f"{state}/mail/{{domain}}/{{local_part}}", "recipients": "any"}
         },
     }
-    ports = ", ".join(map(str, PORTS.values()))
+    ports = ", ".join(map(str, [*PORTS.values(), WEB_PORT]))
     config = attrs.evolve(
         configure(raw, Faults("local trial", {}), os.getcwd()),
         port_hint=f"the local trial needs the ports {ports} of 127.0.0.1; is another trial running?",
@@ -91,8 +95,9 @@ def keep(state: str, account: str, owner: Owner | None) -> Kept:
         passwd_file=f"{state}/trial-passwd",
         account=account,
         password="",
+        token="",
     )
-    secret = f"{state}/trial-password"
+    secret, token_file = f"{state}/trial-password", f"{state}/{TOKEN_FILE}"
     try:
         make_state(state, owner)
         if not (os.path.exists(kept.certificate) and os.path.exists(kept.private_key)):
@@ -104,13 +109,18 @@ def keep(state: str, account: str, owner: Owner | None) -> Kept:
             replace(secret, secrets.token_hex(8).encode() + b"\n", owner)
         with open(secret, encoding="ascii") as opened:
             password = opened.read().strip()
+        # As the gateway makes it where nobody did: here it is printed.
+        if not os.path.exists(token_file):
+            replace(token_file, secrets.token_urlsafe(TOKEN_OCTETS).encode() + b"\n", owner)
+        with open(token_file, encoding="ascii") as opened:
+            token = opened.read().strip()
         if not _has_account(kept.passwd_file, account):
             stored = make_hash(password.encode(), os.urandom(SALT_OCTETS))
             replace(kept.passwd_file, f"{account}:{stored}\n".encode(), owner)
     except OSError as fault:
         why = f"{fault.filename or state}: {fault.strerror}"
         raise faulty("local trial", [ConfigError("local trial", 0, "state", why)]) from None
-    return attrs.evolve(kept, password=password)
+    return attrs.evolve(kept, password=password, token=token)
 
 
 def self_signed(hostname: str) -> tuple[bytes, bytes]:
@@ -150,6 +160,8 @@ def story(config: Config, kept: Kept) -> Iterable[str]:
     yield "mailgw: a local trial, on 127.0.0.1 alone; every recipient gets a Maildir here, nothing is sent outside."
     for listener in config.listeners:
         yield f"  {listener.role.value:<12}127.0.0.1:{PORTS[listener.role.value]}"
+    # A fragment is not sent to anybody: the page takes the token from there, and out of the address.
+    yield f"  {'page':<12}http://127.0.0.1:{WEB_PORT}/#token={kept.token}"
     yield f"  {'account':<12}{user}   password {word}"
     yield f"  {'certificate':<12}{kept.certificate} (self-signed)"
     yield f"  {'mail':<12}{config.state}/mail/DOMAIN/NAME/new/"

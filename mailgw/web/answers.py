@@ -1,6 +1,7 @@
 """What every answer has: headers against what browsers might do with it, and its form on the wire.  Pure."""
 
 from collections.abc import Mapping
+from email.utils import formatdate
 from typing import Final
 
 from mailgw.web.operations import Octets, Problem
@@ -23,9 +24,12 @@ SECURITY: Final[Mapping[str, str]] = {
 HSTS: Final = "max-age=31536000"
 
 
-def headers_of(own: Mapping[str, str], by_tls: bool) -> dict[str, str]:
-    """``own`` in place of the usual ones, and the usual ones; "" leaves one out."""
-    found = {**SECURITY, **({"Strict-Transport-Security": HSTS} if by_tls else {})}
+def headers_of(own: Mapping[str, str], by_tls: bool, now: float) -> dict[str, str]:
+    """``own`` in place of the usual ones, and the usual ones; "" leaves one out.  ``now`` by the wall clock: RFC 9110
+    s6.6.1."""
+    found = {"Date": formatdate(now, usegmt=True), **SECURITY}
+    if by_tls:
+        found["Strict-Transport-Security"] = HSTS
     names = {name.lower(): name for name in found}
     for name, value in own.items():
         found.pop(names.get(name.lower(), name), None)
@@ -38,12 +42,12 @@ def problem_headers(problem: Problem) -> dict[str, str]:
     return {"Content-Type": MEDIA_TYPE, **problem.headers}
 
 
-def refusal(problem: Problem, by_tls: bool) -> bytes:
+def refusal(problem: Problem, by_tls: bool, now: float) -> bytes:
     """The whole answer, after which the connection is closed."""
     body = document(problem)
     fields = headers_of({
         **problem_headers(problem), "Content-Length": str(len(body)), "Connection": "close",
-    }, by_tls)
+    }, by_tls, now)
     lines = [f"HTTP/1.1 {problem.status} {PHRASES.get(problem.status, 'Refused')}"]
     lines += [f"{name}: {value}" for name, value in fields.items()]
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + body

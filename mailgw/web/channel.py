@@ -17,6 +17,7 @@ from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
+from mailgw.mail.ports import WallClock
 from mailgw.web.answers import refusal
 from mailgw.web.operations import Problem
 from mailgw.web.problems import PHRASES
@@ -196,7 +197,7 @@ class Channel(HTTPChannel):
         self._since = self.factory.now()
         for request in self.requests:
             request.abandon()
-        self.transport.write(refusal(problem, self.factory.tls is not None))
+        self.transport.write(refusal(problem, self.factory.tls is not None, self.factory.wall_clock()))
 
     def _refuse_header(self) -> None:
         why = f"at most {HEADERS} header fields, and {HEADER_OCTETS} octets of them"
@@ -212,8 +213,11 @@ class WebFactory(ServerFactory):
 
     noisy = False
 
-    def __init__(self, reactor: Any, make_request: Callable[[Any], Any], tls: Any = None) -> None:
+    def __init__(
+        self, reactor: Any, wall_clock: WallClock, make_request: Callable[[Any], Any], tls: Any = None
+    ) -> None:
         self.tls = tls
+        self.wall_clock = wall_clock
         self._reactor = reactor
         self._make_request = make_request
         self._channels: set[Channel] = set()

@@ -27,7 +27,8 @@ from mailgw.web.tokens import (
 
 NOBODY: Final = Principal("", frozenset())
 CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="mailgw"'}
-BODYLESS: Final = ("GET", "HEAD")
+# Of a stranger's words in the journal.
+NOTED_OCTETS: Final = 256
 
 
 class RequestHeaders(Protocol):
@@ -66,7 +67,7 @@ class Admitted:
 
     @property
     def path(self) -> str:
-        return self.target.path
+        return self.target.path[:NOTED_OCTETS]
 
 
 @attrs.frozen
@@ -162,7 +163,7 @@ class Reception:
             wait = int(self.tries.wait_seconds(peer)) + 1
             why = "too many wrong tokens from this address"
             raise Problem(429, problems.PHRASES[429], why, headers={"Retry-After": str(wait)})
-        self.note_failure(peer, method, path)
+        self.note_failure(peer, method[:NOTED_OCTETS], path[:NOTED_OCTETS])
         raise Problem(401, problems.PHRASES[401], "no such token", headers=CHALLENGE)
 
     def _body(self, head: Head, operation: Operation) -> tuple[Any, int]:

@@ -3,7 +3,7 @@
 The words of /readyz are few, and say nothing that strangers could use: anybody may ask.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mailgw.mail.errors import RefusedRequest, TemporaryFault
@@ -15,10 +15,14 @@ METRICS = "text/plain; version=0.0.4; charset=utf-8"
 WORDS = ("stopping", "starting", "full", "worker", "unwell")
 
 
-def health() -> Sequence[Operation]:
+def health(is_stopping: Callable[[], bool]) -> Sequence[Operation]:
+    async def ready(asked: Asked) -> object:
+        why = "stopping" if is_stopping() else await _why_not(asked)
+        return Answered(Octets(f"{why or 'ok'}\n".encode()), 503 if why else 200)
+
     return (
         Operation("GET", "/healthz", None, "The process turns", Raw(PLAIN), _lives, is_open=True),
-        Operation("GET", "/readyz", None, "It takes mail", Raw(PLAIN), _ready, is_open=True),
+        Operation("GET", "/readyz", None, "It takes mail", Raw(PLAIN), ready, is_open=True),
     )
 
 
@@ -30,14 +34,13 @@ async def _lives(asked: Asked) -> object:
     return b"ok\n"
 
 
-async def _ready(asked: Asked) -> object:
-    """By the control command ``ready``: {"why": one of WORDS, or ""}."""
+async def _why_not(asked: Asked) -> str:
+    """By the control command ``ready``: one of WORDS, or ""."""
     try:
         answer: Any = await asked.door.answer({"command": "ready"})
-        why = str(answer["why"])
+        return str(answer["why"])
     except (RefusedRequest, TemporaryFault):
-        why = "unwell"
-    return Answered(Octets(f"{why or 'ok'}\n".encode()), 503 if why else 200)
+        return "unwell"
 
 
 async def _metrics(asked: Asked) -> object:

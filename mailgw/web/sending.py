@@ -24,21 +24,17 @@ COME_BACK: Final = b"retry: 2000\n\n"
 
 @implementer(IPushProducer)
 class Way:
-    """Whether there is room for more of an answer."""
+    """Whether there is room for more of an answer, and anybody there."""
 
     def __init__(self, request: Any) -> None:
         self._request = request
-        self._is_full = self._is_gone = False
+        self.is_full = self.is_gone = False
         self._waiting: list[Deferred[None]] = []
         request.registerProducer(self, True)
 
-    @property
-    def is_full(self) -> bool:
-        return self._is_full
-
     async def room(self) -> None:
         """Return when there is, or when nobody is there any more."""
-        while self._is_full and not self._is_gone:
+        while self.is_full and not self.is_gone:
             waiting: Deferred[None] = Deferred()
             self._waiting.append(waiting)
             await waiting
@@ -48,14 +44,14 @@ class Way:
             self._request.unregisterProducer()
 
     def pauseProducing(self) -> None:
-        self._is_full = True
+        self.is_full = True
 
     def resumeProducing(self) -> None:
-        self._is_full = False
+        self.is_full = False
         self._tell()
 
     def stopProducing(self) -> None:
-        self._is_gone = True
+        self.is_gone = True
         self._tell()
 
     def _tell(self) -> None:
@@ -86,13 +82,20 @@ async def live(events: Any, write: Callable[[bytes], None], way: Way, reactor: A
 
     write(COME_BACK)
     beating.append(reactor.callLater(HEARTBEAT_SECONDS, beat))
+    is_left = False
     try:
         async for one in events:
             write(event_octets(one))
             await way.room()
+            if way.is_gone:
+                break
+    except GeneratorExit:  # nobody runs us any more: then nothing can be waited for
+        is_left = True
+        raise
     finally:
         beating[0].cancel()
-        await events.aclose()
+        if not is_left:
+            await events.aclose()
 
 
 def event_octets(one: LiveEvent) -> bytes:

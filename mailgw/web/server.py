@@ -237,6 +237,8 @@ class WebRequest(Request):
         if self.method == b"HEAD":
             self._end_answer()
             return
+        if self._disconnected:
+            return
         if size is not None and size <= PIECE_OCTETS:
             self._write(content)
         else:
@@ -245,7 +247,7 @@ class WebRequest(Request):
                 async for piece in pieces(content):
                     self._write(piece)
                     await way.room()
-                    if self._disconnected:
+                    if way.is_gone:
                         return
             finally:
                 way.close()
@@ -256,6 +258,8 @@ class WebRequest(Request):
         if server.live_count >= LIVE_AT_ONCE:
             why = f"{LIVE_AT_ONCE} already watch"
             raise Problem(503, PHRASES[503], why, headers={"Retry-After": str(RETRY_SECONDS)})
+        if self._disconnected:
+            return
         self._begin_answer(200, {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}, None)
         if self.method == b"HEAD":
             self._end_answer()
@@ -295,8 +299,10 @@ class WebRequest(Request):
         self._end_answer()
 
     def _begin_answer(self, status: int, headers: Mapping[str, str], size: int | None) -> None:
+        if self._disconnected:
+            return
         self.setResponseCode(status, PHRASES[status].encode() if status in PHRASES else None)
-        fields = headers_of(headers, self._is_secure)
+        fields = headers_of(headers, self._is_secure, self.channel.factory.wall_clock())
         if size is not None:
             fields["Content-Length"] = str(size)
         if not self.channel.persistent:

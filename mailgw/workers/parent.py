@@ -117,7 +117,7 @@ class Parent(MultiService):
         self.journal = Journal(config.journal, reactor, wall_clock, Disk())
         self._doors = AllDoors(self.ask_all, backend_lanes(config), RouteTable(config.routes).backends_of)
         self._desk = parent_desk(self)
-        self._office = Office(config, self, reactor, Disk())
+        self._office = Office(config, self, reactor, wall_clock, Disk())
         self._writers: ThreadPool | None = None
 
     # --- starting -----------------------------------------------------------------------------------

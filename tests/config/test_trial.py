@@ -78,6 +78,10 @@ def test_what_it_makes_it_makes_once_and_for_its_owner_alone(tmp_path: Path) -> 
     assert config.passwd_file is not None
     accounts = read_accounts(config.passwd_file, lambda stored: None)
     assert verify(password, accounts.stored[ACCOUNT])
+    token = made["api-token"].decode().strip()
+    assert any(f"http://127.0.0.1:8025/#token={token}" in line for line in first)
+    assert config.api is not None
+    assert config.api.endpoint == "tcp:8025:interface=127.0.0.1"
     names = certificate_names(config.tls.certificates[""].certificate)
     assert names[0] == "localhost"
 
