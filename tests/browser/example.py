@@ -3,10 +3,59 @@
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tests.browser.fake_api import Answer, FakeApi, Said, of
+
+
+def _lane(domain: str, waiting: int, active: int, held: int, reason: str) -> dict[str, Any]:
+    return {
+        "lane": f"internet/{domain}",
+        "waiting": waiting,
+        "due_now": waiting // 50,
+        "active": active,
+        "held": held,
+        "next_due": time.time() + 40,
+        "reason": reason,
+    }
+
+
+def _now(wave: Callable[[float, float], float], replies: Sequence[str]) -> dict[str, Any]:
+    now = time.time()
+    trouble = {"unwell_since": now - 600, "opens_at": now + 20, "said": ""}
+    rates = {
+        "in": wave(now, 42), "out": wave(now, 40), "deferred": 2.1, "bounced": 0.04, "rejected": 5.7, "connected": 9.0,
+    }  # fmt: skip
+    return {
+        "time": now,
+        "began": now - 86400,
+        "version": "0.1.0",
+        "rates": rates,
+        "rate_seconds": 10.0,
+        "minute": {name: round(rate * 60) for name, rate in rates.items()},
+        "totals": {name: round(rate * 86400) for name, rate in rates.items()},
+        "delivery": {"p50": 0.31, "p95": 2.2, "count": 2400},
+        "sessions": {"open": 61, "most": 1000},
+        "disk": {"free_octets": 40 << 30, "reserve_octets": 1 << 30, "has_room": True},
+        "queue": {
+            "at": now - 3,
+            "is_whole": True,
+            "oldest": now - 86400 * 1.3,
+            "recipients": 1249,
+            "statuses": {"421 4.7.0": 900, "450 4.2.1": 303, "not tried yet": 34},
+            "backends": [
+                {"backend": "internet", "lanes": 3, "waiting": 1234, "due_now": 24, "active": 12, "held": 3}
+            ],
+        },
+        "lane_states": {"well": 1, "unwell": 2, "suspended": 0},
+        "lanes": [
+            {**_lane("slow.example", 34, 0, 0, replies[2]), "state": "dead", **trouble},
+            {**_lane("big.example", 900, 5, 0, replies[1]), "state": "unwell", **trouble},
+            {**_lane("example.net", 300, 7, 3, replies[0]), "state": "well", **trouble},
+        ],
+        "workers": [],
+    }
 
 
 def example() -> dict[tuple[str, str], Said]:
@@ -124,11 +173,10 @@ def example() -> dict[tuple[str, str], Said]:
         {
             "id": str(100 - n),
             "queue_id": f"01J{n:05X}",
-            "arrived": now - 200 * n * n - 4,
+            "captured": now - 200 * n * n - 4,
             "from": ["Shop <no-reply@shop.example>", "Ann <ann@example.org>", "Build <ci@example.org>"][n % 3],
             "to": "bob@example.net",
-            "cc": "",
-            "reverse_path": "no-reply@shop.example",
+            "sender": "no-reply@shop.example",
             "recipients": ["bob@example.net"],
             "subject": [
                 "Your order has been sent",
@@ -175,47 +223,7 @@ def example() -> dict[tuple[str, str], Said]:
         ("GET", "/session"): of({"name": "admin", "scopes": ["read", "queue", "send"]}),
         ("POST", "/session"): of({"name": "admin", "scopes": ["read", "queue", "send"]}),
         ("DELETE", "/session"): of(None, 204),
-        ("GET", "/now"): lambda query, body: (
-            200,
-            {
-                "rates": {
-                    "in": wave(time.time(), 42),
-                    "out": wave(time.time(), 40),
-                    "deferred": 2.1,
-                    "bounced": 0.04,
-                    "rejected": 5.7,
-                },
-                "sessions": 61,
-                "queue": {"waiting": 1234, "active": 12, "held": 3},
-                "delivery": {"p50": 0.31, "p95": 2.2},
-                "lanes": [
-                    {
-                        "lane": "internet/big.example",
-                        "waiting": 900,
-                        "active": 5,
-                        "held": 0,
-                        "state": "unwell",
-                        "reason": replies[1],
-                    },
-                    {
-                        "lane": "internet/example.net",
-                        "waiting": 300,
-                        "active": 7,
-                        "held": 3,
-                        "state": "well",
-                        "reason": replies[0],
-                    },
-                    {
-                        "lane": "internet/slow.example",
-                        "waiting": 34,
-                        "active": 0,
-                        "held": 0,
-                        "state": "dead",
-                        "reason": replies[2],
-                    },
-                ],
-            },
-        ),
+        ("GET", "/now"): lambda query, body: (200, _now(wave, replies)),
         ("GET", "/plots"): plots,
         ("LIVE", "facts"): lambda query, body: (
             200,
@@ -224,46 +232,36 @@ def example() -> dict[tuple[str, str], Said]:
         ("GET", "/queue/messages"): of({"items": rows, "next": "abc"}),
         ("GET", "/queue/lanes"): of(
             {
-                "items": [
-                    {
-                        "lane": "internet/big.example",
-                        "waiting": 900,
-                        "due_now": 12,
-                        "active": 5,
-                        "held": 0,
-                        "next_due": now + 40,
-                        "reason": replies[1],
-                        "suspended": False,
-                        "now": {"state": "unwell", "opens_at": now + 33, "said": replies[1]},
-                    },
-                    {
-                        "lane": "internet/example.net",
-                        "waiting": 300,
-                        "due_now": 1,
-                        "active": 7,
-                        "held": 3,
-                        "next_due": now + 4,
-                        "reason": replies[0],
-                        "suspended": True,
-                        "now": None,
-                    },
+                "at": now - 3,
+                "is_whole": True,
+                "lane_count": 3,
+                "lanes": [
+                    {**_lane("big.example", 900, 5, 0, replies[1]), "suspended": False, "now": {"state": "unwell"}},
+                    {**_lane("example.net", 300, 7, 3, replies[0]), "suspended": True, "now": None},
+                    {**_lane("slow.example", 34, 0, 0, replies[2]), "suspended": False, "now": {"state": "dead"}},
                 ],
-                "next": None,
+                "unwell": [],
+                "statuses": {},
             }
         ),
+        ("GET", "/queue/suspended"): of({"internet/example.net": now - 500, "old.example": now - 9000}),
+        ("GET", "/queue/backends"): of(["internet", "relay"]),
+        ("GET", "/queue/count"): of({"recipients": 412, "is_all": True}),
         ("GET", f"/queue/messages/{rows[1]['queue_id']}"): of(
             {
                 "recipients": rows[1:2],
                 "header": header,
-                "attempts": [
-                    {
-                        "time": now - 40,
-                        "lane": rows[1]["lane"],
-                        "results": [story[4] | {"recipient": rows[1]["recipient"]}],
-                        "conversations": [{"time": now - 40, "hop": "mx1.example.net", "lines": talk, "seconds": 1.2}],
-                    }
-                ],
             }
+        ),
+        ("GET", f"/queue/messages/{rows[1]['queue_id']}/attempts"): of(
+            [
+                {
+                    "time": now - 40,
+                    "lane": rows[1]["lane"],
+                    "results": [story[4] | {"recipient": rows[1]["recipient"]}],
+                    "conversations": [{"time": now - 40, "hop": "mx1.example.net", "lines": talk, "seconds": 1.2}],
+                }
+            ]
         ),
         **{
             ("POST", f"/queue/{verb}"): of({"recipients": 1, "active": 0})
@@ -345,24 +343,23 @@ def example() -> dict[tuple[str, str], Said]:
             {"items": [], "orders": [{"network": "203.0.113.0/24", "ends": now + 500, "sessions": 2}]}
         ),
         ("GET", "/inbox"): lambda query, body: (
-            (time.sleep(5) or (200, {"items": [], "next": None}))
+            (time.sleep(5) or (200, {"items": [], "next": None, "messages": 14, "unread": 3}))
             if "wait" in query
-            else (200, {"items": mails, "next": None})
+            else (200, {"items": mails, "next": None, "messages": 14, "unread": 3})
         ),
         ("GET", "/inbox/100"): of(
             {
                 **mails[0],
                 "has_html": True,
-                "headers": [
-                    ["From", "Shop <no-reply@shop.example>"],
-                    ["To", "bob@example.net"],
-                    ["Subject", "Your order has been sent"],
+                "header": [
+                    {"name": "From", "value": "Shop <no-reply@shop.example>"},
+                    {"name": "To", "value": "bob@example.net"},
+                    {"name": "Subject", "value": "Your order has been sent"},
                 ],
-                "attachments": [
-                    {"part": 2, "name": "invoice.pdf", "media_type": "application/pdf", "size_octets": 48213}
-                ],
-                "remote": 1,
-                "links": [{"text": "www.bank.example", "target": "http://evil.example/login", "is_mismatched": True}],
+                "parts": [{"number": 2, "filename": "invoice.pdf", "content_type": "application/pdf"}],
+                "remote": ["http://shop.example/pixel.gif"],
+                "remote_count": 1,
+                "links": [{"text": "www.bank.example", "target": "http://evil.example/login", "is_mismatch": True}],
             }
         ),
         ("GET", "/inbox/100/html"): of(

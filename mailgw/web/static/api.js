@@ -13,11 +13,13 @@ export class Problem extends Error {
 /** Nobody answered. */
 export class Offline extends Error {}
 
-/** The address of an operation; what is asked with an empty value is left out. */
+/** The address of an operation; what is asked with an empty value is left out, a list is several. */
 export function address(path, query = {}) {
   const made = new URL(path.replace(/^\//, ""), BASE);
   for (const [name, value] of Object.entries(query)) {
-    if (value !== "" && value !== null && value !== undefined) made.searchParams.set(name, value);
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== "" && one !== null && one !== undefined) made.searchParams.append(name, one);
+    }
   }
   return made;
 }

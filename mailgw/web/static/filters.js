@@ -49,18 +49,30 @@ export function isQueueId(words) {
   return QUEUE_ID.test(words);
 }
 
-/** What of all facts a reader wants to see: {queue_id}, {message_id}, {peer}, or {address}; {} for nothing. */
-export function traceQuery(words) {
+/** What of all facts a reader wants to see: {queue_id}, {peer}, or {address}; {} for all. */
+export function tailQuery(words) {
   const clean = String(words ?? "").trim();
   if (!clean) return {};
-  if (clean.startsWith("<") && clean.endsWith(">")) return { message_id: clean };
   if (NETWORK.test(clean)) return { peer: clean };
-  if (clean.includes("@")) return { address: clean };
   if (isQueueId(clean)) return { queue_id: clean };
-  return { address: clean };
+  // A domain is everybody in it.
+  return { address: clean.includes("@") ? clean : `@${clean}` };
 }
 
 /** What is asked for, as chips: [[name, label, value]], of the fields and the search that a route has. */
 export function chipsOf(asked) {
   return QUEUE_FIELDS.filter(([name]) => asked[name]).map(([name, label]) => [name, label, asked[name]]);
+}
+
+const INBOX_WORD = /\b(to|from|subject|text):(?:"([^"]*)"|(\S+))/gi;
+
+/** What is looked for in the inbox: to:, from:, subject: and text: name a field, other words are looked for in all. */
+export function inboxQuery(words) {
+  const query = {};
+  const rest = String(words ?? "").replace(INBOX_WORD, (_, name, quoted, plain) => {
+    query[name.toLowerCase()] = quoted ?? plain;
+    return " ";
+  }).trim().replace(/\s+/g, " ");
+  if (rest) query.search = rest;
+  return query;
 }

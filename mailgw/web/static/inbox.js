@@ -1,27 +1,29 @@
 // Captured mail: a list that is searched and grows as mail arrives, and beside it the message that is read.
 
 import { fill, h } from "./dom.js";
-import { get, remove } from "./api.js";
+import { Problem, get, remove } from "./api.js";
 import { confirmed } from "./dialogs.js";
-import { count, counted, visible } from "./format.js";
+import { inboxQuery } from "./filters.js";
+import { count, counted, path, visible } from "./format.js";
 import { inboxMessage } from "./inbox_message.js";
 import { icon } from "./icons.js";
 import { ago, searchField, told, viewHead } from "./parts.js";
 import { asking, format } from "./route.js";
 import { rowsOf } from "./rows.js";
 import { may } from "./session.js";
-import { Problem } from "./api.js";
 import { Region, empty } from "./states.js";
 import { toast } from "./toasts.js";
 
 const PAGE = 50;
 const WAIT_SECONDS = 25;
 const AGAIN_MS = 3000;
+const MOST = 1000;
 
 export function inboxView(main, first, page) {
   let route = first;
   let items = [];
   let next = null;
+  let totals = { messages: 0, unread: 0 }; // of all that is there
   let waiting = null; // the long question for what arrives
   let reading = null; // {id, end()}
   const list = h("div", {});
@@ -69,26 +71,32 @@ export function inboxView(main, first, page) {
 
   async function ask() {
     waiting?.abort();
-    await region.show((signal) => get("inbox", { search: route.query.search, limit: PAGE }, signal), (answer) => {
-      ({ items, next = null } = answer);
+    await region.show((signal) => get("inbox", { ...inboxQuery(route.query.search), limit: PAGE }, signal), (answer) => {
+      take(answer);
       return paint();
     }, { lines: 8 });
-    await_();
+    wait();
+  }
+
+  function take({ items: fresh, next: behind, messages, unread }) {
+    items = fresh.map((one) => ({ ...one, id: String(one.id) }));
+    next = behind;
+    totals = { messages, unread };
   }
 
   /** Each question is answered as soon as something arrives. */
-  async function await_() {
+  async function wait() {
     waiting?.abort();
     const asked = (waiting = new AbortController());
+    const query = inboxQuery(route.query.search);
     while (!asked.signal.aborted) {
       paintState("live");
       try {
-        const since = items[0]?.id;
-        const answer = await get("inbox", { search: route.query.search, newer: since, wait: WAIT_SECONDS, limit: PAGE }, asked.signal);
-        const known = new Set(items.map((one) => one.id));
-        const fresh = answer.items.filter((one) => !known.has(one.id));
-        if (fresh.length) {
-          items = [...fresh, ...items];
+        // Behind the newest that is shown; a microsecond is more than what two numbers of today's size are apart.
+        const since = items.length ? items[0].captured + 1e-6 : undefined;
+        const answer = await get("inbox", { ...query, since, wait: WAIT_SECONDS, limit: 1 }, asked.signal);
+        if (answer.items.length) {
+          take(await get("inbox", { ...query, limit: Math.max(PAGE, Math.min(items.length, MOST)) }, asked.signal));
           repaint();
         }
       } catch (fault) {
@@ -121,16 +129,16 @@ export function inboxView(main, first, page) {
   }
 
   function paintFoot() {
-    const unread = items.filter((one) => !one.is_read).length;
+    const { unread, messages } = totals;
     document.title = `${unread ? `(${unread}) ` : ""}Inbox – mailgw`;
-    fill(foot, items.length > 0 && h("div", { class: "foot" }, h("span", {}, `${counted(items.length, "message")}${next ? " and more" : ""}, ${count(unread)} unread`),
+    fill(foot, items.length > 0 && h("div", { class: "foot" }, h("span", {}, `${next ? `${count(items.length)} of ` : ""}${counted(route.query.search ? items.length : messages, "message")}, ${count(unread)} unread`),
       next && h("button", { type: "button", class: "button small", on: { click: more } }, "Older")));
   }
 
   async function more() {
-    const answer = await get("inbox", { search: route.query.search, after: next, limit: PAGE });
-    items = [...items, ...answer.items];
-    next = answer.next ?? null;
+    const before = items;
+    take(await get("inbox", { ...inboxQuery(route.query.search), after: next, limit: PAGE }));
+    items = [...before, ...items];
     repaint();
   }
 
@@ -158,6 +166,7 @@ export function inboxView(main, first, page) {
     const one = items.find((item) => item.id === id);
     if (one && !one.is_read) {
       one.is_read = true;
+      totals.unread -= 1;
       list.querySelector(`tr[data-key="${CSS.escape(id)}"]`)?.classList.remove("unread");
       paintFoot();
     }
@@ -165,18 +174,20 @@ export function inboxView(main, first, page) {
 
   function gone(id) {
     items = items.filter((one) => one.id !== id);
+    totals.messages -= 1;
     location.hash = format({ view: "inbox", query: route.query });
     repaint();
   }
 
   async function askRemoveAll() {
     const words = route.query.search ? `what matches “${visible(route.query.search)}”` : "all captured mail";
-    const many = items.length;
-    const yes = await confirmed({ title: `Delete ${words}?`, words: h("p", {}, `${next ? `More than ${counted(many, "message")}` : counted(many, "message")}. What was captured is gone for good; nothing else hangs on it.`), verb: "Delete", many });
+    const query = inboxQuery(route.query.search);
+    const many = route.query.search ? (await get("inbox", { ...query, limit: MOST })).items.length : totals.messages;
+    const yes = await confirmed({ title: `Delete ${words}?`, words: h("p", {}, `${counted(many, "message")}${many === MOST ? ", or more" : ""}. What was captured is gone for good; nothing else hangs on it.`), verb: `Delete ${count(many)}`, many });
     if (!yes) return;
     try {
-      const answer = await remove("inbox", route.query.search ? { search: route.query.search } : {});
-      toast(`${counted(answer?.removed ?? many, "message")} deleted`);
+      const answer = await remove("inbox", route.query.search ? query : { all: true });
+      toast(`${counted(answer.messages, "message")} deleted`);
       items = [];
       location.hash = format({ view: "inbox", query: route.query });
       ask();
@@ -191,8 +202,8 @@ export function inboxView(main, first, page) {
 }
 
 const COLUMNS = [
-  { title: "From", kind: "sender clip", cell: (one) => told(one.from || one.reverse_path || "<>") },
+  { title: "From", kind: "sender clip", cell: (one) => told(one.from || path(one.sender)) },
   { title: "Subject", kind: "lead", cell: (one) => h("a", { href: format({ view: "inbox", path: [one.id] }), tabindex: "-1" }, one.subject ? told(one.subject) : h("span", { class: "muted" }, "(no subject)")) },
-  { title: "To", kind: "faint wide", cell: (one) => [one.attachments > 0 && h("span", { class: "has-clip", title: counted(one.attachments, "attachment") }, icon("clip")), told((one.recipients ?? [one.to]).join(", "))] },
-  { title: "Arrived", kind: "time", cell: (one) => ago(one.arrived ?? one.time) },
+  { title: "To", kind: "faint wide", cell: (one) => [one.attachments > 0 && h("span", { class: "has-clip", title: counted(one.attachments, "attachment") }, icon("clip")), told(one.recipients.join(", "))] },
+  { title: "Arrived", kind: "time", cell: (one) => ago(one.captured) },
 ];

@@ -23,14 +23,13 @@ export function inboxMessage(pane, id, { tab, back, seen, gone, title }) {
     title(message.subject || "(no subject)");
     if (!message.is_read && may("queue")) post(`${at}/read`, {}).catch(() => {});
     seen();
-    const attachments = message.attachments ?? [];
-    const links = message.links ?? [];
+    const { parts, links } = message;
     const tabs = [
       message.has_html && ["html", "HTML", () => frameOf(message)],
       ["text", "Text", (box) => fetched(box, `${at}/text`)],
       ["source", "Source", (box) => fetched(box, `${at}/source`)],
-      ["headers", "Headers", () => headersOf(message.headers ?? [])],
-      ["attachments", `Attachments ${attachments.length || ""}`, () => attachmentsOf(attachments)],
+      ["headers", "Headers", () => headersOf(message.header)],
+      ["attachments", `Attachments ${parts.length || ""}`, () => attachmentsOf(parts)],
       ["links", `Links ${links.length || ""}`, () => linksOf(links)],
     ].filter(Boolean);
     return h(
@@ -45,13 +44,13 @@ export function inboxMessage(pane, id, { tab, back, seen, gone, title }) {
             h("button", { type: "button", class: "button small", disabled: !may("queue"), on: { click: drop } }, "Delete"),
             h("a", { class: "button quiet icon-only small only-wide", href: back(), title: "Close (Escape)", "aria-label": "Close" }, icon("close")))),
         facts([
-          ["From", message.from && told(message.from)], ["To", message.to && told(message.to)], ["Cc", message.cc && told(message.cc)],
-          ["Envelope", h("span", {}, told(message.reverse_path || "<>"), " → ", told((message.recipients ?? []).join(", ")))],
-          ["Arrived", h("span", {}, ago(message.arrived), message.peer && h("span", { class: "muted" }, ` from ${visible(message.peer)}`), message.login && h("span", { class: "muted" }, ` as ${visible(message.login)}`))],
+          ["From", message.from && told(message.from)], ["To", message.to && told(message.to)],           ["Envelope", h("span", {}, told(message.sender || "<>"), " → ", told(message.recipients.join(", ")))],
+          ["Arrived", h("span", {}, ago(message.captured), message.peer && h("span", { class: "muted" }, ` from ${visible(message.peer)}`), message.login && h("span", { class: "muted" }, ` as ${visible(message.login)}`))],
           ["Size", octets(message.size_octets)],
           ["Queue id", message.queue_id && h("span", {}, h("a", { class: "mono", href: format({ view: "trace", path: [message.queue_id] }) }, message.queue_id), " ", copyable(message.queue_id))],
         ]),
       ),
+      (message.fault || message.is_cut) && h("p", { class: "note" }, message.fault ? `Its parts cannot be told: ${visible(message.fault)}` : "It is larger than what is kept or shown of it."),
       tabsOf(tabs, tab),
     );
   }
@@ -69,7 +68,8 @@ export function inboxMessage(pane, id, { tab, back, seen, gone, title }) {
   function frameOf(message) {
     // What it may is nothing: no script, no form, no way out; its own Content-Security-Policy says the same once more.
     return [
-      message.remote > 0 && h("p", { class: "note" }, `${counted(message.remote, "remote picture")} not loaded: who sent it would learn that it was read.`),
+      message.remote_count > 0 && h("details", { class: "note" }, h("summary", {}, `${counted(message.remote_count, "thing")} of others not loaded: they would learn that it was read`),
+        h("ul", {}, message.remote.map((one) => h("li", { class: "mono" }, told(one))))),
       h("iframe", { class: "html", sandbox: "", src: address(`${at}/html`), title: "The message as HTML", referrerpolicy: "no-referrer", loading: "lazy" }),
     ];
   }
@@ -77,8 +77,8 @@ export function inboxMessage(pane, id, { tab, back, seen, gone, title }) {
   function attachmentsOf(list) {
     if (list.length === 0) return empty("No attachments");
     return h("ul", { class: "attachments" }, list.map((one) => h(
-      "li", {}, icon("clip"), h("div", {}, h("b", {}, told(one.name || "(no name)")), h("p", { class: "muted" }, `${visible(one.media_type)}, ${octets(one.size_octets)}`)),
-      h("a", { class: "button small", href: address(`${at}/parts/${pathOf(one.part ?? one.number)}`), download: one.name || `part-${one.part ?? one.number}` }, "Download"),
+      "li", {}, icon("clip"), h("div", {}, h("b", {}, told(one.filename || "(no name)")), h("p", { class: "muted" }, `${visible(one.content_type)}${one.is_inline ? ", shown within the HTML" : ""}`)),
+      h("a", { class: "button small", href: address(`${at}/parts/${one.number}`), download: one.filename || `part-${one.number}` }, "Download"),
     )));
   }
 }
@@ -122,7 +122,7 @@ function fetched(box, path) {
 }
 
 function headersOf(headers) {
-  const pairs = headers.map((one) => (Array.isArray(one) ? one : [one.name, one.value]));
+  const pairs = headers.map((one) => [one.name, one.value]);
   return h("div", { class: "scroll-x", role: "region", tabindex: "0", "aria-label": "Header fields" }, h("table", { class: "plain headers" },
     h("thead", { class: "unseen" }, h("tr", {}, h("th", { scope: "col" }, "Field"), h("th", { scope: "col" }, "Value"))),
     h("tbody", {}, pairs.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, visible(name)), h("td", {}, told(value)))))));
@@ -131,9 +131,9 @@ function headersOf(headers) {
 function linksOf(links) {
   if (links.length === 0) return empty("No links");
   return h("ul", { class: "links" }, links.map((one) => {
-    const target = typeof one === "string" ? one : one.target ?? one.href;
+    const { target } = one;
     // Shown, and not led to: a link of a stranger's is followed by nobody who only looks.
     return h("li", {}, one.text && h("p", {}, told(one.text)), h("p", { class: "mono" }, told(target), " ", copyable(target)),
-      (one.is_mismatched ?? one.mismatch) && h("p", { class: "warn" }, "Its words name another place than it leads to"));
+      one.is_mismatch && h("p", { class: "warn" }, "Its words name another place than it leads to"));
   }));
 }

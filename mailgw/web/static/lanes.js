@@ -13,6 +13,7 @@ import { Region, empty } from "./states.js";
 import { toast } from "./toasts.js";
 
 const EVERY_MS = 5000;
+const MOST = 200;
 const TONES = { well: "good", unwell: "warn", dead: "bad", paused: "warn", suspended: "warn" };
 const WORDS = { well: "well", unwell: "unwell", dead: "dead", paused: "paused", suspended: "suspended" };
 
@@ -25,20 +26,31 @@ export function lanesPart(main) {
   }, "Suspend a destination…");
   fill(main, viewHead("Lanes", queueTabs("lanes"), h("span", { class: "spacer" }), suspend), h("section", { class: "panel", "aria-label": "Lanes" }, list));
   let timer = 0;
+  let words = []; // what is suspended
   ask();
   return { end: () => { clearTimeout(timer); region.end(); }, again: () => ask(true) };
 
   async function ask(quietly = false) {
     clearTimeout(timer);
-    await region.show((signal) => get("queue/lanes", { limit: 500 }, signal), show, { quietly });
+    await region.show(async (signal) => {
+      const [lanes, suspended] = await Promise.all([get("queue/lanes", { limit: MOST }, signal), get("queue/suspended", {}, signal)]);
+      return { ...lanes, suspended };
+    }, show, { quietly });
     // Not under somebody's hand.
     timer = setTimeout(() => (list.contains(document.activeElement) || document.hidden ? (timer = setTimeout(() => ask(true), EVERY_MS)) : ask(true)), EVERY_MS);
   }
 
   function show(answer) {
-    const items = answer.items ?? answer;
-    if (items.length === 0) return empty("Nobody waits", "There is a lane for each destination that mail waits for.");
-    return rowsOf({
+    const items = answer.lanes;
+    words = Object.keys(answer.suspended);
+    const idle = words.filter((word) => !items.some((lane) => holds(word, lane.lane)));
+    const more = [
+      idle.length > 0 && h("p", { class: "filters" }, h("span", { class: "muted" }, "Suspended, and nobody waits there:"), idle.map((word) => h("span", { class: "chip warn" }, told(word),
+        h("button", { type: "button", class: "button quiet", disabled: !may("queue"), "aria-label": `Resume ${word}`, on: { click: () => resume(word) } }, "resume")))),
+      h("div", { class: "foot" }, h("span", {}, `${counted(answer.lane_count, "lane")}${answer.lane_count > items.length ? `, the ${count(items.length)} longest are shown` : ""}`), h("span", {}, answer.is_whole ? "" : "still counting, ", "counted ", ago(answer.at))),
+    ];
+    if (items.length === 0) return [empty("Nobody waits", "There is a lane for each destination that mail waits for."), more];
+    const table = rowsOf({
       label: "Lanes", items, key: (lane) => lane.lane, columns: [
         { title: "Lane", kind: "lead", cell: (lane) => h("a", { href: format({ view: "queue", query: { lane: lane.lane } }), tabindex: "-1" }, told(lane.lane)) },
         { title: "State", kind: "nowrap", cell: stateOf },
@@ -52,13 +64,15 @@ export function lanesPart(main) {
       ],
       href: (lane) => format({ view: "queue", query: { lane: lane.lane } }),
     });
+    return [table, more];
   }
 
   function action(lane) {
-    const isSuspended = suspendedBy(lane) !== null;
+    const word = words.find((one) => holds(one, lane.lane));
+    const isSuspended = lane.suspended && word !== undefined;
     return h("button", {
       type: "button", class: "button small", tabindex: "-1", disabled: !may("queue"), "aria-label": `${isSuspended ? "Resume" : "Suspend"} ${lane.lane}`,
-      on: { click: () => (isSuspended ? resume(suspendedBy(lane)) : suspendLane(lane)) },
+      on: { click: () => (isSuspended ? resume(word) : suspendLane(lane)) },
     }, isSuspended ? "Resume" : "Suspend");
   }
 
@@ -85,7 +99,7 @@ export function lanesPart(main) {
 
   async function give(verb, destination) {
     try {
-      const answer = await post(`queue/lanes/${verb}`, { destination });
+      const answer = await post(`queue/${verb}`, { destination });
       const done = verb === "suspend" ? "suspended" : "resumed";
       const back = verb === "suspend" ? "resume" : "suspend";
       toast(answer.changed ? `${visible(destination)} is ${done}` : `${visible(destination)} was ${done} already`, {
@@ -99,16 +113,15 @@ export function lanesPart(main) {
   }
 }
 
-/** The word by which a lane is suspended, null where it is not. */
-export function suspendedBy(lane) {
-  const by = lane.suspended;
-  if (Array.isArray(by)) return by.length ? by[0] : null;
-  if (typeof by === "string") return by || null;
-  return by ? lane.lane : null;
+/** Whether a word that is suspended is the lane itself, its destination, or all of its backend. */
+function holds(word, lane) {
+  const at = lane.indexOf("/");
+  const [backend, destination] = at < 0 ? [lane, ""] : [lane.slice(0, at), lane.slice(at + 1)];
+  return word === lane || word === destination || word === `${backend}/*`;
 }
 
 function stateOf(lane) {
-  if (suspendedBy(lane) !== null) return chip("suspended", "warn");
+  if (lane.suspended) return chip("suspended", "warn");
   const state = lane.now?.state ?? "well";
   return chip(WORDS[state] ?? visible(state), TONES[state] ?? "");
 }

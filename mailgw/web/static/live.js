@@ -11,6 +11,7 @@ export class Feed {
   #timer = 0;
   #watch = 0;
   #tries = 0;
+  #last = "";
 
   constructor(path, query, hear, { state = () => {}, silence = 0 } = {}) {
     Object.assign(this, { path, query, hear, state, silence });
@@ -18,7 +19,8 @@ export class Feed {
   }
 
   #open() {
-    const source = (this.#source = new EventSource(address(this.path, this.query)));
+    // To an event source of its own the browser does not say what another one heard last.
+    const source = (this.#source = new EventSource(address(this.path, { ...this.query, after: this.#last })));
     this.#awake();
     source.addEventListener("open", () => {
       this.#tries = 0;
@@ -33,6 +35,7 @@ export class Feed {
     for (const [name, hear] of Object.entries(this.hear)) {
       source.addEventListener(name, (event) => {
         this.#awake();
+        this.#last = event.lastEventId || this.#last;
         hear(JSON.parse(event.data));
       });
     }

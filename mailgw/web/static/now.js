@@ -2,9 +2,9 @@
 
 import { fill, h } from "./dom.js";
 import { get } from "./api.js";
-import { count, counted, duration, rate, short } from "./format.js";
+import { count, duration, octets, rate, short } from "./format.js";
 import { Feed } from "./live.js";
-import { ago, chip, segments, told, viewHead } from "./parts.js";
+import { chip, segments, told, viewHead } from "./parts.js";
 import { plotOf, sparkline } from "./plot.js";
 import { asking, format } from "./route.js";
 import { Region, empty } from "./states.js";
@@ -24,10 +24,12 @@ export function nowView(main, first) {
   let route = first;
   let plots = null; // what was answered last
   let timer = 0;
+  let listed = "";
   const state = h("span", { class: "live-state", role: "status" });
   const tiles = new Map(TILES.map((tile) => [tile.name, tileOf(tile)]));
   const figures = h("dl", { class: "figures" });
   const lanes = h("div", {});
+  const reasons = h("div", {});
   const plotBox = h("div", { class: "plots" });
   const region = new Region(plotBox);
   const spans = segments("Span of the plots", SPANS, spanOf(first), (span) => { location.hash = format(asking(route, { span: span === "hour" ? "" : span })); });
@@ -40,11 +42,12 @@ export function nowView(main, first) {
       plotBox,
       h("div", {},
         h("section", { class: "panel", "aria-labelledby": "at-once" }, h("div", { class: "panel-head" }, h("h2", { id: "at-once" }, "At this moment")), figures),
-        h("section", { class: "panel", "aria-labelledby": "now-lanes" }, h("div", { class: "panel-head" }, h("h2", { id: "now-lanes" }, "Queue by destination"), h("span", { class: "spacer" }), h("a", { href: format({ view: "queue", path: ["lanes"] }) }, "All lanes")), lanes)),
+        h("section", { class: "panel", "aria-labelledby": "now-lanes" }, h("div", { class: "panel-head" }, h("h2", { id: "now-lanes" }, "Queue by destination"), h("span", { class: "spacer" }), h("a", { href: format({ view: "queue", path: ["lanes"] }) }, "All lanes")), lanes),
+        h("section", { class: "panel", "aria-labelledby": "now-reasons" }, h("div", { class: "panel-head" }, h("h2", { id: "now-reasons" }, "Queue by reason")), reasons)),
     ),
   );
   paintState("waiting");
-  const feed = new Feed("live", { only: "now" }, { now: paint }, { state: paintState, silence: 20 });
+  const feed = new Feed("live", { facts: false }, { now: paint }, { state: paintState, silence: 20 });
   get("now").then(paint, () => {});
   askPlots();
 
@@ -69,9 +72,14 @@ export function nowView(main, first) {
   }
 
   function paint(told) {
-    for (const { name } of TILES) tiles.get(name).show(told.rates?.[name]);
+    for (const { name } of TILES) tiles.get(name).show(told.rates[name], told.minute[name]);
     fill(figures, figuresOf(told));
-    fill(lanes, lanesOf(told.lanes ?? []));
+    // A list that somebody reads, or is on with the keyboard, is not made anew where nothing changed.
+    const now = JSON.stringify([told.lanes.map(({ lane, state, waiting, active, held }) => [lane, state, waiting, active, held]), told.queue?.statuses]);
+    if (now === listed) return;
+    listed = now;
+    fill(lanes, lanesOf(told.lanes));
+    fill(reasons, reasonsOf(told.queue?.statuses ?? {}));
   }
 
   async function askPlots() {
@@ -119,26 +127,29 @@ function tileOf({ title, kind, hint }) {
   const element = h("div", { class: `tile panel ${kind}`, title: hint }, h("h2", {}, title), h("p", {}, number, unit), spark);
   return {
     element,
-    show(of) {
+    show(ofSecond, ofMinute) {
       // By the minute where a second has too few to be a number.
-      const isSlow = Number.isFinite(of) && of > 0 && of < 0.1;
-      number.textContent = isSlow ? rate(of * 60) : rate(of);
+      const isSlow = ofSecond < 0.5;
+      number.textContent = isSlow ? count(ofMinute) : rate(ofSecond);
       unit.textContent = isSlow ? " /min" : " /s";
     },
     spark: (values) => fill(spark, values.length > 1 && sparkline(values, kind)),
   };
 }
 
-function figuresOf(told) {
-  const queue = told.queue ?? {};
-  const delivery = told.delivery ?? {};
+function figuresOf({ queue, sessions, delivery, disk, workers, time }) {
+  const sum = (name) => (queue === null ? NaN : queue.backends.reduce((all, one) => all + one[name], 0));
+  const deaf = workers.filter((one) => !one.answers).length;
   return [
-    figure("Sessions", count(told.sessions)),
-    figure("Queued", count(queue.waiting), h("a", { href: format({ view: "queue" }) }, "waiting")),
-    figure("In line", count(queue.active), "being tried"),
-    figure("Held", count(queue.held), h("a", { href: format({ view: "queue", query: { state: "held" } }) }, "show them")),
-    figure("Delivered within", duration(delivery.p50), "half of it"),
-    figure("and", duration(delivery.p95), "95 of 100"),
+    figure("Sessions", sessions === null ? "–" : count(sessions.open), sessions !== null && `of ${short(sessions.most)}`),
+    figure("Waiting", count(sum("waiting")), queue !== null && !queue.is_whole && "so far"),
+    figure("In line", count(sum("active")), "being tried"),
+    figure("Held", count(sum("held")), h("a", { href: format({ view: "queue", query: { state: "held" } }) }, "show")),
+    figure("Half delivered within", duration(delivery.p50 ?? NaN), delivery.count ? "last minute" : ""),
+    figure("95 of 100 within", duration(delivery.p95 ?? NaN), ""),
+    figure("Oldest in the queue", queue?.oldest ? duration(time - queue.oldest) : "–"),
+    figure("Free on disk", disk === null ? "–" : octets(disk.free_octets), disk !== null && !disk.has_room && chip("full", "bad")),
+    deaf > 0 && figure("Workers", `${count(workers.length - deaf)} of ${count(workers.length)}`, chip("answer", "bad")),
   ];
 }
 
@@ -147,21 +158,33 @@ function figure(title, number, hint) {
 }
 
 function lanesOf(list) {
-  const waiting = list.filter((lane) => lane.waiting + (lane.held ?? 0) + (lane.active ?? 0) > 0);
-  if (waiting.length === 0) return empty("Nobody waits");
-  return h("ul", { class: "bars" }, waiting.slice(0, LANES).map((lane) => barOf(lane, waiting[0])));
+  const busy = list.filter((lane) => all(lane) > 0 || lane.state !== "well");
+  if (busy.length === 0) return empty("Nobody waits");
+  const most = Math.max(...busy.map(all));
+  return h("ul", { class: "bars" }, busy.slice(0, LANES).map((lane) => barOf(
+    [h("a", { href: format({ view: "queue", query: { lane: lane.lane } }) }, told(lane.lane)), lane.state && lane.state !== "well" && chip(lane.state, lane.state === "dead" ? "bad" : "warn")],
+    all(lane), most, lane.said || lane.reason,
+  )));
 }
 
-function barOf(lane, first) {
-  const meter = h("meter", { class: "bar-meter", min: 0, max: Math.max(1, first.waiting), value: lane.waiting, "aria-hidden": "true" });
+function reasonsOf(statuses) {
+  const list = Object.entries(statuses).sort(([, one], [, other]) => other - one);
+  if (list.length === 0) return empty("No answers", "Nobody who waits was refused so far.");
+  return h("ul", { class: "bars" }, list.slice(0, LANES).map(([status, many]) => barOf(
+    // What is no code is a word of the gateway's for several things.
+    [/^[45]\d\d/.test(status) ? h("a", { href: format({ view: "queue", query: { reason: status } }), class: "mono" }, told(status)) : told(status)],
+    many, list[0][1],
+  )));
+}
+
+function all(lane) {
+  return lane.waiting + lane.active + lane.held;
+}
+
+function barOf(head, many, most, words = "") {
   return h(
-    "li", {},
-    h("div", { class: "bar-head" }, h("a", { href: format({ view: "queue", query: { lane: lane.lane } }) }, told(lane.lane)), laneChip(lane), h("b", { class: "num" }, count(lane.waiting))),
-    meter, lane.reason && h("p", { class: "muted clip" }, told(lane.reason)),
+    "li", {}, h("div", { class: "bar-head" }, head, h("b", { class: "num" }, count(many))),
+    h("meter", { class: "bar-meter", min: 0, max: Math.max(1, most), value: many, "aria-hidden": "true" }),
+    words && h("p", { class: "muted clip" }, told(words)),
   );
-}
-
-function laneChip(lane) {
-  const state = lane.suspended ? "suspended" : lane.state;
-  return state && state !== "well" && chip(state, state === "dead" ? "bad" : "warn");
 }

@@ -13,7 +13,6 @@ import { Region, empty } from "./states.js";
 import { Meant, verbButtons } from "./verbs.js";
 
 const PAGE = 50;
-const COUNTED = 1000; // rows that are looked at to say how many match
 const STATES = [["", "Any state"], ["waiting", "Waiting"], ["active", "In line"], ["held", "Held"]];
 const TONES = { held: "warn", suspended: "warn", active: "accent" };
 
@@ -201,6 +200,6 @@ const COLUMNS = [
 
 /** A query as what a verb meets, with how many those are. */
 async function allThatMatch(query) {
-  const { items, next } = await get("queue/messages", { ...query, limit: COUNTED });
-  return new Meant({ query, many: items.length, atLeast: next !== null && next !== undefined });
+  const { recipients, is_all } = await get("queue/count", query);
+  return new Meant({ query, many: recipients, atLeast: !is_all });
 }

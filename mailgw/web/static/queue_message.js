@@ -32,13 +32,14 @@ export function messagePart(main, route, page) {
   function ask(quietly = false) {
     region.show(async (signal) => {
       const at = `queue/messages/${pathOf(queueId)}`;
-      const message = await get(at, {}, signal);
-      return message;
+      // What was tried stands in the journal, which may be off, or may not be looked into for want of time.
+      const [message, attempts] = await Promise.all([get(at, {}, signal), get(`${at}/attempts`, {}, signal).catch((fault) => fault)]);
+      return { ...message, attempts: Array.isArray(attempts) ? attempts : [], fault: Array.isArray(attempts) ? null : attempts };
     }, show, { quietly, lines: 12 });
   }
 
   function show(message) {
-    const rows = message.recipients ?? message.rows;
+    const rows = message.recipients;
     const [one] = rows;
     const subject = fieldOf(message.header, "Subject");
     page.setTitle(subject || queueId);
@@ -59,10 +60,10 @@ export function messagePart(main, route, page) {
   }
 
   function recipientsPanel(rows, message) {
-    const attempts = message.attempts ?? [];
+    const { attempts } = message;
     return h(
       "section", { class: "panel", "aria-labelledby": "recipients" },
-      h("div", { class: "panel-head" }, h("h2", { id: "recipients" }, counted(rows.length, "recipient"))),
+      h("div", { class: "panel-head" }, h("h2", { id: "recipients" }, counted(rows.length, "recipient")), message.fault && h("span", { class: "muted" }, `no attempts to show: ${visible(message.fault.message)}`)),
       h("ul", { class: "recipients" }, rows.slice(0, SHOWN).map((row) => h(
         "li", {},
         h("div", { class: "recipient-head" }, h("h3", {}, told(row.recipient)), stateChip(row),

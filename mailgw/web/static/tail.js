@@ -2,7 +2,7 @@
 
 import { fill, h } from "./dom.js";
 import { KINDS, titleOf, toneOf, wordsOf } from "./facts.js";
-import { traceQuery } from "./filters.js";
+import { tailQuery } from "./filters.js";
 import { count, counted } from "./format.js";
 import { Feed } from "./live.js";
 import { chip, searchField, timeOf, told, viewHead, when } from "./parts.js";
@@ -58,13 +58,13 @@ export function tailPart(main, first) {
   }
 
   function open() {
-    const query = { only: "facts", event: route.query.event ?? "", ...traceQuery(route.query.search) };
+    const query = { now: false, event: route.query.event ?? "", ...tailQuery(route.query.search) };
     feed = new Feed("live", query, { facts: hear }, { state: paintState });
   }
 
   function hear(told) {
-    const facts = told.items ?? told.facts ?? [];
-    left += told.left_out ?? 0;
+    const facts = told.items;
+    left += told.left_out;
     if (isPaused) {
       missed += facts.length;
       paintState();

@@ -129,7 +129,7 @@ export async function order(verb, meant, more) {
   const queries = meant.rows ? meant.rows.map(({ queue_id, recipient }) => ({ queue_id, recipient })) : [meant.query];
   const sum = { recipients: 0, active: 0, suspended: 0, unwell: 0 };
   for (let at = 0; at < queries.length; at += AT_ONCE) {
-    const answers = await Promise.all(queries.slice(at, at + AT_ONCE).map((query) => post(`queue/${verb}`, { query, ...more })));
+    const answers = await Promise.all(queries.slice(at, at + AT_ONCE).map((query) => post(`queue/${verb}`, { which: query, ...more })));
     for (const answer of answers) {
       for (const name of Object.keys(sum)) sum[name] += total(answer?.[name]);
     }
@@ -143,9 +143,9 @@ function total(told) {
 }
 
 async function askBackend(meant) {
-  const { items } = await get("queue/backends");
+  const names = await get("queue/backends");
   return chosen({
     title: `Re-route ${meant.words}`, words: h("p", {}, "They wait for the backend chosen here, and are tried at once."), more: meant.list(),
-    label: "Backend", options: items.map((one) => ({ value: one.name ?? one, words: one.name ?? one })), verb: "Re-route",
+    label: "Backend", options: names.map((name) => ({ value: name, words: name })), verb: "Re-route",
   });
 }
