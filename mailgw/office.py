@@ -149,10 +149,11 @@ class Office:
 
 def topics() -> Sequence[Operation]:
     """What may be asked, but for who asks: each topic's table, in the order of their names."""
-    from mailgw.web import queue_api
+    from mailgw.web import queue_api, trace_api
 
     return [
         *queue_api.operations(),
+        *trace_api.operations(),
     ]
 
 

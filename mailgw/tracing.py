@@ -6,7 +6,7 @@
                       {"items": rows, "next": cursor or null, "searched_back_to": epoch seconds or null,
                       "is_cut": whether it ended by its bounds, "octets", "unreadable" lines, "files"}
     trace.story       one message, by ``queue_id``, from its connection to its last attempt
-                      (``store.journal_story.told``)
+                      (``store.journal_story.told``); without facts where the journal tells none
     trace.attempts    of a message, by ``queue_id``: its attempts alone, with what was said in them
 
 With ``next`` there may be more, further back; where ``is_cut`` the rest was not looked at yet.  A page may have no
@@ -97,11 +97,7 @@ class Tracing:
         return await self._in_turn(look)
 
     async def _story(self, request: Request) -> object:
-        queue_id = _queue_id(request)
-        found = await self._of(queue_id, request)
-        if not found["facts"] and not found["is_cut"]:
-            raise RefusedRequest(f"the journal tells nothing of a message {queue_id}")
-        return found
+        return await self._of(_queue_id(request), request)
 
     async def _attempts(self, request: Request) -> object:
         return await self.attempts_of(_queue_id(request))
