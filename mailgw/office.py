@@ -46,6 +46,7 @@ class Office:
         self.gate = _Gate()
         self._server: Any = None
         self._factory: Any = None
+        self._sessions: Any = None
         self.tls: ServerTls | None = None
         self.token = ""  # the one that was made here
         self.is_stopping = False
@@ -67,16 +68,31 @@ class Office:
 
         uploads = UploadFolder(f"{self._config.state}/{UPLOADS}", self._disk, self._reactor, threads())
         uploads.open()
-        if self._api.certificate is not None:
-            certificates = dict(self._config.tls.certificates)
-            try:
-                self.tls = ServerTls(certificates.pop(self._api.certificate), certificates)
-            except ValueError as fault:
-                raise TemporaryFault(str(fault)) from fault
+        self._journal = journal
+        self.tls = _tls(self._config, self._api)
         reception = self._reception(self._api, journal)
         self._server = WebServer(reception, self._door, journal, self._reactor, uploads)
         self._factory = WebFactory(self._reactor, self._wall_clock, self._server, self.tls)
         self.gate.inner = self._factory
+
+    def renew(self, config: Config) -> None:
+        """Another configuration, at the same endpoint: whose tokens there are, and by which names and certificate it is
+        asked, holds from now on.  Connections stay, and so do sessions whose token does.  Where a file cannot be had
+        all is as it was, which is logged."""
+        before, api = self._config, config.api
+        if self._server is None or api is None or before.api is None:
+            return
+        self._config, self._api = config, api
+        try:
+            is_same = (api.certificate, config.tls) == (before.api.certificate, before.tls)
+            tls = self.tls if is_same else _tls(config, api)
+            reception = self._reception(api, self._journal)
+        except TemporaryFault as fault:
+            self._config, self._api = before, before.api
+            log.error("who may ask by HTTP stays as it was: {why}", why=fault.why)
+            return
+        self._sessions.keep(reception.tokens)
+        self._server.reception, self.tls, self._factory.tls = reception, tls, tls
 
     def reload(self) -> None:
         """Certificates that changed."""
@@ -111,7 +127,9 @@ class Office:
             return float(self._reactor.seconds())
 
         found = Tokens(self._tokens(api))
-        sessions, tries = Sessions(now, os.urandom), Tries(now)
+        if self._sessions is None:
+            self._sessions = Sessions(now, os.urandom)
+        sessions = self._sessions
 
         def note_failure(peer: str, method: str, path: str) -> None:
             journal.note(fact.TokenRefused(peer, method, path))
@@ -131,7 +149,7 @@ class Office:
             page=packaged(),
             tokens=found,
             sessions=sessions,
-            tries=tries,
+            tries=Tries(now),
             hosts=api.hosts,
             upload_octets=api.upload_octets,
             note_failure=note_failure,
@@ -145,6 +163,16 @@ class Office:
             return api.tokens
         self.token = own_token(api.token_file, self._disk)
         return [TokenSettings(OWN_TOKEN, ALL_SCOPES, digest(self.token))]
+
+
+def _tls(config: Config, api: ApiSettings) -> ServerTls | None:
+    if api.certificate is None:
+        return None
+    certificates = dict(config.tls.certificates)
+    try:
+        return ServerTls(certificates.pop(api.certificate), certificates)
+    except ValueError as fault:
+        raise TemporaryFault(str(fault)) from fault
 
 
 def topics() -> Sequence[Operation]:

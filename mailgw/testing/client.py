@@ -111,7 +111,7 @@ class Client(Protocol):
     def start_tls(self) -> None:
         """The client's part of the handshake; who the server is, is believed."""
         transport: Any = self.transport
-        transport.startTLS(_Believing())
+        transport.startTLS(Believing())
 
     def log_in(self, login: str, password: str) -> Reply:
         return self.command("AUTH PLAIN " + b64encode(f"\0{login}\0{password}".encode()).decode())
@@ -178,6 +178,6 @@ def _context() -> SSL.Context:
 
 
 @implementer(IOpenSSLClientConnectionCreator)
-class _Believing:
+class Believing:
     def clientConnectionForTLS(self, protocol: object) -> SSL.Connection:
         return SSL.Connection(_context(), None)

@@ -8,6 +8,8 @@ import msgspec
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from mailgw.testing.client import Believing
+
 
 @attrs.frozen
 class HttpAnswer:
@@ -42,6 +44,11 @@ class HttpClient(Protocol):
         transport: Any = self.transport
         if not self.is_closed:
             transport.write(octets)
+
+    def start_tls(self) -> None:
+        """The client's part of the handshake; who the server is, is believed."""
+        transport: Any = self.transport
+        transport.startTLS(Believing())
 
     def close(self) -> None:
         transport: Any = self.transport

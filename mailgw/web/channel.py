@@ -52,6 +52,7 @@ class Channel(HTTPChannel):
     requests: list[Any]
     length: int | None
     peer: str
+    is_secure = False
     is_known = False  # whether somebody showed a good token here
     is_closed = False
 
@@ -71,6 +72,7 @@ class Channel(HTTPChannel):
         self._since = self.factory.now()
         self.peer = address_of(self.transport.getPeer())
         if self.factory.tls is not None:
+            self.is_secure = True
             self.transport.startTLS(self.factory.tls)
         super().connectionMade()  # type: ignore[no-untyped-call]
         if not self.factory.entered(self):
@@ -197,7 +199,7 @@ class Channel(HTTPChannel):
         self._since = self.factory.now()
         for request in self.requests:
             request.abandon()
-        self.transport.write(refusal(problem, self.factory.tls is not None, self.factory.wall_clock()))
+        self.transport.write(refusal(problem, self.is_secure, self.factory.wall_clock()))
 
     def _refuse_header(self) -> None:
         why = f"at most {HEADERS} header fields, and {HEADER_OCTETS} octets of them"

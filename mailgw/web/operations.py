@@ -44,11 +44,12 @@ class Scope(Enum):
 
 @attrs.frozen
 class Principal:
-    """Who asks: the name of the token, and its scopes.  ``senders``: whom it may send as, () for anybody."""
+    """Who asks: the token's name, scopes and digest.  ``senders``: whom it may send as, () for anybody."""
 
     name: str
     scopes: frozenset[Scope]
     senders: tuple[str, ...] = ()
+    digest: bytes = attrs.field(default=b"", repr=False)
 
 
 class Problem(Exception):

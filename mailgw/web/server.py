@@ -100,7 +100,7 @@ class WebRequest(Request):
         self._problem: Problem | None = None
         self._body: Body | None = None
         self._cancel: Callable[[], None] | None = None
-        self._is_secure = channel.factory.tls is not None
+        self._is_secure = channel.is_secure
 
     # --- its head and its body ------------------------------------------------------------------------------
 

@@ -39,16 +39,21 @@ class Tokens:
     """Those that there are."""
 
     def __init__(self, tokens: Iterable[TokenSettings]) -> None:
-        self._tokens = tuple(tokens)
+        self._tokens = [Principal(one.name, one.scopes, one.senders, one.digest) for one in tokens]
+
+    def has(self, who: Principal) -> bool:
+        """Whether there is this very one."""
+        return who in self._tokens
 
     def find(self, secret: str) -> Principal | None:
         """All of them are compared, whichever it is."""
         if not secret or len(secret) > LONGEST_TOKEN:
             return None
-        own, found = digest(secret), None
+        own = digest(secret)
+        found: Principal | None = None
         for one in self._tokens:
             if hmac.compare_digest(one.digest, own):
-                found = Principal(one.name, one.scopes, one.senders)
+                found = one
         return found
 
 
@@ -134,8 +139,10 @@ class Sessions:
     def close(self, name: str) -> None:
         self._sessions.pop(digest(name), None)
 
-    def close_all(self) -> None:
-        self._sessions.clear()
+    def keep(self, tokens: Tokens) -> None:
+        """Those alone whose token is there still, with the scopes that it had."""
+        for key in [key for key, one in self._sessions.items() if not tokens.has(one.who)]:
+            del self._sessions[key]
 
 
 # --- browsers --------------------------------------------------------------------------------------------------
