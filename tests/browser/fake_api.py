@@ -33,6 +33,7 @@ class FakeApi:
         self.asked: list[tuple[str, str, dict[str, str], Any]] = []
         self.server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a browser that left is none
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
         self.thread.start()
 

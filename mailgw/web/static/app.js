@@ -8,6 +8,7 @@ import { icon } from "./icons.js";
 import { inboxView } from "./inbox.js";
 import { bindKeys } from "./keys.js";
 import { nowView } from "./now.js";
+import { refreshTimes } from "./parts.js";
 import { queueView } from "./queue.js";
 import { VIEWS, format, parse } from "./route.js";
 import { enterRows } from "./rows.js";
@@ -21,6 +22,7 @@ const TITLES = { now: "Now", queue: "Queue", trace: "Trace", inbox: "Inbox", hea
 const MAKE = { now: nowView, queue: queueView, trace: traceView, inbox: inboxView, health: healthView };
 const THEME_WORDS = { system: "as the system has it", light: "light", dark: "dark" };
 const AGAIN_MS = 4000;
+const TIMES_MS = 5000;
 
 const page = document.getElementById("page");
 let shown = null; // {name, view}: what is on the page
@@ -29,6 +31,7 @@ let unbind = () => {};
 let knocking = 0;
 
 start();
+setInterval(refreshTimes, TIMES_MS);
 
 async function start() {
   const token = takeToken();

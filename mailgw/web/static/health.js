@@ -9,7 +9,7 @@ import { may } from "./session.js";
 import { Region, empty } from "./states.js";
 import { toast } from "./toasts.js";
 
-const EVERY_MS = 10_000;
+const EVERY_SECONDS = 10;
 const DAY = 86400;
 
 export function healthView(main) {
@@ -18,14 +18,11 @@ export function healthView(main) {
   const changes = h("div", { "aria-live": "polite" });
   const reload = h("button", { type: "button", class: "button small", disabled: !may("queue"), title: may("queue") ? "Read the configuration again" : "Your token does not list the scope “queue”", on: { click: doReload } }, "Reload the configuration");
   fill(main, viewHead("Health", h("span", { class: "spacer" }), reload), changes, body);
-  let timer = 0;
   ask();
-  return { end: () => { clearTimeout(timer); region.end(); }, again: () => ask(true) };
+  return { end: () => region.end(), again: () => ask(true) };
 
   async function ask(quietly = false) {
-    clearTimeout(timer);
-    await region.show((signal) => get("health", {}, signal), show, { quietly, lines: 14 });
-    timer = setTimeout(() => (document.hidden || body.contains(document.activeElement) ? (timer = setTimeout(() => ask(true), EVERY_MS)) : ask(true)), EVERY_MS);
+    await region.show((signal) => get("health", {}, signal), show, { quietly, lines: 14, every: EVERY_SECONDS });
   }
 
   async function doReload() {

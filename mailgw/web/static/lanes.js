@@ -12,7 +12,7 @@ import { may } from "./session.js";
 import { Region, empty } from "./states.js";
 import { toast } from "./toasts.js";
 
-const EVERY_MS = 5000;
+const EVERY_SECONDS = 5;
 const MOST = 200;
 const TONES = { well: "good", unwell: "warn", dead: "bad", paused: "warn", suspended: "warn" };
 const WORDS = { well: "well", unwell: "unwell", dead: "dead", paused: "paused", suspended: "suspended" };
@@ -25,19 +25,15 @@ export function lanesPart(main) {
     on: { click: askSuspend },
   }, "Suspend a destination…");
   fill(main, viewHead("Lanes", queueTabs("lanes"), h("span", { class: "spacer" }), suspend), h("section", { class: "panel", "aria-label": "Lanes" }, list));
-  let timer = 0;
   let words = []; // what is suspended
   ask();
-  return { end: () => { clearTimeout(timer); region.end(); }, again: () => ask(true) };
+  return { end: () => region.end(), again: () => ask(true) };
 
   async function ask(quietly = false) {
-    clearTimeout(timer);
     await region.show(async (signal) => {
       const [lanes, suspended] = await Promise.all([get("queue/lanes", { limit: MOST }, signal), get("queue/suspended", {}, signal)]);
       return { ...lanes, suspended };
-    }, show, { quietly });
-    // Not under somebody's hand.
-    timer = setTimeout(() => (list.contains(document.activeElement) || document.hidden ? (timer = setTimeout(() => ask(true), EVERY_MS)) : ask(true)), EVERY_MS);
+    }, show, { quietly, every: EVERY_SECONDS });
   }
 
   function show(answer) {

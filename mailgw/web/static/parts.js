@@ -20,7 +20,15 @@ export function told(words, given = {}) {
 /** When something was, or will be: near the present as a distance, and exactly in the title. */
 export function ago(time) {
   if (time === null || time === undefined) return h("span", { class: "muted" }, "–");
-  return h("time", { datetime: new Date(time * 1000).toISOString(), title: exact(time) }, relative(time, now()));
+  return h("time", { datetime: new Date(time * 1000).toISOString(), title: exact(time), "data-ago": time }, relative(time, now()));
+}
+
+/** All distances on the page, as they are by now. */
+export function refreshTimes() {
+  for (const one of document.querySelectorAll("time[data-ago]")) {
+    const words = relative(Number(one.dataset.ago), now());
+    if (one.textContent !== words) one.textContent = words;
+  }
 }
 
 /** The same as a clock shows it. */

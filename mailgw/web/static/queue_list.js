@@ -13,6 +13,7 @@ import { Region, empty } from "./states.js";
 import { Meant, verbButtons } from "./verbs.js";
 
 const PAGE = 50;
+const EVERY_SECONDS = 10;
 const STATES = [["", "Any state"], ["waiting", "Waiting"], ["active", "In line"], ["held", "Held"]];
 const TONES = { held: "warn", suspended: "warn", active: "accent" };
 
@@ -48,8 +49,7 @@ export function listPart(main, first, page) {
     again: () => ask(true),
     escape: () => {
       if (selection.size > 0) {
-        selection.clear();
-        ask(true);
+        after();
         return true;
       }
       return false;
@@ -65,7 +65,7 @@ export function listPart(main, first, page) {
       return;
     }
     paintChosen();
-    region.show((signal) => get("queue/messages", { ...query, after: route.query.after, limit: PAGE, newest: true }, signal), show, { quietly, lines: 10 });
+    region.show((signal) => get("queue/messages", { ...query, after: route.query.after, limit: PAGE, newest: true }, signal), show, { quietly, lines: 10, every: EVERY_SECONDS, isFree: () => selection.size === 0 });
   }
 
   function show({ items, next }) {
@@ -120,13 +120,14 @@ export function listPart(main, first, page) {
     }
     const bar = rows.length > 0
       ? [h("b", {}, `${count(rows.length)} chosen`), verbButtons(() => new Meant({ rows }), after, { states: rows.map((row) => row.state), small: true }),
-        h("button", { type: "button", class: "button quiet small", on: { click: () => { selection.clear(); ask(true); } } }, "None")]
+        h("button", { type: "button", class: "button quiet small", on: { click: after } }, "None")]
       : [h("span", { class: "muted" }, "All that match:"), verbButtons(() => allThatMatch(query), after, { small: true })];
     fill(chosenBar, h("div", { class: "filters" }, bar));
   }
 
   function after() {
     selection.clear();
+    region.forget();
     ask(true);
   }
 

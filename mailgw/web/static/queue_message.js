@@ -13,6 +13,7 @@ import { Region } from "./states.js";
 import { Meant, verbButtons } from "./verbs.js";
 
 const SHOWN = 100; // recipients
+const EVERY_SECONDS = 4;
 
 export function messagePart(main, route, page) {
   const queueId = route.path[1];
@@ -35,7 +36,7 @@ export function messagePart(main, route, page) {
       // What was tried stands in the journal, which may be off, or may not be looked into for want of time.
       const [message, attempts] = await Promise.all([get(at, {}, signal), get(`${at}/attempts`, {}, signal).catch((fault) => fault)]);
       return { ...message, attempts: Array.isArray(attempts) ? attempts : [], fault: Array.isArray(attempts) ? null : attempts };
-    }, show, { quietly, lines: 12 });
+    }, show, { quietly, lines: 12, every: EVERY_SECONDS });
   }
 
   function show(message) {

@@ -13,7 +13,7 @@ import { Region, empty } from "./states.js";
 import { toast } from "./toasts.js";
 import { traceTabs } from "./trace_tabs.js";
 
-const EVERY_MS = 4000;
+const EVERY_SECONDS = 4;
 
 export function recordingsPart(main, route) {
   return route.path[1] ? recordingPart(main, route.path[1]) : listPart(main);
@@ -23,18 +23,15 @@ function listPart(main) {
   const orders = h("div", {});
   const list = h("div", {});
   const region = new Region(list);
-  let timer = 0;
   const start = h("button", {
     type: "button", class: "button primary small", disabled: !may("queue"), title: may("queue") ? null : "Your token does not list the scope “queue”", on: { click: askStart },
   }, "Record a client…");
   fill(main, viewHead("Trace", traceTabs("recordings"), h("span", { class: "spacer" }), start), orders, h("section", { class: "panel", "aria-label": "Recorded sessions" }, list));
   ask();
-  return { end: () => { clearTimeout(timer); region.end(); }, again: () => ask(true) };
+  return { end: () => region.end(), again: () => ask(true) };
 
   async function ask(quietly = false) {
-    clearTimeout(timer);
-    await region.show((signal) => get("recordings", {}, signal), show, { quietly });
-    timer = setTimeout(() => !list.contains(document.activeElement) && ask(true), EVERY_MS);
+    await region.show((signal) => get("recordings", {}, signal), show, { quietly, every: EVERY_SECONDS });
   }
 
   function show(answer) {

@@ -55,36 +55,65 @@ function notice(kind, title, hint, ...actions) {
 export class Region {
   #asked = null;
   #retry = 0;
+  #timer = 0;
+  #shown = "";
 
   constructor(element) {
     this.element = element;
   }
 
   /** Ask by `ask(signal)`, and show what `render(answer)` makes of it.  `quietly`: what stands there stays meanwhile,
-   * also where the gateway does not answer. */
-  async show(ask, render, { quietly = false, lines = 6 } = {}) {
+   * where the gateway does not answer, and where it says the same.  `every`: seconds after which it is asked again, as
+   * long as somebody looks and `isFree()`. */
+  async show(ask, render, { quietly = false, lines = 6, every = 0, isFree = () => true } = {}) {
     this.end();
     const asked = (this.#asked = new AbortController());
     if (!quietly || !this.element.firstChild) fill(this.element, loading(lines));
     this.element.setAttribute("aria-busy", "true");
-    const again = () => this.show(ask, render, { lines });
+    const again = () => this.show(ask, render, { lines, every, isFree });
     try {
       const answer = await ask(asked.signal);
       if (this.#asked !== asked) return;
-      fill(this.element, render(answer));
+      const words = JSON.stringify(answer);
+      if (!quietly || words !== this.#shown) this.#put(render(answer));
+      this.#shown = words;
     } catch (fault) {
       if (this.#asked !== asked || fault.name === "AbortError") return;
       if (quietly && fault instanceof Offline && this.element.firstChild) return;
+      this.#shown = "";
       fill(this.element, failed(fault, again));
       if (fault instanceof Offline) this.#retry = setTimeout(again, 5000);
     } finally {
-      if (this.#asked === asked) this.element.removeAttribute("aria-busy");
+      if (this.#asked === asked) {
+        this.element.removeAttribute("aria-busy");
+        if (every) this.#later(ask, render, { quietly: true, lines, every, isFree });
+      }
     }
+  }
+
+  #later(ask, render, options) {
+    this.#timer = setTimeout(() => {
+      if (document.hidden || !options.isFree()) this.#later(ask, render, options);
+      else this.show(ask, render, options);
+    }, options.every * 1000);
+  }
+
+  /** In place of what was there; who was on a row is on it again. */
+  #put(made) {
+    const at = this.element.contains(document.activeElement) ? document.activeElement.closest("[data-key]")?.dataset.key : null;
+    fill(this.element, made);
+    if (at) this.element.querySelector(`[data-key="${CSS.escape(at)}"]`)?.focus({ preventScroll: true });
+  }
+
+  /** The next answer is shown, also where it says the same. */
+  forget() {
+    this.#shown = "";
   }
 
   /** Nothing more is shown of what was asked. */
   end() {
     clearTimeout(this.#retry);
+    clearTimeout(this.#timer);
     this.#asked?.abort();
     this.#asked = null;
   }

@@ -21,7 +21,8 @@ export function tailPart(main, first) {
   let left = 0; // what the gateway left out
   let fresh = [];
   let timer = 0;
-  const list = h("ol", { class: "tail", role: "log", "aria-label": "Facts as they happen", "aria-live": "off", tabindex: "0" });
+  const list = h("ol", {});
+  const log = h("div", { class: "tail", role: "log", "aria-label": "Facts as they happen", "aria-live": "off", tabindex: "0" }, list);
   const state = h("span", { class: "live-state", role: "status" });
   const pauseButton = h("button", { type: "button", class: "button small", "aria-pressed": "false", title: "p", on: { click: () => pause() } }, "Pause");
   const none = h("div", {}, empty("Listening", "What happens is shown here at once."));
@@ -33,7 +34,7 @@ export function tailPart(main, first) {
       h("button", { type: "button", class: "button small", on: { click: clear } }, "Clear")),
     h("section", { class: "panel", "aria-label": "Live" },
       h("form", { class: "filters", role: "search", on: { submit: (event) => { event.preventDefault(); go({ search: search.input.value.trim() }); } } }, search.element, kind, h("button", { type: "submit", class: "button primary" }, "Filter")),
-      none, list),
+      none, log),
   );
   open();
   return {

@@ -1,0 +1,166 @@
+"""A real gateway, and Chromium that looks at its page."""
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.browser.fake_api import FakeApi
+from tests.peers.harness import Authority, Gateway, Lab, free_port, listener, maildirs, route, smart_host, toml
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]
+DESKTOP, PHONE = (1280, 800), (390, 844)
+SHOTS = Path(__file__).parent.parent.parent / "docs" / "screenshots"
+SHOT_OCTETS = 150_000
+# Chromium names each breach of the policy so.
+BREACH = re.compile(r"Content[- ]Security[- ]Policy|violates", re.I)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield made
+        made.close()
+
+
+@attrs.define
+class Windows:
+    """Pages of a browser; what each of them complains of fails the test."""
+
+    chromium: Any
+    complaints: list[str] = attrs.field(factory=list)
+    expected: list[str] = attrs.field(factory=list)
+    """Parts of complaints that a test brings about."""
+    _contexts: list[Any] = attrs.field(factory=list)
+
+    def open(self, address: str, size: tuple[int, int] = DESKTOP, scheme: str = "light", **more: Any) -> Any:
+        """A page at an address, in a browser that knows nothing yet."""
+        context = self.chromium.new_context(
+            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, reduced_motion="reduce",
+            timezone_id="UTC", locale="en-GB", **more,
+        )
+        context.set_default_timeout(10_000)
+        self._contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: self._said(message))
+        page.on("pageerror", lambda fault: self.complaints.append(f"script: {fault}"))
+        page.goto(address)
+        return page
+
+    def _said(self, message: Any) -> None:
+        if message.type == "error" or BREACH.search(message.text):
+            self.complaints.append(message.text)
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+
+    def check(self) -> None:
+        left = [words for words in self.complaints if not any(part in words for part in self.expected)]
+        assert not left, left
+
+
+@pytest.fixture
+def windows(chromium: Any) -> Iterator[Windows]:
+    made = Windows(chromium)
+    yield made
+    made.close()
+    made.check()
+
+
+@pytest.fixture
+def shot() -> Any:
+    """Keeps what a page shows as docs/screenshots/NAME.png, where MAILGW_SCREENSHOTS is set."""
+
+    def take(page: Any, name: str) -> None:
+        if "MAILGW_SCREENSHOTS" in os.environ:
+            SHOTS.mkdir(exist_ok=True)
+            page.mouse.move(0, 0)
+            octets = page.screenshot()
+            assert len(octets) < SHOT_OCTETS, f"{name}: {len(octets)} octets"
+            (SHOTS / f"{name}.png").write_bytes(octets)
+
+    return take
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeApi]:
+    from tests.browser.example import example
+
+    made = FakeApi(example())
+    with contextlib.closing(made):
+        yield made
+
+
+@attrs.frozen
+class Served:
+    """A gateway with a page.  ``address`` has its token."""
+
+    gateway: Gateway
+    web: int
+    lab: Lab
+
+    @property
+    def token(self) -> str:
+        return (self.gateway.folder / "state" / "api-token").read_text().strip()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.web}/"
+
+    @property
+    def signed_in(self) -> str:
+        return f"{self.address}#token={self.token}"
+
+    @property
+    def smtp(self) -> int:
+        return self.gateway.port
+
+
+@pytest.fixture
+def lab(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    made = Lab(tmp_path, Authority(tmp_path_factory.mktemp("certificates")))
+    with contextlib.closing(made):
+        yield made
+
+
+def serve(lab: Lab, *parts: str, api: str = "", top: str = "") -> Served:
+    """A gateway that takes mail of anybody on the loopback, and has a page.  Started."""
+    smtp, web = free_port(), free_port()
+    gateway = lab.gateway(
+        toml(
+            listener("mx", smtp, 'relay_from = ["127.0.0.0/8"]'),
+            f'[api]\nendpoint = "tcp:{web}:interface=127.0.0.1"\n{api}', *parts, top=top,
+        ),
+        [smtp, web],
+    )
+    gateway.start()
+    return Served(gateway, web, lab)
+
+
+def queueing(dead: int) -> Sequence[str]:
+    """Mail for @slow.test waits for a host that nobody listens at; the rest is delivered."""
+    return (
+        route("@slow.test", "slow"), smart_host("slow", dead), route("*", "boxes"), maildirs("boxes"),
+        '[retry]\nschedule = ["1h"]\njitter = 0.0',
+    )
