@@ -24,6 +24,7 @@ def gateway_desk(gateway: "MailGateway") -> Desk:
     return joined(
         gateway_readiness(gateway),
         Tracing(lambda: gateway.config.journal.path, gateway.reactor).desk(),
+        gateway.sending.desk(),
     )
 
 
@@ -32,6 +33,7 @@ def parent_desk(parent: "Parent") -> Desk:
     return joined(
         parent_readiness(parent),
         Tracing(lambda: parent.config.journal.path, parent.reactor).desk(),
+        parent.sending.desk(),
     )
 
 

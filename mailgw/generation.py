@@ -32,6 +32,7 @@ from mailgw.ground import Closer, Ground
 from mailgw.intake import Intake, Senders
 from mailgw.interfaces import IDeliveryBackend, IEventObserver, IUsesGateway
 from mailgw.mail.address import Mailbox
+from mailgw.mail.envelope import Role
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import Spool
 from mailgw.mail.srs import Srs
@@ -45,6 +46,7 @@ from mailgw.receive.plugged import PluginRule
 from mailgw.receive.reverse import ReverseNames
 from mailgw.receive.settings import ReceiveSettings
 from mailgw.rules import Rules, plugin_rules
+from mailgw.sending_here import posting_patterns
 from mailgw.signatures import SigningKeys, make_signing, started_rotation
 from mailgw.store.aliases import AliasFile, rules_of
 from mailgw.store.maildir import Maildirs, UniqueNames
@@ -152,8 +154,8 @@ class Generation:
 
     # --- what it serves with ------------------------------------------------------------------------------
 
-    def factory(self, listener: ListenSettings) -> EsmtpFactory:
-        """Of one of the configuration's listeners."""
+    def factory(self, listener: ListenSettings, rules: Sequence[Rule] | None = None) -> EsmtpFactory:
+        """Of one of the configuration's listeners; ``rules`` None: those of its role."""
         config, ground = self.config, self.ground
         settings = ReceiveSettings(
             role=listener.role,
@@ -179,7 +181,7 @@ class Generation:
         )
         return EsmtpFactory(
             settings,
-            self._chain(self._rules.of(listener.role)),
+            self._chain(self._rules.of(listener.role) if rules is None else rules),
             self.intake,
             ground.journal,
             ground.sessions,
@@ -194,6 +196,11 @@ class Generation:
             self._sources.portal,
             self._sources.logins,
         )
+
+    def posting(self) -> EsmtpFactory:
+        """For what comes without a session: the HTTP API's, and that of ``mailgw sendmail``."""
+        rules = self._rules.of_posted(posting_patterns(self.config))
+        return self.factory(ListenSettings(Role.SUBMISSION, "", (), None), rules)
 
     def dispatcher(self, spool: Spool, register: Register | None) -> Dispatcher:
         """``shards.MakeDispatcher``."""

@@ -22,7 +22,7 @@ from mailgw.policy.rules.authentic import AuthenticRule
 from mailgw.policy.rules.loop import LoopRule
 from mailgw.policy.rules.qualified import QualifiedRule
 from mailgw.policy.rules.relay import Reach, RelayRule, RoutingRule
-from mailgw.policy.rules.sender import AuthorRule, SenderRule, Senders
+from mailgw.policy.rules.sender import AuthorRule, PostedAuthorRule, PostingSenders, SenderRule, Senders
 from mailgw.receive.plugged import PluginRule, Surroundings
 
 
@@ -42,6 +42,13 @@ class Rules:
         self._backends = backends
         self._accounts = accounts
         self._plugged = plugged
+
+    def of_posted(self, patterns: Mapping[str, Sequence[str]]) -> Sequence[Rule]:
+        """Those of submission, for what comes by the HTTP API or ``mailgw sendmail``; ``patterns`` as
+        ``PostingSenders`` has them."""
+        senders = PostingSenders(patterns)
+        others = [rule for rule in self.of(Role.SUBMISSION) if not isinstance(rule, SenderRule | AuthorRule)]
+        return [SenderRule(senders), PostedAuthorRule(senders), *others]
 
     def of(self, role: Role) -> Sequence[Rule]:
         """In the order in which they are asked."""

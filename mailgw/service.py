@@ -8,7 +8,7 @@ Rules:
 """
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,7 @@ from mailgw.deliver.counting import Counting
 from mailgw.deliver.passes import Register
 from mailgw.deliver.permits import PermitDesk
 from mailgw.desks import gateway_desk
+from mailgw.following import Told
 from mailgw.generation import Generation
 from mailgw.ground import Adopted, Ground
 from mailgw.mail import event as fact
@@ -44,6 +45,7 @@ from mailgw.policy.lockout import Lockout
 from mailgw.receive.admission import OwnCounters
 from mailgw.receive.factory import EsmtpFactory, Sessions
 from mailgw.receive.line import Line
+from mailgw.sending_here import SendingHere
 from mailgw.shards import Shards
 from mailgw.store.observers import Observed
 from mailgw.world import World
@@ -169,12 +171,15 @@ class MailGateway(MultiService):
         self._closers.append(self._close_generation)
         self.generation.open()
         self._put_in_force(self.generation)
+        self.sending = self._make_sending()
+        self._closers.append(self.sending.close)
         self._desk = gateway_desk(self)
         self._listen_for_control()
         self._closers.append(self._office.close)
         self._office.open(self.journal, lambda: self._ground.threads(1, "mailgw uploads"))
         self.shards.start()
         self.generation.start()
+        self._start_sending()
         self._timer = self._reactor.callLater(RELOAD_SECONDS, self._look_again)
         self._note_start()
 
@@ -218,6 +223,13 @@ class MailGateway(MultiService):
     def _made(self, config: Config) -> Generation:
         """What this configuration makes, not yet open."""
         return Generation(config, self._ground)
+
+    def _make_sending(self, hand_on: Callable[[Sequence[Told]], None] | None = None) -> SendingHere:
+        """``hand_on`` as that has it."""
+        return SendingHere(self, self._ground, hand_on)
+
+    def _start_sending(self) -> None:
+        self.sending.start()
 
     def _note_start(self) -> None:
         self.journal.note(started(self.config))

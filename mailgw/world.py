@@ -22,8 +22,10 @@ from mailgw.shards import left_over
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.sqlite import SqliteSpool
 from mailgw.store.journal import Journal, JournalSettings
+from mailgw.store.ledger import Ledger, Schema
 from mailgw.store.observers import OwnJournal
 from mailgw.store.reports import ReportBook
+from mailgw.store.state_file import Workshop
 
 
 class World:
@@ -74,6 +76,10 @@ class World:
     def reports(self, path: str) -> ReportBook:
         """Where reports are kept that come in."""
         return ReportBook(path)
+
+    def ledger(self, path: str, schema: Schema, workshop: Workshop) -> Ledger:
+        """A database of the state folder; its folder has one owner."""
+        return Ledger(path, schema, workshop)
 
     def journal(self, settings: JournalSettings) -> OwnJournal:
         return Journal(settings, self.reactor, self.wall_clock, self.disk)

@@ -91,7 +91,8 @@ class Client:
     ``is_trusted`` that it is in ``trusted_clients`` or on a Unix socket.  Where a proxy names no client, ``address`` is
     the proxy's own, which then may not relay, and is no measure of anybody.  ``reverse`` is the name of the address as
     far as it is known yet, None where it is not looked up at all.  ``is_address_shared`` says that a front or proxy
-    told no address of the client: many have this one.
+    told no address of the client: many have this one.  ``way`` is the word for how it hands us mail where that is no
+    session of SMTP (``"HTTP"``), ``""`` where it is.
     """
 
     session_id: str
@@ -106,6 +107,7 @@ class Client:
     is_trusted: bool = False
     reverse: ReverseName | None = None
     is_address_shared: bool = False
+    way: str = ""
 
     @property
     def own_address(self) -> str:

@@ -86,7 +86,9 @@ def without_private_fields(header: bytes) -> bytes:
 
 def protocol_word(client: Client, smtputf8: bool) -> str:
     """RFC 3848 and RFC 5321 s4.4: SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA, LMTP, LMTPS ...; UTF8SMTPS and the like where
-    MAIL said SMTPUTF8 (RFC 6531 s4.3)."""
+    MAIL said SMTPUTF8 (RFC 6531 s4.3); the client's ``way`` where it has one."""
+    if client.way:
+        return client.way
     if smtputf8:
         word = "UTF8LMTP" if client.role is Role.LMTP else "UTF8SMTP"
     elif not client.extended:
@@ -109,12 +111,18 @@ def received_field(
 
     TLS stands there twice: as a comment in the form that people and their programs know from Postfix, and as the
     clause that is registered, without a version.
+
+    What came by another way than SMTP says no "from": there was no host that said a name of its own.
     """
-    lines = [
-        f"Received: from {_UNSAFE_IN_NAME.sub('?', client.helo) or 'unknown'} ({_tcp_info(client)})",
-        *(_tls_comments(client.tls) if client.tls else []),
-        f"\tby {hostname} with {protocol_word(client, smtputf8)} id {queue_id}",
-    ]
+    by = f"by {hostname} with {protocol_word(client, smtputf8)} id {queue_id}"
+    if client.way:
+        lines = [f"Received: {by}"]
+    else:
+        lines = [
+            f"Received: from {_UNSAFE_IN_NAME.sub('?', client.helo) or 'unknown'} ({_tcp_info(client)})",
+            *(_tls_comments(client.tls) if client.tls else []),
+            f"\t{by}",
+        ]
     if len(recipients) == 1 and (smtputf8 or recipients[0].is_ascii):
         lines.append(f"\tfor <{recipients[0]}>")
     if priority:

@@ -36,8 +36,18 @@ _OURS: Final = frozenset((
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _BARE_CR = re.compile(rb"\r(?!\n)")
 
-File: TypeAlias = Attachment | tuple[str, bytes] | tuple[str, bytes, str]
-"""A letter's attachment, or (filename, octets), or (filename, octets, "image/png")."""
+@attrs.frozen
+class Enclosed:
+    """A file; with a ``content_id`` (without brackets) it is shown within the HTML, as ``cid:...`` there."""
+
+    filename: str
+    octets: bytes = attrs.field(repr=False)
+    media_type: str
+    content_id: str = ""
+
+
+File: TypeAlias = Attachment | Enclosed | tuple[str, bytes] | tuple[str, bytes, str]
+"""A letter's attachment, one to be enclosed, or (filename, octets), or (filename, octets, "image/png")."""
 
 
 @attrs.frozen
@@ -60,6 +70,7 @@ class Writing:
     html: str = ""
     attachments: Sequence[File] = ()
     fields: Mapping[str, str] = attrs.Factory(dict)
+    reply_to: Sequence[Person] = ()
 
 
 def person(value: Mailbox | str) -> Person:
@@ -81,6 +92,7 @@ def written(writing: Writing, now: float, message_id: str) -> bytes:
         _list("From", [writing.author]),
         *([_list("To", writing.to)] if writing.to else []),
         *([_list("Cc", writing.cc)] if writing.cc else []),
+        *([_list("Reply-To", writing.reply_to)] if writing.reply_to else []),
         _subject(writing.subject),
         *_completion(now, message_id),
         *[_field(*item) for item in writing.fields.items() if _is_free(item[0])],
@@ -187,8 +199,11 @@ def _encoding(text: str) -> str | None:
 
 def _attach(message: EmailMessage, file: File, place: str, kept: dict[bytes, bytes]) -> None:
     """What must not be encoded has ``place`` where it belongs, and is in ``kept``."""
+    content_id = ""
     if isinstance(file, Attachment):
         filename, octets, kind = file.filename, file.octets, file.content_type
+    elif isinstance(file, Enclosed):
+        filename, octets, kind, content_id = file.filename, file.octets, file.media_type, file.content_id
     else:
         filename, octets, kind = file if len(file) == 3 else (*file, "application/octet-stream")
     if not isinstance(octets, bytes):
@@ -203,6 +218,14 @@ def _attach(message: EmailMessage, file: File, place: str, kept: dict[bytes, byt
     if maintype == "message":
         # RFC 2046 s5.2, RFC 3464 s2.1: none of the kind is encoded, and ``email`` cannot write most of them.
         maintype, subtype = "application", "octet-stream"
+    page = message.get_body(("html",)) if content_id else None
+    if page is not None:
+        # RFC 2387: what belongs to the page stands beside it.
+        page.add_related(
+            octets, maintype=maintype, subtype=subtype, filename=filename or None, cid=f"<{content_id}>",
+            disposition="inline",
+        )
+        return
     message.add_attachment(octets, maintype=maintype, subtype=subtype, filename=filename or None)
     if inner is not None:
         # As it is: parsed and written anew it would lose its signatures, and strangers' fields take their time.

@@ -216,11 +216,14 @@ class EsmtpFactory(SMTPFactory):
         """None closes the connection at once."""
         if self.sessions.is_overrun:
             return None
-        session_id = f"{self._session_prefix}{self.sessions.next_number():x}"
+        session_id = self.next_session_id()
         peer = peer_of(addr)
         if self._proxies.has(peer.address):
             return ProxiedProtocol(self, session_id, peer)
         return EsmtpProtocol(self, session_id, peer)
+
+    def next_session_id(self) -> str:
+        return f"{self._session_prefix}{self.sessions.next_number():x}"
 
     def greeting_delay(self, client: Client) -> float:
         """How long its greeting waits, that an early talker shows himself: strangers on mx alone."""

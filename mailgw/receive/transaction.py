@@ -33,6 +33,7 @@ from mailgw.receive.authenticity import Authenticity, Told
 from mailgw.receive.changes import Keeping, changed_recipients, is_held, keeping, rerouted, rewrite
 from mailgw.receive.recipients import Recipients
 from mailgw.receive.settings import Intake
+from mailgw.spool.rows import UNRECORDED
 from mailgw.trust.evidence import Evidence, Gathering
 from mailgw.wire import smtp_replies
 from mailgw.wire.content import is_lines
@@ -64,6 +65,9 @@ class Transaction:
     ``authentication``: what was found out of who sent it, None where nobody asked, or has yet; ``evidence`` is what it
     was made of, None where somebody else found it.
 
+    ``record`` is the name under which who brings it writes down what became of it: it is queued held, though no rule
+    wants that, until he has, and lets it go; ``""`` where nobody does.
+
     ``discard`` may be called at any time; a commit under way then still ends, and its message stays queued
     (the client may not have seen the 250 and may repeat it: RFC 5321 s6.1).
     """
@@ -84,6 +88,8 @@ class Transaction:
         self.started = started
         self.header = b""
         self.queue_id = ""  # from the beginning of the content on
+        self.record = ""
+        self.held = ""  # once it is committed: why it is held
         self.fault: Reply | None = None
         self._body_type = body_type
         self.parameters = parameters
@@ -201,7 +207,7 @@ class Transaction:
         """Where it goes, if there is just one way, at once, and of what was asked for nothing is left to the queue: no
         report, no time, no hold."""
         asked = self.parameters
-        if is_held(self.effects) or asked.hold_until is not None or asked.deliver_by is not None:
+        if self.record or is_held(self.effects) or asked.hold_until is not None or asked.deliver_by is not None:
             return None
         destinations = self.destinations()
         if len(destinations) != 1 or destinations[0].parameters.wants(Notify.SUCCESS):
@@ -226,6 +232,7 @@ class Transaction:
         arrival = self._arrival(destinations)
         claim = self._intake.has_room([d.lane for d in destinations], path_text(self.reverse_path))
         self._draft = None  # from here on the message is the spool's: a lost connection must not discard it
+        self.held = arrival.held
         claims = await draft.commit(arrival, destinations, claim)
         return Accepted(draft.queue_id, draft.size_octets, claims, arrival.held)
 
@@ -235,7 +242,12 @@ class Transaction:
             copies = (one for one in destinations if not self.recipients.is_report(one))
             return all(self._intake.files_junk(one.lane) for one in copies)
 
-        return keeping(self.effects, is_filed)
+        kept = keeping(self.effects, is_filed)
+        if not self.record:
+            return kept
+        # Behind a rule's reason the name stands all the same: who sent it may have to look for it.
+        held = f"{kept.held}; sent as {self.record}" if kept.held else f"{UNRECORDED}{self.record}"
+        return attrs.evolve(kept, held=held)
 
     def _arrival(self, destinations: Sequence[Destination]) -> Arrival:
         client, kept = self._client, self._keeping(destinations)

@@ -45,7 +45,7 @@ from mailgw.spool.content import MemoryContent
 from mailgw.spool.faults import no_room
 from mailgw.spool.ids import QueueIds
 from mailgw.spool.leases import fresh_claims
-from mailgw.spool.rows import HELD_BY_OPERATOR, first_due, first_late, is_due, rerouted, tells_of_lane
+from mailgw.spool.rows import HELD_BY_OPERATOR, UNRECORDED, first_due, first_late, is_due, rerouted, tells_of_lane
 from mailgw.spool.waiting import Late, Row, Timed, Waiting
 
 _LAST = "\U0010ffff"  # no queue id comes after it
@@ -463,7 +463,7 @@ def _due(row: Row) -> float:
 
 def _unmarked(reason: str) -> str:
     """The reason without the mark of the hold."""
-    if reason == HELD_BY_OPERATOR:
+    if reason == HELD_BY_OPERATOR or reason.startswith(UNRECORDED):
         return ""
     return reason.removeprefix(f"{HELD_BY_OPERATOR}: ")
 

@@ -19,7 +19,7 @@ from mailgw.mail.message import Query
 from mailgw.mail.parameters import stored_mail_parameters
 from mailgw.queue.aliases import EXPANDED
 from mailgw.spool.batch import Value, forget_messages
-from mailgw.spool.rows import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LANE, stored_mailbox
+from mailgw.spool.rows import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LANE, UNRECORDED, stored_mailbox
 from mailgw.spool.search import condition
 
 BATCH = 250
@@ -34,8 +34,9 @@ _WAITING = "due IS NOT NULL AND (token IS NULL OR due <= ?)"
 _AT = "queue_id = ? AND row = ?"
 # The reason without the mark of the hold.
 _UNMARKED = (
-    f"CASE WHEN reason = '{HELD_BY_OPERATOR}' THEN '' WHEN substr(reason, 1, {len(HELD_BY_OPERATOR) + 2}) ="
-    f" '{HELD_BY_OPERATOR}: ' THEN substr(reason, {len(HELD_BY_OPERATOR) + 3}) ELSE reason END"
+    f"CASE WHEN reason = '{HELD_BY_OPERATOR}' OR substr(reason, 1, {len(UNRECORDED)}) = '{UNRECORDED}' THEN ''"
+    f" WHEN substr(reason, 1, {len(HELD_BY_OPERATOR) + 2}) = '{HELD_BY_OPERATOR}: '"
+    f" THEN substr(reason, {len(HELD_BY_OPERATOR) + 3}) ELSE reason END"
 )
 
 # As ``rows.rerouted``.

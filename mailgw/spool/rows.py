@@ -16,6 +16,8 @@ OF_ANOTHER_LANE = "before the reroute"
 """Begins the reason, behind that mark, of what was told in another lane."""
 HELD_BY_SENDER = "not before "
 """Begins the reason of what its sender wants sent later (RFC 4865)."""
+UNRECORDED = "not yet written down by who sent it: "
+"""Begins the reason of what waits until its sender, the HTTP API, has a record of it; a release ends that, too."""
 # A reply that an operator wants to read is shorter.
 _MOST_REASON = 2000
 _BODY_TYPES = {body_type.value: body_type for body_type in BodyType}

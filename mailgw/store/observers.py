@@ -8,7 +8,7 @@ Rules:
 """
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final, Protocol
 
@@ -93,13 +93,20 @@ class Observed:
     def __init__(self, journal: OwnJournal) -> None:
         self.alone = self._journal = journal
         self._observers: Sequence[Observer] = ()
+        self._hearers: tuple[Callable[[Event], None], ...] = ()
 
     def begin(self, observers: Sequence[Observer]) -> None:
         """They hear all facts from here on."""
         self._observers = observers
 
+    def told_to(self, hear: Callable[[Event], None]) -> None:
+        """A part of the gateway hears all facts, too: it is quick, and never raises."""
+        self._hearers = (*self._hearers, hear)
+
     def note(self, event: Event) -> None:
         self._journal.note(event)
+        for hear in self._hearers:
+            hear(event)
         for observer in self._observers:
             observer.hear(event)
 

@@ -1,5 +1,7 @@
 """A gateway's world in memory, for one life of it: from a start to a stop or a crash."""
 
+import os
+import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
@@ -12,8 +14,10 @@ from mailgw.mail.event import Event
 from mailgw.mail.ports import Resolver, Spool, WallClock
 from mailgw.spool.settings import SpoolSettings
 from mailgw.store.journal import JournalSettings
+from mailgw.store.ledger import Ledger, Schema, opened
 from mailgw.store.observers import OwnJournal
 from mailgw.store.reports import Bearer, Kept, ReportBook
+from mailgw.store.state_file import Workshop
 from mailgw.testing.disk import MemoryDisk
 from mailgw.testing.facts import KeptJournal
 from mailgw.testing.power import Power
@@ -34,6 +38,7 @@ class Lasting:
     facts: KeptJournal = attrs.field(factory=KeptJournal)
     spool: KeptSpool | None = None
     reports: ReportBook | None = None
+    ledgers: dict[str, sqlite3.Connection] = attrs.field(factory=dict)
 
 
 class MemoryWorld(World):
@@ -87,6 +92,9 @@ class MemoryWorld(World):
             lasting.reports = ReportBook(None)
         return _LivingBook(lasting.reports, self._power)
 
+    def ledger(self, path: str, schema: Schema, workshop: Workshop) -> Ledger:
+        return _LivingLedger(self._lasting.ledgers, path, schema, workshop, self._power)
+
     def journal(self, settings: JournalSettings) -> OwnJournal:
         return _LivingJournal(self._lasting.facts, self._power)
 
@@ -130,3 +138,26 @@ class _LivingBook(ReportBook):
 
     def close(self) -> None:
         """It outlives this life."""
+
+
+class _LivingLedger(Ledger):
+    """A database in memory, as one life of the gateway has it; ``kept`` are those of all lives, by their paths."""
+
+    def __init__(
+        self, kept: dict[str, sqlite3.Connection], path: str, schema: Schema, workshop: Workshop, power: Power
+    ) -> None:
+        super().__init__(None, schema, workshop)
+        self._kept = kept
+        self._name = path
+        self._power = power
+
+    def exists(self) -> bool:
+        return self._name in self._kept
+
+    def commit(self, work: Callable[[], list[Any]]) -> list[Any]:
+        return self._power.step(f"commit {os.path.basename(self._name)}", work)
+
+    def _open(self) -> sqlite3.Connection:
+        if self._name not in self._kept:
+            self._kept[self._name] = opened(None, self._schema)
+        return self._kept[self._name]

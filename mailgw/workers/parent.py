@@ -44,6 +44,7 @@ from mailgw.workers.handed import Handed, control_of, share
 from mailgw.workers.launching import START_SECONDS, WorkerProcess, launch, wait_until_ready
 from mailgw.workers.passes import PassesOfWorkers
 from mailgw.workers.restarts import Restarts
+from mailgw.workers.sending import ParentSending
 from mailgw.workers.watch import LOOK_SECONDS as WATCH_SECONDS
 from mailgw.workers.watch import SILENT_LOOKS, Watch
 
@@ -116,6 +117,7 @@ class Parent(MultiService):
         self._tasks = TaskGroup(lambda what, trouble: log.failure("{what} failed", failure=trouble, what=what))
         self.journal = Journal(config.journal, reactor, wall_clock, Disk())
         self._doors = AllDoors(self.ask_all, backend_lanes(config), RouteTable(config.routes).backends_of)
+        self.sending = ParentSending(self, self._workers, self._tasks, reactor, wall_clock)
         self._desk = parent_desk(self)
         self._office = Office(config, self, reactor, wall_clock, Disk())
         self._writers: ThreadPool | None = None
@@ -138,6 +140,7 @@ class Parent(MultiService):
         except BaseException:
             self._abandon()
             raise
+        self.sending.start()
         self._watching = self._reactor.callLater(WATCH_SECONDS, self._watch)
         self.journal.note(started(self.config))
 
@@ -235,6 +238,7 @@ class Parent(MultiService):
         async def undo() -> None:
             await self._unbind()
             await self._close_office()
+            await self.sending.close()
             self._unlock()
 
         self._tasks.spawn("closing after a failed start", undo())
@@ -255,6 +259,8 @@ class Parent(MultiService):
                 self._is_ready(worker)
             case ("tls" | "dmarc") as kind, result:
                 self._report(kind, result)
+            case "heard", facts:
+                self.sending.hear(facts)
             case _:
                 raise ValueError(f"no such call: {name}")
         return None
@@ -269,6 +275,7 @@ class Parent(MultiService):
             results, self._results = self._results, []
             for kind, result in results:
                 self._report(kind, result)
+        self.sending.greet(worker)
         for other in self._workers:  # whose shard nobody could take before
             if other.restarts.is_lost and other.process is None:
                 self._tasks.spawn("handing a queue over", self._hand_over(other))
@@ -506,6 +513,7 @@ class Parent(MultiService):
             killing.cancel()
         await self._close_office()
         self._tasks.cancel()
+        await self.sending.close()
         self._permits.stop()
         await maybeDeferred(super().stopService)
         self.journal.note(fact.Stopped(self.config.hostname, round(self._reactor.seconds() - self._began, 3)))

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from mailgw.config.settings import Config
 from mailgw.deliver.passes import Register
 from mailgw.dmarc_reporting import DmarcReporting
+from mailgw.following import Told
 from mailgw.generation import Generation
 from mailgw.ground import Ground
 from mailgw.mail.ports import Counters
@@ -20,6 +21,7 @@ from mailgw.mail.tls_result import TlsResult
 from mailgw.net import garbage
 from mailgw.net.listen import adopt
 from mailgw.peer_tls import PeerTls
+from mailgw.sending_here import SendingHere
 from mailgw.service import Gate, MailGateway
 from mailgw.store import sts_policies
 from mailgw.trust.dmarc_tallies import Counted
@@ -29,6 +31,7 @@ from mailgw.workers.counters import AskedCounters
 from mailgw.workers.handed import Handed
 from mailgw.workers.launching import adopt_wire
 from mailgw.workers.passes import AskedPasses
+from mailgw.workers.sending import in_calls
 
 log = Logger()
 
@@ -90,6 +93,10 @@ class WorkerGateway(MailGateway):
                 pass  # that it is answered is the answer
             case ("reload",):
                 self.reload()
+            case "follow", list() as queue_ids, bool() as is_all:
+                self.sending.follow(queue_ids)
+                if is_all:
+                    self.sending.follows_all()
             case ("stop",):
                 end(self._reactor)
             case "tls", result:
@@ -129,6 +136,13 @@ class WorkerGateway(MailGateway):
 
     def _made(self, config: Config) -> Generation:
         return WorkerGeneration(config, self._ground, self._handed.number, self._wire)
+
+    def _make_sending(self, hand_on: Callable[[Sequence[Told]], None] | None = None) -> SendingHere:
+        return super()._make_sending(hand_on or self._tell_facts)
+
+    def _tell_facts(self, facts: Sequence[Told]) -> None:
+        for piece in in_calls(facts):
+            self._wire.tell("heard", piece)
 
     def _note_start(self) -> None:
         pass  # the parent does

@@ -1,6 +1,6 @@
 """On a submission port, mail leaves under an address of the login's (RFC 6409 s6.1)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -56,6 +56,38 @@ class Senders:
         if folded(sender.local_part.partition(delimiter)[0]) != folded(account.local_part):
             return False
         return not self._has_account(sender)
+
+
+class PostingSenders(Senders):
+    """Of those who do not log in: tokens of the HTTP API, and users of this machine.  ``patterns`` by their words as
+    ``api:shop``; who has none sends as anybody: the operator chose him."""
+
+    def __init__(self, patterns: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(
+            [SenderSettings(who, tuple(those)) for who, those in patterns.items()], lambda account: "",
+            lambda address: False,
+        )
+        self._bound = frozenset(map(folded, patterns))
+
+    def is_bound(self, login: str) -> bool:
+        return folded(login) in self._bound
+
+    def may_send(self, login: str, sender: Mailbox) -> bool:
+        return not self.is_bound(login) or super().may_send(login, sender)
+
+
+class PostedAuthorRule:
+    """``AuthorRule``, for those alone who may not send as anybody."""
+
+    name = "author"
+    stages = frozenset({Stage.CONTENT})
+
+    def __init__(self, senders: PostingSenders) -> None:
+        self._senders = senders
+        self._rule = AuthorRule(senders)
+
+    async def judge(self, stage: Stage, facts: Facts) -> Verdict | None:
+        return await self._rule.judge(stage, facts) if self._senders.is_bound(facts.client.login or "") else None
 
 
 OWN_ADDRESS: Final = Senders((), lambda account: "", lambda address: False)

@@ -1,0 +1,593 @@
+"""Messages that the HTTP API sends: from what was posted to a record of what became of each recipient.
+
+    Taking    a process that moves mail: takes a message from a file into its queue
+    Sending   the owner of the book (the only process, or the parent of several): answers the commands
+
+    send          {"path", "media_type", "token", "peer", "key", "options"}: the file's message, in JSON or as it is;
+                  {"problem": ...} where it is not sent
+    sent.show     one message, and what became of each recipient; null where there is none
+    sent.list     many
+    sent.cancel   take out of the queue whom nobody has tried yet, or tries now
+
+Rules:
+    The record is written before the message is committed; the message is committed so that nobody tries it; the record
+    says so; then it is let go.  A crash between any two of these is settled at the next start, or with the next request
+    of that key: a message that is in the queue is let go once it is in the book, and what is not there never was.
+    Who sent without a key and was told that it failed has it in no queue: what was committed all the same is removed.
+    Bodies stand in files, and are read, decoded and composed in a thread, one at a time.
+"""
+
+import hashlib
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import attrs
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mailgw.mail.envelope import path_text
+from mailgw.mail.errors import RefusedRequest, TemporaryFault
+from mailgw.mail.message import RowState
+from mailgw.mail.ports import Answering, Desk, Request, WallClock
+from mailgw.mail.posted import Composed, RawOptions, Unsendable, composed, composed_raw, posted_of
+from mailgw.mail.reply import Reply
+from mailgw.mail.slip import MOST_OCTETS, BadSlip, Slip, head_of, read_slip
+from mailgw.net.tasks import TaskGroup
+from mailgw.receive.factory import EsmtpFactory
+from mailgw.receive.submitted import Refused, hand_in
+from mailgw.spool.rows import UNRECORDED
+from mailgw.store import sent
+from mailgw.store.ledger import Ledger
+from mailgw.store.sent import Recipient, Sent
+from mailgw.store.state_file import Workshop
+
+FOLDER: Final = "sending"
+"""Below the state folder: messages on their way into the queue; emptied at a start."""
+JSON, RAW = "application/json", "message/rfc822"
+MOST_AT_ONCE: Final = 200
+"""Messages on their way."""
+SETTLE_SECONDS: Final = 10.0
+"""After trouble what is not settled is looked at again."""
+CHUNK_OCTETS: Final = 256 * 1024
+MOST_LISTED: Final = 1000
+UNKNOWN: Final = "unknown"
+"""Of a recipient that is not in the queue, and of whom nobody told: the operator removed it by another query than its
+queue id, or the gateway was killed just then."""
+
+log = Logger()
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """Why nothing was sent, as HTTP has it."""
+
+    status: int
+    title: str
+    detail: str
+    field: str = ""
+    recipients: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    retry_after: int = 0
+
+
+class FateUnknown(TemporaryFault):
+    """Whether the message was committed cannot be told now."""
+
+
+class Takes(Protocol):
+    """Who brings a file's message into the queue."""
+
+    async def take(self, path: str) -> Mapping[str, Any]:
+        """What ``Taking.take`` says.  TemporaryFault where nothing came of it; FateUnknown."""
+
+    async def release(self, queue_id: str, record: str) -> None:
+        """Let go what waits for its record.  TemporaryFault."""
+
+
+# --- in a process that moves mail -----------------------------------------------------------------------------
+
+class Release(Protocol):
+    """The spool and its dispatcher."""
+
+    async def __call__(self, queue_id: str, record: str) -> None: ...
+
+
+class Taking:
+    """Takes messages into the queue of this process; ``factory`` is by the configuration in force."""
+
+    def __init__(self, factory: Callable[[], EsmtpFactory], workshop: Workshop, release: Release) -> None:
+        self._factory = factory
+        self._workshop = workshop
+        self._release = release
+
+    def desk(self) -> Desk:
+        """For the parent of several processes."""
+        return {"sending.take": self._answer_take, "sending.release": self._answer_release}
+
+    async def take(self, path: str) -> Mapping[str, Any]:
+        """{"taken": ...}, or {"refused": {"field", "reply", "recipients"}}; TemporaryFault, and then nothing is queued.
+        """
+        disk = self._workshop.disk
+        try:
+            head = await self._workshop.do(disk.read, path, 0, MOST_OCTETS + 1)
+            slip, start = read_slip(head)
+            size = (await self._workshop.do(disk.facts, path)).st_size - start
+            found = await hand_in(self._factory(), slip, self._chunks(path, start), size)
+        except OSError as fault:
+            raise TemporaryFault(f"{path}: {fault.strerror or fault}") from fault
+        except BadSlip as fault:
+            found = Refused("", Reply(550, "5.6.0", (str(fault),)))
+        if isinstance(found, Refused):
+            replies = {one: reply_told(reply) for one, reply in found.recipients.items()}
+            return {"refused": {"field": found.field, "reply": reply_told(found.reply), "recipients": replies}}
+        return {"taken": attrs.asdict(found)}
+
+    async def release(self, queue_id: str, record: str) -> None:
+        await self._release(queue_id, record)
+
+    async def _chunks(self, path: str, start: int) -> AsyncIterator[bytes]:
+        disk = self._workshop.disk
+        while chunk := await self._workshop.do(disk.read, path, start, CHUNK_OCTETS):
+            start += len(chunk)
+            yield chunk
+
+    async def _answer_take(self, request: Request) -> object:
+        try:
+            return await self.take(_text(request, "path"))
+        except TemporaryFault as fault:
+            return {"trouble": fault.why}
+
+    async def _answer_release(self, request: Request) -> object:
+        await self.release(_text(request, "queue_id"), _text(request, "record"))
+        return None
+
+
+def reply_told(reply: Reply) -> Mapping[str, Any]:
+    return {"code": reply.code, "status": reply.status, "text": reply.text}
+
+
+# --- the owner of the book -----------------------------------------------------------------------------------
+
+@attrs.frozen
+class SendingLimits:
+    """Those that are in force."""
+
+    hostname: str
+    message_octets: int
+    hold_seconds: int
+
+
+@attrs.frozen
+class _Prepared:
+    """``path``: of the file with slip and message."""
+
+    composed: Composed
+    digest: str
+    path: str
+
+
+class Sending:
+    """``follow`` is told of each message whose facts are wanted, and ``complete`` is called when those of earlier
+    starts are all told; ``door`` answers about the queue."""
+
+    def __init__(
+        self, ledger: Ledger, takes: Takes, door: Answering, workshop: Workshop, tasks: TaskGroup,
+        wall_clock: WallClock, state: str, limits: Callable[[], SendingLimits],
+        follow: Callable[[Sequence[str]], None], complete: Callable[[], None],
+    ) -> None:
+        self._ledger = ledger
+        self._takes = takes
+        self._door = door
+        self._workshop = workshop
+        self._tasks = tasks
+        self._wall_clock = wall_clock
+        self._folder = os.path.join(state, FOLDER)
+        self._limits = limits
+        self._follow = follow
+        self._complete = complete
+        self._under_way: set[str] = set()
+        self._settling: Any = None
+        self._is_closed = False
+
+    def desk(self) -> Desk:
+        return {
+            "send": self._answer_send, "sent.show": self._answer_show, "sent.list": self._answer_list,
+            "sent.cancel": self._answer_cancel,
+        }
+
+    async def start(self) -> None:
+        """Settle what a crash left, and follow what is under way."""
+        try:
+            await self._workshop.do(self._empty_folder)
+            exists = await self._workshop.do(self._ledger.exists)
+            if exists:
+                self._follow(await self._ledger.look(sent.under_way))
+        except (TemporaryFault, OSError) as fault:
+            log.error("what was sent by the API cannot be read: {why}", why=str(fault))
+            return
+        finally:
+            self._complete()
+        if exists:
+            await self._settle_all()
+
+    async def close(self) -> None:
+        self._is_closed = True
+        if self._settling is not None:
+            self._settling.cancel()
+            self._settling = None
+        await self._ledger.close()
+
+    def hear(self, outcomes: Sequence[sent.Outcome]) -> None:
+        """What became of recipients, in order."""
+        if outcomes:
+            self._tasks.spawn("what became of messages", self._note(outcomes))
+
+    async def _note(self, outcomes: Sequence[sent.Outcome]) -> None:
+        try:
+            await self._ledger.do(sent.noted(outcomes))
+        except TemporaryFault as fault:
+            log.error("what became of {count} recipients is not written down: {why}",
+                      count=len(outcomes), why=fault.why)
+
+    # --- sending ----------------------------------------------------------------------------------------------
+
+    async def _answer_send(self, request: Request) -> object:
+        if len(self._under_way) >= MOST_AT_ONCE:
+            answer: object = Problem(503, "Busy", f"{MOST_AT_ONCE} messages are on their way", retry_after=5)
+        else:
+            # It ends, whoever waits for it.
+            answer = await self._in_background("a message of the API", self._send(request))
+        return {"problem": msgspec.to_builtins(answer)} if isinstance(answer, Problem) else answer
+
+    def _in_background(self, what: str, work: Coroutine[Deferred[Any], Any, Any]) -> "Deferred[Any]":
+        done: Deferred[Any] = Deferred()
+
+        async def do() -> None:
+            try:
+                result = await work
+            except BaseException:  # noqa: BLE001 - it is handed on
+                if not done.called:
+                    done.errback(Failure())  # type: ignore[no-untyped-call] # Twisted has no types there
+                return
+            if not done.called:
+                done.callback(result)
+
+        self._tasks.spawn(what, do())
+        return done
+
+    async def _send(self, request: Request) -> object:
+        token, key = _text(request, "token"), request.get("key")
+        if key is not None and not is_key(key):
+            return Problem(400, "Bad request", f"expected 1 to {sent.LONGEST_KEY} printable characters of ASCII",
+                           "Idempotency-Key")
+        record = f"m{secrets.token_hex(12)}"
+        self._under_way.add(record)
+        path = os.path.join(self._folder, record)
+        try:
+            try:
+                prepared = await self._workshop.do(self._prepared, request, record, path)
+            except Unsendable as fault:
+                return Problem(422, "Unprocessable message", str(fault), fault.field)
+            except OSError as fault:
+                raise TemporaryFault(f"{self._folder}: {fault.strerror or fault}") from fault
+            return await self._once(record, token, key, prepared)
+        finally:
+            self._under_way.discard(record)
+            self._workshop.do(self._workshop.disk.remove, path).addErrback(  # type: ignore[unused-awaitable]
+                lambda failure: log.failure("removing a message's file", failure=failure)
+            )
+
+    def _prepared(self, request: Request, record: str, path: str) -> _Prepared:
+        """In a thread.  Unsendable; OSError."""
+        disk = self._workshop.disk
+        kind = _text(request, "media_type")
+        limits = self._limits()
+        most = limits.message_octets * 4 // 3 + (1 << 20)
+        octets = disk.read(_text(request, "path"), 0, most + 1)
+        if len(octets) > most:
+            raise Unsendable("", f"more than {most} octets")
+        options = request.get("options") or {}
+        known = msgspec.json.encode([kind, options, path_text(None)])
+        digest = hashlib.sha256(known + b"\n" + octets).hexdigest()
+        message_id = f"{secrets.token_hex(12)}@{limits.hostname}"
+        now = self._wall_clock()
+        if kind == JSON:
+            found = composed(posted_of(octets), now, message_id)
+        elif kind == RAW:
+            found = composed_raw(octets, RawOptions(**options), now, message_id)
+        else:
+            raise RefusedRequest(f"media_type: {JSON} or {RAW}")
+        wishes = found.wishes
+        if wishes.send_at is not None and wishes.send_at > now + limits.hold_seconds:
+            days = limits.hold_seconds / 86400
+            raise Unsendable("send_at", f"is farther ahead than messages are held here, {days:g} days")
+        slip = Slip(
+            f"api:{_text(request, 'token')}", str(request.get("peer") or "local"), "HTTP",
+            path_text(found.reverse_path), tuple(map(str, found.recipients)), wishes.send_at, wishes.notify,
+            wishes.returns, wishes.envid, found.needs_utf8, record,
+        )
+        disk.make_folder(self._folder)
+        descriptor = disk.create(path)
+        try:
+            disk.write(descriptor, [head_of(slip), found.octets])
+        finally:
+            disk.close(descriptor)
+        return _Prepared(attrs.evolve(found, octets=b""), digest, path)
+
+    async def _once(self, record: str, token: str, key: str | None, prepared: _Prepared) -> object:
+        for _ in range(2):
+            try:
+                before = await self._ledger.do(
+                    sent.begun(record, token, key, prepared.digest, self._wall_clock()))
+            except sent.NoRoom:
+                return Problem(503, "Too many keys", f"{sent.MOST} messages are remembered already", retry_after=600)
+            if before is None:
+                return await self._take(record, token, key, prepared)
+            if before.digest != prepared.digest:
+                return Problem(409, "Key used before", "this key came with another message", "Idempotency-Key")
+            if before.state != sent.PENDING:
+                return await self._answer_again(before)
+            if before.id in self._under_way:
+                return Problem(409, "Under way", "the first request with this key has not ended yet",
+                               "Idempotency-Key", retry_after=2)
+            await self._settle(before)
+        raise TemporaryFault("what became of the first request with this key cannot be told now")
+
+    async def _take(self, record: str, token: str, key: str | None, prepared: _Prepared) -> object:
+        try:
+            answer = await self._takes.take(prepared.path)
+        except FateUnknown:
+            self._settle_soon()
+            raise
+        except TemporaryFault:
+            await self._ledger.do(sent.forgotten(record))
+            raise
+        if "refused" in answer:
+            await self._ledger.do(sent.forgotten(record))
+            return refused(answer["refused"])
+        made = self._made(record, token, prepared, answer["taken"])
+        await self._ledger.do(sent.taken(made))
+        if not made.is_released:
+            self._follow([made.queue_id])
+            self._tasks.spawn("letting a message go", self._let_go(made))
+        return answered(made, False)
+
+    def _made(self, record: str, token: str, prepared: _Prepared, taken: Mapping[str, Any]) -> Sent:
+        now, wishes = self._wall_clock(), prepared.composed.wishes
+        is_later = wishes.send_at is not None and wishes.send_at > now
+        is_discarded = bool(taken["is_discarded"])
+        state = sent.SCHEDULED if is_later else sent.QUEUED
+        if taken["held"] or is_discarded:
+            state = sent.DISCARDED if is_discarded else sent.HELD
+        recipients = tuple(
+            Recipient(recipient, lane, state, 0, "", taken["held"], "", 0, wishes.send_at if is_later else None, now)
+            for recipient, lane in taken["recipients"]
+        )
+        if is_discarded:
+            named = prepared.composed.recipients
+            recipients = tuple(Recipient(str(one), "", state, 0, "", "", "", 0, None, now) for one in named)
+        return Sent(
+            record, token, prepared.digest, sent.DISCARDED if is_discarded else sent.TAKEN,
+            is_discarded or bool(taken["held"]), taken["queue_id"], now, wishes.send_at,
+            path_text(prepared.composed.reverse_path), taken["message_id"], prepared.composed.subject,
+            taken["size_octets"], wishes.tags, wishes.metadata, recipients=recipients,
+        )
+
+    async def _answer_again(self, before: Sent) -> object:
+        found = await self._ledger.look(sent.shown(before.id))
+        return answered(found or before, True)
+
+    # --- what a crash, or trouble, left ---------------------------------------------------------------------------
+
+    async def _let_go(self, one: Sent) -> None:
+        try:
+            await self._takes.release(one.queue_id, one.id)
+            await self._ledger.do(sent.released([one.id]))
+        except TemporaryFault as fault:
+            log.warn("{queue_id} waits on: {why}", queue_id=one.queue_id, why=fault.why)
+            self._settle_soon()
+
+    def _settle_soon(self) -> None:
+        if self._settling is None and not self._is_closed:
+            self._settling = self._workshop.reactor.callLater(SETTLE_SECONDS, self._settle_now)
+
+    def _settle_now(self) -> None:
+        self._settling = None
+        self._tasks.spawn("settling what was sent", self._settle_all())
+
+    async def _settle_all(self) -> None:
+        try:
+            for one in await self._ledger.look(sent.unsettled):
+                if one.id not in self._under_way:
+                    await self._settle(one)
+            await self._adopt_orphans()
+        except TemporaryFault as fault:
+            log.warn("what was sent by the API cannot be settled now: {why}", why=fault.why)
+            self._settle_soon()
+
+    async def _settle(self, one: Sent) -> None:
+        """TemporaryFault where that cannot be told now."""
+        query = {"state": RowState.HELD, "reason": one.id}
+        rows: Any = await self._door.answer({"command": "queue.list", "query": query, "limit": 100_000})
+        if one.state == sent.PENDING and rows and not one.has_key:
+            await self._door.answer({"command": "queue.remove", "query": query})
+            rows = []
+        if one.state == sent.PENDING and not rows:
+            await self._ledger.do(sent.buried(one.id))
+            return
+        told = _told(rows)
+        if one.state == sent.PENDING:
+            one = self._found(one, told)
+            await self._ledger.do(sent.taken(one))
+            self._follow([one.queue_id])
+        is_waiting = [row for row in told if str(row["reason"]).startswith(UNRECORDED)]
+        if is_waiting:
+            await self._door.answer({"command": "queue.release", "query": {**query, "queue_id": one.queue_id}})
+        await self._ledger.do(sent.released([one.id]))
+
+    async def _adopt_orphans(self) -> None:
+        """What waits for a record that is buried, since a worker was slow, is removed; for one that is in no book,
+        since somebody took that away, let go."""
+        query = {"state": RowState.HELD, "reason": UNRECORDED}
+        rows: Any = await self._door.answer({"command": "queue.list", "query": query, "limit": 100_000})
+        for row in _told(rows):
+            record = str(row["reason"]).removeprefix(UNRECORDED)
+            known = await self._ledger.look(sent.shown(record))
+            if record in self._under_way or (known is not None and known.state != sent.BURIED):
+                continue
+            order = "release" if known is None else "remove"
+            log.warn("{queue_id} waits for a record that is gone: {order}", queue_id=row["queue_id"], order=order)
+            await self._door.answer({"command": f"queue.{order}", "query": {**query, "queue_id": row["queue_id"]}})
+
+    def _found(self, one: Sent, rows: Sequence[Mapping[str, Any]]) -> Sent:
+        """A message that was committed, and whose record does not have it yet."""
+        now, first = self._wall_clock(), rows[0]
+        recipients = tuple(
+            Recipient(row["recipient"], row["lane"], sent.QUEUED, 0, "", "", "", 0, None, now) for row in rows
+        )
+        return attrs.evolve(
+            one, state=sent.TAKEN, queue_id=first["queue_id"], reverse_path=first["sender"],
+            size_octets=first["size_octets"], recipients=recipients,
+        )
+
+    def _empty_folder(self) -> None:
+        disk = self._workshop.disk
+        if disk.is_folder(self._folder):
+            for name in disk.names(self._folder):
+                disk.remove(os.path.join(self._folder, name))
+
+    # --- what became of it --------------------------------------------------------------------------------------
+
+    async def _answer_show(self, request: Request) -> object:
+        found = await self._ledger.look(sent.shown(_text(request, "id")))
+        if found is None or not _may_see(request, found):
+            return None
+        return message_told(found, await self._rows(found), self._wall_clock())
+
+    async def _answer_list(self, request: Request) -> object:
+        limit = request.get("limit", 100)
+        if type(limit) is not int or not 1 <= limit <= MOST_LISTED:
+            raise RefusedRequest(f"limit must be a number from 1 to {MOST_LISTED}")
+        words = {name: request.get(name) for name in ("token", "state", "tag", "recipient")}
+        if words["state"] is not None and words["state"] not in sent.STATES:
+            raise RefusedRequest(f"state: expected one of {', '.join(sent.STATES)}")
+        try:
+            found, more = await self._ledger.look(sent.listed(**words, after=request.get("after") or "", limit=limit))
+        except ValueError:
+            raise RefusedRequest("after: no cursor of a list like this") from None
+        now = self._wall_clock()
+        return {"items": [message_told(one, None, now) for one in found], "next": more}
+
+    async def _answer_cancel(self, request: Request) -> object:
+        """What is being tried now is left alone."""
+        found = await self._ledger.look(sent.shown(_text(request, "id")))
+        if found is None or not _may_see(request, found):
+            return None
+        query = {"queue_id": found.queue_id}
+        if found.queue_id and await self._rows(found):
+            await self._door.answer({"command": "queue.hold", "query": query})
+            rows = [row for row in await self._rows(found) if row["state"] == RowState.HELD]
+            if rows:
+                await self._door.answer({"command": "queue.remove", "query": {**query, "state": RowState.HELD}})
+        else:
+            rows = []
+        now = self._wall_clock()
+        gone = [sent.Outcome(now, found.queue_id, row["recipient"], row["lane"], sent.REMOVED) for row in rows]
+        if gone:
+            await self._ledger.do(sent.noted(gone))
+        after = await self._ledger.look(sent.shown(found.id))
+        told = message_told(after or found, await self._rows(found), now)
+        return {"cancelled": sorted({row["recipient"] for row in rows}), "message": told}
+
+    async def _rows(self, one: Sent) -> list[Mapping[str, Any]]:
+        """What of it is in the queue."""
+        if not one.queue_id:
+            return []
+        request = {"command": "queue.list", "query": {"queue_id": one.queue_id}, "limit": 100_000}
+        rows: Any = await self._door.answer(request)
+        return _told(rows)
+
+
+# --- words ----------------------------------------------------------------------------------------------------
+
+def _told(rows: Sequence[Any]) -> list[Mapping[str, Any]]:
+    return [row if isinstance(row, Mapping) else attrs.asdict(row) for row in rows]
+
+
+def is_key(key: object) -> bool:
+    return isinstance(key, str) and 1 <= len(key) <= sent.LONGEST_KEY and all("!" <= c <= "~" for c in key)
+
+
+def refused(answer: Mapping[str, Any]) -> Problem:
+    reply = answer["reply"]
+    replies = [{"recipient": one, **said} for one, said in answer["recipients"].items()]
+    detail = f"{reply['code']} {reply['status']} {reply['text']}"
+    if reply["code"] >= 500:
+        return Problem(422, "Refused", detail, answer["field"], replies)
+    is_rate = reply["code"] == 421 and reply["status"] == "4.7.0"
+    return Problem(
+        429 if is_rate else 503, "Too many" if is_rate else "Not now", detail, answer["field"], replies, 60)
+
+
+def answered(one: Sent, is_replay: bool) -> Mapping[str, Any]:
+    return {
+        "id": one.id, "queue_id": one.queue_id, "message_id": one.message_id, "send_at": one.send_at,
+        "recipients": [
+            {"recipient": to.recipient, "state": to.state} for to in one.recipients
+        ],
+        "idempotent_replay": is_replay,
+    }
+
+
+def message_told(one: Sent, rows: Sequence[Mapping[str, Any]] | None, now: float) -> Mapping[str, Any]:
+    """``rows`` are those in the queue, None where nobody looked."""
+    return {
+        "id": one.id, "queue_id": one.queue_id, "message_id": one.message_id, "token": one.token, "at": one.at,
+        "send_at": one.send_at, "reverse_path": one.reverse_path, "subject": one.subject,
+        "size_octets": one.size_octets, "tags": list(one.tags), "metadata": dict(one.metadata),
+        "recipients": [attrs.asdict(to) for to in one.recipients] if rows is None else _merged(one, rows, now),
+    }
+
+
+_FINISHED: Final = (sent.DELIVERED, sent.BOUNCED, sent.REMOVED, sent.DISCARDED)
+
+
+def _merged(one: Sent, rows: Sequence[Mapping[str, Any]], now: float) -> list[Mapping[str, Any]]:
+    """The queue knows best who waits; the book who waits no more."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    known = {(to.recipient, to.lane): to for to in one.recipients}
+    for row in rows:
+        key = (row["recipient"], row["lane"])
+        before = known.get(key)
+        told = attrs.asdict(before or Recipient(*key, sent.QUEUED, 0, "", "", "", 0, None, one.at))
+        due, attempts = row["due"], row["attempts"]
+        if row["state"] == RowState.HELD:
+            state = sent.HELD if not str(row["reason"]).startswith(UNRECORDED) else told["state"]
+        elif attempts:
+            state = sent.DEFERRED
+        else:
+            state = sent.SCHEDULED if due is not None and due > now else sent.QUEUED
+        found[key] = {**told, "state": state, "due": due, "attempts": attempts, "text": told["text"] or row["reason"]}
+    for key, to in known.items():
+        if key in found:
+            continue
+        if to.state in _FINISHED:
+            found[key] = attrs.asdict(to)
+        elif not any(other[0] == key[0] for other in (*found, *(k for k in known if k != key))):
+            found[key] = {**attrs.asdict(to), "state": UNKNOWN, "due": None}
+    return [found[key] for key in sorted(found)]
+
+
+def _may_see(request: Request, one: Sent) -> bool:
+    """A token that may only send sees what it sent."""
+    token = request.get("token")
+    return one.state in (sent.TAKEN, sent.DISCARDED) and token in (None, one.token)
+
+
+def _text(request: Request, name: str) -> str:
+    value = request.get(name)
+    if not isinstance(value, str) or not value:
+        raise RefusedRequest(f"{name} is missing")
+    return value

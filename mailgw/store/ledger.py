@@ -1,0 +1,190 @@
+"""A small SQLite database of the state folder that one process writes: what must outlive a crash, but for the queue.
+
+Rules:
+    What is done has been committed, and synced (WAL, ``synchronous=FULL``), when ``do`` comes back.
+    Jobs run in the order in which they came; those that wait while a commit is on its way share the next one.  One that
+    fails takes nothing of the others along.
+    One process opens it at a time: SQLite before 3.51.3 can corrupt a WAL that two connections write or checkpoint.
+    Who holds the state folder, or shard 0 of the queue, is that process.
+    The reactor's thread touches no disk.
+The operator may read it with ``sqlite3``, while the gateway runs, too.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mailgw.mail.errors import TemporaryFault
+from mailgw.store.state_file import Workshop
+
+T = TypeVar("T")
+Job = Callable[[sqlite3.Connection], T]
+
+MOST_JOBS: Final = 500
+"""In one commit."""
+
+_log = Logger()
+
+
+@attrs.frozen
+class Schema:
+    """``statements`` make it; ``version`` is told to those who come later."""
+
+    version: int
+    statements: Sequence[str]
+
+
+@attrs.define(eq=False)
+class _Waiting:
+    job: Job[Any]
+    done: "Deferred[Any]"
+    writes: bool
+
+
+class Ledger:
+    """``path`` None: in memory.  Opened by the first job; a fault then is that job's."""
+
+    def __init__(self, path: str | None, schema: Schema, workshop: Workshop) -> None:
+        self._path = path
+        self._schema = schema
+        self._workshop = workshop
+        self._connection: sqlite3.Connection | None = None
+        self._waiting: list[_Waiting] = []
+        self._running: Deferred[None] | None = None
+        self._is_closed = False
+
+    def do(self, job: Job[T]) -> "Deferred[T]":
+        """What ``job`` comes to, in a thread, once it is durable.  TemporaryFault where the disk or SQLite refuses."""
+        return self._add(job, True)
+
+    def look(self, job: Job[T]) -> "Deferred[T]":
+        """The same of a job that writes nothing."""
+        return self._add(job, False)
+
+    def exists(self) -> bool:
+        """Whether it was ever written.  Blocks."""
+        return self._connection is not None or (self._path is not None and os.path.exists(self._path))
+
+    async def close(self) -> None:
+        """When all that was begun has ended."""
+        self._is_closed = True
+        while self._running is not None:
+            waiting: Deferred[None] = Deferred()
+            self._running.addBoth(waiting.callback)  # type: ignore[unused-awaitable] # waiting is awaited
+            await waiting
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._workshop.do(self._closed, connection)
+
+    def _closed(self, connection: sqlite3.Connection) -> None:
+        connection.close()
+
+    # --- in the reactor's thread ----------------------------------------------------------------------------
+
+    def _add(self, job: Job[T], writes: bool) -> "Deferred[T]":
+        done: Deferred[T] = Deferred()
+        if self._is_closed:
+            done.errback(TemporaryFault(f"{self._path}: the gateway stops"))
+            return done
+        self._waiting.append(_Waiting(job, done, writes))
+        if self._running is None:
+            self._run()
+        return done
+
+    def _run(self) -> None:
+        jobs, self._waiting = self._waiting[:MOST_JOBS], self._waiting[MOST_JOBS:]
+        running = self._running = Deferred()
+
+        def ended(results: list[Any] | Failure) -> None:
+            if isinstance(results, Failure):
+                results = [results.value] * len(jobs)
+            self._running = None
+            if self._waiting:
+                self._run()
+            for one, result in zip(jobs, results, strict=True):
+                self._tell(one, result)
+            running.callback(None)
+
+        self._workshop.do(self._written, jobs).addBoth(ended)  # type: ignore[unused-awaitable] # ended tells of it
+
+    def _tell(self, one: _Waiting, result: Any) -> None:
+        if one.done.called:  # who asked has given up
+            return
+        if isinstance(result, sqlite3.Error | OSError):
+            one.done.errback(TemporaryFault(f"{self._path}: {result}"))
+        elif isinstance(result, BaseException):
+            one.done.errback(result)
+        else:
+            one.done.callback(result)
+
+    # --- in the thread --------------------------------------------------------------------------------------
+
+    def _written(self, jobs: Sequence[_Waiting]) -> list[Any]:
+        connection = self._open()
+        if not any(one.writes for one in jobs):
+            return [_tried(connection, one.job) for one in jobs]
+        return self.commit(lambda: self._committed(connection, jobs))
+
+    def commit(self, work: Callable[[], list[Any]]) -> list[Any]:
+        """A step that a crash may fall before or after; tests have it so."""
+        return work()
+
+    def _committed(self, connection: sqlite3.Connection, jobs: Sequence[_Waiting]) -> list[Any]:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            results = []
+            for one in jobs:
+                connection.execute("SAVEPOINT job")
+                result = _tried(connection, one.job)
+                if isinstance(result, BaseException):
+                    connection.execute("ROLLBACK TO job")
+                connection.execute("RELEASE job")
+                results.append(result)
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        return results
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = opened(self._path, self._schema)
+        return self._connection
+
+
+def _tried(connection: sqlite3.Connection, job: Job[Any]) -> Any:
+    try:
+        return job(connection)
+    except Exception as fault:  # noqa: BLE001 - it is told to who asked
+        return fault
+
+
+def opened(path: str | None, schema: Schema) -> sqlite3.Connection:
+    """A connection to the database, which is made where it is missing.  sqlite3.Error or OSError where it cannot be
+    used."""
+    if path is not None:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would let others read it
+    connection = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "temp_store = MEMORY", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if version > schema.version:
+            raise sqlite3.DatabaseError(f"its schema is version {version}, this mailgw knows up to {schema.version}")
+        if version < schema.version:
+            connection.execute("BEGIN IMMEDIATE")
+            for statement in schema.statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {schema.version}")
+            connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,375 @@
+"""What was sent by the HTTP API, in ``sent.sqlite`` below the state folder: which key made which message, and what
+became of each recipient.
+
+Jobs for a ``store.ledger.Ledger``; each is one transaction.
+
+Rules:
+    A key is written down before its message is committed, and the answer before anybody tries the message: so no crash
+    makes two messages of one key, and none is delivered that the book does not know.
+    What is finished goes after ``KEEP_SECONDS``, and before that the oldest beyond ``MOST``, but nothing of the last
+    ``KEY_SECONDS`` that has a key: where there is no room then, new keys are refused.
+    Times are in seconds since the epoch.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from mailgw.store.ledger import Job, Schema
+
+FILE: Final = "sent.sqlite"
+KEEP_SECONDS: Final = 7 * 86400.0
+KEY_SECONDS: Final = 86400.0
+MOST: Final = 200_000
+PRUNED: Final = 200
+"""Messages that go with one that comes, at most."""
+LONGEST_KEY: Final = 128
+
+PENDING, TAKEN, DISCARDED, BURIED = "pending", "taken", "discarded", "buried"
+# Of recipients.  The last ones are the end.
+SCHEDULED, QUEUED, DEFERRED, HELD = "scheduled", "queued", "deferred", "held"
+DELIVERED, BOUNCED, REMOVED = "delivered", "bounced", "removed"
+STATES: Final = (SCHEDULED, QUEUED, DEFERRED, HELD, DELIVERED, BOUNCED, REMOVED, DISCARDED)
+_FINISHED: Final = f"'{DELIVERED}', '{BOUNCED}', '{REMOVED}', '{DISCARDED}'"
+
+SCHEMA: Final = Schema(1, (
+    """CREATE TABLE sent (
+        id TEXT PRIMARY KEY,
+        token TEXT NOT NULL,            -- who sent it
+        key TEXT,                       -- Idempotency-Key
+        digest TEXT NOT NULL,           -- of what was posted
+        state TEXT NOT NULL,            -- pending, taken, discarded, or buried: nothing is to come of it
+        released INTEGER NOT NULL DEFAULT 0,  -- 0: held in the queue until this is 1
+        queue_id TEXT NOT NULL DEFAULT '',
+        at REAL NOT NULL,
+        send_at REAL,
+        reverse_path TEXT NOT NULL DEFAULT '',
+        message_id TEXT NOT NULL DEFAULT '',
+        subject TEXT NOT NULL DEFAULT '',
+        size INTEGER NOT NULL DEFAULT 0,
+        tags TEXT NOT NULL DEFAULT '[]', metadata TEXT NOT NULL DEFAULT '{}'
+    )""",
+    "CREATE UNIQUE INDEX sent_key ON sent (token, key) WHERE key IS NOT NULL",
+    "CREATE UNIQUE INDEX sent_queue_id ON sent (queue_id) WHERE queue_id <> ''",
+    "CREATE INDEX sent_at ON sent (at)",
+    "CREATE INDEX sent_open ON sent (state, released) WHERE state = 'pending' OR released = 0",
+    """CREATE TABLE recipient (
+        sent TEXT NOT NULL REFERENCES sent (id) ON DELETE CASCADE,
+        recipient TEXT NOT NULL,
+        lane TEXT NOT NULL,
+        state TEXT NOT NULL,
+        heard INTEGER NOT NULL DEFAULT 0,  -- 1: some attempt told of this lane
+        code INTEGER NOT NULL DEFAULT 0, status TEXT NOT NULL DEFAULT '', text TEXT NOT NULL DEFAULT '',
+        hop TEXT NOT NULL DEFAULT '',
+        attempts INTEGER NOT NULL DEFAULT 0,
+        due REAL,                       -- the next attempt
+        at REAL NOT NULL,               -- when that was so
+        PRIMARY KEY (sent, recipient, lane)
+    ) WITHOUT ROWID""",
+    f"CREATE INDEX recipient_open ON recipient (sent) WHERE state NOT IN ({_FINISHED})",
+    "CREATE TABLE tag (tag TEXT NOT NULL, sent TEXT NOT NULL REFERENCES sent (id) ON DELETE CASCADE,"
+    " PRIMARY KEY (tag, sent)) WITHOUT ROWID",
+    "CREATE INDEX tag_sent ON tag (sent)",
+    # To count 200,000 rows takes a millisecond, each time.
+    "CREATE TABLE tally (messages INTEGER NOT NULL)",
+    "INSERT INTO tally VALUES (0)",
+    "CREATE TRIGGER sent_came AFTER INSERT ON sent BEGIN UPDATE tally SET messages = messages + 1; END",
+    "CREATE TRIGGER sent_went AFTER DELETE ON sent BEGIN UPDATE tally SET messages = messages - 1; END",
+))
+
+
+@attrs.frozen
+class Sent:
+    """One message.  ``recipients`` as ``Recipient``; ``is_released``: nothing keeps it from being tried any
+    more."""
+
+    id: str
+    token: str
+    digest: str
+    state: str
+    is_released: bool
+    queue_id: str
+    at: float
+    send_at: float | None
+    reverse_path: str
+    message_id: str
+    subject: str
+    size_octets: int
+    tags: tuple[str, ...]
+    metadata: Mapping[str, str]
+    has_key: bool = False
+    recipients: "tuple[Recipient, ...]" = ()
+
+
+@attrs.frozen
+class Recipient:
+    recipient: str
+    lane: str
+    state: str
+    code: int
+    status: str
+    text: str
+    hop: str
+    attempts: int
+    due: float | None
+    at: float
+
+
+@attrs.frozen
+class Outcome:
+    """One fact about one recipient, or about all of a message (``recipient`` ``""``)."""
+
+    at: float
+    queue_id: str
+    recipient: str
+    lane: str
+    state: str
+    code: int = 0
+    status: str = ""
+    text: str = ""
+    hop: str = ""
+    attempts: int = 0
+    due: float | None = None
+
+
+class NoRoom(Exception):
+    """There are as many keys as are kept, all of them young."""
+
+
+def begun(id: str, token: str, key: str | None, digest: str, now: float, most: int = MOST) -> "Job[Sent | None]":
+    """Write down that a message is to be sent; or what its key has made before (or is making).  NoRoom."""
+
+    def job(connection: sqlite3.Connection) -> Sent | None:
+        if key is not None:
+            found = _one(connection, "token = ? AND key = ?", (token, key))
+            if found is not None:
+                return found
+        _prune(connection, now, most)
+        connection.execute(
+            "INSERT INTO sent (id, token, key, digest, state, at) VALUES (?,?,?,?,?,?)",
+            (id, token, key, digest, PENDING, now),
+        )
+        return None
+
+    return job
+
+
+def taken(sent: Sent) -> Job[None]:
+    """It is in the queue (or a rule discarded it)."""
+
+    def job(connection: sqlite3.Connection) -> None:
+        connection.execute(
+            "UPDATE sent SET state = ?, released = ?, queue_id = ?, send_at = ?, reverse_path = ?, message_id = ?,"
+            " subject = ?, size = ?, tags = ?, metadata = ? WHERE id = ?",
+            (sent.state, int(sent.is_released), sent.queue_id, sent.send_at, sent.reverse_path, sent.message_id,
+             sent.subject, sent.size_octets, _json(sent.tags), _json(dict(sent.metadata)), sent.id),
+        )
+        connection.executemany(
+            "INSERT OR REPLACE INTO recipient (sent, recipient, lane, state, code, status, text, due, at)"
+            " VALUES (?,?,?,?,?,?,?,?,?)",
+            [(sent.id, one.recipient, one.lane, one.state, one.code, one.status, one.text, one.due, one.at)
+             for one in sent.recipients],
+        )
+        connection.executemany("INSERT OR IGNORE INTO tag VALUES (?,?)", [(tag, sent.id) for tag in sent.tags])
+
+    return job
+
+
+def released(ids: Sequence[str]) -> Job[None]:
+    def job(connection: sqlite3.Connection) -> None:
+        connection.executemany("UPDATE sent SET released = 1 WHERE id = ?", [(one,) for one in ids])
+
+    return job
+
+
+def forgotten(id: str) -> Job[None]:
+    """Nothing came of it: its key is free again."""
+
+    def job(connection: sqlite3.Connection) -> None:
+        connection.execute("DELETE FROM sent WHERE id = ? AND state = ?", (id, PENDING))
+
+    return job
+
+
+def buried(id: str) -> Job[None]:
+    """The same, where it may still come into the queue: whoever finds it there knows that it is to go."""
+
+    def job(connection: sqlite3.Connection) -> None:
+        connection.execute(
+            "UPDATE sent SET state = ?, key = NULL, released = 1 WHERE id = ? AND state = ?", (BURIED, id, PENDING))
+
+    return job
+
+
+def noted(outcomes: Sequence[Outcome]) -> Job[None]:
+    """What became of recipients, in the order in which it happened; of messages that are not here nothing is kept."""
+
+    def job(connection: sqlite3.Connection) -> None:
+        for one in outcomes:
+            found = connection.execute(
+                "SELECT id FROM sent WHERE queue_id = ? AND queue_id <> ''", (one.queue_id,)).fetchone()
+            if found is not None:
+                _note(connection, found[0], one)
+
+    return job
+
+
+def unsettled(connection: sqlite3.Connection) -> list[Sent]:
+    """What is pending, or waits for its release."""
+    return _all(connection, "(state = 'pending' OR released = 0)", ())
+
+
+def under_way(connection: sqlite3.Connection) -> list[str]:
+    """The queue ids of messages with recipients of whom there is more to come."""
+    rows = connection.execute(
+        "SELECT DISTINCT s.queue_id FROM recipient r JOIN sent s ON s.id = r.sent"  # noqa: S608  # constants
+        f" WHERE r.state NOT IN ({_FINISHED}) AND s.queue_id <> ''"
+    )
+    return [row[0] for row in rows]
+
+
+def shown(name: str) -> "Job[Sent | None]":
+    """By its id, or its queue id."""
+
+    def job(connection: sqlite3.Connection) -> Sent | None:
+        found = _one(connection, "id = ?", (name,)) or _one(connection, "queue_id = ? AND queue_id <> ''", (name,))
+        return None if found is None else _with_recipients(connection, [found])[0]
+
+    return job
+
+
+def about(queue_ids: Sequence[str]) -> "Job[Mapping[str, Sent]]":
+    """Those of them that are here, by their queue ids, without recipients."""
+
+    def job(connection: sqlite3.Connection) -> Mapping[str, Sent]:
+        found = [_one(connection, "queue_id = ? AND queue_id <> ''", (one,)) for one in queue_ids]
+        return {one.queue_id: one for one in found if one is not None}
+
+    return job
+
+
+def listed(
+    token: str | None, state: str | None, tag: str | None, recipient: str | None, after: str, limit: int
+) -> "Job[tuple[list[Sent], str | None]]":
+    """The newest first, ``limit`` of them, from behind the cursor ``after`` on; and the next cursor, None at the end.
+    ``state`` is that of some recipient.  ValueError where the cursor is none."""
+
+    def job(connection: sqlite3.Connection) -> tuple[list[Sent], str | None]:
+        where, values = ["state NOT IN ('pending', 'buried')"], list[object]()
+        if token is not None:
+            where.append("token = ?")
+            values.append(token)
+        if tag is not None:
+            where.append("id IN (SELECT sent FROM tag WHERE tag = ?)")
+            values.append(tag)
+        if state is not None:
+            where.append("EXISTS (SELECT 1 FROM recipient r WHERE r.sent = sent.id AND r.state = ?)")
+            values.append(state)
+        if recipient is not None:
+            where.append(
+                "EXISTS (SELECT 1 FROM recipient r WHERE r.sent = sent.id AND r.recipient = ? COLLATE NOCASE)")
+            values.append(recipient)
+        if after:
+            at, _, id = after.partition(" ")
+            where.append("(at, id) < (?, ?)")
+            values += [float(at), id]
+        found = _all(connection, " AND ".join(where), values, f"ORDER BY at DESC, id DESC LIMIT {limit + 1}")
+        more = f"{found[limit - 1].at!r} {found[limit - 1].id}" if len(found) > limit else None
+        return _with_recipients(connection, found[:limit]), more
+
+    return job
+
+
+# --- below ------------------------------------------------------------------------------------------------
+
+_COLUMNS: Final = (
+    "id, token, digest, state, released, queue_id, at, send_at, reverse_path, message_id, subject, size,"
+    " key IS NOT NULL, tags, metadata"
+)
+
+
+def _one(connection: sqlite3.Connection, where: str, values: Sequence[object]) -> Sent | None:
+    return next(iter(_all(connection, where, values, "LIMIT 1")), None)
+
+
+def _all(connection: sqlite3.Connection, where: str, values: Sequence[object], end: str = "") -> list[Sent]:
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM sent WHERE {where} {end}", values)  # noqa: S608  # constants
+    return [_sent(row) for row in rows]
+
+
+def _sent(row: Sequence[Any]) -> Sent:
+    id, token, digest, state, is_released, queue_id, at, send_at, path, message_id, subject, size, *rest = row
+    has_key, tags, metadata = rest
+    return Sent(
+        id, token, digest, state, bool(is_released), queue_id, at, send_at, path, message_id, subject, size,
+        tuple(json.loads(tags)), json.loads(metadata), bool(has_key),
+    )
+
+
+def _with_recipients(connection: sqlite3.Connection, messages: Iterable[Sent]) -> list[Sent]:
+    found = []
+    for one in messages:
+        rows = connection.execute(
+            "SELECT recipient, lane, state, code, status, text, hop, attempts, due, at FROM recipient WHERE sent = ?"
+            " ORDER BY recipient, lane", (one.id,)
+        ).fetchall()
+        found.append(attrs.evolve(one, recipients=tuple(Recipient(*row) for row in rows)))
+    return found
+
+
+def _note(connection: sqlite3.Connection, id: str, one: Outcome) -> None:
+    said = (one.state, one.code, one.status, one.text[:1000], one.hop, one.attempts, one.due, one.at)
+    setting = "state = ?, code = ?, status = ?, text = ?, hop = ?, attempts = ?, due = ?, at = ?, heard = 1"
+    unfinished = f"state NOT IN ({_FINISHED})"
+    if not one.recipient:
+        connection.execute(
+            f"UPDATE recipient SET state = ?, due = ?, at = ? WHERE sent = ? AND {unfinished}",  # noqa: S608
+            (one.state, one.due, one.at, id),
+        )
+        return
+    at = "sent = ? AND recipient = ? AND lane = ?"
+    key = (id, one.recipient, one.lane)
+    if connection.execute(f"UPDATE recipient SET {setting} WHERE {at}", (*said, *key)).rowcount:  # noqa: S608
+        return
+    # Another lane than it was to wait in: it was sent there, or to several, before anybody tried it.
+    unheard = connection.execute(
+        f"SELECT lane FROM recipient WHERE sent = ? AND recipient = ? AND heard = 0 AND {unfinished} LIMIT 1",  # noqa: S608
+        key[:2],
+    ).fetchone()
+    if unheard is not None:
+        connection.execute(f"UPDATE recipient SET {setting}, lane = ? WHERE {at}",  # noqa: S608  # constants
+                           (*said, one.lane, id, one.recipient, unheard[0]))
+    else:
+        connection.execute(
+            "INSERT INTO recipient (state, code, status, text, hop, attempts, due, at, heard, sent, recipient, lane)"
+            " VALUES (?,?,?,?,?,?,?,?,1,?,?,?)", (*said, *key)
+        )
+
+
+def _prune(connection: sqlite3.Connection, now: float, most: int) -> None:
+    finished = (
+        "NOT EXISTS (SELECT 1 FROM recipient r"  # noqa: S608  # constants
+        f" WHERE r.sent = sent.id AND r.state NOT IN ({_FINISHED}))"
+    )
+    connection.execute(
+        "DELETE FROM sent WHERE id IN (SELECT id FROM sent"  # noqa: S608  # constants
+        f" WHERE at < ? AND state <> 'pending' AND {finished} ORDER BY at LIMIT {PRUNED})",
+        (now - KEEP_SECONDS,),
+    )
+    count = connection.execute("SELECT messages FROM tally").fetchone()[0]
+    if count < most:
+        return
+    gone = connection.execute(
+        f"DELETE FROM sent WHERE id IN (SELECT id FROM sent WHERE (key IS NULL OR at < ?)"  # noqa: S608
+        f" AND state <> 'pending' AND released = 1 ORDER BY at LIMIT {PRUNED})",
+        (now - KEY_SECONDS,),
+    ).rowcount
+    if count - gone >= most:
+        raise NoRoom
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,172 @@
+"""The HTTP API's sending where there are several workers: the parent has the book, a worker takes each message, and all
+of them tell the parent what becomes of it.
+
+Rules:
+    Each worker is told of every message: another one than took it may deliver it.
+    Whether a worker that ended had committed a message is not known before its queue is open again; then it is.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import Any, Final, Protocol
+
+import msgspec
+from twisted.python.threadpool import ThreadPool
+
+from mailgw.config.settings import Config
+from mailgw.disk import Disk
+from mailgw.following import MOST_FOLLOWED, Told
+from mailgw.mail.errors import RefusedRequest, TemporaryFault
+from mailgw.mail.ports import Answering, Desk, WallClock
+from mailgw.net.tasks import TaskGroup
+from mailgw.sending import FOLDER, FateUnknown
+from mailgw.sending_here import Owner
+from mailgw.store.ledger import Ledger
+from mailgw.store.sent import FILE
+from mailgw.store.state_file import Workshop
+from mailgw.workers.calls import BOX_OCTETS, Wire
+from mailgw.workers.fanout import ask_worker
+from mailgw.workers.handed import control_of
+
+IDS: Final = 500
+"""Queue ids in one call, of at most 32 characters each."""
+
+
+class Worker(Protocol):
+    """As the parent has it."""
+
+    number: int
+    wire: Wire | None
+    is_ready: bool
+
+
+class WorkersTaking:
+    """``sending.Takes``: one worker after the other."""
+
+    def __init__(self, reactor: Any, config: Config, workers: Sequence[Worker]) -> None:
+        self._reactor = reactor
+        self._config = config
+        self._workers = workers
+        self._turn = count()
+        self._of: dict[str, int] = {}  # by records that are not released yet: who took them
+
+    async def take(self, path: str) -> Any:
+        ready = [one.number for one in self._workers if one.is_ready]
+        if not ready:
+            raise TemporaryFault("no worker runs just now")
+        number = ready[next(self._turn) % len(ready)]
+        answer = await self._ask(number, {"command": "sending.take", "path": path})
+        if "trouble" in answer:
+            raise TemporaryFault(answer["trouble"])
+        if "taken" in answer:
+            self._of[answer["taken"]["queue_id"]] = number
+        return answer
+
+    async def release(self, queue_id: str, record: str) -> None:
+        number = self._of.pop(queue_id, None)
+        if number is None:
+            raise TemporaryFault(f"who took {queue_id} is not known")
+        await self._ask(number, {"command": "sending.release", "queue_id": queue_id, "record": record})
+
+    async def _ask(self, number: int, request: dict[str, Any]) -> Any:
+        try:
+            answer = await ask_worker(self._reactor, control_of(self._config, number), request)
+        except TemporaryFault as fault:
+            raise FateUnknown(fault.why) from fault
+        if isinstance(answer, RefusedRequest):
+            raise TemporaryFault(str(answer))
+        return answer
+
+
+class Parent(Answering, Protocol):
+    """``parent.Parent``."""
+
+    config: Config
+
+
+class ParentSending:
+    """The book's owner, and whose facts it wants."""
+
+    def __init__(
+        self, parent: Parent, workers: Sequence[Worker], tasks: TaskGroup, reactor: Any, wall_clock: WallClock
+    ) -> None:
+        """``workers`` are those that there are, whenever somebody looks."""
+        self._parent = parent
+        self._workers = workers
+        self._tasks = tasks
+        self._reactor = reactor
+        self._pools: list[ThreadPool] = []
+        self._followed: dict[str, None] = {}  # for workers that come later
+        self._knows_all = False  # ... those of earlier starts, too
+        taking = WorkersTaking(reactor, parent.config, workers)
+        self._owner = Owner(
+            lambda: parent.config, parent.config.state, Ledger, taking, parent, self._workshop("mailgw letters"),
+            self._workshop("mailgw books"), tasks, wall_clock, self._follow, self._complete,
+        )
+
+    def desk(self) -> Desk:
+        return self._owner.desk()
+
+    def start(self) -> None:
+        if any(os.path.exists(os.path.join(self._parent.config.state, name)) for name in (FILE, FOLDER)):
+            self._tasks.spawn("reading what was sent", self._owner.start())
+        else:
+            self._complete()
+
+    def hear(self, facts: Sequence[Told]) -> None:
+        self._owner.hear(facts)
+
+    def greet(self, worker: Worker) -> None:
+        """It is open, and wants to know whose facts are wanted."""
+        if worker.wire is not None:
+            _tell(worker.wire, list(self._followed), self._knows_all)
+
+    async def close(self) -> None:
+        await self._owner.close()
+        for pool in self._pools:
+            pool.stop()
+        self._pools.clear()
+
+    def _workshop(self, name: str) -> Workshop:
+        pool = ThreadPool(0, 1, name)
+        pool.start()  # no thread, until there is work
+        self._pools.append(pool)
+        return Workshop(Disk(), self._reactor, pool)
+
+    def _follow(self, queue_ids: Sequence[str]) -> None:
+        self._followed.update(dict.fromkeys(queue_ids))
+        while len(self._followed) > MOST_FOLLOWED:
+            self._followed.pop(next(iter(self._followed)))
+        for worker in self._workers:
+            if worker.is_ready and worker.wire is not None:
+                _tell(worker.wire, queue_ids, False)
+
+    def _complete(self) -> None:
+        self._knows_all = True
+        for worker in self._workers:
+            if worker.is_ready and worker.wire is not None:
+                _tell(worker.wire, [], True)
+
+
+def _tell(wire: Wire, queue_ids: Sequence[str], is_all: bool) -> None:
+    """``is_all``: there are no others."""
+    for start in range(0, len(queue_ids), IDS):
+        wire.tell("follow", list(queue_ids[start:start + IDS]), False)
+    if is_all:
+        wire.tell("follow", [], True)
+
+
+def in_calls(facts: Sequence[Told]) -> Iterator[Sequence[Told]]:
+    """Facts in such pieces as go between a worker and the parent."""
+    piece: list[Told] = []
+    size = 0
+    for fact in facts:
+        octets = len(msgspec.json.encode(fact)) + 1
+        if piece and size + octets > BOX_OCTETS:
+            yield piece
+            piece, size = [], 0
+        piece.append(fact)
+        size += octets
+    if piece:
+        yield piece
