@@ -177,10 +177,11 @@ def _tls(config: Config, api: ApiSettings) -> ServerTls | None:
 
 def topics() -> Sequence[Operation]:
     """What may be asked, but for who asks: each topic's table, in the order of their names."""
-    from mailgw.web import queue_api, trace_api
+    from mailgw.web import queue_api, sending_api, trace_api
 
     return [
         *queue_api.operations(),
+        *sending_api.operations(),
         *trace_api.operations(),
     ]
 

@@ -9,6 +9,7 @@ from mailgw.config import values
 from mailgw.config.api_tables import ApiTable, TokenTable
 from mailgw.config.document import Document
 from mailgw.config.settings import DEFAULT_CERTIFICATE
+from mailgw.web.operations import Scope
 from mailgw.web.settings import ApiSettings, TokenSettings
 
 SHORTEST_TOKEN = 32
@@ -34,9 +35,11 @@ def api_settings(document: Document, folder: str, state: str, taken: Sequence[st
         if one.name in names:
             one.spot.inner("name").fault(f"{one.name!r} is the name of another token")
         names.add(one.name)
+        if one.senders and Scope.SEND not in one.scopes:
+            one.spot.inner("senders").fault('is for the scope "send", which this token does not have')
         if not path or (found := _digest(one, path)) is None:
             continue
-        tokens.append(TokenSettings(one.name, frozenset(one.scopes), found))
+        tokens.append(TokenSettings(one.name, frozenset(one.scopes), found, one.senders or ()))
         files.append((f"api.token.{number}.secret_file", path))
     return ApiSettings(
         endpoint=endpoint,

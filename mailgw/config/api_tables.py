@@ -14,6 +14,7 @@ class TokenTable(Table):
     name: str = key(values.name, stand_in="")
     scopes: tuple[Scope, ...] = part(each(values.choice(Scope), '"read"'), stand_in=())
     secret_file: str = key(values.text, stand_in="")
+    senders: tuple[str, ...] | None = part(each(values.pattern, '"@example.org"'), None)
 
 
 @attrs.frozen

@@ -53,6 +53,17 @@ def test_what_an_empty_table_comes_to(file: Path) -> None:
     assert config.api.upload_octets == int(config.limits.message_octets * 4 / 3) + (1 << 20)
 
 
+def test_whom_a_token_may_send_as(file: Path) -> None:
+    bound = TOKEN + 'senders = ["@Shop.example", "ann@example.org"]\n'
+    file.write_text(SMALL + "[api]\n" + bound.replace("read", "send"))
+    api = loaded(file).api
+    assert api is not None
+    assert api.tokens[0].senders == ("@shop.example", "ann@example.org")
+    file.write_text(SMALL + "[api]\n" + bound)
+    why = 'api.token.senders: is for the scope "send", which this token does not have'
+    assert faults_of(file) == [f"mailgw.toml:{LINES + 7}: {why}"]
+
+
 def test_tokens(file: Path) -> None:
     file.write_text(SMALL + "[api]\nhosts = ['Mail.Example.org', '192.0.2.7']\n" + TOKEN)
     api = loaded(file).api
