@@ -58,6 +58,53 @@ def _now(wave: Callable[[float, float], float], replies: Sequence[str]) -> dict[
     }
 
 
+def _health(now: float, replies: Sequence[str]) -> dict[str, Any]:
+    certificate = {"file": "/etc/mailgw/fullchain.pem", "not_before": now - 86400 * 30, "key": "EC P-256", "why": ""}
+    return {
+        "findings": [
+            {"level": "bad", "what": "certificate shop", "why": "ends in 2 days"},
+            {"level": "warn", "what": "lane internet/slow.example", "why": "nobody was reached there for 50 minutes"},
+        ],
+        "hostname": "mx1.example.org",
+        "version": "0.1.0",
+        "now": now,
+        "began": now - 86400 * 3,
+        "pid": 4711,
+        "sessions": 61,
+        "most_sessions": 1000,
+        "listeners": [{"role": "mx", "endpoint": "tcp:25"}, {"role": "submission", "endpoint": "tcp:587"}],
+        "certificates": [
+            certificate
+            | {"name": "default", "names": ["mx1.example.org"], "not_after": now + 86400 * 60, "issuer": "R11"},
+            certificate | {"name": "shop", "names": ["mail.shop.example"], "not_after": now + 86400 * 2, "issuer": ""},
+        ],
+        "disk": {"path": "/var/lib/mailgw", "free_octets": 40 << 30, "reserve_octets": 1 << 30, "has_room": True},
+        "unwell": [
+            {
+                "lane": "internet/slow.example",
+                "state": "dead",
+                "unwell_since": now - 3000,
+                "opens_at": now + 100,
+                "said": replies[2],
+            }
+        ],
+        "troubles": [
+            {
+                "what": "rule spam",
+                "why": "no answer in 10 s",
+                "count": 3,
+                "first": now - 900,
+                "last": now - 100,
+                "queue_id": "",
+            }
+        ],
+        "workers": [
+            {"worker": n, "pid": 1000 + n, "is_ready": True, "ends": n, "shards": [n]} for n in range(2)
+        ],
+        "notes": ["[listen] submission: no [accounts], so nobody can log in"],
+    }
+
+
 def example() -> dict[tuple[str, str], Said]:
     """A gateway with some mail."""
     now = time.time()
@@ -368,41 +415,22 @@ def example() -> dict[tuple[str, str], Said]:
         ),
         ("GET", "/inbox/100/text"): of("Your order has been sent.\n\nIt should reach you on Tuesday."),
         ("POST", "/inbox/100/read"): of(None, 204),
-        ("GET", "/health"): of(
+        ("GET", "/health"): of(_health(now, replies)),
+        ("GET", "/config"): of(
             {
-                "hostname": "mx1.example.org",
-                "version": "0.1.0",
-                "started": now - 86400 * 3,
-                "endpoints": ["mx tcp:25", "submission tcp:587"],
-                "is_ready": True,
-                "certificates": [
-                    {"name": "default", "names": ["mx1.example.org"], "ends": now + 86400 * 60, "issuer": "R11"},
-                    {"name": "shop", "names": ["mail.shop.example"], "ends": now + 86400 * 5},
-                ],
-                "disk": {
-                    "free_octets": 40 << 30,
-                    "total_octets": 100 << 30,
-                    "reserve_octets": 1 << 30,
-                    "folder": "/var/lib/mailgw",
-                },
-                "lanes": [
-                    {
-                        "lane": "internet/slow.example",
-                        "state": "dead",
-                        "unwell_since": now - 3000,
-                        "opens_at": now + 100,
-                        "said": replies[2],
-                    }
-                ],
-                "plugins": [{"name": "rule spam", "state": "failed", "why": "no answer in 10 s"}],
-                "workers": [{"worker": n, "pid": 1000 + n, "is_open": True, "started": now - 8000} for n in range(2)],
-                "configuration": {
-                    "file": "/etc/mailgw/mailgw.toml",
-                    "text": 'hostname = "mx1.example.org"\nstate = "/var/lib/mailgw"\n\n[limits]\nrecipients = 100\n',
+                "file": "/etc/mailgw/mailgw.toml",
+                "written": {
+                    "hostname": "mx1.example.org",
+                    "state": "/var/lib/mailgw",
+                    "tls": {"certificate": "/etc/mailgw/fullchain.pem", "private_key": "/etc/mailgw/privkey.pem"},
+                    "listen": [{"role": "mx", "endpoint": "tcp:25"}, {"role": "submission", "endpoint": "tcp:587"}],
                 },
             }
         ),
-        ("POST", "/reload"): of({"changes": ["changed limits.recipients: 1000 -> 500"]}),
+        ("POST", "/reload"): lambda query, body: (
+            200,
+            {"done": True, "changes": ["changed limits.recipients: 1000 -> 500"], "faults": [], "note": ""},
+        ),
     }
 
 

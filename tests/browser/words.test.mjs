@@ -3,6 +3,7 @@ import { test } from "node:test";
 
 import { fieldsOf as factFields, titleOf, toneOf, wordsOf } from "../../mailgw/web/static/facts.js";
 import { decoded, fieldOf, fieldsOf } from "../../mailgw/web/static/header.js";
+import { tomlOf } from "../../mailgw/web/static/toml.js";
 
 test("header fields are unfolded, and what is no field is left out", () => {
   assert.deepEqual(fieldsOf("From: a\nno field\nX-Long: one\n two\r\n\tthree\n: nothing"), [["From", "a"], ["X-Long", "one two three"]]);
@@ -40,4 +41,34 @@ test("a fact that nobody here knows is shown all the same", () => {
   assert.equal(toneOf(fact), "calm");
   assert.equal(wordsOf(fact), 'some seconds 3 s · deep {"a":1} · list x, y');
   assert.deepEqual(factFields(fact).map(([name]) => name), ["some seconds", "deep", "list"]);
+});
+
+test("a configuration is shown as TOML, tables behind plain values", () => {
+  const document = {
+    hostname: "gw.test", tls: { certificate: "/a.pem", "mail.example": { certificate: "/b.pem" } }, listen: [{ role: "mx", endpoint: "tcp:25" }, { role: "lmtp" }],
+    backend: { boxes: { type: "maildir", hosts: ["a", "b"], map: [] } }, api: {}, workers: 1, is: true,
+  };
+  assert.equal(tomlOf(document), `hostname = "gw.test"
+workers = 1
+is = true
+
+[tls]
+certificate = "/a.pem"
+
+[tls."mail.example"]
+certificate = "/b.pem"
+
+[[listen]]
+role = "mx"
+endpoint = "tcp:25"
+
+[[listen]]
+role = "lmtp"
+
+[backend.boxes]
+type = "maildir"
+hosts = ["a", "b"]
+map = []
+
+[api]`);
 });

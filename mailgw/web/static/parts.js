@@ -94,7 +94,7 @@ export function timeOf(fact) {
 export function talk(lines) {
   return h("ol", { class: "talk", "aria-label": "The conversation" }, lines.map((line) => {
     const { side, words } = lineOf(line);
-    return h("li", { class: side === "C" ? "ours" : "theirs" }, h("span", { class: "side" }, side), h("bdi", {}, visible(words)));
+    return h("li", { class: { C: "ours", S: "theirs" }[side] ?? "note" }, h("span", { class: "side" }, side), h("bdi", {}, visible(words)));
   }));
 }
 
