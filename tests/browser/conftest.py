@@ -12,17 +12,27 @@ import attrs
 import pytest
 
 from tests.browser.fake_api import FakeApi
-from tests.peers.harness import Authority, Gateway, Lab, free_port, listener, maildirs, route, smart_host, toml
+from tests.peers.harness import (
+    Authority,
+    Gateway,
+    Lab,
+    free_port,
+    listener,
+    maildirs,
+    route,
+    smart_host,
+    toml,
+    wait_until,
+)
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", "--disable-lcd-text",
 ]
 DESKTOP, PHONE = (1280, 800), (390, 844)
 SHOTS = Path(__file__).parent.parent.parent / "docs" / "screenshots"
-SHOT_OCTETS = 150_000
 # Chromium names each breach of the policy so.
 BREACH = re.compile(r"Content[- ]Security[- ]Policy|violates", re.I)
 
@@ -38,7 +48,9 @@ def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        fonts = {"FONTCONFIG_FILE": str(Path(__file__).parent / "fonts.conf")}
+        letters = fonts if "MAILGW_SCREENSHOTS" in os.environ else {}
+        made = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, env={**os.environ, **letters})
         yield made
         made.close()
 
@@ -89,21 +101,6 @@ def windows(chromium: Any) -> Iterator[Windows]:
 
 
 @pytest.fixture
-def shot() -> Any:
-    """Keeps what a page shows as docs/screenshots/NAME.png, where MAILGW_SCREENSHOTS is set."""
-
-    def take(page: Any, name: str) -> None:
-        if "MAILGW_SCREENSHOTS" in os.environ:
-            SHOTS.mkdir(exist_ok=True)
-            page.mouse.move(0, 0)
-            octets = page.screenshot()
-            assert len(octets) < SHOT_OCTETS, f"{name}: {len(octets)} octets"
-            (SHOTS / f"{name}.png").write_bytes(octets)
-
-    return take
-
-
-@pytest.fixture
 def fake() -> Iterator[FakeApi]:
     from tests.browser.example import example
 
@@ -144,18 +141,26 @@ def lab(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[La
         yield made
 
 
-def serve(lab: Lab, *parts: str, api: str = "", top: str = "") -> Served:
+def serve(lab: Lab, *parts: str, api: str = "", folder: Path | None = None) -> Served:
     """A gateway that takes mail of anybody on the loopback, and has a page.  Started."""
     smtp, web = free_port(), free_port()
     gateway = lab.gateway(
         toml(
             listener("mx", smtp, 'relay_from = ["127.0.0.0/8"]'),
-            f'[api]\nendpoint = "tcp:{web}:interface=127.0.0.1"\n{api}', *parts, top=top,
+            f'[api]\nendpoint = "tcp:{web}:interface=127.0.0.1"\n{api}', *parts,
         ),
-        [smtp, web],
+        [smtp, web], folder,
     )
     gateway.start()
+    # The ports listen a little before it does.
+    wait_until(lambda: (gateway.folder / "state" / "api-token").exists(), 20, "there is a token")
     return Served(gateway, web, lab)
+
+
+def settled(page: Any) -> None:
+    """Return once nothing of what is shown is still to come."""
+    wait_until(lambda: page.locator(".state.loading").count() == 0, 10, "all is loaded")
+    page.wait_for_timeout(100)
 
 
 def queueing(dead: int) -> Sequence[str]:

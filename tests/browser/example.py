@@ -115,6 +115,7 @@ def example() -> dict[tuple[str, str], Said]:
         "451 4.7.1 Greylisting in action, please come back later",
         "",
     ]
+    order = {"id": "1", "network": "203.0.113.0/24", "until": now + 500, "sessions": 20, "begun": 2}
     names, domains = ["bob", "carl", "dora", "emil", "frieda"], ["example.net", "big.example", "slow.example"]
     rows = [
         {
@@ -387,7 +388,7 @@ def example() -> dict[tuple[str, str], Said]:
             }
         ),
         ("GET", "/recordings"): of(
-            {"items": [], "orders": [{"network": "203.0.113.0/24", "ends": now + 500, "sessions": 2}]}
+            {"recordings": [], "orders": [order]}
         ),
         ("GET", "/inbox"): lambda query, body: (
             (time.sleep(5) or (200, {"items": [], "next": None, "messages": 14, "unread": 3}))

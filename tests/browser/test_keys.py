@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.browser.axe import faults
-from tests.browser.conftest import DESKTOP, PHONE, Windows
+from tests.browser.conftest import DESKTOP, PHONE, Windows, settled
 from tests.browser.fake_api import FakeApi, of
 
 VIEWS = (
@@ -121,8 +121,7 @@ def test_no_grave_fault(fake: FakeApi, windows: Windows, size: tuple[int, int], 
     found = {}
     for view in VIEWS:
         page.goto(f"{fake.address}/#/{view}")
-        page.locator(".state.loading").wait_for(state="detached")
-        page.wait_for_timeout(100)
+        settled(page)
         found[view] = faults(page)
     page.goto(f"{fake.address}/#/queue?sender=x%40y")
     page.get_by_role("button", name="Cancel…").click()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import DESKTOP, PHONE, Windows
+from tests.browser.conftest import DESKTOP, PHONE, Windows, settled
 from tests.browser.fake_api import FakeApi, of
 
 # A view's address, the operation that fills it, an answer with nothing in it, and what that looks like.
@@ -14,7 +14,7 @@ VIEWS = [
     ("queue?state=held", "/queue/messages", NO_PAGE, "Nothing matches"),
     ("queue/lanes", "/queue/lanes", {"lanes": [], "lane_count": 0, "at": 0, "is_whole": True}, "Nobody waits"),
     ("trace?search=x@y.z", "/trace", {**NO_PAGE, "searched_back_to": None}, "Nothing found"),
-    ("trace/recordings", "/recordings", {"items": [], "orders": []}, "No recordings"),
+    ("trace/recordings", "/recordings", {"recordings": [], "orders": []}, "No recordings"),
     ("inbox", "/inbox", {**NO_PAGE, "messages": 0, "unread": 0}, "Nothing has arrived yet"),
     ("inbox?search=x", "/inbox", {**NO_PAGE, "messages": 3, "unread": 0}, "Nothing matches"),
 ]
@@ -80,6 +80,5 @@ def test_nothing_is_wider_than_the_page(fake: FakeApi, windows: Windows, size: t
              "trace/recordings", "inbox", "inbox/100", "health")
     for view in views:
         page.goto(f"{fake.address}/#/{view}")
-        page.locator(".state.loading").wait_for(state="detached")
-        page.wait_for_timeout(50)
+        settled(page)
         assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0], view

@@ -7,7 +7,7 @@ import { count, counted, exact, octets, relative, visibleLines } from "./format.
 import { ago, chip, facts, now, told, viewHead } from "./parts.js";
 import { format } from "./route.js";
 import { may } from "./session.js";
-import { Region, empty } from "./states.js";
+import { Region } from "./states.js";
 import { toast } from "./toasts.js";
 import { tomlOf } from "./toml.js";
 
@@ -111,7 +111,7 @@ function gatewayCard({ hostname, version, began, pid, sessions, most_sessions: m
 function certificatesCard(list) {
   const tones = list.map((one) => (one.why ? ["bad", "unreadable"] : certificateTone(one.not_after, now())));
   const worst = ["bad", "warn", "good"].map((tone) => tones.find(([one]) => one === tone)).find(Boolean) ?? ["", ""];
-  return card("Certificates", ...worst, list.length === 0 ? empty("None", "Nothing here speaks TLS.") : h("ul", { class: "entries" }, list.map((one, at) => h(
+  return card("Certificates", ...worst, list.length === 0 ? h("p", { class: "muted" }, "None: nothing here speaks TLS.") : h("ul", { class: "entries" }, list.map((one, at) => h(
     "li", {},
     h("div", { class: "entry-head" }, h("b", {}, told(one.name)), chip(one.why ? "unreadable" : `ends ${relative(one.not_after, now())}`, tones[at][0])),
     one.names.length > 0 && h("p", {}, told(one.names.join(", "))),

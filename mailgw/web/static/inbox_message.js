@@ -21,7 +21,7 @@ export function inboxMessage(pane, id, { tab, back, seen, gone, title }) {
 
   function show(message) {
     title(message.subject || "(no subject)");
-    if (!message.is_read && may("queue")) post(`${at}/read`, {}).catch(() => {});
+    if (!message.is_read && may("queue")) post(`${at}/read`).catch(() => {});
     seen();
     const { parts, links } = message;
     const tabs = [
@@ -68,7 +68,7 @@ export function inboxMessage(pane, id, { tab, back, seen, gone, title }) {
   function frameOf(message) {
     // What it may is nothing: no script, no form, no way out; its own Content-Security-Policy says the same once more.
     return [
-      message.remote_count > 0 && h("details", { class: "note" }, h("summary", {}, `${counted(message.remote_count, "thing")} of others not loaded: they would learn that it was read`),
+      message.remote_count > 0 && h("details", { class: "note" }, h("summary", {}, `${counted(message.remote_count, "remote item")} not loaded: its owner would learn that this was read`),
         h("ul", {}, message.remote.map((one) => h("li", { class: "mono" }, told(one))))),
       h("iframe", { class: "html", sandbox: "", src: address(`${at}/html`), title: "The message as HTML", referrerpolicy: "no-referrer", loading: "lazy" }),
     ];

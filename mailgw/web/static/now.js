@@ -7,6 +7,7 @@ import { Feed } from "./live.js";
 import { chip, segments, told, viewHead } from "./parts.js";
 import { plotOf, sparkline } from "./plot.js";
 import { asking, format } from "./route.js";
+import { thinned } from "./scale.js";
 import { Region, empty } from "./states.js";
 
 const SPANS = [["hour", "Hour"], ["day", "Day"], ["week", "Week"]];
@@ -19,6 +20,7 @@ const TILES = [
   { name: "rejected", title: "Rejected", kind: "five", hint: "commands refused" },
 ];
 const LANES = 8;
+const SPARKS = 60; // points of the small plots
 
 export function nowView(main, first) {
   let route = first;
@@ -133,7 +135,7 @@ function tileOf({ title, kind, hint }) {
       number.textContent = isSlow ? count(ofMinute) : rate(ofSecond);
       unit.textContent = isSlow ? " /min" : " /s";
     },
-    spark: (values) => fill(spark, values.length > 1 && sparkline(values, kind)),
+    spark: (values) => fill(spark, values.length > 1 && sparkline(thinned(values, SPARKS), kind)),
   };
 }
 

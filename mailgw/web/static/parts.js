@@ -90,18 +90,18 @@ export function timeOf(fact) {
   return typeof fact.time === "number" ? fact.time : Date.parse(fact.time) / 1000;
 }
 
-/** The lines of an SMTP conversation: [side, words] or "C: words". */
+/** The lines of an SMTP conversation: "C: words", or {side, text, at}, seconds from its beginning. */
 export function talk(lines) {
   return h("ol", { class: "talk", "aria-label": "The conversation" }, lines.map((line) => {
-    const { side, words } = lineOf(line);
-    return h("li", { class: { C: "ours", S: "theirs" }[side] ?? "note" }, h("span", { class: "side" }, side), h("bdi", {}, visible(words)));
+    const { side, words, at = null } = lineOf(line);
+    return h("li", { class: { C: "ours", S: "theirs" }[side] ?? "note" }, h("span", { class: "side" }, side), h("bdi", {}, visible(words)),
+      at !== null && h("span", { class: "side at", title: "Since its beginning" }, `${at.toFixed(2)} s`));
   }));
 }
 
 function lineOf(line) {
-  if (Array.isArray(line)) return { side: String(line.at(-2) ?? ""), words: String(line.at(-1) ?? "") };
-  if (typeof line === "object" && line !== null) return { side: line.side ?? line.from ?? "", words: line.text ?? line.line ?? "" };
-  const found = /^([CS*]): ?(.*)$/s.exec(String(line));
+  if (typeof line === "object") return { side: line.side, words: line.text, at: line.at };
+  const found = /^([CS]): ?(.*)$/s.exec(String(line));
   return found ? { side: found[1], words: found[2] } : { side: "", words: String(line) };
 }
 

@@ -1,9 +1,9 @@
 // Dialogs of sessions, recorded on request for an address or a network; secrets are masked before they are written.
 
 import { fill, h } from "./dom.js";
-import { ask as request, get, pathOf, post } from "./api.js";
+import { get, pathOf, post, remove } from "./api.js";
 import { filledIn } from "./dialogs.js";
-import { counted, duration, octets, visible } from "./format.js";
+import { count, counted, duration, octets, visible } from "./format.js";
 import { icon } from "./icons.js";
 import { ago, chip, copyable, facts, talk, told, viewHead, when } from "./parts.js";
 import { format } from "./route.js";
@@ -35,12 +35,12 @@ function listPart(main) {
   }
 
   function show(answer) {
-    const running = answer.orders ?? [];
+    const running = answer.orders;
     fill(orders, running.length > 0 && h("section", { class: "panel", "aria-label": "Being recorded" }, h("ul", { class: "orders" }, running.map((one) => h(
-      "li", {}, chip("recording", "bad"), h("b", { class: "mono" }, told(one.network)), h("span", { class: "muted" }, `${counted(one.sessions ?? 0, "session")} so far, ends `, ago(one.ends)),
+      "li", {}, chip("recording", "bad"), h("b", { class: "mono" }, told(one.network)), h("span", { class: "muted" }, `${count(one.begun)} of ${counted(one.sessions, "session")}, ends `, ago(one.until)),
       h("button", { type: "button", class: "button small", disabled: !may("queue"), on: { click: () => stop(one) } }, "Stop"),
     )))));
-    const items = answer.items ?? [];
+    const items = answer.recordings;
     if (items.length === 0) {
       return empty("No recordings", "Record the sessions of a client’s address or network to read what was said, word for word. Passwords and contents are masked before anything is written.");
     }
@@ -50,7 +50,7 @@ function listPart(main) {
         { title: "Began", kind: "time", cell: (one) => when(one.began) },
         { title: "Client", kind: "lead mono", cell: (one) => told(one.peer) },
         { title: "Role", kind: "faint", cell: (one) => told(one.role) },
-        { title: "Lasted", kind: "num off", cell: (one) => duration(one.seconds) },
+        { title: "Lasted", kind: "num off", cell: (one) => duration(one.ended - one.began) },
         { title: "Size", kind: "num off", cell: (one) => octets(one.size_octets) },
         { title: "Session", kind: "faint mono", cell: (one) => told(one.session_id) },
       ],
@@ -78,7 +78,7 @@ function listPart(main) {
 
   async function stop(one) {
     try {
-      await request("DELETE", "recordings", { query: { network: one.network } });
+      await post("recordings/stop", { id: one.id });
       toast(`Not recording ${visible(one.network)} any more`);
       ask(true);
     } catch (fault) {
@@ -92,11 +92,22 @@ function recordingPart(main, sessionId) {
   const region = new Region(body);
   const back = format({ view: "trace", path: ["recordings"] });
   fill(main, h("div", { class: "view-head" }, h("a", { class: "button quiet icon-only", href: back, "aria-label": "Back to the recordings", title: "Back (Escape)" }, icon("back")),
-    h("h1", {}, "Session ", h("span", { class: "mono" }, sessionId)), copyable(sessionId)), body);
+    h("h1", {}, "Session ", h("span", { class: "mono" }, sessionId)), copyable(sessionId), h("span", { class: "spacer" }),
+    h("button", { type: "button", class: "button small", disabled: !may("queue"), on: { click: drop } }, "Delete")), body);
   region.show((signal) => get(`recordings/${pathOf(sessionId)}`, {}, signal), (one) => h(
     "div", { class: "columns" },
-    h("section", { class: "panel", "aria-label": "What was said" }, h("div", { class: "panel-body" }, talk(one.lines ?? []))),
-    h("section", { class: "panel" }, h("div", { class: "panel-body" }, facts([["Client", told(one.peer)], ["Role", one.role], ["Began", when(one.began)], ["Lasted", duration(one.seconds)], ["Size", octets(one.size_octets)]]))),
+    h("section", { class: "panel", "aria-label": "What was said" }, h("div", { class: "panel-body" }, talk(one.lines))),
+    h("section", { class: "panel" }, h("div", { class: "panel-body" }, facts([["Client", told(one.peer)], ["Role", one.role], ["Began", when(one.began)], ["Lines", count(one.lines.length)]]))),
   ), { lines: 12 });
   return { end: () => region.end(), escape: () => { location.hash = back; return true; } };
+
+  async function drop() {
+    try {
+      await remove(`recordings/${pathOf(sessionId)}`);
+      toast("1 recording deleted");
+      location.hash = back;
+    } catch (fault) {
+      toast("It was not deleted", { kind: "trouble", detail: fault.message });
+    }
+  }
 }
