@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from mailgw.web.answers import CSP
+
 STATIC = Path(__file__).parent.parent.parent / "mailgw" / "web" / "static"
 KINDS = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
 Answer = tuple[int, Any]
 Said = Callable[[Mapping[str, str], Any], Answer]
 """What an operation answers to a query and a body: a status, and what becomes JSON."""
@@ -114,7 +112,7 @@ def _handler(fake: FakeApi) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(octets)))
-            self.send_header("Content-Security-Policy", POLICY if "/api/" not in self.path else "sandbox")
+            self.send_header("Content-Security-Policy", CSP if "/api/" not in self.path else "sandbox")
             self.send_header("Cache-Control", "no-store")
             self.end_headers()
             self.wfile.write(octets)
