@@ -21,6 +21,12 @@ VIEWS = [
 FILLED = [*VIEWS, ("now", "/plots", None, ""), ("health", "/health", None, "")]
 
 
+def go(page: Any, fake: FakeApi, view: str) -> None:
+    """By way of another view, so that it is made anew."""
+    page.goto(f"{fake.address}/#/{'trace' if view.startswith('now') else 'now'}")
+    page.goto(f"{fake.address}/#/{view}")
+
+
 def state(page: Any, words: str) -> None:
     page.locator(".state").filter(has_text=words).first.wait_for()
 
@@ -37,8 +43,7 @@ def test_trouble_is_told_and_can_be_tried_again(fake: FakeApi, windows: Windows)
     for view, path, _, _ in FILLED:
         said = fake.answers[("GET", path)]
         fake.answers[("GET", path)] = of({"title": "Service Unavailable", "detail": "the disk is tired"}, 503)
-        page.goto("about:blank")
-        page.goto(f"{fake.address}/#/{view}")
+        go(page, fake, view)
         state(page, "the disk is tired")
         fake.answers[("GET", path)] = said
         page.get_by_role("button", name="Try again").click()
@@ -51,8 +56,7 @@ def test_who_may_not_is_told_so(fake: FakeApi, windows: Windows) -> None:
     for view, path, _, _ in FILLED:
         said = fake.answers[("GET", path)]
         fake.answers[("GET", path)] = of({"title": "Forbidden", "detail": "the token lacks the scope read"}, 403)
-        page.goto("about:blank")
-        page.goto(f"{fake.address}/#/{view}")
+        go(page, fake, view)
         state(page, "Your token may not see this")
         fake.answers[("GET", path)] = said
 
