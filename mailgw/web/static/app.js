@@ -82,6 +82,7 @@ function leave() {
   unbind();
   shown?.view.end();
   shown = null;
+  fill(document.getElementById("toasts"));
   document.querySelectorAll("dialog").forEach((one) => one.close());
 }
 

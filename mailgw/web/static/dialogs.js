@@ -21,7 +21,7 @@ export function confirmed({ title, words, verb, many = 1, isFinal = true, more =
     mustType && h("p", { class: "field" }, h("label", { for: "typed-count" }, `Type ${count(many)} to go on`), typed),
     h(
       "div", { class: "dialog-foot" },
-      h("button", { type: "button", class: "button", on: { click: () => dialog.close("") }, autofocus: !mustType }, "Cancel"),
+      h("button", { type: "button", class: "button", on: { click: () => dialog.close("") }, autofocus: !mustType }, "Go back"),
       yes,
     ),
   ], () => true);
@@ -36,7 +36,7 @@ export function chosen({ title, words, label, options, verb, more = null }) {
     h("p", { class: "field" }, h("label", { for: "choice" }, label), select),
     h(
       "div", { class: "dialog-foot" },
-      h("button", { type: "button", class: "button", on: { click: () => dialog.close("") } }, "Cancel"),
+      h("button", { type: "button", class: "button", on: { click: () => dialog.close("") } }, "Go back"),
       h("button", { type: "submit", class: "button primary" }, verb),
     ),
   ], () => select.value);
@@ -56,7 +56,7 @@ export function filledIn({ title, words, fields, verb }) {
     form,
     h(
       "div", { class: "dialog-foot" },
-      h("button", { type: "button", class: "button", on: { click: () => dialog.close("") } }, "Cancel"),
+      h("button", { type: "button", class: "button", on: { click: () => dialog.close("") } }, "Go back"),
       h("button", { type: "submit", class: "button primary" }, verb),
     ),
   ], () => Object.fromEntries(fields.map(({ name }) => [name, form.querySelector(`[name=${name}]`).value.trim()])));
