@@ -10,6 +10,7 @@ Rules:
 
 from typing import TYPE_CHECKING
 
+from mailgw.health_desk import gateway_health, parent_health
 from mailgw.mail.ports import Desk
 from mailgw.ready_desk import gateway_readiness, parent_readiness
 from mailgw.tracing import Tracing
@@ -23,6 +24,7 @@ def gateway_desk(gateway: "MailGateway") -> Desk:
     """Of a process that moves mail: the only one, or one of several."""
     return joined(
         gateway_readiness(gateway),
+        gateway_health(gateway),
         Tracing(lambda: gateway.config.journal.path, gateway.reactor).desk(),
         gateway.sending.desk(),
     )
@@ -32,6 +34,7 @@ def parent_desk(parent: "Parent") -> Desk:
     """Of the process above several."""
     return joined(
         parent_readiness(parent),
+        parent_health(parent),
         Tracing(lambda: parent.config.journal.path, parent.reactor).desk(),
         parent.sending.desk(),
     )

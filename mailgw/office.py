@@ -177,9 +177,15 @@ def _tls(config: Config, api: ApiSettings) -> ServerTls | None:
 
 def topics() -> Sequence[Operation]:
     """What may be asked, but for who asks: each topic's table, in the order of their names."""
-    from mailgw.web import queue_api, sending_api, trace_api
+    from mailgw.web import (
+        health_api,
+        queue_api,
+        sending_api,
+        trace_api,
+    )
 
     return [
+        *health_api.operations(),
         *queue_api.operations(),
         *sending_api.operations(),
         *trace_api.operations(),

@@ -83,7 +83,7 @@ class MailGateway(MultiService):
             world = World(reactor, wall_clock)
         self.config = config
         self.socket_owner: tuple[int, int] | None = None  # whom root is to give Unix sockets to
-        self._world = world
+        self.world = self._world = world
         self.reactor = self._reactor = world.reactor
         self._wall_clock = world.wall_clock
         self._ports: list[IListeningPort] = []
@@ -109,7 +109,7 @@ class MailGateway(MultiService):
             why = "several processes are for twistd mailgw alone: inside another application, 1"
             raise ConfigError(self.config.file, 0, "workers", why)
         super().startService()  # type: ignore[no-untyped-call] # Twisted has no types there
-        self._began = self._reactor.seconds()
+        self._began, self.began = self._reactor.seconds(), self._wall_clock()
         try:
             self._bind()
             self._open()
@@ -144,7 +144,7 @@ class MailGateway(MultiService):
 
     def _open(self) -> None:
         config, world = self.config, self._world
-        self.journal = Observed(world.journal(config.journal))
+        self.journal = Observed(world.journal(config.journal), wall_clock=self._wall_clock)
         self._closers.append(self.journal.close)
         self._tasks = TaskGroup(self._note_trouble)
         self._observing = TaskGroup(self._note_trouble)

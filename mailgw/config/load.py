@@ -5,6 +5,8 @@ import socket
 import tomllib
 from collections.abc import Mapping
 
+import attrs
+
 from mailgw.config import checks, dkim
 from mailgw.config.document import Document
 from mailgw.config.lines import locate
@@ -49,7 +51,7 @@ def configure(
         dkim.check_folder(document, config.dkim)
     if faults.found:
         raise faults.group()
-    return config
+    return attrs.evolve(config, written=raw)
 
 
 def own_name() -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
-from typing import TYPE_CHECKING, Literal, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 
 import attrs
 
@@ -266,7 +266,8 @@ class Config:
     what came of mail that says it is from there.
     ``srs`` None: senders of what is forwarded stay as they are; ``srs_file`` has its secrets.
     ``api`` None: nothing is asked by HTTP.  ``workers`` processes serve.  ``control`` is the control socket's path.
-    ``port_hint`` is told where a port cannot be bound.
+    ``port_hint`` is told where a port cannot be bound.  ``written`` is what the file says, as TOML comes to: for eyes
+    (``shown``), nobody acts by it.
     """
 
     file: str
@@ -304,6 +305,7 @@ class Config:
     dns: DnsSettings
     api: ApiSettings | None
     port_hint: str
+    written: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
 
     @property
     def outbound_sessions(self) -> int:

@@ -207,7 +207,7 @@ class ServerTls:
         if is_exposed(files.private_key):
             log.warn("TLS private key {path} is open to every user here: chmod o= it", path=files.private_key)
         context.set_tlsext_servername_callback(self._choose)
-        context.set_app_data(end_point(_leaf(files.certificate)))
+        context.set_app_data(end_point(leaf_of(files.certificate)))
         self._contexts[name] = context
         self._stamps[name] = seen
 
@@ -236,7 +236,7 @@ class ServerTls:
 def certificate_names(path: str) -> tuple[str, ...]:
     """The DNS names of the leaf certificate in a PEM file, in lower case; () where it names none."""
     try:
-        names = _leaf(path).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = leaf_of(path).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return ()
     return tuple(n.lower() for n in names.get_values_for_type(x509.DNSName))
@@ -244,10 +244,11 @@ def certificate_names(path: str) -> tuple[str, ...]:
 
 def is_certificate_for(path: str, host: str) -> bool:
     """Whether the leaf certificate in a PEM file names ``host``, as clients that verify it look for it."""
-    return is_named(names_in(_leaf(path)), [host], with_common_name=False)
+    return is_named(names_in(leaf_of(path)), [host], with_common_name=False)
 
 
-def _leaf(path: str) -> x509.Certificate:
+def leaf_of(path: str) -> x509.Certificate:
+    """The first certificate of a PEM file.  OSError, or ValueError where there is none."""
     with open(path, "rb") as file:
         return x509.load_pem_x509_certificates(file.read())[0]
 

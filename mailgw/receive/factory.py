@@ -75,6 +75,10 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def limit(self) -> int:
+        return self._limit
+
     def next_number(self) -> int:
         self._counter += 1
         return self._counter

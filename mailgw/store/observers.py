@@ -7,6 +7,7 @@ Rules:
     What it raises is logged by its name; after failures in a row it hears nothing for a while.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -17,9 +18,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from mailgw.interfaces import IEventObserver
-from mailgw.mail.event import Event
+from mailgw.mail.event import Event, Trouble
+from mailgw.mail.ports import WallClock
 from mailgw.net.supervised import CalledFor, PluginFault, Supervisor
 from mailgw.net.tasks import TaskGroup
+from mailgw.store.troubles import Troubles
 
 log = Logger()
 
@@ -88,10 +91,12 @@ class Observer:
 
 
 class Observed:
-    """A journal, and those who hear what it is told."""
+    """A journal, and those who hear what it is told; what went wrong is remembered (``troubles``)."""
 
-    def __init__(self, journal: OwnJournal) -> None:
+    def __init__(self, journal: OwnJournal, *, wall_clock: WallClock = time.time) -> None:
         self.alone = self._journal = journal
+        self.troubles = Troubles()
+        self._wall_clock = wall_clock
         self._observers: Sequence[Observer] = ()
         self._hearers: tuple[Callable[[Event], None], ...] = ()
 
@@ -107,6 +112,8 @@ class Observed:
         self._journal.note(event)
         for hear in self._hearers:
             hear(event)
+        if type(event) is Trouble:
+            self.troubles.note(event, self._wall_clock())
         for observer in self._observers:
             observer.hear(event)
 

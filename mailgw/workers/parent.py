@@ -130,7 +130,7 @@ class Parent(MultiService):
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call] # Twisted has no types there
-        self._began = self._reactor.seconds()
+        self._began, self.began = self._reactor.seconds(), self._wall_clock()
         try:
             self._bind()
             self._prepare_state()
@@ -402,6 +402,14 @@ class Parent(MultiService):
             log.error("worker {worker} does not give back a queue: {why}", worker=taken.by.number, why=fault.why)
             return
         self._taken_over.pop(shard, None)
+
+    def workers_told(self) -> list[dict[str, Any]]:
+        """Each worker: its process, 0 where there is none, whether it is open, and how often it ended of late."""
+        return [
+            {"worker": one.number, "pid": 0 if one.process is None else one.process.pid, "is_ready": one.is_ready,
+             "ends": one.restarts.ends, "shards": list(one.shards)}
+            for one in self._workers
+        ]
 
     # --- operators ------------------------------------------------------------------------------------
 

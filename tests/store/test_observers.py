@@ -40,7 +40,7 @@ class Bench:
     def __init__(self, *observers: Hears, waiting: int = 100) -> None:
         self.clock: Any = Clock()
         self.journal = Own()
-        self.observed = Observed(self.journal)
+        self.observed = Observed(self.journal, wall_clock=lambda: 5.0)
         self.tasks = TaskGroup(self.failed)
         self.observed.begin([
             Observer(f"o{n}", one, self.observed.alone, self.clock, self.tasks, waiting)
