@@ -1,10 +1,13 @@
 """``mailgw check``: would this configuration start, and if not, every reason."""
 
 import argparse
+import json
 import os
 import sys
+from collections.abc import Sequence
 
 from mailgw.config.where import DEFAULT_FILE, config_faults
+from mailgw.mail.errors import ConfigError
 from mailgw.terminal import Fault, say
 
 
@@ -14,6 +17,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     place.add_argument("-c", "--config", metavar="FILE", help=f"default: {DEFAULT_FILE}")
     place.add_argument("file", metavar="FILE", nargs="?", help="the same")
     one.add_argument("--user", metavar="NAME", help="check as the user that twistd --uid makes of root")
+    one.add_argument("--json", action="store_true", help="one object, for programs: good, faults, warnings")
     one.set_defaults(run=check, usage_fault=one.error)
 
 
@@ -35,13 +39,30 @@ def check(options: argparse.Namespace) -> int:
         faults = config_faults(group)
         if not faults:
             raise
-        for fault in faults:
-            print(fault, file=sys.stderr)
+        if options.json:
+            _say_json(file, faults, [])
+        else:
+            for fault in faults:
+                print(fault, file=sys.stderr)
         return 1
     except ImportError as lacking:  # of Python itself, or of what mailgw stands on; plug-ins' are told as faults
         if options.user is None:
             raise
         raise Fault(f"user {options.user} cannot load what mailgw needs: {lacking}") from None
+    warnings = [
+        ConfigError(file if doubt.file == config.file else doubt.file, doubt.line, doubt.key, doubt.why)
+        for doubt in doubts(config)
+    ]
+    for key in sorted({files.private_key for files in config.tls.certificates.values()}):
+        if is_exposed(key):
+            warnings.append(ConfigError(file, 0, "", f"the TLS key {key} is open to every user here: chmod o= it"))
+    for warning in passwd_warnings(config.passwd_file) if config.passwd_file is not None else ():
+        warnings.append(ConfigError(file, 0, "", warning))
+    if why := too_few_files(config.limits.sessions, config.outbound_sessions, open_files_at_most()):
+        warnings.append(ConfigError(file, 0, "", why))
+    if options.json:
+        _say_json(file, [], warnings)
+        return 0
     parts = [
         (len(config.listeners), "listener"),
         (len(config.routes), "route"),
@@ -52,24 +73,23 @@ def check(options: argparse.Namespace) -> int:
     if aliases is not None:
         parts.append((len(aliases), "alias"))
     say(f"{file}: good: " + ", ".join(f"{n} {_many(word, n)}" for n, word in parts))
-    for doubt in doubts(config):
-        place = file if doubt.file == config.file else doubt.file
-        where = f"{place}:{doubt.line}" if doubt.line else place
-        print(f"{where}: warning: {doubt.key}: {doubt.why}" if doubt.key else f"{where}: warning: {doubt.why}",
-              file=sys.stderr)
-    for key in sorted({files.private_key for files in config.tls.certificates.values()}):
-        if is_exposed(key):
-            print(f"{file}: warning: the TLS key {key} is open to every user here: chmod o= it", file=sys.stderr)
-    for warning in passwd_warnings(config.passwd_file) if config.passwd_file is not None else ():
-        print(f"{file}: warning: {warning}", file=sys.stderr)
-    if why := too_few_files(config.limits.sessions, config.outbound_sessions, open_files_at_most()):
-        print(f"{file}: warning: {why}", file=sys.stderr)
+    for doubt in warnings:
+        where = f"{doubt.file}:{doubt.line}" if doubt.line else doubt.file
+        words = f"{doubt.key}: {doubt.why}" if doubt.key else doubt.why
+        print(f"{where}: warning: {words}", file=sys.stderr)
     if os.geteuid() == 0:
         say(
             "checked as root, who may read everything; where the gateway gives up root's rights (twistd --uid), "
             "check as that user too: mailgw check --user NAME"
         )
     return 0
+
+
+def _say_json(file: str, faults: Sequence[ConfigError], warnings: Sequence[ConfigError]) -> None:
+    def told(found: Sequence[ConfigError]) -> list[dict[str, object]]:
+        return [{"file": one.file, "line": one.line, "key": one.key, "why": one.why} for one in found]
+
+    say(json.dumps({"file": file, "good": not faults, "faults": told(faults), "warnings": told(warnings)}, indent=1))
 
 
 def _many(word: str, count: int) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import mailgw
 from mailgw import (
     checking,
+    completing,
     dkim_command,
     doctor,
     passwords,
@@ -47,6 +48,7 @@ commands:
   mailgw dkim make example.org          keys to sign mail with (DKIM); show, check, rotate and retire them
   mailgw explain --from ann@example.net --to bob@example.org    what would become of it, and why
   mailgw replay -c new.toml --since 24h     which mail of the last day would that configuration judge otherwise?
+  mailgw completion bash                a script for the shell, which completes commands and options
   mailgw doctor --wire 127.0.0.1:25     can this server be tricked? smuggling, injection, relaying, limits
 
 FILE is {DEFAULT_FILE} where nothing is said; passwd, queue, trace, tls, dkim, reports, explain and replay take -c FILE,
@@ -116,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     replay_command.add_command(commands)
     trace_command.add_command(commands)
     doctor.add_command(commands, say)
+    completing.add_command(commands, parser)
     return parser
 
 

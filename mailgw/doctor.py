@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mailgw.mail.address import Mailbox, parse_mailbox
+from mailgw.terminal import progress
 from mailgw.wire.probes.conversing import NO_GREETING, Connection, examine, survey
 from mailgw.wire.probes.every import GROUPS
 from mailgw.wire.probes.script import Finding, Judgement, Login, Probe, Server, Target
@@ -121,7 +122,9 @@ def doctor(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     groups = options.only or list(GROUPS)
     findings = []
     told: set[str] = set()
-    for probe in (probe for group in GROUPS if group in groups for probe in GROUPS[group]):
+    probes = [probe for group in GROUPS if group in groups for probe in GROUPS[group]]
+    # Where each has its line, these show how far one is.
+    for probe in progress(probes, len(probes), "probes") if options.json or not sys.stdout.isatty() else probes:
         finding = examine(probe, target, connect)
         findings.append((probe, finding))
         if not options.json:

@@ -2,6 +2,7 @@
 
 import argparse
 import getpass
+import json
 import os
 import sys
 import tomllib
@@ -24,6 +25,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "--scheme", type=str.upper, choices=SCHEMES, default=SCHEMES[0],
         help=f"{SCHEMES[1]} serves programs that do not send their password, too; default: {SCHEMES[0]}",
     )
+    one.add_argument("--json", action="store_true", help="one object, for programs: the file, the account, its scheme")
     one.add_argument("address", type=_address, metavar="user@domain")
     one.set_defaults(run=passwd, usage_fault=one.error)
 
@@ -43,6 +45,9 @@ def passwd(options: argparse.Namespace) -> int:
         change(path, lambda octets: with_password(octets, mailbox, stored))
     except OSError as fault:
         raise Fault(f"{fault.filename or path}: {fault.strerror}") from None
+    if options.json:
+        say(json.dumps({"file": path, "account": str(mailbox), "scheme": options.scheme, "is_new_file": is_new}))
+        return 0
     say(f"{path}: the password of {mailbox} is set")
     if "xn--" in mailbox.domain:
         say("a domain of other letters is kept in its ASCII form, as you see it here; who logs in may use either")

@@ -6,8 +6,13 @@ It is cheap to import: commands should answer as quickly as one types.
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS: Final = 1.0
 
 
 class Fault(Exception):
@@ -49,6 +54,17 @@ def _output_faults() -> Iterator[None]:
 def discard_output() -> None:
     """What is still in the buffer goes nowhere; else Python would try it again at the exit, with a traceback."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def progress(things: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """The same things, while a bar on standard error shows how far one is; only where that is a terminal, and only of
+    what takes longer than a moment."""
+    if total < 2 or sys.stderr is None or not sys.stderr.isatty():
+        yield from things
+        return
+    from tqdm import tqdm
+
+    yield from tqdm(things, desc=what, total=total, delay=PATIENCE_SECONDS, leave=False, file=sys.stderr, unit="")
 
 
 def harmless(text: str) -> str:

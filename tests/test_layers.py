@@ -23,7 +23,7 @@ FLOORS = [
         "service", "generation", "ground", "world", "backends", "rules", "intake", "own_mail", "accounts",
         "peer_tls", "signatures", "dmarc_reporting", "daemon", "tap", "testing", "late",
         "all_doors", "backend_lanes", "combined", "desks", "health_desk", "directories", "shards", "workers",
-        "ctl", "terminal", "checking", "passwords", "queue_commands", "queue_door", "doctor",
+        "ctl", "terminal", "checking", "completing", "passwords", "queue_commands", "queue_door", "doctor",
         "tls_command", "tls_policies", "tls_report", "tls_survey", "once", "rehearsal",
         "reports_command", "report_summary",
         "dkim_command", "dkim_desk", "dkim_report", "office", "ready_desk",

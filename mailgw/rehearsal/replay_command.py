@@ -10,10 +10,10 @@ from mailgw.config.where import DEFAULT_FILE
 from mailgw.mail.duration import seconds_of
 from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.once import loaded, run_once
-from mailgw.terminal import Fault, harmless, say
+from mailgw.terminal import Fault, harmless, progress, say
 
 if TYPE_CHECKING:  # what is heavy is imported by the command itself
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mailgw.config.settings import Config
     from mailgw.rehearsal.past import Past, Seen, Told
@@ -126,8 +126,12 @@ async def _both(
     from mailgw.rehearsal.replaying import run
 
     envelopes = list(dict.fromkeys(one.envelope for one in seen))
-    was = None if old is None else await run(old, envelopes, reactor)
-    return await run(new, envelopes, reactor), was
+
+    def shown(what: str) -> "Iterator[Envelope]":
+        return progress(envelopes, len(envelopes), what)
+
+    was = None if old is None else await run(old, shown("as it was"), reactor)
+    return await run(new, shown("envelopes"), reactor), was
 
 
 def _counts(read: "JournalLines", past: "Past", seen: "Sequence[Seen]") -> dict[str, Any]:
