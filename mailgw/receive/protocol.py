@@ -399,6 +399,9 @@ class EsmtpProtocol(Protocol):
             self._dialog.accept_hello(self.factory.wall_clock())
         elif isinstance(reply, ScramKeys):
             self._dialog.supply_keys(reply, self.factory.logins.nonce())
+        elif reply is smtp_replies.HANG_UP:
+            self._session.why = "scripted"
+            self.transport.abortConnection()
         else:
             self._dialog.answer(reply)
 

@@ -16,6 +16,8 @@ NO_LOGIN_NOW: Final = Reply(454, "4.7.0", ("Temporary authentication failure",))
 LOCAL_TROUBLE: Final = Reply(451, "4.3.0", ("Temporary local problem, please try again",))
 TIMED_OUT: Final = Reply(421, "4.4.2", ("Timeout, closing the connection",))
 SHUTTING_DOWN: Final = Reply(421, "4.3.2", ("Shutting down, please try again",))
+# Never said: the shell cuts the connection in its place (``policy.rules.scripted``).
+HANG_UP: Final = Reply(421, "4.4.2", ("The connection is lost before an answer (as the address asks)",))
 
 # --- the dialog's own: commands that need nobody's opinion -------------------------------------------
 OK: Final = Reply(250, "2.0.0", ("OK",))
