@@ -7,11 +7,14 @@ from twisted.python.threadpool import ThreadPool
 
 from mailgw.config.plugin import make_message_delivery, make_plugin
 from mailgw.config.settings import BackendSettings, PythonSettings, TwistedSettings
+from mailgw.config.staging import LOCAL
 from mailgw.deliver.command import CommandBackend, CommandSettings, leader
 from mailgw.deliver.conversing import Conversations, Conversing
 from mailgw.deliver.discard import DiscardBackend, DiscardSettings
 from mailgw.deliver.fan_out import FanOutBackend, FanOutSettings
 from mailgw.deliver.forwarding import Forwarding
+from mailgw.deliver.inbox import CapturingBackend, Inbox, InboxBackend, Keeping
+from mailgw.deliver.inbox_settings import InboxSettings, StagingSettings
 from mailgw.deliver.maildir import MaildirBackend, MaildirSettings
 from mailgw.deliver.mbox import MboxBackend, MboxSettings
 from mailgw.deliver.reports_backend import Book, ReportsBackend
@@ -35,7 +38,7 @@ class Backends:
     """``known`` says which accounts exist, None where there are none; ``threads`` are those of Maildirs and mailboxes;
     ``hostname`` is our own, to which no mail is sent; ``forwarding``, ``signing`` and ``shuffle`` as ``SmtpBackend``
     has them; ``reports`` makes what keeps reports, and its thread, when it is wanted, and says our authserv-id;
-    ``conversations`` says of which attempts it is noted what was said."""
+    ``inbox`` likewise; ``conversations`` says of which attempts it is noted what was said."""
 
     def __init__(
         self,
@@ -53,6 +56,8 @@ class Backends:
         signing: Signing | None,
         shuffle: Callable[[list[str]], None],
         reports: Callable[[], tuple[Book, ThreadPool, str]],
+        inbox: Callable[[], Inbox],
+        staging: StagingSettings | None,
         conversations: Conversations = Conversations.NONE,
     ) -> None:
         self._reactor = reactor
@@ -70,6 +75,9 @@ class Backends:
         self._shuffle = shuffle
         self._reports = reports
         self._conversations = conversations
+        self._inbox = inbox
+        self._is_scripted = staging is not None and staging.scripted
+        self._is_copied = staging is not None and not staging.is_closed
 
     def all(
         self, settings: Mapping[str, BackendSettings], given: Mapping[str, object]
@@ -80,7 +88,12 @@ class Backends:
         for name, one in settings.items():
             if isinstance(one, FanOutSettings | ReportsSettings):
                 continue  # made of the others
+            if isinstance(one, InboxSettings):
+                made[name] = cast(IDeliveryBackend, InboxBackend(self._keeping(name), self._is_scripted))
+                continue
             backend = cast(IDeliveryBackend, self._made(name, one, given))
+            if self._is_copied and isinstance(one, LOCAL):
+                backend = cast(IDeliveryBackend, CapturingBackend(backend, self._keeping(name), self._is_scripted))
             if isinstance(one, PythonSettings | TwistedSettings):
                 backend = cast(IDeliveryBackend, SupervisedBackend(name, backend, self._reactor, self._note))
             made[name] = backend
@@ -135,10 +148,13 @@ class Backends:
                 from mailgw.deliver.s3 import S3Backend, boto3_client
 
                 return S3Backend(settings, boto3_client, self._reactor, None)
-            case FanOutSettings() | ReportsSettings():
-                raise LocalProtocolError("it is made of backends, and after them")
+            case FanOutSettings() | ReportsSettings() | InboxSettings():
+                raise LocalProtocolError("it is made otherwise")
             case _:
                 assert_never(settings)
+
+    def _keeping(self, name: str) -> Keeping:
+        return Keeping(self._inbox(), self._wall_clock, name)
 
     def _reader_of_reports(self, settings: ReportsSettings, others: IDeliveryBackend | None) -> ReportsBackend:
         book, thread, authserv_id = self._reports()

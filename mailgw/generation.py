@@ -119,7 +119,7 @@ class Generation:
             ground.plugins,
         )
         self.intake = self._intake(fanned_out(ground.spool, self.backends), srs)
-        self._rules = Rules(config, self.intake, self.backends, accounts, self._make_rules())
+        self._rules = Rules(config, self.intake, self.backends, accounts, self._make_rules(), ground.wait)
         self.reverse_names = ReverseNames(self.resolver, ground.reactor, config.limits.reverse_name_seconds)
         self.authenticity = self._make_authenticity()
         # Who guesses passwords keeps as many processors busy as there are hashes at once: mail goes first.
@@ -129,6 +129,8 @@ class Generation:
 
     def start(self) -> None:
         """Begin what is done without anybody's asking."""
+        if self.config.staging is not None and self.config.staging.is_closed:
+            log.warn("{why}", why=self.config.staging.words)
         self.peer_tls.start(self.intake)
         self.dmarc_reporting.start(self.intake)
         self._look_after_keys()
@@ -322,7 +324,8 @@ class Generation:
             ground.reactor, ground.wall_clock, self.resolver, self.peer_tls, Maildirs(ground.world.disk, names),
             Mboxes(ground.world.disk, os.uname().nodename, os.getpid(), ground.wall_clock), known,
             ground.maildir_threads(), config.hostname, ground.journal.note, forwarding, signing,
-            ground.world.shuffle, self._reports, config.conversations,
+            ground.world.shuffle, self._reports, lambda: ground.inbox(config.inbox), config.staging,
+            config.conversations,
         ).all(config.backends, ground.plugins)
         for backend in made.values():
             self._adopt(backend.inner if isinstance(backend, SupervisedBackend) else backend)

@@ -14,13 +14,18 @@ from typing import Any, TypeAlias
 import attrs
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import maybeDeferred
+from twisted.internet.task import deferLater
 from twisted.python.threadpool import ThreadPool
 
+from mailgw.deliver.inbox import Inbox
 from mailgw.mail.ports import Counters, Spool, WallClock
 from mailgw.net.tasks import TaskGroup
 from mailgw.own_mail import OwnMail
 from mailgw.receive.factory import Sessions
 from mailgw.receive.line import Line
+from mailgw.store.captured import FILE as INBOX_FILE
+from mailgw.store.captured import FOLDER as INBOX_FOLDER
+from mailgw.store.captured import Bounds, CapturedMail
 from mailgw.store.observers import Observed
 from mailgw.store.reports import FILE as REPORTS_FILE
 from mailgw.store.reports import ReportBook
@@ -104,6 +109,8 @@ class Ground:
     threads: Threads = attrs.field(init=False)
     workshop: Workshop = attrs.field(init=False)
     _book: ReportBook | None = attrs.field(default=None, init=False)
+    _captured: CapturedMail | None = attrs.field(default=None, init=False)
+    _inbox: Inbox | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.threads = Threads(self.world)
@@ -127,8 +134,20 @@ class Ground:
             self._book = self.world.reports(os.path.join(self.state, REPORTS_FILE))
         return self._book, self.threads(1, "mailgw reports", in_background=True)
 
+    def inbox(self, bounds: Bounds) -> Inbox:
+        """Where mail is captured; one for all configurations, ``bounds`` are the last one's."""
+        if self._inbox is None:
+            self._captured = self.world.captured(os.path.join(self.state, INBOX_FOLDER, INBOX_FILE))
+            self._inbox = Inbox(self._captured, bounds, self.reactor, self.threads(1, "mailgw inbox"))
+        self._inbox.bounds = bounds
+        return self._inbox
+
+    async def wait(self, seconds: float) -> None:
+        await deferLater(self.reactor, seconds)
+
     async def close(self) -> None:
         await self.threads.close()
-        book, self._book = self._book, None
-        if book is not None:
-            book.close()
+        for book in (self._book, self._captured):
+            if book is not None:
+                book.close()
+        self._book = self._captured = self._inbox = None

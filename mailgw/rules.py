@@ -1,12 +1,13 @@
 """The rules of a gateway's listeners: its own, in front, and those that the configuration plugs in."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import cast
 
 from twisted.internet.interfaces import IReactorTime
 
 from mailgw.config.settings import Config, PythonSettings
 from mailgw.deliver.fan_out import FanOutBackend, FanOutSettings
+from mailgw.deliver.inbox_settings import InboxSettings
 from mailgw.deliver.maildir import MaildirSettings
 from mailgw.deliver.mbox import MboxSettings
 from mailgw.deliver.smtp import SmtpBackend
@@ -22,6 +23,7 @@ from mailgw.policy.rules.authentic import AuthenticRule
 from mailgw.policy.rules.loop import LoopRule
 from mailgw.policy.rules.qualified import QualifiedRule
 from mailgw.policy.rules.relay import Reach, RelayRule, RoutingRule
+from mailgw.policy.rules.scripted import ScriptedRule
 from mailgw.policy.rules.sender import AuthorRule, PostedAuthorRule, PostingSenders, SenderRule, Senders
 from mailgw.receive.plugged import PluginRule, Surroundings
 
@@ -36,12 +38,16 @@ class Rules:
         backends: Mapping[str, IDeliveryBackend],
         accounts: Accounts | None,
         plugged: Sequence[PluginRule],
+        wait: Callable[[float], Awaitable[object]],
     ) -> None:
+        """``wait`` returns after so many seconds."""
+        self._wait = wait
         self._config = config
         self._intake = intake
         self._backends = backends
         self._accounts = accounts
         self._plugged = plugged
+        self._script: ScriptedRule | None = None
 
     def of_posted(self, patterns: Mapping[str, Sequence[str]]) -> Sequence[Rule]:
         """Those of submission, for what comes by the HTTP API or ``mailgw sendmail``; ``patterns`` as
@@ -72,7 +78,17 @@ class Rules:
                 rules.append(AuthorRule(senders))
         elif role is Role.MX:
             rules.append(AuthenticRule(self._config.trust.actions, self._config.trust.files_junk))
+        staging = self._config.staging
+        if staging is not None and staging.scripted:
+            rules.append(self._scripted(staging.let_out))
         return [*rules, *(rule for rule in self._plugged if role in rule.roles)]
+
+    def _scripted(self, let_out: Sequence[str]) -> ScriptedRule:
+        """One for all listeners: who was greylisted at one is known at the others."""
+        if self._script is None:
+            self._script = ScriptedRule(
+                lambda recipient: self._intake.backend(recipient, for_client=True) not in let_out, self._wait)
+        return self._script
 
     def _senders(self) -> Senders:
         def delimiter(account: Mailbox) -> str:
@@ -80,7 +96,8 @@ class Rules:
             settings = None if name is None else self._config.backends[name]
             members = settings.backends if isinstance(settings, FanOutSettings) else ()
             every = [settings, *(self._config.backends[member] for member in members)]
-            return next((one.delimiter for one in every if isinstance(one, MaildirSettings | MboxSettings)), "")
+            known = MaildirSettings | MboxSettings | InboxSettings
+            return next((one.delimiter for one in every if isinstance(one, known)), "")
 
         accounts = self._accounts
         return Senders(

@@ -21,6 +21,7 @@ from mailgw.net.resolver import StubResolver
 from mailgw.shards import left_over
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.sqlite import SqliteSpool
+from mailgw.store.captured import CapturedMail
 from mailgw.store.journal import Journal, JournalSettings
 from mailgw.store.ledger import Ledger, Schema
 from mailgw.store.observers import OwnJournal
@@ -80,6 +81,10 @@ class World:
     def ledger(self, path: str, schema: Schema, workshop: Workshop) -> Ledger:
         """A database of the state folder; its folder has one owner."""
         return Ledger(path, schema, workshop)
+
+    def captured(self, path: str) -> CapturedMail:
+        """Where captured mail is kept."""
+        return CapturedMail(path)
 
     def journal(self, settings: JournalSettings) -> OwnJournal:
         return Journal(settings, self.reactor, self.wall_clock, self.disk)

@@ -13,7 +13,7 @@ import attrs
 from mailgw.config import values
 from mailgw.config.fan_outs import FanOutTable
 from mailgw.config.hop_tables import LmtpTable, SmtpTable
-from mailgw.config.local_tables import CommandTable, DiscardTable, MboxTable
+from mailgw.config.local_tables import CommandTable, DiscardTable, InboxTable, MboxTable
 from mailgw.config.python_tables import (
     APP,
     EXPECTED,
@@ -52,7 +52,7 @@ class MaildirTable(Table):
 
 OwnTable: TypeAlias = (
     MaildirTable | SmtpTable | LmtpTable | CommandTable | MboxTable | DiscardTable | WebhookTable | S3Table
-    | FanOutTable | ReportsTable
+    | FanOutTable | ReportsTable | InboxTable
 )
 BackendTable: TypeAlias = OwnTable | TwistedTable | PythonTable
 
@@ -67,6 +67,7 @@ BACKEND_TYPES: Mapping[str, type[OwnTable]] = {
     "s3": S3Table,
     "fan-out": FanOutTable,
     "reports": ReportsTable,
+    "inbox": InboxTable,
 }
 
 

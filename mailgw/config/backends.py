@@ -8,13 +8,14 @@ from mailgw.config import accounts, hops, local_backends, maildirs, plugin
 from mailgw.config.backend_tables import BackendTable, MaildirTable
 from mailgw.config.fan_outs import FanOutTable, fan_out
 from mailgw.config.hop_tables import LmtpTable, SmtpTable
-from mailgw.config.local_tables import CommandTable, DiscardTable, MboxTable
+from mailgw.config.local_tables import CommandTable, DiscardTable, InboxTable, MboxTable
 from mailgw.config.python_tables import PythonTable, TwistedTable, python_settings
 from mailgw.config.report_tables import ReportsTable, reports
 from mailgw.config.s3_tables import S3Table, s3
 from mailgw.config.settings import BackendSettings, TwistedSettings
 from mailgw.config.webhook_tables import WebhookTable, webhook
 from mailgw.deliver.discard import DiscardSettings
+from mailgw.deliver.inbox_settings import InboxSettings
 from mailgw.deliver.maildir import Known, MaildirSettings
 
 
@@ -44,6 +45,8 @@ def settings_of(
             return local_backends.mbox(table, folder)
         case DiscardTable():
             return DiscardSettings()
+        case InboxTable():
+            return InboxSettings()
         case TwistedTable():
             return TwistedSettings(python_settings(table, plugin.message_delivery_fault))
         case FanOutTable():

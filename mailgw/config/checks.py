@@ -22,6 +22,7 @@ from mailgw.config import (
     dmarc_reports,
     reports,
     srs,
+    staging,
     tls_reports,
     trust,
     values,
@@ -68,7 +69,7 @@ from mailgw.wire.content import ContentRules
 # By these names the journal knows who objected.
 RULES_OF_OURS = frozenset({
     "relay", "routing", "loop", "sender", "qualified", "author", "parameters", "alias", "recipient", "alias_recipients",
-    "room", "content", "trouble", "errors", "protocol", "sessions",
+    "room", "content", "trouble", "errors", "protocol", "sessions", "scripted",
 })
 INLINE_OCTETS = 1 << 16  # DESIGN: larger bodies are files of their own
 NODE = "0"  # one process, one shard
@@ -106,7 +107,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
     _check_workers(document)
     limits = document.limits
     postmaster = document.postmaster or _first_postmaster(routes)
-    return Config(
+    config = Config(
         file=file,
         hostname=hostname,
         state=state,
@@ -197,8 +198,11 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         dmarc_reports=dmarc_reports.dmarc_reports(document, hostname),
         dns=_dns(document),
         api=api.api_settings(document, folder, state, [one.endpoint for one in listeners]),
+        inbox=staging.bounds(document),
+        staging=None,
         port_hint="",
     )
+    return staging.staged(config, document)
 
 
 # --- the state folder and the journal ---------------------------------------------------------------------

@@ -36,6 +36,7 @@ from mailgw.config.settings import Fronts, Networks
 from mailgw.config.trust_tables import TrustTable
 from mailgw.config.where import DEFAULT_STATE
 from mailgw.deliver.conversing import Conversations
+from mailgw.deliver.inbox_settings import Capture
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Role
 from mailgw.mail.rate import Rate
@@ -292,6 +293,21 @@ class DnsTable(Table):
     validating: bool | None = key(values.truth, None)
 
 
+@attrs.frozen
+class InboxBoundsTable(Table):
+    """``[inbox]``, whoever fills it."""
+
+    messages: int = key(values.count, 5000)
+    octets: int = key(values.size, 1 << 30)
+
+
+@attrs.frozen
+class StagingTable(Table):
+    capture: Capture = key(values.choice(Capture), Capture.ALL)
+    let_out: tuple[str, ...] = part(each(values.text), ())
+    scripted: bool = key(values.truth, True)
+
+
 def certificates(value: object, spot: Spot) -> Mapping[str, CertificateTable]:
     """``[tls]`` and each ``[tls.NAME]``; the first has the name ``""``."""
     if not isinstance(value, Mapping):
@@ -343,3 +359,5 @@ class Document(Table):
     tls_reports: TlsReportsTable = part(table(TlsReportsTable), attrs.Factory(TlsReportsTable))
     dmarc_reports: DmarcReportsTable = part(table(DmarcReportsTable), attrs.Factory(DmarcReportsTable))
     api: ApiTable | None = part(table(ApiTable), None)
+    inbox: InboxBoundsTable = part(table(InboxBoundsTable), attrs.Factory(InboxBoundsTable))
+    staging: StagingTable | None = part(table(StagingTable), None)

@@ -18,6 +18,7 @@ from mailgw.config.maildirs import maildir_doubts
 from mailgw.config.plugin import await_doubts, maker, plugins_of
 from mailgw.config.reader import Faults
 from mailgw.config.settings import Config, PluginKind, PythonSettings
+from mailgw.config.staging import staging_doubts
 from mailgw.config.trust_doubts import careful_trust_doubts, trust_doubts
 from mailgw.config.values import endpoint_address, is_loopback, routed_domain
 from mailgw.config.webhook_tables import exposed_doubts, webhook_doubts
@@ -56,7 +57,8 @@ def doubts(config: Config, is_start: bool = False) -> list[ConfigError]:
             *local_doubts(config), *trust_doubts(config),
             *app_doubts(config), *_unanswered(config, aliases, is_lost)]
     if not is_start:
-        said += [*_kept(config), *directory_doubts(config), *_given(config), *_patience(config), *_plain(config),
+        said += [*staging_doubts(config), *_kept(config),
+                 *directory_doubts(config), *_given(config), *_patience(config), *_plain(config),
                  *_hooks(config), *_names(config), *_unread(config, aliases), *dkim_doubts(config),
                  *careful_trust_doubts(config), *junk_doubts(config)]
     for path, why in said:

@@ -94,3 +94,8 @@ class MboxTable(Table):
 @attrs.frozen
 class DiscardTable(Table):
     """There is nothing to say."""
+
+
+@attrs.frozen
+class InboxTable(Table):
+    """There is nothing to say: its bounds are those of [inbox]."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.deliver.discard import DiscardSettings
     from mailgw.deliver.dmarc_report_settings import DmarcReportSettings
     from mailgw.deliver.fan_out import FanOutSettings
+    from mailgw.deliver.inbox_settings import InboxSettings, StagingSettings
     from mailgw.deliver.maildir import MaildirSettings
     from mailgw.deliver.mbox import MboxSettings
     from mailgw.deliver.reports_settings import ReportsSettings
@@ -46,6 +47,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.receive.authenticity_settings import AuthenticitySettings
     from mailgw.receive.settings import TimeLimits
     from mailgw.spool.settings import SpoolSettings
+    from mailgw.store.captured import Bounds
     from mailgw.store.directory_settings import DirectorySettings, HttpSettings, SqlSettings
     from mailgw.store.journal import JournalSettings
     from mailgw.trust.dkim_rotation import RotationRules
@@ -220,7 +222,7 @@ class DirectoryConfig:
 
 BackendSettings: TypeAlias = Union[
     "MaildirSettings", "SmtpSettings", "CommandSettings", "MboxSettings", "DiscardSettings", "WebhookSettings",
-    "S3Settings", "FanOutSettings", "ReportsSettings", TwistedSettings, PythonSettings
+    "S3Settings", "FanOutSettings", "ReportsSettings", "InboxSettings", TwistedSettings, PythonSettings
 ]
 
 
@@ -266,6 +268,7 @@ class Config:
     what came of mail that says it is from there.
     ``srs`` None: senders of what is forwarded stay as they are; ``srs_file`` has its secrets.
     ``api`` None: nothing is asked by HTTP.  ``workers`` processes serve.  ``control`` is the control socket's path.
+    ``inbox`` bounds what is captured; ``staging`` None where mail goes where it is to go.
     ``port_hint`` is told where a port cannot be bound.  ``written`` is what the file says, as TOML comes to: for eyes
     (``shown``), nobody acts by it.
     """
@@ -304,6 +307,8 @@ class Config:
     dmarc_reports: DmarcReportSettings | None
     dns: DnsSettings
     api: ApiSettings | None
+    inbox: Bounds
+    staging: StagingSettings | None
     port_hint: str
     written: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
 

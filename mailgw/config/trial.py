@@ -67,6 +67,7 @@ def trial(state: str, say: Callable[[str], None], owner: Owner | None = None) ->
         "backend": {
             "mailboxes": {"type": "maildir", "path": f"{state}/mail/{{domain}}/{{local_part}}", "recipients": "any"}
         },
+        "staging": {"capture": "delivered"},
     }
     ports = ", ".join(map(str, [*PORTS.values(), WEB_PORT]))
     config = attrs.evolve(

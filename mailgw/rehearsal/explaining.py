@@ -34,6 +34,8 @@ class Explained:
     def head(self) -> Iterator[str]:
         listener, envelope = self.config.listeners[self.number], self.story.envelope
         yield f"configuration  {self.config.file}"
+        if self.config.staging is not None:
+            yield f"staging        {self.config.staging.words}"
         yield f"listener       {listener.role.value} at {listener.endpoint}"
         yield f"client         {self._client()}"
         yield f"rehearsed      {WITHHELD[0]}"
@@ -51,6 +53,7 @@ class Explained:
         envelope, kept = story.envelope, story.withheld
         return {
             "configuration": self.config.file,
+            "staging": None if self.config.staging is None else self.config.staging.words,
             "listener": {"role": listener.role.value, "endpoint": listener.endpoint},
             "client": {
                 "address": envelope.address, "helo": envelope.helo, "login": envelope.login, "tls": envelope.with_tls,

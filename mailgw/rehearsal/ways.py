@@ -10,6 +10,7 @@ import attrs
 from mailgw.config.settings import BackendSettings, Config, PythonSettings
 from mailgw.deliver.fan_out import FanOutSettings
 from mailgw.deliver.forwarding import Forwarding
+from mailgw.deliver.inbox_settings import InboxSettings
 from mailgw.deliver.maildir import MaildirSettings
 from mailgw.deliver.names import backend_of
 from mailgw.deliver.signing import Ahead, Signing
@@ -127,6 +128,8 @@ def kind_of(settings: BackendSettings) -> str:
     """The word for its type, as the configuration has it."""
     if isinstance(settings, PythonSettings):
         return f"{settings.kind.value}:{settings.target}"
+    if isinstance(settings, InboxSettings) and settings.stands_for:
+        return f"inbox, in place of {settings.stands_for}"
     return type(settings).__name__.removesuffix("Settings").lower()
 
 

@@ -13,6 +13,7 @@ from mailgw.config.settings import DnsSettings
 from mailgw.mail.event import Event
 from mailgw.mail.ports import Resolver, Spool, WallClock
 from mailgw.spool.settings import SpoolSettings
+from mailgw.store.captured import Bounds, Capture, CapturedMail
 from mailgw.store.journal import JournalSettings
 from mailgw.store.ledger import Ledger, Schema, opened
 from mailgw.store.observers import OwnJournal
@@ -39,6 +40,7 @@ class Lasting:
     spool: KeptSpool | None = None
     reports: ReportBook | None = None
     ledgers: dict[str, sqlite3.Connection] = attrs.field(factory=dict)
+    captured: CapturedMail | None = None
 
 
 class MemoryWorld(World):
@@ -94,6 +96,12 @@ class MemoryWorld(World):
 
     def ledger(self, path: str, schema: Schema, workshop: Workshop) -> Ledger:
         return _LivingLedger(self._lasting.ledgers, path, schema, workshop, self._power)
+
+    def captured(self, path: str) -> CapturedMail:
+        lasting = self._lasting
+        if lasting.captured is None:
+            lasting.captured = CapturedMail(None)
+        return _LivingInbox(lasting.captured, self._power)
 
     def journal(self, settings: JournalSettings) -> OwnJournal:
         return _LivingJournal(self._lasting.facts, self._power)
@@ -161,3 +169,19 @@ class _LivingLedger(Ledger):
         if self._name not in self._kept:
             self._kept[self._name] = opened(None, self._schema)
         return self._kept[self._name]
+
+
+class _LivingInbox(CapturedMail):
+    """Captured mail as one life writes it, and reads it."""
+
+    def __init__(self, book: CapturedMail, power: Power) -> None:
+        super().__init__(None)
+        self._connection = book._open()
+        self._power = power
+
+    def keep(self, captures: Sequence[Capture], bounds: Bounds) -> None:
+        keep = super().keep
+        self._power.step("keep in the inbox", lambda: keep(captures, bounds))
+
+    def close(self) -> None:
+        """It outlives this life."""

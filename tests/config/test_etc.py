@@ -19,6 +19,7 @@ from mailgw.config.document import (
     ContentTable,
     DnsTable,
     Document,
+    InboxBoundsTable,
     JournalTable,
     LimitsTable,
     ListenTable,
@@ -32,6 +33,7 @@ from mailgw.config.document import (
     RuleTable,
     SenderTable,
     SrsTable,
+    StagingTable,
 )
 from mailgw.config.hop_tables import DestinationTable, HostTable, SourceTable
 from mailgw.config.local_tables import CommandTable, DiscardTable, MboxTable
@@ -83,7 +85,7 @@ def keys(shape: type[Table]) -> set[str]:
         Document, CertificateTable, ListenTable, AccountsTable, OAuthTable, SenderTable, RouteTable, RuleTable,
         ObserverTable, AliasesTable, SrsTable, DkimTable, DkimDomainTable, RetryTable, LimitsTable, ContentTable,
         JournalTable, DnsTable, TrustTable, UpstreamTable, DestinationTable, HostTable, SourceTable, ReplyClassTable,
-        ReportsTable, CommandTable, MboxTable, DiscardTable, ApiTable, TokenTable,
+        ReportsTable, CommandTable, MboxTable, DiscardTable, InboxBoundsTable, StagingTable, ApiTable, TokenTable,
     ],
 )
 def test_every_key_is_shown(document: Document, shape: type[Table]) -> None:
