@@ -11,6 +11,7 @@ Rules:
 from typing import TYPE_CHECKING
 
 from mailgw.health_desk import gateway_health, parent_health
+from mailgw.inbox_desk import InboxDesk
 from mailgw.mail.ports import Desk
 from mailgw.ready_desk import gateway_readiness, parent_readiness
 from mailgw.tracing import Tracing
@@ -27,6 +28,7 @@ def gateway_desk(gateway: "MailGateway") -> Desk:
         gateway_health(gateway),
         Tracing(lambda: gateway.config.journal.path, gateway.reactor).desk(),
         gateway.sending.desk(),
+        InboxDesk(lambda: gateway.config, gateway.inbox, gateway.reactor).desk,
     )
 
 
@@ -37,6 +39,7 @@ def parent_desk(parent: "Parent") -> Desk:
         parent_health(parent),
         Tracing(lambda: parent.config.journal.path, parent.reactor).desk(),
         parent.sending.desk(),
+        InboxDesk(lambda: parent.config, parent.inbox, parent.reactor).desk,
     )
 
 

@@ -179,6 +179,7 @@ def topics() -> Sequence[Operation]:
     """What may be asked, but for who asks: each topic's table, in the order of their names."""
     from mailgw.web import (
         health_api,
+        inbox_api,
         queue_api,
         sending_api,
         trace_api,
@@ -186,6 +187,7 @@ def topics() -> Sequence[Operation]:
 
     return [
         *health_api.operations(),
+        *inbox_api.operations(),
         *queue_api.operations(),
         *sending_api.operations(),
         *trace_api.operations(),

@@ -26,6 +26,7 @@ from mailgw.config.plugin import NOTHING_GIVEN
 from mailgw.config.settings import Config
 from mailgw.control import ControlDoors, ControlFactory
 from mailgw.deliver.counting import Counting
+from mailgw.deliver.inbox import Inbox
 from mailgw.deliver.passes import Register
 from mailgw.deliver.permits import PermitDesk
 from mailgw.desks import gateway_desk
@@ -238,6 +239,10 @@ class MailGateway(MultiService):
         self.journal.note(fact.Stopped(self.config.hostname, round(self._reactor.seconds() - self._began, 3)))
 
     # --- operators --------------------------------------------------------------------------------------
+
+    def inbox(self) -> Inbox:
+        """Where mail is captured."""
+        return self._ground.inbox(self.config.inbox)
 
     def _listen_for_control(self) -> None:
         port = self._world.listen_for_control(self._control, ControlFactory(self, self._reactor))

@@ -27,7 +27,7 @@ FLOORS = [
         "tls_command", "tls_policies", "tls_report", "tls_survey", "once", "rehearsal",
         "reports_command", "report_summary",
         "dkim_command", "dkim_desk", "dkim_report", "office", "ready_desk",
-        "following", "sending", "sending_here",
+        "following", "inbox_desk", "sending", "sending_here",
         "trace_command", "trace_words", "tracing",
     },
 ]

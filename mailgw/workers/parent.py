@@ -23,6 +23,7 @@ from mailgw.control import ControlFactory
 from mailgw.deliver.permits import PermitDesk
 from mailgw.desks import parent_desk
 from mailgw.disk import Disk
+from mailgw.inbox_desk import OwnInbox
 from mailgw.mail import event as fact
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import WallClock
@@ -118,6 +119,7 @@ class Parent(MultiService):
         self.journal = Journal(config.journal, reactor, wall_clock, Disk())
         self._doors = AllDoors(self.ask_all, backend_lanes(config), RouteTable(config.routes).backends_of)
         self.sending = ParentSending(self, self._workers, self._tasks, reactor, wall_clock)
+        self.inbox = OwnInbox(config, reactor)
         self._desk = parent_desk(self)
         self._office = Office(config, self, reactor, wall_clock, Disk())
         self._writers: ThreadPool | None = None
@@ -526,6 +528,7 @@ class Parent(MultiService):
         await maybeDeferred(super().stopService)
         self.journal.note(fact.Stopped(self.config.hostname, round(self._reactor.seconds() - self._began, 3)))
         await self.journal.close()
+        self.inbox.close()
         self._unlock()
 
     def _kill(self, workers: Sequence[_Worker]) -> None:
