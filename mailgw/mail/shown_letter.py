@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import attrs
 
+from mailgw.mail.encoded_words import decoded
 from mailgw.mail.from_field import addresses_in_field, bodies_of
 from mailgw.mail.header import header_end
 from mailgw.mail.letter import Attachment, Letter, LetterLimits, parse_letter
@@ -169,11 +170,9 @@ def _addressed(header: bytes) -> tuple[str, ...]:
 
 
 def _fields(header: bytes) -> Sequence[tuple[str, str]]:
-    from mailgw.mail.encoded_words import decoded
-
     starts = [*_FIELD.finditer(header)][:MAX_FIELDS]
     found = []
-    for one, following in zip(starts, [*starts[1:], None], strict=True):
+    for one, following in zip(starts, [*starts[1:], None], strict=False):  # of no fields there is no following one
         body = header[one.end():following.start() if following is not None else len(header)]
         found.append((one[1].decode("ascii", "replace")[:MAX_WORDS], decoded(body[:MAX_FIELD], MAX_FIELD)))
     return found
