@@ -558,6 +558,7 @@ TARGETS: dict[str, Target] = {
     "notice": notices.noticed,
     "template": notices.template,
     "letter": letters.letter,
+    "shown": letters.shown_in_a_frame,
     "policy": policies.policy,
     "records": policies.records,
     "spf": spf_records.spf,
