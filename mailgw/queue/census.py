@@ -82,6 +82,21 @@ class Census:
         names = ("waiting", "due_now", "active", "held")
         return {name: sum(getattr(lane, name) for lane in self._lanes.values()) for name in names}
 
+    def backends(self) -> dict[str, dict[str, int]]:
+        """The totals of each backend, with how many ``lanes`` it has."""
+        found: dict[str, dict[str, int]] = {}
+        for name, lane in self._lanes.items():
+            backend = name.partition("/")[0]
+            sums = found.get(backend)
+            if sums is None:
+                sums = found[backend] = {"lanes": 0, "waiting": 0, "due_now": 0, "active": 0, "held": 0}
+            sums["lanes"] += 1
+            sums["waiting"] += lane.waiting
+            sums["due_now"] += lane.due_now
+            sums["active"] += lane.active
+            sums["held"] += lane.held
+        return found
+
     def statuses(self, count: int) -> dict[str, int]:
         """How many recipients had which answer last, the most frequent ones first, so many at most."""
         return dict(heapq.nlargest(count, self._statuses.items(), key=lambda item: (item[1], item[0])))

@@ -620,6 +620,9 @@ def test_what_waits_for_a_dead_destination_stays_as_it_is_and_goes_when_it_answe
     assert len([row for row in house.rows() if not row.attempts]) > 30
     [facts] = house.dispatcher.lanes()
     assert (facts.lane, facts.state, facts.said) == ("out/example.net", "dead", "451 4.4.1 no answer")
+    states = {"well": 0, "unwell": 1, "suspended": 0}
+    assert house.dispatcher.lanes_at_a_glance(9) == (states, [facts])
+    assert house.dispatcher.lanes_at_a_glance(0) == (states, [])
     for someone in everyone:
         backend.always[someone] = OK
     house.pass_time(400, 1)

@@ -31,3 +31,9 @@ def test_stretches_add_up() -> None:
     assert (census.recipients, census.lanes) == (8, 2)
     assert census.totals() == {"waiting": 4, "due_now": 2, "active": 1, "held": 3}
     assert census.statuses(2) == {"other": 3, "451 4.4.1": 2}
+    assert census.backends() == {
+        "a": {"lanes": 1, "waiting": 3, "due_now": 1, "active": 1, "held": 3},
+        "b": {"lanes": 1, "waiting": 1, "due_now": 1, "active": 0, "held": 0},
+    }
+    census.add([Tally("a/example.org", "", False, 1, 0, 0, 0, 50.0)])
+    assert census.backends()["a"] == {"lanes": 2, "waiting": 4, "due_now": 1, "active": 1, "held": 3}
