@@ -26,6 +26,7 @@ def gateway_desk(gateway: "MailGateway") -> Desk:
     return joined(
         gateway_readiness(gateway),
         gateway_health(gateway),
+        {} if gateway.lookout is None else gateway.lookout.desk(),
         Tracing(lambda: gateway.config.journal.path, gateway.reactor).desk(),
         gateway.sending.desk(),
         InboxDesk(lambda: gateway.config, gateway.inbox, gateway.reactor).desk,
@@ -37,6 +38,7 @@ def parent_desk(parent: "Parent") -> Desk:
     return joined(
         parent_readiness(parent),
         parent_health(parent),
+        parent.lookout.desk(),
         Tracing(lambda: parent.config.journal.path, parent.reactor).desk(),
         parent.sending.desk(),
         InboxDesk(lambda: parent.config, parent.inbox, parent.reactor).desk,

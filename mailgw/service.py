@@ -33,6 +33,7 @@ from mailgw.desks import gateway_desk
 from mailgw.following import Told
 from mailgw.generation import Generation
 from mailgw.ground import Adopted, Ground
+from mailgw.lookouts import ProcessGauges, lookout, names_of, plots_path
 from mailgw.mail import event as fact
 from mailgw.mail.envelope import Role
 from mailgw.mail.errors import ConfigError, TemporaryFault
@@ -49,6 +50,8 @@ from mailgw.receive.line import Line
 from mailgw.sending_here import SendingHere
 from mailgw.shards import Shards
 from mailgw.store.observers import Observed
+from mailgw.web.lookout import Lookout
+from mailgw.web.reporter import Reporter
 from mailgw.world import World
 
 log = Logger()
@@ -93,6 +96,7 @@ class MailGateway(MultiService):
         self._timer: IDelayedCall | None = None
         self._began = 0.0
         self._permits: PermitDesk | None = None
+        self.lookout: Lookout | None = None  # None in one of several processes
         self._desk: Desk = {}
         self._name = ""  # among several processes
         self._plugins = plugins
@@ -145,10 +149,13 @@ class MailGateway(MultiService):
 
     def _open(self) -> None:
         config, world = self.config, self._world
+        self.gauges = ProcessGauges(self)
+        self._watch = self._made_watch()
         self.journal = Observed(world.journal(config.journal), wall_clock=self._wall_clock)
-        self._closers.append(self.journal.close)
-        self._tasks = TaskGroup(self._note_trouble)
-        self._observing = TaskGroup(self._note_trouble)
+        self.journal.told_to(self._watch.hearing.hear)
+        self._closers += [self.journal.close, self._watch.close]
+        self._tasks = TaskGroup(self.note_trouble)
+        self._observing = TaskGroup(self.note_trouble)
         self._own_mail = OwnMail(
             config.hostname, config.trust.judging.authserv_id, self._reactor, self._wall_clock, self.journal.note,
             config.limits.message_octets, config.limits.recipients,
@@ -167,7 +174,7 @@ class MailGateway(MultiService):
             world, config.state, self.journal, self.spool, self._tasks, self._observing, self._own_mail, self.sessions,
             Line(self._reactor), self._counters_of_clients(), Adopted(self), self._plugins, self._name,
         )
-        self._closers.append(self._ground.close)
+        self._closers += [self._ground.close, self._watch.close, self.gauges.close]
         self.generation = self._made(config)
         self._closers.append(self._close_generation)
         self.generation.open()
@@ -181,12 +188,15 @@ class MailGateway(MultiService):
         self.shards.start()
         self.generation.start()
         self._start_sending()
+        if self.lookout is not None and config.api is not None:  # else nobody is shown plots
+            self.lookout.keep_plots(plots_path(config), self._ground.workshop)
         self._timer = self._reactor.callLater(RELOAD_SECONDS, self._look_again)
         self._note_start()
 
     def _put_in_force(self, generation: Generation) -> None:
         """From now on it serves who connects, and delivers what waits."""
         self.journal.begin(generation.observers)
+        self._watch.hearing.knows(*names_of(generation.config))
         self.shards.deliver(generation.dispatcher)
         self.dispatcher = generation.intake.dispatcher = self.shards.own.dispatcher
         self._own_mail.open(generation.intake)
@@ -220,6 +230,11 @@ class MailGateway(MultiService):
 
     def _most_sessions(self) -> int:
         return self.config.limits.sessions
+
+    def _made_watch(self) -> Lookout | Reporter:
+        """Who hears what happens here."""
+        self.lookout = lookout(self)
+        return self.lookout
 
     def _made(self, config: Config) -> Generation:
         """What this configuration makes, not yet open."""
@@ -279,7 +294,7 @@ class MailGateway(MultiService):
         self.generation.look()
         self._office.reload()
 
-    def _note_trouble(self, what: str, failure: Failure) -> None:
+    def note_trouble(self, what: str, failure: Failure) -> None:
         log.failure("{what} failed", failure=failure, what=what)
         self.journal.note(fact.Trouble(what, type(failure.value).__name__, "", ""))
 

@@ -18,6 +18,14 @@ together, binds the listener, and opens and closes it all.
     page         the files of the page, and their media types
     *_api        the operations of one topic each
 
+What the gateway does is counted and shown here, too, for the API, for the ``mailgw`` command and for Prometheus alike:
+
+    tallies      facts counted, by closed sets of labels                        feed           the latest facts
+    plots        the counts over an hour, a day, a week                         wanted_facts   filters of facts
+    gauges       what there is just now, in one process or several              watchers       who waits for facts
+    hearing      who is told each fact, and costs it nearly nothing             metrics        Prometheus' text
+    lookout      the commands now, plots, facts, metrics                        reporter       the same, of a worker
+
 Rules:
     A body is read only from who may send it, and only as much as the operation takes.
     An unsafe operation by a browser's session needs the header ``X-Mailgw``, and comes from our own page.

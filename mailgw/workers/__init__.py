@@ -33,6 +33,8 @@ Who owns what:
                      newest of what all of them know
     reports          on TLS and by DMARC: counted, written and sent by worker 0; the others send it what they saw
     DKIM keys        looked after by worker 0; the others read the folder each minute
+    what is shown    each worker tells the parent what it counted, each second; how it is, when it is asked; and single
+                     facts while somebody watches (``web.lookout``)
     journal          one file: each process appends whole lines under a lock (``store.journal``), so facts of two
                      workers may stand up to 0.1 s out of order
     log              the workers', line by line, in twistd's

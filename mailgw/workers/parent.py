@@ -24,6 +24,7 @@ from mailgw.deliver.permits import PermitDesk
 from mailgw.desks import parent_desk
 from mailgw.disk import Disk
 from mailgw.inbox_desk import OwnInbox
+from mailgw.lookouts import lookout_over_workers, plots_path
 from mailgw.mail import event as fact
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import WallClock
@@ -38,6 +39,8 @@ from mailgw.service import started
 from mailgw.shards import left_over, words_of_shard_0
 from mailgw.spool.folder import lock_folder
 from mailgw.store.journal import Journal
+from mailgw.store.observers import Observed
+from mailgw.store.state_file import Workshop
 from mailgw.workers.calls import Wire
 from mailgw.workers.counters import CountersOfWorkers
 from mailgw.workers.fanout import ask_worker
@@ -116,13 +119,16 @@ class Parent(MultiService):
         self._permits = PermitDesk(reactor)
         self._passes = PassesOfWorkers(self._permits)
         self._tasks = TaskGroup(lambda what, trouble: log.failure("{what} failed", failure=trouble, what=what))
-        self.journal = Journal(config.journal, reactor, wall_clock, Disk())
+        self.lookout = lookout_over_workers(config, reactor, wall_clock, self._wires)
+        self.journal = Observed(Journal(config.journal, reactor, wall_clock, Disk()), wall_clock=wall_clock)
+        self.journal.told_to(self.lookout.hearing.hear)
         self._doors = AllDoors(self.ask_all, backend_lanes(config), RouteTable(config.routes).backends_of)
         self.sending = ParentSending(self, self._workers, self._tasks, reactor, wall_clock)
         self.inbox = OwnInbox(config, reactor)
         self._desk = parent_desk(self)
         self._office = Office(config, self, reactor, wall_clock, Disk())
         self._writers: ThreadPool | None = None
+        self._threads: ThreadPool | None = None
 
     # --- starting -----------------------------------------------------------------------------------
 
@@ -139,6 +145,10 @@ class Parent(MultiService):
             self._listen_for_control()  # commands wait until the workers are there
             self._launch_all()
             self._office.open(self.journal, self._made_writers)
+            if self.config.api is not None:
+                self._threads = ThreadPool(0, 1, "mailgw state")
+                self._threads.start()
+                self.lookout.keep_plots(plots_path(self.config), Workshop(Disk(), self._reactor, self._threads))
         except BaseException:
             self._abandon()
             raise
@@ -221,6 +231,10 @@ class Parent(MultiService):
             worker.process = worker.wire = None  # there is none
             raise
 
+    def _wires(self) -> Sequence[tuple[int, Wire | None]]:
+        """To each worker, None where it is not open."""
+        return [(worker.number, worker.wire if worker.is_ready else None) for worker in self._workers]
+
     def _bound(self) -> Sequence[Any]:
         return self._ports
 
@@ -253,6 +267,9 @@ class Parent(MultiService):
             return None  # its process is gone, and what it was let do with it
         if name.startswith("passes."):
             self._passes.answer(worker.number, wire, name, arguments)
+            return None
+        if name.startswith("facts."):
+            self.lookout.take(name, arguments)
             return None
         if self._counters.knows(name):
             return self._counters.answer(worker.number, name, arguments)
@@ -527,6 +544,7 @@ class Parent(MultiService):
         self._permits.stop()
         await maybeDeferred(super().stopService)
         self.journal.note(fact.Stopped(self.config.hostname, round(self._reactor.seconds() - self._began, 3)))
+        await self._close_lookout()
         await self.journal.close()
         self.inbox.close()
         self._unlock()
@@ -541,6 +559,12 @@ class Parent(MultiService):
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.callback(None)
+
+    async def _close_lookout(self) -> None:
+        await self.lookout.close()
+        if self._threads is not None:
+            self._threads.stop()
+            self._threads = None
 
     async def _close_office(self) -> None:
         await self._office.close()

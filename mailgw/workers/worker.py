@@ -16,6 +16,7 @@ from mailgw.dmarc_reporting import DmarcReporting
 from mailgw.following import Told
 from mailgw.generation import Generation
 from mailgw.ground import Ground
+from mailgw.lookouts import reporter
 from mailgw.mail.ports import Counters
 from mailgw.mail.tls_result import TlsResult
 from mailgw.net import garbage
@@ -25,6 +26,7 @@ from mailgw.sending_here import SendingHere
 from mailgw.service import Gate, MailGateway
 from mailgw.store import sts_policies
 from mailgw.trust.dmarc_tallies import Counted
+from mailgw.web.reporter import Reporter
 from mailgw.workers import handed
 from mailgw.workers.calls import Wire
 from mailgw.workers.counters import AskedCounters
@@ -89,6 +91,10 @@ class WorkerGateway(MailGateway):
             self._passes.hear(name, arguments)
             return None
         match name, *arguments:
+            case ("facts.gauges",):
+                return self.gauges.look()
+            case "facts.watch", list() as filters:
+                self._reporter.watch(filters)
             case ("alive",):
                 pass  # that it is answered is the answer
             case ("reload",):
@@ -133,6 +139,10 @@ class WorkerGateway(MailGateway):
 
     def _most_sessions(self) -> int:
         return self._handed.sessions
+
+    def _made_watch(self) -> Reporter:
+        self._reporter = reporter(self, self._wire)
+        return self._reporter
 
     def _made(self, config: Config) -> Generation:
         return WorkerGeneration(config, self._ground, self._handed.number, self._wire)

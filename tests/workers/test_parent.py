@@ -53,6 +53,7 @@ class Played:
         self.heard: list[tuple[str, list[Any]]] = []
         self.refuses: set[str] = set()
         self.is_killed = self.hangs = False
+        self.gauges: Any = None
         process.pid = 1000 + len(gateway.started)
         process.kill = self._kill  # type: ignore[method-assign]
         self.wire = Wire(gateway.reactor, self._hear, lambda: None)
@@ -62,11 +63,13 @@ class Played:
         self.pump = IOPump(self.wire, wire, its, ours, False)
         self._transports = ours, its
 
-    def _hear(self, name: str, arguments: Sequence[Any]) -> "Deferred[None] | None":
+    def _hear(self, name: str, arguments: Sequence[Any]) -> Any:
         if name == "alive":
             return Deferred() if self.hangs else None
         if name == "follow":
             return None
+        if name == "facts.gauges":
+            return Deferred() if self.hangs else self.gauges
         self.heard.append((name, list(arguments)))
         if name in self.refuses:
             raise TemporaryFault("not now")
