@@ -180,6 +180,7 @@ def topics() -> Sequence[Operation]:
     from mailgw.web import (
         health_api,
         inbox_api,
+        now_api,
         queue_api,
         sending_api,
         trace_api,
@@ -188,6 +189,7 @@ def topics() -> Sequence[Operation]:
     return [
         *health_api.operations(),
         *inbox_api.operations(),
+        *now_api.operations(),
         *queue_api.operations(),
         *sending_api.operations(),
         *trace_api.operations(),
