@@ -102,17 +102,18 @@ class Lookout:
         self._has_read = True
 
     async def close(self) -> None:
-        """Nobody hears, looks or waits any more; the plots are on disk."""
+        """Nobody hears, looks or waits any more; the plots are on disk.  Once more does nothing."""
         self._is_closed = True
         if self._beat is not None:
             self._beat.cancel()
             self._beat = None
         self.hearing.close()
         self._watchers.close()
-        if self._file is not None and self._has_read:
+        file, self._file = self._file, None
+        if file is not None and self._has_read:
             self._roll()
-            self._file.changed()
-            await self._file.close()
+            file.changed()
+            await file.close()
 
     # --- what others heard ----------------------------------------------------------------------------
 

@@ -1,10 +1,11 @@
 """Who waits for facts, what he is told, and what other processes are told for his sake."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 import pytest
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -172,6 +173,25 @@ def test_who_waits_is_told_at_the_end(tower: Tower) -> None:
     assert tower.result(now)["sessions"] is None
     assert tower.clock.getDelayedCalls() == []
     assert tower.answer(wait=20)["facts"] == []
+
+
+def test_a_second_end_does_nothing(tower: Tower) -> None:
+    """A start that fails closes what there is by then, and a stop may come twice: the threads are gone by that time."""
+    done: list[tuple[Any, ...]] = []
+
+    class Shop:
+        reactor = tower.clock
+        disk: Any = None
+
+        def do(self, work: Callable[..., Any], *arguments: object) -> "Deferred[Any]":
+            done.append(arguments)
+            return defer.fail(FileNotFoundError()) if len(done) == 1 else defer.succeed(None)
+
+    shop: Any = Shop()
+    tower.lookout.keep_plots("/state/plots.json", shop)
+    for _ in range(2):
+        tower.result(Deferred.fromCoroutine(tower.lookout.close()))
+    assert len(done) == 2, "read, and written, once"
 
 
 # --- what a worker tells ------------------------------------------------------------------------------------
