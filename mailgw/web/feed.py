@@ -22,13 +22,16 @@ from mailgw.web.wanted_facts import Fact
 
 KEPT: Final = 2_000
 NAMED: Final = 20_000
-"""Recipients in all facts that are kept: some 5 MB, where each has an address of 256 octets."""
+"""Recipients, and lines of conversations, in all facts that are kept: some 5 MB, of 256 octets each."""
 MOST: Final = 500
 """In one answer."""
 _FIRST_A_SECOND: Final = 1 << 20
 """Numbers begin with so many for each second since the epoch: more than facts can come, and below 2**53 until 2242."""
 
-_WITH_MANY: Final = (kinds.Queued, kinds.Discarded, kinds.Rejected)
+_WITH_MANY: Final = {
+    kinds.Queued: "recipients", kinds.Discarded: "recipients", kinds.Rejected: "recipients",
+    kinds.Conversation: "lines",
+}
 
 
 @attrs.frozen
@@ -57,7 +60,7 @@ class Feed:
         """Keep it."""
         self._facts.append((now, event))
         if type(event) in _WITH_MANY:
-            self._named += len(event.recipients)  # type: ignore[attr-defined] # these have them
+            self._named += _named(event)
             while self._named > self._most_named and len(self._facts) > 1:
                 self._forget()
         if len(self._facts) > self._kept:
@@ -110,10 +113,10 @@ class Feed:
 
 
 def _named(one: Event | Fact | Lost) -> int:
-    if type(one) in _WITH_MANY:
-        return len(one.recipients)  # type: ignore[union-attr] # these have them
-    recipients = one.get("recipients") if isinstance(one, dict) else None
-    return len(recipients) if isinstance(recipients, list) else 0
+    if (name := _WITH_MANY.get(type(one))) is not None:
+        return len(getattr(one, name))
+    many = one.get("recipients") or one.get("lines") if isinstance(one, dict) else None
+    return len(many) if isinstance(many, list) else 0
 
 
 Values = Callable[[Event], tuple[Any, ...]]
