@@ -20,7 +20,9 @@ from mailgw import (
     passwords,
     queue_commands,
     reports_command,
+    tail_command,
     tls_command,
+    top_command,
     trace_command,
 )
 from mailgw.config.where import DEFAULT_FILE
@@ -42,6 +44,7 @@ commands:
   mailgw queue bounce ID | --domain closed.example     back to their senders, now
   mailgw queue lanes                    the destinations: who waits for them, and why
   mailgw queue suspend example.net      try nothing there, until: mailgw queue resume example.net
+  mailgw top                            what the gateway does just now; mailgw tail: each fact as it happens
   mailgw trace bob@example.net          why a message is where it is: ID, address, Message-ID or client
   mailgw tls example.net                what mail there meets in the way of TLS, tried live
   mailgw reports                        who sends as us, and what failed: DMARC and TLS reports that came in
@@ -51,8 +54,8 @@ commands:
   mailgw completion bash                a script for the shell, which completes commands and options
   mailgw doctor --wire 127.0.0.1:25     can this server be tricked? smuggling, injection, relaying, limits
 
-FILE is {DEFAULT_FILE} where nothing is said; passwd, queue, trace, tls, dkim, reports, explain and replay take -c FILE,
-too, before or behind the command.
+FILE is {DEFAULT_FILE} where nothing is said; passwd, queue, top, tail, trace, tls, dkim, reports, explain and replay
+take -c FILE, too, before or behind the command.
 The gateway itself is started with: twistd mailgw --help
 exit status: 0 done, 1 a fault, 2 the command line makes no sense"""
 
@@ -117,6 +120,8 @@ def _parser() -> argparse.ArgumentParser:
     explain_command.add_command(commands)
     replay_command.add_command(commands)
     trace_command.add_command(commands)
+    top_command.add_command(commands)
+    tail_command.add_command(commands)
     doctor.add_command(commands, say)
     completing.add_command(commands, parser)
     return parser

@@ -67,6 +67,14 @@ def progress(things: Iterable[T], total: int, what: str) -> Iterator[T]:
     yield from tqdm(things, desc=what, total=total, delay=PATIENCE_SECONDS, leave=False, file=sys.stderr, unit="")
 
 
+def has_colours() -> bool:
+    """Whether lines may have colours: on a terminal, where nobody said otherwise (https://no-color.org)."""
+    return (
+        sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb"
+    )
+
+
 def harmless(text: str) -> str:
     """Text that strangers wrote, without what a terminal would obey; tabs stay, as folded headers have them."""
     return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mailgw.config.where import DEFAULT_FILE, JOURNAL, is_there, journal_of, own_state, state_of
 from mailgw.mail.duration import seconds_of
 from mailgw.queue_door import ask_gateway
-from mailgw.terminal import Fault, harmless, say, text
+from mailgw.terminal import Fault, harmless, has_colours, say, text
 
 if TYPE_CHECKING:  # what is heavy is imported by the command itself
     from collections.abc import Mapping, Sequence
@@ -80,7 +80,7 @@ def trace(options: argparse.Namespace) -> int:
         found = None if only is None else story(path, only, Bounds(1 << 62, 600.0)).as_json()
     except OSError as fault:
         raise Fault(f"{fault.filename or path}: {fault.strerror}") from None
-    pen = Pen(_has_colours())
+    pen = Pen(has_colours())
     if options.json:
         waiting = None if found is None else _waiting(state, found["queue_id"])
         whole = {"items": search.rows, "is_all": not search.more, **search.facts()}
@@ -198,10 +198,6 @@ def _waiting(state: str | None, queue_id: str) -> "Sequence[Mapping[str, Any]] |
     except Fault:
         return None
     return found
-
-
-def _has_colours() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _time(when: float) -> str:

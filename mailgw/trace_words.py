@@ -12,7 +12,7 @@ EVENT_WIDTH: Final = 13
 RECIPIENTS_TOLD: Final = 5
 
 GREEN, YELLOW, RED, DIM, BOLD = "32", "33", "31", "2", "1"
-_COLOURS: Final = {
+COLOURS: Final = {
     "delivered": GREEN, "handed_over": GREEN, "queued": BOLD, "deferred": YELLOW, "delay_warning": YELLOW,
     "bounced": RED, "rejected": RED, "held": RED, "expired": RED, "discarded": RED, "login_failed": RED,
     "tls_failed": RED, "trouble": RED,
@@ -44,7 +44,7 @@ def story_lines(story: Mapping[str, Any], waiting: Sequence[Fact] | None, pen: P
         about = f"of {fact['queue_id']}: " if foreign else ""
         event = fact["event"]
         words = harmless(about + words_of(fact))
-        yield f"{clock_text(fact['time'])}  {pen(_COLOURS.get(event, ''), f'{event:{EVENT_WIDTH}}')} {words}"
+        yield f"{clock_text(fact['time'])}  {pen(COLOURS.get(event, ''), f'{event:{EVENT_WIDTH}}')} {words}"
         if event == "conversation":
             for line in fact.get("lines", ()):
                 yield pen(DIM, f"{'':{14 + EVENT_WIDTH + 1}}{harmless(line)}")
@@ -56,7 +56,7 @@ def _head(message: Mapping[str, Any], pen: Pen) -> Iterator[str]:
     yield pen(BOLD, f"message {harmless(message['queue_id'])}")
     if "reverse_path" in message or "recipients" in message:
         yield f"  from {harmless(message.get('reverse_path') or '<>')}"
-        yield f"  to {harmless(_some(message.get('recipients', ())))}"
+        yield f"  to {harmless(some_of(message.get('recipients', ())))}"
     if message.get("message_id"):
         yield f"  Message-ID {harmless(message['message_id'])}"
 
@@ -76,7 +76,7 @@ def _ends(story: Mapping[str, Any], waiting: Sequence[Fact] | None, now: float) 
     if story["notice_of"]:
         yield harmless(f"it is a notice on {story['notice_of']}")
     for caused in story["caused"]:
-        yield harmless(f"because of it an application sent {caused['queue_id']} to {_some(caused['recipients'])}")
+        yield harmless(f"because of it an application sent {caused['queue_id']} to {some_of(caused['recipients'])}")
     for row in waiting or ():
         due = row.get("due")
         soon = f"next attempt in {_length(due - now)}" if isinstance(due, int | float) and due > now else "due now"
@@ -91,10 +91,10 @@ def row_lines(rows: Sequence[Mapping[str, Any]], pen: Pen) -> Iterator[str]:
     for row in rows:
         when = f"{time.strftime('%Y-%m-%d', time.gmtime(row['time']))} {clock_text(row['time'])}"
         what = row["queue_id"] or (f"session {row.get('session_id', '')}" if row["kind"] == "session" else row["kind"])
-        event = pen(_COLOURS.get(row["event"], ""), f"{row['event']:{EVENT_WIDTH}}")
+        event = pen(COLOURS.get(row["event"], ""), f"{row['event']:{EVENT_WIDTH}}")
         words = []
         if row["kind"] != "session":
-            words.append(f"{row.get('reverse_path') or '<>'} to {_some(row['recipients'], row['recipient_count'])}")
+            words.append(f"{row.get('reverse_path') or '<>'} to {some_of(row['recipients'], row['recipient_count'])}")
         if row.get("peer"):
             words.append(f"from {row['peer']}")
         if row.get("code"):
@@ -207,7 +207,8 @@ def clock_text(when: float) -> str:
     return f"{time.strftime('%H:%M:%S', time.gmtime(milliseconds // 1000))}.{milliseconds % 1000:03d}"
 
 
-def _some(recipients: Sequence[str], count: int = 0) -> str:
+def some_of(recipients: Sequence[str], count: int = 0) -> str:
+    """The first ones, and how many there are beside them."""
     shown = ", ".join(map(str, recipients[:RECIPIENTS_TOLD]))
     more = max(count, len(recipients)) - RECIPIENTS_TOLD
     return (shown or "nobody") + (f" and {more} more" if more > 0 else "")

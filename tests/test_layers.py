@@ -28,7 +28,7 @@ FLOORS = [
         "reports_command", "report_summary",
         "dkim_command", "dkim_desk", "dkim_report", "office", "ready_desk", "lookouts",
         "following", "inbox_desk", "sending", "sending_here",
-        "trace_command", "trace_words", "tracing",
+        "trace_command", "trace_words", "tracing", "top_command", "top_page", "tail_command", "tail_words",
     },
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
