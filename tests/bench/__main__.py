@@ -23,6 +23,7 @@ try:
         stall,
         submission,
         trust,
+        watched,
     )
     from tests.bench.counts import settled
     from tests.bench.figures import Result
@@ -36,7 +37,9 @@ except ModuleNotFoundError as missing:
 
 ALL: dict[str, Bench] = {
     bench.name: bench
-    for module in (relay, maildir, submission, accept, idle, deferred, stall, growth, plugins, signatures, trust)
+    for module in (
+        relay, maildir, submission, accept, idle, deferred, stall, growth, plugins, signatures, trust, watched,
+    )
     for bench in module.BENCHES
 }
 PEERS = Path(os.environ.get("MAILGW_PEERS", "~/.cache/mailgw-peers")).expanduser()

@@ -45,6 +45,9 @@ TARGETS: dict[str, tuple[Target, ...]] = {
     ),
     "stall": (Target("longest stall", 50.0, 10.0, is_more_better=False),),
     "trust-stall": (Target("longest stall", 50.0, 10.0, is_more_better=False),),
+    "watched": (Target("share", 95.0),),
+    "watched-auto": (Target("share", 95.0),),
+    "watched-answers": (Target("longest answer", 200.0, is_more_better=False),),
     "trust": (Target("end to end", 0.7, against="mailgw-plain"),),
     "dkim": (
         Target("signing, RSA-2048", 0.5, is_more_better=False),
