@@ -87,10 +87,11 @@ class Feed:
         self._named -= _named(one)
 
     def since(
-        self, after: int | None, matches: Callable[[Fact], bool], most: int
+        self, after: int | None, matches: Callable[[Fact], bool] | None, most: int
     ) -> tuple[list[dict[str, Any]], int, int]:
-        """Of the facts behind number ``after`` (None: of all that are there), the latest ``most`` that match, each with
-        its ``number``; up to which number that is all; and how many were left out: gone before, or more than ``most``.
+        """Of the facts behind number ``after`` (None: of all that are there), the latest ``most`` that match (None: all
+        do, which costs the least), each with its ``number``; up to which number that is all; and how many were left
+        out: gone before, or more than ``most``.
         """
         newest = self.newest
         known = self._first - 1
@@ -99,17 +100,24 @@ class Feed:
             # Numbers of an earlier life tell nothing of how many there were.
             lost = known - after if known - _FIRST_A_SECOND < after < known else 0
             known = max(after, known)
-        found: deque[dict[str, Any]] = deque(maxlen=most)
+        found: deque[tuple[int, float, Event | Fact]] = deque(maxlen=most)
         matched = 0
         for number, (when, one) in enumerate(islice(self._facts, known - self._first + 1, None), known + 1):
             if isinstance(one, Lost):
                 lost += one.count
                 continue
-            fact = told(one, when) if isinstance(one, Event) else one
-            if matches(fact):
-                matched += 1
-                found.append({"number": number, **fact})
-        return list(found), newest, lost + matched - len(found)
+            if matches is not None:
+                one = _fact(one, when)
+                if not matches(one):
+                    continue
+            matched += 1
+            found.append((number, when, one))
+        facts = [{"number": number, **_fact(one, when)} for number, when, one in found]
+        return facts, newest, lost + matched - len(found)
+
+
+def _fact(one: Event | Fact, when: float) -> Fact:
+    return told(one, when) if isinstance(one, Event) else one
 
 
 def _named(one: Event | Fact | Lost) -> int:

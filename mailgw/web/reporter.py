@@ -71,7 +71,9 @@ class Reporter:
             return
         self._call = self._clock.callLater(BATCH_SECONDS, self._tell_seen)
         is_first = self._after is None
-        facts, self._after, left_out = self.hearing.feed.since(self._after, self._matches, BATCH_FACTS)
+        is_all = all(one.what.is_everything for one in self._watches.values())
+        matches = None if is_all else self._matches
+        facts, self._after, left_out = self.hearing.feed.since(self._after, matches, BATCH_FACTS)
         batch, octets = [], 0
         for fact in reversed(facts):  # the latest, where there are too many
             del fact["number"]

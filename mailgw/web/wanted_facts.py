@@ -99,8 +99,6 @@ class Watch:
     def matches(self, fact: Fact) -> bool:
         """Whether it is to be shown.  Facts come in their order."""
         what = self.what
-        if what.is_everything:
-            return True
         if what.queue_id and fact.get("queue_id") != what.queue_id:
             return False
         if what.session_id and fact.get("session_id") != what.session_id:

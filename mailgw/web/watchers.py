@@ -67,12 +67,13 @@ class Watchers:
         gather = number_of(request, "gather", 0, 0, MOST_GATHER_SECONDS)
         wait = max(gather, number_of(request, "wait", 0, 0, MOST_WAIT_SECONDS))
         leased = self._lease(request.get("filter"))
+        matches = None if leased.watch.what.is_everything else leased.watch.matches
         began = self._clock.seconds()
         left_out = 0
         if gather:
             await self.pause(gather)
         while True:
-            found, after, more = self._feed.since(after, leased.watch.matches, int(limit))
+            found, after, more = self._feed.since(after, matches, int(limit))
             left_out += more
             left = began + wait - self._clock.seconds()
             if found or left <= 0 or self._is_closed:
