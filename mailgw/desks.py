@@ -29,7 +29,7 @@ def gateway_desk(gateway: "MailGateway") -> Desk:
         {} if gateway.lookout is None else gateway.lookout.desk(),
         Tracing(lambda: gateway.config.journal.path, gateway.reactor).desk(),
         gateway.sending.desk(),
-        InboxDesk(lambda: gateway.config, gateway.inbox, gateway.reactor).desk,
+        InboxDesk(lambda: gateway.generation.config, gateway.inbox, gateway.reactor).desk,
     )
 
 

@@ -257,7 +257,7 @@ class MailGateway(MultiService):
 
     def inbox(self) -> Inbox:
         """Where mail is captured."""
-        return self._ground.inbox(self.config.inbox)
+        return self._ground.inbox(self.generation.config.inbox)
 
     def _listen_for_control(self) -> None:
         port = self._world.listen_for_control(self._control, ControlFactory(self, self._reactor))

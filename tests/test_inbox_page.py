@@ -26,7 +26,7 @@ def test_the_test_that_it_shows_is_one_of_the_example() -> None:
 def test_its_numbers_are_those_of_the_code() -> None:
     bounds = InboxBoundsTable()
     assert (bounds.messages, bounds.octets) == (5000, 1 << 30)
-    assert (MESSAGE_OCTETS, INLINE_OCTETS, MAX_TEXT, MAX_CHARACTERS) == (64 << 20, 2 << 20, 1_048_576, 1_048_576)
+    assert (MESSAGE_OCTETS, INLINE_OCTETS, MAX_TEXT, MAX_CHARACTERS) == (64 << 20, 8 << 20, 1_048_576, 1_048_576)
     assert (LIMITS.parts, LIMITS.depth, LIMITS.octets, LIMITS.lines) == (500, 20, 32 << 20, 500_000)
     assert (SLOW_SECONDS, MOST_SECONDS, MOST_WAIT, USUAL_ROWS) == (10, 60, 60, 50)
     for number in (SEARCHED, REMEMBERED, MAX_TAGS, MAX_CHARACTERS, LIMITS.lines):

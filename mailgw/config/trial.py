@@ -179,6 +179,7 @@ def story(config: Config, kept: Kept) -> Iterable[str]:
         f" s.login('{user}', '{word}');"
         f" s.sendmail('{user}', 'friend@example.com', 'Subject: hello\\r\\n\\r\\nIt works.')\""
     )
+    yield "  swaks --server 127.0.0.1:2525 --from me@example.org --to any+451@example.com   # fails as the address asks"
     state = shlex.quote(config.state)
     yield f"  find {state}/mail -type f"
     yield f"  {command()} queue list --state {state}"

@@ -29,7 +29,7 @@ MAX_WORDS: Final = 500
 """Of a subject, an author, a date, in a list."""
 MAX_ADDRESSED: Final = 16 * 1024
 
-INLINE_OCTETS: Final = 2 << 20
+INLINE_OCTETS: Final = 8 << 20
 """Of all images together that are put into the HTML itself: whoever shows it in a frame without an origin, as it should
 be, sends no cookie for others, so they could not be fetched there."""
 IMAGES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/avif"})

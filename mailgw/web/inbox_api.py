@@ -6,7 +6,7 @@ with a policy of its own that lets it do nothing, in whatever frame or window it
 
 import base64
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -24,16 +24,19 @@ FRAMED: Final[Mapping[str, str]] = {
 GONE: Final = {404: "There is no such message, or not any more"}
 
 
+Text = Annotated[str, msgspec.Meta(max_length=1000)]
+
+
 class Which(msgspec.Struct, forbid_unknown_fields=True):
     """``to``: a whole address, "@domain", or a part of an address; of a recipient, or in To or Cc.  ``from``: likewise
     of the reverse-path, or a part of From.  ``subject``, ``text``: a part of them.  ``since``: captured then or later,
     in seconds since 1970."""
 
-    to: str | None = None
-    from_: str | None = msgspec.field(default=None, name="from")
-    subject: str | None = None
-    text: str | None = None
-    since: float | None = None
+    to: Text | None = None
+    from_: Text | None = msgspec.field(default=None, name="from")
+    subject: Text | None = None
+    text: Text | None = None
+    since: Annotated[float, msgspec.Meta(ge=0, le=1e12)] | None = None
     unread: bool | None = None
 
     def words(self) -> dict[str, object]:
@@ -47,9 +50,9 @@ class Which(msgspec.Struct, forbid_unknown_fields=True):
 class Listed(Which, forbid_unknown_fields=True):
     """``wait``: where nothing matches, for so many seconds (60 at most) for a message that does."""
 
-    wait: float = 0.0
-    limit: int = 50
-    after: str | None = None
+    wait: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
+    after: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,18}$")] | None = None
 
 
 class Removed(Which, forbid_unknown_fields=True):
