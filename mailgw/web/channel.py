@@ -23,7 +23,7 @@ from mailgw.web.operations import Problem
 from mailgw.web.problems import PHRASES
 from mailgw.web.tokens import network_of
 
-HEADER_OCTETS: Final = 16384
+HEADER_OCTETS: Final = 32768
 HEADERS: Final = 100
 # Of all connections, so many may be of those who showed no token yet, and so many of these have one address.
 CONNECTIONS: Final = 200
@@ -45,7 +45,7 @@ class Channel(HTTPChannel):
     """One connection.  Its ``factory`` says what time it is, and hears of its begin and end."""
 
     maxHeaders = HEADERS
-    totalHeadersSize = HEADER_OCTETS
+    totalHeadersSize = MAX_LENGTH = HEADER_OCTETS
     timeOut = None  # ours are below
     factory: "WebFactory"
     transport: Any

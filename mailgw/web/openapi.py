@@ -52,6 +52,8 @@ def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     }
 
 
+# As ``routing.STRANGE`` has it, for any regular expressions; and it is no "." or "..".
+SEGMENT: Final = r"^(?!\.{1,2}$)[^/\\\x00-\x1f\x7f-\x9f]+$"
 PROBLEM: Final[Mapping[str, Any]] = {
     "title": "Problem",
     "description": "RFC 9457",
@@ -104,7 +106,7 @@ def _operation(one: Operation, of_shape: Mapping[int, Any]) -> dict[str, Any]:
 
 def _in_path(one: Operation) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": SEGMENT}}
         for name in re.findall(r"\{([a-z_]+)\}", one.path)
     ]
 

@@ -231,9 +231,11 @@ EVERYWHERE: Final[Mapping[int, str]] = {
     400: "The request makes no sense: its path, a parameter, its body, or a header",
     401: "No token, or one that is unknown",
     403: "The token's scopes do not reach so far; or a browser's session without its header",
+    414: "The path and its query are too long",
     421: "Asked for by a name that [api] hosts does not have",
     422: "Understood, and refused: the detail says why",
     429: "Too many wrong tokens from this address",
+    431: "The header is too large, or has too many fields",
     500: "A fault of the gateway; its log says more",
     503: "The gateway, or who it has to ask, is unwell or stopping; try again",
 }

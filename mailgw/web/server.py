@@ -344,8 +344,11 @@ def typed_query(operation: Operation, words: str) -> Any:
         query = msgspec.convert(values, operation.query, strict=False)
     except msgspec.ValidationError as fault:
         raise Problem(400, PHRASES[400], f"the query: {fault}") from None
-    if why := _not_finite(attrs_of(query)):
-        raise Problem(400, PHRASES[400], f"the query: {why} is no number")
+    for field in msgspec.structs.fields(operation.query):
+        value = getattr(query, field.name)
+        # What is left out is null: "null", which msgspec would take for it, is another thing.
+        if field.encode_name in values and (value is None or (isinstance(value, float) and not math.isfinite(value))):
+            raise Problem(400, PHRASES[400], f"the query: {field.encode_name} is no number")
     return query
 
 
@@ -365,14 +368,6 @@ def held_to(shape: Any, value: object) -> object:
     if isinstance(shape, type) and isinstance(value, shape):
         return value
     return msgspec.convert(value, shape, from_attributes=True)
-
-
-def attrs_of(struct: Any) -> Mapping[str, object]:
-    return {name: getattr(struct, name) for name in struct.__struct_fields__}
-
-
-def _not_finite(values: Mapping[str, object]) -> str | None:
-    return next((name for name, one in values.items() if isinstance(one, float) and not math.isfinite(one)), None)
 
 
 def _is_list(kind: Any) -> bool:
