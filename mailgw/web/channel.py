@@ -261,12 +261,9 @@ class WebFactory(ServerFactory):
             channel.look(now)
 
     def close(self) -> None:
-        """No connection is left."""
-        if self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
+        """All connections end, once what is on its way was taken, or was not for long."""
         for channel in list(self._channels):
-            channel.transport.abortConnection()
+            channel.loseConnection()
 
     def __len__(self) -> int:
         return len(self._channels)

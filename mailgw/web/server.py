@@ -8,11 +8,11 @@ Rules:
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request
@@ -35,6 +35,7 @@ from mailgw.web.uploads import Body, InFile, InMemory, UploadFolder
 log = Logger()
 
 LIVE_AT_ONCE: Final = 50
+STOP_SECONDS: Final = 5.0
 # The page's files may be kept, but are asked for each time whether they are the same still.
 PAGE_CACHE: Final = "no-cache"
 
@@ -66,6 +67,7 @@ class WebServer:
         self.reactor = reactor
         self.is_stopping = False
         self.live_count = 0
+        self.reading: set[Callable[[], None]] = set()  # what cancels those that only read
         self._journal = journal
         self.tasks = TaskGroup(_log_failure)
 
@@ -79,10 +81,14 @@ class WebServer:
             self._journal.note(fact.Operated(admitted.who.name, peer, method, admitted.path, status))
 
     async def stop(self) -> None:
-        """What runs is cancelled; nothing new begins."""
+        """Nothing new begins; what only reads is cancelled, what changes something may end within ``STOP_SECONDS``."""
         self.is_stopping = True
-        self.tasks.cancel()
+        for cancel in list(self.reading):
+            cancel()
+        end = self.reactor.callLater(STOP_SECONDS, self.tasks.cancel)
         await self.tasks.settled()
+        if end.active():
+            end.cancel()
 
 
 class WebRequest(Request):
@@ -99,7 +105,8 @@ class WebRequest(Request):
         self._admitted: Admitted | None = None
         self._problem: Problem | None = None
         self._body: Body | None = None
-        self._cancel: Callable[[], None] | None = None
+        self._cancel: Callable[[], None] | None = None  # where it only reads
+        self._is_running = False
         self._is_secure = channel.is_secure
 
     # --- its head and its body ------------------------------------------------------------------------------
@@ -151,10 +158,9 @@ class WebRequest(Request):
 
     def connectionLost(self, reason: Failure) -> None:
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
-        operation = None if self._admitted is None else self._admitted.operation
-        if self._cancel is not None and (operation is None or operation.is_safe):
+        if self._cancel is not None:
             self._cancel()
-        if self._cancel is None and self._body is not None:
+        if not self._is_running and self._body is not None:
             self._body.discard()
 
     # --- what is done ---------------------------------------------------------------------------------------
@@ -165,9 +171,32 @@ class WebRequest(Request):
         if self._problem is not None or self._admitted is None:
             self._answer_problem(self._problem or Problem(400, PHRASES[400]))
         elif self._admitted.asset is not None:
-            self._show(self._admitted.asset)
+            self._run_task("showing the page", self._show(self._admitted.asset), is_safe=True)
         else:
-            self._cancel = self._server.tasks.spawn("answering a request", self._operate(self._admitted))
+            operation = self._admitted.operation
+            is_safe = operation is not None and operation.is_safe
+            self._run_task("answering a request", self._operate(self._admitted), is_safe)
+
+    def _run_task(self, what: str, work: Coroutine[Deferred[Any], Any, None], is_safe: bool) -> None:
+        tasks, reading = self._server.tasks, self._server.reading
+
+        async def run() -> None:
+            try:
+                await work
+            finally:
+                reading.discard(cancel)
+
+        cancelled: list[Callable[[], None]] = []
+
+        def cancel() -> None:
+            for one in cancelled:
+                one()
+
+        if is_safe:
+            reading.add(cancel)
+            self._cancel = cancel
+        self._is_running = True
+        cancelled.append(tasks.spawn(what, run()))
 
     async def _operate(self, admitted: Admitted) -> None:
         operation = admitted.operation
@@ -273,7 +302,7 @@ class WebRequest(Request):
             way.close()
         self._end_answer()
 
-    def _show(self, asset: Asset) -> None:
+    async def _show(self, asset: Asset) -> None:
         headers = {"ETag": asset.etag, "Cache-Control": PAGE_CACHE, "Vary": "Accept-Encoding"}
         if is_known(asset.etag, self._fields.get("If-None-Match")):
             self._begin_answer(304, headers, None)
@@ -283,9 +312,7 @@ class WebRequest(Request):
         if asset.compressed is not None and takes_gzip(self._fields.get("Accept-Encoding")):
             octets = asset.compressed
             headers["Content-Encoding"] = "gzip"
-        self._cancel = self._server.tasks.spawn(
-            "showing the page", self._answer_octets(200, {**headers, "Content-Type": asset.media_type}, octets)
-        )
+        await self._answer_octets(200, {**headers, "Content-Type": asset.media_type}, octets)
 
     def _answer_problem(self, problem: Problem) -> None:
         if self._disconnected or self.finished:

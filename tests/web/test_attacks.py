@@ -21,7 +21,7 @@ from mailgw.web.channel import (
 )
 from mailgw.web.operations import JSON_OCTETS, LiveEvent
 from mailgw.web.routing import TARGET_OCTETS
-from mailgw.web.server import LIVE_AT_ONCE
+from mailgw.web.server import LIVE_AT_ONCE, STOP_SECONDS
 from mailgw.web.tokens import SESSION_SECONDS, SESSIONS, TRIES, TRIES_SECONDS
 from tests.logged import LoggedFailures
 from tests.tables import each
@@ -705,3 +705,39 @@ def test_who_goes_away(method: str) -> None:
     served.advance(0)
     [noted] = served.facts
     assert (noted.name, noted.http_status) == ("operated", 200)  # type: ignore[attr-defined]
+
+
+def test_a_stop_lets_orders_end() -> None:
+    served = Served()
+    served.door.wait = Deferred()
+    headers = {"Authorization": f"Bearer {ALL}", "Content-Type": "application/json"}
+    ordering = served.raw(request("POST", "/api/v1/orders", headers, b'{"name":"x"}'))
+    watching = served.raw(request("GET", "/api/v1/live", headers))
+    stopped = Deferred.fromCoroutine(served.server.stop())
+    served.advance(1)
+    assert served.door.feed.watching == 0
+    late = served.client()
+    assert late.ask("GET", "/api/v1/things/x", headers).status == 503
+    assert not stopped.called
+    served.door.wait.callback(None)
+    served.factory.close()
+    served.advance(0)
+    assert stopped.called
+    assert statuses(ordering) == [200]
+    assert watching.is_closed
+    assert len(served.factory) == 0
+
+
+def test_a_stop_waits_for_no_order_for_ever() -> None:
+    served = Served()
+    served.door.wait = Deferred()
+    headers = {"Authorization": f"Bearer {ALL}", "Content-Type": "application/json"}
+    client = served.raw(request("POST", "/api/v1/orders", headers, b'{"name":"x"}'))
+    stopped = Deferred.fromCoroutine(served.server.stop())
+    served.advance(STOP_SECONDS - 1)
+    assert not stopped.called
+    served.advance(1)
+    assert stopped.called
+    served.factory.close()
+    served.advance(0)
+    assert client.is_closed
