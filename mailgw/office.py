@@ -117,9 +117,9 @@ class Office:
     def _reception(self, api: ApiSettings, journal: Journal) -> Any:
         """Whom it knows, and all that may be asked."""
         from mailgw import __version__
-        from mailgw.web import openapi_api, ready_api, session_api
+        from mailgw.web import openapi, openapi_api, ready_api, session_api
         from mailgw.web.judging import Reception
-        from mailgw.web.page import packaged
+        from mailgw.web.page import asset, packaged
         from mailgw.web.routing import Routes
         from mailgw.web.tokens import Sessions, Tokens, Tries
 
@@ -146,7 +146,7 @@ class Office:
             routes=Routes(operations),
             others={"/metrics": ready_api.metrics()},
             health={one.path: one for one in ready_api.health(lambda: self.is_stopping)},
-            page=packaged(),
+            page=packaged().with_asset("/api", asset("text/html; charset=utf-8", openapi.page(operations))),
             tokens=found,
             sessions=sessions,
             tries=Tries(now),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any, Final
 
 import msgspec
@@ -157,3 +158,20 @@ def _content(one: Operation, of_shape: Mapping[int, Any]) -> dict[str, Any]:
             return {"content": {"text/event-stream": {}}}
         case shape:
             return {"content": {"application/json": {"schema": of_shape[id(shape)]}}}
+
+
+def page(operations: Sequence[Operation]) -> bytes:
+    """All of them for people: a plain page, without scripts, by topics."""
+    lines = ["<!doctype html>", '<html lang="en"><head><meta charset="utf-8">',
+             '<meta name="viewport" content="width=device-width, initial-scale=1">',
+             "<title>mailgw: the HTTP API</title>",
+             '<link rel="stylesheet" href="/base.css"></head><body><main>', "<h1>The HTTP API</h1>",
+             f'<p>Below <code>{PREFIX}</code>; <a href="{PREFIX}/openapi.json">openapi.json</a> has all of it.</p>']
+    for topic in sorted({one.topic for one in operations}):
+        lines.append(f"<h2>{escape(topic)}</h2><table><tr><th>Asked<th>What<th>Scope</tr>")
+        for one in sorted((one for one in operations if one.topic == topic), key=lambda one: (one.path, one.method)):
+            scope = "none" if one.is_open else "any" if one.scope is None else one.scope.value
+            asked = f"<code>{one.method} {escape(one.path)}</code>"
+            lines.append(f"<tr><td>{asked}<td>{escape(one.summary)}<td>{scope}</tr>")
+        lines.append("</table>")
+    return "\n".join([*lines, "</main></body></html>", ""]).encode()

@@ -50,6 +50,10 @@ class Page:
         if INDEX in self._assets:
             self._assets["/"] = self._assets[INDEX]
 
+    def with_asset(self, path: str, one: Asset) -> "Page":
+        """This one, and another file."""
+        return Page({**self._assets, path: one})
+
     @property
     def paths(self) -> list[str]:
         return sorted(self._assets)

@@ -168,3 +168,13 @@ def test_routes(method: str, path: str, expected: str) -> None:
 def test_two_operations_are_not_one() -> None:
     with pytest.raises(ValueError, match="two operations"):
         Routes([operation("GET", "/queue/{verb}"), operation("GET", "/queue/{id}")])
+
+
+def test_a_page_for_people(gateway: Gateway) -> None:
+    answer = gateway.http("GET", "/api", token=None)
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    text = answer.body.decode()
+    for one in topics():
+        assert f"<code>{one.method} {one.path}</code>" in text
+    assert "<script" not in text
+    assert "style=" not in text
