@@ -3,12 +3,14 @@
 import hashlib
 import os
 import stat
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from mailgw.config import values
 from mailgw.config.api_tables import ApiTable, TokenTable
 from mailgw.config.document import Document
-from mailgw.config.settings import DEFAULT_CERTIFICATE
+from mailgw.config.lines import Path
+from mailgw.config.settings import DEFAULT_CERTIFICATE, Config
+from mailgw.net.server_tls import is_certificate_for
 from mailgw.web.operations import Scope
 from mailgw.web.settings import ApiSettings, TokenSettings
 
@@ -50,6 +52,29 @@ def api_settings(document: Document, folder: str, state: str, taken: Sequence[st
         upload_octets=int(document.limits.message_octets * BASE64) + AROUND_OCTETS,
         secret_files=tuple(files),
     )
+
+
+def api_doubts(config: Config) -> Iterator[tuple[Path, str]]:
+    """What browsers will stumble over."""
+    api = config.api
+    if api is None or api.certificate is None:
+        return
+    address = values.endpoint_address(api.endpoint)
+    if not api.hosts and address[0] == "tcp" and not values.is_loopback(_hop(address[2])):
+        yield ("api",), "from elsewhere nobody can ask: hosts says by which names, and has none"
+    files = [one.certificate for one in config.tls.certificates.values()]
+    for host in sorted(api.hosts):
+        if not any(is_named_in(path, host) for path in files):
+            why = "no certificate of [tls] has that name"
+            yield ("api", "hosts"), f"browsers will not believe that it is {host}: {why}"
+
+
+def is_named_in(path: str, host: str) -> bool:
+    """Whether the certificate in a file has this name, or this address."""
+    try:
+        return is_certificate_for(path, host)
+    except (OSError, ValueError):  # gone since it was read
+        return True
 
 
 def _certificate(table: ApiTable, certificates: Collection[str]) -> str | None:

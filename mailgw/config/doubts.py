@@ -7,6 +7,7 @@ from functools import cache
 
 from mailgw.access.schemes import fault_of
 from mailgw.config.aliases import alias_doubts, alias_table, goes_on
+from mailgw.config.api import api_doubts
 from mailgw.config.apps import app_doubts
 from mailgw.config.directories import directory_doubts
 from mailgw.config.dkim import dkim_doubts
@@ -60,7 +61,7 @@ def doubts(config: Config, is_start: bool = False) -> list[ConfigError]:
         said += [*staging_doubts(config), *_kept(config),
                  *directory_doubts(config), *_given(config), *_patience(config), *_plain(config),
                  *_hooks(config), *_names(config), *_unread(config, aliases), *dkim_doubts(config),
-                 *careful_trust_doubts(config), *junk_doubts(config)]
+                 *careful_trust_doubts(config), *junk_doubts(config), *api_doubts(config)]
     for path, why in said:
         found.add(path, why)
     if aliases is not None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from mailgw.config.checks import owner_faults
+from mailgw.config.doubts import doubts
 from mailgw.web.operations import Scope
 from mailgw.web.tokens import Tokens
 from tests.config.making import SMALL, faults_of, loaded, make_certificate
@@ -22,6 +23,7 @@ TLS = """
 certificate = "fullchain.pem"
 private_key = "privkey.pem"
 """
+FAR = TLS + "[api]\nendpoint = 'tcp:8025'\ntls = 'shop'\n"
 LINES = SMALL.count("\n")
 
 
@@ -167,3 +169,24 @@ def test_the_user_that_it_will_run_as_has_to_read_them(file: Path) -> None:
     assert config.api is not None
     assert ("api.token.0.secret_file", f"{file.parent}/grafana") in config.api.secret_files
     assert all("token" not in fault.key for fault in owner_faults(config, (0, 0)))
+
+
+@each(
+    ("text", "expected"),
+    [
+        ("[api]\n", []),
+        (FAR, [
+            "api: from elsewhere nobody can ask: hosts says by which names, and has none",
+        ]),
+        (TLS + "[api]\ntls = 'shop'\n", []),
+        (FAR + "hosts = ['mx1.example.org', 'localhost', '127.0.0.1']\n", []),
+        (FAR + "hosts = ['mail.example.org']\n", [
+            "api.hosts: browsers will not believe that it is mail.example.org: no certificate of [tls] has that name",
+        ]),
+        ("[api]\nhosts = ['mail.example.org']\n", []),
+    ],
+)
+def test_doubts(file: Path, text: str, expected: list[str]) -> None:
+    file.write_text(SMALL + text)
+    found = [one for one in doubts(loaded(file)) if one.key.startswith("api")]
+    assert [f"{one.key}: {one.why}" for one in found] == expected
