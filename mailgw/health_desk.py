@@ -93,7 +93,7 @@ class _Common:
 
     def told(self, config: Config) -> dict[str, Any]:
         if self._notes is None or self._notes[0] is not config:
-            self._notes = (config, [str(one) for one in doubts(config)])
+            self._notes = (config, [str(one).removeprefix(": ") for one in doubts(config)])
         reserve = config.spool.reserve_octets
         try:
             free = self._disk.free_octets(config.state)
