@@ -31,10 +31,14 @@ log = Logger()
 
 @attrs.define(eq=False)
 class Shard:
+    """``holder`` is the name by which its dispatcher has passes; ``leaving`` are those that make way, with theirs."""
+
     number: int
     spool: Spool
     counting: Counting
     made: Dispatcher | None = None
+    holder: str = ""
+    leaving: dict[Dispatcher, str] = attrs.Factory(dict)
 
     @property
     def dispatcher(self) -> Dispatcher:
@@ -47,20 +51,23 @@ MakeDispatcher: TypeAlias = Callable[[Spool, Register | None], Dispatcher]
 
 
 class Shards:
-    """``settings`` are those of shard 0; ``register`` makes a shard known to whoever counts for all of them, None where
-    nobody has to."""
+    """``settings`` are those of shard 0; ``register`` makes a dispatcher known, by a name of its own, to whoever counts
+    for all shards, None where nobody has to; ``gone`` says that it needs nothing more."""
 
     def __init__(
         self,
         settings: SpoolSettings,
         open_spool: OpenSpool,
-        register: Callable[[int], Register | None],
+        register: Callable[[str], Register | None],
         tasks: TaskGroup,
         counting: Callable[[Spool], Counting],
+        gone: Callable[[str], None] = lambda holder: None,
     ) -> None:
         self._settings = settings
         self._open_spool = open_spool
         self._register = register
+        self._gone = gone
+        self._made = 0
         self._tasks = tasks
         self._counting = counting
         self._open: dict[int, Shard] = {}
@@ -84,7 +91,46 @@ class Shards:
         """Make a dispatcher for each that has none; ``start`` starts them."""
         for shard in self.all:
             if shard.made is None:
-                shard.made = make_dispatcher(shard.spool, self._register(shard.number))
+                shard.made, shard.holder = self._dispatcher(shard, make_dispatcher)
+
+    def _dispatcher(self, shard: Shard, make_dispatcher: MakeDispatcher) -> tuple[Dispatcher, str]:
+        self._made += 1
+        holder = f"{shard.number}.{self._made}"
+        return make_dispatcher(shard.spool, self._register(holder)), holder
+
+    def replace(
+        self, make_dispatcher: MakeDispatcher, is_same: Callable[[str], bool]
+    ) -> Sequence[tuple[Shard, Dispatcher]]:
+        """Others deliver from now on, and are started; what is returned is for ``retire``.  ``is_same`` says of which
+        backends what was learned of destinations still holds."""
+        made = [(shard, *self._dispatcher(shard, make_dispatcher)) for shard in self.all]
+        replaced = []
+        for shard, dispatcher, holder in made:
+            elder = shard.dispatcher
+            replaced.append((shard, elder))
+            dispatcher.succeed(elder, is_same)
+            shard.leaving[elder] = shard.holder
+            shard.made, shard.holder = dispatcher, holder
+            dispatcher.start()
+        return replaced
+
+    def renew(self, settings: SpoolSettings) -> None:
+        """Other settings than before, in the same folder."""
+        self._settings = settings
+        for shard in self.all:
+            shard.spool.renew(settings.reserve_octets, settings.lease_seconds, settings.late_seconds)
+
+    async def retire(self, replaced: Sequence[tuple[Shard, Dispatcher]]) -> None:
+        """Those that were replaced give back what they have; returns when their last attempt has ended."""
+        for ended in [Deferred.fromCoroutine(self._retire(shard, elder)) for shard, elder in replaced]:
+            await ended
+
+    async def _retire(self, shard: Shard, elder: Dispatcher) -> None:
+        await elder.retire(lambda: shard.dispatcher.look_through())
+        holder = shard.leaving.pop(elder, None)
+        if holder is not None:
+            self._gone(holder)
+            shard.dispatcher.look_through()
 
     def suspend_as(self, words: Mapping[str, float]) -> None:
         """What shard 0 has suspended holds in all of these; before their dispatchers start."""
@@ -102,7 +148,7 @@ class Shards:
 
     async def stop(self, limit_seconds: float) -> None:
         """Let what is being tried end within the limit."""
-        for ended in [Deferred.fromCoroutine(one.dispatcher.stop(limit_seconds)) for one in self.all if one.made]:
+        for ended in [Deferred.fromCoroutine(_stop(shard, limit_seconds)) for shard in self.all]:
             await ended
 
     async def close(self) -> None:
@@ -116,10 +162,17 @@ class Shards:
         shard = self._open.get(number)
         if shard is None or shard is self.own:
             return
-        if shard.made is not None:
-            await shard.made.stop(limit_seconds)
+        await _stop(shard, limit_seconds)
+        if shard.holder:
+            self._gone(shard.holder)
         if self._open.pop(number, None) is not None:
             await shard.spool.close()
+
+
+async def _stop(shard: Shard, limit_seconds: float) -> None:
+    running = [*shard.leaving, *([] if shard.made is None else [shard.made])]
+    for ended in [Deferred.fromCoroutine(one.stop(limit_seconds)) for one in running]:
+        await ended
 
 
 async def _suspend_as(spool: Spool, words: Mapping[str, float]) -> None:

@@ -137,6 +137,7 @@ class Dispatcher:
         self._clock = clock
         self._wall_clock = wall_clock
         # Of a lease of two attempts' time: half of one to wait, one to run, the rest to notice and to record.
+        self._attempt_seconds = settings.attempt_seconds
         self._wait_seconds = settings.attempt_seconds / 2
         self._look_seconds = min(LOOK_SECONDS, settings.attempt_seconds / 4)
         self._tasks = TaskGroup(self._bug)
@@ -159,9 +160,19 @@ class Dispatcher:
         self._vain_look_seconds = SHORTEST_LOOK_SECONDS
         self._told_at = -math.inf  # by the reactor's clock: the last look for what is late
         self._is_stopping = False
+        self._is_retired = False
 
     def start(self) -> None:
         """Begin with what an earlier process left."""
+        self._look_in(0.0)
+
+    def succeed(self, elder: "Dispatcher", is_same: Callable[[str], bool]) -> None:
+        """Before ``start``: one that retires leaves its gates here (``Lanes.succeed``)."""
+        self._lanes.succeed(elder._lanes, is_same)
+
+    def look_through(self) -> None:
+        """Somebody gave back what was due before: find it."""
+        self._looks.look_through()
         self._look_in(0.0)
 
     def has_room(self, lane: str, sender: str) -> bool:
@@ -249,6 +260,26 @@ class Dispatcher:
         if limit.active():
             limit.cancel()
 
+    async def retire(self, gave_back: Callable[[], None]) -> None:
+        """Make way for another dispatcher on the same spool: begin nothing more, give back what waits in memory
+        (``gave_back`` is called then), let running attempts have the time that all have, and write down what they come
+        to.
+
+        Then nothing is claimed here, and all that is not finished is the other's to find.  ``stop`` may come meanwhile.
+        """
+        self._is_stopping = self._is_retired = True
+        self._lanes.stop()
+        if self._look_call is not None and self._look_call.active():
+            self._look_call.cancel()
+        await self.give_back(lambda claim: True)
+        gave_back()
+        # Each began at the latest just now: who has not ended by then has had his time, and is told so.
+        overdue = self._clock.callLater(self._attempt_seconds + SHORTEST_LOOK_SECONDS, self._running.cancel_overdue)
+        await self._tasks.settled()
+        self._lanes.stop()
+        if overdue.active():
+            overdue.cancel()
+
     def _cut_off(self) -> None:
         self._running.is_cut_off = self._records.is_cut_off = True
         self._tasks.cancel()
@@ -260,6 +291,9 @@ class Dispatcher:
 
     def _add(self, lane: _Lane, claim: Claim, since: float, priority: int) -> None:
         """Let it wait for its lane."""
+        if self._is_retired:  # it was asked for, or came to be, before: whoever comes after this one finds it
+            self._tasks.spawn("release", self._release(claim))
+            return
         self._places.add(lane, claim, since, priority)
         if claim.message.parameters.deliver_by is not None:
             self._look_in(deadline_of(claim) - self._wall_clock())

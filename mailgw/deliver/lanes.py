@@ -12,6 +12,8 @@ Rules:
     What is unwell is remembered for a while without work, so that each new message is not the first.
     Nothing goes through all lanes but the operator's orders: who is to be woken or forgotten is known by the time.
     What a lane leads to is asked for anew when it is to be tried, or mail for it comes.
+    Lanes that make way for others leave them their gates, of backends that are the same: who is still inside counts,
+    what began before counts against a rate, and how a destination feels stays known.
 """
 
 from collections import Counter, OrderedDict
@@ -104,6 +106,8 @@ class Lanes(Generic[T]):
         self._served_gates: set[str] = set()
         self.active = 0
         self.active_slow = 0
+        self._inherited: dict[str, Gate] = {}  # what nobody here has come to yet
+        self._heir: Lanes[T] | None = None
         self._passes = None if register is None else Passes(register, self._granted, self._part, clock)
 
     def __len__(self) -> int:
@@ -126,8 +130,13 @@ class Lanes(Generic[T]):
         if lane is None:
             backend = self._backends.get(backend_of(key))
             limit = max(1, backend.concurrency) if backend is not None else 1
-            lane = self._lanes[key] = Lane(key, Gate(key, Bounds(limit, None), self._pauses))
-            lane.gate.was_reached = key in self._reached
+            gate = self._inherited.pop(key, None)
+            if gate is None:
+                gate = Gate(key, Bounds(limit, None), self._pauses)
+                gate.was_reached = key in self._reached
+            elif gate.bounds.rate is None:  # a rate is not known before the shape is, and its debt is to be kept
+                gate.rebind(Bounds(limit, None))
+            lane = self._lanes[key] = Lane(key, gate)
             lane.is_suspended = self._suspensions().holds(key)
             self._shape(lane)
         elif self._clock.seconds() - lane.shaped_at > SHAPE_SECONDS:
@@ -190,6 +199,34 @@ class Lanes(Generic[T]):
             if key not in self._blocked and gate.is_idle and self._is_forgotten(gate):
                 del self._shared[key]
                 self._unnamed.discard(key)
+        now = self._clock.seconds()
+        for key, gate in list(self._inherited.items()):
+            if gate.is_idle and self._is_forgotten(gate) and not gate.has_debt(now):
+                del self._inherited[key]
+
+    # --- the ones before, and those to come -----------------------------------------------------------
+
+    def succeed(self, elder: "Lanes[T]", is_same: Callable[[str], bool]) -> None:
+        """Take over the gates of lanes that make way; ``is_same`` says of which backends.  Before anything waits here.
+        """
+        elder._heir = self
+        gates = {**elder._inherited, **elder._shared, **{key: lane.gate for key, lane in elder._lanes.items()}}
+        for key, gate in gates.items():
+            if is_same(backend_of(key.partition(" ")[0])):
+                gate.adapt_by(self._pauses)
+                self._inherited[key] = gate
+        self._reached.update((key, None) for key in elder._reached if is_same(backend_of(key)))
+
+    def _freed(self, gates: Iterable[Gate]) -> None:
+        """An attempt that others began has left these."""
+        for gate in gates:
+            if gate.key in self._blocked:
+                self._serve_gate(gate)
+            lane = self._lanes.get(gate.key)
+            if lane is not None and lane.gate is gate and (lane.waiting or lane.has_more):
+                self._work(lane)
+        if self._heir is not None:
+            self._heir._freed(gates)
 
     # --- the operator -------------------------------------------------------------------------------
 
@@ -277,6 +314,8 @@ class Lanes(Generic[T]):
         self._serve_places()
         if inside.path is not None and self._passes is not None:
             self._passes.settle(inside.path)
+        if self._heir is not None:
+            self._heir._freed(inside.gates)
 
     def _serve_places(self) -> None:
         if self._is_serving:
@@ -406,10 +445,10 @@ class Lanes(Generic[T]):
         gate = self._shared.get(key)
         if gate is None:
             adapts = " host:" in key
-            gate = self._shared[key] = Gate(key, bounds, self._pauses if adapts else None)
+            gate = self._inherited.pop(key, None) or Gate(key, bounds, self._pauses if adapts else None)
+            self._shared[key] = gate
             self._unnamed.add(key)
-        else:
-            gate.rebind(bounds)
+        gate.rebind(bounds)
         return gate
 
     def _share(self, lane: Lane[T], gates: tuple[Gate, ...]) -> None:

@@ -89,6 +89,9 @@ class Spool(Protocol):
         """Whether the free space is above the reserve: below it no new mail, and no attempts, since their
         results could not be recorded.  Cheap: a reading that is at most a second old."""
 
+    def renew(self, reserve_octets: int, lease_seconds: float, late_seconds: float) -> None:
+        """Other settings (``spool.settings``) from here on; a lease that is given lasts as long as it was to."""
+
     async def claim(self, lane: str, limit: int, after: str = "") -> tuple[Claim, ...]:
         """Lease at most ``limit`` messages that are due in ``lane``: the highest priority first.
 

@@ -73,6 +73,11 @@ class Gate:
             self.window = bounds.concurrency if self._pauses is None else min(self.window, bounds.concurrency)
             self._take_rate(bounds)
 
+    def adapt_by(self, pauses: Pauses) -> None:
+        """Other pauses than before; not where it does not adapt."""
+        if self._pauses is not None:
+            self._pauses = pauses
+
     @property
     def is_dead(self) -> bool:
         """Nobody was reached there for so long that one probe may speak for all that waits."""

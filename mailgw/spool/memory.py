@@ -82,6 +82,9 @@ class MemorySpool:
         self.demand_room()
         return MemoryDraft(self, self._ids.next_id())
 
+    def renew(self, reserve_octets: int, lease_seconds: float, late_seconds: float) -> None:
+        self._lease_seconds, self._late_seconds = lease_seconds, late_seconds
+
     def room(self) -> bool:
         return not self.is_full
 

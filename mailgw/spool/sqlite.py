@@ -152,6 +152,11 @@ class SqliteSpool:
             raise no_room()
         return SqliteDraft(self, self._ids.next_id())
 
+    def renew(self, reserve_octets: int, lease_seconds: float, late_seconds: float) -> None:
+        self.settings = attrs.evolve(
+            self.settings, reserve_octets=reserve_octets, lease_seconds=lease_seconds, late_seconds=late_seconds
+        )
+
     def room(self) -> bool:
         now = self._reactor.seconds()
         if self._read_at is None or now - self._read_at >= _SECONDS_BETWEEN_READINGS:

@@ -81,6 +81,9 @@ class LivingSpool:
     def draft(self) -> Draft:
         return _Draft(self._kept, self._kept.draft().queue_id, self)
 
+    def renew(self, reserve_octets: int, lease_seconds: float, late_seconds: float) -> None:
+        self._kept.renew(reserve_octets, lease_seconds, late_seconds)
+
     def room(self) -> bool:
         return self._kept.room()
 

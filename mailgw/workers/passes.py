@@ -1,6 +1,6 @@
 """The limits of destinations, which the parent counts: a worker's requests for passes, and the parent's words.
 
-Each shard that a worker has open is a holder of its own.
+Each dispatcher of a worker, one a shard and sometimes one that makes way, is a holder of its own.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,25 +20,25 @@ class AskedPasses:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self._hear: dict[int, Callable[[Word], None]] = {}
+        self._hear: dict[str, Callable[[Word], None]] = {}
 
-    def register(self, shard: int, hear: Callable[[Word], None]) -> PassOwner:
-        """``deliver.passes.Register`` for one shard."""
-        self._hear[shard] = hear
-        self._wire.tell("passes.holder", shard)
-        return _AskedOwner(self._wire, shard)
+    def register(self, holder: str, hear: Callable[[Word], None]) -> PassOwner:
+        """``deliver.passes.Register`` for one holder."""
+        self._hear[holder] = hear
+        self._wire.tell("passes.holder", holder)
+        return _AskedOwner(self._wire, holder)
 
-    def gone(self, shard: int) -> None:
-        """It is open no more."""
-        if self._hear.pop(shard, None) is not None:
-            self._wire.tell("passes.gone", shard)
+    def gone(self, holder: str) -> None:
+        """It needs none any more."""
+        if self._hear.pop(holder, None) is not None:
+            self._wire.tell("passes.gone", holder)
 
     def hear(self, name: str, arguments: Sequence[Any]) -> None:
         """What the parent has to say."""
-        shard, what, count = arguments
-        hear = self._hear.get(shard)
+        holder, what, count = arguments
+        hear = self._hear.get(holder)
         if hear is None:
-            return  # it was closed meanwhile
+            return  # it is gone meanwhile
         match name:
             case "passes.granted":
                 hear(Granted("", tuple(what), count))
@@ -51,16 +51,16 @@ class AskedPasses:
 
 
 class _AskedOwner:
-    def __init__(self, wire: Wire, shard: int) -> None:
+    def __init__(self, wire: Wire, holder: str) -> None:
         self._wire = wire
-        self._shard = shard
+        self._holder = holder
 
     def ask(self, path: Path, bounds: Sequence[Bounds], wanted: int) -> None:
         told = [(one.concurrency, None if one.rate is None else (one.rate.count, one.rate.seconds)) for one in bounds]
-        self._wire.tell("passes.ask", self._shard, path, told, wanted)
+        self._wire.tell("passes.ask", self._holder, path, told, wanted)
 
     def give_back(self, path: Path, count: int) -> None:
-        self._wire.tell("passes.back", self._shard, path, count)
+        self._wire.tell("passes.back", self._holder, path, count)
 
 
 class PassesOfWorkers:
@@ -68,17 +68,17 @@ class PassesOfWorkers:
 
     def __init__(self, desk: PermitDesk) -> None:
         self._desk = desk
-        self._shards: dict[int, set[int]] = {}
+        self._holders: dict[int, set[str]] = {}
 
     def answer(self, worker: int, wire: Wire, name: str, arguments: Sequence[Any]) -> None:
-        shard = arguments[0]
-        holder = f"{worker}/{shard}"
+        name_there = arguments[0]
+        holder = f"{worker}/{name_there}"
         match name, *arguments[1:]:
             case ("passes.holder",):
-                self._shards.setdefault(worker, set()).add(shard)
-                self._desk.holder(holder, partial(_say, wire, shard))
+                self._holders.setdefault(worker, set()).add(name_there)
+                self._desk.holder(holder, partial(_say, wire, name_there))
             case ("passes.gone",):
-                self._shards.get(worker, set()).discard(shard)
+                self._holders.get(worker, set()).discard(name_there)
                 self._desk.gone(holder)
             case "passes.ask", path, bounds, wanted:
                 read = [Bounds(most, None if rate is None else Rate(rate[0], rate[1])) for most, rate in bounds]
@@ -90,17 +90,17 @@ class PassesOfWorkers:
 
     def gone(self, worker: int) -> None:
         """All that it had is there for the others."""
-        for shard in self._shards.pop(worker, set()):
-            self._desk.gone(f"{worker}/{shard}")
+        for name_there in self._holders.pop(worker, set()):
+            self._desk.gone(f"{worker}/{name_there}")
 
 
-def _say(wire: Wire, shard: int, word: Word) -> None:
+def _say(wire: Wire, holder: str, word: Word) -> None:
     match word:
         case Granted():
-            wire.tell("passes.granted", shard, word.path, word.count)
+            wire.tell("passes.granted", holder, word.path, word.count)
         case Contended():
-            wire.tell("passes.contended", shard, word.gate, word.busy)
+            wire.tell("passes.contended", holder, word.gate, word.busy)
         case Calm():
-            wire.tell("passes.calm", shard, word.gate, 0)
+            wire.tell("passes.calm", holder, word.gate, 0)
         case _:
             assert_never(word)
