@@ -19,6 +19,7 @@ from mailgw import (
     doctor,
     passwords,
     queue_commands,
+    reload_command,
     reports_command,
     tail_command,
     tls_command,
@@ -33,6 +34,7 @@ from mailgw.terminal import Fault, discard_output, flush, harmless, say
 EPILOG = f"""\
 commands:
   mailgw check -c FILE                  would this configuration start? every fault, with its line
+  mailgw reload                         put a changed configuration in force while it runs, all of it or nothing
   mailgw passwd user@example.org        set a password, or make an account
   mailgw queue list                     what waits, for whom, and why
   mailgw queue list --domain example.org --json
@@ -113,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
 
     checking.add_command(commands)
     passwords.add_command(commands)
+    reload_command.add_command(commands)
     queue_commands.add_command(commands)
     tls_command.add_command(commands)
     reports_command.add_command(commands)

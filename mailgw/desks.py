@@ -26,6 +26,7 @@ def gateway_desk(gateway: "MailGateway") -> Desk:
     return joined(
         gateway_readiness(gateway),
         gateway_health(gateway),
+        gateway.reloader.desk(),
         {} if gateway.lookout is None else gateway.lookout.desk(),
         Tracing(lambda: gateway.config.journal.path, gateway.reactor).desk(),
         gateway.sending.desk(),

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 
 from mailgw.config.settings import Config
+from mailgw.deliver.dmarc_report_settings import DmarcReportSettings
 from mailgw.deliver.dmarc_reports import TALLY_OCTETS, DmarcReports
 from mailgw.mail.parameters import NO_RCPT_PARAMETERS
 from mailgw.mail.ports import Journal, Resolver, WallClock
@@ -29,22 +30,29 @@ class DmarcReporting:
         forward: Callable[[Counted], None] | None = None,
     ) -> None:
         """``forward``: who counts what is to be reported, None where that is done here."""
-        self._is_wanted = config.dmarc_reports is not None
+        self._settings = config.dmarc_reports
         self._forward = forward
         # RFC 9990 s3.5.2: reports have to pass DMARC themselves.  With NOTIFY=NEVER they would come from <> where the
         # next hop has no DSN (RFC 3461 s5.2.2), and SPF speak for the host's name in place of the contact's.
         self._mailer = ReportMailer(NO_RCPT_PARAMETERS)
-        self._memory = _Memory(os.path.join(config.state, dmarc_counts.FOLDER), workshop)
-        self._reports: DmarcReports | None = None
-        if config.dmarc_reports is not None and forward is None:
-            self._reports = DmarcReports(
-                config.dmarc_reports, resolver, self._mailer, workshop, self._memory, journal, workshop.reactor,
-                wall_clock, chance,
-            )
+
+        def made(settings: DmarcReportSettings) -> tuple[DmarcReports, _Memory]:
+            memory = _Memory(os.path.join(config.state, dmarc_counts.FOLDER), workshop)
+            return DmarcReports(
+                settings, resolver, self._mailer, workshop, memory, journal, workshop.reactor, wall_clock, chance
+            ), memory
+
+        self._made = made
+        self._reports, self._memory = self._make_reports()
+
+    def _make_reports(self) -> tuple[DmarcReports | None, "_Memory | None"]:
+        if self._settings is None or self._forward is not None:
+            return None, None
+        return self._made(self._settings)
 
     def count(self, judged: Judged) -> None:
         """Take a message that DMARC judged."""
-        found = counted(judged) if self._is_wanted else None
+        found = counted(judged) if self._settings is not None else None
         if found is None:
             return
         if self._forward is not None:
@@ -59,13 +67,27 @@ class DmarcReporting:
 
     def start(self, queue: Queue) -> None:
         """``queue`` takes the reports."""
+        self._mailer.queue = queue
         if self._reports is not None:
-            self._mailer.queue = queue
             self._reports.start()
+
+    async def renew(self, config: Config, queue: Queue) -> None:
+        """Another configuration, with the same state folder; what is counted stays."""
+        self._mailer.queue = queue
+        if config.dmarc_reports == self._settings:
+            return
+        self._settings = config.dmarc_reports
+        reports, memory = self._reports, self._memory
+        self._reports, self._memory = fresh, _ = self._make_reports()
+        if reports is not None and memory is not None:
+            reports.stop()
+            await memory.close()  # before the next one reads what is counted
+        if fresh is not None and fresh is self._reports:
+            fresh.start()
 
     async def close(self) -> None:
         """Once no message is under way: keep what is counted."""
-        if self._reports is not None:
+        if self._reports is not None and self._memory is not None:
             self._reports.stop()
             await self._memory.close()
 

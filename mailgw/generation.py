@@ -23,11 +23,11 @@ from mailgw.config.settings import Config, ListenSettings, PythonSettings
 from mailgw.deliver.dispatcher import Dispatcher, DispatcherSettings, lane_key
 from mailgw.deliver.fan_out import fanned_out
 from mailgw.deliver.forwarding import Forwarding
+from mailgw.deliver.key_rotation import KeyRotation
 from mailgw.deliver.passes import Register
 from mailgw.deliver.smtp import SmtpBackend
 from mailgw.deliver.supervised import SupervisedBackend
 from mailgw.directories import make_directories
-from mailgw.dmarc_reporting import DmarcReporting
 from mailgw.ground import Closer, Ground
 from mailgw.intake import Intake, Senders
 from mailgw.interfaces import IDeliveryBackend, IEventObserver, IUsesGateway
@@ -37,11 +37,10 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import Spool
 from mailgw.mail.srs import Srs
 from mailgw.net.server_tls import ServerTls
-from mailgw.peer_tls import PeerTls
 from mailgw.policy.chain import Chain, Rule
 from mailgw.queue.route import RouteTable
 from mailgw.receive.authenticity import Authenticity
-from mailgw.receive.factory import EsmtpFactory
+from mailgw.receive.factory import EsmtpFactory, Party
 from mailgw.receive.plugged import PluginRule
 from mailgw.receive.reverse import ReverseNames
 from mailgw.receive.settings import ReceiveSettings
@@ -73,11 +72,15 @@ class WithPostmaster:
 
 
 class Generation:
-    """One configuration, made.  ``open``, then ``start``, and at the end ``close``."""
+    """One configuration, made.  ``open``, then ``start``; ``rest`` once another one is in force, and at the end
+    ``close``.  ``before`` is the one in force, some of which may do for this one, too; None at the start."""
 
-    def __init__(self, config: Config, ground: Ground) -> None:
+    def __init__(self, config: Config, ground: Ground, before: "Generation | None" = None) -> None:
         self.config = config
         self.ground = ground
+        self.sessions = Party(ground.sessions)
+        self._before = before
+        self._rotation: KeyRotation | None = None
         self._closers: list[Closer] = []
         self._postmaster = config.postmaster or Mailbox("postmaster", config.hostname)
 
@@ -104,10 +107,11 @@ class Generation:
         self._closers.append(lambda: ground.services.leave(self))
         self.observers = self._make_observers()
         accounts = self._accounts()
-        self.resolver = ground.world.resolver(config.dns)
-        self.peer_tls = self._make_peer_tls()
-        self.dmarc_reporting = self._make_dmarc_reporting()
-        self._closers += [self.peer_tls.close, self.dmarc_reporting.close]
+        before, self._before = self._before, None
+        if before is None or before.config.dns == config.dns:
+            self.resolver = ground.resolver.inner  # with what it remembers
+        else:
+            self.resolver = ground.world.resolver(config.dns)
         self.routes = RouteTable(config.routes)
         srs = None if config.srs is None else Srs(config.srs)
         forwarding = None if srs is None else Forwarding(srs, ground.wall_clock)
@@ -131,9 +135,13 @@ class Generation:
         """Begin what is done without anybody's asking."""
         if self.config.staging is not None and self.config.staging.is_closed:
             log.warn("{why}", why=self.config.staging.words)
-        self.peer_tls.start(self.intake)
-        self.dmarc_reporting.start(self.intake)
-        self._look_after_keys()
+        self.ground.bound_inbox(self.config.inbox)
+        self._rotation = self._started_rotation()
+
+    async def rest(self) -> None:
+        """Another one does that from now on; who is here may go on."""
+        if self._rotation is not None:
+            await self._rotation.close()
 
     def look(self, is_urgent: bool = False) -> None:
         """Read certificates, keys and aliases that have changed; where somebody asks for it, what directories said is
@@ -151,6 +159,7 @@ class Generation:
 
     async def close(self) -> None:
         """Close what was opened, the last first."""
+        await self.rest()
         while self._closers:
             await self._closers.pop()()
 
@@ -186,7 +195,7 @@ class Generation:
             self._chain(self._rules.of(listener.role) if rules is None else rules),
             self.intake,
             ground.journal,
-            ground.sessions,
+            self.sessions,
             ground.line,
             ground.counters,
             self.reverse_names,
@@ -239,24 +248,12 @@ class Generation:
 
     # --- what a worker, or a rehearsal, has another way ----------------------------------------------------
 
-    def _make_peer_tls(self) -> PeerTls:
+    def _started_rotation(self) -> KeyRotation | None:
         ground = self.ground
-        return PeerTls(
-            self.config, self.resolver, ground.workshop, ground.journal, ground.wall_clock, ground.world.chance
-        )
-
-    def _make_dmarc_reporting(self) -> DmarcReporting:
-        ground = self.ground
-        return DmarcReporting(
-            self.config, self.resolver, ground.workshop, ground.journal, ground.wall_clock, ground.world.chance
-        )
-
-    def _look_after_keys(self) -> None:
-        ground = self.ground
-        self._closers.append(started_rotation(
+        return started_rotation(
             self.config, self.signing_keys, self.resolver, ground.workshop, ground.own_mail, ground.journal,
             ground.wall_clock, ground.world.chance,
-        ).close)
+        )
 
     def _intake(self, spool: Spool, srs: Srs | None) -> Intake:
         return Intake(
@@ -279,7 +276,7 @@ class Generation:
         ours = frozenset({self.config.hostname, settings.authserv_id})
         return kind(
             settings, ours, self.resolver, ground.reactor, ground.wall_clock, ground.world.chance,
-            self.config.trust.actions, self.dmarc_reporting.count,
+            self.config.trust.actions, ground.dmarc_reporting.count,
         )
 
     def _make_observers(self) -> Sequence[Observer]:
@@ -321,7 +318,7 @@ class Generation:
         )
         names = UniqueNames(config.hostname, os.getpid(), os.urandom(4).hex(), ground.wall_clock)
         made = Backends(
-            ground.reactor, ground.wall_clock, self.resolver, self.peer_tls, Maildirs(ground.world.disk, names),
+            ground.reactor, ground.wall_clock, self.resolver, ground.peer_tls, Maildirs(ground.world.disk, names),
             Mboxes(ground.world.disk, os.uname().nodename, os.getpid(), ground.wall_clock), known,
             ground.maildir_threads(), config.hostname, ground.journal.note, forwarding, signing,
             ground.world.shuffle, self._reports, lambda: ground.inbox(config.inbox), config.staging,

@@ -8,7 +8,7 @@ Rules:
 """
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import attrs
@@ -18,9 +18,12 @@ from twisted.internet.task import deferLater
 from twisted.python.threadpool import ThreadPool
 
 from mailgw.deliver.inbox import Inbox
-from mailgw.mail.ports import Counters, Spool, WallClock
+from mailgw.dmarc_reporting import DmarcReporting
+from mailgw.mail.names import MxRecord, Records, TlsaRecord
+from mailgw.mail.ports import Counters, Resolver, Spool, WallClock
 from mailgw.net.tasks import TaskGroup
 from mailgw.own_mail import OwnMail
+from mailgw.peer_tls import PeerTls
 from mailgw.receive.factory import Sessions
 from mailgw.receive.line import Line
 from mailgw.store.captured import FILE as INBOX_FILE
@@ -88,10 +91,45 @@ class Adopted:
                     await maybeDeferred(service.disownServiceParent)
 
 
+class LatestResolver:
+    """``mail.ports.Resolver`` of the configuration that is in force, for what outlives one."""
+
+    def __init__(self, inner: Resolver) -> None:
+        self.inner = inner
+
+    async def mx(self, domain: str) -> Records[MxRecord]:
+        return await self.inner.mx(domain)
+
+    async def addresses(self, host: str) -> Records[str]:
+        return await self.inner.addresses(host)
+
+    async def a(self, host: str) -> Records[str]:
+        return await self.inner.a(host)
+
+    async def aaaa(self, host: str) -> Records[str]:
+        return await self.inner.aaaa(host)
+
+    async def text(self, domain: str) -> Records[bytes]:
+        return await self.inner.text(domain)
+
+    async def tlsa(self, host: str, port: int) -> Records[TlsaRecord]:
+        return await self.inner.tlsa(host, port)
+
+    async def alias(self, host: str) -> Records[str]:
+        return await self.inner.alias(host)
+
+    async def names(self, address: str) -> Sequence[str]:
+        return await self.inner.names(address)
+
+    async def exists(self, domain: str) -> bool:
+        return await self.inner.exists(domain)
+
+
 @attrs.define(eq=False)
 class Ground:
     """``spool`` is the process's own shard; ``tasks`` are those of sessions, ``observing`` those of observers.
-    ``plugins`` is what the application gave; ``name`` is this process's among several."""
+    ``plugins`` is what the application gave; ``name`` is this process's among several.  ``resolver`` asks as the
+    configuration in force has it; ``peer_tls`` and ``dmarc_reporting`` are set before any generation is made."""
 
     world: World
     state: str
@@ -106,6 +144,9 @@ class Ground:
     services: Adopted
     plugins: Mapping[str, object]
     name: str
+    resolver: LatestResolver
+    peer_tls: PeerTls = attrs.field(init=False)
+    dmarc_reporting: DmarcReporting = attrs.field(init=False)
     threads: Threads = attrs.field(init=False)
     workshop: Workshop = attrs.field(init=False)
     _book: ReportBook | None = attrs.field(default=None, init=False)
@@ -135,17 +176,24 @@ class Ground:
         return self._book, self.threads(1, "mailgw reports", in_background=True)
 
     def inbox(self, bounds: Bounds) -> Inbox:
-        """Where mail is captured; one for all configurations, ``bounds`` are the last one's."""
+        """Where mail is captured; one for all configurations, with ``bounds`` until there are others."""
         if self._inbox is None:
             self._captured = self.world.captured(os.path.join(self.state, INBOX_FOLDER, INBOX_FILE))
             self._inbox = Inbox(self._captured, bounds, self.reactor, self.threads(1, "mailgw inbox"))
-        self._inbox.bounds = bounds
         return self._inbox
+
+    def bound_inbox(self, bounds: Bounds) -> None:
+        """Those of the configuration in force."""
+        if self._inbox is not None:
+            self._inbox.bounds = bounds
 
     async def wait(self, seconds: float) -> None:
         await deferLater(self.reactor, seconds)
 
     async def close(self) -> None:
+        """Once no message is under way."""
+        await self.peer_tls.close()
+        await self.dmarc_reporting.close()
         await self.threads.close()
         for book in (self._book, self._captured):
             if book is not None:

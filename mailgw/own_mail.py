@@ -106,6 +106,11 @@ class OwnMail:
     def open(self, queue: Queue) -> None:
         self._queue = queue
 
+    def renew(self, hostname: str, authserv_id: str, message_octets: int, recipients: int) -> None:
+        """Another configuration's."""
+        self.hostname, self.authserv_id = hostname, authserv_id
+        self._message_octets, self._recipients = message_octets, recipients
+
     async def close(self) -> None:
         self._queue = None
 

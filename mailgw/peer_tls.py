@@ -8,6 +8,7 @@ from typing import Any
 from mailgw.config.settings import Config
 from mailgw.deliver.mta_sts import Fetch, StsPolicies
 from mailgw.deliver.smtp_settings import SmtpSettings
+from mailgw.deliver.tls_report_settings import TlsReportSettings
 from mailgw.deliver.tls_reports import Post, TlsReports
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.parameters import RcptParameters
@@ -44,20 +45,30 @@ class PeerTls:
         where that is done here."""
         memory = _Memory(config.state, sts_file, workshop)
         self._forward = forward
+        self._settings = config.tls_reports
         fetch = fetch_by(workshop.reactor, resolver)
         self._policies = StsPolicies(resolver, fetch, memory, journal, self.note, workshop.reactor, wall_clock)
         memory.policies = self._policies
         self._memory = memory
-        self._is_heeded = any(isinstance(one, SmtpSettings) and one.mta_sts for one in config.backends.values())
-        self._reports: TlsReports | None = None
-        self._report_memory = _ReportMemory(os.path.join(config.state, tls_reports.FOLDER), workshop)
+        self._is_heeded = _is_heeded(config)
         # Nobody needs to hear of a report that does not arrive; the journal has it.
         self._mailer = ReportMailer(RcptParameters(notify=frozenset()))
-        if config.tls_reports is not None and forward is None:
-            self._reports = self._report_memory.reports = TlsReports(
-                config.tls_reports, resolver, self._mailer, _post_by(workshop.reactor, resolver), self._report_memory,
-                journal, workshop.reactor, wall_clock, chance,
+        post = _post_by(workshop.reactor, resolver)
+
+        def made(settings: TlsReportSettings) -> tuple[TlsReports, _ReportMemory]:
+            memory = _ReportMemory(os.path.join(config.state, tls_reports.FOLDER), workshop)
+            memory.reports = TlsReports(
+                settings, resolver, self._mailer, post, memory, journal, workshop.reactor, wall_clock, chance
             )
+            return memory.reports, memory
+
+        self._made = made
+        self._reports, self._report_memory = self._make_reports()
+
+    def _make_reports(self) -> tuple[TlsReports | None, "_ReportMemory | None"]:
+        if self._settings is None or self._forward is not None:
+            return None, None
+        return self._made(self._settings)
 
     def sts(self, settings: SmtpSettings) -> MtaSts | None:
         """The policies, for a backend that heeds them."""
@@ -67,24 +78,45 @@ class PeerTls:
         """Take what a session's TLS came to."""
         if self._reports is not None:
             self._reports.note(result)
-        elif self._forward is not None:
+        elif self._forward is not None and self._settings is not None:
             self._forward(result)
 
     def start(self, queue: Queue) -> None:
         """``queue`` takes the reports that go by mail."""
+        self._mailer.queue = queue
         if self._is_heeded:
             self._policies.start()
         if self._reports is not None:
-            self._mailer.queue = queue
             self._reports.start()
+
+    async def renew(self, config: Config, queue: Queue) -> None:
+        """Another configuration, with the same state folder; what is remembered and counted stays."""
+        self._mailer.queue = queue
+        was_heeded, self._is_heeded = self._is_heeded, _is_heeded(config) or self._is_heeded
+        if self._is_heeded and not was_heeded:
+            self._policies.start()
+        if config.tls_reports == self._settings:
+            return
+        self._settings = config.tls_reports
+        reports, memory = self._reports, self._report_memory
+        self._reports, self._report_memory = fresh, _ = self._make_reports()
+        if reports is not None and memory is not None:
+            reports.stop()
+            await memory.close()  # before the next one reads what is counted
+        if fresh is not None and fresh is self._reports:
+            fresh.start()
 
     async def close(self) -> None:
         """Once no delivery is under way: keep what is known."""
         self._policies.stop()
         await self._memory.close()
-        if self._reports is not None:
+        if self._reports is not None and self._report_memory is not None:
             self._reports.stop()
             await self._report_memory.close()
+
+
+def _is_heeded(config: Config) -> bool:
+    return any(isinstance(one, SmtpSettings) and one.mta_sts for one in config.backends.values())
 
 
 class _Memory:

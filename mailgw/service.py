@@ -10,8 +10,9 @@ Rules:
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
+import attrs
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
@@ -26,13 +27,15 @@ from mailgw.config.plugin import NOTHING_GIVEN
 from mailgw.config.settings import Config
 from mailgw.control import ControlDoors, ControlFactory
 from mailgw.deliver.counting import Counting
+from mailgw.deliver.dispatcher import Dispatcher
 from mailgw.deliver.inbox import Inbox
 from mailgw.deliver.passes import Register
 from mailgw.deliver.permits import PermitDesk
 from mailgw.desks import gateway_desk
+from mailgw.dmarc_reporting import DmarcReporting
 from mailgw.following import Told
 from mailgw.generation import Generation
-from mailgw.ground import Adopted, Ground
+from mailgw.ground import Adopted, Ground, LatestResolver
 from mailgw.lookouts import ProcessGauges, lookout, names_of, plots_path
 from mailgw.mail import event as fact
 from mailgw.mail.envelope import Role
@@ -42,22 +45,43 @@ from mailgw.net.files import open_files_now, too_few_files
 from mailgw.net.tasks import TaskGroup
 from mailgw.office import Office
 from mailgw.own_mail import OwnMail
+from mailgw.peer_tls import PeerTls
 from mailgw.policy.limits import Limits
 from mailgw.policy.lockout import Lockout
 from mailgw.receive.admission import OwnCounters
 from mailgw.receive.factory import EsmtpFactory, Sessions
 from mailgw.receive.line import Line
+from mailgw.reloading import Reloader
 from mailgw.sending_here import SendingHere
-from mailgw.shards import Shards
+from mailgw.shards import Shard, Shards
 from mailgw.store.observers import Observed
 from mailgw.web.lookout import Lookout
 from mailgw.web.reporter import Reporter
 from mailgw.world import World
 
 log = Logger()
+T = TypeVar("T")
 
 # How often certificates and keys are looked at for a change, and aliases where no mail comes.
 RELOAD_SECONDS = 60.0
+# Sessions that began with an earlier configuration are closed after this, as at a stop.
+EARLIER_SECONDS = 3600.0
+
+
+@attrs.define(eq=False)
+class Prepared:
+    """A generation that is open, and not yet in force: the ports in the order of its listeners, those of them that were
+    not bound before, and the factories behind them."""
+
+    generation: Generation
+    ports: list[tuple[IListeningPort, "Gate"]] = attrs.Factory(list)
+    fresh: list[IListeningPort] = attrs.Factory(list)
+    factories: list[EsmtpFactory] = attrs.Factory(list)
+
+    async def close(self) -> None:
+        for port in self.fresh:
+            await _closed(port)
+        await self.generation.close()
 
 
 class MailGateway(MultiService):
@@ -65,7 +89,7 @@ class MailGateway(MultiService):
 
     ``startService`` raises ``ConfigError`` or ``TemporaryFault`` with one line for people where the gateway
     cannot start (a port is taken, the state is locked, a key is unreadable); nothing is left bound or open
-    then.  ``reload`` is for a signal: certificates are read again, the journal is reopened.
+    then.  ``reload`` is for a signal, ``reload_config`` for an application that changes its mind.
     """
 
     is_worker = False  # one of several processes (``mailgw.workers``)
@@ -102,6 +126,7 @@ class MailGateway(MultiService):
         self._plugins = plugins
         self._control = config.control
         self._office = Office(config, self, world.reactor, world.wall_clock, world.disk)
+        self.reloader = Reloader(self)
 
     # --- starting ---------------------------------------------------------------------------------
 
@@ -156,13 +181,15 @@ class MailGateway(MultiService):
         self._closers += [self.journal.close, self._watch.close]
         self._tasks = TaskGroup(self.note_trouble)
         self._observing = TaskGroup(self.note_trouble)
+        self._leaving = TaskGroup(self.note_trouble)
+        self._earlier: list[Generation] = []  # with sessions or attempts that still go on
         self._own_mail = OwnMail(
             config.hostname, config.trust.judging.authserv_id, self._reactor, self._wall_clock, self.journal.note,
             config.limits.message_octets, config.limits.recipients,
         )
         # A count may take a while: nobody waits for it at a stop.
         counting = partial(Counting, clock=self._reactor, wall_clock=self._wall_clock, tasks=self._observing)
-        self.shards = Shards(config.spool, world.spool, self._register, self._tasks, counting)
+        self.shards = Shards(config.spool, world.spool, self._register, self._tasks, counting, self._holder_gone)
         self._closers += [self.shards.close, self._own_mail.close]
         self._open_shards()
         self.spool = self.shards.own.spool
@@ -173,35 +200,42 @@ class MailGateway(MultiService):
         self._ground = Ground(
             world, config.state, self.journal, self.spool, self._tasks, self._observing, self._own_mail, self.sessions,
             Line(self._reactor), self._counters_of_clients(), Adopted(self), self._plugins, self._name,
+            LatestResolver(world.resolver(config.dns)),
         )
+        self._ground.peer_tls = self._make_peer_tls(self._ground)
+        self._ground.dmarc_reporting = self._make_dmarc_reporting(self._ground)
         self._closers += [self._ground.close, self._watch.close, self.gauges.close]
-        self.generation = self._made(config)
+        self.generation = generation = self._made(config, None)
+        generation.open()
         self._closers.append(self._close_generation)
-        self.generation.open()
-        self._put_in_force(self.generation)
+        self.journal.begin(generation.observers)
+        self.shards.deliver(generation.dispatcher)
+        self._own_mail.open(generation.intake)
+        self._let_in(generation, [generation.factory(listener) for listener in config.listeners])
         self.sending = self._make_sending()
         self._closers.append(self.sending.close)
         self._desk = gateway_desk(self)
+        self.reloader.begin()
         self._listen_for_control()
         self._closers.append(self._office.close)
         self._office.open(self.journal, lambda: self._ground.threads(1, "mailgw uploads"))
         self.shards.start()
-        self.generation.start()
+        self._ground.peer_tls.start(generation.intake)
+        self._ground.dmarc_reporting.start(generation.intake)
+        generation.start()
         self._start_sending()
         if self.lookout is not None and config.api is not None:  # else nobody is shown plots
             self.lookout.keep_plots(plots_path(config), self._ground.workshop)
         self._timer = self._reactor.callLater(RELOAD_SECONDS, self._look_again)
         self._note_start()
 
-    def _put_in_force(self, generation: Generation) -> None:
-        """From now on it serves who connects, and delivers what waits."""
-        self.journal.begin(generation.observers)
+    def _let_in(self, generation: Generation, factories: Sequence[EsmtpFactory]) -> None:
+        """Who connects from now on is served by it; what it commits goes to those who deliver now."""
+        self._ground.resolver.inner = generation.resolver
         self._watch.hearing.knows(*names_of(generation.config))
-        self.shards.deliver(generation.dispatcher)
         self.dispatcher = generation.intake.dispatcher = self.shards.own.dispatcher
-        self._own_mail.open(generation.intake)
-        for gate, listener in zip(self._gates, generation.config.listeners, strict=True):
-            gate.inner = generation.factory(listener)
+        for gate, factory in zip(self._gates, factories, strict=True):
+            gate.lead_to(factory)
 
     async def _close_generation(self) -> None:
         await self.generation.close()
@@ -219,10 +253,14 @@ class MailGateway(MultiService):
             self.shards.open(number)
         self.shards.suspend_as(self.shards.own.spool.suspended())
 
-    def _register(self, number: int) -> Register | None:
-        """Where the limits of destinations are counted for this shard, too."""
+    def _register(self, holder: str) -> Register | None:
+        """Where the limits of destinations are counted for a dispatcher of this name, too."""
         desk = self._permits
-        return None if desk is None else partial(desk.holder, f"shard {number}")
+        return None if desk is None else partial(desk.holder, holder)
+
+    def _holder_gone(self, holder: str) -> None:
+        if self._permits is not None:
+            self._permits.gone(holder)
 
     def _counters_of_clients(self) -> Counters:
         limits = self.config.limits
@@ -236,9 +274,22 @@ class MailGateway(MultiService):
         self.lookout = lookout(self)
         return self.lookout
 
-    def _made(self, config: Config) -> Generation:
+    def _renew_counters(self, config: Config) -> None:
+        self._ground.counters.renew(config.limits.counters, config.limits.lockout)  # type: ignore[attr-defined] # ours
+
+    def _make_peer_tls(self, ground: Ground) -> PeerTls:
+        return PeerTls(
+            self.config, ground.resolver, ground.workshop, ground.journal, ground.wall_clock, ground.world.chance
+        )
+
+    def _make_dmarc_reporting(self, ground: Ground) -> DmarcReporting:
+        return DmarcReporting(
+            self.config, ground.resolver, ground.workshop, ground.journal, ground.wall_clock, ground.world.chance
+        )
+
+    def _made(self, config: Config, before: Generation | None) -> Generation:
         """What this configuration makes, not yet open."""
-        return Generation(config, self._ground)
+        return Generation(config, self._ground, before)
 
     def _make_sending(self, hand_on: Callable[[Sequence[Told]], None] | None = None) -> SendingHere:
         """``hand_on`` as that has it."""
@@ -276,18 +327,108 @@ class MailGateway(MultiService):
         answering: Answering = doors[0] if len(doors) == 1 else AllDoors(ask_here(doors), backends, routed)
         return await answering.answer(request)
 
+    # --- another configuration ------------------------------------------------------------------
+
+    def prepare(self, config: Config) -> Prepared:
+        """Make all that this configuration comes to, beside what is in force.  Whatever keeps it from that is raised,
+        as ``startService`` does, and all is as before.  ``put_in_force`` or ``give_up`` has to follow."""
+        prepared = Prepared(self._made(config, self.generation))
+        known = {one.endpoint: at for at, one in enumerate(self.config.listeners)}
+        try:
+            for listener in config.listeners:
+                at = known.get(listener.endpoint)
+                if at is not None:
+                    prepared.ports.append((self._ports[at], self._gates[at]))
+                    continue
+                gate = Gate(listener.role)
+                port = self._world.listen(listener.endpoint, gate, self.socket_owner)
+                prepared.ports.append((port, gate))
+                prepared.fresh.append(port)
+            prepared.generation.open()
+            prepared.factories += map(prepared.generation.factory, config.listeners)
+        except BaseException:
+            self.give_up(prepared)
+            raise
+        return prepared
+
+    def give_up(self, prepared: Prepared) -> None:
+        """It is not put in force."""
+        self._leaving.spawn("closing what is not put in force", prepared.close())
+
+    def put_in_force(self, prepared: Prepared) -> None:
+        """From now on it serves who connects, and delivers what waits.  Sessions and attempts go on as they began."""
+        before, generation = self.generation, prepared.generation
+        config = generation.config
+        had, self.config, self.generation = before.config, config, generation
+        closed = [port for port in self._ports if port not in [port for port, _ in prepared.ports]]
+        self._ports = [port for port, _ in prepared.ports]
+        self._gates = [gate for _, gate in prepared.ports]
+        self.journal.begin(generation.observers)
+        self.sessions.renew(self._most_sessions(), config.limits.crowded_seconds)
+        self._renew_counters(config)
+        self.shards.renew(config.spool)
+        replaced = self.shards.replace(
+            generation.dispatcher, lambda name: had.backends.get(name) == config.backends.get(name)
+        )
+        limits = config.limits
+        self._own_mail.renew(
+            config.hostname, config.trust.judging.authserv_id, limits.message_octets, limits.recipients
+        )
+        self._own_mail.open(generation.intake)
+        self._let_in(generation, prepared.factories)
+        for one in (before, *self._earlier):  # what their sessions still commit
+            one.intake.dispatcher = self.dispatcher
+        self._earlier.append(before)
+        self._office.renew(config)
+        if config.journal != had.journal:
+            self._leaving.spawn("closing a journal", self.journal.replace(self._world.journal(config.journal)))
+        for port in closed:
+            self._leaving.spawn("closing a port", _closed(port))
+        self._leaving.spawn("beginning with a configuration", self._begin(before, generation))
+        self._leaving.spawn("leaving a configuration", self._leave(before, replaced))
+
+    async def _begin(self, before: Generation, generation: Generation) -> None:
+        await before.rest()
+        if self.generation is generation:
+            generation.start()
+            await self._ground.peer_tls.renew(generation.config, generation.intake)
+            await self._ground.dmarc_reporting.renew(generation.config, generation.intake)
+
+    async def _leave(self, before: Generation, replaced: Sequence[tuple[Shard, Dispatcher]]) -> None:
+        """Close a generation when nobody needs it any more."""
+        retired = Deferred.fromCoroutine(self.shards.retire(replaced))
+        await before.sessions.gone(self._reactor, EARLIER_SECONDS, before.config.limits.stop_seconds)
+        await retired
+        for observer in before.observers:
+            await observer.heard_all()
+        await before.close()
+        self._earlier.remove(before)
+
     # --- running --------------------------------------------------------------------------------
 
     def reload(self) -> None:
-        """Read changed certificates, keys and aliases, and reopen the journal."""
+        """Read the configuration's file again, as ``mailgw reload`` does; what comes of it stands in the log."""
+        self._tasks.spawn("reload", self.reloader.reload())
+
+    async def reload_config(self, config: Config) -> Sequence[str]:
+        """Put another configuration in force, for an application that has the gateway in it: what changed, in words.
+        ``reloading.Refused`` where it cannot be, and then nothing has changed."""
+        return await self.reloader.apply(config)
+
+    # ``reloading.Reloadable``
+
+    def in_thread(self, work: Callable[..., T], *arguments: object) -> "Deferred[T]":
+        return self._ground.workshop.do(work, *arguments)
+
+    def refresh(self) -> None:
         self.generation.look(is_urgent=True)
         self._office.reload()
         self.journal.reopen()
-        log.info(
-            "read again: certificates, keys and aliases that changed; the journal {path} is opened anew; the "
-            "configuration is read at a start alone",
-            path=self.config.journal.path,
-        )
+
+    async def change(self, config: Config) -> None:
+        if not self.running:
+            raise TemporaryFault("the gateway stops")
+        self.put_in_force(self.prepare(config))
 
     def _look_again(self) -> None:
         self._timer = self._reactor.callLater(RELOAD_SECONDS, self._look_again)
@@ -321,6 +462,7 @@ class MailGateway(MultiService):
         await maybeDeferred(super().stopService)
         self._note_stop()
         self._observing.cancel()
+        await self._leaving.settled()
         if self._permits is not None:
             self._permits.stop()
         await self._close()
@@ -337,18 +479,27 @@ class MailGateway(MultiService):
             await self._closers.pop()()
 
 
+async def _closed(port: IListeningPort) -> None:
+    await maybeDeferred(port.stopListening)
+
+
 def started(config: Config) -> fact.Started:
     return fact.Started(config.hostname, __version__, tuple(x.endpoint for x in config.listeners))
 
 
 class Gate(ServerFactory):
-    """Stands at a bound port until the gateway behind it is open.  The reactor accepts nothing before."""
+    """Stands at a bound port until the gateway behind it is open, and when its configuration becomes another one.  The
+    reactor accepts nothing before."""
 
     noisy = False
     inner: EsmtpFactory | None = None
 
     def __init__(self, role: Role) -> None:
         self._role = role
+
+    def lead_to(self, inner: EsmtpFactory) -> None:
+        self.inner = inner
+        self._role = inner.settings.role
 
     def logPrefix(self) -> str:
         return f"mailgw {self._role.value}"

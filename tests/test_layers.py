@@ -20,8 +20,8 @@ FLOORS = [
     {"receive", "deliver", "access", "web", "app", "control"},
     {"config"},
     {
-        "service", "generation", "ground", "world", "backends", "rules", "intake", "own_mail", "accounts",
-        "peer_tls", "signatures", "dmarc_reporting", "daemon", "tap", "testing", "late",
+        "service", "generation", "ground", "reloading", "reload_command", "world", "backends", "rules", "intake",
+        "own_mail", "accounts", "peer_tls", "signatures", "dmarc_reporting", "daemon", "tap", "testing", "late",
         "all_doors", "backend_lanes", "combined", "desks", "health_desk", "directories", "shards", "workers",
         "ctl", "terminal", "checking", "completing", "passwords", "queue_commands", "queue_door", "doctor",
         "tls_command", "tls_policies", "tls_report", "tls_survey", "once", "rehearsal",

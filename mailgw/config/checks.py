@@ -201,6 +201,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         inbox=staging.bounds(document),
         staging=None,
         port_hint="",
+        document=document,
     )
     return staging.staged(config, document)
 

@@ -19,6 +19,7 @@ from mailgw.policy.failing import OnFailure
 
 if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts quickly
     from mailgw.access.oauth_settings import OAuthSettings
+    from mailgw.config.document import Document
     from mailgw.deliver.command import CommandSettings
     from mailgw.deliver.conversing import Conversations
     from mailgw.deliver.discard import DiscardSettings
@@ -271,6 +272,7 @@ class Config:
     ``inbox`` bounds what is captured; ``staging`` None where mail goes where it is to go.
     ``port_hint`` is told where a port cannot be bound.  ``written`` is what the file says, as TOML comes to: for eyes
     (``shown``), nobody acts by it.
+    ``document`` is what it was made of, to tell what changes.
     """
 
     file: str
@@ -311,6 +313,7 @@ class Config:
     staging: StagingSettings | None
     port_hint: str
     written: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
+    document: Document | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def outbound_sessions(self) -> int:

@@ -557,6 +557,16 @@ class Started(Event):
 
 
 @attrs.frozen
+class Reloaded(Event):
+    """Another configuration is in force, or the files that it names were read again; ``changes`` in words.  With
+    ``faults`` the one before stays, all of it."""
+
+    name: ClassVar[str] = "reloaded"
+    changes: tuple[str, ...]
+    faults: tuple[str, ...]
+
+
+@attrs.frozen
 class Stopped(Event):
     name: ClassVar[str] = "stopped"
     hostname: str

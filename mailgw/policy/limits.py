@@ -57,6 +57,17 @@ class RateTable:
     def __len__(self) -> int:
         return len(self._full_at)
 
+    def renew(self, rate: Rate, now: float) -> None:
+        """Another rate.  As many events as are owed now are owed then, but no more than that rate lets anybody owe."""
+        interval, before = rate.seconds / rate.count, self._interval
+        if (interval, rate.seconds) == (before, self._seconds):
+            return
+        self._full_at = {
+            key: now + min((at - now) / before * interval, rate.seconds)
+            for key, at in self._full_at.items() if at > now
+        }
+        self._interval, self._seconds = interval, rate.seconds
+
     def wait(self, key: str, now: float) -> float:
         """Seconds until one more is allowed; 0 where it is allowed now."""
         full_at = self._full_at.get(key)
@@ -94,6 +105,10 @@ class Crowd:
     def __len__(self) -> int:
         return len(self._present)
 
+    def renew(self, most: int) -> None:
+        """Another limit, for who comes from now on."""
+        self._most = most
+
     def is_full(self, key: str) -> bool:
         return self._present.get(key, 0) >= self._most
 
@@ -122,6 +137,16 @@ class Limits:
         self._login_messages = RateTable(settings.messages_per_login, most_keys)
         self._logins = RateTable(settings.logins_per_address, most_keys)
         self._login_logins = RateTable(settings.logins_per_login, most_keys)
+
+    def renew(self, settings: CounterSettings, now: float) -> None:
+        """Other limits; what was counted stays."""
+        self._by_address.renew(settings.sessions_per_address)
+        self._by_network.renew(settings.sessions_per_network)
+        self._connections.renew(settings.connections_per_address, now)
+        self._messages.renew(settings.messages_per_address, now)
+        self._login_messages.renew(settings.messages_per_login, now)
+        self._logins.renew(settings.logins_per_address, now)
+        self._login_logins.renew(settings.logins_per_login, now)
 
     def enter(self, address: str, now: float) -> Excess | None:
         """A connection opens.  What was let in has to ``leave``."""

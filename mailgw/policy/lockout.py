@@ -53,6 +53,12 @@ class _Table:
 
     def __init__(self, name: str, limit: int, settings: LockoutSettings, most_keys: int) -> None:
         self.name = name
+        self.renew(limit, settings)
+        self._most_keys = most_keys
+        self._records: dict[str, _Record] = {}
+
+    def renew(self, limit: int, settings: LockoutSettings) -> None:
+        """Other limits.  Failures stay, and locks last as long as they were to."""
         self._limit = limit
         self._first, self._longest = settings.first_seconds, settings.longest_seconds
         # How many failures above the limit make a lock longer; more are not remembered.
@@ -60,8 +66,6 @@ class _Table:
         while self._first * 2**self._steps < self._longest:
             self._steps += 1
         self._forgive_seconds = DAY / limit
-        self._most_keys = most_keys
-        self._records: dict[str, _Record] = {}
 
     def __len__(self) -> int:
         return len(self._records)
@@ -164,6 +168,12 @@ class Lockout:
         self._nameless = _Homes(most_keys)
         # What was begun and counted, by place and login: it may be at home when it ends.
         self._begun: dict[tuple[str, str | None], int] = {}
+
+    def renew(self, settings: LockoutSettings) -> None:
+        """Other limits; who failed, and who is at home where, stays known."""
+        self._addresses.renew(settings.failures_per_address, settings)
+        self._networks.renew(settings.failures_per_network, settings)
+        self._logins.renew(settings.failures_per_login, settings)
 
     def is_home(self, address: str, login: str | None) -> bool:
         """Whether this login succeeded from this address before; None is any that gave no name."""

@@ -12,8 +12,8 @@ from mailgw.mail.envelope import Client
 from mailgw.mail.ports import Counters, Excess, Lock
 from mailgw.mail.reply import Reply
 from mailgw.mail.verdict import Verdict
-from mailgw.policy.limits import Limits, places
-from mailgw.policy.lockout import Lockout, login_key
+from mailgw.policy.limits import CounterSettings, Limits, places
+from mailgw.policy.lockout import Lockout, LockoutSettings, login_key
 
 
 class OwnCounters:
@@ -23,6 +23,11 @@ class OwnCounters:
         self._limits = limits
         self._lockout = lockout
         self._now = now
+
+    def renew(self, limits: CounterSettings, lockout: LockoutSettings) -> None:
+        """Other limits; what was counted, and who is locked out, stays."""
+        self._limits.renew(limits, self._now())
+        self._lockout.renew(lockout)
 
     async def enter(self, address: str) -> Excess | None:
         return self._limits.enter(address, self._now())

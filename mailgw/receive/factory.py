@@ -83,6 +83,11 @@ class Sessions:
         self._counter += 1
         return self._counter
 
+    def renew(self, limit: int, idle_seconds: float) -> None:
+        """Other limits, for who comes from now on."""
+        self._limit = limit
+        self._idle_seconds = idle_seconds
+
     @property
     def is_overrun(self) -> bool:
         """So many are over the limit and still being told so that no more can be told anything."""
@@ -141,6 +146,64 @@ class Sessions:
             session.abort()
 
 
+class Party:
+    """Those of all sessions that came by the same factories, as these see them."""
+
+    def __init__(self, all_sessions: Sessions) -> None:
+        self._all = all_sessions
+        self._open: set[OpenSession] = set()
+        self._emptied: list[Deferred[None]] = []
+        self.next_number = all_sessions.next_number
+        self.let_in = all_sessions.let_in
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def is_overrun(self) -> bool:
+        return self._all.is_overrun
+
+    def add(self, session: OpenSession) -> None:
+        self._open.add(session)
+        self._all.add(session)
+
+    def replace(self, old: OpenSession, new: OpenSession) -> None:
+        self._open.add(new)
+        self._all.replace(old, new)
+        self._leave(old)
+
+    def discard(self, session: OpenSession) -> None:
+        self._all.discard(session)
+        self._leave(session)
+
+    def _leave(self, session: OpenSession) -> None:
+        self._open.discard(session)
+        if not self._open:
+            waiting, self._emptied = self._emptied, []
+            for one in waiting:
+                one.callback(None)
+
+    async def gone(self, clock: IReactorTime, limit_seconds: float, grace_seconds: float) -> None:
+        """Wait until the last one has ended by itself.  At the limit idle ones are closed and messages under way may
+        end; what is open after the grace is closed then."""
+        if not self._open:
+            return
+        emptied: Deferred[None] = Deferred()
+        self._emptied.append(emptied)
+        calls = [
+            clock.callLater(limit_seconds, self._each, lambda session: session.finish()),
+            clock.callLater(limit_seconds + grace_seconds, self._each, lambda session: session.abort()),
+        ]
+        await emptied
+        for call in calls:
+            if call.active():
+                call.cancel()
+
+    def _each(self, act: Callable[[OpenSession], None]) -> None:
+        for session in list(self._open):
+            act(session)
+
+
 class EsmtpFactory(SMTPFactory):
     """A listener's factory.  ``portal`` is for applications that look for it; logins go through ``logins``."""
 
@@ -152,7 +215,7 @@ class EsmtpFactory(SMTPFactory):
         chain: Chain,
         intake: Intake,
         journal: Journal,
-        sessions: Sessions,
+        sessions: Sessions | Party,
         line: Line,
         counters: Counters,
         reverse_names: ReverseNames,

@@ -10,6 +10,7 @@ from twisted.python.threadpool import ThreadPool
 from mailgw.accounts import LoginSources
 from mailgw.config.plugin import NOTHING_GIVEN
 from mailgw.config.settings import Config, LoginSettings
+from mailgw.deliver.key_rotation import KeyRotation
 from mailgw.deliver.signing import Signing
 from mailgw.dmarc_reporting import DmarcReporting
 from mailgw.generation import Generation
@@ -96,14 +97,28 @@ class Rehearsal(MailGateway):
 
     # --- what is tied off -----------------------------------------------------------------------------
 
-    def _made(self, config: Config) -> Generation:
+    def _made(self, config: Config, before: Generation | None) -> Generation:
         return _RehearsedGeneration(config, self._ground, self.heard)
+
+    def _make_peer_tls(self, ground: Ground) -> PeerTls:
+        return _QuietPeerTls(
+            self.config, ground.resolver, ground.workshop, ground.journal, ground.wall_clock, ground.world.chance
+        )
+
+    def _make_dmarc_reporting(self, ground: Ground) -> DmarcReporting:
+        quiet = attrs.evolve(self.config, dmarc_reports=None)  # a rehearsal is no mail
+        return DmarcReporting(
+            quiet, ground.resolver, ground.workshop, ground.journal, ground.wall_clock, ground.world.chance
+        )
 
     def _counters_of_clients(self) -> Counters:
         return _Uncounted()
 
     def _start_sending(self) -> None:
         pass  # the state folder is that of a gateway that runs
+
+    def _renew_counters(self, config: Config) -> None:
+        """Nothing is counted."""
 
 
 class _RehearsedGeneration(Generation):
@@ -132,21 +147,8 @@ class _RehearsedGeneration(Generation):
         knows_all = self.config.logins == NO_OTHER_LOGINS
         return LoginSources(None, _Believing(accounts if knows_all else None, self._heard))
 
-    def _look_after_keys(self) -> None:
-        """The gateway that runs does."""
-
-    def _make_peer_tls(self) -> PeerTls:
-        ground = self.ground
-        return _QuietPeerTls(
-            self.config, self.resolver, ground.workshop, ground.journal, ground.wall_clock, ground.world.chance
-        )
-
-    def _make_dmarc_reporting(self) -> DmarcReporting:
-        ground = self.ground
-        quiet = attrs.evolve(self.config, dmarc_reports=None)  # a rehearsal is no mail
-        return DmarcReporting(
-            quiet, self.resolver, ground.workshop, ground.journal, ground.wall_clock, ground.world.chance
-        )
+    def _started_rotation(self) -> KeyRotation | None:
+        return None  # the gateway that runs does
 
 
 class _Believing:

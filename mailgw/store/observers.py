@@ -13,13 +13,13 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final, Protocol
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from mailgw.interfaces import IEventObserver
 from mailgw.mail.event import Event, Trouble
-from mailgw.mail.ports import WallClock
+from mailgw.mail.ports import Journal, WallClock
 from mailgw.net.supervised import CalledFor, PluginFault, Supervisor
 from mailgw.net.tasks import TaskGroup
 from mailgw.store.troubles import Troubles
@@ -44,7 +44,7 @@ class Observer:
     """One plug-in's turn.  ``note`` is where its trouble is told: the journal, not the other observers."""
 
     def __init__(
-        self, name: str, plugin: IEventObserver, journal: OwnJournal, clock: IReactorTime, tasks: TaskGroup,
+        self, name: str, plugin: IEventObserver, journal: Journal, clock: IReactorTime, tasks: TaskGroup,
         waiting: int = WAITING,
     ) -> None:
         self._name = name
@@ -55,7 +55,15 @@ class Observer:
         self._most = waiting
         self._waiting: deque[Event] = deque()
         self._is_busy = False
+        self._idle: list[Deferred[None]] = []
         self._dropped = 0
+
+    async def heard_all(self) -> None:
+        """Returns when it has been told what it was to hear."""
+        if self._is_busy:
+            idle: Deferred[None] = Deferred()
+            self._idle.append(idle)
+            await idle
 
     def hear(self, event: Event) -> None:
         """Never raises, never waits."""
@@ -88,13 +96,17 @@ class Observer:
             self._waiting.clear()  # the gateway stops
         finally:
             self._is_busy = False
+            idle, self._idle = self._idle, []
+            for one in idle:
+                one.callback(None)
 
 
 class Observed:
     """A journal, and those who hear what it is told; what went wrong is remembered (``troubles``)."""
 
     def __init__(self, journal: OwnJournal, *, wall_clock: WallClock = time.time) -> None:
-        self.alone = self._journal = journal
+        self._journal = journal
+        self.alone = _Alone(self)
         self.troubles = Troubles()
         self._wall_clock = wall_clock
         self._observers: Sequence[Observer] = ()
@@ -120,5 +132,20 @@ class Observed:
     def reopen(self) -> None:
         self._journal.reopen()
 
+    async def replace(self, journal: OwnJournal) -> None:
+        """Facts are told to another one from here on; returns when the one before has written what it was told."""
+        before, self._journal = self._journal, journal
+        await before.close()
+
     async def close(self) -> None:
         await self._journal.close()
+
+
+class _Alone:
+    """The journal without those who hear it."""
+
+    def __init__(self, all_of_it: Observed) -> None:
+        self._all_of_it = all_of_it
+
+    def note(self, event: Event) -> None:
+        self._all_of_it._journal.note(event)

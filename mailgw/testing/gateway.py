@@ -101,7 +101,8 @@ class Gateway(Telling):
         self._began = now
         self.disk = MemoryDisk(lambda: self.now)
         self._lasting = Lasting(self.dns.resolver, self.peers.get, lambda: self.now, self.disk)
-        self.config = asked(config, backends, named, directories, accounts, self)
+        self._named, self._login_passwords = (backends, named, directories), accounts
+        self.config = asked(config, *self._named, accounts, self)
         self._world = MemoryWorld(self._lasting, self.power, 0.0)
         self._start()
 
@@ -153,6 +154,15 @@ class Gateway(Telling):
         self.power = Power()
         self._world = MemoryWorld(self._lasting, self.power, self._world.reactor.seconds())
         self._start()
+
+    def reload(self, config: str | Path | Mapping[str, Any]) -> None:
+        """Put another configuration in force, as ``mailgw reload`` does; what is under way goes on.  What keeps it from
+        that is raised, and nothing has changed then."""
+        fresh = asked(config, *self._named, self._login_passwords, self)
+        with self._world.reactor.standing_in():
+            self.service.put_in_force(self.service.prepare(fresh))
+        self.config = fresh
+        self.settle()
 
     def _leave(self) -> None:
         """What a crash leaves."""

@@ -50,10 +50,15 @@ def share(total: int, number: int, workers: int) -> int:
     return total // workers + (number < total % workers)
 
 
+def without_document(config: Config) -> Config:
+    """As a worker needs it."""
+    return attrs.evolve(config, document=None)
+
+
 def written(handed: Handed) -> int:
     """A descriptor of a file that holds it, and goes when nobody has it open any more."""
     with tempfile.TemporaryFile() as file:
-        file.write(pickle.dumps(handed))
+        file.write(pickle.dumps(attrs.evolve(handed, config=without_document(handed.config))))
         file.flush()
         return os.dup(file.fileno())
 

@@ -11,12 +11,14 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 from mailgw.config.settings import Config
+from mailgw.deliver.key_rotation import KeyRotation
 from mailgw.deliver.passes import Register
 from mailgw.dmarc_reporting import DmarcReporting
 from mailgw.following import Told
 from mailgw.generation import Generation
 from mailgw.ground import Ground
 from mailgw.lookouts import reporter
+from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import Counters
 from mailgw.mail.tls_result import TlsResult
 from mailgw.net import garbage
@@ -30,7 +32,7 @@ from mailgw.web.reporter import Reporter
 from mailgw.workers import handed
 from mailgw.workers.calls import Wire
 from mailgw.workers.counters import AskedCounters
-from mailgw.workers.handed import Handed
+from mailgw.workers.handed import Handed, share
 from mailgw.workers.launching import adopt_wire
 from mailgw.workers.passes import AskedPasses
 from mailgw.workers.sending import in_calls
@@ -39,37 +41,10 @@ log = Logger()
 
 
 class WorkerGeneration(Generation):
-    """Worker 0 looks after what is to be done once: reports and keys."""
+    """Worker 0 looks after the keys, for all of them."""
 
-    def __init__(self, config: Config, ground: Ground, number: int, wire: Wire) -> None:
-        super().__init__(config, ground)
-        self._number = number
-        self._wire = wire
-
-    def _make_peer_tls(self) -> PeerTls:
-        ground = self.ground
-        is_reporter = self._number == 0 or self.config.tls_reports is None
-        return PeerTls(
-            self.config, self.resolver, ground.workshop, ground.journal, ground.wall_clock, ground.world.chance,
-            sts_policies.file_name(self._number), None if is_reporter else self._forward,
-        )
-
-    def _make_dmarc_reporting(self) -> DmarcReporting:
-        ground = self.ground
-        return DmarcReporting(
-            self.config, self.resolver, ground.workshop, ground.journal, ground.wall_clock, ground.world.chance,
-            None if self._number == 0 else self._forward_counted,
-        )
-
-    def _look_after_keys(self) -> None:
-        if self._number == 0:
-            super()._look_after_keys()
-
-    def _forward(self, result: TlsResult) -> None:
-        self._wire.tell("tls", msgspec.to_builtins(result))
-
-    def _forward_counted(self, one: Counted) -> None:
-        self._wire.tell("dmarc", msgspec.to_builtins(one))
+    def _started_rotation(self) -> KeyRotation | None:
+        return super()._started_rotation() if self.ground.name == name_of(0) else None
 
 
 class WorkerGateway(MailGateway):
@@ -82,7 +57,7 @@ class WorkerGateway(MailGateway):
         self._handed = value
         self._wire = wire
         self._passes = AskedPasses(wire)
-        self._name = f"w{value.number}"
+        self._name = name_of(value.number)
         self._control = value.control
 
     def answer_parent(self, name: str, arguments: Sequence[Any]) -> object:
@@ -98,7 +73,7 @@ class WorkerGateway(MailGateway):
             case ("alive",):
                 pass  # that it is answered is the answer
             case ("reload",):
-                self.reload()
+                self.refresh()
             case "follow", list() as queue_ids, bool() as is_all:
                 self.sending.follow(queue_ids)
                 if is_all:
@@ -106,9 +81,9 @@ class WorkerGateway(MailGateway):
             case ("stop",):
                 end(self._reactor)
             case "tls", result:
-                self.generation.peer_tls.note(msgspec.convert(result, TlsResult))
+                self._ground.peer_tls.note(msgspec.convert(result, TlsResult))
             case "dmarc", result:
-                self.generation.dmarc_reporting.note(msgspec.convert(result, Counted))
+                self._ground.dmarc_reporting.note(msgspec.convert(result, Counted))
             case "open", int() as number:
                 self._take_over(number)
             case "close", int() as number:
@@ -131,21 +106,52 @@ class WorkerGateway(MailGateway):
             self.shards.open(number)
         self.shards.suspend_as(self._handed.suspended)
 
-    def _register(self, number: int) -> Register:
-        return partial(self._passes.register, number)
+    def _register(self, holder: str) -> Register:
+        return partial(self._passes.register, holder)
+
+    def _holder_gone(self, holder: str) -> None:
+        self._passes.gone(holder)
 
     def _counters_of_clients(self) -> Counters:
         return AskedCounters(self._wire)
 
-    def _most_sessions(self) -> int:
-        return self._handed.sessions
+    def _renew_counters(self, config: Config) -> None:
+        """The parent does."""
 
     def _made_watch(self) -> Reporter:
         self._reporter = reporter(self, self._wire)
         return self._reporter
 
-    def _made(self, config: Config) -> Generation:
-        return WorkerGeneration(config, self._ground, self._handed.number, self._wire)
+    def _most_sessions(self) -> int:
+        return share(self.config.limits.sessions, self._handed.number, self._handed.workers)
+
+    def _make_peer_tls(self, ground: Ground) -> PeerTls:
+        number = self._handed.number
+        return PeerTls(
+            self.config, ground.resolver, ground.workshop, ground.journal, ground.wall_clock, ground.world.chance,
+            sts_policies.file_name(number), None if number == 0 else self._forward,
+        )
+
+    def _make_dmarc_reporting(self, ground: Ground) -> DmarcReporting:
+        return DmarcReporting(
+            self.config, ground.resolver, ground.workshop, ground.journal, ground.wall_clock, ground.world.chance,
+            None if self._handed.number == 0 else self._forward_counted,
+        )
+
+    def _forward(self, result: TlsResult) -> None:
+        self._wire.tell("tls", msgspec.to_builtins(result))
+
+    def _forward_counted(self, one: Counted) -> None:
+        self._wire.tell("dmarc", msgspec.to_builtins(one))
+
+    def _made(self, config: Config, before: Generation | None) -> Generation:
+        return WorkerGeneration(config, self._ground, before)
+
+    def reload(self) -> None:
+        self.refresh()  # the configuration is the parent's to read
+
+    async def change(self, config: Config) -> None:
+        raise TemporaryFault("one of several processes: their parent reads the configuration, at control.sock")
 
     def _make_sending(self, hand_on: Callable[[Sequence[Told]], None] | None = None) -> SendingHere:
         return super()._make_sending(hand_on or self._tell_facts)
@@ -176,8 +182,12 @@ class WorkerGateway(MailGateway):
 
     async def _give_up(self, number: int) -> None:
         await self.shards.give_up(number, self.config.limits.stop_seconds)
-        self._passes.gone(number)
         log.info("the queue of worker {number} is left to it", number=number)
+
+
+def name_of(number: int) -> str:
+    """In ids of sessions."""
+    return f"w{number}"
 
 
 def end(reactor: Any) -> bool:

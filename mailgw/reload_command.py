@@ -1,0 +1,58 @@
+"""``mailgw reload``: let the gateway that runs read its configuration again, all of it or nothing."""
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from mailgw.config.where import own_state, state_of
+from mailgw.queue_door import ask_gateway
+from mailgw.terminal import Fault, harmless, say
+
+
+def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    one = commands.add_parser(
+        "reload",
+        help="put the configuration's file in force while the gateway runs, all of it or nothing",
+        description="Let the gateway that runs read its configuration again. A file with faults changes nothing; no "
+        "connection is closed. Exit status 0: it is in force (or nothing has changed); 1: refused, with every fault.",
+    )
+    place = one.add_mutually_exclusive_group()
+    place.add_argument("-c", "--config", metavar="FILE", help="the gateway's configuration")
+    place.add_argument("--state", metavar="FOLDER", dest="folder", help="its state folder, where there is no file")
+    one.add_argument("--check", action="store_true", help="say what would change, and change nothing")
+    one.add_argument("--json", action="store_true", help="the answer as JSON")
+    one.set_defaults(run=reload, usage_fault=one.error)
+
+
+def reload(options: argparse.Namespace) -> int:
+    """Ask the gateway."""
+    request: dict[str, Any] = {"command": "reload", "check": options.check}
+    if options.folder is not None:
+        state = os.path.abspath(options.folder)
+    elif options.config is not None:
+        state = state_of(options.config)
+        request["file"] = os.path.abspath(options.config)
+    else:
+        state = own_state()
+    answer = ask_gateway(f"{state}/control.sock", request)
+    if answer is None:
+        raise Fault(f"no gateway runs at {state}: there is nothing to reload")
+    if options.json:
+        say(json.dumps(answer))
+        return 0 if answer["done"] else 1
+    for line in answer["faults"]:
+        print(harmless(line), file=sys.stderr)
+    if not answer["done"]:
+        print("mailgw: the gateway goes on as it was", file=sys.stderr)
+        return 1
+    for line in answer["changes"]:
+        say(harmless(line))
+    if answer.get("note"):
+        say(harmless(answer["note"]))
+    elif not answer["changes"]:
+        say("nothing has changed")
+    elif options.check:
+        say("nothing was done yet: without --check it would be")
+    return 0
