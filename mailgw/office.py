@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
@@ -30,8 +30,6 @@ Listen = Callable[[str, IProtocolFactory, tuple[int, int] | None], IListeningPor
 
 OWN_TOKEN: Final = "owner"  # noqa: S105 - the name of the token that is made here
 UPLOADS: Final = "uploads"
-# Who asked with an earlier configuration has so long for it.
-ANSWER_SECONDS: Final = 30.0
 
 
 class Office:
@@ -63,7 +61,6 @@ class Office:
         cannot be had."""
         if self._api is None or self._port is None:
             return
-        self._journal, self._threads = journal, threads
         # Twisted's HTTP takes its time to be imported, and not everybody has a page.
         from mailgw.web.channel import WebFactory
         from mailgw.web.server import WebServer
@@ -101,27 +98,6 @@ class Office:
         """Certificates that changed."""
         if self.tls is not None:
             self.tls.reload()
-
-    def renew(self, config: Config) -> None:
-        """Another configuration, at the same endpoint: who is known to it may ask from now on.  Those who ask just now
-        are answered, and sessions of the page begin anew.  Where it cannot be, the one before stays."""
-        before, self._config, self._api = self._config, config, config.api
-        if (config.api, config.tls) == (before.api, before.tls) or self._server is None:
-            return
-        server, factory = self._server, self._factory
-        try:
-            self.open(self._journal, self._threads)
-        except TemporaryFault as fault:
-            log.error("the page stays as it was: {why}", why=fault.why)
-            return
-
-        async def close() -> None:
-            await server.stop()
-            factory.close()
-
-        self._reactor.callLater(ANSWER_SECONDS, lambda: Deferred.fromCoroutine(close()).addErrback(
-            lambda failure: log.failure("closing what was asked before", failure=failure)
-        ))
 
     async def unbind(self) -> None:
         self.is_stopping = True

@@ -96,7 +96,7 @@ def _kinds(kind: type[Event]) -> Iterator[type[Event]]:
         yield from _kinds(below)
 
 
-_KINDS: Final = frozenset(kind for kind in _kinds(Event) if kind.__module__ == fact.__name__)
+_KINDS: Final = frozenset(kind for kind in _kinds(Event) if kind.__module__.startswith(fact.__name__))
 
 EVENTS: Final = frozenset(kind.name for kind in _KINDS)
 """The names of all facts that there are."""
