@@ -63,6 +63,8 @@ class Reloader:
     def __init__(self, gateway: Reloadable) -> None:
         self._gateway = gateway
         self._lock = DeferredLock()
+        self.told: Callable[[bool], None] = _nobody
+        """Called when a reload begins (False) and when it is over (True), not for one that only looks."""
         self._seen: Mapping[str, str] = {}
 
     def begin(self) -> None:
@@ -87,7 +89,13 @@ class Reloader:
         ``faults``.  ``is_check``: say what would come of it."""
         await self._lock.acquire()
         try:
-            return await self._reload(is_check)
+            if is_check:
+                return await self._reload(is_check)
+            self.told(False)
+            try:
+                return await self._reload(is_check)
+            finally:
+                self.told(True)
         finally:
             self._lock.release()
 
@@ -149,13 +157,17 @@ class Reloader:
             log.info("reloaded: nothing has changed in the configuration; the files that it names are read again")
 
 
+def _nobody(is_over: bool) -> None:
+    """Nobody wants to know."""
+
+
 def _loaded(file: str) -> tuple[Config, Mapping[str, str]]:
     """Refused, with all faults, where it has any."""
     try:
         config = load(file)
         return config, seen(config)
     except Exception as fault:
-        raise Refused(_lines(fault)) from fault
+        raise Refused(lines_of(fault)) from fault
 
 
 async def _changed(gateway: Reloadable, config: Config) -> None:
@@ -164,10 +176,10 @@ async def _changed(gateway: Reloadable, config: Config) -> None:
     except Refused:
         raise
     except Exception as fault:
-        raise Refused(_lines(fault)) from fault
+        raise Refused(lines_of(fault)) from fault
 
 
-def _lines(fault: Exception) -> Sequence[str]:
+def lines_of(fault: Exception) -> Sequence[str]:
     """What people can mend, in words; else it is logged."""
     if isinstance(fault, TemporaryFault):
         return [fault.why, *getattr(fault, "__notes__", ())]

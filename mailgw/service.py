@@ -80,7 +80,7 @@ class Prepared:
 
     async def close(self) -> None:
         for port in self.fresh:
-            await _closed(port)
+            await closed(port)
         await self.generation.close()
 
 
@@ -360,8 +360,9 @@ class MailGateway(MultiService):
         before, generation = self.generation, prepared.generation
         config = generation.config
         had, self.config, self.generation = before.config, config, generation
-        closed = [port for port in self._ports if port not in [port for port, _ in prepared.ports]]
-        self._ports = [port for port, _ in prepared.ports]
+        kept = [port for port, _ in prepared.ports]
+        gone = [port for port in self._ports if port not in kept]
+        self._ports = kept
         self._gates = [gate for _, gate in prepared.ports]
         self.journal.begin(generation.observers)
         self.sessions.renew(self._most_sessions(), config.limits.crowded_seconds)
@@ -382,8 +383,8 @@ class MailGateway(MultiService):
         self._office.renew(config)
         if config.journal != had.journal:
             self._leaving.spawn("closing a journal", self.journal.replace(self._world.journal(config.journal)))
-        for port in closed:
-            self._leaving.spawn("closing a port", _closed(port))
+        for port in gone:
+            self._leaving.spawn("closing a port", closed(port))
         self._leaving.spawn("beginning with a configuration", self._begin(before, generation))
         self._leaving.spawn("leaving a configuration", self._leave(before, replaced))
 
@@ -416,6 +417,10 @@ class MailGateway(MultiService):
         return await self.reloader.apply(config)
 
     # ``reloading.Reloadable``
+
+    @property
+    def is_well(self) -> bool:
+        return True  # it was asked in the reactor, which turns
 
     def in_thread(self, work: Callable[..., T], *arguments: object) -> "Deferred[T]":
         return self._ground.workshop.do(work, *arguments)
@@ -479,7 +484,7 @@ class MailGateway(MultiService):
             await self._closers.pop()()
 
 
-async def _closed(port: IListeningPort) -> None:
+async def closed(port: IListeningPort) -> None:
     await maybeDeferred(port.stopListening)
 
 

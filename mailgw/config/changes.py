@@ -64,11 +64,11 @@ def _value(before: Any, after: Any, path: Path) -> Iterator[str]:
         yield from _table(before, after, path if path[-1] not in ("own", "plugin") else path[:-1])
     elif isinstance(before, Table) or isinstance(after, Table):
         yield f"{'removed' if isinstance(before, Table) else 'added'} [{'.'.join(path)}]"
-    elif _is_named(before) or _is_named(after):
+    elif isinstance(before, Mapping) and isinstance(after, Mapping) and (_is_named(before) or _is_named(after)):
         for name in [*before, *(name for name in after if name not in before)]:
             inner = (*path, name) if name else path
             yield from _value(before.get(name), after.get(name), inner)
-    elif _is_listed(before) or _is_listed(after):
+    elif isinstance(before, tuple) and isinstance(after, tuple) and (_is_listed(before) or _is_listed(after)):
         yield from _listed(before, after, path)
     else:
         yield _leaf(before, after, path)

@@ -21,7 +21,8 @@ delivers it.  ``workers = 1`` has none of this: one process, no parent.
 
 Who owns what:
     sockets          the parent binds them once, before root's rights are gone; workers adopt the descriptors
-    configuration    read and checked by the parent; a worker gets that value, not the file, also when it is restarted
+    configuration    read and checked by the parent; a worker gets that value, not the file, also when it is restarted.
+                     Another one is prepared by all of them, and then in force in all, or in none (``changing``)
     queue            a shard each (``spool.shards``), fenced by its lock file.  Shards beyond N, of a start with more
                      workers, are opened by a worker beside its own and delivered (``shards``)
     destinations     what may go there at once and over time: the parent's table of passes (``queue.permits``).  How a
@@ -54,6 +55,7 @@ Rules:
     parent      the service that ``twistd`` runs            worker     the gateway in a worker
     watch       when one that does not answer has hung
     handed      what a worker is told at its start          process    the process around that
+    changing    another configuration, for all or none      roster     what the parent knows of each
 
     One that answers nothing for a minute, or takes too long to start, is killed, which is an end like others.
 

@@ -4,25 +4,22 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-import attrs
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
 import mailgw
 from mailgw.accounts import lasting_secret
-from mailgw.all_doors import AllDoors
-from mailgw.backend_lanes import backend_lanes
 from mailgw.config.settings import Config
 from mailgw.control import ControlFactory
 from mailgw.deliver.permits import PermitDesk
 from mailgw.desks import parent_desk
 from mailgw.disk import Disk
+from mailgw.ground import Threads
 from mailgw.inbox_desk import OwnInbox
 from mailgw.lookouts import lookout_over_workers, plots_path
 from mailgw.mail import event as fact
@@ -33,26 +30,29 @@ from mailgw.net.tasks import TaskGroup
 from mailgw.office import Office
 from mailgw.policy.limits import Limits
 from mailgw.policy.lockout import Lockout
-from mailgw.queue.route import RouteTable
 from mailgw.receive.admission import OwnCounters
+from mailgw.reloading import Reloader
 from mailgw.service import started
 from mailgw.shards import left_over, words_of_shard_0
 from mailgw.spool.folder import lock_folder
-from mailgw.store.journal import Journal
 from mailgw.store.observers import Observed
 from mailgw.store.state_file import Workshop
 from mailgw.workers.calls import Wire
+from mailgw.workers.changes import Changes
 from mailgw.workers.counters import CountersOfWorkers
 from mailgw.workers.fanout import ask_worker
 from mailgw.workers.handed import Handed, control_of, share
 from mailgw.workers.launching import START_SECONDS, WorkerProcess, launch, wait_until_ready
 from mailgw.workers.passes import PassesOfWorkers
-from mailgw.workers.restarts import Restarts
+from mailgw.workers.roster import TakenOver as _TakenOver
+from mailgw.workers.roster import Worker as _Worker
 from mailgw.workers.sending import ParentSending
 from mailgw.workers.watch import LOOK_SECONDS as WATCH_SECONDS
 from mailgw.workers.watch import SILENT_LOOKS, Watch
+from mailgw.world import World
 
 log = Logger()
+T = TypeVar("T")
 
 # A worker that is being started again: an operator's command waits so long for it.
 ABSENCE_SECONDS = 15.0
@@ -66,29 +66,7 @@ ALONE_SECONDS = 600.0
 KEPT_RESULTS = 10_000
 
 
-@attrs.define(eq=False)
-class _Worker:
-    """``shards``: its own, and those that are left over.  ``wire`` is None while there is no process."""
-
-    number: int
-    shards: tuple[int, ...]
-    restarts: Restarts = attrs.Factory(Restarts)
-    process: WorkerProcess | None = None
-    wire: Wire | None = None
-    is_ready: bool = False
-    watch: Watch = attrs.Factory(Watch)
-    is_asked: bool = False  # whether it is alive
-    call: IDelayedCall | None = None
-
-
-@attrs.define(eq=False)
-class _TakenOver:
-    by: _Worker
-    at: float
-    is_open: bool = False
-
-
-class Parent(MultiService):
+class Parent(Changes, MultiService):
     """The gateway as several processes.
 
     ``startService`` blocks until all workers are open; it raises ``TemporaryFault`` or ``ConfigError`` where one cannot
@@ -114,21 +92,23 @@ class Parent(MultiService):
         self._waiting: list[Deferred[None]] = []
         self._began = 0.0
         limits = config.limits
-        counters = OwnCounters(Limits(limits.counters), Lockout(limits.lockout), reactor.seconds)
-        self._counters = CountersOfWorkers(counters)
+        self._counted = OwnCounters(Limits(limits.counters), Lockout(limits.lockout), reactor.seconds)
+        self._counters = CountersOfWorkers(self._counted)
         self._permits = PermitDesk(reactor)
         self._passes = PassesOfWorkers(self._permits)
         self._tasks = TaskGroup(lambda what, trouble: log.failure("{what} failed", failure=trouble, what=what))
-        self.lookout = lookout_over_workers(config, reactor, wall_clock, self._wires)
-        self.journal = Observed(Journal(config.journal, reactor, wall_clock, Disk()), wall_clock=wall_clock)
+        self.lookout = lookout_over_workers(config, reactor, wall_clock, self.wires)
+        self._world = World(reactor, wall_clock)
+        self._threads = Threads(self._world)
+        self.journal = Observed(self._world.journal(config.journal), wall_clock=wall_clock)
         self.journal.told_to(self.lookout.hearing.hear)
-        self._doors = AllDoors(self.ask_all, backend_lanes(config), RouteTable(config.routes).backends_of)
+        self._doors = self.doors_of(config)
+        self.reloader = Reloader(self)
+        self.is_changing = False  # the configuration: no worker is started meanwhile
         self.sending = ParentSending(self, self._workers, self._tasks, reactor, wall_clock)
         self.inbox = OwnInbox(config, reactor)
         self._desk = parent_desk(self)
         self._office = Office(config, self, reactor, wall_clock, Disk())
-        self._writers: ThreadPool | None = None
-        self._threads: ThreadPool | None = None
 
     # --- starting -----------------------------------------------------------------------------------
 
@@ -142,13 +122,13 @@ class Parent(MultiService):
         try:
             self._bind()
             self._prepare_state()
+            self.reloader.begin()
             self._listen_for_control()  # commands wait until the workers are there
             self._launch_all()
-            self._office.open(self.journal, self._made_writers)
+            self._office.open(self.journal, lambda: self._threads(1, "mailgw uploads"))
             if self.config.api is not None:
-                self._threads = ThreadPool(0, 1, "mailgw state")
-                self._threads.start()
-                self.lookout.keep_plots(plots_path(self.config), Workshop(Disk(), self._reactor, self._threads))
+                threads = self._threads(1, "mailgw state")
+                self.lookout.keep_plots(plots_path(self.config), Workshop(Disk(), self._reactor, threads))
         except BaseException:
             self._abandon()
             raise
@@ -231,10 +211,6 @@ class Parent(MultiService):
             worker.process = worker.wire = None  # there is none
             raise
 
-    def _wires(self) -> Sequence[tuple[int, Wire | None]]:
-        """To each worker, None where it is not open."""
-        return [(worker.number, worker.wire if worker.is_ready else None) for worker in self._workers]
-
     def _bound(self) -> Sequence[Any]:
         return self._ports
 
@@ -253,7 +229,7 @@ class Parent(MultiService):
 
         async def undo() -> None:
             await self._unbind()
-            await self._close_office()
+            await self._office.close()
             await self.sending.close()
             self._unlock()
 
@@ -374,6 +350,9 @@ class Parent(MultiService):
             worker.is_asked = False
 
     def _restart_soon(self, worker: _Worker) -> None:
+        if self.is_changing:
+            worker.call = self._reactor.callLater(LOOK_SECONDS, self._restart_soon, worker)
+            return
         worker.call = None
         self._tasks.spawn("starting a worker again", self._restart(worker))
 
@@ -381,6 +360,9 @@ class Parent(MultiService):
         for shard in worker.shards:
             await self._take_back(shard)
         if self.is_stopping or worker.process is not None:
+            return
+        if self.is_changing:
+            self._restart_soon(worker)
             return
         try:
             ready = os.open(os.devnull, os.O_WRONLY)
@@ -504,15 +486,6 @@ class Parent(MultiService):
         taken = [self._taken_over.get(shard) for shard in worker.shards]
         return all(one is not None and one.is_open for one in taken)
 
-    def reload(self) -> None:
-        """All read certificates again, and reopen the journal."""
-        self.journal.reopen()
-        self._office.reload()
-        for worker in self._workers:
-            if worker.wire is not None:
-                worker.wire.tell("reload")
-        log.info("all workers read again what can be read again; the configuration is read at a start alone")
-
     # --- stopping -------------------------------------------------------------------------------------
 
     def stopService(self) -> Deferred[None]:
@@ -538,7 +511,7 @@ class Parent(MultiService):
             await ended
         if killing.active():
             killing.cancel()
-        await self._close_office()
+        await self._office.close()
         self._tasks.cancel()
         await self.sending.close()
         self._permits.stop()
@@ -562,20 +535,7 @@ class Parent(MultiService):
 
     async def _close_lookout(self) -> None:
         await self.lookout.close()
-        if self._threads is not None:
-            self._threads.stop()
-            self._threads = None
-
-    async def _close_office(self) -> None:
-        await self._office.close()
-        if self._writers is not None:
-            self._writers.stop()
-            self._writers = None
-
-    def _made_writers(self) -> ThreadPool:
-        self._writers = pool = ThreadPool(0, 1, "mailgw uploads")
-        pool.start()
-        return pool
+        await self._threads.close()
 
     async def _unbind(self) -> None:
         await self._office.unbind()

@@ -24,13 +24,15 @@ from mailgw.mail.tls_result import TlsResult
 from mailgw.net import garbage
 from mailgw.net.listen import adopt
 from mailgw.peer_tls import PeerTls
+from mailgw.reloading import lines_of
 from mailgw.sending_here import SendingHere
-from mailgw.service import Gate, MailGateway
+from mailgw.service import Gate, MailGateway, Prepared
 from mailgw.store import sts_policies
 from mailgw.trust.dmarc_tallies import Counted
 from mailgw.web.reporter import Reporter
 from mailgw.workers import handed
 from mailgw.workers.calls import Wire
+from mailgw.workers.changing import config_at
 from mailgw.workers.counters import AskedCounters
 from mailgw.workers.handed import Handed, share
 from mailgw.workers.launching import adopt_wire
@@ -59,6 +61,7 @@ class WorkerGateway(MailGateway):
         self._passes = AskedPasses(wire)
         self._name = name_of(value.number)
         self._control = value.control
+        self._prepared: Prepared | None = None
 
     def answer_parent(self, name: str, arguments: Sequence[Any]) -> object:
         """``calls.Answer``."""
@@ -78,6 +81,12 @@ class WorkerGateway(MailGateway):
                 self.sending.follow(queue_ids)
                 if is_all:
                     self.sending.follows_all()
+            case "prepare", str() as path:
+                self._prepare(path)
+            case ("give_up",):
+                self._forget_prepared()
+            case ("put_in_force",):
+                self._change()
             case ("stop",):
                 end(self._reactor)
             case "tls", result:
@@ -165,6 +174,31 @@ class WorkerGateway(MailGateway):
 
     def _note_stop(self) -> None:
         pass
+
+    # --- another configuration ------------------------------------------------------------------------
+
+    def _prepare(self, path: str) -> None:
+        """TemporaryFault where it cannot be, its reasons one a line."""
+        self._forget_prepared()
+        try:
+            self._prepared = self.prepare(config_at(path))
+        except Exception as fault:
+            raise TemporaryFault("\n".join(lines_of(fault))) from fault
+
+    def _forget_prepared(self) -> None:
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            self.give_up(prepared)
+
+    def _change(self) -> None:
+        prepared, self._prepared = self._prepared, None
+        assert prepared is not None
+        try:
+            self.put_in_force(prepared)
+        except Exception:  # noqa: BLE001 - it is logged
+            # The others have it.  Who starts instead of this one begins with it.
+            log.failure("a worker cannot put a configuration in force, and ends")
+            end(self._reactor)
 
     # --- shards of others -----------------------------------------------------------------------------
 

@@ -1,18 +1,20 @@
 """The parent on played processes: who is started again and when, who takes over whose queue, and how all of it ends."""
 
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.testing import MemoryReactorClock
 from twisted.test.iosim import FakeTransport, IOPump
 
+from mailgw import reloading
 from mailgw.accounts import SECRET_OCTETS
 from mailgw.config.load import load
+from mailgw.config.settings import Config
 from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.event import Event
 from mailgw.store.journal import JournalSettings
@@ -43,6 +45,10 @@ recipients = "any"
 [accounts]
 passwd_file = "passwd"
 """
+
+
+def loaded(file: str) -> Config:
+    return attrs.evolve(load(file), journal=JournalSettings(None, 0, 0.0, 0))
 
 
 class Played:
@@ -102,9 +108,10 @@ class Gateway:
         monkeypatch.setattr(module, "wait_until_ready", lambda waiting, meanwhile: None)
         monkeypatch.setattr(module, "bind", lambda *words: Port())
         monkeypatch.setattr(module, "ask_worker", self._ask)
-        config = attrs.evolve(load(str(folder / "mailgw.toml")), journal=JournalSettings(None, 0, 0.0, 0))
-        self.parent = Parent(config, self.reactor, lambda: 1e9)
+        monkeypatch.setattr(reloading, "load", loaded)
+        self.parent = Parent(loaded(str(folder / "mailgw.toml")), self.reactor, lambda: 1e9)
         self.parent.journal.note = self.events.append  # type: ignore[method-assign]
+        self.parent.in_thread = _at_once  # type: ignore[method-assign]
         self.parent.privilegedStartService()
         self.parent.startService()
 
@@ -152,6 +159,14 @@ class Gateway:
 
     def ask(self, **request: object) -> "Deferred[object]":
         return Deferred.fromCoroutine(self.parent.answer(request))
+
+
+def _at_once(work: Callable[..., Any], *arguments: object) -> "Deferred[Any]":
+    """What a thread does."""
+    try:
+        return succeed(work(*arguments))
+    except Exception as fault:  # noqa: BLE001 - as a thread has it
+        return fail(fault)
 
 
 class Port:
