@@ -9,25 +9,28 @@ import signal
 import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import cast
+from typing import TypeVar, cast
 
 from twisted.application.service import Service
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
+from twisted.internet.interfaces import IReactorCore, IReactorFromThreads, IReactorTime
 from twisted.logger import Logger
 
 from mailgw.config.doubts import doubts
 from mailgw.config.files import Owner
 from mailgw.config.settings import Config
 from mailgw.config.where import config_faults
+from mailgw.herald import Herald
 from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.net import garbage
 from mailgw.net.stopping import stop_at_the_first
+from mailgw.net.systemd import Manager, forget_sockets
 from mailgw.service import MailGateway
 from mailgw.workers.parent import Parent
 
 log = Logger()
+T = TypeVar("T")
 
 
 class Daemon(Service):
@@ -37,6 +40,7 @@ class Daemon(Service):
         """``owner`` is whom twistd will run as, where it is told."""
         self.gateway = MailGateway(config, reactor) if config.workers == 1 else Parent(config, reactor)
         self.gateway.socket_owner = self._owner = owner
+        self._herald = Herald(Manager.of(os.environ, os.getpid()), self.gateway, cast(IReactorTime, reactor))
         # Until there is something to read again it asks for nothing; the default would end us.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
@@ -47,6 +51,8 @@ class Daemon(Service):
         super().startService()  # type: ignore[no-untyped-call] # Twisted has no types there
         raise_file_limit()
         _or_exit(self.gateway.startService)
+        forget_sockets(os.environ)
+        self.gateway.reloader.told = self._herald.reloading
         for doubt in doubts(self.gateway.config, is_start=True):
             log.warn("{doubt}", doubt=doubt)
         if why := root_doubt(os.geteuid(), self._owner):
@@ -56,10 +62,16 @@ class Daemon(Service):
         from_signal = cast(IReactorFromThreads, reactor).callFromThread
         signal.signal(signal.SIGHUP, lambda number, frame: from_signal(self.gateway.reload))
         cast(IReactorCore, reactor).callWhenRunning(stop_at_the_first, reactor)
+        cast(IReactorCore, reactor).callWhenRunning(self._herald.ready)  # from there on connections are accepted
 
     def stopService(self) -> "Deferred[None]":
         super().stopService()  # type: ignore[no-untyped-call] # likewise
-        return self.gateway.stopService()
+        self._herald.stopping()
+        return self.gateway.stopService().addBoth(self._ended)
+
+    def _ended(self, result: T) -> T:
+        self._herald.stopped()
+        return result
 
 
 def root_doubt(uid: int, owner: Owner | None) -> str | None:

@@ -11,6 +11,7 @@ Rules:
 from typing import TYPE_CHECKING
 
 from mailgw.health_desk import gateway_health, parent_health
+from mailgw.herald import gateway_sessions, parent_sessions
 from mailgw.inbox_desk import InboxDesk
 from mailgw.mail.ports import Desk
 from mailgw.ready_desk import gateway_readiness, parent_readiness
@@ -27,6 +28,7 @@ def gateway_desk(gateway: "MailGateway") -> Desk:
         gateway_readiness(gateway),
         gateway_health(gateway),
         gateway.reloader.desk(),
+        gateway_sessions(lambda: len(gateway.sessions)),
         {} if gateway.lookout is None else gateway.lookout.desk(),
         Tracing(lambda: gateway.config.journal.path, gateway.reactor).desk(),
         gateway.sending.desk(),
@@ -39,6 +41,8 @@ def parent_desk(parent: "Parent") -> Desk:
     return joined(
         parent_readiness(parent),
         parent_health(parent),
+        parent.reloader.desk(),
+        parent_sessions(parent.ask_all),
         parent.lookout.desk(),
         Tracing(lambda: parent.config.journal.path, parent.reactor).desk(),
         parent.sending.desk(),

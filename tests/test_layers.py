@@ -26,9 +26,9 @@ FLOORS = [
         "ctl", "terminal", "checking", "completing", "passwords", "queue_commands", "queue_door", "doctor",
         "tls_command", "tls_policies", "tls_report", "tls_survey", "once", "rehearsal",
         "reports_command", "report_summary",
-        "dkim_command", "dkim_desk", "dkim_report", "office", "ready_desk", "lookouts",
-        "following", "inbox_desk", "sending", "sending_here",
-        "trace_command", "trace_words", "tracing", "top_command", "top_page", "tail_command", "tail_words",
+        "dkim_command", "dkim_desk", "dkim_report", "office", "ready_desk", "lookouts", "following", "inbox_desk",
+        "sending", "sending_here", "trace_command", "trace_words", "tracing", "top_command", "top_page",
+        "tail_command", "tail_words", "herald",
     },
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

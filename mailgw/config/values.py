@@ -287,6 +287,8 @@ def endpoint(value: object) -> str:
         why = str(fault).replace("_parseTCP() ", "").replace("_parseUNIX() ", "")
         hint = r"; IPv6 is written 'tcp:25:interface=\:\:', in single quotes" if "::" in word else ""
         raise ValueError(f"not an endpoint that Twisted understands ({why}){hint}: {said(value)}") from None
+    if kind == "systemd" and (fault_there := _systemd_fault(word)):
+        raise ValueError(f"{fault_there}: {said(value)}")
     address = endpoint_address(word)
     if address[0] == "tcp" and int(address[1]) not in range(65536):
         raise ValueError(f"expected a port from 1 to 65535, not {address[1]}")
@@ -296,6 +298,15 @@ def endpoint(value: object) -> str:
     if address[0] == "unix" and not address[1]:
         raise ValueError('expected a path after "unix:"')
     return word
+
+
+def _systemd_fault(word: str) -> str | None:
+    """What is wrong with an endpoint that systemd hands down, whether it is there or not."""
+    named = dict(part.partition("=")[::2] for part in word.split(":")[1:])
+    if named.get("domain") not in ("INET", "INET6", "UNIX"):
+        return "expected domain=INET, INET6 or UNIX"
+    index = named.get("index", "0")
+    return None if index.isascii() and index.isdigit() else "expected index to be a number from 0"
 
 
 _INTERFACE_HINTS = {

@@ -32,7 +32,11 @@ def bind(
     is_short = endpoint.startswith("tcp:") and ":backlog=" not in endpoint
     words = f"{endpoint}:backlog={BACKLOG}" if is_short else endpoint
     outcome: list[IListeningPort | Failure] = []
-    server = serverFromString(reactor, words)  # type: ignore[no-untyped-call] # Twisted has no types there
+    try:
+        server = serverFromString(reactor, words)  # type: ignore[no-untyped-call] # Twisted has no types there
+    except LookupError:
+        # Of values that were checked before, this is left: an index or a name that is not there.
+        raise TemporaryFault(f"no such socket was handed down by systemd: cannot listen on {endpoint}") from None
     listening = server.listen(factory)
     listening.addBoth(outcome.append)
     if not outcome:

@@ -149,3 +149,8 @@ class _Alone:
 
     def note(self, event: Event) -> None:
         self._all_of_it._journal.note(event)
+
+    @property
+    def lost(self) -> int:
+        """Facts that found no place on the disk; 0 where none can be lost."""
+        return getattr(self._all_of_it._journal, "lost", 0)
