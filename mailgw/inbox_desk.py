@@ -4,9 +4,9 @@
                    the newest first, at most ``limit``; "next": the ``after`` of those behind them, or null; "messages",
                    "unread", "octets": of all that is there}.  With ``wait``: where none matches it waits so many
                    seconds for one that does, ``MOST_WAIT`` at most, and answers as soon as it is there
-    inbox.show     all that is to be seen of ``id``: its row, "header", "text", "has_html", "parts", "links",
-                   "remote" (what its HTML would load from others, which is not shown) and their "remote_count",
-                   "is_cut", "fault"
+    inbox.show     all that is to be seen of ``id``: its row, "header", "text", "has_html", "parts", "structure",
+                   "links", "remote" (what its HTML would load from others, which is not shown) and their
+                   "remote_count", "is_cut", "fault"
     inbox.html     {"html": its HTML, made harmless, or null}; ``part_url`` is put before the numbers of parts
     inbox.source   {"octets": a piece of its content from the octet ``start`` on, in Base64, "" at its end}
     inbox.part     ``number``, from 0: {"filename", "content_type", "size_octets" ..., "octets": a piece, likewise}
@@ -33,7 +33,7 @@ from mailgw.deliver.inbox import Inbox
 from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.letter import Attachment
 from mailgw.mail.ports import Desk
-from mailgw.mail.shown_letter import content_type, html_document, letter_of, shown
+from mailgw.mail.shown_letter import content_type, html_document, letter_of, media_type, shown
 from mailgw.store.captured import FILE, FOLDER, MOST_ROWS, CapturedMail, CapturedRow, Wanted
 
 MOST_WAIT: Final = 60.0
@@ -135,6 +135,9 @@ class InboxDesk:
                 "text": found.text,
                 "has_html": found.has_html,
                 "parts": [part_json(at, one) for at, one in enumerate(found.attachments)],
+                "structure": [
+                    {**attrs.asdict(one), "content_type": media_type(one.content_type)} for one in found.structure
+                ],
                 "links": [attrs.asdict(one) for one in found.links],
                 "remote": list(found.remote),
                 "remote_count": found.remote_count,

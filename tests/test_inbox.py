@@ -312,6 +312,10 @@ def test_one_message_is_told(staging: Gateway, rich: int) -> None:
         {"text": "https://bank.example/", "target": "http://evil.example/", "is_mismatch": True}]
     assert (told["remote"], told["remote_count"]) == (["https://track.example/p.gif"], 1)
     assert told["attachments"] == 3
+    assert [(one["depth"], one["content_type"]) for one in told["structure"]] == [
+        (0, "multipart/mixed"), (1, "multipart/related"), (2, "text/html"), (2, "image/png"), (1, "text/html"),
+        (1, "image/svg+xml"),
+    ]
 
 
 def test_its_html_can_do_nothing(staging: Gateway, rich: int) -> None:

@@ -117,9 +117,20 @@ class Fields(Mapping[str, str]):
         raise KeyError(name)
 
 
+@attrs.frozen
+class Branch:
+    """A part as it stands in the message: ``depth`` 0 is the message itself; ``size_octets`` of its body as it was
+    sent, 0 where there are parts in it."""
+
+    depth: int
+    content_type: str
+    size_octets: int
+
+
 @attrs.frozen(eq=False)
 class Letter:
-    """``authors``: the addresses of From, () where it is malformed or there is none.
+    """``authors``: the addresses of From, () where it is malformed or there is none.  ``structure``: all parts in their
+    order, those that hold others among them; () where there is a ``fault``.
 
     ``text`` and ``html`` are ``""`` where there is none, or where there is a ``fault``: why only the header was read,
     None where all was.
@@ -131,6 +142,7 @@ class Letter:
     html: str = ""
     attachments: tuple[Attachment, ...] = ()
     fault: str | None = None
+    structure: tuple[Branch, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -276,8 +288,14 @@ def _whole(header: bytes, root: _Part) -> Letter:
             filename, kind, _shapely(content_id), part.get_content_disposition() == "inline", part))
     return Letter(
         Fields(header), author_addresses(header, b"from") or (), found.get("text/plain", ""),
-        found.get("text/html", ""), tuple(attachments),
+        found.get("text/html", ""), tuple(attachments), None, tuple(_branches(root, 0)),
     )
+
+
+def _branches(part: _Part, depth: int) -> Iterator[Branch]:
+    yield Branch(depth, part.get_content_type(), len(part.body()))
+    for one in part.below():
+        yield from _branches(one, depth + 1)
 
 
 # --- one part ---------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import attrs
 from mailgw.mail.encoded_words import decoded
 from mailgw.mail.from_field import addresses_in_field, bodies_of
 from mailgw.mail.header import header_end
-from mailgw.mail.letter import Attachment, Letter, LetterLimits, parse_letter
+from mailgw.mail.letter import Attachment, Branch, Letter, LetterLimits, parse_letter
 from mailgw.mail.shown_html import Link, ShownHtml, links_in, shown_html, text_of
 
 LIMITS: Final = LetterLimits()
@@ -66,6 +66,7 @@ class Shown:
     remote_count: int
     is_cut: bool
     fault: str | None
+    structure: tuple[Branch, ...]
 
 
 def letter_of(octets: bytes) -> Letter:
@@ -94,7 +95,7 @@ def shown(octets: bytes) -> Shown:
     return Shown(
         tuple(_fields(_header(octets))), letter.text[:MAX_TEXT], bool(letter.html), letter.attachments,
         tuple(links.values()), () if html is None else html.remote, 0 if html is None else html.remote_count,
-        len(letter.text) > MAX_TEXT or (html is not None and html.is_cut), letter.fault,
+        len(letter.text) > MAX_TEXT or (html is not None and html.is_cut), letter.fault, letter.structure,
     )
 
 
@@ -113,8 +114,12 @@ def part(octets: bytes, number: int) -> Attachment | None:
 
 def content_type(attachment: Attachment) -> str:
     """Its own where that is a whole one, of a few plain characters: it goes into a header of HTTP."""
-    kind = attachment.content_type
-    return kind if re.match(r"[a-z0-9][a-z0-9.+_-]{0,60}/[a-z0-9][a-z0-9.+_-]{0,80}\Z", kind) else OCTETS
+    return media_type(attachment.content_type)
+
+
+def media_type(word: str) -> str:
+    """``word`` where it is a whole one, else that of any octets."""
+    return word if re.match(r"[a-z0-9][a-z0-9.+_-]{0,60}/[a-z0-9][a-z0-9.+_-]{0,80}\Z", word) else OCTETS
 
 
 OCTETS: Final = "application/octet-stream"

@@ -109,6 +109,15 @@ class InboxPart(msgspec.Struct):
     is_inline: bool
 
 
+class InboxBranch(msgspec.Struct):
+    """A part where it stands: ``depth`` 0 is the message itself; ``size_octets`` as it was sent, 0 where there are
+    parts in it."""
+
+    depth: int
+    content_type: str
+    size_octets: int
+
+
 class InboxLink(msgspec.Struct):
     """``is_mismatch``: its text names another host."""
 
@@ -118,13 +127,15 @@ class InboxLink(msgspec.Struct):
 
 
 class InboxMessage(InboxRow, kw_only=True):
-    """``remote``: what its HTML would load from others, the first of ``remote_count``.  ``is_cut``: it is larger than
-    what is kept, or shown, of it.  ``fault``: why its parts cannot be told."""
+    """``parts``: those that are neither its text nor its HTML; ``structure``: all.  ``remote``: what its HTML would
+    load from others, the first of ``remote_count``.  ``is_cut``: it is larger than what is kept, or shown, of it.
+    ``fault``: why its parts cannot be told."""
 
     header: list[Field]
     text: str
     has_html: bool
     parts: list[InboxPart]
+    structure: list[InboxBranch]
     links: list[InboxLink]
     remote: list[str]
     remote_count: int
