@@ -57,6 +57,7 @@ from tests.fuzz import (
     notices,
     policies,
     reports,
+    requests,
     signatures,
     spf_records,
 )
@@ -559,6 +560,7 @@ TARGETS: dict[str, Target] = {
     "template": notices.template,
     "letter": letters.letter,
     "shown": letters.shown_in_a_frame,
+    "request": requests.request,
     "policy": policies.policy,
     "records": policies.records,
     "spf": spf_records.spf,
