@@ -150,6 +150,24 @@ def test_production_s_queue_is_captured_too() -> None:
         assert [one["recipients"] for one in inbox(gateway)["items"]] == [["carol@example.net"]]
 
 
+def test_a_reload_turns_it_on_and_off() -> None:
+    real = STAGING.partition("[staging]")[0]
+    with Gateway(real) as gateway:
+        gateway.peer("example.net").is_down = True
+        gateway.receive(HELLO, sender=ANN, to="carol@example.net", client="127.0.0.1")
+        assert gateway.http("GET", "/api/v1/inbox").status == 422
+        gateway.reload(STAGING)
+        before, dialled = len(gateway.dns.resolver.asked), len(gateway.reactor.tcpClients)
+        gateway.advance(days=1)
+        assert not gateway.queue
+        assert (gateway.dns.resolver.asked[before:], len(gateway.reactor.tcpClients)) == ([], dialled)
+        assert [one["recipients"] for one in inbox(gateway)["items"]] == [["carol@example.net"]]
+        assert gateway.receive(HELLO, sender=ANN, to="x+451@example.org").code == 451
+        gateway.reload(real)
+        assert gateway.receive(HELLO, sender=ANN, to="x+451@example.org").code == 250
+        assert len(gateway.mailbox("x@example.org")) == 1
+
+
 # --- the trial's way ------------------------------------------------------------------------------------------
 
 def test_what_is_delivered_stands_there_too() -> None:
