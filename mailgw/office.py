@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort, IProtocolFactory
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
@@ -30,6 +30,7 @@ Listen = Callable[[str, IProtocolFactory, tuple[int, int] | None], IListeningPor
 
 OWN_TOKEN: Final = "owner"  # noqa: S105 - the name of the token that is made here
 UPLOADS: Final = "uploads"
+LOOK_SECONDS: Final = 60.0  # at certificates, as others are looked at
 
 
 class Office:
@@ -47,6 +48,7 @@ class Office:
         self._server: Any = None
         self._factory: Any = None
         self._sessions: Any = None
+        self._looking: IDelayedCall | None = None
         self.tls: ServerTls | None = None
         self.token = ""  # the one that was made here
         self.is_stopping = False
@@ -74,6 +76,7 @@ class Office:
         self._server = WebServer(reception, self._door, journal, self._reactor, uploads)
         self._factory = WebFactory(self._reactor, self._wall_clock, self._server, self.tls)
         self.gate.inner = self._factory
+        self._looking = self._reactor.callLater(LOOK_SECONDS, self._look)
 
     def renew(self, config: Config) -> None:
         """Another configuration, at the same endpoint: whose tokens there are, and by which names and certificate it is
@@ -99,6 +102,10 @@ class Office:
         if self.tls is not None:
             self.tls.reload()
 
+    def _look(self) -> None:
+        self._looking = self._reactor.callLater(LOOK_SECONDS, self._look)
+        self.reload()
+
     async def unbind(self) -> None:
         self.is_stopping = True
         port, self._port = self._port, None
@@ -109,6 +116,9 @@ class Office:
         """Nothing is answered any more."""
         await self.unbind()
         self.gate.inner = None
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
         server, self._server = self._server, None
         if server is not None:
             await server.stop()

@@ -438,7 +438,6 @@ class MailGateway(MultiService):
     def _look_again(self) -> None:
         self._timer = self._reactor.callLater(RELOAD_SECONDS, self._look_again)
         self.generation.look()
-        self._office.reload()
 
     def note_trouble(self, what: str, failure: Failure) -> None:
         log.failure("{what} failed", failure=failure, what=what)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from mailgw.config.settings import Config
 from mailgw.config.trial import self_signed
@@ -129,6 +130,29 @@ def test_by_tls(tmp_path: Path) -> None:
         assert client.ask("DELETE", "/api/v1/session", orders).status == 403, "a page without TLS is not ours"
         orders["Origin"] = "https://mx.example.org:8025"
         assert client.ask("DELETE", "/api/v1/session", orders).status == 204
+
+
+def test_a_certificate_that_changes(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        certificate, key = self_signed(f"{name}.example.org")
+        (tmp_path / f"{name}.pem").write_bytes(certificate + key)
+    shown = tmp_path / "shown.pem"
+    shown.write_bytes((tmp_path / "one.pem").read_bytes())
+    tls = f"[tls]\ncertificate = '{shown}'\nprivate_key = '{shown}'\n"
+    with Gateway("[api]\ntls = 'default'\n" + tls + ROUTES) as gateway:
+
+        def names() -> str:
+            client = gateway.web()
+            client.start_tls()
+            assert client.ask("GET", "/healthz", {}).status == 200
+            found = client.transport.getPeerCertificate().to_cryptography()  # type: ignore[union-attr] # an End
+            name = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            return str(name.get_values_for_type(x509.DNSName))
+
+        assert "one.example.org" in names()
+        shown.write_bytes((tmp_path / "other.pem").read_bytes())
+        gateway.advance(61)
+        assert "other.example.org" in names()
 
 
 def test_readiness() -> None:
