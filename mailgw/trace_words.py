@@ -78,12 +78,19 @@ def _ends(story: Mapping[str, Any], waiting: Sequence[Fact] | None, now: float) 
     for caused in story["caused"]:
         yield harmless(f"because of it an application sent {caused['queue_id']} to {some_of(caused['recipients'])}")
     for row in waiting or ():
-        due = row.get("due")
-        soon = f"next attempt in {_length(due - now)}" if isinstance(due, int | float) and due > now else "due now"
         why = f": {row['reason']}" if row.get("reason") else ""
-        yield harmless(f"in the queue now: {row['recipient']} in {row['lane']}, {row['state']}, {soon}{why}")
+        state = f"{row['state']}{_soon(row, now)}"
+        yield harmless(f"in the queue now: {row['recipient']} in {row['lane']}, {state}{why}")
     if waiting is not None and not waiting and story["facts"]:
         yield "in the queue now: nobody"
+
+
+def _soon(row: Mapping[str, Any], now: float) -> str:
+    """When it is tried: what is held, or being tried, has no time."""
+    due = row.get("due")
+    if row["state"] != "waiting" or not isinstance(due, int | float):
+        return ""
+    return f", next attempt in {_length(due - now)}" if due > now else ", due now"
 
 
 def row_lines(rows: Sequence[Mapping[str, Any]], pen: Pen) -> Iterator[str]:

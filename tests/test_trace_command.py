@@ -144,6 +144,10 @@ def test_who_waits_in_the_queue() -> None:
     lines = [*story_lines(story, [row], Pen(False), NOW)]
     assert "in the queue now: bob@example.net in out/x, waiting, next attempt in 5 min: 451 Later" in lines
     assert f"because of it an application sent {Q2} to {ANN}" in lines
+    for state, due, said in (("held", None, "held: 451 Later"), ("waiting", NOW - 1, "waiting, due now: 451 Later"),
+                             ("active", None, "active: 451 Later")):
+        told = [*story_lines(story, [{**row, "state": state, "due": due}], Pen(False), NOW)]
+        assert f"in the queue now: bob@example.net in out/x, {said}" in told
     assert "in the queue now: nobody" in [*story_lines(story, [], Pen(False), NOW)]
     assert not any("in the queue" in line for line in story_lines(story, None, Pen(False), NOW))
 
