@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,6 +127,11 @@ def test_what_breaks_the_map_is_found(tmp_path: Path, monkeypatch: pytest.Monkey
     bad.write_text("from . import lines\n")
     with pytest.raises(AssertionError, match="relative"):
         list(faults(bad))
+
+
+def test_the_coverage_that_is_judged_is_that_of_the_pure_rooms() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    assert set(project["tool"]["coverage"]["run"]["source"]) == {f"mailgw.{room}" for room in PURE}
 
 
 def test_every_file_stays_under_the_ceiling() -> None:
