@@ -1,6 +1,7 @@
 """Debian's opendkim as a filter of its own, which verifies or signs.  Its keys come from a file, not from DNS."""
 
 import re
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -36,9 +37,14 @@ class OpenDkim(Running):
 
     def start(self) -> "OpenDkim":
         self.launch([OPENDKIM, "-f", "-x", self.config], self.folder)
-        wait_until(lambda: self.is_over() or self.socket.exists(), START_SECONDS, self.name)
+        wait_until(lambda: self.is_over() or self._listens(), START_SECONDS, self.name)
         assert not self.is_over(), self.words()
         return self
+
+    def _listens(self) -> bool:
+        """The file is there a moment before."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
 
 
 def verifier(logs: Path, folder: Path, records: Mapping[str, Sequence[bytes]]) -> OpenDkim:
