@@ -88,5 +88,6 @@ def test_we_and_opendkim_say_the_same(peers: Peers, report: list[str]) -> None:
 
     agree()
     report.append(str(dict(seen)))
-    assert seen["whole after a change"] > EXAMPLES / 20
-    assert seen["broken after a change"] > EXAMPLES / 20
+    if EXAMPLES >= 20:  # of fewer, all may be of one kind
+        assert seen["whole after a change"] > EXAMPLES / 20
+        assert seen["broken after a change"] > EXAMPLES / 20
