@@ -1,30 +1,17 @@
 """The peer tests' own fixtures, and what they report."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.peers.harness import Authority, Lab
-from tests.peers.network import own_network
+from tests.peers.network import apart
+
+__all__ = ["apart"]  # a fixture
 
 _NOTE = "peers report"
 _LAB = pytest.StashKey[Lab]()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def apart(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Where pytest runs several workers, each has a loopback of its own: the addresses that tests have at port 25, and
-    the ports that the kernel gave one and another would take before he binds them, are nobody else's.
-
-    As root alone; tests that bind fixed addresses need root, and are not run by others.
-    """
-    if hasattr(request.config, "workerinput") and os.getuid() == 0:
-        with own_network([]):
-            yield
-    else:
-        yield
 
 
 @pytest.fixture(scope="session")

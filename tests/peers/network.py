@@ -6,6 +6,8 @@ import os
 import subprocess
 from collections.abc import Iterator, Sequence
 
+import pytest
+
 CLONE_NEWNET = 0x40000000  # <linux/sched.h>
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -30,6 +32,20 @@ def own_network(addresses: Sequence[str]) -> Iterator[None]:
             _done(_libc.setns(before, CLONE_NEWNET))
     finally:
         os.close(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def apart(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where pytest runs several workers, each has a loopback of its own: the addresses that tests have at port 25, and
+    the ports that the kernel gave one and another would take before he binds them, are nobody else's.
+
+    As root alone; tests that bind fixed addresses need root, and are not run by others.
+    """
+    if hasattr(request.config, "workerinput") and os.getuid() == 0:
+        with own_network([]):
+            yield
+    else:
+        yield
 
 
 def _done(status: int) -> None:
