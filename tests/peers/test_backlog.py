@@ -15,7 +15,7 @@ import pytest
 from tests.peers.backlog import DOMAINS, fill
 from tests.peers.harness import Gateway, Lab, free_port, letters, maildirs, route, wait_until
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.alone]
 
 BACKLOG = int(os.environ.get("MAILGW_BACKLOG", "20000"))
 START_SECONDS = 10.0

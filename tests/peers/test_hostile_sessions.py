@@ -19,7 +19,7 @@ import pytest
 from tests.peers.harness import MAILGW, Lab, free_port, letters, listener, maildirs, route, toml, wait_until
 from tests.peers.hostile import KINDS, Honest
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.alone]
 
 HOSTILE = int(os.environ.get("MAILGW_HOSTILE", "300"))
 HONEST = 10
