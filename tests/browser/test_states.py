@@ -37,6 +37,15 @@ def test_nothing(fake: FakeApi, windows: Windows, view: str, path: str, nothing:
     state(windows.open(f"{fake.address}/#/{view}"), words)
 
 
+def test_a_gateway_without_an_inbox_says_so(fake: FakeApi, windows: Windows) -> None:
+    windows.expected = ["422"]
+    fake.answers[("GET", "/inbox")] = of({"title": "Unprocessable Content", "detail": "there is no [staging]"}, 422)
+    page = windows.open(f"{fake.address}/#/inbox")
+    state(page, "Nothing is captured here")
+    assert page.get_by_text("waiting for mail").count() == 0
+    assert len([path for _, path, _, _ in fake.asked if path == "/inbox"]) == 1
+
+
 def test_trouble_is_told_and_can_be_tried_again(fake: FakeApi, windows: Windows) -> None:
     windows.expected = ["503", "403"]
     page = windows.open(f"{fake.address}/#/queue")

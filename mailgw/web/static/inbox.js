@@ -71,11 +71,18 @@ export function inboxView(main, first, page) {
 
   async function ask() {
     waiting?.abort();
-    await region.show((signal) => get("inbox", { ...inboxQuery(route.query.search), limit: PAGE }, signal), (answer) => {
+    let isOff = false;
+    await region.show((signal) => get("inbox", { ...inboxQuery(route.query.search), limit: PAGE }, signal).catch((fault) => {
+      if (fault.status !== 422) throw fault;
+      isOff = true;
+      return fault;
+    }), (answer) => {
+      if (isOff) return empty("Nothing is captured here", answer.detail);
       take(answer);
       return paint();
     }, { lines: 8 });
-    wait();
+    if (isOff) fill(state);
+    else wait();
   }
 
   function take({ items: fresh, next: behind, messages, unread }) {

@@ -35,7 +35,7 @@ export function failed(fault, retry) {
     }
     if (fault.status === 404) return notice("empty", "Not here", fault.detail || "There is nothing at this address.");
     if (fault.status === 501) return notice("empty", fault.title, fault.detail);
-    const title = fault.status === 422 || fault.status === 400 ? "That makes no sense to the gateway" : fault.title;
+    const title = fault.status === 422 || fault.status === 400 ? "The gateway cannot do that" : fault.title;
     return notice("error", title, fault.detail, again);
   }
   console.error(fault);
