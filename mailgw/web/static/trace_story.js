@@ -8,6 +8,9 @@ import { copyable, facts, talk, timeLine, told, when } from "./parts.js";
 import { format } from "./route.js";
 import { Region, empty } from "./states.js";
 
+const FIRST = 100;
+const LAST = 200;
+
 export function storyPart(main, route, page) {
   const queueId = route.path.at(-1);
   const body = h("div", {});
@@ -36,10 +39,7 @@ function show(answer) {
     "div", { class: "columns" },
     h("section", { class: "panel", "aria-label": "What happened, in order" },
       h("div", { class: "panel-body" }, answer.left_out > 0 && h("p", { class: "note" }, `${counted(answer.left_out, "fact")} in between left out`),
-        timeLine(story, { more: (fact) => [
-          fact.queue_id && fact.queue_id !== answer.queue_id && h("span", { class: "muted" }, " (of ", linkTo(fact.queue_id), ")"),
-          fact.lines?.length > 0 && h("details", {}, h("summary", {}, `conversation, ${counted(fact.lines.length, "line")}`), talk(fact.lines)),
-        ] }))),
+        lineOf(story, answer.queue_id))),
     h("div", {},
       h("section", { class: "panel", "aria-labelledby": "message" },
         h("div", { class: "panel-head" }, h("h2", { id: "message" }, "Message")),
@@ -57,6 +57,20 @@ function show(answer) {
       cameOf("Sent because of it", answer.caused.map((one) => [one.queue_id, one.recipients.join(", ")])),
     ),
   );
+}
+
+/** The facts along a line; of very many those in the middle only where they are wanted. */
+function lineOf(story, queueId) {
+  const more = (fact) => [
+    fact.queue_id && fact.queue_id !== queueId && h("span", { class: "muted" }, " (of ", linkTo(fact.queue_id), ")"),
+    fact.lines?.length > 0 && h("details", {}, h("summary", {}, `conversation, ${counted(fact.lines.length, "line")}`), talk(fact.lines)),
+  ];
+  if (story.length <= FIRST + LAST) return timeLine(story, { more });
+  const between = story.slice(FIRST, -LAST);
+  const middle = h("div", { class: "between" }, h("button", {
+    type: "button", class: "button small", on: { click: () => fill(middle, timeLine(between, { more })) },
+  }, `Show ${counted(between.length, "fact")} in between`));
+  return [timeLine(story.slice(0, FIRST), { more }), middle, timeLine(story.slice(-LAST), { more })];
 }
 
 function cameOf(title, list) {
