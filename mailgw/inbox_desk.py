@@ -40,9 +40,11 @@ MOST_WAIT: Final = 60.0
 MOST_WAITING: Final = 100
 LOOK_SECONDS: Final = 0.1
 USUAL_ROWS: Final = 50
+MOST_WORDS: Final = 20
+"""Of one search: each is looked for in every message."""
 PIECE_OCTETS: Final = 1 << 20
 """Of a part, in one answer."""
-_TEXTS: Final = {"to": "to", "from": "from_", "subject": "subject", "text": "text"}
+_TEXTS: Final = {"to": "to", "from": "from_", "subject": "subject", "text": "text", "search": "search"}
 
 
 class OwnInbox:
@@ -251,6 +253,8 @@ def _wanted(request: Mapping[str, Any]) -> Wanted:
     found: dict[str, Any] = {}
     for name, value in given.items():
         if name in _TEXTS and isinstance(value, str) and len(value) <= 1000:
+            if name == "search" and len(value.split()) > MOST_WORDS:
+                raise RefusedRequest(f"query: search has more than {MOST_WORDS} words")
             found[_TEXTS[name]] = value
         elif name == "since" and type(value) in (int, float) and abs(value) < 1e15:
             found["since"] = float(value)

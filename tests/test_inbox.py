@@ -442,6 +442,13 @@ def test_nonsense_is_refused(staging: Gateway, query: str) -> None:
     assert staging.http("GET", f"/api/v1/inbox?{query}").status in (400, 422)
 
 
+def test_so_many_words_are_looked_for(staging: Gateway) -> None:
+    staging.receive(HELLO, sender=ANN, to="wordy@example.org")
+    words = "+".join(["wordy"] * 20)
+    assert len(staging.http("GET", f"/api/v1/inbox?search={words}").json["items"]) == 1
+    assert staging.http("GET", f"/api/v1/inbox?search={words}+wordy").status == 422
+
+
 # --- tests wait -----------------------------------------------------------------------------------------------
 
 def test_who_waits_is_answered_when_it_comes(staging: Gateway) -> None:

@@ -138,13 +138,14 @@ class Wanted:
 
     ``to`` with something before its "@" is a whole address, with nothing before it a domain, else a part of an address;
     it is a recipient's, or in To or Cc.  ``from_`` likewise of the reverse-path, or a part of From.  ``subject`` and
-    ``text`` are parts of those.  ``since``: captured then or later.
+    ``text`` are parts of those; each word of ``search`` is a part of any of these.  ``since``: captured then or later.
     """
 
     to: str | None = None
     from_: str | None = None
     subject: str | None = None
     text: str | None = None
+    search: str | None = None
     since: float | None = None
     unread: bool | None = None
 
@@ -401,6 +402,13 @@ def _where(wanted: Wanted) -> tuple[list[str], list[object]]:
         also("id IN (SELECT message FROM words WHERE instr(subject, ?))", wanted.subject.casefold())
     if wanted.text is not None:
         also("id IN (SELECT message FROM words WHERE instr(text, ?))", wanted.text.casefold())
+    for word in (wanted.search or "").split():
+        there = "EXISTS (SELECT 1 FROM copy WHERE copy.message = message.id AND instr(folded, ?))"
+        said = "id IN (SELECT message FROM words WHERE instr(author, ?) OR instr(subject, ?) OR instr(text, ?))"
+        also(
+            f"({there} OR instr(addressed, ?) OR instr(lower(reverse_path), ?) OR {said})",
+            *[word.lower()] * 3, *[word.casefold()] * 3,
+        )
     if wanted.since is not None:
         also("captured >= ?", wanted.since)
     if wanted.unread is not None:

@@ -29,20 +29,22 @@ Text = Annotated[str, msgspec.Meta(max_length=1000)]
 
 class Which(msgspec.Struct, forbid_unknown_fields=True):
     """``to``: a whole address, "@domain", or a part of an address; of a recipient, or in To or Cc.  ``from``: likewise
-    of the reverse-path, or a part of From.  ``subject``, ``text``: a part of them.  ``since``: captured then or later,
+    of the reverse-path, or a part of From.  ``subject``, ``text``: a part of them.  ``search``: words, at most 20, each
+    of which is a part of any of these.  ``since``: captured then or later,
     in seconds since 1970."""
 
     to: Text | None = None
     from_: Text | None = msgspec.field(default=None, name="from")
     subject: Text | None = None
     text: Text | None = None
+    search: Text | None = None
     since: Annotated[float, msgspec.Meta(ge=0, le=1e12)] | None = None
     unread: bool | None = None
 
     def words(self) -> dict[str, object]:
         given = {
-            "to": self.to, "from": self.from_, "subject": self.subject, "text": self.text, "since": self.since,
-            "unread": self.unread,
+            "to": self.to, "from": self.from_, "subject": self.subject, "text": self.text,
+            "search": self.search, "since": self.since, "unread": self.unread,
         }
         return {name: value for name, value in given.items() if value is not None}
 

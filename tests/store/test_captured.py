@@ -92,6 +92,9 @@ def test_a_repeat_adds_nothing_and_another_recipient_a_copy() -> None:
     (Wanted(from_="bob@example.org"), False), (Wanted(subject="STRASSE"), True), (Wanted(subject="straße 1"), True),
     (Wanted(subject="strasse 2"), False), (Wanted(text="GRÜSSE"), True), (Wanted(text="straße"), False),
     (Wanted(text="'; DROP TABLE message; --"), False), (Wanted(since=NOW), True), (Wanted(since=NOW + 0.1), False),
+    (Wanted(search="STRASSE bob@example.org"), True), (Wanted(search="jörg grüsse news.example"), True),
+    (Wanted(search="carol@example.com"), True), (Wanted(search="straße nobody"), False), (Wanted(search="  "), True),
+    (Wanted(search="%"), False),
     (Wanted(unread=True), True), (Wanted(unread=False), False), (Wanted(to="bob", subject="nothing"), False),
     (Wanted(to="bob", subject="str", text="bob", from_="j", since=0.0, unread=True), True),
 ])
