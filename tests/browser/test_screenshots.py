@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mailgw.web.plots import COLUMNS, SPANS, VERSION
 
+from mailgw.web.plots import COLUMNS, SPANS, VERSION
 from tests.browser.conftest import DESKTOP, PHONE, SHOTS, Served, Windows, serve, settled
 from tests.browser.mail import order, send
 from tests.peers.harness import Lab, free_port, maildirs, route, smart_host, wait_until
