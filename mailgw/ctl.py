@@ -17,6 +17,7 @@ from mailgw import (
     completing,
     dkim_command,
     doctor,
+    hooks_command,
     passwords,
     queue_commands,
     reload_command,
@@ -54,10 +55,11 @@ commands:
   mailgw explain --from ann@example.net --to bob@example.org    what would become of it, and why
   mailgw replay -c new.toml --since 24h     which mail of the last day would that configuration judge otherwise?
   mailgw completion bash                a script for the shell, which completes commands and options
+  mailgw webhooks list                  web hooks for events: who takes them, and what was never taken
   mailgw doctor --wire 127.0.0.1:25     can this server be tricked? smuggling, injection, relaying, limits
 
-FILE is {DEFAULT_FILE} where nothing is said; passwd, queue, top, tail, trace, tls, dkim, reports, explain and replay
-take -c FILE, too, before or behind the command.
+FILE is {DEFAULT_FILE} where nothing is said; passwd, queue, top, tail, trace, tls, dkim, reports, webhooks, explain and
+replay take -c FILE, too, before or behind the command.
 The gateway itself is started with: twistd mailgw --help
 exit status: 0 done, 1 a fault, 2 the command line makes no sense"""
 
@@ -125,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     trace_command.add_command(commands)
     top_command.add_command(commands)
     tail_command.add_command(commands)
+    hooks_command.add_command(commands)
     doctor.add_command(commands, say)
     completing.add_command(commands, parser)
     return parser

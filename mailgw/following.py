@@ -39,13 +39,12 @@ def told(event: Event, at: float) -> Told:
 
 
 class Following:
-    """``wanted`` are the names of facts that are wanted of whatever message; ``hand_on`` takes several, in order."""
+    """``hand_on`` takes several facts, in order."""
 
     def __init__(
-        self, wanted: Collection[str], hand_on: Callable[[Sequence[Told]], None], clock: IReactorTime,
-        wall_clock: WallClock,
+        self, hand_on: Callable[[Sequence[Told]], None], clock: IReactorTime, wall_clock: WallClock
     ) -> None:
-        self._wanted = frozenset(wanted)
+        self._wanted: frozenset[str] = frozenset()
         self._hand_on = hand_on
         self._clock = clock
         self._wall_clock = wall_clock
@@ -64,6 +63,10 @@ class Following:
                 self._add(told(event, self._wall_clock()))
             elif not self._is_told and len(self._early) < MOST_KEPT:
                 self._early.append((event, self._wall_clock()))
+
+    def want(self, names: Collection[str]) -> None:
+        """Facts of these names are wanted of whatever message, and no others any more."""
+        self._wanted = frozenset(names)
 
     def follow(self, queue_ids: Iterable[str]) -> None:
         """What becomes of these is wanted; of too many the first ones are left."""

@@ -189,6 +189,7 @@ def topics() -> Sequence[Operation]:
     """What may be asked, but for who asks: each topic's table, in the order of their names."""
     from mailgw.web import (
         health_api,
+        hooks_api,
         inbox_api,
         now_api,
         queue_api,
@@ -198,6 +199,7 @@ def topics() -> Sequence[Operation]:
 
     return [
         *health_api.operations(),
+        *hooks_api.operations(),
         *inbox_api.operations(),
         *now_api.operations(),
         *queue_api.operations(),

@@ -201,7 +201,7 @@ class Sending:
         """Settle what a crash left, and follow what is under way."""
         try:
             await self._workshop.do(self._empty_folder)
-            exists = await self._workshop.do(self._ledger.exists)
+            exists = await self._ledger.is_there()
             if exists:
                 self._follow(await self._ledger.look(sent.under_way))
         except (TemporaryFault, OSError) as fault:
@@ -211,6 +211,12 @@ class Sending:
             self._complete()
         if exists:
             await self._settle_all()
+
+    async def about(self, queue_ids: Sequence[str]) -> Mapping[str, Sent]:
+        """What is known of messages, by their queue ids.  TemporaryFault."""
+        if not queue_ids or not await self._ledger.is_there():
+            return {}
+        return await self._ledger.look(sent.about(queue_ids))
 
     async def close(self) -> None:
         self._is_closed = True

@@ -1,59 +1,109 @@
-"""The HTTP API's sending as one process has it: what takes its messages into the queue, and where it is alone, or the
-parent of several, the book of them."""
+"""The HTTP API's sending, and web hooks for events, as one process has them: what takes messages into the queue and
+hears facts; and where it is alone, or the parent of several, the books."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+import attrs
+from twisted.logger import Logger
 
 from mailgw.config.settings import Config
+from mailgw.deliver.event_hook_settings import EventHookSettings
 from mailgw.following import Following, Told, outcomes
+from mailgw.hooks import Hooks, wanted_of
+from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Query, RowState
 from mailgw.mail.ports import Answering, Desk, Spool, WallClock
 from mailgw.net.tasks import TaskGroup
 from mailgw.sending import Sending, SendingLimits, Takes, Taking
 from mailgw.spool.rows import UNRECORDED
+from mailgw.store import hooks as store_hooks
 from mailgw.store import sent
 from mailgw.store.ledger import Ledger, Schema
 from mailgw.store.state_file import Workshop
 
 if TYPE_CHECKING:
+    from mailgw.deliver.event_hook import EventHook, Posts
     from mailgw.ground import Ground
     from mailgw.service import MailGateway
 
-WANTED: Final[frozenset[str]] = frozenset()
-"""Facts that are wanted of whatever message."""
+log = Logger()
 
 MakeLedger = Callable[[str, Schema, Workshop], Ledger]
+MakePoster = Callable[[EventHookSettings], "tuple[Posts, Callable[[], object]]"]
+"""Who posts to a web hook, and what closes the connections that are kept."""
+
+
+@attrs.frozen
+class Ways:
+    """What an owner needs of its process.  ``follow`` makes the processes that move mail tell of these messages,
+    ``complete`` says that these were all of earlier starts; ``composing`` is where messages are put together,
+    ``writing`` where the books are written."""
+
+    config: Callable[[], Config]  # the one in force
+    state: str
+    ledger: MakeLedger
+    takes: Takes
+    door: Answering
+    composing: Workshop
+    writing: Workshop
+    tasks: TaskGroup
+    wall_clock: WallClock
+    chance: Callable[[], float]
+    poster: MakePoster
+    follow: Callable[[Sequence[str]], None]
+    complete: Callable[[], None]
 
 
 class Owner:
-    """The book, and who keeps it.  ``config`` is the one in force.  ``follow`` makes the processes that move mail tell
-    of these messages, ``complete`` says that these were all of earlier starts; ``workshop`` composes them, ``writing``
-    writes the book."""
+    """Who keeps the books: of what the HTTP API sends, and of events on their way to web hooks."""
 
-    def __init__(
-        self, config: Callable[[], Config], state: str, make_ledger: MakeLedger, takes: Takes, door: Answering,
-        workshop: Workshop, writing: Workshop, tasks: TaskGroup, wall_clock: WallClock,
-        follow: Callable[[Sequence[str]], None], complete: Callable[[], None],
-    ) -> None:
+    def __init__(self, ways: Ways) -> None:
         def limits() -> SendingLimits:
-            now = config()
+            now = ways.config()
             return SendingLimits(now.hostname, now.limits.message_octets, now.limits.hold_seconds)
 
-        ledger = make_ledger(os.path.join(state, sent.FILE), sent.SCHEMA, writing)
-        self._sending = Sending(ledger, takes, door, workshop, tasks, wall_clock, state, limits, follow, complete)
+        def ledger(name: str, schema: Schema) -> Ledger:
+            return ways.ledger(os.path.join(ways.state, name), schema, ways.writing)
+
+        self._sending = Sending(
+            ledger(sent.FILE, sent.SCHEMA), ways.takes, ways.door, ways.composing, ways.tasks, ways.wall_clock,
+            ways.state, limits, ways.follow, ways.complete,
+        )
+        events = ledger(store_hooks.FILE, store_hooks.SCHEMA)
+
+        def made(settings: EventHookSettings) -> "tuple[EventHook, Callable[[], object]]":
+            from mailgw.deliver.event_hook import EventHook, HookSecrets
+
+            poster, close = ways.poster(settings)
+            clock = ways.writing.reactor
+            secrets = HookSecrets(settings, clock, ways.wall_clock)
+            return EventHook(
+                settings, events, poster, clock, ways.wall_clock, ways.chance, ways.tasks, secrets
+            ), close
+
+        self._hooks = Hooks(
+            events, self._sending.about, made, ways.writing.reactor, ways.tasks, ways.wall_clock
+        )
 
     def desk(self) -> Desk:
-        return self._sending.desk()
+        return {**self._sending.desk(), **self._hooks.desk()}
 
     def hear(self, facts: Sequence[Told]) -> None:
         """In their order."""
         self._sending.hear(outcomes(facts))
+        self._hooks.hear(facts)
+
+    def put_in_force(self, config: Config) -> None:
+        """TemporaryFault where a web hook cannot be made."""
+        self._hooks.put_in_force(config.event_hooks)
 
     async def start(self) -> None:
         await self._sending.start()
 
     async def close(self) -> None:
+        await self._hooks.close()
         await self._sending.close()
 
 
@@ -74,16 +124,31 @@ class SendingHere:
         self._tasks = ground.tasks
         self._owner: Owner | None = None
         if hand_on is None:
-            self._owner = owner = Owner(
-                lambda: gateway.generation.config, ground.state, ground.world.ledger, self._taking, gateway, composing,
-                writing, ground.tasks, ground.wall_clock, self.follow, self.follows_all,
-            )
+            world = ground.world
+            self._owner = owner = Owner(Ways(
+                config=lambda: gateway.generation.config, state=ground.state, ledger=world.ledger, takes=self._taking,
+                door=gateway, composing=composing, writing=writing, tasks=ground.tasks, wall_clock=ground.wall_clock,
+                chance=world.chance, poster=world.event_poster, follow=self.follow, complete=self.follows_all,
+            ))
             hand_on = owner.hear
-        self._following = Following(WANTED, hand_on, ground.reactor, ground.wall_clock)
+        self._following = Following(hand_on, ground.reactor, ground.wall_clock)
         ground.journal.told_to(self._following.hear)
 
     def desk(self) -> Desk:
         return self._taking.desk() if self._owner is None else self._owner.desk()
+
+    def put_in_force(self, config: Config) -> None:
+        """TemporaryFault where a web hook cannot be made."""
+        if self._owner is not None:
+            self._owner.put_in_force(config)
+        self._following.want(wanted_of(config.event_hooks))
+
+    def renew(self, config: Config) -> None:
+        """The same, where it is too late to refuse it."""
+        try:
+            self.put_in_force(config)
+        except TemporaryFault as fault:
+            log.error("web hooks stay as they were: {why}", why=fault.why)
 
     def start(self) -> None:
         if self._owner is not None:
@@ -118,6 +183,5 @@ class Release:
 
 def posting_patterns(config: Config) -> Mapping[str, Sequence[str]]:
     """The addresses of those who post mail and may not send as anybody, by their words."""
-    api: Any = getattr(config, "api", None)
-    tokens = () if api is None else api.tokens
+    tokens = () if config.api is None else config.api.tokens
     return {f"api:{one.name}": one.senders for one in tokens if one.senders}

@@ -214,6 +214,7 @@ class MailGateway(MultiService):
         self._let_in(generation, [generation.factory(listener) for listener in config.listeners])
         self.sending = self._make_sending()
         self._closers.append(self.sending.close)
+        self.sending.put_in_force(config)
         self._desk = gateway_desk(self)
         self.reloader.begin()
         self._listen_for_control()
@@ -223,7 +224,7 @@ class MailGateway(MultiService):
         self._ground.peer_tls.start(generation.intake)
         self._ground.dmarc_reporting.start(generation.intake)
         generation.start()
-        self._start_sending()
+        self.sending.start()
         if self.lookout is not None and config.api is not None:  # else nobody is shown plots
             self.lookout.keep_plots(plots_path(config), self._ground.workshop)
         self._timer = self._reactor.callLater(RELOAD_SECONDS, self._look_again)
@@ -294,9 +295,6 @@ class MailGateway(MultiService):
     def _make_sending(self, hand_on: Callable[[Sequence[Told]], None] | None = None) -> SendingHere:
         """``hand_on`` as that has it."""
         return SendingHere(self, self._ground, hand_on)
-
-    def _start_sending(self) -> None:
-        self.sending.start()
 
     def _note_start(self) -> None:
         self.journal.note(started(self.config))
@@ -381,6 +379,7 @@ class MailGateway(MultiService):
             one.intake.dispatcher = self.dispatcher
         self._earlier.append(before)
         self._office.renew(config)
+        self.sending.renew(config)
         if config.journal != had.journal:
             self._leaving.spawn("closing a journal", self.journal.replace(self._world.journal(config.journal)))
         for port in gone:

@@ -7,13 +7,15 @@ the same composition as a production server.
 import os
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.python.threadpool import ThreadPool
 
 from mailgw.config.settings import DnsSettings
+from mailgw.deliver.event_hook_settings import EventHookSettings
 from mailgw.disk import Disk
+from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import Resolver, Spool, WallClock
 from mailgw.net.background import BackgroundThread
 from mailgw.net.listen import bind
@@ -27,6 +29,12 @@ from mailgw.store.ledger import Ledger, Schema
 from mailgw.store.observers import OwnJournal
 from mailgw.store.reports import ReportBook
 from mailgw.store.state_file import Workshop
+
+if TYPE_CHECKING:
+    from mailgw.deliver.event_hook import Posts
+
+EVENT_ANSWER_OCTETS = 64 * 1024
+"""Read of what a web hook for events answers: its status counts."""
 
 
 class World:
@@ -85,6 +93,23 @@ class World:
     def captured(self, path: str) -> CapturedMail:
         """Where captured mail is kept."""
         return CapturedMail(path)
+
+    def event_poster(self, settings: EventHookSettings) -> "tuple[Posts, Callable[[], object]]":
+        """Who posts to a web hook, and what closes its connections.  TemporaryFault where its CA file cannot be used.
+        """
+        # Twisted's HTTP takes its time to be imported, and most have no web hook.
+        from mailgw.net.https import kept_connections
+        from mailgw.net.posting import Poster, PostLimits
+
+        try:
+            agent, pool = kept_connections(self.reactor, settings.ca_file, settings.connect_seconds)
+        except ValueError as fault:
+            raise TemporaryFault(str(fault)) from fault
+        pool.maxPersistentPerHost = settings.concurrency
+        limits = PostLimits(
+            settings.connect_seconds, settings.answer_seconds, settings.answer_seconds, EVENT_ANSWER_OCTETS
+        )
+        return Poster(agent, self.reactor, limits), pool.closeCachedConnections
 
     def journal(self, settings: JournalSettings) -> OwnJournal:
         return Journal(settings, self.reactor, self.wall_clock, self.disk)

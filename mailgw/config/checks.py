@@ -20,6 +20,7 @@ from mailgw.config import (
     directories,
     dkim,
     dmarc_reports,
+    event_hooks,
     reports,
     srs,
     staging,
@@ -200,6 +201,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         api=api.api_settings(document, folder, state, [one.endpoint for one in listeners]),
         inbox=staging.bounds(document),
         staging=None,
+        event_hooks=event_hooks.event_hooks(document.webhook, folder),
         port_hint="",
         document=document,
     )
@@ -291,6 +293,10 @@ def owner_faults(config: Config, owner: Owner) -> list[ConfigError]:
         readable.append(("srs.secret_file", config.srs_file))
     readable += dkim.key_paths(config)
     readable += () if config.api is None else config.api.secret_files
+    readable += [
+        (f"webhook.{at}.{key}", path) for at, hook in enumerate(config.event_hooks)
+        for key, path in (("secret_file", hook.secret_file), ("ca_file", hook.ca_file)) if path is not None
+    ]
     with acting_as(owner):
         faults = [
             ConfigError(config.file, 0, key, f"{path}: user {owner[0]}, as whom mailgw will run, may not read it")

@@ -16,6 +16,7 @@ from mailgw.config.api_tables import ApiTable
 from mailgw.config.backend_tables import BackendTable, backend
 from mailgw.config.directory_tables import AnyDirectoryTable, directory
 from mailgw.config.dkim_tables import DkimTable
+from mailgw.config.event_hooks import EventHookTable
 from mailgw.config.python_tables import EXPECTED, PythonTable, is_python, python_table
 from mailgw.config.reader import (
     Reader,
@@ -361,3 +362,4 @@ class Document(Table):
     api: ApiTable | None = part(table(ApiTable), None)
     inbox: InboxBoundsTable = part(table(InboxBoundsTable), attrs.Factory(InboxBoundsTable))
     staging: StagingTable | None = part(table(StagingTable), None)
+    webhook: tuple[EventHookTable, ...] = part(tables(EventHookTable), ())

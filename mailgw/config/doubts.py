@@ -11,6 +11,7 @@ from mailgw.config.api import api_doubts
 from mailgw.config.apps import app_doubts
 from mailgw.config.directories import directory_doubts
 from mailgw.config.dkim import dkim_doubts
+from mailgw.config.event_hooks import event_hook_doubts
 from mailgw.config.hops import IMPLICIT_TLS_PORT, SUBMISSION_PORT
 from mailgw.config.junk_doubts import junk_doubts
 from mailgw.config.lines import Path, locate
@@ -61,7 +62,8 @@ def doubts(config: Config, is_start: bool = False) -> list[ConfigError]:
         said += [*staging_doubts(config), *_kept(config),
                  *directory_doubts(config), *_given(config), *_patience(config), *_plain(config),
                  *_hooks(config), *_names(config), *_unread(config, aliases), *dkim_doubts(config),
-                 *careful_trust_doubts(config), *junk_doubts(config), *api_doubts(config)]
+                 *careful_trust_doubts(config), *junk_doubts(config), *api_doubts(config),
+                 *event_hook_doubts(config)]
     for path, why in said:
         found.add(path, why)
     if aliases is not None:

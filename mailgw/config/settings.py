@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # for the types alone, so that the `mailgw` command starts qu
     from mailgw.deliver.conversing import Conversations
     from mailgw.deliver.discard import DiscardSettings
     from mailgw.deliver.dmarc_report_settings import DmarcReportSettings
+    from mailgw.deliver.event_hook_settings import EventHookSettings
     from mailgw.deliver.fan_out import FanOutSettings
     from mailgw.deliver.inbox_settings import InboxSettings, StagingSettings
     from mailgw.deliver.maildir import MaildirSettings
@@ -268,7 +269,8 @@ class Config:
     ``tls_reports`` None where no domain is told what TLS with it came to, ``dmarc_reports`` None where none is told
     what came of mail that says it is from there.
     ``srs`` None: senders of what is forwarded stay as they are; ``srs_file`` has its secrets.
-    ``api`` None: nothing is asked by HTTP.  ``workers`` processes serve.  ``control`` is the control socket's path.
+    ``api`` None: nothing is asked by HTTP.  ``event_hooks`` are told what becomes of messages.
+    ``workers`` processes serve.  ``control`` is the control socket's path.
     ``inbox`` bounds what is captured; ``staging`` None where mail goes where it is to go.
     ``port_hint`` is told where a port cannot be bound.  ``written`` is what the file says, as TOML comes to: for eyes
     (``shown``), nobody acts by it.
@@ -311,6 +313,7 @@ class Config:
     api: ApiSettings | None
     inbox: Bounds
     staging: StagingSettings | None
+    event_hooks: tuple[EventHookSettings, ...]
     port_hint: str
     written: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
     document: Document | None = attrs.field(default=None, eq=False, repr=False)

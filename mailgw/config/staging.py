@@ -63,6 +63,7 @@ def staged(config: Config, document: Document) -> Config:
         tls_reports=None,
         dmarc_reports=None,
         dkim=attrs.evolve(config.dkim, publish=()),
+        event_hooks=(),
     )
 
 

@@ -13,6 +13,7 @@ from mailgw.config.settings import Config, LoginSettings
 from mailgw.deliver.key_rotation import KeyRotation
 from mailgw.deliver.signing import Signing
 from mailgw.dmarc_reporting import DmarcReporting
+from mailgw.following import Told
 from mailgw.generation import Generation
 from mailgw.ground import Ground
 from mailgw.intake import Intake, Senders
@@ -31,6 +32,7 @@ from mailgw.rehearsal.judging import WatchedAuthenticity, watched
 from mailgw.rehearsal.story import Kind, Sender, Step, Story
 from mailgw.rehearsal.watching import Heard, RehearsedChain, WatchedIntake
 from mailgw.rehearsal.world import RehearsalWorld, Withheld
+from mailgw.sending_here import SendingHere
 from mailgw.service import MailGateway
 from mailgw.store.observers import Observer
 from mailgw.store.passwd import PasswdFile
@@ -114,8 +116,9 @@ class Rehearsal(MailGateway):
     def _counters_of_clients(self) -> Counters:
         return _Uncounted()
 
-    def _start_sending(self) -> None:
-        pass  # the state folder is that of a gateway that runs
+    def _make_sending(self, hand_on: Callable[[Sequence[Told]], None] | None = None) -> SendingHere:
+        # The state folder is that of a gateway that runs, and nobody is to be told of what is only played.
+        return super()._make_sending(lambda facts: None)
 
     def _renew_counters(self, config: Config) -> None:
         """Nothing is counted."""

@@ -71,6 +71,10 @@ class Ledger:
         """Whether it was ever written.  Blocks."""
         return self._connection is not None or (self._path is not None and os.path.exists(self._path))
 
+    def is_there(self) -> "Deferred[bool]":
+        """``exists``, in a thread."""
+        return self._workshop.do(self.exists)
+
     async def close(self) -> None:
         """When all that was begun has ended."""
         self._is_closed = True

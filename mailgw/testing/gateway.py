@@ -39,6 +39,7 @@ from mailgw.mail.authentication import Authentication
 from mailgw.mail.envelope import Role, path_text
 from mailgw.mail.event import Event
 from mailgw.mail.message import Query, QueueRow
+from mailgw.net.posting import PostAnswer
 from mailgw.queue.route import RouteTable
 from mailgw.service import MailGateway
 from mailgw.spool.content import MemoryContent
@@ -56,7 +57,7 @@ from mailgw.testing.spool import KeptSpool, Stored
 from mailgw.testing.telling import Telling
 from mailgw.testing.web import HttpAnswer, HttpClient
 from mailgw.testing.wires import join
-from mailgw.testing.world import Lasting, MemoryWorld
+from mailgw.testing.world import Lasting, MemoryWorld, Posted
 from mailgw.trust.read_back import authentication_of
 
 START = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
@@ -344,6 +345,15 @@ class Gateway(Telling):
     def web_token(self) -> str:
         """That of all scopes, where the configuration has none of its own."""
         return self.service._office.token
+
+    @property
+    def posts(self) -> Sequence[Posted]:
+        """What web hooks for events (``[[webhook]]``) were told, in all lives: ``url``, ``headers`` and ``body``."""
+        return self._lasting.posts
+
+    def answer_posts(self, says: Callable[[Posted], int]) -> None:
+        """They answer with the status that ``says`` gives from now on; 204 until then."""
+        self._lasting.answer_post = lambda post: PostAnswer(says(post), b"")
 
     # --- what became of it ----------------------------------------------------------------------------------
 

@@ -2,16 +2,21 @@
 
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
 import attrs
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
 from twisted.internet.testing import MemoryReactorClock
 
 from mailgw.config.settings import DnsSettings
+from mailgw.deliver.event_hook import Posts
+from mailgw.deliver.event_hook_settings import EventHookSettings
 from mailgw.mail.event import Event
+from mailgw.mail.message import Content
 from mailgw.mail.ports import Resolver, Spool, WallClock
+from mailgw.net.posting import PostAnswer
 from mailgw.spool.settings import SpoolSettings
 from mailgw.store.captured import Bounds, Capture, CapturedMail
 from mailgw.store.journal import JournalSettings
@@ -28,6 +33,15 @@ from mailgw.trust.reports_in import ReportIn
 from mailgw.world import World
 
 
+@attrs.frozen
+class Posted:
+    """What a web hook for events was told."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
 @attrs.define(eq=False)
 class Lasting:
     """What outlives a gateway; ``spool`` is made at its first start."""
@@ -41,6 +55,8 @@ class Lasting:
     reports: ReportBook | None = None
     ledgers: dict[str, sqlite3.Connection] = attrs.field(factory=dict)
     captured: CapturedMail | None = None
+    posts: "list[Posted]" = attrs.field(factory=list)
+    answer_post: "Callable[[Posted], PostAnswer]" = lambda post: PostAnswer(204, b"")
 
 
 class MemoryWorld(World):
@@ -103,6 +119,9 @@ class MemoryWorld(World):
             lasting.captured = CapturedMail(None)
         return _LivingInbox(lasting.captured, self._power)
 
+    def event_poster(self, settings: EventHookSettings) -> tuple[Posts, Callable[[], object]]:
+        return _LivingPosts(self._lasting, self._power, self.reactor), lambda: None
+
     def journal(self, settings: JournalSettings) -> OwnJournal:
         return _LivingJournal(self._lasting.facts, self._power)
 
@@ -146,6 +165,27 @@ class _LivingBook(ReportBook):
 
     def close(self) -> None:
         """It outlives this life."""
+
+
+class _LivingPosts:
+    """``deliver.event_hook.Posts``; each takes a turn of the reactor."""
+
+    def __init__(self, lasting: Lasting, power: Power, clock: IReactorTime) -> None:
+        self._lasting = lasting
+        self._power = power
+        self._clock = clock
+
+    async def post(self, url: str, headers: Mapping[str, str], content: Content) -> PostAnswer:
+        post = Posted(url, headers, b"".join([chunk async for chunk in content.chunks()]))
+
+        async def do() -> PostAnswer:
+            self._lasting.posts.append(post)
+            return self._lasting.answer_post(post)
+
+        turn: Deferred[None] = Deferred()
+        self._clock.callLater(0, turn.callback, None)
+        await turn
+        return await self._power.write("post", do)
 
 
 class _LivingLedger(Ledger):

@@ -24,6 +24,7 @@ from mailgw.workers.calls import Wire
 from mailgw.workers.changing import changed
 from mailgw.workers.handed import without_document
 from mailgw.workers.roster import Worker
+from mailgw.workers.sending import ParentSending
 from mailgw.workers.watch import SILENT_LOOKS
 from mailgw.world import World
 
@@ -36,6 +37,7 @@ class Changes:
     config: Config
     journal: Observed
     lookout: Lookout
+    sending: ParentSending
     reloader: Reloader
     is_changing: bool
     ask_all: Callable[[Mapping[str, Any]], Awaitable[Sequence[Any]]]
@@ -87,6 +89,7 @@ class Changes:
         self._counted.renew(config.limits.counters, config.limits.lockout)
         self._doors = self.doors_of(config)
         self._office.renew(config)
+        self.sending.renew()
         self.lookout.hearing.knows(*names_of(config))
         if config.journal != had.journal:
             self._tasks.spawn("closing a journal", self.journal.replace(self._world.journal(config.journal)))

@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any, Final, Protocol
 
 import msgspec
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from mailgw.config.settings import Config
@@ -21,13 +22,16 @@ from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.ports import Answering, Desk, WallClock
 from mailgw.net.tasks import TaskGroup
 from mailgw.sending import FOLDER, FateUnknown
-from mailgw.sending_here import Owner
+from mailgw.sending_here import Owner, Ways
 from mailgw.store.ledger import Ledger
 from mailgw.store.sent import FILE
 from mailgw.store.state_file import Workshop
 from mailgw.workers.calls import BOX_OCTETS, Wire
 from mailgw.workers.fanout import ask_worker
 from mailgw.workers.handed import control_of
+from mailgw.world import World
+
+log = Logger()
 
 IDS: Final = 500
 """Queue ids in one call, of at most 32 characters each."""
@@ -100,15 +104,31 @@ class ParentSending:
         self._followed: dict[str, None] = {}  # for workers that come later
         self._knows_all = False  # ... those of earlier starts, too
         taking = WorkersTaking(reactor, parent.config, workers)
-        self._owner = Owner(
-            lambda: parent.config, parent.config.state, Ledger, taking, parent, self._workshop("mailgw letters"),
-            self._workshop("mailgw books"), tasks, wall_clock, self._follow, self._complete,
-        )
+        self._world = World(reactor, wall_clock)
+        self._owner = Owner(Ways(
+            config=lambda: parent.config, state=parent.config.state, ledger=Ledger, takes=taking, door=parent,
+            composing=self._workshop("mailgw letters"), writing=self._workshop("mailgw books"), tasks=tasks,
+            wall_clock=wall_clock, chance=self._world.chance, poster=self._world.event_poster, follow=self._follow,
+            complete=self._complete,
+        ))
 
     def desk(self) -> Desk:
         return self._owner.desk()
 
+    def put_in_force(self) -> None:
+        """The parent's configuration.  TemporaryFault where a web hook cannot be made."""
+        self._owner.put_in_force(self._parent.config)
+
+    def renew(self) -> None:
+        """The same, where it is too late to refuse it."""
+        try:
+            self.put_in_force()
+        except TemporaryFault as fault:
+            log.error("web hooks stay as they were: {why}", why=fault.why)
+
     def start(self) -> None:
+        """TemporaryFault as above."""
+        self.put_in_force()
         if any(os.path.exists(os.path.join(self._parent.config.state, name)) for name in (FILE, FOLDER)):
             self._tasks.spawn("reading what was sent", self._owner.start())
         else:

@@ -35,6 +35,7 @@ from mailgw.config.document import (
     SrsTable,
     StagingTable,
 )
+from mailgw.config.event_hooks import EventHookTable
 from mailgw.config.hop_tables import DestinationTable, HostTable, SourceTable
 from mailgw.config.local_tables import CommandTable, DiscardTable, MboxTable
 from mailgw.config.python_tables import PythonTable, TwistedTable
@@ -86,6 +87,7 @@ def keys(shape: type[Table]) -> set[str]:
         ObserverTable, AliasesTable, SrsTable, DkimTable, DkimDomainTable, RetryTable, LimitsTable, ContentTable,
         JournalTable, DnsTable, TrustTable, UpstreamTable, DestinationTable, HostTable, SourceTable, ReplyClassTable,
         ReportsTable, CommandTable, MboxTable, DiscardTable, InboxBoundsTable, StagingTable, ApiTable, TokenTable,
+        EventHookTable,
     ],
 )
 def test_every_key_is_shown(document: Document, shape: type[Table]) -> None:

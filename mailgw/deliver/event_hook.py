@@ -1,0 +1,301 @@
+"""One web hook for events: what waits for it is posted, in the order of each message, until it is taken, or dead.
+
+RFC 9110 by Twisted's Agent (``net.posting``); signatures as Standard Webhooks has them (standardwebhooks.com):
+``webhook-id``, ``webhook-timestamp`` and ``webhook-signature: v1,BASE64`` of HMAC-SHA256 over ``id.timestamp.body``,
+one for each secret.
+
+Rules:
+    A post is a JSON array of events.  2xx takes all of them; 410 turns the hook off until the configuration is read
+    again; with everything else, and without an answer, they are posted again.
+    Of one message nothing is posted before what came before it was taken, or is dead: posts of one lane go one after
+    the other, and a message belongs to a lane.
+    What is refused (4xx) is narrowed down, by half each time, to a single event: then that one's message waits by
+    itself, and the others go on.  Where the server is not there, or unwell (5xx, 408, 429), all of them wait.
+    An event that is too old when an attempt fails is dead; without an attempt none dies of age.
+    What was posted and not written down, since we were killed, is posted again, with the same ids.
+    The URL's path and the secrets are in no log.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
+
+import attrs
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from mailgw.deliver.event_hook_settings import EventHookSettings
+from mailgw.deliver.webhook_answer import wait_seconds
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.message import Content
+from mailgw.mail.ports import WallClock
+from mailgw.net.tasks import TaskGroup
+from mailgw.spool.content import MemoryContent
+from mailgw.store import hooks
+from mailgw.store.hooks import LANES, Batch
+from mailgw.store.ledger import Ledger
+from mailgw.store.watched import WatchedFile
+
+if TYPE_CHECKING:
+    from mailgw.net.posting import PostAnswer  # Twisted's HTTP takes its time to be imported
+
+POST_OCTETS: Final = 1 << 20
+"""Of one post, but for a single event."""
+JITTER: Final = 0.1
+DISK_SECONDS: Final = 5.0
+"""After the book could not be read or written."""
+UNWELL: Final = (408, 425, 429)
+
+log = Logger()
+
+
+class Posts(Protocol):
+    """``net.posting.Poster``."""
+
+    async def post(self, url: str, headers: Mapping[str, str], content: Content) -> "PostAnswer": ...
+
+
+@attrs.define
+class State:
+    """How it is.  ``failures`` in a row; ``why`` of the last one, ``at`` when; ``again`` when all of it is tried again
+    (by the wall clock), 0: at once."""
+
+    is_off: bool = False
+    failures: int = 0
+    why: str = ""
+    at: float = 0.0
+    again: float = 0.0
+    posts: int = 0
+    events: int = 0
+    dead: int = 0
+
+
+class EventHook:
+    """``secrets`` says what to sign with, now; ``close`` is called at the end, to close kept connections."""
+
+    def __init__(
+        self, settings: EventHookSettings, ledger: Ledger, poster: Posts, clock: IReactorTime, wall_clock: WallClock,
+        chance: Callable[[], float], tasks: TaskGroup, secrets: Callable[[], Sequence[bytes]],
+    ) -> None:
+        self.settings = settings
+        self.state = State()
+        self._ledger = ledger
+        self._poster = poster
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._chance = chance
+        self._tasks = tasks
+        self._secrets = secrets
+        self._closed_until = 0.0  # by the reactor's clock
+        self._sizes = [settings.events_per_post] * settings.concurrency
+        self._skips = [False] * settings.concurrency
+        self._running = [False] * settings.concurrency
+        self._is_poked = [False] * settings.concurrency
+        self._timers: list[IDelayedCall | None] = [None] * settings.concurrency
+        self._cancels: set[Callable[[], None]] = set()
+        self._is_closed = False
+
+    def wake(self) -> None:
+        """There may be something to post."""
+        for one in range(self.settings.concurrency):
+            self._wake(one)
+
+    def close(self) -> None:
+        """Post no more; what was begun is cut off, and posted again later."""
+        self._is_closed = True
+        for at, timer in enumerate(self._timers):
+            if timer is not None and timer.active():
+                timer.cancel()
+            self._timers[at] = None
+        for cancel in list(self._cancels):
+            cancel()
+
+    # --- one line of posts, of several lanes ----------------------------------------------------------------
+
+    def _wake(self, line: int) -> None:
+        if self._is_closed or self.state.is_off:
+            return
+        if self._running[line]:
+            self._is_poked[line] = True
+            return
+        timer = self._timers[line]
+        if timer is not None and timer.active():
+            if self._closed_until > self._clock.seconds():
+                return
+            timer.cancel()
+        self._timers[line] = None
+        self._running[line] = True
+        self._cancels.add(cancel := self._tasks.spawn(f"web hook {self.settings.name}", self._run(line)))
+        if not self._running[line]:
+            self._cancels.discard(cancel)
+
+    async def _run(self, line: int) -> None:
+        wait: float | None = None
+        try:
+            while not self._is_closed and not self.state.is_off:
+                self._is_poked[line] = False
+                wait = await self._step(line)
+                if wait is not None and not (wait < 0 and self._is_poked[line]):
+                    break
+        except CancelledError:
+            pass
+        except TemporaryFault as fault:
+            log.warn("web hook {name}: {why}", name=self.settings.name, why=fault.why)
+            wait = DISK_SECONDS
+        finally:
+            self._running[line] = False
+        if wait is not None and wait >= 0 and not self._is_closed and not self.state.is_off:
+            self._timers[line] = self._clock.callLater(wait, self._come_back, line)
+
+    def _come_back(self, line: int) -> None:
+        self._timers[line] = None
+        self._wake(line)
+
+    async def _step(self, line: int) -> float | None:
+        """One post.  None: go on; seconds to wait for; -1: until something comes."""
+        if (left := self._closed_until - self._clock.seconds()) > 0:
+            return left
+        settings, now = self.settings, self._wall_clock()
+        lanes = range(line, LANES, settings.concurrency)
+        skips, self._skips[line] = self._skips[line], False
+        batch = await self._ledger.look(hooks.next_batch(
+            settings.name, lanes, now, self._sizes[line], POST_OCTETS, not skips))
+        if not batch.numbers:
+            least = self._pause(0) if skips else 0.0
+            return -1.0 if batch.next_due is None else max(least, batch.next_due - now)
+        status, why, asked = await self._posted(batch)
+        self.state.posts += 1
+        if 200 <= status < 300:
+            await self._ledger.do(hooks.taken(settings.name, batch.numbers, batch.message))
+            self._is_well(line, len(batch.numbers), bool(batch.message))
+            return None
+        self.state.why, self.state.at = why, self._wall_clock()
+        if status == 410:
+            self.state.is_off = True
+            log.error("web hook {name} says 410, Gone: it is turned off until the configuration is read again",
+                      name=settings.name)
+            return -1.0
+        if status >= 500 and batch.message:
+            # It may fall over this event; how it is with others they will show, before another one like this is tried.
+            self._skips[line] = True
+            await self._refused(batch, why)
+            return None
+        if status == 0 or status >= 500 or status in UNWELL:
+            return await self._all_wait(line, batch, status, why, asked)
+        await self._narrowed(line, batch, why)
+        return None
+
+    async def _posted(self, batch: Batch) -> tuple[int, str, float | None]:
+        """The status, 0 for no answer; why it is no good, in words; how long the server wants to be left alone."""
+        body = b"[" + b",".join(batch.bodies) + b"]"
+        now = self._wall_clock()
+        headers = {"Content-Type": "application/json", **signed(body, batch.numbers, int(now), self._secrets())}
+        try:
+            answer = await self._poster.post(self.settings.url, headers, MemoryContent(body))
+        except TemporaryFault as fault:
+            return 0, fault.why, None
+        return answer.status, f"HTTP {answer.status}", wait_seconds(answer.retry_after, now)
+
+    def _is_well(self, line: int, events: int, was_blocked: bool) -> None:
+        if self.state.failures:
+            log.info("web hook {name} takes events again", name=self.settings.name)
+        self.state.failures, self.state.again = 0, 0.0
+        self.state.events += events
+        if not was_blocked:
+            self._sizes[line] = min(self.settings.events_per_post, 2 * self._sizes[line])
+
+    async def _narrowed(self, line: int, batch: Batch, why: str) -> None:
+        if len(batch.numbers) > 1:
+            self._sizes[line] = len(batch.numbers) // 2
+            return
+        await self._refused(batch, why)
+
+    async def _refused(self, batch: Batch, why: str) -> None:
+        settings, now = self.settings, self._wall_clock()
+        due = now + self._pause(batch.attempts)
+        is_dead = await self._ledger.do(hooks.refused(
+            settings.name, batch.numbers[0], now, due, settings.give_up_seconds, why))
+        if is_dead:
+            self._died(1, why)
+
+    async def _all_wait(self, line: int, batch: Batch, status: int, why: str, asked: float | None) -> float:
+        settings, state = self.settings, self.state
+        if not state.failures:
+            log.warn("web hook {name} does not take events: {why}", name=settings.name, why=why)
+        pause = max(self._pause(state.failures), asked or 0.0)
+        state.failures += 1
+        self._closed_until = self._clock.seconds() + pause
+        state.again = self._wall_clock() + pause
+        # It may be one event that it falls over.
+        self._sizes[line] = max(1, len(batch.numbers) // 2)
+        if status >= 500 and len(batch.numbers) == 1:
+            await self._refused(batch, why)
+        now = self._wall_clock()
+        while count := await self._ledger.do(hooks.given_up(settings.name, now - settings.give_up_seconds, now, why)):
+            self._died(count, why)
+        return pause
+
+    def _died(self, count: int, why: str) -> None:
+        self.state.dead += count
+        log.error("web hook {name}: {count} events are dead: {why}", name=self.settings.name, count=count, why=why)
+
+    def _pause(self, failures: int) -> float:
+        schedule = self.settings.schedule
+        seconds = schedule[min(failures, len(schedule) - 1)]
+        return seconds * (1.0 - JITTER + 2 * JITTER * self._chance())
+
+
+def signed(body: bytes, numbers: Sequence[int], timestamp: int, secrets: Sequence[bytes]) -> dict[str, str]:
+    """The fields of Standard Webhooks; the same events in one post have the same id."""
+    digest = hashlib.sha256(",".join(map(str, numbers)).encode()).hexdigest()[:24]
+    fields = {"webhook-id": f"post_{digest}", "webhook-timestamp": str(timestamp)}
+    if secrets:
+        whole = f"{fields['webhook-id']}.{timestamp}.".encode() + body
+        words = [base64.b64encode(hmac.new(one, whole, hashlib.sha256).digest()).decode() for one in secrets]
+        fields["webhook-signature"] = " ".join(f"v1,{word}" for word in words)
+    return fields
+
+
+def secrets_in(octets: bytes) -> tuple[bytes, ...]:
+    """Those of a file: its first two lines that are not empty.  ``whsec_`` and base64 is what Standard Webhooks writes;
+    anything else is the secret itself.  ValueError where what follows ``whsec_`` is no base64."""
+    lines = [line.strip() for line in octets.splitlines() if line.strip()][:2]
+    return tuple(
+        base64.b64decode(line.removeprefix(b"whsec_"), validate=True) if line.startswith(b"whsec_") else line
+        for line in lines
+    )
+
+
+class HookSecrets:
+    """Those of one hook; its file is read again when it changes.  What cannot be used changes nothing."""
+
+    def __init__(self, settings: EventHookSettings, clock: IReactorTime, wall_clock: WallClock) -> None:
+        self._secrets: Sequence[bytes] = settings.secrets
+        self._path = settings.secret_file
+        self._file = None if self._path is None else WatchedFile(self._path, clock, wall_clock)
+
+    def __call__(self) -> Sequence[bytes]:
+        """Looks at the file, at most once a second."""
+        if self._file is not None:
+            self._file.take(self._read, self._complain)
+        return self._secrets
+
+    def _read(self, octets: bytes) -> None:
+        try:
+            found = secrets_in(octets)
+        except ValueError:
+            found = ()
+        if not found or any(len(one) < SHORTEST_SECRET for one in found):
+            self._complain(f"{self._path}: expected one or two secrets, of {SHORTEST_SECRET} octets at least")
+        else:
+            self._secrets = found
+            log.info("{path} has other secrets, which count from now on", path=self._path)
+
+    def _complain(self, why: str) -> None:
+        log.error("{why}; the secrets stay as they were", why=why)
+
+
+SHORTEST_SECRET: Final = 24  # standardwebhooks.com: 192 to 512 bits

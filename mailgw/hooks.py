@@ -1,0 +1,264 @@
+"""Web hooks for events: facts become events, wait in a book, and are posted; operators see how that goes.
+
+    hooks.list     each hook, how it is, and how many events wait for it, or are dead
+    hooks.dead     the dead of ``name``, ``limit`` of them from behind the cursor ``after`` on
+    hooks.retry    ... wait again: those of ``numbers``, or ``all``
+    hooks.drop     ... are forgotten, likewise
+
+Rules:
+    There is one owner, the only process, or the parent of several.
+    An event is in the book, and on disk, before it is posted.
+    Nothing here holds up mail: what cannot be written is told in the log, and lost.
+"""
+
+import fnmatch
+import re
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from twisted.internet.defer import maybeDeferred
+from twisted.logger import Logger
+
+from mailgw.deliver.event_hook_settings import EventHookSettings
+from mailgw.following import Told
+from mailgw.mail.errors import RefusedRequest, TemporaryFault
+from mailgw.mail.ports import Desk, Request, WallClock
+from mailgw.net.tasks import TaskGroup
+from mailgw.store import hooks
+from mailgw.store.hooks import NewEvent, Tally
+from mailgw.store.ledger import Ledger
+from mailgw.store.sent import Sent
+
+PRUNE_SECONDS: Final = 3600.0
+MOST_LISTED: Final = 1000
+MOST_WAITING: Final = 50_000
+"""Facts that wait to be written, while the disk is slow; more are lost, and counted."""
+
+About = Callable[[Sequence[str]], Any]
+"""What the HTTP API knows of messages, by their queue ids (``Sending.about``)."""
+
+log = Logger()
+
+
+class Hooks:
+    """``about`` as above; ``made`` makes the one that posts to a hook, with what closes it."""
+
+    def __init__(
+        self, ledger: Ledger, about: About, made: Callable[[EventHookSettings], Any], reactor: Any, tasks: TaskGroup,
+        wall_clock: WallClock,
+    ) -> None:
+        self._ledger = ledger
+        self._about = about
+        self._make = made
+        self._reactor = reactor
+        self._tasks = tasks
+        self._wall_clock = wall_clock
+        self._hooks: dict[str, Any] = {}
+        self._closers: dict[str, Callable[[], Any]] = {}
+        self._facts: list[Told] = []
+        self._is_writing = False
+        self._lost = 0
+        self._timer: Any = None
+
+    def desk(self) -> Desk:
+        return {
+            "hooks.list": self._answer_list, "hooks.dead": self._answer_dead, "hooks.retry": self._answer_retry,
+            "hooks.drop": self._answer_drop,
+        }
+
+    def put_in_force(self, settings: Sequence[EventHookSettings]) -> None:
+        """These are all hooks from now on; what waits for one of the same name waits on.  TemporaryFault where one
+        cannot be made, and then nothing is changed."""
+        made = {one.name: self._make(one) for one in settings}
+        self._leave()
+        for name, (hook, close) in made.items():
+            self._hooks[name], self._closers[name] = hook, close
+            hook.wake()
+        if made and self._timer is None:
+            self._timer = self._reactor.callLater(PRUNE_SECONDS, self._prune_soon)
+
+    async def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._leave()
+        await self._ledger.close()
+
+    def _leave(self) -> None:
+        for hook in self._hooks.values():
+            hook.close()
+        for close in self._closers.values():
+            maybeDeferred(close).addErrback(  # type: ignore[unused-awaitable] # nobody waits for it
+                lambda failure: log.failure("closing connections of a web hook", failure=failure)
+            )
+        self._hooks, self._closers = {}, {}
+
+    # --- facts in -------------------------------------------------------------------------------------------
+
+    def hear(self, facts: Sequence[Told]) -> None:
+        """In their order."""
+        if not self._hooks:
+            return
+        room = MOST_WAITING - len(self._facts)
+        if len(facts) > room:
+            if not self._lost:
+                log.error("events for web hooks come faster than they can be written down: some are lost")
+            self._lost += len(facts) - room
+        self._facts += facts[:room]
+        if self._facts and not self._is_writing:
+            self._is_writing = True
+            self._tasks.spawn("writing down events for web hooks", self._write())
+
+    async def _write(self) -> None:
+        try:
+            while self._facts:
+                facts, self._facts = self._facts[:hooks.STEP], self._facts[hooks.STEP:]
+                await self._keep(facts)
+            if self._lost:
+                lost, self._lost = self._lost, 0
+                log.error("{count} facts did not become events for web hooks", count=lost)
+        finally:
+            self._is_writing = False
+
+    async def _keep(self, facts: Sequence[Told]) -> None:
+        ids = list(dict.fromkeys(fact["queue_id"] for fact in facts if fact.get("queue_id")))
+        try:
+            known: Mapping[str, Sent] = await self._about(ids)
+        except TemporaryFault:
+            known = {}
+        events = [event for fact in facts for event in self._events(fact, known.get(fact.get("queue_id") or ""))]
+        if not events:
+            return
+        try:
+            died = await self._ledger.do(hooks.added(events, self._wall_clock()))
+        except TemporaryFault as fault:
+            log.error("{count} events for web hooks are lost: {why}", count=len(events), why=fault.why)
+            return
+        for name, count in died.items():
+            log.error("web hook {name}: there is no room for more events, and its {count} oldest are dead",
+                      name=name, count=count)
+            if name in self._hooks:
+                self._hooks[name].state.dead += count
+        for name in {event.hook for event in events}:
+            if name in self._hooks:
+                self._hooks[name].wake()
+
+    def _events(self, fact: Told, known: Sent | None) -> Sequence[NewEvent]:
+        event = event_of(fact, known)
+        body: bytes | None = None
+        found = []
+        for name, hook in self._hooks.items():
+            if wants(hook.settings, fact, known) and not hook.state.is_off:
+                body = body or msgspec.json.encode(event)
+                message = str(fact.get("queue_id") or fact.get("session_id") or "")
+                found.append(NewEvent(name, message, fact["time"], body))
+        return found
+
+    def _prune_soon(self) -> None:
+        self._timer = self._reactor.callLater(PRUNE_SECONDS, self._prune_soon)
+        self._tasks.spawn("forgetting dead events", self._prune())
+
+    async def _prune(self) -> None:
+        try:
+            for name, hook in self._hooks.items():
+                before = self._wall_clock() - hook.settings.keep_dead_seconds
+                while await self._ledger.do(hooks.pruned(name, before)):
+                    pass
+        except TemporaryFault as fault:
+            log.warn("dead events are not forgotten: {why}", why=fault.why)
+
+    # --- operators ------------------------------------------------------------------------------------------
+
+    async def _answer_list(self, request: Request) -> object:
+        names, found = list(self._hooks), dict[str, Tally]()
+        if await self._ledger.is_there():
+            names += [name for name in await self._ledger.look(hooks.known_hooks) if name not in names]
+            found |= await self._ledger.look(hooks.tallies(names))
+        return {"items": [self._told(name, found.get(name, Tally())) for name in names]}
+
+    def _told(self, name: str, tally: Tally) -> Mapping[str, Any]:
+        hook = self._hooks.get(name)
+        known: dict[str, Any] = {"name": name, "state": "gone", "origin": "", "events": [], "failures": 0, "why": "",
+                                 "again": None}
+        if hook is not None:
+            state = hook.state
+            word = "off" if state.is_off else "failing" if state.failures else "on"
+            known |= {
+                "state": word, "origin": hook.settings.origin, "events": sorted(hook.settings.events),
+                "failures": state.failures, "why": state.why, "again": state.again or None,
+            }
+        return {**known, "waiting": tally.waiting, "dead": tally.dead, "oldest": tally.oldest,
+                "blocked": tally.blocked}
+
+    async def _answer_dead(self, request: Request) -> object:
+        name, limit, after = self._name(request), request.get("limit", 100), request.get("after") or "0"
+        if type(limit) is not int or not 1 <= limit <= MOST_LISTED:
+            raise RefusedRequest(f"limit must be a number from 1 to {MOST_LISTED}")
+        if not isinstance(after, str) or not re.fullmatch("[0-9]{1,18}", after):
+            raise RefusedRequest("after: no cursor of a list like this")
+        found = await self._ledger.look(hooks.dead_of(name, int(after), limit + 1))
+        items = [{"number": one.number, "at": one.at, "died": one.died, "why": one.why, "event": one.event}
+                 for one in found[:limit]]
+        return {"items": items, "next": str(items[-1]["number"]) if len(found) > limit else None}
+
+    async def _answer_retry(self, request: Request) -> object:
+        name, numbers = self._name(request), _numbers(request)
+        if name not in self._hooks:
+            raise RefusedRequest(f"there is no web hook {name} any more: nobody would post them")
+        count = await self._each(lambda which: hooks.revived(name, which, self._wall_clock()), numbers)
+        self._hooks[name].wake()
+        return {"events": count}
+
+    async def _answer_drop(self, request: Request) -> object:
+        name, numbers = self._name(request), _numbers(request)
+        return {"events": await self._each(lambda which: hooks.dropped(name, which), numbers)}
+
+    async def _each(self, job: Callable[[Sequence[int] | None], Any], numbers: Sequence[int] | None) -> int:
+        """In steps, between which events come and go."""
+        if numbers is not None:
+            return int(await self._ledger.do(job(numbers)))
+        total = 0
+        while count := await self._ledger.do(job(None)):
+            total += int(count)
+        return total
+
+    def _name(self, request: Request) -> str:
+        name = request.get("name")
+        if not isinstance(name, str) or not name:
+            raise RefusedRequest("which web hook? its name is missing")
+        return name
+
+
+def _numbers(request: Request) -> Sequence[int] | None:
+    """None for all."""
+    numbers = request.get("numbers")
+    if numbers is None and request.get("all") is True:
+        return None
+    if not isinstance(numbers, list) or not numbers or len(numbers) > hooks.STEP or \
+            any(type(one) is not int or not 0 < one < 1 << 62 for one in numbers):
+        raise RefusedRequest(f"say which by numbers, 1 to {hooks.STEP} of them, or all")
+    return numbers
+
+
+def wanted_of(settings: Collection[EventHookSettings]) -> frozenset[str]:
+    """The names of all facts that any of them wants."""
+    return frozenset().union(*(one.events for one in settings))
+
+
+def wants(settings: EventHookSettings, fact: Told, known: Sent | None) -> bool:
+    if fact["event"] not in settings.events:
+        return False
+    if settings.tags and (known is None or not set(settings.tags) & set(known.tags)):
+        return False
+    lane = fact.get("lane")
+    return not settings.lanes or lane is None or any(fnmatch.fnmatchcase(lane, one) for one in settings.lanes)
+
+
+def event_of(fact: Told, known: Sent | None) -> Mapping[str, Any]:
+    """What is posted: the fact as the journal has it, an id that is no other's, and what the API's sender said."""
+    event = {"id": f"evt_{secrets.token_hex(12)}", **fact}
+    if known is not None:
+        event |= {"sent": known.id, "tags": list(known.tags), "metadata": dict(known.metadata)}
+    return event

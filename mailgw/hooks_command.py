@@ -1,0 +1,110 @@
+"""``mailgw webhooks``: how web hooks for events are, and what became of what they did not take."""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mailgw.config.where import own_state, state_of
+from mailgw.queue_door import ask_gateway
+from mailgw.terminal import Fault, harmless
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+PAGE = 1000
+
+
+def add_command(commands: "Commands") -> None:
+    command = commands.add_parser("webhooks", help="web hooks for events: how they are, and what they never took")
+    verbs = command.add_subparsers(metavar="VERB", required=True)
+    for verb, run, words in (
+        ("list", _list, "each of them, how many events wait for it, and how many are dead"),
+        ("dead", _dead, "the events that NAME never took, and why"),
+        ("retry", _order, "try dead events of NAME again"),
+        ("drop", _order, "forget dead events of NAME"),
+    ):
+        parser = verbs.add_parser(verb, help=words, description=f"{words[0].upper()}{words[1:]}.")
+        place = parser.add_mutually_exclusive_group()
+        place.add_argument("-c", "--config", metavar="FILE", help="the configuration of the gateway")
+        place.add_argument("--state", metavar="FOLDER", dest="folder", help="its state folder")
+        if verb != "list":
+            parser.add_argument("name", metavar="NAME")
+        if verb in ("retry", "drop"):
+            which = parser.add_mutually_exclusive_group(required=True)
+            which.add_argument("numbers", metavar="NUMBER", nargs="*", type=int, default=[], help="as dead shows them")
+            which.add_argument("--all", action="store_true", help="all that are dead")
+        parser.add_argument("--json", action="store_true", help="for programs")
+        parser.set_defaults(run=run, verb=verb, usage_fault=parser.error)
+
+
+def _list(options: argparse.Namespace) -> int:
+    items = _ask(options, "hooks.list")["items"]
+    if options.json:
+        print(json.dumps(items))
+        return 0
+    if not items:
+        print("there are no web hooks")
+    for one in items:
+        waits = f"{one['waiting']:,} waiting"
+        if one["oldest"] is not None:
+            waits += f" since {_when(one['oldest'])}"
+        words = [one["state"], waits, f"{one['dead']:,} dead"]
+        if one["blocked"]:
+            words.append(f"{one['blocked']:,} messages refused for now")
+        print(f"{harmless(one['name'])}  {harmless(one['origin'])}  {', '.join(words)}")
+        if one["state"] in ("failing", "off"):
+            again = f"; again at {_when(one['again'])}" if one["again"] else ""
+            print(f"    {harmless(one['why'])}{again}")
+    return 0
+
+
+def _dead(options: argparse.Namespace) -> int:
+    for one in _all_dead(options):
+        if options.json:
+            print(json.dumps(one))
+            continue
+        event = one["event"]
+        many = event.get("recipients")
+        whom = event.get("recipient") or (", ".join(many) if isinstance(many, list) else "")
+        words = [str(one["number"]), _when(one["at"]), event["event"], event.get("queue_id", ""), whom, one["why"]]
+        print("  ".join(harmless(word) for word in words if word))
+    return 0
+
+
+def _all_dead(options: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
+    after: str | None = None
+    while True:
+        page = _ask(options, "hooks.dead", name=options.name, limit=PAGE, after=after)
+        yield from page["items"]
+        after = page["next"]
+        if after is None:
+            return
+
+
+def _order(options: argparse.Namespace) -> int:
+    which = {"all": True} if options.all else {"numbers": options.numbers}
+    count = _ask(options, f"hooks.{options.verb}", name=options.name, **which)["events"]
+    if options.json:
+        print(json.dumps({"events": count}))
+    else:
+        done = "wait again" if options.verb == "retry" else "are forgotten"
+        print(f"{count:,} events {done}")
+    return 0
+
+
+def _ask(options: argparse.Namespace, command: str, **request: Any) -> Any:
+    if options.folder is not None:
+        state = os.path.abspath(options.folder)
+    else:
+        state = state_of(options.config) if options.config is not None else own_state()
+    answer = ask_gateway(f"{state}/control.sock", {"command": command, **request})
+    if answer is None:
+        raise Fault(f"no gateway runs at {state}; say --config FILE or --state FOLDER")
+    return answer
+
+
+def _when(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

@@ -1,0 +1,367 @@
+"""One web hook for events: order, retries, what is dead, and how posts are signed."""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.task import Clock
+
+from mailgw.deliver.event_hook import EventHook, secrets_in, signed
+from mailgw.deliver.event_hook_settings import MOST_CONCURRENCY, USUAL, EventHookSettings
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.message import Content
+from mailgw.net.posting import PostAnswer
+from mailgw.net.tasks import TaskGroup
+from mailgw.store import hooks
+from mailgw.store.hooks import NewEvent
+from mailgw.store.ledger import Job, Ledger
+from mailgw.store.state_file import Workshop
+from tests.tables import each
+
+SETTINGS = EventHookSettings(
+    name="shop", url="https://shop.example/hook/secret", secret_file=None, secrets=(b"s" * 24,),
+    events=frozenset(USUAL), lanes=(), tags=(), concurrency=1, events_per_post=4, ca_file=None, connect_seconds=5.0,
+    answer_seconds=5.0, schedule=(5.0, 60.0, 600.0), give_up_seconds=7200.0, keep_dead_seconds=86400.0,
+)
+NOW = 1_700_000_000.0
+Says = Callable[[Sequence[dict[str, Any]]], int]
+
+
+class Played:
+    """A hook that posts to a test; ``taken`` are the events that were answered 2xx, in their order.  ``says`` is the
+    status, 0 for no answer."""
+
+    def __init__(self, says: Says = lambda events: 204, **changed: Any) -> None:
+        self.clock = Clock()
+        self.says = says
+        self.posts: list[tuple[Mapping[str, str], bytes]] = []
+        self.taken: list[dict[str, Any]] = []
+        self.retry_after = ""
+        self.slow: Deferred[None] | None = None
+        workshop = Workshop(None, self.clock, None)  # type: ignore[arg-type] # no file is touched
+        workshop.do = execute  # type: ignore[method-assign]
+        self.ledger = Ledger(None, hooks.SCHEMA, workshop)
+        self.failed: list[object] = []
+        self.tasks = TaskGroup(lambda what, failure: self.failed.append(failure))
+        self.settings = attrs.evolve(SETTINGS, **changed)
+        self.number = 0
+        self.restart()
+
+    def restart(self) -> None:
+        self.hook = EventHook(
+            self.settings, self.ledger, self, self.clock, self.now, lambda: 0.5, self.tasks,
+            lambda: self.settings.secrets,
+        )
+
+    def now(self) -> float:
+        return NOW + float(self.clock.seconds())
+
+    async def post(self, url: str, headers: Mapping[str, str], content: Content) -> PostAnswer:
+        assert url == self.settings.url
+        body = b"".join([chunk async for chunk in content.chunks()])
+        self.posts.append((headers, body))
+        if self.slow is not None:
+            await self.slow
+        events = json.loads(body)
+        status = self.says(events)
+        if not status:
+            raise TemporaryFault("no connection")
+        if 200 <= status < 300:
+            self.taken += events
+        return PostAnswer(status, b"", "", self.retry_after)
+
+    def add(self, *messages: str) -> None:
+        """An event of each."""
+        events = []
+        for message in messages:
+            self.number += 1
+            body = json.dumps({"id": self.number, "message": message}).encode()
+            events.append(NewEvent("shop", message, self.now(), body))
+        self.do(hooks.added(events, self.now()))
+        self.hook.wake()
+
+    def do(self, job: Job[Any]) -> Any:
+        found: list[Any] = []
+        self.ledger.do(job).addCallback(found.append)  # type: ignore[unused-awaitable] # it is there
+        return found[0]
+
+    @property
+    def ids(self) -> list[int]:
+        return [one["id"] for one in self.taken]
+
+    @property
+    def dead(self) -> list[int]:
+        return [one.event["id"] for one in self.do(hooks.dead_of("shop", 0, 1000))]
+
+    @property
+    def waiting(self) -> int:
+        return int(self.do(hooks.tallies(["shop"]))["shop"].waiting)
+
+
+def test_events_are_posted_in_their_order_several_at_once() -> None:
+    played = Played()
+    played.add(*"abcdefghij")
+    assert played.ids == list(range(1, 11))
+    assert [len(json.loads(body)) for _, body in played.posts] == [4, 4, 2]
+    played.add("k")
+    assert played.ids[-1] == 11
+    assert not played.waiting
+    assert not played.clock.getDelayedCalls()
+
+
+def test_each_post_is_signed_by_each_secret() -> None:
+    played = Played(secrets=(b"new" * 8, b"old" * 8))
+    played.add("a")
+    [(headers, body)] = played.posts
+    whole = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    words = [f"v1,{base64.b64encode(hmac.new(key, whole, hashlib.sha256).digest()).decode()}"
+             for key in (b"new" * 8, b"old" * 8)]
+    assert headers["webhook-signature"] == " ".join(words)
+    assert headers["webhook-timestamp"] == str(int(NOW))
+    assert "webhook-signature" not in signed(b"", [1], 0, ())
+
+
+def test_the_example_of_standard_webhooks() -> None:
+    """Of its reference libraries: https://github.com/standard-webhooks/standard-webhooks, libraries/python/tests."""
+    [secret] = secrets_in(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")
+    whole = b"msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330." + b'{"test": 2432232314}'
+    found = base64.b64encode(hmac.new(secret, whole, hashlib.sha256).digest()).decode()
+    assert found == "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+@each(("octets", "found"), [
+    (b"a" * 24, (b"a" * 24,)), (b"\n a \n\nb\r\nc\n", (b"a", b"b")), (b"whsec_YWI=\nx", (b"ab", b"x")), (b"", ()),
+])
+def test_secrets_stand_in_the_first_two_lines(octets: bytes, found: tuple[bytes, ...]) -> None:
+    assert secrets_in(octets) == found
+
+
+def test_what_was_not_taken_is_posted_again_with_the_same_id() -> None:
+    played = Played(says=lambda events: 503)
+    played.add("a", "a")
+    assert len(played.posts) == 1
+    played.clock.advance(4.9)
+    assert len(played.posts) == 1
+    played.says = lambda events: 200
+    played.clock.advance(0.2)
+    assert played.ids == [1, 2]
+    assert played.hook.state.failures == 0
+    played = Played(says=lambda events: 0)
+    played.add("a")
+    played.clock.advance(5.0)
+    first, second = (headers["webhook-id"] for headers, _ in played.posts)
+    assert first == second
+
+
+def test_the_pauses_are_those_of_the_schedule_and_the_server_s_own() -> None:
+    played = Played(says=lambda events: 0)
+    played.add("a")
+    at = []
+    for second in range(2000):
+        count = len(played.posts)
+        played.clock.advance(1)
+        if len(played.posts) > count:
+            at.append(second + 1)
+    assert at == [5, 65, 665, 1265, 1865]
+    played = Played(says=lambda events: 429)
+    played.retry_after = "30"
+    played.add("a")
+    played.clock.advance(29)
+    assert len(played.posts) == 1
+    played.clock.advance(1)
+    assert len(played.posts) == 2
+
+
+def test_new_events_do_not_hurry_a_server_that_is_down() -> None:
+    played = Played(says=lambda events: 500)
+    played.add("a")
+    for _ in range(10):
+        played.add("b")
+    assert len(played.posts) == 1
+
+
+def test_410_turns_it_off_until_it_is_made_anew() -> None:
+    played = Played(says=lambda events: 410)
+    played.add("a", "b")
+    assert played.hook.state.is_off
+    played.add("c")
+    played.clock.advance(100_000)
+    assert len(played.posts) == 1
+    played.says = lambda events: 200
+    played.restart()
+    played.hook.wake()
+    assert played.ids == [1, 2, 3]
+
+
+def test_one_event_that_is_refused_holds_up_its_own_message_alone() -> None:
+    def says(events: Sequence[dict[str, Any]]) -> int:
+        return 400 if any(one["message"] == "bad" for one in events) else 200
+
+    played = Played(says=says)
+    played.add("a", "b", "bad", "c", "bad", "d", "e", "f", "g")
+    assert played.ids == [1, 2, 4, 6, 7, 8, 9]
+    assert played.waiting == 2
+    assert played.hook.state.failures == 0, "the server is well"
+    played.says = lambda events: 200
+    played.clock.advance(5.1)
+    assert played.ids[-2:] == [3, 5]
+
+
+def test_an_event_that_the_server_falls_over_is_found_too() -> None:
+    def says(events: Sequence[dict[str, Any]]) -> int:
+        return 500 if any(one["message"] == "bad" for one in events) else 200
+
+    played = Played(says=says)
+    played.add("a", "b", "bad", "c", "d")
+    for _ in range(100):
+        played.clock.advance(60)
+    assert sorted(played.ids) == [1, 2, 4, 5]
+    assert played.waiting == 1
+
+
+def test_what_is_too_old_is_dead_and_its_successor_has_its_turn() -> None:
+    def says(events: Sequence[dict[str, Any]]) -> int:
+        return 400 if any(one["id"] == 1 for one in events) else 200
+
+    played = Played(says=says)
+    played.add("a", "a", "b")
+    assert played.ids == [3]
+    for _ in range(130):
+        played.clock.advance(60)
+    assert played.dead == [1]
+    assert played.ids == [3, 2]
+    [dead] = played.do(hooks.dead_of("shop", 0, 10))
+    assert dead.why == "HTTP 400"
+
+
+def test_without_an_attempt_nothing_dies_of_age() -> None:
+    played = Played()
+    played.hook.close()
+    played.add("a")
+    played.clock.advance(1_000_000)
+    assert not played.dead
+    played.restart()
+    played.hook.wake()
+    assert played.ids == [1]
+
+
+def test_a_server_that_is_gone_leaves_what_is_too_old_dead() -> None:
+    played = Played(says=lambda events: 0)
+    played.add(*"abc")
+    for _ in range(119):
+        played.clock.advance(60)
+    played.add("d")
+    assert not played.dead
+    for _ in range(15):
+        played.clock.advance(60)
+    assert played.dead == [1, 2, 3]
+    assert played.waiting == 1
+    assert played.do(hooks.revived("shop", None, played.now())) == 3
+    played.says = lambda events: 200
+    played.clock.advance(700)
+    assert played.ids == [4, 1, 2, 3]
+    assert not played.dead
+
+
+def test_a_slow_server_has_one_post_at_a_time_for_each_line() -> None:
+    played = Played(concurrency=4, events_per_post=1)
+    played.slow = Deferred()
+    played.add(*(f"m{number}" for number in range(20)))
+    assert len(played.posts) == 4
+    slow, played.slow = played.slow, None
+    slow.callback(None)
+    assert sorted(played.ids) == list(range(1, 21))
+
+
+def test_what_is_cut_off_is_posted_again() -> None:
+    played = Played()
+    played.slow = Deferred()
+    played.add("a")
+    played.hook.close()
+    played.slow = None
+    played.restart()
+    played.hook.wake()
+    assert played.ids == [1]
+    assert len(played.posts) == 2
+    assert not played.failed
+
+
+def test_the_book_s_trouble_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played()
+    with monkeypatch.context() as patched:
+        def full(work: object) -> object:
+            raise OSError(28, "No space left on device")
+
+        played.add()
+        patched.setattr(played.ledger, "look", lambda job: execute(_fail))
+        played.hook.wake()
+    played.add("a")
+    played.clock.advance(5.1)
+    assert played.ids == [1]
+
+
+def _fail() -> None:
+    raise TemporaryFault("hooks.sqlite: disk I/O error")
+
+
+def test_there_are_as_many_lanes_as_posts_at_once() -> None:
+    assert hooks.LANES == MOST_CONCURRENCY
+    assert {hooks.lane_of(f"m{number}") for number in range(500)} == set(range(hooks.LANES))
+
+
+def test_where_there_is_no_room_the_oldest_are_dead() -> None:
+    played = Played()
+    played.hook.close()
+    played.add(*"abcde")
+    more = [NewEvent("other", "x", NOW, b'{"id": 0}')]
+    assert played.do(hooks.added(more, NOW, most=4)) == {"shop": 2}
+    assert played.dead == [1, 2]
+    assert played.waiting == 3
+
+
+STATUSES = st.sampled_from([200, 200, 200, 204, 400, 404, 429, 500, 503, 0])
+
+
+@given(
+    st.lists(st.sampled_from("abcdef"), min_size=1, max_size=25), st.lists(STATUSES, max_size=40),
+    st.integers(1, 4), st.integers(1, 6), st.lists(st.integers(1, 900), max_size=12), st.sampled_from(["", "a", "bd"]),
+)
+def test_the_order_of_each_message_holds_whatever_the_server_does(
+    messages: list[str], statuses: list[int], concurrency: int, most: int, waits: list[int], poison: str
+) -> None:
+    """Each event is taken, or dead, and no earlier one of its message is taken after it."""
+    answers = list(statuses)
+    tried: list[dict[str, Any]] = []
+
+    def says(events: Sequence[dict[str, Any]]) -> int:
+        tried.extend(events)
+        if any(one["message"] in poison for one in events):
+            return 422
+        return answers.pop(0) if answers else 200
+
+    played = Played(says=says, concurrency=concurrency, events_per_post=most)
+    left, pauses = list(messages), list(waits)
+    while left or pauses:
+        played.add(*left[:3])
+        left = left[3:]
+        played.clock.advance(pauses.pop(0) if pauses else 1)
+        if len(pauses) % 5 == 4:  # it is killed, and starts again
+            played.hook.close()
+            played.restart()
+            played.hook.wake()
+    for _ in range(200):
+        played.clock.advance(120)
+    assert not played.failed
+    assert sorted([*played.ids, *played.dead]) == list(range(1, len(messages) + 1))
+    for message in set(messages):
+        order = [one["id"] for one in played.taken if one["message"] == message]
+        assert order == sorted(order)
+        assert all(one["message"] in poison for one in tried if one["id"] in played.dead)

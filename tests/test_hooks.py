@@ -1,0 +1,227 @@
+"""Web hooks for events, of a whole gateway in memory."""
+
+import contextlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from mailgw.config.event_hooks import EventHookTable
+from mailgw.deliver.event_hook_settings import EVENTS
+from mailgw.hooks import MOST_WAITING
+from mailgw.mail import event as fact
+from mailgw.mail.errors import RefusedRequest
+from mailgw.store import hooks
+from mailgw.testing import PowerFailed
+from mailgw.testing.world import Posted
+from tests.tables import each
+from tests.test_sending import CONFIG, LETTER, Desk
+
+HOOK = """
+[[webhook]]
+name = "shop"
+url = "https://shop.example/hook"
+"""
+
+
+def events_of(posts: Sequence[Posted]) -> list[dict[str, Any]]:
+    return [event for post in posts for event in json.loads(post.body)]
+
+
+def told(desk: Desk, url: str = "") -> list[tuple[str, str]]:
+    """Events and recipients."""
+    desk.gateway.advance(1)
+    posts = [post for post in desk.gateway.posts if url in post.url]
+    return [(one["event"], one.get("recipient", "")) for one in events_of(posts)]
+
+
+def test_what_becomes_of_a_message_is_told_in_order() -> None:
+    desk = Desk(CONFIG + HOOK)
+    peer = desk.gateway.peer("hop.example.net", replies={"RCPT": ["450 4.2.0 not now"]})
+    answer = desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="bob@example.org")
+    assert told(desk) == [("queued", ""), ("delivered", "bob@example.org")]
+    sent = desk.send({**LETTER, "to": "cy@example.net", "tags": ["invoice"], "metadata": {"order": "7"}})
+    desk.gateway.advance(hours=1)
+    assert peer.messages
+    events = events_of(desk.gateway.posts)
+    assert [one["event"] for one in events] == ["queued", "delivered", "queued", "deferred", "delivered"]
+    assert len({one["id"] for one in events}) == 5
+    assert events[1]["queue_id"] == answer.queue_id
+    assert {"code", "status", "text", "hop", "attempts", "time"} <= events[1].keys()
+    assert events[3]["tags"] == ["invoice"]
+    assert events[3]["metadata"] == {"order": "7"}
+    assert events[3]["sent"] == sent["id"]
+    assert "tags" not in events[0]
+    [item] = desk.ask("hooks.list")["items"]
+    assert (item["name"], item["state"], item["waiting"], item["dead"]) == ("shop", "on", 0, 0)
+    assert item["origin"] == "https://shop.example"
+
+
+def test_refusals_of_clients_are_told_too() -> None:
+    desk = Desk(CONFIG + HOOK)
+    desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="cy@elsewhere.test")
+    desk.gateway.advance(1)
+    [event] = events_of(desk.gateway.posts)
+    assert (event["event"], event["code"], event["recipient"]) == ("rejected", 550, "cy@elsewhere.test")
+
+
+def test_a_hook_says_what_it_wants() -> None:
+    lines = 'events = ["delivered"]', 'lanes = ["ou*"]', 'tags = ["invoice"]'
+    config = CONFIG + "".join(
+        f'[[webhook]]\nname = "h{at}"\nurl = "https://h{at}.example/"\n{line}\n' for at, line in enumerate(lines))
+    desk = Desk(config)
+    desk.gateway.peer("hop.example.net")
+    desk.send({**LETTER, "to": ["bob@example.org", "cy@example.net"]})
+    desk.send({**LETTER, "tags": ["invoice", "x"]})
+    both = [("delivered", "bob@example.org"), ("delivered", "cy@example.net")]
+    assert sorted(told(desk, "h0")) == sorted([*both, ("delivered", "bob@example.org")])
+    assert ("delivered", "bob@example.org") not in told(desk, "h1")
+    assert both[1] in told(desk, "h1")
+    assert told(desk, "h2")[-1] == both[0]
+    assert len(told(desk, "h2")) <= 2
+
+
+def test_a_server_that_is_down_holds_up_no_mail_and_gets_all_in_the_end() -> None:
+    desk = Desk(CONFIG + HOOK)
+    desk.gateway.answer_posts(lambda post: 503)
+    for number in range(30):
+        desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to=f"b{number}@example.org")
+    assert len(desk.gateway.mailbox("b29@example.org")) == 1
+    desk.gateway.advance(10)
+    [item] = desk.ask("hooks.list")["items"]
+    assert (item["state"], item["waiting"], item["why"]) == ("failing", 60, "HTTP 503")
+    assert item["again"] > desk.gateway.now
+    desk.gateway.restart()
+    desk.gateway.answer_posts(lambda post: 200)
+    before = len(desk.gateway.posts)
+    desk.gateway.advance(hours=2)
+    events = events_of(desk.gateway.posts[before:])
+    assert [one["event"] for one in events] == ["queued", "delivered"] * 30
+    assert desk.ask("hooks.list")["items"][0]["waiting"] == 0
+
+
+def test_the_dead_can_be_looked_at_and_tried_again_or_dropped() -> None:
+    desk = Desk(CONFIG + HOOK)
+    desk.gateway.answer_posts(lambda post: 404)
+    for number in range(3):
+        desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to=f"b{number}@example.org")
+    desk.gateway.advance(days=4)
+    first = desk.ask("hooks.dead", name="shop", limit=4)
+    assert len(first["items"]) == 4
+    assert {one["event"]["event"] for one in first["items"]} == {"queued", "delivered"}
+    assert {one["why"] for one in first["items"]} == {"HTTP 404"}
+    second = desk.ask("hooks.dead", name="shop", limit=4, after=first["next"])
+    assert (len(second["items"]), second["next"]) == (2, None)
+    desk.gateway.answer_posts(lambda post: 200)
+    numbers = [first["items"][0]["number"], 10**9]
+    assert desk.ask("hooks.retry", name="shop", numbers=numbers) == {"events": 1}
+    assert desk.ask("hooks.drop", name="shop", numbers=[first["items"][1]["number"]]) == {"events": 1}
+    assert desk.ask("hooks.retry", name="shop", all=True) == {"events": 4}
+    before = len(desk.gateway.posts) - 1
+    desk.gateway.advance(1)
+    assert len(events_of(desk.gateway.posts[before:])) >= 4
+    assert desk.ask("hooks.list")["items"][0]["dead"] == 0
+    for wrong in ({}, {"numbers": []}, {"numbers": [0]}, {"numbers": ["1"]}, {"numbers": list(range(1, 1002))}):
+        with pytest.raises(RefusedRequest):
+            desk.ask("hooks.drop", name="shop", **wrong)
+    with pytest.raises(RefusedRequest, match="any more"):
+        desk.ask("hooks.retry", name="other", all=True)
+
+
+def test_the_dead_are_kept_for_a_while() -> None:
+    desk = Desk(CONFIG + HOOK + 'keep_dead = "2d"\ngive_up_after = "1h"\n')
+    desk.gateway.answer_posts(lambda post: 404)
+    desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="b@example.org")
+    desk.gateway.advance(days=1)
+    assert desk.ask("hooks.list")["items"][0]["dead"] == 2
+    desk.gateway.advance(days=2)
+    assert desk.ask("hooks.list")["items"][0]["dead"] == 0
+
+
+def test_a_hook_that_is_gone_from_the_configuration_leaves_what_it_had_to_the_operator() -> None:
+    desk = Desk(CONFIG + HOOK)
+    desk.gateway.answer_posts(lambda post: 500)
+    desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="b@example.org")
+    desk.gateway.advance(1)
+    desk.gateway.config = Desk().gateway.config
+    desk.gateway.restart()
+    [item] = desk.ask("hooks.list")["items"]
+    assert (item["name"], item["state"], item["waiting"]) == ("shop", "gone", 2)
+
+
+def test_without_hooks_nothing_is_written() -> None:
+    desk = Desk()
+    desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="b@example.org")
+    assert desk.ask("hooks.list") == {"items": []}
+    assert not [one for one in desk.gateway._lasting.ledgers if one.endswith(hooks.FILE)]
+
+
+def test_more_facts_than_can_be_written_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(CONFIG + HOOK)
+    owner = desk.gateway.service.sending._owner
+    assert owner is not None
+    told = {"time": 1.0, "event": "removed", "queue_id": "q", "recipients": 1}
+    owner._hooks.hear([told] * (MOST_WAITING + 5))
+    assert owner._hooks._lost == 5
+    desk.gateway.advance(1)
+    assert owner._hooks._lost == 0
+    assert len(events_of(desk.gateway.posts)) == MOST_WAITING
+
+
+def test_no_crash_loses_or_disorders_an_event_that_was_written() -> None:
+    """What is lost is told of: facts of the last tenth of a second."""
+    def scenario(desk: Desk) -> None:
+        desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="b@example.org")
+        desk.gateway.advance(30)
+
+    whole = Desk(CONFIG + HOOK)
+    whole.gateway.power.writes.clear()
+    scenario(whole)
+    for number, write in enumerate(whole.gateway.power.writes):
+        for is_after in (False, True):
+            desk = Desk(CONFIG + HOOK)
+            desk.gateway.power.writes.clear()
+            desk.gateway.power.fails_at, desk.gateway.power.is_after = number, is_after
+            with contextlib.suppress(PowerFailed, AssertionError):
+                scenario(desk)
+            assert desk.gateway.power.is_off
+            ledgers = [one for name, one in desk.gateway._lasting.ledgers.items() if name.endswith(hooks.FILE)]
+            kept = [json.loads(body)["id"] for one in ledgers for (body,) in one.execute("SELECT body FROM event")]
+            desk.gateway.restart()
+            desk.gateway.advance(60)
+            ids = [one["id"] for one in events_of(desk.gateway.posts)]
+            assert set(kept) <= set(ids), write
+            first = list(dict.fromkeys(ids))
+            words = [next(one for one in events_of(desk.gateway.posts) if one["id"] == id)["event"] for id in first]
+            assert [word for word in words if word == "queued"] == words[:words.count("queued")], words
+
+
+@each("name", EVENTS)
+def test_the_events_that_a_hook_may_ask_for_are_facts_of_messages(name: str) -> None:
+    [kind] = [one for one in vars(fact).values() if isinstance(one, type) and getattr(one, "name", "") == name]
+    fields = set(kind.__attrs_attrs__ and [one.name for one in kind.__attrs_attrs__])
+    assert fields & {"queue_id", "session_id"}
+
+
+def test_the_usual_events_are_among_them() -> None:
+    assert set(EventHookTable(name="a", url="b").events) <= set(EVENTS)
+
+
+def test_another_configuration_has_other_hooks_and_what_waits_waits_on() -> None:
+    desk = Desk(CONFIG + HOOK)
+    desk.gateway.answer_posts(lambda post: 410)
+    desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="b@example.org")
+    desk.gateway.advance(1)
+    assert desk.ask("hooks.list")["items"][0]["state"] == "off"
+    desk.gateway.answer_posts(lambda post: 200)
+    before = len(desk.gateway.posts)
+    config = Desk(CONFIG + HOOK.replace("/hook", "/other")).gateway.config
+    desk.gateway.service.sending.renew(config)
+    desk.gateway.advance(1)
+    assert {post.url for post in desk.gateway.posts[before:]} == {"https://shop.example/other"}
+    assert [one["event"] for one in events_of(desk.gateway.posts[before:])] == ["queued", "delivered"]
+    desk.gateway.service.sending.renew(Desk().gateway.config)
+    desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="b@example.org")
+    desk.gateway.advance(1)
+    assert len(events_of(desk.gateway.posts[before:])) == 2
