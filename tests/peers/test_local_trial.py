@@ -1,10 +1,13 @@
 """Without a configuration: a trial that shows what it can and reaches nobody."""
 
+import json
 import os
 import re
 import smtplib
 import ssl
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +23,13 @@ PORTS = {"mx": 2525, "submission": 2587, "submissions": 2465}
 
 def boxes(folder: Path) -> list[Path]:
     return [found.parent for found in folder.rglob("new")]
+
+
+def inbox(home: Path) -> Any:
+    request = urllib.request.Request("http://127.0.0.1:8025/api/v1/inbox")
+    request.add_header("Authorization", f"Bearer {(home / 'mailgw-data/api-token').read_text().strip()}")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
 
 
 def test_it_takes_mail_for_everybody_and_sends_nothing_outside(lab: Lab) -> None:
@@ -58,6 +68,14 @@ def test_it_takes_mail_for_everybody_and_sends_nothing_outside(lab: Lab) -> None
     wait_until(lambda: len(boxes(home)) == 3, 20, "three Maildirs")
     for box in boxes(home):
         wait_for_letters(box)
+    with (
+        smtplib.SMTP("127.0.0.1", PORTS["mx"], local_hostname="client.test", timeout=30) as client,
+        pytest.raises(smtplib.SMTPRecipientsRefused),
+    ):
+        client.sendmail("ann@home.test", ["bob+550@gmail.com"], letter("refused"))
+    wait_until(lambda: inbox(home)["messages"] == 3, 20, "copies of all three in the inbox")
+    assert {row["recipients"][0] for row in inbox(home)["items"]} == {
+        "bob@gmail.com", "carl@example.com", "dora@example.org"}
     trial.stop()
     outside = [
         line for line in calls.read_text().splitlines()

@@ -5,6 +5,7 @@ import re
 import smtplib
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,14 @@ from tests.peers.harness import TWISTD, Lab, Running, free_port, letter, wait_un
 pytestmark = pytest.mark.peer
 
 EXAMPLE = Path(__file__).parent.parent.parent / "etc/examples/staging"
+
+
+def is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -30,8 +39,9 @@ def test_the_example_of_the_page(lab: Lab, workers: int) -> None:
          file], lab.folder, [port, web],
     )
     token = lab.folder / "mailgw-data/api-token"
-    wait_until(token.exists, 20, "its token is there")
-    assert "STAGING: nothing leaves" in gateway.words()
+    wait_until(token.exists, 60, "its token is there")
+    wait_until(lambda: "STAGING: nothing leaves" in gateway.words(), 60, "it says that nothing leaves")
+    wait_until(lambda: is_ready(web), 60, "it takes mail")
     for number in range(20):  # by several connections, so that both workers have some
         with smtplib.SMTP("127.0.0.1", port, local_hostname="client.test", timeout=30) as client:
             client.sendmail("ann@home.test", [f"r{number}@gmail.com"], letter(f"number {number}"))
