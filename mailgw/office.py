@@ -193,6 +193,7 @@ def topics() -> Sequence[Operation]:
         inbox_api,
         now_api,
         queue_api,
+        reload_api,
         sending_api,
         trace_api,
     )
@@ -203,6 +204,7 @@ def topics() -> Sequence[Operation]:
         *inbox_api.operations(),
         *now_api.operations(),
         *queue_api.operations(),
+        *reload_api.operations(),
         *sending_api.operations(),
         *trace_api.operations(),
     ]

@@ -60,3 +60,21 @@ def test_no_grave_fault(served: Served, windows: Windows, size: tuple[int, int],
         settled(page)
         found[view] = faults(page)
     assert not any(found.values()), {view: words for view, words in found.items() if words}
+
+
+def test_a_reload_says_what_it_would_change_and_what_is_wrong(served: Served, windows: Windows) -> None:
+    page = windows.open(f"{served.signed_in}")
+    page.get_by_role("link", name="Health").click()
+    config = served.gateway.config
+    whole = config.read_text()
+    config.write_text(whole + "\n[limits]\nrecipients = 17\n")
+    page.get_by_role("button", name="Reload…").click()
+    question = page.get_by_role("dialog")
+    question.get_by_text("limits.recipients").wait_for()
+    question.get_by_role("button", name="Reload", exact=True).click()
+    page.get_by_role("region", name="What the reload changed").get_by_text("limits.recipients").wait_for()
+    wait_until(lambda: served.gateway.facts("reloaded"), 10, "the journal has it")
+
+    config.write_text(whole + "\n[limits]\nrecipiants = 17\n")
+    page.get_by_role("button", name="Reload…").click()
+    page.get_by_role("region", name="Why nothing was reloaded").get_by_text("recipiants").wait_for()
