@@ -80,3 +80,9 @@ def test_a_bar_is_shown_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr("mailgw.terminal.PATIENCE_SECONDS", 0.0)
         assert list(progress(iter("abc"), 3, "letters")) == ["a", "b", "c"]
         assert ("letters" in stream.getvalue()) is shows
+
+
+def test_the_page_of_commands_has_every_one() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "commands.rst").read_text()
+    (inner,) = [one for one in _parser()._actions if isinstance(one, argparse._SubParsersAction)]
+    assert [name for name in inner.choices if f"``{name}``" not in page and f"``{name} ...``" not in page] == []
