@@ -20,6 +20,7 @@ from mailgw import (
     hooks_command,
     passwords,
     queue_commands,
+    record_command,
     reload_command,
     reports_command,
     tail_command,
@@ -49,6 +50,7 @@ commands:
   mailgw queue suspend example.net      try nothing there, until: mailgw queue resume example.net
   mailgw top                            what the gateway does just now; mailgw tail: each fact as it happens
   mailgw trace bob@example.net          why a message is where it is: ID, address, Message-ID or client
+  mailgw record 203.0.113.0/24          write down the sessions of clients there, without secrets
   mailgw tls example.net                what mail there meets in the way of TLS, tried live
   mailgw reports                        who sends as us, and what failed: DMARC and TLS reports that came in
   mailgw dkim make example.org          keys to sign mail with (DKIM); show, check, rotate and retire them
@@ -58,8 +60,8 @@ commands:
   mailgw webhooks list                  web hooks for events: who takes them, and what was never taken
   mailgw doctor --wire 127.0.0.1:25     can this server be tricked? smuggling, injection, relaying, limits
 
-FILE is {DEFAULT_FILE} where nothing is said; passwd, queue, top, tail, trace, tls, dkim, reports, webhooks, explain and
-replay take -c FILE, too, before or behind the command.
+FILE is {DEFAULT_FILE} where nothing is said; passwd, queue, top, tail, trace, record, tls, dkim, reports, webhooks,
+explain and replay take -c FILE, too, before or behind the command.
 The gateway itself is started with: twistd mailgw --help
 exit status: 0 done, 1 a fault, 2 the command line makes no sense"""
 
@@ -128,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     top_command.add_command(commands)
     tail_command.add_command(commands)
     hooks_command.add_command(commands)
+    record_command.add_command(commands)
     doctor.add_command(commands, say)
     completing.add_command(commands, parser)
     return parser

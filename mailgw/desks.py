@@ -15,6 +15,7 @@ from mailgw.herald import gateway_sessions, parent_sessions
 from mailgw.inbox_desk import InboxDesk
 from mailgw.mail.ports import Desk
 from mailgw.ready_desk import gateway_readiness, parent_readiness
+from mailgw.recording_desk import RecordingDesk
 from mailgw.tracing import Tracing
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def gateway_desk(gateway: "MailGateway") -> Desk:
         Tracing(lambda: gateway.config.journal.path, gateway.reactor).desk(),
         gateway.sending.desk(),
         InboxDesk(lambda: gateway.generation.config, gateway.inbox, gateway.reactor).desk,
+        RecordingDesk(gateway.recordings, gateway.reactor, gateway.wall_clock).desk(),
     )
 
 
@@ -47,6 +49,7 @@ def parent_desk(parent: "Parent") -> Desk:
         Tracing(lambda: parent.config.journal.path, parent.reactor).desk(),
         parent.sending.desk(),
         InboxDesk(lambda: parent.config, parent.inbox, parent.reactor).desk,
+        RecordingDesk(parent.recordings, parent.reactor, parent.wall_clock).desk(),
     )
 
 

@@ -206,6 +206,7 @@ class Generation:
             f"{int(ground.wall_clock()):x}{ground.name}-",
             self._sources.portal,
             self._sources.logins,
+            ground.recordings,
         )
 
     def posting(self) -> EsmtpFactory:

@@ -26,10 +26,12 @@ from mailgw.own_mail import OwnMail
 from mailgw.peer_tls import PeerTls
 from mailgw.receive.factory import Sessions
 from mailgw.receive.line import Line
+from mailgw.receive.recording import Recordings
 from mailgw.store.captured import FILE as INBOX_FILE
 from mailgw.store.captured import FOLDER as INBOX_FOLDER
 from mailgw.store.captured import Bounds, CapturedMail
 from mailgw.store.observers import Observed
+from mailgw.store.recordings import RecordingFolder
 from mailgw.store.reports import FILE as REPORTS_FILE
 from mailgw.store.reports import ReportBook
 from mailgw.store.state_file import Workshop
@@ -149,6 +151,7 @@ class Ground:
     dmarc_reporting: DmarcReporting = attrs.field(init=False)
     threads: Threads = attrs.field(init=False)
     workshop: Workshop = attrs.field(init=False)
+    recordings: Recordings = attrs.field(init=False)
     _book: ReportBook | None = attrs.field(default=None, init=False)
     _captured: CapturedMail | None = attrs.field(default=None, init=False)
     _inbox: Inbox | None = attrs.field(default=None, init=False)
@@ -157,6 +160,8 @@ class Ground:
         self.threads = Threads(self.world)
         state = self.threads(STATE_THREADS, "mailgw state")
         self.workshop = Workshop(self.world.disk, self.reactor, state)
+        folder = RecordingFolder(self.state, self.world.disk, self.wall_clock)
+        self.recordings = Recordings(folder, self.workshop, self.reactor, self.wall_clock, self.tasks)
 
     @property
     def reactor(self) -> Any:
@@ -192,6 +197,7 @@ class Ground:
 
     async def close(self) -> None:
         """Once no message is under way."""
+        self.recordings.close()
         await self.peer_tls.close()
         await self.dmarc_reporting.close()
         await self.threads.close()

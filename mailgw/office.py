@@ -193,6 +193,7 @@ def topics() -> Sequence[Operation]:
         inbox_api,
         now_api,
         queue_api,
+        recordings_api,
         reload_api,
         sending_api,
         trace_api,
@@ -205,6 +206,7 @@ def topics() -> Sequence[Operation]:
         *now_api.operations(),
         *queue_api.operations(),
         *reload_api.operations(),
+        *recordings_api.operations(),
         *sending_api.operations(),
         *trace_api.operations(),
     ]

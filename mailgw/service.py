@@ -113,7 +113,7 @@ class MailGateway(MultiService):
         self.socket_owner: tuple[int, int] | None = None  # whom root is to give Unix sockets to
         self.world = self._world = world
         self.reactor = self._reactor = world.reactor
-        self._wall_clock = world.wall_clock
+        self.wall_clock = self._wall_clock = world.wall_clock
         self._ports: list[IListeningPort] = []
         self._gates: list[Gate] = []
         self._closers: list[Callable[[], Awaitable[object]]] = []
@@ -204,6 +204,7 @@ class MailGateway(MultiService):
         )
         self._ground.peer_tls = self._make_peer_tls(self._ground)
         self._ground.dmarc_reporting = self._make_dmarc_reporting(self._ground)
+        self.recordings = self._ground.recordings
         self._closers += [self._ground.close, self._watch.close, self.gauges.close]
         self.generation = generation = self._made(config, None)
         generation.open()

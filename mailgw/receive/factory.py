@@ -19,6 +19,7 @@ from mailgw.receive.line import Line
 from mailgw.receive.peers import LOCAL, Listed, Peer, peer_of
 from mailgw.receive.protocol import ANSWER_SECONDS, EsmtpProtocol
 from mailgw.receive.proxied import ProxiedProtocol
+from mailgw.receive.recording import Recordings
 from mailgw.receive.reverse import ReverseNames
 from mailgw.receive.settings import Intake, Logins, ReceiveSettings
 from mailgw.wire.smtp_server import Awaiting, DialogSettings
@@ -205,7 +206,8 @@ class Party:
 
 
 class EsmtpFactory(SMTPFactory):
-    """A listener's factory.  ``portal`` is for applications that look for it; logins go through ``logins``."""
+    """A listener's factory.  ``portal`` is for applications that look for it; logins go through ``logins``;
+    ``recordings`` None: nothing is recorded."""
 
     noisy = False
 
@@ -226,6 +228,7 @@ class EsmtpFactory(SMTPFactory):
         session_prefix: str,
         portal: Portal | None,
         logins: Logins,
+        recordings: Recordings | None = None,
     ) -> None:
         super().__init__(portal)  # type: ignore[no-untyped-call] # twisted.mail has no types
         self.domain = settings.hostname.encode()
@@ -242,6 +245,7 @@ class EsmtpFactory(SMTPFactory):
         self.clock = clock
         self.wall_clock = wall_clock
         self.logins = logins
+        self.recordings = recordings
         self.greeting = Reply(220, "", (f"{settings.hostname} {_service(settings)} mailgw ready",))
         self.dialog_settings = DialogSettings(
             hostname=settings.hostname,

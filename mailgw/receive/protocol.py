@@ -40,6 +40,7 @@ from mailgw.receive.fronts import nobody_s
 from mailgw.receive.line import EVENTS_A_TURN, LONG_READ_OCTETS, TURN_SECONDS
 from mailgw.receive.pace import Pace
 from mailgw.receive.peers import Peer
+from mailgw.receive.recording import Recording
 from mailgw.receive.session import HELLO_ACCEPTED, Session
 from mailgw.receive.transaction import Transaction
 from mailgw.wire import smtp_replies
@@ -120,6 +121,7 @@ class EsmtpProtocol(Protocol):
         self._closed = self._lost = self._in_handshake = self._is_told_of = False
         # What came before TLS was started, where it comes first.
         self._before_tls: bytes | None = b"" if factory.settings.role is Role.SUBMISSIONS else None
+        self._recording: Recording | None = None
 
     async def reverse_name(self) -> ReverseName:
         """The name of the client's address, once it is known."""
@@ -130,6 +132,7 @@ class EsmtpProtocol(Protocol):
     def connectionMade(self) -> None:
         """The client is known, by its connection or a proxy's word: from here on it counts, and is judged."""
         self._session.client = self._session.origin = client = self._identify(self._peer)
+        self._record_if_wanted()
         if self._peer.is_client:
             self._tell_of_it()
         self._timer = self._clock.callLater(self._limits[Awaiting.COMMAND], self._time_is_up)
@@ -171,6 +174,8 @@ class EsmtpProtocol(Protocol):
         if self._task is not None and not self._session.is_committing:
             self._task.cancel()
         self.factory.sessions.discard(self)
+        if self._recording is not None:
+            self._recording.end(f"the end: {self._session.why}")
         client = self._session.client
         if self._in_handshake and self._peer.is_client:  # a proxy's look whether we are alive begins no TLS
             self.factory.note(fact.TlsFailed(client.session_id, client.address, _reason_text(reason)))
@@ -188,6 +193,8 @@ class EsmtpProtocol(Protocol):
         """The handshake is over, and came to ``tls``."""
         if self._session.is_fronted:
             tls = nobody_s(tls)
+        if self._recording is not None:
+            self._recording.transcript.note(f"{tls.version}, {tls.cipher}")
         # RFC 3207 s4.2: all that was learned in clear is forgotten.
         self._session.client = attrs.evolve(self._session.origin, tls=tls)
         self._in_handshake = False
@@ -266,6 +273,14 @@ class EsmtpProtocol(Protocol):
             old.session_id, old.role, peer.address, peer.port, may_relay, is_trusted=is_trusted,
             is_address_shared=not peer.is_client,
         )
+
+    def _record_if_wanted(self) -> None:
+        """The client is known: by his address somebody may want to read the session."""
+        recordings, client = self.factory.recordings, self._session.client
+        if recordings is not None and recordings.is_on and self._recording is None:
+            self._recording = recordings.of(client.session_id, client.role.value, client.address)
+            if self._recording is not None:
+                self._dialog.witness = self._recording.transcript
 
     def _tell_of_it(self) -> None:
         """Write down that somebody connected: of a proxy itself, which only looks whether we are alive, not before it
@@ -430,6 +445,8 @@ class EsmtpProtocol(Protocol):
         self._heard = now
         if self._lost:
             return
+        if self._session.is_fronted:
+            self._record_if_wanted()
         self._give(reply)
         self._pump()
 

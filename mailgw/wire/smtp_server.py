@@ -192,6 +192,11 @@ class Dialog(Transactions):
         line = self._lines.take_line(self._line_octets)
         if line is None:
             return NEED_DATA
+        if self.witness is not None:
+            if isinstance(line, LineFault):
+                self.witness.spoiled(line)
+            else:
+                self.witness.command(line)
         if isinstance(line, LineFault):
             start = self._lines.fault_start
             return self._expel_if_chunk(start) or self._refuse_line(line, replies.LINE_TOO_LONG)
@@ -219,6 +224,8 @@ class Dialog(Transactions):
         line = self._lines.take_line(self._settings.auth_line_octets)
         if line is None:
             return NEED_DATA
+        if self.witness is not None:
+            self.witness.credentials()
         self.awaiting = Awaiting.COMMAND
         if isinstance(line, LineFault):
             self._login.abandon()
@@ -340,6 +347,8 @@ class Dialog(Transactions):
         """What an exchange came to."""
         if isinstance(step, bytes):
             self._output.append(step)
+            if self.witness is not None:
+                self.witness.challenge()
             self.awaiting = Awaiting.CREDENTIALS
             return None
         if not isinstance(step, Reply):

@@ -32,7 +32,7 @@ from mailgw.wire.smtp_events import (
 )
 from mailgw.wire.smtp_grammar import parse_mail, parse_rcpt
 from mailgw.wire.smtp_parameters import mail_keywords, rcpt_keywords
-from mailgw.wire.smtp_turns import Turns
+from mailgw.wire.smtp_turns import Turns, Witness
 
 
 class Transactions(Turns, ABC):
@@ -159,7 +159,7 @@ class Transactions(Turns, ABC):
         incoming = self._incoming
         assert incoming is not None
         while not incoming.has_ended:
-            octets = incoming.next(self._lines)
+            octets = incoming.next(self._lines) if self.witness is None else self._witnessed(incoming, self.witness)
             if octets is None:
                 return NEED_DATA
             self.awaiting = Awaiting.CONTENT
@@ -175,6 +175,12 @@ class Transactions(Turns, ABC):
         self._say(Reply(250, "2.0.0", (f"{incoming.chunk.size_octets} octets received",)))
         self.awaiting = Awaiting.COMMAND
         return None
+
+    def _witnessed(self, incoming: Incoming, witness: Witness) -> bytes | None:
+        waiting = len(self._lines)
+        octets = incoming.next(self._lines)
+        witness.content(waiting - len(self._lines))
+        return octets
 
     def _refuse_chunk(self, incoming: Incoming, refusal: Reply) -> Event | None:
         """A chunk that is not wanted was read to its end (RFC 3030 s2: only then is it answered)."""

@@ -8,7 +8,7 @@ Rules:
 """
 
 from collections.abc import Mapping
-from typing import Final, assert_never
+from typing import Final, Protocol, assert_never
 
 from mailgw.mail.errors import LocalProtocolError
 from mailgw.mail.reply import Reply
@@ -32,12 +32,35 @@ from mailgw.wire.smtp_events import (
     Xclient,
 )
 
+
+class Witness(Protocol):
+    """Who is told of a session as it is spoken (``transcript.Transcript``)."""
+
+    def command(self, line: bytes) -> None:
+        """The client's line, where a command was due."""
+
+    def credentials(self) -> None:
+        """A line of the client's within an AUTH exchange."""
+
+    def spoiled(self, fault: LineFault) -> None:
+        """A line where a command was due, that is none."""
+
+    def content(self, octets: int) -> None:
+        """So much of a message, or of a chunk that nobody wants."""
+
+    def reply(self, octets: bytes) -> None:
+        """Ours."""
+
+    def challenge(self) -> None:
+        """Ours, within an AUTH exchange."""
+
+
 # As much as one read may be.
 OUTPUT_OCTETS: Final = 65536
 
 
 class Turns:
-    """Not re-entrant; calls in a forbidden order raise ``LocalProtocolError``."""
+    """Not re-entrant; calls in a forbidden order raise ``LocalProtocolError``.  ``witness`` hears all that is said."""
 
     def __init__(self, settings: DialogSettings) -> None:
         self.awaiting: Awaiting = Awaiting.ANSWER
@@ -50,6 +73,7 @@ class Turns:
         self._greeted = False
         self._turned_away = False  # by a 554 greeting
         self._conduct = Conduct(settings)
+        self.witness: Witness | None = None
 
     @property
     def is_closing(self) -> bool:
@@ -124,6 +148,8 @@ class Turns:
 
     def _say(self, reply: Reply) -> None:
         octets = reply.octets()
+        if self.witness is not None:
+            self.witness.reply(octets)
         self._output_octets += len(octets)
         self._output.append(octets)
 

@@ -36,6 +36,7 @@ from mailgw.service import started
 from mailgw.shards import left_over, words_of_shard_0
 from mailgw.spool.folder import lock_folder
 from mailgw.store.observers import Observed
+from mailgw.store.recordings import RecordingFolder
 from mailgw.store.state_file import Workshop
 from mailgw.workers.calls import Wire
 from mailgw.workers.changes import Changes
@@ -44,6 +45,7 @@ from mailgw.workers.fanout import ask_worker
 from mailgw.workers.handed import Handed, control_of, share
 from mailgw.workers.launching import START_SECONDS, WorkerProcess, launch, wait_until_ready
 from mailgw.workers.passes import PassesOfWorkers
+from mailgw.workers.recordings import RecordingsOfWorkers
 from mailgw.workers.roster import TakenOver as _TakenOver
 from mailgw.workers.roster import Worker as _Worker
 from mailgw.workers.sending import ParentSending
@@ -78,7 +80,7 @@ class Parent(Changes, MultiService):
         self.config = config
         self.socket_owner: tuple[int, int] | None = None
         self.reactor = self._reactor = reactor
-        self._wall_clock = wall_clock
+        self.wall_clock = self._wall_clock = wall_clock
         self._ports: list[IListeningPort] = []
         self._control_port: IListeningPort | None = None
         self._lock: int | None = None  # of the state folder
@@ -107,6 +109,8 @@ class Parent(Changes, MultiService):
         self.is_changing = False  # the configuration: no worker is started meanwhile
         self.sending = ParentSending(self, self._workers, self._tasks, reactor, wall_clock)
         self.inbox = OwnInbox(config, reactor)
+        folder = RecordingFolder(config.state, Disk(), wall_clock)
+        self.recordings = RecordingsOfWorkers(folder, self._tell_all, reactor, wall_clock)
         self._desk = parent_desk(self)
         self._office = Office(config, self, reactor, wall_clock, Disk())
 
@@ -256,6 +260,8 @@ class Parent(Changes, MultiService):
                 self._report(kind, result)
             case "heard", facts:
                 self.sending.hear(facts)
+            case "record.begun", str() as order_id:
+                self.recordings.begun(order_id)
             case _:
                 raise ValueError(f"no such call: {name}")
         return None
@@ -266,6 +272,8 @@ class Parent(Changes, MultiService):
         pid = worker.process.pid if worker.process is not None else 0
         log.info("worker {worker} is process {pid}", worker=worker.number, pid=pid)
         self.journal.note(fact.WorkerStarted(worker.number, pid))
+        if worker.wire is not None:
+            self.recordings.greet(worker.wire.tell)
         if worker.number == 0:
             results, self._results = self._results, []
             for kind, result in results:
@@ -274,6 +282,12 @@ class Parent(Changes, MultiService):
         for other in self._workers:  # whose shard nobody could take before
             if other.restarts.is_lost and other.process is None:
                 self._tasks.spawn("handing a queue over", self._hand_over(other))
+
+    def _tell_all(self, name: str, *arguments: object) -> None:
+        """Those that are open; the others are told when they are."""
+        for worker in self._workers:
+            if worker.is_ready and worker.wire is not None:
+                worker.wire.tell(name, *arguments)
 
     def _report(self, kind: str, result: object) -> None:
         """Worker 0 counts what all of them see of TLS, and find by DMARC."""
@@ -512,6 +526,7 @@ class Parent(Changes, MultiService):
         if killing.active():
             killing.cancel()
         await self._office.close()
+        self.recordings.close()
         self._tasks.cancel()
         await self.sending.close()
         self._permits.stop()

@@ -30,7 +30,7 @@ from mailgw.service import Gate, MailGateway, Prepared
 from mailgw.store import sts_policies
 from mailgw.trust.dmarc_tallies import Counted
 from mailgw.web.reporter import Reporter
-from mailgw.workers import handed
+from mailgw.workers import handed, recordings
 from mailgw.workers.calls import Wire
 from mailgw.workers.changing import config_at
 from mailgw.workers.counters import AskedCounters
@@ -63,10 +63,17 @@ class WorkerGateway(MailGateway):
         self._control = value.control
         self._prepared: Prepared | None = None
 
+    def _open(self) -> None:
+        super()._open()
+        self.recordings.told = partial(self._wire.tell, "record.begun")
+
     def answer_parent(self, name: str, arguments: Sequence[Any]) -> object:
         """``calls.Answer``."""
         if name.startswith("passes."):
             self._passes.hear(name, arguments)
+            return None
+        if name.startswith("record."):
+            recordings.heard(self.recordings, name, arguments)
             return None
         match name, *arguments:
             case ("facts.gauges",):

@@ -60,6 +60,7 @@ from tests.fuzz import (
     requests,
     signatures,
     spf_records,
+    transcripts,
 )
 from tests.fuzz.certificates import certificate
 from tests.wire.dialog_file import KEYS, NOW, Shell, reply_of, settings_of
@@ -575,6 +576,7 @@ TARGETS: dict[str, Target] = {
     "dmarcreport": reports.dmarc,
     "tlsreport": reports.tls,
     "reportfile": reports.container,
+    "transcript": transcripts.transcript,
 }
 
 
