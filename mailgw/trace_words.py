@@ -170,7 +170,15 @@ def _result(fact: Fact) -> str:
 
 
 def _disconnected(fact: Fact) -> str:
-    return f"{fact['why']}, after {fact['seconds']:.3f} s, with {fact.get('messages', 0)} messages"
+    count = fact.get("messages", 0)
+    return f"{fact['why']}, after {fact['seconds']:.3f} s, with {count} message{'' if count == 1 else 's'}"
+
+
+def _reverse_name(fact: Fact) -> str:
+    name = fact.get("reverse_name")
+    if not name:
+        return "none"
+    return name if fact.get("is_confirmed") else f"{name}, which does not lead back"
 
 
 def _conversation(fact: Fact) -> str:
@@ -182,8 +190,7 @@ _WORDS: Final[Mapping[str, Callable[[Fact], str]]] = {
     "fronted": lambda fact: f"the front {fact['front']} speaks for {fact['peer']}, {fact.get('helo', '')}",
     "tls": lambda fact: f"{fact['version']}, {fact['cipher']}",
     "tls_failed": lambda fact: str(fact["why"]),
-    "reverse_name": lambda fact: f"{fact.get('reverse_name') or 'none'}"
-    + ("" if fact.get("is_confirmed") else ", which is not confirmed"),
+    "reverse_name": _reverse_name,
     "login": lambda fact: f"{fact['login']} by {fact['mechanism']}",
     "login_failed": lambda fact: f"{fact.get('login', '')} by {fact['mechanism']}: {fact['why']}",
     "rejected": _rejected,

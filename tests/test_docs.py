@@ -45,7 +45,7 @@ def commands() -> list[list[str]]:
              for line in literal_lines(page.read_text())]
     found = [shlex.split(match[1], comments=True) for line in lines if (match := COMMAND.fullmatch(line))]
     # "``mailgw queue remove`` does this" names a command; it is no line to type.
-    return [words for words in found if words[-1] not in ("retry", "remove")]
+    return [words for words in found if words[-1] not in ("retry", "remove", "trace", "record")]
 
 
 @each("words", commands())
