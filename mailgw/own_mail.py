@@ -10,6 +10,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from mailgw.deliver.attempt import DELIVERING
 from mailgw.interfaces import IGateway
 from mailgw.mail import event as fact
 from mailgw.mail.address import Mailbox
@@ -131,5 +132,5 @@ class OwnMail:
         seconds = round(self._clock.seconds() - began, 6)
         self._note(fact.Queued(
             "", queue_id, "", "", path_text(reverse_path), tuple(map(str, recipients)), len(content), seconds,
-            message_id=message_id(content[:header_end(content)])))
+            message_id=message_id(content[:header_end(content)]), cause=DELIVERING.get()))
         return queue_id

@@ -1,6 +1,8 @@
 """One attempt: the backend is asked, and whatever it does becomes one outcome for each recipient."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Final
 
 import attrs
 from twisted.internet.defer import CancelledError
@@ -26,6 +28,10 @@ MAX_ADDRESS_CHARACTERS = 320
 
 Note = Callable[[Event], None]
 """The journal's."""
+
+DELIVERING: Final[ContextVar[str]] = ContextVar("DELIVERING", default="")
+"""The queue id of the message that is being delivered, to whatever a backend does meanwhile; an attempt is a coroutine
+with a context of its own."""
 
 LaneFor = Callable[[Mailbox], str | None]
 """The lane of a recipient of our own mail (routes of clients included), None where no route serves it."""
@@ -79,6 +85,7 @@ async def attempt(
     cancellation passes through, where the backend does not answer it.
     """
     try:
+        DELIVERING.set(message.queue_id)
         result = await backend.deliver(message, recipients)
         # A dict is a Mapping, too, but that of an abstract class takes longer to find out.
         known = result if isinstance(result, (dict, Mapping)) else {}
@@ -111,6 +118,7 @@ async def attempt_in_transaction(
     Whatever else it does is temporary trouble, told as of ``attempt``.  Only a cancellation passes through.
     """
     try:
+        DELIVERING.set(message.queue_id)
         said = await backend.in_transaction(message, recipient)
     except CancelledError:
         raise

@@ -156,7 +156,8 @@ class Queued(Event):
     """Responsibility passed to us: the message is durable.
 
     ``parameters``: what MAIL asked for, as the queue keeps it (RFC 6710 s4.1 wants the priority logged).
-    ``message_id``: as ``header.message_id``, here and in what follows.
+    ``message_id``: as ``header.message_id``, here and in what follows.  ``cause``: of what a plug-in sent while it
+    delivered a message, that one's queue id.
     """
 
     name: ClassVar[str] = "queued"
@@ -170,6 +171,7 @@ class Queued(Event):
     seconds: float  # from MAIL to the commit
     parameters: str = ""
     message_id: str = ""
+    cause: str = ""
 
 
 @attrs.frozen

@@ -31,7 +31,7 @@ EVENT: Final = ""
 Take: TypeAlias = Callable[[str, str], None]
 """Who said it (``CLIENT``, ``SERVER``, ``EVENT`` for what happened), and the line."""
 
-# RFC 4616, 4954, 5802, 7677, 7628, 4422, 2831, 2195, 4505, 4752; LOGIN, XOAUTH2 and NTLM have no RFC.
+# Those that clients know, as IANA's registry has them; whether we do is another matter.
 _MECHANISMS: Final = frozenset({
     b"PLAIN", b"LOGIN", b"CRAM-MD5", b"DIGEST-MD5", b"SCRAM-SHA-1", b"SCRAM-SHA-1-PLUS", b"SCRAM-SHA-256",
     b"SCRAM-SHA-256-PLUS", b"EXTERNAL", b"ANONYMOUS", b"OAUTHBEARER", b"XOAUTH2", b"GSSAPI", b"NTLM",

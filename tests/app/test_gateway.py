@@ -8,6 +8,7 @@ import pytest
 from mailgw import IncomingMessage, MailApp, Reject, Retry
 from mailgw.app.incoming import HERE_OCTETS
 from mailgw.mail.errors import RefusedRequest
+from mailgw.mail.event import Queued
 from mailgw.testing import Gateway
 from mailgw.testing.driving import result_of
 
@@ -124,3 +125,17 @@ def test_with_others_it_runs_from_the_queue(gateway: Gateway, desk: Desk) -> Non
     assert desk.seen == [(f"{answer.queue_id} ticket+5@desk.example", "it burns\n")]
     [bounce] = peer.messages
     assert b"\r\n        no ticket 12\r\n" in bounce.octets, "what a person reads first"
+
+
+def test_the_journal_tells_because_of_which_message_an_answer_was_sent(gateway: Gateway, desk: Desk) -> None:
+    gateway.peer("mx.example.net")
+    asked = [letter(gateway, "help").queue_id for _ in range(2)]
+    gateway.advance(seconds=1)
+    queued = [fact for fact in gateway.journal if isinstance(fact, Queued)]
+    assert [fact.cause for fact in queued if not fact.session_id] == asked
+    assert {fact.cause for fact in queued if fact.session_id} == {""}
+    sent = desk.app.send("ann@example.net", "hello", "of our own\n")
+    gateway.settle()
+    assert sent.called
+    last = [fact for fact in gateway.journal if isinstance(fact, Queued)][-1]
+    assert (last.session_id, last.cause) == ("", "")

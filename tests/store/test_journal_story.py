@@ -143,10 +143,9 @@ def test_what_an_application_sent_because_of_it(tmp_path: Path) -> None:
     path = tmp_path / "j"
     journal(path, *LIFE)
     lines = Lines()
-    lines.add(queued("", Q3, ANN), NOW + 1.5)
-    octets = lines.take()[0].replace(b'"message_id"', f'"cause":"{Q1}","message_id"'.encode())
+    lines.add(fact.Queued("", Q3, "", "", BOB, (ANN,), 100, 0.01, cause=Q1), NOW + 1.5)
     with path.open("ab") as opened:
-        opened.write(octets)
+        opened.write(lines.take()[0])
     found = story(str(path), Q1).as_json()
     assert found["caused"] == [{"queue_id": Q3, "recipients": [ANN]}]
 
