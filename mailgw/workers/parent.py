@@ -36,7 +36,6 @@ from mailgw.service import started
 from mailgw.shards import left_over, words_of_shard_0
 from mailgw.spool.folder import lock_folder
 from mailgw.store.observers import Observed
-from mailgw.store.recordings import RecordingFolder
 from mailgw.store.state_file import Workshop
 from mailgw.workers.calls import Wire
 from mailgw.workers.changes import Changes
@@ -109,8 +108,7 @@ class Parent(Changes, MultiService):
         self.is_changing = False  # the configuration: no worker is started meanwhile
         self.sending = ParentSending(self, self._workers, self._tasks, reactor, wall_clock)
         self.inbox = OwnInbox(config, reactor)
-        folder = RecordingFolder(config.state, Disk(), wall_clock)
-        self.recordings = RecordingsOfWorkers(folder, self._tell_all, reactor, wall_clock)
+        self.recordings = RecordingsOfWorkers(config.state, self._workers, reactor, wall_clock)
         self._desk = parent_desk(self)
         self._office = Office(config, self, reactor, wall_clock, Disk())
 
@@ -272,8 +270,7 @@ class Parent(Changes, MultiService):
         pid = worker.process.pid if worker.process is not None else 0
         log.info("worker {worker} is process {pid}", worker=worker.number, pid=pid)
         self.journal.note(fact.WorkerStarted(worker.number, pid))
-        if worker.wire is not None:
-            self.recordings.greet(worker.wire.tell)
+        self.recordings.greet(worker)
         if worker.number == 0:
             results, self._results = self._results, []
             for kind, result in results:
@@ -282,12 +279,6 @@ class Parent(Changes, MultiService):
         for other in self._workers:  # whose shard nobody could take before
             if other.restarts.is_lost and other.process is None:
                 self._tasks.spawn("handing a queue over", self._hand_over(other))
-
-    def _tell_all(self, name: str, *arguments: object) -> None:
-        """Those that are open; the others are told when they are."""
-        for worker in self._workers:
-            if worker.is_ready and worker.wire is not None:
-                worker.wire.tell(name, *arguments)
 
     def _report(self, kind: str, result: object) -> None:
         """Worker 0 counts what all of them see of TLS, and find by DMARC."""

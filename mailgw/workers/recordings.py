@@ -3,15 +3,17 @@
 An order's sessions are counted here, as workers tell of them.  Each may begin one more while that is on its way.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from mailgw.disk import Disk
 from mailgw.mail.ports import WallClock
 from mailgw.receive.recording import Order, Recordings
 from mailgw.store.recordings import RecordingFolder
+from mailgw.workers.calls import Wire
 
 
 @attrs.define(eq=False)
@@ -21,14 +23,22 @@ class _InForce:
     begun: int = 0
 
 
-class RecordingsOfWorkers:
-    """``tell`` calls all workers that are there; they share the ``folder``."""
+class Worker(Protocol):
+    """As the parent knows it; ``wire`` is None while it has no process."""
 
-    def __init__(
-        self, folder: RecordingFolder, tell: Callable[..., None], clock: IReactorTime, wall_clock: WallClock
-    ) -> None:
-        self.folder = folder
-        self._tell = tell
+    @property
+    def is_ready(self) -> bool: ...
+
+    @property
+    def wire(self) -> Wire | None: ...
+
+
+class RecordingsOfWorkers:
+    """``workers`` share the folder in ``state``; those that are not open are told when they are."""
+
+    def __init__(self, state: str, workers: Sequence[Worker], clock: IReactorTime, wall_clock: WallClock) -> None:
+        self.folder = RecordingFolder(state, Disk(), wall_clock)
+        self._workers = workers
         self._clock = clock
         self._wall_clock = wall_clock
         self._orders: dict[str, _InForce] = {}
@@ -55,15 +65,23 @@ class RecordingsOfWorkers:
             self._end(order_id)
             self._tell("record.fill", order_id)
 
-    def greet(self, tell: Callable[..., None]) -> None:
-        """A worker was started again: what it is to know."""
+    def greet(self, worker: Worker) -> None:
+        """It is open, and hears what it is to know."""
+        wire = worker.wire
+        if wire is None:
+            return
         for one in self._orders.values():
             left = attrs.evolve(one.order, sessions=one.order.sessions - one.begun)
-            tell("record.start", *attrs.astuple(left))
+            wire.tell("record.start", *attrs.astuple(left))
 
     def close(self) -> None:
         for order_id in list(self._orders):
             self._end(order_id)
+
+    def _tell(self, name: str, *arguments: object) -> None:
+        for worker in self._workers:
+            if worker.is_ready and worker.wire is not None:
+                worker.wire.tell(name, *arguments)
 
     def _end(self, order_id: str) -> None:
         ended = self._orders.pop(order_id, None)

@@ -5,23 +5,37 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from mailgw.disk import Disk
 from mailgw.receive.recording import Order
-from mailgw.store.recordings import RecordingFolder
 from mailgw.workers.recordings import RecordingsOfWorkers, heard
 
 ORDER = Order("r1", "192.0.2.0/24", 600.0, 2)
 TOLD = ("record.start", "r1", "192.0.2.0/24", 600.0, 2)
 
 
+class One:
+    """A worker, and its wire."""
+
+    def __init__(self, is_ready: bool = True, is_there: bool = True) -> None:
+        self.is_ready = is_ready
+        self.wire: Any = self if is_there else None
+        self.told: list[tuple[object, ...]] = []
+
+    def tell(self, *call: object) -> None:
+        self.told.append(call)
+
+
 class Parent:
     def __init__(self) -> None:
         self.clock = Clock()
-        self.told: list[tuple[object, ...]] = []
-        folder = RecordingFolder("/nowhere", Disk(), self.clock.seconds)
-        self.recordings = RecordingsOfWorkers(
-            folder, lambda *call: self.told.append(call), self.clock, self.clock.seconds
-        )
+        self.workers = [One(), One(), One(is_ready=False), One(is_there=False)]
+        self.recordings = RecordingsOfWorkers("/nowhere", self.workers, self.clock, self.clock.seconds)
+
+    @property
+    def told(self) -> list[tuple[object, ...]]:
+        first, second, *others = self.workers
+        assert first.told == second.told
+        assert not any(one.told for one in others)
+        return first.told
 
 
 def test_all_workers_are_told() -> None:
@@ -42,9 +56,10 @@ def test_sessions_count_over_all_of_them() -> None:
     parent.recordings.start(ORDER)
     parent.recordings.begun("r1")
     parent.recordings.begun("r9")
-    late: list[tuple[object, ...]] = []
-    parent.recordings.greet(lambda *call: late.append(call))
-    assert late == [(*TOLD[:-1], 1)]
+    late = One()
+    parent.recordings.greet(late)
+    parent.recordings.greet(One(is_there=False))
+    assert late.told == [(*TOLD[:-1], 1)]
     parent.recordings.begun("r1")
     assert parent.told[1:] == [("record.fill", "r1")]
     parent.recordings.begun("r1")
