@@ -466,6 +466,21 @@ def test_who_waits_is_answered_when_it_comes(staging: Gateway) -> None:
     assert [one["recipients"] for one in answer.json["items"]] == [["wait@example.org"]]
 
 
+def test_so_many_wait_and_no_more(staging: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailgw.inbox_desk.MOST_WAITING", 2)
+    asking = request("GET", "/api/v1/inbox?to=crowd@example.org&wait=5", {
+        "Authorization": f"Bearer {staging.web_token}"})
+    first, second, third = (staging.web() for _ in range(3))
+    for one in (first, second):
+        one.send(asking)
+        staging.settle()
+    third.send(asking)
+    assert third.answer().status == 503
+    assert (first.answer().status, second.answer().status) == (200, 200)
+    third.send(asking)  # there is room again
+    assert third.answer().status == 200
+
+
 def test_what_is_there_already_is_answered_at_once(staging: Gateway) -> None:
     staging.receive(HELLO, sender=ANN, to="there@example.org")
     began = staging.now
