@@ -28,7 +28,7 @@ from tests.peers.harness import (
 pytestmark = pytest.mark.api
 
 SCHEMATHESIS = os.environ.get("MAILGW_SCHEMATHESIS") or str(Path(sys.executable).parent / "schemathesis")
-EXAMPLES = os.environ.get("MAILGW_API_EXAMPLES", "10")
+EXAMPLES = os.environ.get("MAILGW_API_EXAMPLES", "6")
 SEED = os.environ.get("MAILGW_API_SEED", "1")
 # A schema says of which form an order is, not whether it makes sense: what is refused for that has tests of its own.
 # A wrong token is answered 401, the eleventh of a minute 429: tests/web has who is let in to each operation.
