@@ -32,6 +32,7 @@ PLAIN_ENDS: Final = ("_file", "_folder", "_path")
 # What one of several is known by; others by their place.
 KNOWN_BY: Final[Mapping[str, str]] = {
     "listen": "endpoint", "route": "recipients", "sender": "login", "rule": "name", "observer": "name", "token": "name",
+    "webhook": "name",
 }
 # Numbers that are no times: floats are seconds but for these.
 NO_SECONDS: Final = frozenset({"jitter"})
