@@ -87,8 +87,7 @@ def test_it_is_told_that_it_is_ready_reloads_lives_and_stops(lab: Lab, workers: 
 
 
 def _children(pid: int) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return [int(word) for word in found.stdout.split()]
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_a_socket_that_is_not_there_is_one_line(lab: Lab) -> None:
