@@ -44,7 +44,6 @@ state folder of mode 0700).  A second request waits in the socket while one is a
 """
 
 import base64
-import heapq
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -113,8 +112,12 @@ class Attempts(Protocol):
     async def give_back(self, is_meant: Callable[[Claim], bool]) -> None:
         """What waits in memory, and is meant, waits in the spool alone; what is being tried goes on."""
 
-    def lanes(self) -> Sequence[attrs.AttrsInstance]:
-        """What it knows of each lane that has work, or is unwell; the lane's name is in ``lane``."""
+    def lanes(self, names: Iterable[str] | None = None) -> Sequence[attrs.AttrsInstance]:
+        """What it knows of each lane that has work, or is unwell, or of those of ``names``; the lane's name is in
+        ``lane``."""
+
+    def unwell_lanes(self, most: int) -> Sequence[attrs.AttrsInstance]:
+        """What it knows of those that are unwell: so many at most, those that have been for longest first."""
 
 
 class Counts(Protocol):
@@ -199,13 +202,15 @@ async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
 
 async def _census(limit: int, doors: ControlDoors) -> object:
     census, at, is_whole = await doors.counting.census()
-    known = {facts["lane"]: facts for facts in map(attrs.asdict, doors.attempts.lanes())}
-    lanes = lanes_told(census.longest(limit), Suspensions.of(doors.spool.suspended()))
-    unwell = [facts for facts in known.values() if facts["state"] in UNWELL]
+    longest = census.longest(limit)
+    # Not of all lanes, of which there may be 50,000: people wait for this, and the reactor for nothing else.
+    told = doors.attempts.lanes([row.lane for row in longest])
+    known = {facts["lane"]: facts for facts in map(attrs.asdict, told)}
+    lanes = lanes_told(longest, Suspensions.of(doors.spool.suspended()))
     return {
         "at": at, "is_whole": is_whole, **census.totals(), "lane_count": census.lanes,
         "lanes": [lane | {"now": known.get(str(lane["lane"]))} for lane in lanes],
-        "unwell": heapq.nsmallest(limit, unwell, key=lambda facts: facts["unwell_since"] or 0.0),
+        "unwell": list(map(attrs.asdict, doors.attempts.unwell_lanes(limit))),
         "statuses": census.statuses(MOST_STATUSES),
     }
 

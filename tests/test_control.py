@@ -1,6 +1,6 @@
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -114,8 +114,11 @@ class Gateway:
     def poke(self) -> None:
         self.pokes += 1
 
-    def lanes(self) -> Sequence[LaneFacts]:
-        return self.lane_facts
+    def lanes(self, names: Iterable[str] | None = None) -> Sequence[LaneFacts]:
+        return [one for one in self.lane_facts if names is None or one.lane in set(names)]
+
+    def unwell_lanes(self, most: int) -> Sequence[LaneFacts]:
+        return [one for one in self.lane_facts if one.state not in ("well", "suspended")][:most]
 
     async def give_back(self, is_meant: Callable[[Claim], bool]) -> None:
         """As the dispatcher: the messages that ``in_memory`` names wait in the spool then."""

@@ -285,7 +285,10 @@ class Idle:
     def poke(self) -> None:
         pass
 
-    def lanes(self) -> list[LaneFacts]:
+    def lanes(self, names: object = None) -> list[LaneFacts]:
+        return []
+
+    def unwell_lanes(self, most: int) -> list[LaneFacts]:
         return []
 
     async def give_back(self, is_meant: Callable[[Claim], bool]) -> None:

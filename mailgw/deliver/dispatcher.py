@@ -20,8 +20,8 @@ Rules:
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from heapq import nlargest
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from heapq import nlargest, nsmallest
 from typing import TypeAlias
 
 import attrs
@@ -221,11 +221,23 @@ class Dispatcher:
             self._looks.look_through()
             self._look_in(FULL_LANE_SECONDS)
 
-    def lanes(self) -> Sequence[LaneFacts]:
-        """Those that have work, or are unwell, in the order of their names."""
+    def lanes(self, names: Iterable[str] | None = None) -> Sequence[LaneFacts]:
+        """Those that have work, or are unwell, in the order of their names; of ``names``, where they are given: all the
+        facts of 10,000 lanes take 0.1 s."""
+        known = self._lanes if names is None else filter(None, map(self._lanes.get, names))
+        return self._facts_of(sorted(known, key=lambda lane: lane.key))
+
+    def unwell_lanes(self, most: int) -> Sequence[LaneFacts]:
+        """Those in trouble, but not suspended: at most so many, those that have been for longest first."""
+        unwell = [
+            (min((gate.unwell_since or 0.0 for gate in (lane.gate, *lane.shared) if gate.troubles), default=0.0), lane)
+            for lane in self._lanes if _is_unwell(lane) and not lane.is_suspended
+        ]
+        return self._facts_of([lane for _, lane in nsmallest(most, unwell, key=lambda one: one[0])])
+
+    def _facts_of(self, lanes: Sequence[_Lane]) -> Sequence[LaneFacts]:
         now, wall = self._clock.seconds(), self._wall_clock()
-        of = self._results.reply_class
-        return [lane_facts(lane, now, wall - now, of) for lane in sorted(self._lanes, key=lambda lane: lane.key)]
+        return [lane_facts(lane, now, wall - now, self._results.reply_class) for lane in lanes]
 
     def lanes_at_a_glance(self, most: int) -> tuple[dict[str, int], Sequence[LaneFacts]]:
         """How many lanes are "well", "unwell" (in whatever way) and "suspended"; and of those that are not well,
@@ -234,15 +246,13 @@ class Dispatcher:
         for lane in self._lanes:
             if lane.is_suspended:
                 states["suspended"] += 1
-            elif lane.gate.troubles or any(gate.troubles for gate in lane.shared):
+            elif _is_unwell(lane):
                 states["unwell"] += 1
             else:
                 states["well"] += 1
                 continue
             unwell.append(lane)
-        now, wall = self._clock.seconds(), self._wall_clock()
-        first = nlargest(most, unwell, key=lambda lane: len(lane.waiting))
-        return states, [lane_facts(lane, now, wall - now, self._results.reply_class) for lane in first]
+        return states, self._facts_of(nlargest(most, unwell, key=lambda lane: len(lane.waiting)))
 
     async def stop(self, limit_seconds: float) -> None:
         """Begin nothing more; let running attempts end within the limit, then cancel them.
@@ -557,3 +567,7 @@ class Dispatcher:
         # The recipients stay leased, and are due again when the lease or this process ends.
         log.failure("dispatcher: {what} failed", failure=failure, what=what)
         self._note(fact.Trouble(f"dispatcher: {what}", type(failure.value).__name__, "", ""))
+
+
+def _is_unwell(lane: _Lane) -> bool:
+    return lane.gate.troubles > 0 or any(gate.troubles for gate in lane.shared)

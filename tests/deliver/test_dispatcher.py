@@ -623,6 +623,8 @@ def test_what_waits_for_a_dead_destination_stays_as_it_is_and_goes_when_it_answe
     states = {"well": 0, "unwell": 1, "suspended": 0}
     assert house.dispatcher.lanes_at_a_glance(9) == (states, [facts])
     assert house.dispatcher.lanes_at_a_glance(0) == (states, [])
+    assert house.dispatcher.unwell_lanes(9) == house.dispatcher.lanes(["out/example.net", "nowhere"]) == [facts]
+    assert house.dispatcher.unwell_lanes(0) == house.dispatcher.lanes([]) == []
     for someone in everyone:
         backend.always[someone] = OK
     house.pass_time(400, 1)
