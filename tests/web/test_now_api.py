@@ -10,10 +10,12 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from mailgw.mail.errors import RefusedRequest
+from mailgw.mail.event import Removed
 from mailgw.testing import Gateway
 from mailgw.testing.gateway import START
 from mailgw.web.lookout import FILE
 from mailgw.web.metrics import names
+from mailgw.web.now_api import LIVE_FACTS
 from mailgw.web.plots import SPANS
 from tests.tables import each
 
@@ -253,6 +255,17 @@ def test_live_with_a_filter(gateway: Gateway) -> None:
     bring(gateway)
     found = [one["event"] for _, _, data in stream.events(2) for one in data["items"]]
     assert found == ["delivered"]
+
+
+@each("more", [0, 1])
+def test_an_event_has_so_many_facts_and_no_more(more: int) -> None:
+    with Gateway(CONFIG) as gateway:
+        stream = Stream(gateway, "?now=false&event=removed")
+        assert gateway.service.lookout is not None
+        for _ in range(LIVE_FACTS + more):
+            gateway.service.lookout.hearing.hear(Removed("", 1))
+        _, _, found = stream.events(0.6)[-1]
+        assert (len(found["items"]), found["left_out"]) == (LIVE_FACTS, more)
 
 
 def test_live_with_numbers_alone(gateway: Gateway) -> None:

@@ -126,6 +126,14 @@ def test_what_makes_no_sense_is_refused(asked: Any) -> None:
 def test_the_most_that_may_be_asked(tower: Tower) -> None:
     tower.hear(QUEUED)
     assert tower.answer(limit=MOST, wait=MOST_WAIT_SECONDS)["facts"]
+    gathering = tower.ask(gather=MOST_GATHER_SECONDS)
+    waiting = Deferred.fromCoroutine(tower.lookout.desk()["now"]({"wait": MOST_GATHER_SECONDS}))  # type: ignore[arg-type]
+    tower.advance(MOST_GATHER_SECONDS)
+    assert tower.result(gathering)["facts"]
+    assert tower.result(waiting)["totals"]["in"] == 1
+    too_long = Deferred.fromCoroutine(tower.lookout.desk()["now"]({"wait": MOST_GATHER_SECONDS + 0.1}))  # type: ignore[arg-type]
+    with pytest.raises(RefusedRequest):
+        tower.result(too_long)
 
 
 def test_so_many_may_wait(tower: Tower) -> None:
