@@ -141,6 +141,14 @@ def lab(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[La
         yield made
 
 
+@pytest.fixture(scope="module")
+def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """For a gateway that all tests of a file look at: it takes seconds to start."""
+    made = Lab(tmp_path_factory.mktemp("shared"), Authority(tmp_path_factory.mktemp("certificates")))
+    with contextlib.closing(made):
+        yield made
+
+
 def serve(lab: Lab, *parts: str, api: str = "", folder: Path | None = None) -> Served:
     """A gateway that takes mail of anybody on the loopback, and has a page.  Started."""
     smtp, web = free_port(), free_port()

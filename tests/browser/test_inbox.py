@@ -1,6 +1,7 @@
 """Captured mail: it arrives while somebody looks, is read in each way, and can do nothing."""
 
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -10,9 +11,19 @@ from tests.browser.mail import CANARY, hostile, order, send
 from tests.peers.harness import Lab, maildirs, route, wait_until
 
 
+@pytest.fixture(scope="module")
+def staging(shared_lab: Lab) -> Served:
+    return serve(shared_lab, route("*", "boxes"), maildirs("boxes"), '[staging]\ncapture = "all"')
+
+
 @pytest.fixture
-def served(lab: Lab) -> Served:
-    return serve(lab, route("*", "boxes"), maildirs("boxes"), '[staging]\ncapture = "all"')
+def served(staging: Served) -> Served:
+    """With nothing captured."""
+    everything = Request(f"{staging.address}api/v1/inbox?all=true", method="DELETE")
+    everything.add_header("Authorization", f"Bearer {staging.token}")
+    with urlopen(everything, timeout=10) as answer:
+        assert answer.status == 200
+    return staging
 
 
 def tab(page: Any, name: str) -> Any:

@@ -8,9 +8,9 @@ from tests.browser.mail import send
 from tests.peers.harness import Lab, free_port, wait_until
 
 
-@pytest.fixture
-def served(lab: Lab) -> Served:
-    made = serve(lab, *queueing(free_port()))
+@pytest.fixture(scope="module")
+def served(shared_lab: Lab) -> Served:
+    made = serve(shared_lab, *queueing(free_port()))
     send(made.smtp, "bob@slow.test", subject="Minutes of Tuesday")
     send(made.smtp, "carl@home.test", subject="Delivered at once")
     facts = made.gateway.facts

@@ -36,7 +36,7 @@ export const KINDS = [
 const TONES = {
   delivered: "good", handed_over: "good", queued: "good", login: "good",
   deferred: "warn", delay_warning: "warn", held: "warn", expired: "warn", unsigned: "warn", tls_failed: "warn",
-  login_failed: "warn", ordered: "warn", removed: "warn", discarded: "warn", conversation: "warn",
+  login_failed: "warn", ordered: "warn", removed: "warn", discarded: "warn",
   rejected: "bad", bounced: "bad", trouble: "bad", locked_out: "bad", worker_ended: "bad", proxy_failed: "bad",
 };
 

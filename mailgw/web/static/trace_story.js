@@ -10,6 +10,7 @@ import { Region, empty } from "./states.js";
 
 const FIRST = 100;
 const LAST = 200;
+const OPEN = 30; // in a short story what was said is read at once
 
 export function storyPart(main, route, page) {
   const queueId = route.path.at(-1);
@@ -63,7 +64,7 @@ function show(answer) {
 function lineOf(story, queueId) {
   const more = (fact) => [
     fact.queue_id && fact.queue_id !== queueId && h("span", { class: "muted" }, " (of ", linkTo(fact.queue_id), ")"),
-    fact.lines?.length > 0 && h("details", {}, h("summary", {}, `conversation, ${counted(fact.lines.length, "line")}`), talk(fact.lines)),
+    fact.lines?.length > 0 && h("details", { open: story.length < OPEN && fact.lines.length < OPEN }, h("summary", {}, `what was said, ${counted(fact.lines.length, "line")}`), talk(fact.lines)),
   ];
   if (story.length <= FIRST + LAST) return timeLine(story, { more });
   const between = story.slice(FIRST, -LAST);
