@@ -83,7 +83,7 @@ class WorkerGateway(MailGateway):
             case ("alive",):
                 pass  # that it is answered is the answer
             case ("reload",):
-                self.refresh()
+                self.reload()
             case "follow", list() as queue_ids, bool() as is_all:
                 self.sending.follow(queue_ids)
                 if is_all:
@@ -165,6 +165,8 @@ class WorkerGateway(MailGateway):
 
     def reload(self) -> None:
         self.refresh()  # the configuration is the parent's to read
+        log.info("certificates, keys and aliases that changed are read again; the journal {path} is opened anew",
+                 path=self.config.journal.path)
 
     async def change(self, config: Config) -> None:
         raise TemporaryFault("one of several processes: their parent reads the configuration, at control.sock")
