@@ -23,6 +23,7 @@ from mailgw import (
     record_command,
     reload_command,
     reports_command,
+    sendmail_command,
     tail_command,
     tls_command,
     top_command,
@@ -57,6 +58,7 @@ commands:
   mailgw explain --from ann@example.net --to bob@example.org    what would become of it, and why
   mailgw replay -c new.toml --since 24h     which mail of the last day would that configuration judge otherwise?
   mailgw completion bash                a script for the shell, which completes commands and options
+  mailgw sendmail -t                    a message from standard input: the drop-in for programs
   mailgw webhooks list                  web hooks for events: who takes them, and what was never taken
   mailgw doctor --wire 127.0.0.1:25     can this server be tricked? smuggling, injection, relaying, limits
 
@@ -68,6 +70,9 @@ exit status: 0 done, 1 a fault, 2 the command line makes no sense"""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
+    words = sendmail_command.words_of(sys.argv if arguments is None else ["mailgw", *arguments])
+    if words is not None:
+        return sendmail_command.main(words)
     try:
         try:
             options = options_of(arguments)
@@ -131,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     tail_command.add_command(commands)
     hooks_command.add_command(commands)
     record_command.add_command(commands)
+    sendmail_command.add_command(commands)
     doctor.add_command(commands, say)
     completing.add_command(commands, parser)
     return parser

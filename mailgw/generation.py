@@ -20,6 +20,7 @@ from mailgw.accounts import LoginSources, login_sources
 from mailgw.backends import Backends
 from mailgw.config.plugin import given_names, make_observer, make_rule
 from mailgw.config.settings import Config, ListenSettings, PythonSettings
+from mailgw.deliver.bounce import Notices
 from mailgw.deliver.dispatcher import Dispatcher, DispatcherSettings, lane_key
 from mailgw.deliver.fan_out import fanned_out
 from mailgw.deliver.forwarding import Forwarding
@@ -208,6 +209,13 @@ class Generation:
             self._sources.logins,
             ground.recordings,
         )
+
+    def notices(self) -> Notices:
+        """What senders are told of mail that never was in the queue."""
+        def lane(recipient: Mailbox) -> str | None:
+            return self.intake.lane(recipient, for_client=True)
+
+        return Notices(self.config.reports, lane, None, self.intake.spread)
 
     def posting(self) -> EsmtpFactory:
         """For what comes without a session: the HTTP API's, and that of ``mailgw sendmail``."""

@@ -1,8 +1,5 @@
 """Messages that the HTTP API sends: from what was posted to a record of what became of each recipient.
 
-    Taking    a process that moves mail: takes a message from a file into its queue
-    Sending   the owner of the book (the only process, or the parent of several): answers the commands
-
     send          {"path", "media_type", "token", "peer", "key", "options"}: the file's message, in JSON or as it is;
                   {"problem": ...} where it is not sent
     sent.show     one message, and what became of each recipient; null where there is none
@@ -20,7 +17,7 @@ Rules:
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import attrs
@@ -29,47 +26,41 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mailgw.mail.dropped import BadDrop, drop_octets, message_of, qualified
 from mailgw.mail.envelope import path_text
 from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.message import RowState
 from mailgw.mail.ports import Answering, Desk, Request, WallClock
-from mailgw.mail.posted import Composed, RawOptions, Unsendable, composed, composed_raw, posted_of
-from mailgw.mail.reply import Reply
-from mailgw.mail.slip import MOST_OCTETS, BadSlip, Slip, head_of, read_slip
+from mailgw.mail.posted import Composed, RawOptions, Unsendable, Wishes, composed, composed_raw, posted_of
+from mailgw.mail.slip import (
+    BadSlip,
+    Slip,
+    envid_of,
+    head_of,
+    notify_of,
+    returns_of,
+)
+from mailgw.maildrop import Dropped
 from mailgw.net.tasks import TaskGroup
-from mailgw.receive.factory import EsmtpFactory
-from mailgw.receive.submitted import Refused, hand_in
+from mailgw.sending_words import Problem, answered, is_key, message_told, refused, rows_told
 from mailgw.spool.rows import UNRECORDED
 from mailgw.store import sent
 from mailgw.store.ledger import Ledger
 from mailgw.store.sent import Recipient, Sent
 from mailgw.store.state_file import Workshop
+from mailgw.taking import text_of
 
 FOLDER: Final = "sending"
 """Below the state folder: messages on their way into the queue; emptied at a start."""
 JSON, RAW = "application/json", "message/rfc822"
+LOCAL: Final = "local"
+"""Who sends by the maildrop, as a token's name and in front of a user's."""
 MOST_AT_ONCE: Final = 200
 """Messages on their way."""
 SETTLE_SECONDS: Final = 10.0
 """After trouble what is not settled is looked at again."""
-CHUNK_OCTETS: Final = 256 * 1024
 MOST_LISTED: Final = 1000
-UNKNOWN: Final = "unknown"
-"""Of a recipient that is not in the queue, and of whom nobody told: the operator removed it by another query than its
-queue id, or the gateway was killed just then."""
-
 log = Logger()
-
-
-class Problem(msgspec.Struct, omit_defaults=True):
-    """Why nothing was sent, as HTTP has it."""
-
-    status: int
-    title: str
-    detail: str
-    field: str = ""
-    recipients: list[dict[str, Any]] = msgspec.field(default_factory=list)
-    retry_after: int = 0
 
 
 class FateUnknown(TemporaryFault):
@@ -84,68 +75,6 @@ class Takes(Protocol):
 
     async def release(self, queue_id: str, record: str) -> None:
         """Let go what waits for its record.  TemporaryFault."""
-
-
-# --- in a process that moves mail -----------------------------------------------------------------------------
-
-class Release(Protocol):
-    """The spool and its dispatcher."""
-
-    async def __call__(self, queue_id: str, record: str) -> None: ...
-
-
-class Taking:
-    """Takes messages into the queue of this process; ``factory`` is by the configuration in force."""
-
-    def __init__(self, factory: Callable[[], EsmtpFactory], workshop: Workshop, release: Release) -> None:
-        self._factory = factory
-        self._workshop = workshop
-        self._release = release
-
-    def desk(self) -> Desk:
-        """For the parent of several processes."""
-        return {"sending.take": self._answer_take, "sending.release": self._answer_release}
-
-    async def take(self, path: str) -> Mapping[str, Any]:
-        """{"taken": ...}, or {"refused": {"field", "reply", "recipients"}}; TemporaryFault, and then nothing is queued.
-        """
-        disk = self._workshop.disk
-        try:
-            head = await self._workshop.do(disk.read, path, 0, MOST_OCTETS + 1)
-            slip, start = read_slip(head)
-            size = (await self._workshop.do(disk.facts, path)).st_size - start
-            found = await hand_in(self._factory(), slip, self._chunks(path, start), size)
-        except OSError as fault:
-            raise TemporaryFault(f"{path}: {fault.strerror or fault}") from fault
-        except BadSlip as fault:
-            found = Refused("", Reply(550, "5.6.0", (str(fault),)))
-        if isinstance(found, Refused):
-            replies = {one: reply_told(reply) for one, reply in found.recipients.items()}
-            return {"refused": {"field": found.field, "reply": reply_told(found.reply), "recipients": replies}}
-        return {"taken": attrs.asdict(found)}
-
-    async def release(self, queue_id: str, record: str) -> None:
-        await self._release(queue_id, record)
-
-    async def _chunks(self, path: str, start: int) -> AsyncIterator[bytes]:
-        disk = self._workshop.disk
-        while chunk := await self._workshop.do(disk.read, path, start, CHUNK_OCTETS):
-            start += len(chunk)
-            yield chunk
-
-    async def _answer_take(self, request: Request) -> object:
-        try:
-            return await self.take(_text(request, "path"))
-        except TemporaryFault as fault:
-            return {"trouble": fault.why}
-
-    async def _answer_release(self, request: Request) -> object:
-        await self.release(_text(request, "queue_id"), _text(request, "record"))
-        return None
-
-
-def reply_told(reply: Reply) -> Mapping[str, Any]:
-    return {"code": reply.code, "status": reply.status, "text": reply.text}
 
 
 # --- the owner of the book -----------------------------------------------------------------------------------
@@ -264,7 +193,7 @@ class Sending:
         return done
 
     async def _send(self, request: Request) -> object:
-        token, key = _text(request, "token"), request.get("key")
+        token, key = text_of(request, "token"), request.get("key")
         if key is not None and not is_key(key):
             return Problem(400, "Bad request", f"expected 1 to {sent.LONGEST_KEY} printable characters of ASCII",
                            "Idempotency-Key")
@@ -288,10 +217,10 @@ class Sending:
     def _prepared(self, request: Request, record: str, path: str) -> _Prepared:
         """In a thread.  Unsendable; OSError."""
         disk = self._workshop.disk
-        kind = _text(request, "media_type")
+        kind = text_of(request, "media_type")
         limits = self._limits()
         most = limits.message_octets * 4 // 3 + (1 << 20)
-        octets = disk.read(_text(request, "path"), 0, most + 1)
+        octets = disk.read(text_of(request, "path"), 0, most + 1)
         if len(octets) > most:
             raise Unsendable("", f"more than {most} octets")
         options = request.get("options") or {}
@@ -310,16 +239,11 @@ class Sending:
             days = limits.hold_seconds / 86400
             raise Unsendable("send_at", f"is farther ahead than messages are held here, {days:g} days")
         slip = Slip(
-            f"api:{_text(request, 'token')}", str(request.get("peer") or "local"), "HTTP",
+            f"api:{text_of(request, 'token')}", str(request.get("peer") or "local"), "HTTP",
             path_text(found.reverse_path), tuple(map(str, found.recipients)), wishes.send_at, wishes.notify,
             wishes.returns, wishes.envid, found.needs_utf8, record,
         )
-        disk.make_folder(self._folder)
-        descriptor = disk.create(path)
-        try:
-            disk.write(descriptor, [head_of(slip), found.octets])
-        finally:
-            disk.close(descriptor)
+        self._keep(path, slip, found.octets)
         return _Prepared(attrs.evolve(found, octets=b""), digest, path)
 
     async def _once(self, record: str, token: str, key: str | None, prepared: _Prepared) -> object:
@@ -341,6 +265,58 @@ class Sending:
             await self._settle(before)
         raise TemporaryFault("what became of the first request with this key cannot be told now")
 
+    async def take_drop(self, dropped: Dropped) -> str:
+        """``maildrop.Take``."""
+        record = f"m{secrets.token_hex(12)}"
+        self._under_way.add(record)
+        path = os.path.join(self._folder, record)
+        try:
+            try:
+                prepared = await self._workshop.do(self._prepared_drop, dropped, record, path)
+            except (BadSlip, BadDrop) as fault:
+                return str(fault)
+            except OSError as fault:
+                raise TemporaryFault(f"{self._folder}: {fault.strerror or fault}") from fault
+            answer = await self._once(record, LOCAL, dropped.name, prepared)
+        finally:
+            self._under_way.discard(record)
+            await self._workshop.do(self._workshop.disk.remove, path)
+        if not isinstance(answer, Problem):
+            return ""
+        if answer.status == 422:
+            return answer.detail
+        raise TemporaryFault(answer.detail)
+
+    def _prepared_drop(self, dropped: Dropped, record: str, path: str) -> _Prepared:
+        """In a thread.  BadSlip, BadDrop; OSError."""
+        drop, hostname = dropped.drop, self._limits().hostname
+        recipients = tuple(dict.fromkeys(qualified(one, hostname) for one in drop.recipients))
+        if not recipients:
+            raise BadDrop("nobody to send it to")
+        path_of_failures = qualified(drop.reverse_path, hostname) if drop.reverse_path else None
+        message_id = f"{secrets.token_hex(12)}@{hostname}"
+        message = message_of(dropped.message, drop, hostname, self._wall_clock(), message_id)
+        found = Composed(path_of_failures, recipients, message, Wishes())
+        notify_of(drop.notify)
+        returns_of(drop.returns)
+        envid_of(drop.envid)
+        slip = Slip(
+            f"{LOCAL}:{dropped.who}", "local", "local", path_text(path_of_failures), tuple(map(str, recipients)), None,
+            drop.notify, drop.returns, drop.envid, found.needs_utf8, record, True,
+        )
+        self._keep(path, slip, message)
+        digest = hashlib.sha256(drop_octets(drop, dropped.message)).hexdigest()
+        return _Prepared(attrs.evolve(found, octets=b""), digest, path)
+
+    def _keep(self, path: str, slip: Slip, message: bytes) -> None:
+        disk = self._workshop.disk
+        disk.make_folder(self._folder)
+        descriptor = disk.create(path)
+        try:
+            disk.write(descriptor, [head_of(slip), message])
+        finally:
+            disk.close(descriptor)
+
     async def _take(self, record: str, token: str, key: str | None, prepared: _Prepared) -> object:
         try:
             answer = await self._takes.take(prepared.path)
@@ -348,11 +324,17 @@ class Sending:
             self._settle_soon()
             raise
         except TemporaryFault:
-            await self._ledger.do(sent.forgotten(record))
+            if token == LOCAL:  # those who were not refused may have it already; what is held of it is removed
+                self._settle_soon()
+            else:
+                await self._ledger.do(sent.forgotten(record))
             raise
         if "refused" in answer:
             await self._ledger.do(sent.forgotten(record))
             return refused(answer["refused"])
+        if "returned" in answer:
+            await self._ledger.do(sent.forgotten(record))
+            return {"returned": answer["returned"]}
         made = self._made(record, token, prepared, answer["taken"])
         await self._ledger.do(sent.taken(made))
         if not made.is_released:
@@ -417,13 +399,14 @@ class Sending:
         """TemporaryFault where that cannot be told now."""
         query = {"state": RowState.HELD, "reason": one.id}
         rows: Any = await self._door.answer({"command": "queue.list", "query": query, "limit": 100_000})
-        if one.state == sent.PENDING and rows and not one.has_key:
+        # What comes by the maildrop is there still, and comes again.
+        if one.state == sent.PENDING and rows and (not one.has_key or one.token == LOCAL):
             await self._door.answer({"command": "queue.remove", "query": query})
             rows = []
         if one.state == sent.PENDING and not rows:
             await self._ledger.do(sent.buried(one.id))
             return
-        told = _told(rows)
+        told = rows_told(rows)
         if one.state == sent.PENDING:
             one = self._found(one, told)
             await self._ledger.do(sent.taken(one))
@@ -438,7 +421,7 @@ class Sending:
         since somebody took that away, let go."""
         query = {"state": RowState.HELD, "reason": UNRECORDED}
         rows: Any = await self._door.answer({"command": "queue.list", "query": query, "limit": 100_000})
-        for row in _told(rows):
+        for row in rows_told(rows):
             record = str(row["reason"]).removeprefix(UNRECORDED)
             known = await self._ledger.look(sent.shown(record))
             if record in self._under_way or (known is not None and known.state != sent.BURIED):
@@ -467,7 +450,7 @@ class Sending:
     # --- what became of it --------------------------------------------------------------------------------------
 
     async def _answer_show(self, request: Request) -> object:
-        found = await self._ledger.look(sent.shown(_text(request, "id")))
+        found = await self._ledger.look(sent.shown(text_of(request, "id")))
         if found is None or not _may_see(request, found):
             return None
         return message_told(found, await self._rows(found), self._wall_clock())
@@ -488,7 +471,7 @@ class Sending:
 
     async def _answer_cancel(self, request: Request) -> object:
         """What is being tried now is left alone."""
-        found = await self._ledger.look(sent.shown(_text(request, "id")))
+        found = await self._ledger.look(sent.shown(text_of(request, "id")))
         if found is None or not _may_see(request, found):
             return None
         query = {"queue_id": found.queue_id}
@@ -513,87 +496,10 @@ class Sending:
             return []
         request = {"command": "queue.list", "query": {"queue_id": one.queue_id}, "limit": 100_000}
         rows: Any = await self._door.answer(request)
-        return _told(rows)
-
-
-# --- words ----------------------------------------------------------------------------------------------------
-
-def _told(rows: Sequence[Any]) -> list[Mapping[str, Any]]:
-    return [row if isinstance(row, Mapping) else attrs.asdict(row) for row in rows]
-
-
-def is_key(key: object) -> bool:
-    return isinstance(key, str) and 1 <= len(key) <= sent.LONGEST_KEY and all("!" <= c <= "~" for c in key)
-
-
-def refused(answer: Mapping[str, Any]) -> Problem:
-    reply = answer["reply"]
-    replies = [{"recipient": one, **said} for one, said in answer["recipients"].items()]
-    detail = f"{reply['code']} {reply['status']} {reply['text']}"
-    if reply["code"] >= 500:
-        return Problem(422, "Refused", detail, answer["field"], replies)
-    is_rate = reply["code"] == 421 and reply["status"] == "4.7.0"
-    return Problem(
-        429 if is_rate else 503, "Too many" if is_rate else "Not now", detail, answer["field"], replies, 60)
-
-
-def answered(one: Sent, is_replay: bool) -> Mapping[str, Any]:
-    return {
-        "id": one.id, "queue_id": one.queue_id, "message_id": one.message_id, "send_at": one.send_at,
-        "recipients": [
-            {"recipient": to.recipient, "state": to.state} for to in one.recipients
-        ],
-        "idempotent_replay": is_replay,
-    }
-
-
-def message_told(one: Sent, rows: Sequence[Mapping[str, Any]] | None, now: float) -> Mapping[str, Any]:
-    """``rows`` are those in the queue, None where nobody looked."""
-    return {
-        "id": one.id, "queue_id": one.queue_id, "message_id": one.message_id, "token": one.token, "at": one.at,
-        "send_at": one.send_at, "reverse_path": one.reverse_path, "subject": one.subject,
-        "size_octets": one.size_octets, "tags": list(one.tags), "metadata": dict(one.metadata),
-        "recipients": [attrs.asdict(to) for to in one.recipients] if rows is None else _merged(one, rows, now),
-    }
-
-
-_FINISHED: Final = (sent.DELIVERED, sent.BOUNCED, sent.REMOVED, sent.DISCARDED)
-
-
-def _merged(one: Sent, rows: Sequence[Mapping[str, Any]], now: float) -> list[Mapping[str, Any]]:
-    """The queue knows best who waits; the book who waits no more."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    known = {(to.recipient, to.lane): to for to in one.recipients}
-    for row in rows:
-        key = (row["recipient"], row["lane"])
-        before = known.get(key)
-        told = attrs.asdict(before or Recipient(*key, sent.QUEUED, 0, "", "", "", 0, None, one.at))
-        due, attempts = row["due"], row["attempts"]
-        if row["state"] == RowState.HELD:
-            state = sent.HELD if not str(row["reason"]).startswith(UNRECORDED) else told["state"]
-        elif attempts:
-            state = sent.DEFERRED
-        else:
-            state = sent.SCHEDULED if due is not None and due > now else sent.QUEUED
-        found[key] = {**told, "state": state, "due": due, "attempts": attempts, "text": told["text"] or row["reason"]}
-    for key, to in known.items():
-        if key in found:
-            continue
-        if to.state in _FINISHED:
-            found[key] = attrs.asdict(to)
-        elif not any(other[0] == key[0] for other in (*found, *(k for k in known if k != key))):
-            found[key] = {**attrs.asdict(to), "state": UNKNOWN, "due": None}
-    return [found[key] for key in sorted(found)]
+        return rows_told(rows)
 
 
 def _may_see(request: Request, one: Sent) -> bool:
     """A token that may only send sees what it sent."""
     token = request.get("token")
     return one.state in (sent.TAKEN, sent.DISCARDED) and token in (None, one.token)
-
-
-def _text(request: Request, name: str) -> str:
-    value = request.get(name)
-    if not isinstance(value, str) or not value:
-        raise RefusedRequest(f"{name} is missing")
-    return value

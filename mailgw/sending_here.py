@@ -12,16 +12,19 @@ from mailgw.config.settings import Config
 from mailgw.deliver.event_hook_settings import EventHookSettings
 from mailgw.following import Following, Told, outcomes
 from mailgw.hooks import Hooks, wanted_of
+from mailgw.mail.dropped import MOST_HEAD_OCTETS
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Query, RowState
 from mailgw.mail.ports import Answering, Desk, Spool, WallClock
+from mailgw.maildrop import Maildrop
 from mailgw.net.tasks import TaskGroup
-from mailgw.sending import Sending, SendingLimits, Takes, Taking
+from mailgw.sending import Sending, SendingLimits, Takes
 from mailgw.spool.rows import UNRECORDED
 from mailgw.store import hooks as store_hooks
 from mailgw.store import sent
 from mailgw.store.ledger import Ledger, Schema
 from mailgw.store.state_file import Workshop
+from mailgw.taking import Taking
 
 if TYPE_CHECKING:
     from mailgw.deliver.event_hook import EventHook, Posts
@@ -54,6 +57,7 @@ class Ways:
     poster: MakePoster
     follow: Callable[[Sequence[str]], None]
     complete: Callable[[], None]
+    looks_again: bool = True  # into the maildrop, each second
 
 
 class Owner:
@@ -87,6 +91,12 @@ class Owner:
             events, self._sending.about, made, ways.writing.reactor, ways.tasks, ways.wall_clock
         )
 
+        self.maildrop = Maildrop(
+            lambda: ways.config().maildrop, self._sending.take_drop, ways.composing, ways.tasks,
+            lambda: ways.config().limits.message_octets + MOST_HEAD_OCTETS,
+        )
+        self._looks_again = ways.looks_again
+
     def desk(self) -> Desk:
         return {**self._sending.desk(), **self._hooks.desk()}
 
@@ -101,8 +111,10 @@ class Owner:
 
     async def start(self) -> None:
         await self._sending.start()
+        self.maildrop.start(self._looks_again)
 
     async def close(self) -> None:
+        self.maildrop.close()
         await self._hooks.close()
         await self._sending.close()
 
@@ -120,7 +132,9 @@ class SendingHere:
             for name in ("mailgw letters", "mailgw books")
         )
         release = Release(shard.spool, lambda: shard.dispatcher.poke())
-        self._taking = Taking(lambda: gateway.generation.posting(), composing, release)
+        self._taking = Taking(
+            lambda: gateway.generation.posting(), lambda: gateway.generation.notices(), composing, release
+        )
         self._tasks = ground.tasks
         self._owner: Owner | None = None
         if hand_on is None:
@@ -129,6 +143,7 @@ class SendingHere:
                 config=lambda: gateway.generation.config, state=ground.state, ledger=world.ledger, takes=self._taking,
                 door=gateway, composing=composing, writing=writing, tasks=ground.tasks, wall_clock=ground.wall_clock,
                 chance=world.chance, poster=world.event_poster, follow=self.follow, complete=self.follows_all,
+                looks_again=world.looks_again,
             ))
             hand_on = owner.hear
         self._following = Following(hand_on, ground.reactor, ground.wall_clock)

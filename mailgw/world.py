@@ -38,7 +38,9 @@ EVENT_ANSWER_OCTETS = 64 * 1024
 
 
 class World:
-    """The real one, on a reactor."""
+    """The real one, on a reactor.  ``looks_again``: each second, for what others leave in the maildrop."""
+
+    looks_again = True
 
     def __init__(self, reactor: Any, wall_clock: WallClock) -> None:
         self.reactor = reactor

@@ -13,7 +13,7 @@ from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.message import RowState
 from mailgw.mail.reply import Reply
 from mailgw.mail.verdict import Stage
-from mailgw.sending import Problem
+from mailgw.sending_words import Problem
 from mailgw.spool.rows import UNRECORDED
 from mailgw.store import sent
 from mailgw.testing import Gateway, PowerFailed

@@ -49,7 +49,7 @@ from mailgw.config.settings import (
     RuleSettings,
     TlsSettings,
 )
-from mailgw.config.where import JOURNAL
+from mailgw.config.where import JOURNAL, OWN_MAILDROP
 from mailgw.deliver.s3_settings import S3Settings
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.deliver.webhook_settings import WebhookSettings
@@ -112,6 +112,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         file=file,
         hostname=hostname,
         state=state,
+        maildrop=os.path.join(folder, document.maildrop) if document.maildrop else os.path.join(state, OWN_MAILDROP),
         workers=document.workers,
         postmaster=postmaster,
         postmaster_is_set=document.postmaster is not None,

@@ -334,6 +334,7 @@ class Document(Table):
     hostname: str | None = key(values.hostname, None)
     state: str = key(values.text, DEFAULT_STATE)
     workers: int = key(values.workers, 1)
+    maildrop: str | None = key(values.text, None)
     postmaster: Mailbox | None = key(values.mailbox, None)
     trusted_clients: Networks = part(each(values.network), (ip_network("127.0.0.0/8"), ip_network("::1")))
     tls: Mapping[str, CertificateTable] = part(_CERTIFICATES, attrs.Factory(dict))

@@ -263,6 +263,7 @@ class Config:
     """A whole gateway.
 
     ``file`` is the configuration's path, ``""`` where there is none (a quick run, the local trial).
+    ``maildrop`` is the folder where programs of this machine leave mail.
     ``postmaster`` is where ``<Postmaster>`` goes: the configured one, else postmaster@ the first routed
     domain, None where no domain is routed; ``postmaster_is_set`` says that it was configured, so that it
     also gets copies of what cannot be delivered or returned.  ``reports`` is where notices to senders are written,
@@ -280,6 +281,7 @@ class Config:
     file: str
     hostname: str
     state: str
+    maildrop: str
     workers: int
     postmaster: Mailbox | None
     postmaster_is_set: bool

@@ -11,6 +11,9 @@ DEFAULT_FILE = "/etc/mailgw/mailgw.toml"
 DEFAULT_STATE = "/var/lib/mailgw"
 TRIAL_STATE = "mailgw-data"  # in the working folder
 JOURNAL = "journal.jsonl"  # in the state folder
+OWN_MAILDROP = "maildrop"  # likewise
+DEFAULT_MAILDROP = "/var/spool/mailgw/maildrop"
+"""Of who may not read the configuration."""
 
 
 def is_there(file: str) -> bool:
@@ -48,6 +51,16 @@ def journal_of(file: str) -> str:
     if not isinstance(path, str):
         return os.path.join(state, JOURNAL)
     return path if path == "-" else os.path.join(os.path.dirname(os.path.abspath(file)), path)
+
+
+def maildrop_of(file: str) -> str:
+    """The folder where programs leave mail, by ``file``, whatever else it says.  ConfigError as of ``state_of``."""
+    state = state_of(file)
+    with open(file, "rb") as opened:
+        path = tomllib.load(opened).get("maildrop")
+    if not isinstance(path, str):
+        return os.path.join(state, OWN_MAILDROP)
+    return os.path.join(os.path.dirname(os.path.abspath(file)), path)
 
 
 def domains_of(file: str) -> frozenset[str]:

@@ -29,7 +29,8 @@ class Slip(msgspec.Struct, frozen=True, omit_defaults=True):
     addresses; ``way`` stands behind ``with`` in our trace.  Addresses are text, ``""`` the null reverse-path.
 
     ``send_at`` in seconds since the epoch; ``notify`` () where nothing was said; ``record`` is the name under which its
-    sender writes down what became of it: it waits until he has (``""``: it does not).
+    sender writes down what became of it: it waits until he has (``""``: it does not).  ``tells_refusals``: who is
+    refused is told of by a bounce, and the others get it; else nobody does.
     """
 
     by: str
@@ -43,6 +44,7 @@ class Slip(msgspec.Struct, frozen=True, omit_defaults=True):
     envid: str = ""
     smtputf8: bool = False
     record: str = ""
+    tells_refusals: bool = False
 
 
 class BadSlip(ValueError):

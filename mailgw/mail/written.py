@@ -89,10 +89,10 @@ def person(value: Mailbox | str) -> Person:
 def written(writing: Writing, now: float, message_id: str) -> bytes:
     """The letter, with ``Date`` of ``now`` and ``<message_id>``.  ValueError where something cannot stand in one."""
     lines = [
-        _list("From", [writing.author]),
-        *([_list("To", writing.to)] if writing.to else []),
-        *([_list("Cc", writing.cc)] if writing.cc else []),
-        *([_list("Reply-To", writing.reply_to)] if writing.reply_to else []),
+        people_field("From", [writing.author]),
+        *([people_field("To", writing.to)] if writing.to else []),
+        *([people_field("Cc", writing.cc)] if writing.cc else []),
+        *([people_field("Reply-To", writing.reply_to)] if writing.reply_to else []),
         _subject(writing.subject),
         *_completion(now, message_id),
         *[_field(*item) for item in writing.fields.items() if _is_free(item[0])],
@@ -154,7 +154,8 @@ def _field(name: str, value: str) -> str:
     return "\r\n".join(lines) + "\r\n"
 
 
-def _list(name: str, people: Sequence[Person]) -> str:
+def people_field(name: str, people: Sequence[Person]) -> str:
+    """A field of addresses, with its line end.  ValueError where a name cannot stand in one."""
     words = [_address(one) for one in people]
     if any(len(line) > MAX_LINE_OCTETS - len("Subject: ") for word in words for line in word.split("\r\n")):
         raise ValueError(f"{name}: a name is longer than a line, {MAX_LINE_OCTETS} characters")

@@ -127,7 +127,7 @@ async def _reply(reaction: Reaction) -> Reply:
 
 
 def _asked(slip: Slip) -> Asked:
-    if slip == Slip(slip.by, slip.peer, slip.way, slip.reverse_path, slip.recipients, record=slip.record):
+    if not (slip.returns or slip.envid or slip.smtputf8 or slip.send_at is not None):
         return NOTHING_ASKED
     return Asked(
         ret=returns_of(slip.returns),

@@ -62,6 +62,8 @@ class Lasting:
 class MemoryWorld(World):
     """One life."""
 
+    looks_again = False  # days pass quickly
+
     def __init__(self, lasting: Lasting, power: Power, began: float) -> None:
         super().__init__(MemoryReactor(lasting.places, power, began), lasting.wall_clock)
         self.chance = lambda: 0.5

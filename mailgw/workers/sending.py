@@ -20,6 +20,7 @@ from mailgw.disk import Disk
 from mailgw.following import MOST_FOLLOWED, Told
 from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.ports import Answering, Desk, WallClock
+from mailgw.maildrop import LOOK_SECONDS
 from mailgw.net.tasks import TaskGroup
 from mailgw.sending import FOLDER, FateUnknown
 from mailgw.sending_here import Owner, Ways
@@ -133,6 +134,8 @@ class ParentSending:
             self._tasks.spawn("reading what was sent", self._owner.start())
         else:
             self._complete()
+            if self._world.looks_again:
+                self._reactor.callLater(LOOK_SECONDS, self._owner.maildrop.start)
 
     def hear(self, facts: Sequence[Told]) -> None:
         self._owner.hear(facts)

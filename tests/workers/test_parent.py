@@ -25,6 +25,7 @@ from mailgw.workers.launching import START_SECONDS, WorkerProcess
 from mailgw.workers.parent import ABSENCE_SECONDS, KILL_SECONDS, SUSPICIOUS_SECONDS, Parent
 from mailgw.workers.restarts import LONGEST_PAUSE_SECONDS, LOST_AFTER, STEADY_SECONDS
 from mailgw.workers.watch import LOOK_SECONDS, SILENT_LOOKS
+from mailgw.world import World
 from tests.logged import LoggedFailures
 from tests.tables import each
 
@@ -105,6 +106,7 @@ class Gateway:
         self.asked: list[tuple[int, Mapping[str, Any]]] = []
         self.answers: dict[int, Any] = {}
         monkeypatch.setattr(module, "launch", self._launch)
+        monkeypatch.setattr(World, "looks_again", False)
         monkeypatch.setattr(module, "wait_until_ready", lambda waiting, meanwhile: None)
         monkeypatch.setattr(module, "bind", lambda *words: Port())
         monkeypatch.setattr(module, "ask_worker", self._ask)

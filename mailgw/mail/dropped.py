@@ -1,0 +1,137 @@
+"""A message that a program of this machine leaves for the gateway: a file of the maildrop, and the message it becomes.
+
+The first line of the file is JSON: who is to get it, whom failures go to, and what is asked for; what the program wrote
+follows.
+
+Rules:
+    A file is whole once its group may read it (mode 0640): who writes it gives it that mode last, and syncs it then.
+    Who sent it says the file's owner, not its content.
+    Addresses without a domain are of this host: programs write "root" (RFC 6409 s8.1 lets us say so).
+"""
+
+import re
+from email.utils import getaddresses
+from typing import Final
+
+import msgspec
+
+from mailgw.mail.address import Mailbox, parse_mailbox
+from mailgw.mail.from_field import bodies_of
+from mailgw.mail.header import has_field, starts_with_field
+from mailgw.mail.written import Person, completed, people_field
+
+GROUP_READS: Final = 0o040
+MOST_HEAD_OCTETS: Final = 4 << 20
+_BARE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}\Z")
+_MBOX_FROM = re.compile(rb"From [^\n]*\n")
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
+_FIELDS: Final = ("From", "Sender", "Reply-To", "To", "Cc")
+
+
+class Drop(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Addresses are text, perhaps without a domain; ``reverse_path`` ``""``: nobody hears of failures.  ``name`` stands
+    beside the author where the message does not say who that is.  ``notify``, ``returns`` and ``envid`` as a slip has
+    them."""
+
+    reverse_path: str
+    recipients: tuple[str, ...]
+    name: str = ""
+    notify: tuple[str, ...] = ()
+    returns: str = ""
+    envid: str = ""
+
+
+class BadDrop(ValueError):
+    """The file is none, or its message cannot be sent."""
+
+
+_DECODER = msgspec.json.Decoder(Drop)
+
+
+def drop_octets(drop: Drop, message: bytes) -> bytes:
+    return msgspec.json.encode(drop) + b"\n" + message
+
+
+def read_drop(octets: bytes) -> tuple[Drop, bytes]:
+    """And what the program wrote.  BadDrop."""
+    end = octets.find(b"\n", 0, MOST_HEAD_OCTETS + 1)
+    if end < 0:
+        raise BadDrop("its first line is no JSON")
+    try:
+        return _DECODER.decode(octets[:end]), octets[end + 1:]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as fault:
+        raise BadDrop(f"its first line: {fault}") from None
+
+
+def addresses_of(header: bytes, names: tuple[str, ...]) -> list[str]:
+    """Those of all fields of these names, perhaps without a domain.  BadDrop where one is no address."""
+    bodies = [body.decode("utf-8", "replace") for name in names for body in bodies_of(header, name.encode())[0]]
+    found = []
+    for _, address in getaddresses(bodies):
+        if address:
+            found.append(checked(address))
+    if not found and any(body.strip() for body in bodies):
+        raise BadDrop(f"the addresses of {', '.join(names)} cannot be read")
+    return found
+
+
+def checked(address: str) -> str:
+    """BadDrop where it is no address, nor a name of this host's."""
+    if _BARE.match(address) is None and parse_mailbox(address) is None:
+        raise BadDrop(f"{address!r:.300} is no address")
+    return address
+
+
+def qualified(address: str, hostname: str) -> Mailbox:
+    """BadDrop where it is no address."""
+    found = parse_mailbox(f"{address}@{hostname}" if _BARE.match(address) else address)
+    if found is None:
+        raise BadDrop(f"{address!r:.300} is no address")
+    return found
+
+
+def header_of(octets: bytes) -> bytes:
+    """b"" where there is none."""
+    if not starts_with_field(octets):
+        return b""
+    found = _EMPTY_LINE.search(octets)
+    return octets if found is None else octets[:found.end()]
+
+
+def message_of(octets: bytes, drop: Drop, hostname: str, now: float, message_id: str) -> bytes:
+    """The message that is to be sent, with CRLF line ends, From, Date and Message-ID, and without Bcc.  BadDrop where
+    there is none in it."""
+    octets = _MBOX_FROM.sub(b"", octets, count=1) if octets.startswith(b"From ") else octets
+    header = header_of(octets)
+    if not header:
+        octets = b"\n" + octets
+    whole, added = _with_domains(header, hostname), b""
+    if not has_field(header, b"From"):
+        author = drop.reverse_path or "MAILER-DAEMON"
+        added = people_field("From", [Person(qualified(author, hostname), drop.name)]).encode()
+    try:
+        return completed(added + whole + octets[len(header):], now, message_id)
+    except ValueError as fault:
+        raise BadDrop(str(fault)) from None
+
+
+def _with_domains(header: bytes, hostname: str) -> bytes:
+    """Where a field of addresses has one without a domain, it is written anew, with that."""
+    for name in _FIELDS:
+        for body in bodies_of(header, name.encode())[0]:
+            pairs = [pair for pair in getaddresses([body.decode("utf-8", "replace")]) if pair[1]]
+            if not any(_BARE.match(address) for _, address in pairs):
+                continue
+            try:
+                people = [Person(qualified(address, hostname), _plain(shown)) for shown, address in pairs]
+                field = people_field(name, people).encode()
+            except ValueError:
+                continue  # as it came: a rule may have an opinion on it
+            at = header.find(b":" + body)
+            start = header.rfind(b"\n", 0, at) + 1
+            header = header[:start] + field.removesuffix(b"\r\n") + header[at + 1 + len(body):]
+    return header
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.split())

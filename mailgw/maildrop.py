@@ -1,0 +1,181 @@
+"""The maildrop: messages that programs of this machine left (``mailgw sendmail``), on their way into the queue.
+
+Rules:
+    Its folder has one reader, the only process or the parent of several.  Programs may write, whoever the folder's mode
+    lets; none of them can list it, or read another's files.
+    A file goes once its message is in the queue, and that is written down; the file's name is the key of its message
+    (``Sending``), so that a crash between the two makes no second one.
+    Who cannot be written to is told to the sender, by a bounce, as a next hop's refusal is; what cannot be told now is
+    tried again.  What is no message stays, with ``.bad`` at the end of its name, and the log says so.
+"""
+
+import os
+import stat
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from mailgw.mail.dropped import GROUP_READS, BadDrop, Drop, read_drop
+from mailgw.mail.errors import TemporaryFault
+from mailgw.net.tasks import TaskGroup
+from mailgw.store.state_file import Workshop
+
+LOOK_SECONDS: Final = 1.0
+AT_ONCE: Final = 10
+FIRST_PAUSE_SECONDS: Final = 10.0
+LONGEST_PAUSE_SECONDS: Final = 600.0
+COMPLAIN_SECONDS: Final = 600.0
+BAD: Final = ".bad"
+
+log = Logger()
+
+
+@attrs.frozen
+class Dropped:
+    """``who`` is the user's name, or his number."""
+
+    name: str
+    who: str
+    drop: Drop
+    message: bytes = attrs.field(repr=False)
+
+
+@attrs.define
+class _Waiting:
+    pause: float
+    until: float
+
+
+Take = Callable[[Dropped], Awaitable[str]]
+"""Bring it into the queue; ``""``, or why it never will be.  TemporaryFault."""
+
+
+class Maildrop:
+    """``folder`` says where, now; ``take`` as above; ``most_octets`` of a file."""
+
+    def __init__(
+        self, folder: Callable[[], str], take: Take, workshop: Workshop, tasks: TaskGroup,
+        most_octets: Callable[[], int],
+    ) -> None:
+        self._folder = folder
+        self._take = take
+        self._workshop = workshop
+        self._tasks = tasks
+        self._most_octets = most_octets
+        self._clock = workshop.reactor
+        self._timer: IDelayedCall | None = None
+        self._under_way: set[str] = set()
+        self._waiting: dict[str, _Waiting] = {}
+        self._complained: dict[str, float] = {}
+        self._is_closed = self._is_repeated = False
+
+    def start(self, is_repeated: bool = True) -> None:
+        """Look, now and then every second (where that ``is_repeated``)."""
+        self._is_repeated = is_repeated
+        self.look()
+
+    def look(self) -> None:
+        self._timer = None
+        if not self._is_closed:
+            self._tasks.spawn("looking into the maildrop", self._look())
+
+    def close(self) -> None:
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def _look(self) -> None:
+        folder = self._folder()
+        try:
+            names = await self._workshop.do(self._names, folder)
+        except OSError as fault:
+            self._complain(folder, fault)
+            names = []
+        now = self._clock.seconds()
+        self._waiting = {name: wait for name, wait in self._waiting.items() if name in names}
+        for name in names:
+            wait = self._waiting.get(name)
+            is_next = name not in self._under_way and (wait is None or wait.until <= now)
+            if is_next and len(self._under_way) < AT_ONCE and not self._is_closed:
+                self._under_way.add(name)
+                self._tasks.spawn("a message of the maildrop", self._bring(folder, name))
+        if self._is_repeated and not self._is_closed:
+            self._timer = self._clock.callLater(LOOK_SECONDS, self.look)
+
+    def _names(self, folder: str) -> list[str]:
+        """Of files that are whole; in a thread."""
+        disk = self._workshop.disk
+        if not disk.is_folder(folder):
+            return []
+        found = []
+        for name in disk.names(folder):
+            if not name.endswith(BAD) and not name.startswith("."):
+                try:
+                    facts = disk.facts(os.path.join(folder, name))
+                except FileNotFoundError:
+                    continue
+                if stat.S_ISREG(facts.st_mode) and facts.st_mode & GROUP_READS:
+                    found.append(name)
+        return found
+
+    async def _bring(self, folder: str, name: str) -> None:
+        path = os.path.join(folder, name)
+        try:
+            dropped = await self._workshop.do(self._read, path, name)
+            why = await self._take(dropped)
+            if why:
+                raise BadDrop(why)
+            await self._workshop.do(self._workshop.disk.remove, path)
+            self._waiting.pop(name, None)
+        except BadDrop as fault:
+            log.error("{path} cannot be sent, and is left as {bad}: {why}", path=path, bad=name + BAD, why=str(fault))
+            await self._leave(path)
+        except (TemporaryFault, OSError) as fault:
+            before = self._waiting.get(name)
+            pause = FIRST_PAUSE_SECONDS if before is None else min(2 * before.pause, LONGEST_PAUSE_SECONDS)
+            self._waiting[name] = _Waiting(pause, self._clock.seconds() + pause)
+            if before is None:
+                log.warn("{path} waits: {why}", path=path, why=str(fault))
+        finally:
+            self._under_way.discard(name)
+
+    async def _leave(self, path: str) -> None:
+        try:
+            await self._workshop.do(self._workshop.disk.rename, path, path + BAD)
+        except OSError as fault:
+            log.error("{path} cannot be renamed: {why}", path=path, why=fault.strerror)
+
+    def _read(self, path: str, name: str) -> Dropped:
+        """In a thread.  BadDrop; OSError."""
+        disk, most = self._workshop.disk, self._most_octets()
+        facts = disk.facts(path)
+        if facts.st_nlink != 1:
+            raise BadDrop("it has another name, too")
+        if facts.st_size > most:
+            raise BadDrop(f"it has {facts.st_size} octets: {most} are taken")
+        octets = disk.read(path, 0, most + 1)
+        again = disk.facts(path)
+        if (again.st_ino, again.st_size) != (facts.st_ino, len(octets)):
+            raise BadDrop("it changed while it was read")
+        drop, message = read_drop(octets)
+        return Dropped(name, user_name(facts.st_uid), drop, message)
+
+    def _complain(self, folder: str, fault: OSError) -> None:
+        now = self._clock.seconds()
+        if now >= self._complained.get(folder, -1.0):
+            self._complained = {folder: now + COMPLAIN_SECONDS}
+            log.error("the maildrop {folder} cannot be read: {why}", folder=folder, why=fault.strerror)
+
+
+def user_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+

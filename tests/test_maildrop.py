@@ -1,0 +1,216 @@
+"""What programs of this machine leave, and what becomes of it: a whole gateway in memory."""
+
+import os
+from typing import Any
+
+import attrs
+import pytest
+
+from mailgw.mail.dropped import Drop, drop_octets
+from mailgw.testing import PowerFailed
+from mailgw.testing.disk import MemoryDisk
+from tests.tables import each
+from tests.test_sending import CONFIG, KNOWN, Desk
+
+LETTER = b"Subject: hi\nTo: bob\n\nHello\n"
+
+
+@pytest.fixture(autouse=True)
+def whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of a disk in memory have the mode 0600; these are whole."""
+    usual = MemoryDisk.facts
+
+    def facts(self: MemoryDisk, where: Any) -> os.stat_result:
+        found = usual(self, where)
+        if isinstance(where, str) and "/maildrop/" in where and not where.endswith("half"):
+            return os.stat_result((found.st_mode | 0o040, *found[1:]))
+        return found
+
+    monkeypatch.setattr(MemoryDisk, "facts", facts)
+
+
+def folder(desk: Desk) -> str:
+    return desk.gateway.config.maildrop
+
+
+def leave(desk: Desk, drop: Drop, message: bytes = LETTER, name: str = "d1") -> str:
+    desk.gateway.disk.make_folder(folder(desk))
+    desk.put(drop_octets(drop, message), path := f"{folder(desk)}/{name}")
+    desk.gateway.disk.sync(desk.gateway.disk.append(path))
+    desk.gateway.disk.sync_folder(folder(desk))
+    return path
+
+
+def look(desk: Desk, seconds: float = 1.0) -> None:
+    owner = desk.gateway.service.sending._owner
+    assert owner is not None
+    owner.maildrop.look()
+    desk.gateway.advance(seconds)
+
+
+def left(desk: Desk) -> list[str]:
+    return desk.gateway.disk.names(folder(desk))
+
+
+def test_a_message_goes_to_its_recipients_and_the_file_goes() -> None:
+    desk = Desk()
+    leave(desk, Drop("root", ("bob@example.org", "cy"), name="Cron Daemon"))
+    look(desk)
+    assert left(desk) == []
+    [letter] = desk.gateway.mailbox("bob@example.org")
+    assert b"Return-Path: <root@mx.example.org>" in letter
+    assert b'\nFrom: Cron Daemon <root@mx.example.org>\n' in letter
+    assert b"\nTo: bob@mx.example.org\n" in letter
+    assert b"\nDate: " in letter
+    assert b"\nMessage-ID: <" in letter
+    assert b" with local id " in letter
+    [queued] = [one for one in desk.gateway.journal if one.name == "queued"]
+    assert queued.login == f"local:{os.environ.get('USER') or 'root'}" or queued.login.startswith("local:")  # type: ignore[attr-defined]
+    assert [one.recipient for one in desk.gateway.bounced] == [], "a host's own name is no route's here"
+
+
+def test_what_is_not_whole_waits() -> None:
+    desk = Desk()
+    leave(desk, Drop("root", ("bob@example.org",)), name="half")
+    look(desk)
+    assert left(desk) == ["half"]
+    assert not desk.gateway.stored
+
+
+def test_what_was_left_while_the_gateway_was_down_goes_at_its_start() -> None:
+    desk = Desk()
+    desk.gateway.stop()
+    leave(desk, Drop("root", ("bob@example.org",)))
+    desk.gateway.restart()
+    desk.gateway.advance(1)
+    assert len(desk.gateway.mailbox("bob@example.org")) == 1
+    assert left(desk) == []
+
+
+def test_who_is_unknown_is_told_of_and_the_others_get_it() -> None:
+    desk = Desk(KNOWN, accounts={"ann@example.org": "x", "bob@example.org": "y"})
+    leave(desk, Drop("ann@example.org", ("bob@example.org", "nobody@example.org")))
+    look(desk, 60)
+    assert len(desk.gateway.mailbox("bob@example.org")) == 1
+    [bounce] = desk.gateway.mailbox("ann@example.org")
+    assert b"nobody@example.org" in bounce
+    assert b"Final-Recipient: rfc822; nobody@example.org" in bounce
+    assert b"Status: 5.1.1" in bounce
+    assert b"Subject: hi" in bounce
+    assert left(desk) == []
+    leave(desk, Drop("ann@example.org", ("nobody@example.org",)), name="d2")
+    look(desk, 60)
+    assert len(desk.gateway.mailbox("ann@example.org")) == 2
+    assert left(desk) == []
+
+
+def test_what_nobody_can_be_told_of_stays_as_bad() -> None:
+    desk = Desk(KNOWN, accounts={"ann@example.org": "x"})
+    leave(desk, Drop("", ("nobody@example.org",)))
+    look(desk, 60)
+    assert left(desk) == ["d1.bad"]
+
+
+@each("octets", [
+    b"", b"x\n", b"{}\nSubject: x\n\n", drop_octets(Drop("a b", ("bob@example.org",)), LETTER),
+    drop_octets(Drop("root", ()), LETTER), drop_octets(Drop("root", ("bob@@x",)), LETTER),
+    drop_octets(Drop("root", ("bob@example.org",), notify=("x",)), LETTER),
+    drop_octets(Drop("root", ("bob@example.org",)), b"Subject: x\n\n\0"),
+])
+def test_what_is_no_message_stays_as_bad(octets: bytes) -> None:
+    desk = Desk()
+    desk.gateway.disk.make_folder(folder(desk))
+    desk.put(octets, f"{folder(desk)}/d1")
+    look(desk)
+    assert left(desk) == ["d1.bad"]
+    look(desk)
+    assert not desk.gateway.stored
+
+
+def test_a_file_with_two_names_is_none() -> None:
+    desk = Desk()
+    path = leave(desk, Drop("root", ("bob@example.org",)))
+    usual = desk.gateway.disk.facts
+    desk.gateway.disk.facts = lambda where: os.stat_result(  # type: ignore[method-assign]
+        (*usual(where)[:3], 2, *usual(where)[4:])) if where == path else usual(where)
+    look(desk)
+    assert left(desk) == ["d1.bad"]
+
+
+def test_trouble_is_waited_out() -> None:
+    desk = Desk()
+    leave(desk, Drop("root", ("bob@example.org",)))
+    desk.gateway.fill_up()
+    look(desk)
+    assert left(desk) == ["d1"]
+    desk.gateway.fill_up(False)
+    look(desk)
+    assert left(desk) == ["d1"], "not at once"
+    desk.gateway.advance(30)
+    look(desk, 30)
+    look(desk, 30)
+    assert left(desk) == []
+    assert len(desk.gateway.mailbox("bob@example.org")) == 1
+
+
+@each(("raw", "has", "lacks"), [
+    (b"hello\n", [b"\n\nhello\n"], []),
+    (b"From root@x Mon\nSubject: x\n\nhi\n", [b"Subject: x\n"], [b"From root"]),
+    (b"From: root (Cron Daemon)\nTo: root\nSubject: x\n\nhi\n",
+     [b"From: Cron Daemon <root@mx.example.org>\n", b"To: root@mx.example.org\n"], []),
+    (b"From: Me <me@example.org>\nTo: bob@example.org\nBcc: cy@example.org\n\nhi\n", [b"From: Me <me@example.org>\n"],
+     [b"cy@"]),
+    (b"To: Bob B <bob>,\n cy@example.org\n\nhi\n", [b"To: Bob B <bob@mx.example.org>,\n\tcy@example.org\n"], []),
+    (b"Subject: a\r\n\r\nwindows\r\n", [b"windows\n"], []),
+])
+def test_the_message_is_mended(raw: bytes, has: list[bytes], lacks: list[bytes]) -> None:
+    desk = Desk()
+    leave(desk, Drop("root", ("bob@example.org",)), raw)
+    look(desk)
+    [letter] = desk.gateway.mailbox("bob@example.org")
+    own = letter.split(b"with local", 1)[1]
+    for one in has:
+        assert one in own, letter
+    for one in lacks:
+        assert one not in own, letter
+    assert own.count(b"\nFrom: ") == 1
+
+
+def test_no_crash_loses_a_message_or_sends_it_twice() -> None:
+    config = KNOWN
+
+    def made() -> Desk:
+        desk = Desk(config, accounts={"ann@example.org": "x", "bob@example.org": "y"})
+        leave(desk, Drop("ann@example.org", ("bob@example.org", "nobody@example.org")))
+        desk.gateway.power.writes.clear()
+        return desk
+
+    whole = made()
+    look(whole, 60)
+    for number, write in enumerate(whole.gateway.power.writes):
+        for is_after in (False, True):
+            desk = made()
+            desk.gateway.power.fails_at, desk.gateway.power.is_after = number, is_after
+            try:
+                look(desk, 60)
+            except PowerFailed:
+                pass
+            assert desk.gateway.power.is_off
+            desk.gateway.restart()
+            desk.gateway.advance(60)
+            for _ in range(3):
+                look(desk, 60)
+            assert left(desk) == [], (write, is_after)
+            assert not desk.gateway.queue, (write, is_after)
+            ids = {one.queue_id for one in desk.gateway.delivered if one.recipient == "bob@example.org"}
+            letters = desk.gateway.mailbox("bob@example.org")
+            assert len({octets.split(b" id ")[1].split()[0] for octets in letters}) == 1, (write, is_after)
+            assert len(ids) <= 1
+            assert desk.gateway.mailbox("ann@example.org"), (write, is_after)
+
+
+def test_where_it_is_is_the_configuration_s_to_say() -> None:
+    assert Desk().gateway.config.maildrop.endswith("/maildrop")
+    desk = Desk('maildrop = "/var/spool/drop"\n' + CONFIG.replace("postmaster", "#"))
+    assert desk.gateway.config.maildrop == "/var/spool/drop"
+    assert attrs.evolve(desk.gateway.config).maildrop

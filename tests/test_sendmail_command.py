@@ -1,0 +1,187 @@
+"""``mailgw sendmail``: what programs call under sendmail's name."""
+
+import io
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailgw import ctl, sendmail_command
+from mailgw.mail.dropped import Drop, read_drop
+from mailgw.sendmail_command import CONFIG, DATA, NO_PERMISSION, TEMPORARY, USAGE, Stop, leave, options_of, words_of
+from tests.tables import each
+
+
+class Given:
+    """A maildrop, and how it is called."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder / "state" / "maildrop"
+        (folder / "state").mkdir()
+        self.config = folder / "mailgw.toml"
+        self.config.write_text(f'state = "{folder}/state"\n')
+        self.monkeypatch = monkeypatch
+        monkeypatch.setattr(sendmail_command, "_user", lambda: "root")
+        monkeypatch.setattr(sendmail_command, "_full_name", lambda: "Super User")
+
+    def run(self, *words: str, message: bytes = b"Subject: hi\n\nHello\n") -> int:
+        stdin = io.TextIOWrapper(io.BytesIO(message))
+        self.monkeypatch.setattr(sys, "stdin", stdin)
+        return ctl.main(["sendmail", "-C", str(self.config), *words])
+
+    def taken(self) -> tuple[Drop, bytes]:
+        [file] = self.folder.iterdir()
+        octets = file.read_bytes()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o640
+        file.unlink()
+        return read_drop(octets)
+
+
+@pytest.fixture
+def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
+    return Given(tmp_path, monkeypatch)
+
+
+def test_a_message_is_left(given: Given) -> None:
+    assert given.run("bob@example.org", "cy") == 0
+    drop, message = given.taken()
+    assert drop == Drop("root", ("bob@example.org", "cy"), "Super User")
+    assert message == b"Subject: hi\n\nHello\n"
+    assert stat.S_IMODE(given.folder.stat().st_mode) & 0o077 == 0
+
+
+def test_as_cron_calls_it(given: Given) -> None:
+    message = b"From: root (Cron Daemon)\nTo: root\nSubject: Cron\nAuto-Submitted: auto-generated\n\n.\nend\n"
+    assert given.run("-FCronDaemon", "-i", "-odi", "-oem", "-oi", "-t", message=message) == 0
+    drop, left = given.taken()
+    assert drop == Drop("root", ("root",), "CronDaemon")
+    assert left == message
+
+
+def test_as_php_calls_it(given: Given) -> None:
+    message = b"To: Ann <ann@example.org>\r\nSubject: x\r\nBcc: hidden@example.org\r\n\r\nhi"
+    assert given.run("-t", "-i", "-fwww@example.org", message=message) == 0
+    drop, _ = given.taken()
+    assert drop == Drop("www@example.org", ("ann@example.org", "hidden@example.org"))
+
+
+def test_as_git_send_email_and_mutt_call_it(given: Given) -> None:
+    assert given.run("-i", "-f", "me@example.org", "a@example.org", "b@example.org") == 0
+    assert given.taken()[0] == Drop("me@example.org", ("a@example.org", "b@example.org"))
+    asked = ("-N", "failure,delay", "-R", "hdrs")
+    assert given.run("-oem", "-oi", "-f", "me@example.org", *asked, "--", "a@x.example") == 0
+    assert given.taken()[0] == Drop(
+        "me@example.org", ("a@x.example",), notify=("failure", "delay"), returns="headers")
+
+
+@each(("words", "message", "left"), [
+    ((), b"one\n.\ntwo\n", b"one\n"), ((), b"one\r\n.\r\ntwo", b"one\r\n"), ((), b".\ntwo\n", b""),
+    ((), b"one\n.two\n", b"one\n.two\n"), ((), b"one\n.", b"one\n"),
+    (("-i",), b"one\n.\ntwo\n", b"one\n.\ntwo\n"), (("-oi",), b"one\n.\n", b"one\n.\n"),
+    (("-Oignoredots=true",), b"one\n.\n", b"one\n.\n"), (("-O", "IgnoreDots"), b"one\n.\n", b"one\n.\n"),
+])
+def test_dots(words: tuple[str, ...], message: bytes, left: bytes) -> None:
+    options = options_of([*words, "a@example.org"])
+    assert sendmail_command._octets(options, io.BytesIO(message)) == left
+
+
+@each(("words", "changed"), [
+    (("-f", "", "a"), {"sender": ""}), (("-f<>", "a"), {"sender": ""}),
+    (("-r", "<x@y.example>", "a"), {"sender": "x@y.example"}),
+    (("-tif", "x@y.example"), {"sender": "x@y.example", "reads_header": True, "ignores_dots": True}),
+    (("-B8BITMIME", "-q1h", "a"), {"mode": "q"}), (("-bp",), {"mode": "p"}), (("-bm", "a"), {}),
+    (("-I",), {"mode": "i"}),
+    (("-X", "log", "-L", "label", "-vn", "-oQ/x", "-d9", "a"), {}), (("a", "-t"), {"reads_header": True}),
+    (("--", "-x@y.example"), {"recipients": ["-x@y.example"]}), (("a,b c",), {"recipients": ["a", "b", "c"]}),
+    (("-V", "id 1", "a"), {"envid": "id 1"}), (("-Nnever", "a"), {"notify": ("never",)}),
+])
+def test_options(words: tuple[str, ...], changed: dict[str, Any]) -> None:
+    options = options_of(words)
+    expected = {"recipients": ["a"] if "a" in words else [], **changed}
+    assert {name: getattr(options, name) for name in expected} == expected
+
+
+@each("words", [
+    ("-f",), ("-Z",), ("-N", "sometimes", "a"), ("-N", "never,delay", "a"), ("-R", "half", "a"), ("-V", "ä", "a"),
+    ("a@@b",), ("-f", "x y", "a"), ("a\nb@c.example\x00",),
+])
+def test_what_makes_no_sense(words: tuple[str, ...]) -> None:
+    with pytest.raises(Stop) as stop:
+        options_of(words)
+    assert stop.value.status == USAGE
+
+
+def test_exit_statuses(given: Given, capsys: pytest.CaptureFixture[str]) -> None:
+    assert given.run() == USAGE
+    assert given.run("-t") == USAGE
+    assert given.run("-t", message=b"To: <<\n\nhi\n") == DATA
+    assert given.run("a", message=b"\0") == DATA
+    assert given.run("-bs") == USAGE
+    assert given.run("-q") == 0
+    given.config.write_text("state = 5\n")
+    assert given.run("a") == CONFIG
+    given.config.write_text('state = "/nowhere/at/all"\n')
+    assert given.run("a") == CONFIG
+    said = capsys.readouterr().err
+    assert all(line.startswith("sendmail: ") for line in said.splitlines())
+    assert not given.folder.exists()
+
+
+@each(("errno", "status"), [(28, TEMPORARY), (13, NO_PERMISSION), (5, TEMPORARY), (122, TEMPORARY)])
+def test_a_disk_that_refuses_leaves_nothing(errno: int, status: int) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        def refuse(descriptor: int) -> None:
+            raise OSError(errno, os.strerror(errno))
+
+        patched.setattr(os, "fsync", refuse)
+        with pytest.raises(Stop) as stop:
+            leave(folder, b"x")
+        assert stop.value.status == status
+        assert os.listdir(folder) == []
+
+
+def test_it_is_synced_before_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = []
+    usual_sync, usual_mode = os.fsync, os.fchmod
+
+    def sync(descriptor: int) -> None:
+        steps.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        usual_sync(descriptor)
+
+    def mode(descriptor: int, bits: int) -> None:
+        steps.append("whole")
+        usual_mode(descriptor, bits)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "fchmod", mode)
+    leave(str(tmp_path), b"x")
+    assert steps == ["file", "whole", "file", "folder"]
+
+
+@each(("arguments", "words"), [
+    (["/usr/sbin/sendmail", "-t"], ["-t"]), (["/usr/bin/mailq"], ["-bp"]), (["mailgw", "sendmail", "-t"], ["-t"]),
+    (["mailgw", "queue"], None), (["mailgw"], None), ([], None),
+])
+def test_by_which_names_it_is_called(arguments: list[str], words: list[str] | None) -> None:
+    assert words_of(arguments) == words
+
+
+def test_mailq_lists_the_queue(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(ctl, "main", lambda words: asked.append(words) or 0)
+    assert sendmail_command.main(["-C", str(given.config), "-bp"]) == 0
+    assert asked == [["queue", "list", "--config", str(given.config)]]
+
+
+def test_who_may_not_read_the_configuration_leaves_mail_where_it_is_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(file: str, mode: str) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(sendmail_command, "is_there", lambda file: True)
+    monkeypatch.setattr("builtins.open", forbidden)
+    assert sendmail_command.maildrop(options_of(["a"])) == "/var/spool/mailgw/maildrop"
