@@ -20,6 +20,7 @@ def test_secrets_are_known_by_their_names(name: str) -> None:
     assert shown({"backend": {"x": {name: "hunter2", "type": "python:a:b"}}}) == {
         "backend": {"x": {name: HIDDEN, "type": "python:a:b"}}}
     assert shown({name: ["hunter2"]}) == {name: HIDDEN}
+    assert shown({"limits": {name: {"x": "hunter2"}}}) == {"limits": {name: HIDDEN}}
 
 
 @each("name", SHOW)
@@ -28,17 +29,43 @@ def test_what_is_no_secret_is_shown(name: str) -> None:
 
 
 @each(["value", "said"], [
-    ("https://user:hunter2@example.org/x", f"https://user:{HIDDEN}@example.org/x"),
-    ("postgresql://mail:hunter2@db/mail?sslmode=require", f"postgresql://mail:{HIDDEN}@db/mail?sslmode=require"),
+    ("https://user:hunter2@example.org/x", f"https://example.org/{HIDDEN}"),
+    ("https://u:hun/ter2@example.org", HIDDEN),
+    ("https://hunter2@api.example.org", f"https://api.example.org/{HIDDEN}"),
+    ("https://example.org:8443", "https://example.org:8443"),
+    ("https://example.org/", "https://example.org"),
+    ("https://[2001:db8::1]:8443/hunter2", f"https://[2001:db8::1]:8443/{HIDDEN}"),
+    ("postgresql://mail:hunter2@db/mail?sslmode=require", f"postgresql://db/{HIDDEN}"),
+    ("https://hooks.example.org/services/T0/hunter2", f"https://hooks.example.org/{HIDDEN}"),
+    ("https://hooks.example.org?access_token=hunter2", f"https://hooks.example.org/{HIDDEN}"),
+    ("https://[hunter2", HIDDEN),
+    ("see https://x.example.org/hunter2", HIDDEN),
     ("host=db user=mail password=hunter2 dbname=x", f"host=db user=mail password={HIDDEN} dbname=x"),
     ("host=db password='hunter2 and more'", f"host=db password={HIDDEN}"),
-    ("https://hooks.example.org/?token=hunter2&x=1", f"https://hooks.example.org/?token={HIDDEN}&x=1"),
-    ("https://example.org/a@b:c", "https://example.org/a@b:c"),
+    ("access_token=hunter2", f"access_token={HIDDEN}"),
     ("tcp:25:interface=127.0.0.1", "tcp:25:interface=127.0.0.1"),
 ])
 def test_secrets_within_a_value_are_hidden(value: str, said: str) -> None:
+    assert "hunter2" not in said
     assert shown({"directory": {"x": {"url": value}}})["directory"]["x"]["url"] == said
     assert shown({"words": [value]}) == {"words": [said]}
+
+
+@each(["written", "said"], [
+    ({"arguments": ["/usr/bin/curl", "-u", "user:hunter2"]}, {"arguments": ["/usr/bin/curl", HIDDEN]}),
+    ({"arguments": ["/usr/bin/true"]}, {"arguments": ["/usr/bin/true"]}),
+    ({"arguments": []}, {"arguments": []}),
+    ({"publish": ["/bin/x", "--header", "Authorization: Bearer hunter2"]}, {"publish": ["/bin/x", HIDDEN]}),
+    ({"environment": {"X": "hunter2"}}, {"environment": {"X": HIDDEN}}),
+    ({"connect": {"database": "people", "port": 5}}, {"connect": {"database": HIDDEN, "port": 5}}),
+    ({"headers": {"X-Auth-Key": "hunter2", "X-Sig": "hunter2"}}, {"headers": {"X-Auth-Key": HIDDEN, "X-Sig": HIDDEN}}),
+    ({"type": "python:a:b", "flavour": "hunter2", "path": "/x", "count": 3},
+     {"type": "python:a:b", "flavour": HIDDEN, "path": "/x", "count": 3}),
+    ({"type": "plugin:a", "deep": {"flavour": ["hunter2"]}}, {"type": "plugin:a", "deep": {"flavour": [HIDDEN]}}),
+    ({"type": "maildir", "schedule": ["5m"]}, {"type": "maildir", "schedule": ["5m"]}),
+])
+def test_what_is_anything_is_hidden(written: dict[str, Any], said: dict[str, Any]) -> None:
+    assert shown({"backend": {"x": written}}) == {"backend": {"x": said}}
 
 
 def test_whatever_toml_has_can_be_shown() -> None:
