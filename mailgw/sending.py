@@ -329,6 +329,13 @@ class Sending:
             else:
                 await self._ledger.do(sent.forgotten(record))
             raise
+        try:
+            return await self._recorded(record, token, prepared, answer)
+        except TemporaryFault:  # the book cannot be written; what was committed waits for its record
+            self._settle_soon()
+            raise
+
+    async def _recorded(self, record: str, token: str, prepared: _Prepared, answer: Mapping[str, Any]) -> object:
         if "refused" in answer:
             await self._ledger.do(sent.forgotten(record))
             return refused(answer["refused"])

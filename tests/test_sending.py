@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.message import RowState
 from mailgw.mail.reply import Reply
 from mailgw.mail.verdict import Stage
+from mailgw.sending import SETTLE_SECONDS
 from mailgw.sending_words import Problem
 from mailgw.spool.rows import UNRECORDED
 from mailgw.store import sent
@@ -569,8 +571,6 @@ def test_a_full_book_refuses_no_message_while_there_is_something_old(monkeypatch
 
 
 def test_a_book_that_cannot_be_written_is_temporary_trouble(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sqlite3
-
     from mailgw.testing.world import _LivingLedger
 
     def full(self: object, work: object) -> object:
@@ -582,3 +582,27 @@ def test_a_book_that_cannot_be_written_is_temporary_trouble(desk: Desk, monkeypa
             desk.send(key="k")
     assert desk.send(key="k")["idempotent_replay"] is False
     assert os.path.basename(UPLOAD) == "1"
+
+
+def test_what_was_committed_while_the_book_could_not_be_written_is_settled_without_a_restart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken = sent.taken
+
+    def full(one: sent.Sent) -> Any:
+        def work(connection: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        return work
+
+    for key, copies in ((None, 0), ("k", 1)):
+        desk = Desk()
+        with monkeypatch.context() as patched:
+            patched.setattr(sent, "taken", full)
+            with pytest.raises(TemporaryFault, match="full"):
+                desk.send(key=key)
+        assert sent.taken is taken
+        assert [row.state for row in desk.gateway.queue] == [RowState.HELD]
+        desk.gateway.advance(SETTLE_SECONDS + 1)
+        assert not desk.gateway.queue, "nothing is left held"
+        assert len(desk.gateway.mailbox("bob@example.org")) == copies, "who has no key was told that it failed"
