@@ -80,8 +80,8 @@ class Office:
 
     def renew(self, config: Config) -> None:
         """Another configuration, at the same endpoint: whose tokens there are, and by which names and certificate it is
-        asked, holds from now on.  Connections stay, and so do sessions whose token does.  Where a file cannot be had
-        all is as it was, which is logged."""
+        asked, holds from now on.  Connections stay, and so do sessions whose token does; who watches by one that is
+        gone is told nothing more.  Where a file cannot be had all is as it was, which is logged."""
         before, api = self._config, config.api
         if self._server is None or api is None or before.api is None:
             return
@@ -95,7 +95,8 @@ class Office:
             log.error("who may ask by HTTP stays as it was: {why}", why=fault.why)
             return
         self._sessions.keep(reception.tokens)
-        self._server.reception, self.tls, self._factory.tls = reception, tls, tls
+        self.tls, self._factory.tls = tls, tls
+        self._server.renew(reception)
 
     def reload(self) -> None:
         """Certificates that changed."""

@@ -21,6 +21,7 @@ from mailgw.web.tokens import (
     Tries,
     check_page,
     cookie_of,
+    digest,
     host_of,
     is_ours,
 )
@@ -55,7 +56,8 @@ class Head:
 @attrs.frozen
 class Admitted:
     """What is to be done: an operation, by ``who``, or an ``asset`` shown.  ``body`` is that of ``operation.bodies``
-    which comes, None where none does, and ``body_octets`` what it may have.  ``path`` is what the journal calls it."""
+    which comes, None where none does, and ``body_octets`` what it may have.  ``path`` is what the journal calls it.
+    ``session``: the digest of the name of a browser's session, b"" where a token says who asks."""
 
     target: Target
     who: Principal = NOBODY
@@ -64,6 +66,7 @@ class Admitted:
     asset: Asset | None = None
     body: Any = None
     body_octets: int = 0
+    session: bytes = attrs.field(default=b"", repr=False)
 
     @property
     def path(self) -> str:
@@ -107,9 +110,9 @@ class Reception:
     def _operation(self, head: Head, target: Target, segments: Sequence[str] | None, own: str) -> Admitted:
         route = None
         if segments is not None and self._is_open(head.method, segments):
-            who, by_session = NOBODY, False
+            who, session = NOBODY, b""
         else:
-            who, by_session = self.who(head, target.path)
+            who, session = self.who(head, target.path)
         if segments is None:
             operation, parameters = self.others[target.path], NOTHING
             if head.method not in (operation.method, "HEAD"):
@@ -119,7 +122,7 @@ class Reception:
             operation, parameters = route.operation, route.parameters
         if not operation.is_open and operation.scope is not None and operation.scope not in who.scopes:
             raise Problem(403, problems.PHRASES[403], f"the scope {operation.scope.value} is needed")
-        if by_session or operation.is_open:
+        if session or operation.is_open:
             check_page(
                 operation.is_safe,
                 head.headers.get("Origin"),
@@ -129,7 +132,15 @@ class Reception:
                 head.is_secure,
             )
         body, octets = self._body(head, operation)
-        return Admitted(target, who, operation, parameters, body=body, body_octets=octets)
+        return Admitted(target, who, operation, parameters, body=body, body_octets=octets, session=session)
+
+    def is_welcome(self, admitted: Admitted) -> bool:
+        """Whether he who was admitted still would be: his token, or his session, is there yet, with the same scopes."""
+        if admitted.who == NOBODY:
+            return True
+        if admitted.session:
+            return self.sessions.whose(admitted.session) == admitted.who
+        return self.tokens.has(admitted.who)
 
     def _is_open(self, method: str, segments: Sequence[str]) -> bool:
         try:
@@ -137,8 +148,8 @@ class Reception:
         except Problem:
             return False  # strangers are not told what there is
 
-    def who(self, head: Head, path: str) -> tuple[Principal, bool]:
-        """Who asks, and whether a browser's session says so.  Problem 401 or 429."""
+    def who(self, head: Head, path: str) -> tuple[Principal, bytes]:
+        """Who asks, and ``Admitted.session``.  Problem 401 or 429."""
         given = head.headers.all("Authorization")
         if not given:
             cookies = head.headers.all("Cookie")
@@ -146,13 +157,13 @@ class Reception:
             if name is None and not head.is_secure:
                 name = cookie_of(cookies, COOKIE)
             who = None if name is None else self.sessions.find(name)
-            if who is None:
+            if name is None or who is None:
                 raise Problem(401, problems.PHRASES[401], "a token is needed", headers=CHALLENGE)
-            return who, True
+            return who, digest(name)
         scheme, _, secret = given[0].partition(" ")
         if len(given) > 1 or scheme.lower() != "bearer":
             raise Problem(401, problems.PHRASES[401], "expected Authorization: Bearer TOKEN", headers=CHALLENGE)
-        return self.by_token(secret.strip(), head.peer, head.method, path), False
+        return self.by_token(secret.strip(), head.peer, head.method, path), b""
 
     def by_token(self, secret: str, peer: str, method: str, path: str) -> Principal:
         """Problem 401, or 429 where too many were wrong."""

@@ -3,6 +3,7 @@
 Rules:
     At most a piece is in memory beyond what the transport has; who takes nothing for long is cut off (``channel``).
     A stream of events has a sign of life every ``HEARTBEAT_SECONDS``: proxies keep it, and we learn who is gone.
+    Before each event, and each sign of life, it is asked whether the client may still have it.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable
@@ -71,20 +72,28 @@ async def pieces(content: bytes | AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         yield one
 
 
-async def live(events: Any, write: Callable[[bytes], None], way: Way, reactor: Any) -> None:
-    """Server-sent events, until there are no more, or this is cancelled."""
+async def live(
+    events: Any, write: Callable[[bytes], None], way: Way, reactor: Any,
+    is_welcome: Callable[[], bool], cancel: Callable[[], None],
+) -> None:
+    """Server-sent events, until there are no more, or this is cancelled, which ``cancel`` does; or until the client is
+    not ``is_welcome`` any more."""
     beating: list[IDelayedCall] = []
 
     def beat() -> None:
-        if not way.is_full:
-            write(HEARTBEAT)
         beating[:] = [reactor.callLater(HEARTBEAT_SECONDS, beat)]
+        if not is_welcome():
+            cancel()
+        elif not way.is_full:
+            write(HEARTBEAT)
 
     write(COME_BACK)
     beating.append(reactor.callLater(HEARTBEAT_SECONDS, beat))
     is_left = False
     try:
         async for one in events:
+            if not is_welcome():
+                break
             write(event_octets(one))
             await way.room()
             if way.is_gone:

@@ -4,6 +4,7 @@ Rules:
     A request's head is judged before its body is read, and its body decoded before anything is done.
     Each request is done in a turn of the reactor of its own, whoever sends how many at once.
     Where the client goes away what only reads is cancelled; what changes something goes on to its end.
+    What is told as it happens is told no longer than its client's token, or session, is there.
     A failure of ours is logged with its traceback, and the client told that it was one.
 """
 
@@ -66,7 +67,7 @@ class WebServer:
         self.uploads = uploads
         self.reactor = reactor
         self.is_stopping = False
-        self.live_count = 0
+        self.live: set[WebRequest] = set()  # those who watch
         self.reading: set[Callable[[], None]] = set()  # what cancels those that only read
         self._journal = journal
         self.tasks = TaskGroup(_log_failure)
@@ -79,6 +80,12 @@ class WebServer:
         """What was asked for, where that is more than to look."""
         if admitted.operation is not None and not admitted.operation.is_safe:
             self._journal.note(fact.Operated(admitted.who.name, peer, method, admitted.path, status))
+
+    def renew(self, reception: Reception) -> None:
+        """Another one from now on, for those who watch, too."""
+        self.reception = reception
+        for one in list(self.live):
+            one.end_unless_welcome()
 
     async def stop(self) -> None:
         """Nothing new begins; what only reads is cancelled, what changes something may end within ``STOP_SECONDS``."""
@@ -158,8 +165,7 @@ class WebRequest(Request):
 
     def connectionLost(self, reason: Failure) -> None:
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
-        if self._cancel is not None:
-            self._cancel()
+        self._cancel_own()
         if not self._is_running and self._body is not None:
             self._body.discard()
 
@@ -284,7 +290,7 @@ class WebRequest(Request):
 
     async def _answer_live(self, events: Any) -> None:
         server = self._server
-        if server.live_count >= LIVE_AT_ONCE:
+        if len(server.live) >= LIVE_AT_ONCE:
             why = f"{LIVE_AT_ONCE} already watch"
             raise Problem(503, PHRASES[503], why, headers={"Retry-After": str(RETRY_SECONDS)})
         if self._disconnected:
@@ -293,14 +299,25 @@ class WebRequest(Request):
         if self.method == b"HEAD":
             self._end_answer()
             return
-        server.live_count += 1
+        server.live.add(self)
         way = Way(self)
         try:
-            await live(events, self._write, way, server.reactor)
+            await live(events, self._write, way, server.reactor, self._is_welcome, self._cancel_own)
         finally:
-            server.live_count -= 1
+            server.live.discard(self)
             way.close()
         self._end_answer()
+
+    def end_unless_welcome(self) -> None:
+        if not self._is_welcome():
+            self._cancel_own()
+
+    def _is_welcome(self) -> bool:
+        return self._admitted is not None and self._server.reception.is_welcome(self._admitted)
+
+    def _cancel_own(self) -> None:
+        if self._cancel is not None:
+            self._cancel()
 
     async def _show(self, asset: Asset) -> None:
         headers = {"ETag": asset.etag, "Cache-Control": PAGE_CACHE, "Vary": "Accept-Encoding"}

@@ -127,7 +127,10 @@ class Sessions:
 
     def find(self, name: str) -> Principal | None:
         # Looked up by its digest: the time that takes says nothing of the name.
-        key = digest(name)
+        return self.whose(digest(name))
+
+    def whose(self, key: bytes) -> Principal | None:
+        """``find`` by the digest of its name."""
         session = self._sessions.get(key)
         if session is None:
             return None
