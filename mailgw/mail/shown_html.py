@@ -66,7 +66,7 @@ _NAME = re.compile(r"[A-Za-z][^\s/>\x00]*+")
 _ATTRIBUTE = re.compile(r"[\s/]*+([^\s/>=][^\s/>=]*+)(?:\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\s>]++)))?+")
 _TAG_END = re.compile(r"[\s/]*+>")
 _ENDS: Final = {name: re.compile(rf"</{name}(?=[\s/>])[^>]*+>?", re.IGNORECASE) for name in _SKIPPED}
-_LINK = re.compile(r"\s*(?:https?://|mailto:|tel:)[^\x00-\x20]+\s*\Z", re.IGNORECASE)
+_LINK = re.compile(r"(?:https?://|mailto:|tel:)[^\x00-\x20]++\Z", re.IGNORECASE)  # of what is stripped
 _CID = re.compile(r"\s*cid:(.+)\Z", re.IGNORECASE | re.DOTALL)
 _DATA = re.compile(r"\s*data:image/(?:png|jpe?g|gif|webp|bmp|avif);base64,[A-Za-z0-9+/=\s]*\Z", re.IGNORECASE)
 _REMOTE = re.compile(r"\s*(?:https?:|ftp:|//)", re.IGNORECASE)
@@ -74,11 +74,14 @@ _REMOTE = re.compile(r"\s*(?:https?:|ftp:|//)", re.IGNORECASE)
 # What loads anything in a style sheet, or ran something in old browsers.  A "\" may spell any letter: it goes first.
 _CSS_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
 _CSS_URL = re.compile(r"url\s*\(\s*[\"']?\s*([^\"')\s]{0,300})", re.IGNORECASE)
-_CSS_IMPORT = re.compile(r"@\s*(?:import|charset|namespace)\s*([^;{}]{0,300})[^;{}]*;?", re.IGNORECASE)
+_CSS_IMPORT = re.compile(r"@\s*(?:import|charset|namespace)[^;{}]*;?", re.IGNORECASE)
+_CSS_IMPORTED = re.compile(r"import\s*[\"']?\s*([^;{}\"')\s]{0,300})", re.IGNORECASE)
 _CSS_LOADS = re.compile(r"(?:url|src|image|image-set|-webkit-image-set|cross-fade|element|expression)\s*\(", re.I)
 _CSS_RUNS = re.compile(r"(?:-moz-binding|behavior|javascript|vbscript)\s*:", re.IGNORECASE)
 _CSS_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f<>\\]")
 
+# "int" takes 4300 digits.
+_LONG_NUMBER = re.compile(r"&#([0-9]{20,}+)")
 _URL_IN_TEXT = re.compile(r"https?://[^\s<>\"'`]{1,2000}", re.IGNORECASE)
 # A text that says where it leads: a URL, or a name of a host with or without a path.
 _SAYS_HOST = re.compile(r"(?:(https?)://)?((?:[\w-]+\.)+([A-Za-z][\w-]+))(?::\d+)?(?:[/?#]\S*)?\Z", re.IGNORECASE)
@@ -116,7 +119,7 @@ def text_of(html: str, most: int) -> str:
     """Its text alone, at most so many characters of it, for who looks for words in it."""
     cleaned = shown_html(html[:4 * most], lambda content_id: None).document
     body = cleaned.partition("<body>")[2]
-    return " ".join(unescape(re.sub(r"<[^>]*+>", " ", body)).split())[:most]
+    return " ".join(_unescaped(re.sub(r"<[^>]*+>", " ", body)).split())[:most]
 
 
 def links_in(text: str) -> tuple[Link, ...]:
@@ -141,6 +144,8 @@ class _Writer:
         self._source_of = source_of
         self._out: list[str] = []
         self._open: list[str] = []
+        self._places: dict[str, list[int]] = {}  # of each tag in those
+        self._scopes: list[int] = []  # the places of those that end tags do not look beyond
         self._styles: list[str] = []
         self._style_characters = 0
         self._links: list[Link] = []
@@ -172,7 +177,7 @@ class _Writer:
 
     def _text(self, text: str) -> None:
         if text:
-            plain = _visible(unescape(text))
+            plain = _visible(_unescaped(text))
             self._out.append(escape(plain, quote=False))
             if self._target is not None and len(self._words) < MAX_LINK_TEXT:
                 self._words.append(plain[:MAX_LINK_TEXT])
@@ -222,7 +227,7 @@ class _Writer:
     def _begin(self, tag: str, given: Mapping[str, str]) -> None:
         for key in ("src", "background", "srcset", "poster", "data"):
             if key in given and (tag != "img" or key != "src"):
-                self._note_remote(unescape(given[key][:MAX_VALUE]))
+                self._note_remote(_unescaped(given[key][:MAX_VALUE]))
         if tag == "body":
             tag = "div"  # its colours are the page's
         allowed = _TAGS.get(tag)
@@ -232,30 +237,34 @@ class _Writer:
             self._close_down_to(len(self._open) - 1)
         if tag not in _VOID and len(self._open) >= MAX_DEPTH:
             return
-        words = [tag]
+        words, href = [tag], None
         for key, raw in given.items():
             if key in allowed or key in _SHARED:
                 value = self._value(tag, key, raw)
                 if value is not None:
                     words.append(f'{key}="{escape(value)}"')
+                    href = value if key == "href" else href
         if tag == "a":
             self._end("a")
             words.append('rel="noopener noreferrer nofollow" target="_blank"')
-            href = unescape(given.get("href", "")[:MAX_VALUE]).strip()
-            self._target, self._words = (href if _LINK.match(href) else None), []
+            self._target, self._words = href, []
         self._out.append(f"<{' '.join(words)}>")
         if tag not in _VOID:
+            self._places.setdefault(tag, []).append(len(self._open))
+            if tag in _SCOPES:
+                self._scopes.append(len(self._open))
             self._open.append(tag)
 
     def _value(self, tag: str, key: str, raw: str) -> str | None:
         """What an attribute is to be; None: it goes."""
         if len(raw) > (MAX_DATA if key == "src" else MAX_VALUE):
             return None
-        value = unescape(raw)
+        value = _unescaped(raw)
         if key == "style":
             return self._css(value)
         if key == "href":
-            return value.strip() if _LINK.match(value) else None
+            value = value.strip()
+            return value if _LINK.match(value) else None
         if key == "src":
             if (found := _CID.match(value)) is not None:
                 return self._source_of(found[1].strip())
@@ -267,16 +276,16 @@ class _Writer:
 
     def _end(self, tag: str) -> None:
         tag = "div" if tag == "body" else tag
-        for place in range(len(self._open) - 1, -1, -1):
-            if self._open[place] == tag:
-                self._close_down_to(place)
-                return
-            if self._open[place] in _SCOPES and tag not in _TABLE:
-                return
+        places = self._places.get(tag)
+        if places and (tag in _TABLE or not self._scopes or self._scopes[-1] <= places[-1]):
+            self._close_down_to(places[-1])
 
     def _close_down_to(self, depth: int) -> None:
         while len(self._open) > depth:
             tag = self._open.pop()
+            self._places[tag].pop()
+            if tag in _SCOPES:
+                self._scopes.pop()
             self._out.append(f"</{tag}>")
             if tag == "a" and self._target is not None:
                 text = " ".join("".join(self._words).split())[:MAX_LINK_TEXT]
@@ -287,9 +296,9 @@ class _Writer:
     def _css(self, css: str) -> str:
         """Without what loads or runs anything."""
         css = _CSS_CONTROLS.sub("", _CSS_COMMENT.sub(" ", css))
-        for found in (*_CSS_URL.finditer(css), *_CSS_IMPORT.finditer(css)):
-            self._note_remote(found[1].strip("\"' "))
-        css = _CSS_IMPORT.sub("", css)
+        for found in (*_CSS_URL.finditer(css), *_CSS_IMPORTED.finditer(css)):
+            self._note_remote(found[1])
+        css = _CSS_IMPORT.sub("/*gone*/", css)  # or what is before it would join what is behind it
         return _CSS_RUNS.sub("gone:", _CSS_LOADS.sub("gone(", css))
 
     def _note_remote(self, place: str) -> None:
@@ -297,6 +306,11 @@ class _Writer:
             self._remote_count += 1
             if len(self._remote) < MAX_NAMED:
                 self._remote.setdefault(_visible(place.strip())[:300])
+
+
+def _unescaped(text: str) -> str:
+    """As HTML has it: a number that is beyond all characters is U+FFFD, of however many digits."""
+    return unescape(_LONG_NUMBER.sub(lambda one: f"&#{one[1].lstrip('0')[:20] or 0}", text))
 
 
 def _visible(text: str) -> str:

@@ -10,6 +10,8 @@ from mailgw.mail.envelope import BodyType, Role
 from mailgw.mail.from_field import author_addresses
 from mailgw.mail.header import count_received, has_field, without_private_fields
 from mailgw.mail.shown_authors import shown_domains
+from mailgw.mail.shown_html import links_in, shown_html, text_of
+from mailgw.mail.shown_letter import digest, shown
 from mailgw.trust import dmarc_record, mtasts, spf_record, tlsrpt
 from mailgw.trust.arc import chain_of
 from mailgw.trust.authres import read_field, without_ours
@@ -31,6 +33,7 @@ RUNS = [
     " ", "\t", "a", "A", "1", "=", ";", ":", "-", ".", "_", "/", "(", ")", '"', "\\", "<", ">", "@", ",", "%", "+",
     "\r", "\n", "\r\n ", "a ", "a.", "a:", "a=", "a;", "1.", "a-", "\\a", '\\"', "/1", "//1", "=4", "=41", "\u00e4",
     "%{d}", "a@", ".a", "!1", "[", "x-", "::", "=?", "a b", "b\r\n",
+    "\u00a0", "\u2003a", "\u00a0 ",
 ]
 TAILS = ["\x01", "\n", "!", ""]
 EXTENSIONS = frozenset({"SMTPUTF8", "DSN", "REQUIRETLS", "MT-PRIORITY", "DELIVERBY", "FUTURERELEASE", "SIZE"})
@@ -70,6 +73,14 @@ PARSERS: list[tuple[Callable[[bytes], object], list[str]]] = [
     (parse_name, ["", "a.", "["]),
     (parse_auth, ["", "PLAIN ", "PLAIN A"]),
     (lambda octets: parse_xclient(octets, Role.MX), ["", "NAME=", "ADDR="]),
+    (lambda octets: shown_html(octets.decode() + "\">'>x</a></style>", lambda content_id: None), [
+        "", "<a ", '<a href="', '<a href="https://a', '<a href="mailto:a', '<img src="', '<img src="cid:',
+        '<img src="data:image/png;base64,', '<p style="', '<p style="url', '<p style="@import', '<p style="behavior',
+        "<style>", "<style>@", "<style>image", "<a href=http://a>", "<a href=http://a>a.", "</a", "&#", "<!--"]),
+    (lambda octets: (links_in(octets.decode()), text_of(octets.decode(), 64 * 1024)), ["", "http://", "http://a"]),
+    (lambda octets: (digest(octets), shown(octets)), [
+        "", "a", "To: ", "Subject: a\r\n\r\n", "Content-Type: text/html\r\n\r\n", "Content-Type: text/html; a=",
+        'Content-Type: text/html; charset="utf-8"\r\n\r\n<a href="https://a']),
     (lambda octets: reencoded(octets, BodyType.SEVEN_BIT), [
         "", "\u00e4", "MIME-Version: 1.0\r\nContent-Type: ", "MIME-Version: 1.0\r\nContent-Type: a/b; c=",
         "MIME-Version: 1.0\r\nContent-Type: multipart/a; boundary=b\r\n\r\n--b", "Content-Transfer-Encoding"]),

@@ -122,6 +122,9 @@ ATTACKS = [
     "<title><img title='</title><script>alert(1)</script>'>",
     "<xmp><p title='</xmp><script>alert(1)</script>'>",
     '<style>@import url(//evil.test/x.css);</style>',
+    '<style>@@import x;import "http://evil.test/x.css";</style>',
+    '<style>@@charset "x";import "http://evil.test/x.css";</style>',
+    '<style>@@@import;@import;import "http://evil.test/x.css";</style>',
     "<style>@\\69mport '//evil.test/x.css';</style>",
     '<style>p{background:url(//evil.test/x)}</style>',
     '<style>p{background:u\\72l(//evil.test/x)}</style>',
@@ -200,7 +203,7 @@ def test_what_is_harmless_stays(html: str, comes_out: str) -> None:
 
 def test_style_sheets_are_kept_as_far_as_they_load_nothing() -> None:
     found = shown("<style>p{color:red}</style><style>@import 'x';b{font-weight:bold}</style><p>x")
-    assert "<style>p{color:red}\nb{font-weight:bold}</style>" in found.document
+    assert "<style>p{color:red}\n/*gone*/b{font-weight:bold}</style>" in found.document
 
 
 def test_what_is_remote_is_counted_and_named() -> None:
@@ -216,6 +219,30 @@ def test_what_is_remote_is_counted_and_named() -> None:
     )
     many = shown("".join(f"<img src=http://x.test/{n}>" for n in range(MAX_NAMED + 1)))
     assert (many.remote_count, len(many.remote)) == (MAX_NAMED + 1, MAX_NAMED)
+
+
+def test_what_would_be_imported_is_counted_however_it_is_spelt() -> None:
+    found = shown('<style>@@import x;import "http://evil.test/x.css";</style>')
+    assert (found.remote, found.remote_count) == (("http://evil.test/x.css",), 1)
+    assert shown("<style>@namespace 'http://www.w3.org/1999/xhtml';p{color:red!important}</style>").remote == ()
+
+
+@each(("number", "comes_out"), [
+    ("65", "A"), ("0" * 5000 + "65", "A"), ("1" * 5000, "\ufffd"), ("0" * 5000, "\ufffd"),
+    ("x" + "0" * 5000 + "41", "A"),
+])
+def test_a_character_by_its_number_of_however_many_digits(number: str, comes_out: str) -> None:
+    assert body(f"&#{number};") == comes_out
+
+
+@each(("html", "comes_out"), [
+    ("<a href='\u00a0 https://x.test/\u2003'>y</a>", "https://x.test/"),
+    ("<a href='https://x.test/a\u00a0b'>y</a>", "https://x.test/a\u00a0b"), ("<a href='https://x.test/a b'>y</a>", ""),
+    ("<a href='https://'>y</a>", ""), ("<a href='https://\u00a0'>y</a>", ""), ("<a href='mailto:x'>y</a>", "mailto:x"),
+])
+def test_blanks_around_a_link(html: str, comes_out: str) -> None:
+    assert [one.target for one in shown(html).links] == ([comes_out] if comes_out else [])
+    assert ("href" in body(html)) is bool(comes_out)
 
 
 def test_links_with_their_texts() -> None:
@@ -268,12 +295,17 @@ def test_words_for_a_search() -> None:
 
 
 MAX_TAGS = 1000
+BLANKS = "\u00a0" * 8100
 
 SLOW = {
     "nested": "<div>", "attributes": "<a " + "x=y " * 20, "quotes": '<a x="', "angles": "<", "comments": "<!--",
     "styles": "<style>", "css": "<p style='url(url(url('>", "entities": "&#", "named": "&lt", "slashes": "<a//////////",
     "misnested": "<b><i></b></i>", "links": "<a href=http://x>y</a>", "tables": "<table><td>",
     "at": "<style>@ @ @ @import",
+    "link": f'<a href="https://a{BLANKS} x">', "link_2": f'<a href="{BLANKS}x">', "cid": f'<img src="cid:{BLANKS}">',
+    "data": f'<img src="data:image/png;base64,{BLANKS}!">', "remote": f'<img src="{BLANKS}x">', "blanks": f"<a{BLANKS}",
+    "css_blanks": f"<p style='@{BLANKS}url{BLANKS}import{BLANKS}behavior{BLANKS}x'>", "named_blanks": "<a href='&nbsp;",
+    "hosts": "<a href=http://x>" + "a." * 100 + "!</a>", "imports": "<style>" + "@@import;" * 800 + "</style>",
     "formatting": "<p><font size=1>", "ends": "</p>", "script": "<script></scrip>", "equals": "<a ====",
 }
 
@@ -285,3 +317,11 @@ def test_the_time_grows_with_the_length_alone(word: str) -> None:
     began = time.process_time()
     shown(html)
     assert time.process_time() - began < 2, "50 KB take some 0.1 s at the most"
+
+
+@each(("before", "tag"), [("<div>" * 199, "b"), ("<b><table>" + "<div>" * 197, "b"), ("<table>" + "<b>" * 198, "div")])
+def test_an_end_without_a_beginning_costs_nothing(before: str, tag: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailgw.mail.shown_html.MAX_TAGS", 100_000)
+    began = time.process_time()
+    shown(before + f"</{tag}>" * 90_000)
+    assert time.process_time() - began < 1.2, "0.3 s; where all that is open is looked at, 2 to 4"
