@@ -214,7 +214,8 @@ def test_kills_make_no_two_messages_of_one_key(lab: Lab, workers: int) -> None:
     assert states["delivered"] > states["unknown"]
     print(f"seed {SEED}: {len(done)} keys, {repeats[0]} repeats, {states}")
     assert receiver.bad_signatures == 0
-    assert all(order in (["queued", "delivered"], ["queued"], ["delivered"]) for order in receiver.orders())
+    # A kill may take a fact, and may have a delivery made again.
+    assert all(order.count("queued") <= 1 and "queued" not in order[1:] for order in receiver.orders())
 
 
 @WORKERS
