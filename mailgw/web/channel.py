@@ -198,7 +198,7 @@ class Channel(HTTPChannel):
         self._is_refused = True
         self._since = self.factory.now()
         for request in self.requests:
-            request.abandon()
+            request.abandon(problem)
         self.transport.write(refusal(problem, self.is_secure, self.factory.wall_clock()))
 
     def _refuse_header(self) -> None:

@@ -57,7 +57,8 @@ class Head:
 class Admitted:
     """What is to be done: an operation, by ``who``, or an ``asset`` shown.  ``body`` is that of ``operation.bodies``
     which comes, None where none does, and ``body_octets`` what it may have.  ``path`` is what the journal calls it.
-    ``session``: the digest of the name of a browser's session, b"" where a token says who asks."""
+    ``session``: the digest of the name of a browser's session, b"" where a token says who asks.  ``problem`` not None:
+    it goes no further, though it is known who asks for what."""
 
     target: Target
     who: Principal = NOBODY
@@ -67,6 +68,7 @@ class Admitted:
     body: Any = None
     body_octets: int = 0
     session: bytes = attrs.field(default=b"", repr=False)
+    problem: Problem | None = None
 
     @property
     def path(self) -> str:
@@ -91,7 +93,7 @@ class Reception:
     note_failure: Callable[[str, str, str], None]
 
     def admit(self, head: Head) -> Admitted:
-        """Problem where it goes no further."""
+        """Problem where it goes no further, and it is not known who asks, or for what."""
         target = target_of(head.target)
         if (health := self.health.get(target.path)) is not None:
             return self._bodyless(head, Admitted(target, operation=health), [health.method])
@@ -120,9 +122,19 @@ class Reception:
         else:
             route = self.routes.route(head.method, segments)
             operation, parameters = route.operation, route.parameters
-        if not operation.is_open and operation.scope is not None and operation.scope not in who.scopes:
+        admitted = Admitted(target, who, operation, parameters, session=session)
+        try:
+            self._check(head, admitted, operation, own)
+            body, octets = self._body(head, operation)
+        except Problem as problem:
+            return attrs.evolve(admitted, problem=problem)
+        return attrs.evolve(admitted, body=body, body_octets=octets)
+
+    def _check(self, head: Head, admitted: Admitted, operation: Operation, own: str) -> None:
+        """Problem 403 where it is not for him, or nothing of his that makes a browser ask."""
+        if not operation.is_open and operation.scope is not None and operation.scope not in admitted.who.scopes:
             raise Problem(403, problems.PHRASES[403], f"the scope {operation.scope.value} is needed")
-        if session or operation.is_open:
+        if admitted.session or operation.is_open:
             check_page(
                 operation.is_safe,
                 head.headers.get("Origin"),
@@ -131,8 +143,6 @@ class Reception:
                 own,
                 head.is_secure,
             )
-        body, octets = self._body(head, operation)
-        return Admitted(target, who, operation, parameters, body=body, body_octets=octets, session=session)
 
     def is_welcome(self, admitted: Admitted) -> bool:
         """Whether he who was admitted still would be: his token, or his session, is there yet, with the same scopes."""

@@ -128,8 +128,10 @@ class WebRequest(Request):
             if self._server.is_stopping:
                 raise Problem(503, PHRASES[503], "stopping", headers={"Retry-After": str(RETRY_SECONDS)})
             self._admitted = self._server.reception.admit(head)
+            if self._admitted.problem is not None:
+                raise self._admitted.problem
         except Problem as problem:
-            self._problem = problem
+            self._refuse(problem)
             return problem
         if self._admitted.who.name:
             self.channel.is_known = True
@@ -157,11 +159,21 @@ class WebRequest(Request):
         self.uri = path
         self._server.reactor.callLater(0, self._do)
 
-    def abandon(self) -> None:
-        """The channel has answered: what came of it is thrown away."""
-        self._problem = self._problem or Problem(400, PHRASES[400])
+    def abandon(self, problem: Problem) -> None:
+        """The channel has answered with that: what came of it is thrown away."""
+        if not self._is_running:
+            self._refuse(problem)
         if self._body is not None:
             self._body.discard()
+
+    def _refuse(self, problem: Problem) -> None:
+        """It is not done, which is a fact where somebody whom we know would have changed something."""
+        if self._problem is not None:
+            return
+        self._problem = problem
+        # What strangers would have is no fact for each: the journal is not theirs to fill.
+        if self._admitted is not None and self._admitted.who.name:
+            self._server.note(self._admitted, self.method.decode("ascii"), self._peer, problem.status)
 
     def connectionLost(self, reason: Failure) -> None:
         super().connectionLost(reason)  # type: ignore[no-untyped-call]

@@ -4,11 +4,11 @@ import pytest
 
 from mailgw.testing.web import request
 from mailgw.web.answers import attachment, headers_of, octets_headers
-from mailgw.web.operations import LiveEvent, Octets
+from mailgw.web.operations import JSON_OCTETS, LiveEvent, Octets
 from mailgw.web.page import asset, is_known, packaged, takes_gzip
 from mailgw.web.sending import HEARTBEAT_SECONDS, event_octets
 from tests.tables import each
-from tests.web.serving import ALL, Served
+from tests.web.serving import ALL, READER, Served
 
 
 @each(
@@ -141,6 +141,62 @@ def test_orders_are_facts_and_questions_are_none() -> None:
     assert [(one.token, one.peer, one.path, one.http_status) for one in served.facts] == [  # type: ignore[attr-defined]
         ("all", "192.0.2.7", "/api/v1/orders", 200), ("all", "127.0.0.1", "/api/v1/orders", 400),
     ]
+
+
+JSON = {"Content-Type": "application/json"}
+OURS = {"X-Mailgw": "1", "Host": "localhost", "Origin": "http://localhost"}
+
+
+@each(("method", "path", "body", "headers", "by", "status"), [
+    ("POST", "/orders", b'{"name":"x"}', JSON, READER, 403),
+    ("POST", "/orders", b'{"name":"x"}', JSON, "session", 403),  # without X-Mailgw
+    ("POST", "/orders", b'{"name":"x"}', {**JSON, **OURS, "Origin": "https://evil.example"}, "session", 403),
+    ("POST", "/orders", b'{"name":"x"}', {**JSON, **OURS, "Sec-Fetch-Site": "cross-site"}, "session", 403),
+    ("POST", "/orders", b'{"name":"x"}', {**JSON, **OURS}, "session", 200),
+    ("POST", "/orders", b"x", {"Content-Type": "text/plain"}, ALL, 415),
+    ("POST", "/orders", b"", JSON, ALL, 400),
+    ("POST", "/orders", b"", {**JSON, "Content-Length": str(JSON_OCTETS + 1)}, ALL, 413),
+    ("POST", "/orders", b"fffff\r\n" + b"x" * 0xfffff + b"\r\nff\r\n" + b"x" * 255 + b"\r\n",
+     {**JSON, "Transfer-Encoding": "chunked"}, ALL, 413),
+    ("POST", "/orders", b"zz\r\n", {**JSON, "Transfer-Encoding": "chunked"}, ALL, 400),
+    ("POST", "/orders", b"", {**JSON, "Content-Length": "9"}, ALL, 408),  # it never comes
+    ("DELETE", "/session", b"x", {}, ALL, 413),
+])
+def test_orders_that_are_refused_are_facts(
+    method: str, path: str, body: bytes, headers: dict[str, str], by: str, status: int
+) -> None:
+    served = Served()
+    token = {ALL: "all", READER: "reader", "session": "all"}[by]
+    who = {"Authorization": f"Bearer {by}"}
+    if by == "session":
+        login = served.ask("POST", "/api/v1/session", {"token": ALL}, token=None)
+        who = {"Cookie": login.cookies[0].partition(";")[0]}
+        served.facts.clear()
+    lengths = {} if {"Content-Length", "Transfer-Encoding"} & set(headers) else {"Content-Length": str(len(body))}
+    fields = {"Host": "localhost", **who, **headers, **lengths}
+    words = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    client = served.raw(f"{method} /api/v1{path} HTTP/1.1\r\n{words}\r\n".encode() + body, seconds=20)
+    assert client.received.startswith(b"HTTP/1.1 %d " % status), client.received[:200]
+    assert [(one.token, one.method, one.path, one.http_status) for one in served.facts] == [  # type: ignore[attr-defined]
+        (token, method, f"/api/v1{path}", status),
+    ]
+
+
+@each(("method", "path", "token", "headers", "status"), [
+    ("POST", "/orders", None, JSON, 401),
+    ("POST", "/orders", "guess", JSON, 401),
+    ("POST", "/session", None, {**JSON, "Origin": "https://evil.example"}, 403),
+    ("POST", "/session", None, {"Content-Type": "text/plain"}, 415),
+    ("POST", "/nothing", ALL, JSON, 404),
+    ("POST", "/large", ALL, JSON, 405),
+    ("GET", "/things/x", ALL, JSON, 413),
+])
+def test_what_nobody_we_know_would_change_is_no_fact(
+    method: str, path: str, token: str | None, headers: dict[str, str], status: int
+) -> None:
+    served = Served()
+    assert served.ask(method, f"/api/v1{path}", b"{}", token=token, headers=headers).status == status
+    assert served.facts == []
 
 
 @pytest.mark.parametrize("step", ["create", "write"])
