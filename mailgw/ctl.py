@@ -62,8 +62,8 @@ commands:
   mailgw webhooks list                  web hooks for events: who takes them, and what was never taken
   mailgw doctor --wire 127.0.0.1:25     can this server be tricked? smuggling, injection, relaying, limits
 
-FILE is {DEFAULT_FILE} where nothing is said; passwd, queue, top, tail, trace, record, tls, dkim, reports, webhooks,
-explain and replay take -c FILE, too, before or behind the command.
+FILE is {DEFAULT_FILE} where nothing is said; passwd, reload, queue, top, tail, trace, record, tls, dkim, reports,
+webhooks, explain and replay take -c FILE, too, before or behind the command.
 The gateway itself is started with: twistd mailgw --help
 exit status: 0 done, 1 a fault, 2 the command line makes no sense"""
 

@@ -38,7 +38,8 @@ def reload(options: argparse.Namespace) -> int:
         state = own_state()
     answer = ask_gateway(f"{state}/control.sock", request)
     if answer is None:
-        raise Fault(f"no gateway runs at {state}: there is nothing to reload")
+        how = "" if options.folder or options.config else "; say --config FILE or --state FOLDER"
+        raise Fault(f"no gateway runs at {state}: there is nothing to reload{how}")
     if options.json:
         say(json.dumps(answer))
         return 0 if answer["done"] else 1

@@ -151,7 +151,8 @@ def _letters(letters: str, rest: Iterator[str], options: Options) -> None:
                 if value == "\0":
                     raise Stop(USAGE, f"-{letter} wants a value")
         elif letter not in _ALONE:
-            raise Stop(USAGE, f"there is no option -{letter}")
+            hint = {"c": "; the configuration is named by -C FILE", "-": f"{letters[:30]}: docs/sendmail.rst has all"}
+            raise Stop(USAGE, f"there is no option -{letter}{hint.get(letter, '')}")
         _take(letter, value, options)
 
 
@@ -343,7 +344,7 @@ def _stop(folder: str, fault: OSError) -> NoReturn:
     if isinstance(fault, PermissionError):
         raise Stop(NO_PERMISSION, f"{why}; this user may not leave mail there") from None
     if isinstance(fault, FileNotFoundError | NotADirectoryError):
-        raise Stop(CONFIG, f"{why}; no gateway is set up here, or its maildrop is elsewhere") from None
+        raise Stop(CONFIG, f"{why}; no gateway is set up here, or its maildrop is elsewhere: say -C FILE") from None
     raise Stop(TEMPORARY, why) from None
 
 

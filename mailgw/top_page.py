@@ -82,7 +82,7 @@ def _queue(queue: Mapping[str, Any], now: float) -> list[tuple[str, str, str]]:
     parts = [f"{sums[name]:,} {word}" for name, word in (("due_now", "due"), ("active", "active"), ("held", "held"))
              if sums[name]]
     lines = [(
-        "queue", f"{queue['recipients']:,} recipients for {sums['lanes']:,} destinations{oldest}{counted}"
+        "queue", f"{_many(queue['recipients'], 'recipient')} for {_many(sums['lanes'], 'destination')}{oldest}{counted}"
         + (f": {', '.join(parts)}" if parts else ""), "")]
     answers = ", ".join(f"{status} {count:,}" for status, count in list(queue["statuses"].items())[:5])
     if answers:
@@ -123,6 +123,10 @@ def length(passed: float) -> str:
     if whole < 86_400:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def seconds(passed: float) -> str:

@@ -20,7 +20,7 @@ MADE_ANEW = frozenset({  # by the generation, whole
     "routes", "conversations", "backends", "retry", "reply_classes", "reports", "dns", "staging",
 })
 CHANGED = frozenset({  # in what lasts
-    "limits", "journal", "spool", "tls_reports", "dmarc_reports", "api", "inbox", "event_hooks",
+    "limits", "journal", "spool", "tls_reports", "dmarc_reports", "api", "inbox", "event_hooks", "maildrop",
 })
 RESTART = frozenset({"state", "workers"})
 NOTHING = frozenset({"file", "document", "written", "port_hint"})  # no keys
