@@ -20,6 +20,7 @@ Who waits looks each ``LOOK_SECONDS``: the mail may have come by another process
 
 import base64
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -34,7 +35,7 @@ from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.letter import Attachment
 from mailgw.mail.ports import Desk
 from mailgw.mail.shown_letter import content_type, html_document, letter_of, media_type, shown
-from mailgw.store.captured import FILE, FOLDER, MOST_ROWS, CapturedMail, CapturedRow, Wanted
+from mailgw.store.captured import FILE, FOLDER, MESSAGE_OCTETS, MOST_ROWS, CapturedMail, CapturedRow, Wanted
 
 MOST_WAIT: Final = 60.0
 MOST_WAITING: Final = 100
@@ -44,6 +45,11 @@ MOST_WORDS: Final = 20
 """Of one search: each is looked for in every message."""
 PIECE_OCTETS: Final = 1 << 20
 """Of a part, in one answer."""
+PARTS_OCTETS: Final = MESSAGE_OCTETS
+"""Of the parts, decoded, that are asked for piece by piece, all together: any one of them fits.  Beyond it those go
+that were asked for the longest time ago; who goes on with one has it read again."""
+PARTS_SECONDS: Final = 30.0
+"""After its last piece was asked for one is forgotten: nobody may come for the next."""
 _TEXTS: Final = {"to": "to", "from": "from_", "subject": "subject", "text": "text", "search": "search"}
 
 
@@ -70,6 +76,65 @@ class OwnInbox:
             opened[1].close()
 
 
+@attrs.frozen(eq=False)
+class Part:
+    told: Mapping[str, object]
+    octets: bytes
+
+
+class Parts:
+    """What is asked for piece by piece, by its message and number; for the reactor's thread alone."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._kept: OrderedDict[tuple[int, int], tuple[Part, float]] = OrderedDict()  # with the time of its last use
+        self._octets = 0
+        self._is_timed = False
+
+    @property
+    def octets(self) -> int:
+        return self._octets
+
+    def get(self, key: tuple[int, int]) -> Part | None:
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        self._kept[key] = found[0], self._reactor.seconds()
+        self._kept.move_to_end(key)
+        return found[0]
+
+    def keep(self, key: tuple[int, int], part: Part) -> None:
+        self.drop(key)
+        if len(part.octets) > PARTS_OCTETS:
+            return
+        while self._octets + len(part.octets) > PARTS_OCTETS:
+            self.drop(next(iter(self._kept)))
+        if not self._is_timed:
+            self._is_timed = True
+            self._reactor.callLater(PARTS_SECONDS, self._forget)
+        self._kept[key] = part, self._reactor.seconds()
+        self._octets += len(part.octets)
+
+    def drop(self, key: tuple[int, int]) -> None:
+        found = self._kept.pop(key, None)
+        if found is not None:
+            self._octets -= len(found[0].octets)
+
+    def removed(self, message: int | None) -> None:
+        """That message is, or, with None, whichever."""
+        for key in [one for one in self._kept if message is None or one[0] == message]:
+            self.drop(key)
+
+    def _forget(self) -> None:
+        now = self._reactor.seconds()
+        for key in [key for key, (_, used) in self._kept.items() if now - used >= PARTS_SECONDS]:
+            self.drop(key)
+        self._is_timed = bool(self._kept)
+        if self._kept:
+            oldest = next(iter(self._kept.values()))[1]
+            self._reactor.callLater(oldest + PARTS_SECONDS - now, self._forget)
+
+
 class InboxDesk:
     """``inbox`` makes it, when it is wanted.  Where ``config`` has nothing that fills it, it is not there."""
 
@@ -78,8 +143,7 @@ class InboxDesk:
         self._inbox = inbox
         self._reactor = reactor
         self._waiting = 0
-        # The part that is asked for piece by piece: message, number, and what is in it.
-        self._asked_for: tuple[int, int, Attachment, bytes] | None = None
+        self.parts = Parts(reactor)
 
     @property
     def desk(self) -> Desk:
@@ -169,20 +233,25 @@ class InboxDesk:
         number, start = _number(request), _whole(request, "start", 0, 0, 1 << 62)
         at = _whole(request, "number", 0, 0, 1 << 31)
 
-        def part(book: CapturedMail) -> object:
-            if self._asked_for is None or self._asked_for[:2] != (number, at) or not start:
-                content = book.octets(number)
-                parts = () if content is None else letter_of(content).attachments
-                if at >= len(parts):
-                    return None
-                self._asked_for = number, at, parts[at], parts[at].octets
-            _, _, one, octets = self._asked_for
-            if start + PIECE_OCTETS >= len(octets):
-                self._asked_for = None  # that was its end
-            piece = base64.b64encode(octets[start:start + PIECE_OCTETS]).decode()
-            return {**part_json(at, one), "size_octets": len(octets), "octets": piece}
+        key = number, at
+        kept = self.parts.get(key)
 
-        return await self._ask(part)
+        def part(book: CapturedMail) -> Part | None:
+            if kept is not None and book.has(number):
+                return kept
+            content = None if kept is not None else book.octets(number)
+            parts = () if content is None else letter_of(content).attachments
+            return Part(part_json(at, parts[at]), parts[at].octets) if at < len(parts) else None
+
+        found = await self._ask(part)
+        if found is None or start + PIECE_OCTETS >= len(found.octets):
+            self.parts.drop(key)  # it is gone, or that was its end
+            if found is None:
+                return None
+        elif found is not kept:
+            self.parts.keep(key, found)
+        piece = base64.b64encode(found.octets[start:start + PIECE_OCTETS]).decode()
+        return {**found.told, "size_octets": len(found.octets), "octets": piece}
 
     async def _mark(self, request: Mapping[str, Any]) -> object:
         number, is_read = _number(request), request.get("read", True)
@@ -194,11 +263,14 @@ class InboxDesk:
         if "id" in request:
             number = _number(request)
             count: int = await self._ask(lambda book: book.remove([number]))
+            self.parts.removed(number)
             return count
         if "query" not in request:
             raise RefusedRequest("inbox.remove needs an id, or a query that says which; {} is all")
         wanted = _wanted(request)
-        return await self._ask(lambda book: book.remove(None, wanted))
+        count = await self._ask(lambda book: book.remove(None, wanted))
+        self.parts.removed(None)
+        return count
 
     async def _ask(self, question: Callable[[CapturedMail], Any]) -> Any:
         if not has_inbox(self._config()):

@@ -199,10 +199,13 @@ class CapturedMail:
         found = connection.execute(f"SELECT {_ROW} FROM message WHERE id = ?", (number,)).fetchone()  # noqa: S608
         return None if found is None else _row(connection, found)
 
+    def has(self, number: int) -> bool:
+        return self._open().execute("SELECT 1 FROM message WHERE id = ?", (number,)).fetchone() is not None
+
     def octets(self, number: int) -> bytes | None:
         """All that is kept of its content; None where there is no such message."""
         connection = self._open()
-        if connection.execute("SELECT 1 FROM message WHERE id = ?", (number,)).fetchone() is None:
+        if not self.has(number):
             return None
         chunks = connection.execute("SELECT octets FROM chunk WHERE message = ? ORDER BY at", (number,)).fetchall()
         return b"".join([one for (one,) in chunks])
@@ -210,7 +213,7 @@ class CapturedMail:
     def piece(self, number: int, start: int) -> bytes | None:
         """A chunk of its content from the octet ``start`` on, b"" at its end; None where there is no such message."""
         connection = self._open()
-        if connection.execute("SELECT 1 FROM message WHERE id = ?", (number,)).fetchone() is None:
+        if not self.has(number):
             return None
         at = start // CHUNK_OCTETS * CHUNK_OCTETS
         found = connection.execute("SELECT octets FROM chunk WHERE message = ? AND at = ?", (number, at)).fetchone()

@@ -1,0 +1,119 @@
+"""What the inbox's desk keeps between questions, and how it looks for what is waited for."""
+
+import base64
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from mailgw import inbox_desk
+from mailgw.inbox_desk import PARTS_OCTETS, PARTS_SECONDS, PIECE_OCTETS, InboxDesk, Part, Parts
+from mailgw.store.captured import Bounds, CapturedMail
+from tests.store.test_captured import capture
+
+T = TypeVar("T")
+MANY = Bounds(1000, 1 << 30)
+
+
+class Asked:
+    """``deliver.inbox.Inbox`` without its thread."""
+
+    def __init__(self) -> None:
+        self.book = CapturedMail(None)
+
+    async def ask(self, question: Callable[[Any], T]) -> T:
+        return question(self.book)
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> tuple[InboxDesk, CapturedMail, Clock]:
+    monkeypatch.setattr(inbox_desk, "has_inbox", lambda config: True)
+    asked, clock = Asked(), Clock()
+    return InboxDesk(lambda: None, lambda: asked, clock), asked.book, clock  # type: ignore[arg-type, return-value]
+
+
+def asking(desk: InboxDesk, command: str, **request: object) -> list[Any]:
+    """Its answer, when it is there."""
+    answers: list[Any] = []
+    answer: Coroutine[Any, Any, Any] = desk.desk[command]({"command": command, **request})  # type: ignore[assignment]
+    Deferred.fromCoroutine(answer).addBoth(answers.append)
+    return answers
+
+
+def large(fill: bytes) -> bytes:
+    return (b"Subject: large\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+            b"Content-Type: application/octet-stream\r\n\r\n" + (fill * 72 + b"\r\n") * 60_000 + b"--b--\r\n")
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """A subject a time that a message is taken apart for one of its parts."""
+    found: list[bytes] = []
+    letter_of = inbox_desk.letter_of
+    monkeypatch.setattr(inbox_desk, "letter_of", lambda octets: (found.append(octets[:20]), letter_of(octets))[1])
+    return found
+
+
+Made = tuple[InboxDesk, CapturedMail, Clock]
+
+
+def test_two_parts_at_once_are_read_once_each(desk: Made, reads: list[bytes]) -> None:
+    made, book, _ = desk
+    book.keep([capture("Q1", octets=large(b"x")), capture("Q2", octets=large(b"y"))], MANY)
+    got = {1: b"", 2: b""}
+    for start in range(0, 5 * PIECE_OCTETS, PIECE_OCTETS):
+        for number in got:
+            [answer] = asking(made, "inbox.part", id=number, number=0, start=start)
+            got[number] += base64.b64decode(answer["octets"])
+    assert got == {1: ((b"x" * 72 + b"\r\n") * 60_000)[:-2],
+                   2: ((b"y" * 72 + b"\r\n") * 60_000)[:-2]}
+    assert len(reads) == 2
+    assert made.parts.octets == 0  # both came to their ends
+
+
+def test_who_goes_on_later_has_it_read_again_and_nothing_stays(desk: Made, reads: list[bytes]) -> None:
+    made, book, clock = desk
+    book.keep([capture("Q1", octets=large(b"x"))], MANY)
+    asking(made, "inbox.part", id=1, number=0, start=0)
+    clock.advance(PARTS_SECONDS - 1)
+    assert made.parts.octets > 0
+    asking(made, "inbox.part", id=1, number=0, start=PIECE_OCTETS)
+    clock.advance(1)
+    clock.advance(PARTS_SECONDS - 2)
+    assert (made.parts.octets > 0, len(reads)) == (True, 1)
+    clock.advance(1)
+    assert (made.parts.octets, clock.getDelayedCalls()) == (0, [])
+    [answer] = asking(made, "inbox.part", id=1, number=0, start=2 * PIECE_OCTETS)
+    assert (len(base64.b64decode(answer["octets"])), len(reads)) == (PIECE_OCTETS, 2)
+
+
+def test_what_is_removed_is_not_served(desk: Made) -> None:
+    made, book, _ = desk
+    for number, removal in enumerate(({"id": 1}, {"query": {"to": "bob@example.org"}}, None), 1):
+        book.keep([capture(f"Q{number}", octets=large(b"x"))], MANY)
+        [answer] = asking(made, "inbox.part", id=number, number=0, start=0)
+        assert answer is not None
+        if removal is None:
+            book.remove([number])  # by another process, or for want of room
+        else:
+            assert asking(made, "inbox.remove", **removal) == [1]
+            assert made.parts.octets == 0
+        assert asking(made, "inbox.part", id=number, number=0, start=PIECE_OCTETS) == [None]
+        assert made.parts.octets == 0
+
+
+def test_so_many_octets_of_parts_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert PARTS_OCTETS >= 64 << 20, "any one part fits"
+    monkeypatch.setattr(inbox_desk, "PARTS_OCTETS", 10)
+    parts = Parts(Clock())
+    parts.keep((1, 0), Part({}, b"12345"))
+    parts.keep((2, 0), Part({}, b"12345"))
+    assert (parts.octets, parts.get((1, 0)) is not None) == (10, True)
+    parts.keep((3, 0), Part({}, b"1"))
+    assert [key for key in ((1, 0), (2, 0), (3, 0)) if parts.get(key) is not None] == [(1, 0), (3, 0)]
+    parts.keep((4, 0), Part({}, b"x" * 11))
+    assert (parts.get((4, 0)), parts.octets) == (None, 6)
+    parts.keep((5, 0), Part({}, b"x" * 10))
+    assert parts.octets == 10
