@@ -66,6 +66,7 @@ def test_a_message_goes_to_its_recipients_and_the_file_goes() -> None:
     assert b" with local id " in letter
     [queued] = [one for one in desk.gateway.journal if one.name == "queued"]
     assert queued.login == f"local:{os.environ.get('USER') or 'root'}" or queued.login.startswith("local:")  # type: ignore[attr-defined]
+    assert queued.way == "local"  # type: ignore[attr-defined]
     assert [one.recipient for one in desk.gateway.bounced] == [], "a host's own name is no route's here"
 
 

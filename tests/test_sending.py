@@ -99,6 +99,7 @@ def test_a_letter_is_delivered_and_its_sender_can_see_that(desk: Desk) -> None:
     answer = desk.send()
     assert answer["recipients"] == [{"recipient": "bob@example.org", "state": "queued"}]
     assert answer["idempotent_replay"] is False
+    assert [one.way for one in desk.gateway.journal if one.name == "queued"] == ["HTTP"]  # type: ignore[attr-defined]
     desk.gateway.advance(1)
     [letter] = desk.gateway.mailbox("bob@example.org")
     assert b"Received: by mx.example.org with HTTP id " + answer["queue_id"].encode() in letter

@@ -133,7 +133,8 @@ class Rejected(Event):
     """A command that our policy or our trouble refused; ``stage`` CONNECT, HELO, AUTH, MAIL, RCPT, CONTENT; ``why`` is
     for the operator, ``""`` where the text says it all.
 
-    ``queue_id``, ``recipients`` and ``message_id`` count at CONTENT, as of what is queued."""
+    ``queue_id``, ``recipients`` and ``message_id`` count at CONTENT, as of what is queued; ``way`` as ``Queued`` has
+    it."""
 
     name: ClassVar[str] = "rejected"
     session_id: str
@@ -149,6 +150,7 @@ class Rejected(Event):
     queue_id: str = ""
     recipients: tuple[str, ...] = ()
     message_id: str = ""
+    way: str = ""
 
 
 @attrs.frozen
@@ -157,7 +159,8 @@ class Queued(Event):
 
     ``parameters``: what MAIL asked for, as the queue keeps it (RFC 6710 s4.1 wants the priority logged).
     ``message_id``: as ``header.message_id``, here and in what follows.  ``cause``: of what a plug-in sent while it
-    delivered a message, that one's queue id.
+    delivered a message, that one's queue id.  ``way``: how it was handed in, where that was no session of SMTP
+    (``envelope.Client``), here and in what follows.
     """
 
     name: ClassVar[str] = "queued"
@@ -172,6 +175,7 @@ class Queued(Event):
     parameters: str = ""
     message_id: str = ""
     cause: str = ""
+    way: str = ""
 
 
 @attrs.frozen
@@ -193,6 +197,7 @@ class HandedOver(Event):
     status: str
     text: str
     message_id: str = ""
+    way: str = ""
 
 
 @attrs.frozen
@@ -238,6 +243,7 @@ class Discarded(Event):
     recipients: tuple[str, ...]
     why: str
     message_id: str = ""
+    way: str = ""
 
 
 @attrs.frozen

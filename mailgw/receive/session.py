@@ -193,6 +193,7 @@ class Session:
                 "" if content is None else content.queue_id,
                 () if content is None else _words(content.recipients.named),
                 "" if content is None else content.message_id,
+                self.client.way,
             )
         )
         return reply
@@ -489,6 +490,7 @@ class Session:
                 round(self._factory.clock.seconds() - transaction.started, 6),
                 str(transaction.parameters),
                 transaction.message_id,
+                way=client.way,
             )
         )
         if transaction.effects:
@@ -536,7 +538,7 @@ class Session:
                 client.session_id, transaction.queue_id, client.address, client.login or "",
                 path_text(transaction.reverse_path), str(destination.recipient), destination.lane,
                 transaction.size_octets, round(self._factory.clock.seconds() - transaction.started, 6),
-                reply.code, reply.status, reply.text, transaction.message_id,
+                reply.code, reply.status, reply.text, transaction.message_id, client.way,
             )
         )
         return Reply(250, "2.0.0", (f"OK, taken as {transaction.queue_id}",))
@@ -548,7 +550,7 @@ class Session:
         self._factory.note(
             fact.Discarded(
                 client.session_id, transaction.queue_id, client.address, path_text(transaction.reverse_path),
-                _words(transaction.recipients.named), words, transaction.message_id,
+                _words(transaction.recipients.named), words, transaction.message_id, client.way,
             )
         )
         return Reply(250, "2.0.0", (f"OK, taken as {transaction.queue_id}",))

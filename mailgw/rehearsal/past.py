@@ -2,7 +2,8 @@
 
 Content is not in a journal, nor what EHLO said, nor the parameters of a command that was refused.  So an envelope is
 whom a message came from, by which listener and client, and for whom; a recipient that was refused is an envelope of its
-own.
+own.  What was handed in without a session of SMTP (the HTTP API, ``mailgw sendmail``, a plug-in) is none: no
+listener took it, so none can be asked again.
 
 Rules:
     Equal envelopes with equal outcomes are one, with a count.
@@ -39,6 +40,8 @@ KINDS: Final = frozenset({
 _CONTENT: Final = "refused for their content"
 _BEFORE: Final = "refused before MAIL"
 _LIMITS: Final = "refused by limits of sessions, clients and messages"
+_HANDED_IN: Final = "handed in by the API or sendmail"
+_OWN: Final = "sent by plug-ins"
 _NO_ADDRESS: Final = "of clients whose front tells no address"
 _BROKEN: Final = "told in a way that makes no envelope"
 _LIMIT_RULES: Final = frozenset({
@@ -130,6 +133,12 @@ class Past:
         return list(self._seen.values())
 
     def _take(self, fact: Mapping[str, Any]) -> None:
+        if fact.get("way"):
+            self.not_run[_HANDED_IN] += 1
+            return
+        if fact["event"] == "queued" and not fact.get("session_id"):
+            self.not_run[_OWN] += 1
+            return
         match fact["event"]:
             case "connected":
                 known = self._session(fact)

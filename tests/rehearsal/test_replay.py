@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
@@ -127,6 +128,23 @@ def test_what_is_no_envelope_is_counted(tmp_path: Path) -> None:
     assert len(kept.take(JournalLines([str(tmp_path / "j")], 0.0, KINDS).facts())) == 1
     assert sorted(kept.not_run.values()) == [1, 1, 1, 1, 1]
     assert kept.guessed == 1
+
+
+def test_what_was_handed_in_without_smtp_is_not_run(tmp_path: Path) -> None:
+    facts = [
+        attrs.evolve(queued("a1", "Q1", [BOB], login="api:shop"), way="HTTP"), delivered("Q1", BOB, "mailboxes"),
+        attrs.evolve(rejected("a2", "RCPT", "no_user", BOB), way="HTTP"),
+        fact.Discarded("a3", "Q3", "local", EVE, (BOB,), "x", way="local"),
+        fact.HandedOver("a4", "Q4", "local", "", EVE, BOB, "lane", 1, 0.1, 250, "2.0.0", "ok", way="local"),
+        fact.Queued("", "Q6", "", "", EVE, (BOB,), 1, 0.1, cause="Q5"),
+        connected("s"), queued("s", "Q5", [ANN]),
+    ]
+    (tmp_path / "j").write_bytes(written(facts))
+    kept = Past(100, 1000)
+    [one] = kept.take(JournalLines([str(tmp_path / "j")], 0.0, KINDS).facts())
+    assert [str(recipient) for recipient in one.envelope.recipients] == [ANN]
+    assert dict(kept.not_run) == {"handed in by the API or sendmail": 4, "sent by plug-ins": 1}
+    assert kept.guessed == 0
 
 
 @each(("size", "told"), [(1000 + past.HEADROOM_OCTETS, 0), (1001 + past.HEADROOM_OCTETS, 1001)])
