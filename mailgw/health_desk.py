@@ -25,6 +25,7 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import Desk, Request, WallClock
 from mailgw.net.server_tls import CertificateFiles, leaf_of, stamp
 from mailgw.trust.reference_names import names_in
+from mailgw.workers.patience import PROBE_SECONDS
 
 if TYPE_CHECKING:
     from mailgw.service import MailGateway
@@ -133,16 +134,14 @@ def gateway_health(gateway: "MailGateway") -> Desk:
 
 
 def parent_health(parent: "Parent") -> Desk:
-    """Of the process above several: workers that are away are told of, and not waited for."""
+    """Of the process above several: workers that are away, or silent, are told of, and not waited for."""
     common = _Common(Disk(), time.time)
 
     async def health(request: Request) -> object:
-        workers = parent.workers_told()
-        try:
-            answers: Sequence[Any] = () if parent.absent() else await parent.ask_all({"command": "health"})
-        except TemporaryFault:
-            answers = ()
-        answers = [one for one in answers if isinstance(one, Mapping)]
+        each = await parent.ask_each({"command": "health"}, PROBE_SECONDS)
+        answering = {number for number, one in each.items() if not isinstance(one, TemporaryFault)}
+        workers = [{**one, "answers": one["worker"] in answering} for one in parent.workers_told()]
+        answers = [one for one in each.values() if isinstance(one, Mapping)]
         told = common.told(parent.config)
         told["disk"]["has_room"] = all(one["disk"]["has_room"] for one in answers) and told["disk"]["has_room"]
         return {

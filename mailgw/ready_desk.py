@@ -4,10 +4,11 @@
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import Desk, Request
+from mailgw.workers.patience import PROBE_SECONDS
 
 if TYPE_CHECKING:
     from mailgw.service import MailGateway
@@ -27,16 +28,16 @@ def gateway_readiness(gateway: "MailGateway") -> Desk:
 
 
 def parent_readiness(parent: "Parent") -> Desk:
-    """All of the workers have to be, since connections come to whichever is quickest."""
+    """All of the workers have to be, since connections come to whichever is quickest.  Anybody asks this, and often:
+    who is silent is not waited for."""
 
     async def ready(request: Request) -> object:
         if parent.is_stopping:
             return {"why": "stopping"}
         if parent.absent():
             return {"why": "worker"}
-        try:
-            answers: Any = await parent.ask_all({"command": "ready"})
-        except TemporaryFault:
+        answers = (await parent.ask_each({"command": "ready"}, PROBE_SECONDS)).values()
+        if any(isinstance(one, TemporaryFault) for one in answers):
             return {"why": "worker"}
         words = [one["why"] if isinstance(one, Mapping) else "unwell" for one in answers]
         return {"why": next(filter(None, words), "")}

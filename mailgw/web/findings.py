@@ -35,6 +35,8 @@ def _workers(workers: list[Any]) -> Iterator[tuple[str, str, str]]:
     for one in workers:
         if not one["is_ready"]:
             yield BAD, f"worker {one['worker']}", "does not run: the log says why; it is started again and again"
+        elif not one["answers"]:
+            yield BAD, f"worker {one['worker']}", "does not answer: after a minute of that it is started again"
         elif one["ends"]:
             yield WARN, f"worker {one['worker']}", f"ended {one['ends']} times of late, and was started again"
 

@@ -63,6 +63,7 @@ class Worker(msgspec.Struct):
     worker: int
     pid: int
     is_ready: bool
+    answers: bool
     ends: int
     shards: list[int]
 

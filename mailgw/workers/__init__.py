@@ -53,7 +53,7 @@ Rules:
     counters    clients' limits, asked and answered         passes     destinations' limits, likewise
     launching   a process, its descriptors, its words       fanout     a control request to all workers
     parent      the service that ``twistd`` runs            worker     the gateway in a worker
-    watch       when one that does not answer has hung
+    watch       when one that does not answer has hung      patience   how long it is waited for until then
     handed      what a worker is told at its start          process    the process around that
     changing    another configuration, for all or none      roster     what the parent knows of each
 

@@ -18,8 +18,8 @@ ANSWER_SECONDS = 590.0
 
 async def ask_worker(reactor: Any, path: str, request: Mapping[str, Any]) -> object:
     """What it says: its result, or a RefusedRequest.  TemporaryFault where it says nothing, or cannot do it."""
-    line: Deferred[bytes] = Deferred()
-    reactor.connectUNIX(path, _Asking(json.dumps(request).encode() + b"\n", line), timeout=10)
+    line: Deferred[bytes] = Deferred(lambda _: connector.disconnect())  # who gives up leaves no connection
+    connector = reactor.connectUNIX(path, _Asking(json.dumps(request).encode() + b"\n", line), timeout=10)
     line.addTimeout(ANSWER_SECONDS, reactor)  # type: ignore[unused-awaitable] # below
     try:
         answer = msgspec.json.decode(await line)

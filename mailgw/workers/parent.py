@@ -44,6 +44,8 @@ from mailgw.workers.fanout import ask_worker
 from mailgw.workers.handed import Handed, control_of, share
 from mailgw.workers.launching import START_SECONDS, WorkerProcess, launch, wait_until_ready
 from mailgw.workers.passes import PassesOfWorkers
+from mailgw.workers.patience import LOOK_SECONDS as PATIENCE_SECONDS
+from mailgw.workers.patience import LOOKS, Patience
 from mailgw.workers.recordings import RecordingsOfWorkers
 from mailgw.workers.roster import TakenOver as _TakenOver
 from mailgw.workers.roster import Worker as _Worker
@@ -106,6 +108,7 @@ class Parent(Changes, MultiService):
         self._doors = self.doors_of(config)
         self.reloader = Reloader(self)
         self.is_changing = False  # the configuration: no worker is started meanwhile
+        self.patience = Patience(reactor, self._ask_whether_alive)
         self.sending = ParentSending(self, self._workers, self._tasks, reactor, wall_clock)
         self.inbox = OwnInbox(config, reactor)
         self.recordings = RecordingsOfWorkers(config.state, self._workers, reactor, wall_clock)
@@ -334,8 +337,7 @@ class Parent(Changes, MultiService):
                               worker=worker.number, pid=worker.process.pid, seconds=START_SECONDS)
                     worker.process.kill()
             elif not worker.is_asked:
-                worker.is_asked = True
-                self._tasks.spawn("asking whether a worker is alive", self._ask_whether_alive(worker, worker.watch))
+                self._ask_whether_alive(worker)
             elif worker.watch.look():
                 seconds = SILENT_LOOKS * WATCH_SECONDS
                 log.error("worker {worker}, process {pid}, has not answered for {seconds:.0f} s, and is killed; "
@@ -343,7 +345,13 @@ class Parent(Changes, MultiService):
                           worker=worker.number, pid=worker.process.pid, seconds=seconds)
                 worker.process.kill()
 
-    async def _ask_whether_alive(self, worker: _Worker, watch: Watch) -> None:
+    def _ask_whether_alive(self, worker: _Worker) -> None:
+        """Unless it has that before it."""
+        if not worker.is_asked and worker.wire is not None:
+            worker.is_asked, worker.asked_at = True, self._reactor.seconds()
+            self._tasks.spawn("asking whether a worker is alive", self._hear_alive(worker, worker.watch))
+
+    async def _hear_alive(self, worker: _Worker, watch: Watch) -> None:
         assert worker.wire is not None
         try:
             await worker.wire.ask("alive")
@@ -452,19 +460,30 @@ class Parent(Changes, MultiService):
         """What each worker says, a RefusedRequest among it where one refuses.  TemporaryFault where one cannot be
         asked."""
         await self._all_are_there()
-        asked = [
-            Deferred.fromCoroutine(ask_worker(self._reactor, control_of(self.config, worker.number), request))
+        told = await self.ask_each(request, PATIENCE_SECONDS if request.get("command") in LOOKS else None)
+        for one in told.values():
+            if isinstance(one, TemporaryFault):
+                raise one
+        return list(told.values())
+
+    async def ask_each(self, request: Mapping[str, Any], patience: float | None) -> Mapping[int, Any]:
+        """What each worker says that is open, by its number; the TemporaryFault where one says nothing, or is silent
+        for so many seconds (``patience``; None: it is waited for)."""
+        asked = {
+            worker.number: Deferred.fromCoroutine(self._asked(worker, request, patience))
             for worker in self._workers if worker.is_ready
-        ]
-        answers, faults = [], []
-        for one in asked:  # all of them, whatever the first one says
+        }
+        told: dict[int, Any] = {}
+        for number, one in asked.items():  # all of them, whatever the first one says
             try:
-                answers.append(await one)
+                told[number] = await one
             except TemporaryFault as fault:
-                faults.append(fault)
-        if faults:
-            raise faults[0]
-        return answers
+                told[number] = fault
+        return told
+
+    async def _asked(self, worker: _Worker, request: Mapping[str, Any], patience: float | None) -> object:
+        ask = partial(ask_worker, self._reactor, control_of(self.config, worker.number), request)
+        return await (ask() if patience is None else self.patience.wait(worker, ask, patience))
 
     async def _all_are_there(self) -> None:
         """Each shard is open in some worker; TemporaryFault where that takes too long."""

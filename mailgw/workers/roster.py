@@ -21,6 +21,7 @@ class Worker:
     is_ready: bool = False
     watch: Watch = attrs.Factory(Watch)
     is_asked: bool = False  # whether it is alive
+    asked_at: float = 0.0  # ... by the reactor's clock
     call: IDelayedCall | None = None
 
 

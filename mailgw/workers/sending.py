@@ -3,11 +3,14 @@ of them tell the parent what becomes of it.
 
 Rules:
     Each worker is told of every message: another one than took it may deliver it.
+    A worker that does not say that it is alive is handed no message; who was handed one, and is silent then, is not
+    waited for (``patience``).  What became of that message is told later, as below.
     Whether a worker that ended had committed a message is not known before its queue is open again; then it is.
 """
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import count
 from typing import Any, Final, Protocol
 
@@ -30,6 +33,9 @@ from mailgw.store.state_file import Workshop
 from mailgw.workers.calls import BOX_OCTETS, Wire
 from mailgw.workers.fanout import ask_worker
 from mailgw.workers.handed import control_of
+from mailgw.workers.patience import CHOICE_SECONDS, Patience
+from mailgw.workers.patience import LOOK_SECONDS as PATIENCE_SECONDS
+from mailgw.workers.roster import Worker
 from mailgw.world import World
 
 log = Logger()
@@ -38,45 +44,42 @@ IDS: Final = 500
 """Queue ids in one call, of at most 32 characters each."""
 
 
-class Worker(Protocol):
-    """As the parent has it."""
-
-    number: int
-    wire: Wire | None
-    is_ready: bool
-
-
 class WorkersTaking:
     """``sending.Takes``: one worker after the other."""
 
-    def __init__(self, reactor: Any, config: Config, workers: Sequence[Worker]) -> None:
+    def __init__(self, reactor: Any, config: Config, workers: Sequence[Worker], patience: Patience) -> None:
         self._reactor = reactor
         self._config = config
         self._workers = workers
+        self._patience = patience
         self._turn = count()
-        self._of: dict[str, int] = {}  # by records that are not released yet: who took them
+        self._of: dict[str, Worker] = {}  # by records that are not released yet: who took them
 
     async def take(self, path: str) -> Any:
-        ready = [one.number for one in self._workers if one.is_ready]
+        ready = [one for one in self._workers if one.is_ready]
         if not ready:
             raise TemporaryFault("no worker runs just now")
-        number = ready[next(self._turn) % len(ready)]
-        answer = await self._ask(number, {"command": "sending.take", "path": path})
+        answering = [one for one in ready if self._patience.silent_seconds(one) < CHOICE_SECONDS]
+        if not answering:
+            raise TemporaryFault("no worker answers just now: try again")
+        worker = answering[next(self._turn) % len(answering)]
+        answer = await self._ask(worker, {"command": "sending.take", "path": path})
         if "trouble" in answer:
             raise TemporaryFault(answer["trouble"])
         if "taken" in answer:
-            self._of[answer["taken"]["queue_id"]] = number
+            self._of[answer["taken"]["queue_id"]] = worker
         return answer
 
     async def release(self, queue_id: str, record: str) -> None:
-        number = self._of.pop(queue_id, None)
-        if number is None:
+        worker = self._of.pop(queue_id, None)
+        if worker is None:
             raise TemporaryFault(f"who took {queue_id} is not known")
-        await self._ask(number, {"command": "sending.release", "queue_id": queue_id, "record": record})
+        await self._ask(worker, {"command": "sending.release", "queue_id": queue_id, "record": record})
 
-    async def _ask(self, number: int, request: dict[str, Any]) -> Any:
+    async def _ask(self, worker: Worker, request: dict[str, Any]) -> Any:
+        ask = partial(ask_worker, self._reactor, control_of(self._config, worker.number), request)
         try:
-            answer = await ask_worker(self._reactor, control_of(self._config, number), request)
+            answer = await self._patience.wait(worker, ask, PATIENCE_SECONDS)
         except TemporaryFault as fault:
             raise FateUnknown(fault.why) from fault
         if isinstance(answer, RefusedRequest):
@@ -88,6 +91,7 @@ class Parent(Answering, Protocol):
     """``parent.Parent``."""
 
     config: Config
+    patience: Patience
 
 
 class ParentSending:
@@ -104,7 +108,7 @@ class ParentSending:
         self._pools: list[ThreadPool] = []
         self._followed: dict[str, None] = {}  # for workers that come later
         self._knows_all = False  # ... those of earlier starts, too
-        taking = WorkersTaking(reactor, parent.config, workers)
+        taking = WorkersTaking(reactor, parent.config, workers, parent.patience)
         self._world = World(reactor, wall_clock)
         self._owner = Owner(Ways(
             config=lambda: parent.config, state=parent.config.state, ledger=Ledger, takes=taking, door=parent,

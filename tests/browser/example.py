@@ -99,7 +99,8 @@ def _health(now: float, replies: Sequence[str]) -> dict[str, Any]:
             }
         ],
         "workers": [
-            {"worker": n, "pid": 1000 + n, "is_ready": True, "ends": n, "shards": [n]} for n in range(2)
+            {"worker": n, "pid": 1000 + n, "is_ready": True, "answers": True, "ends": n, "shards": [n]}
+            for n in range(2)
         ],
         "notes": ["[listen] submission: no [accounts], so nobody can log in"],
     }

@@ -22,8 +22,8 @@ def certificate(seconds: float | None, why: str = "") -> dict[str, Any]:
     return {"certificates": [{"name": "default", "file": "c.pem", "not_after": end, "why": why}]}
 
 
-def worker(is_ready: bool, ends: int) -> dict[str, Any]:
-    return {"workers": [{"worker": 0, "is_ready": is_ready, "ends": ends}]}
+def worker(is_ready: bool, ends: int, answers: bool = True) -> dict[str, Any]:
+    return {"workers": [{"worker": 0, "is_ready": is_ready, "answers": answers, "ends": ends}]}
 
 
 def disk(free_octets: int, has_room: bool) -> dict[str, Any]:
@@ -50,7 +50,8 @@ def trouble(ago: float, count: int) -> dict[str, Any]:
     (certificate(None, "c.pem: no PEM certificate"), ["bad certificate default: c.pem: no PEM certificate"]),
     (worker(True, 0), []),
     (worker(True, 2), ["warn worker 0: ended 2 times of late, and was started again"]),
-    (worker(False, 2), ["bad worker 0: does not run: the log says why; it is started again and again"]),
+    (worker(True, 2, False), ["bad worker 0: does not answer: after a minute of that it is started again"]),
+    (worker(False, 2, False), ["bad worker 0: does not run: the log says why; it is started again and again"]),
     (disk(400 << 20, True), []),
     (disk((400 << 20) - 1, True), ["warn the disk of /s: 400 MiB are free; below 100 MiB no mail is taken"]),
     (disk(5, False),

@@ -128,7 +128,7 @@ class Gateway:
         answer = self.answers.get(number, [])
         if isinstance(answer, TemporaryFault):
             raise answer
-        return answer
+        return await answer if isinstance(answer, Deferred) else answer
 
     def settle(self) -> None:
         for _ in range(6):

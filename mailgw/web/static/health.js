@@ -151,10 +151,10 @@ function troublesCard(list) {
 
 function workersCard(list) {
   if (list.length === 0) return null;
-  const down = list.filter((one) => !one.is_ready).length;
+  const down = list.filter((one) => !one.answers).length;
   return card("Workers", down ? "bad" : "good", down ? `${count(down)} down` : "all run", h("table", { class: "plain" },
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Worker"), h("th", { scope: "col" }, "Process"), h("th", { scope: "col" }, "State"), h("th", { scope: "col", class: "num" }, "Ended"))),
-    h("tbody", {}, list.map((one) => h("tr", {}, h("th", { scope: "row" }, String(one.worker)), h("td", {}, one.pid ? String(one.pid) : "–"), h("td", {}, one.is_ready ? "runs" : "down"), h("td", { class: "num" }, one.ends ? counted(one.ends, "time") : "never"))))));
+    h("tbody", {}, list.map((one) => h("tr", {}, h("th", { scope: "row" }, String(one.worker)), h("td", {}, one.pid ? String(one.pid) : "–"), h("td", {}, one.answers ? "runs" : one.is_ready ? "does not answer" : "down"), h("td", { class: "num" }, one.ends ? counted(one.ends, "time") : "never"))))));
 }
 
 function notesCard(notes) {
