@@ -78,6 +78,9 @@ class Headers(Protocol):
     def get(self, name: str) -> str | None:
         """The header's value, however the name is written; None where there is none."""
 
+    def all(self, name: str) -> Sequence[str]:
+        """Of a header that came several times."""
+
 
 # --- bodies of requests ---------------------------------------------------------------------------------------
 
@@ -148,11 +151,13 @@ LiveEvents: TypeAlias = AsyncIterator[LiveEvent]
 
 @attrs.frozen
 class Answered:
-    """``value`` as ``run`` would return it alone, with another status or headers of its own."""
+    """``value`` as ``run`` would return it alone, with another status or headers of its own.  Each of ``cookies`` is a
+    Set-Cookie."""
 
     value: object
     status: int | None = None
     headers: Mapping[str, str] = NOTHING
+    cookies: Sequence[str] = ()
 
 
 # --- the operation ---------------------------------------------------------------------------------------------

@@ -263,6 +263,7 @@ class WebRequest(Request):
     # --- what is answered -----------------------------------------------------------------------------------
 
     async def _answer(self, operation: Operation, found: Answered, status: int) -> None:
+        self.cookies = [one.encode("ascii") for one in found.cookies]
         if isinstance(operation.answer, Live):
             await self._answer_live(found.value)
             return
@@ -349,6 +350,7 @@ class WebRequest(Request):
         if self.startedWriting:
             self._break_off()
             return
+        self.cookies = []
         body = document(problem)
         self._begin_answer(problem.status, problem_headers(problem), len(body))
         self._write(body)

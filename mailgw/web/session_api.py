@@ -1,12 +1,12 @@
 """The page's sessions: a token opens one, so that the browser need not keep the token where scripts could read it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from mailgw.web.operations import Answered, Asked, Operation, Principal, Scope
-from mailgw.web.tokens import COOKIE, COOKIE_OF_TLS, SESSION_SECONDS, Sessions, cookie_of, set_cookie
+from mailgw.web.tokens import COOKIE, COOKIE_OF_TLS, SESSION_SECONDS, Sessions, cookies_of, set_cookie
 
 LOGIN_OCTETS = 2048
 
@@ -32,24 +32,27 @@ def operations(
         login: Login = asked.body
         who = by_token(login.token.strip(), asked.peer, "POST", "/api/v1/session")
         # What the client brought is closed, and never gone on with.
-        _close(asked)
+        brought = _close(asked)
         # A proxy before us may have TLS where we have none: then the browser is to send the cookie by TLS alone.
         is_secure = by_tls or (asked.headers.get("Origin") or "").lower().startswith("https://")
-        cookie = set_cookie(COOKIE_OF_TLS if is_secure else COOKIE, sessions.open(who), is_secure, SESSION_SECONDS)
-        return Answered(_told(who, SESSION_SECONDS), headers={"Set-Cookie": cookie})
+        name = COOKIE_OF_TLS if is_secure else COOKIE
+        cookie = set_cookie(name, sessions.open(who), is_secure, SESSION_SECONDS)
+        return Answered(_told(who, SESSION_SECONDS), cookies=[cookie, *_cleared(brought - {name})])
 
     async def show(asked: Asked) -> object:
         return _told(asked.who, None)
 
     async def end(asked: Asked) -> object:
-        _close(asked)
-        name = COOKIE_OF_TLS if by_tls else COOKIE
-        return Answered(None, headers={"Set-Cookie": set_cookie(name, "", by_tls, 0)})
+        return Answered(None, cookies=_cleared(_close(asked)))
 
-    def _close(asked: Asked) -> None:
+    def _close(asked: Asked) -> set[str]:
+        """The sessions that the client brought; the names of their cookies."""
+        brought = set()
         for name in (COOKIE_OF_TLS, COOKIE):
-            if (found := cookie_of([asked.headers.get("Cookie") or ""], name)) is not None:
+            for found in cookies_of(asked.headers.all("Cookie"), name):
                 sessions.close(found)
+                brought.add(name)
+        return brought
 
     return (
         Operation(
@@ -59,6 +62,11 @@ def operations(
         Operation("GET", "/session", None, "Whose token, or session, this is", SessionOf, show),
         Operation("DELETE", "/session", None, "End the session", None, end),
     )
+
+
+def _cleared(names: Iterable[str]) -> list[str]:
+    # A browser takes a __Host- cookie, and so its end, only with Secure: by TLS, ours or a proxy's.
+    return [set_cookie(name, "", name == COOKIE_OF_TLS, 0) for name in sorted(names)]
 
 
 def _told(who: Principal, seconds: float | None) -> Any:

@@ -197,13 +197,14 @@ def check_page(
 
 def cookie_of(headers: Sequence[str], name: str) -> str | None:
     """The cookie of that name; None where there is none, or more than one."""
-    found = []
-    for header in headers:
-        for pair in header.split(";"):
-            key, _, value = pair.strip().partition("=")
-            if key == name:
-                found.append(value)
+    found = cookies_of(headers, name)
     return found[0] if len(found) == 1 else None
+
+
+def cookies_of(headers: Sequence[str], name: str) -> Sequence[str]:
+    """All of that name."""
+    pairs = [pair.strip().partition("=") for header in headers for pair in header.split(";")]
+    return [value for key, _, value in pairs if key == name]
 
 
 def set_cookie(name: str, value: str, is_secure: bool, seconds: float) -> str:

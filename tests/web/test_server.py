@@ -62,7 +62,40 @@ def test_a_session_of_the_page(gateway: Gateway) -> None:
     assert shown.json["name"] == "owner"
     ended = gateway.http("DELETE", "/api/v1/session", token=None, headers={"Cookie": cookie, "X-Mailgw": "1"})
     assert (ended.status, ended.body) == (204, b"")
+    assert ended.cookies == (PLAIN_ENDS,)
     assert gateway.http("GET", "/api/v1/session", token=None, headers={"Cookie": cookie}).status == 401
+
+
+PLAIN_ENDS = "mailgw_session=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"
+TLS_ENDS = f"__Host-{PLAIN_ENDS}; Secure"
+
+
+def test_a_session_by_a_proxy_that_has_tls(gateway: Gateway) -> None:
+    ours = {"Host": "localhost", "Origin": "https://localhost", "X-Mailgw": "1"}
+    login = {"token": gateway.web_token}
+    plain = gateway.http("POST", "/api/v1/session", login, token=None).cookies[0].partition(";")[0]
+    begun = gateway.http("POST", "/api/v1/session", login, token=None, headers={**ours, "Cookie": plain})
+    by_tls, cleared = begun.cookies
+    assert by_tls.startswith("__Host-mailgw_session=")
+    assert by_tls.endswith("; Secure")
+    assert cleared == PLAIN_ENDS
+    by_tls = by_tls.partition(";")[0]
+    ended = gateway.http("DELETE", "/api/v1/session", token=None, headers={**ours, "Cookie": by_tls})
+    assert (ended.status, ended.cookies) == (204, (TLS_ENDS,))
+    assert gateway.http("GET", "/api/v1/session", token=None, headers={"Cookie": by_tls}).status == 401
+
+
+def test_a_session_whose_browser_has_both_cookies(gateway: Gateway) -> None:
+    ours = {"Host": "localhost", "Origin": "https://localhost", "X-Mailgw": "1"}
+    login = {"token": gateway.web_token}
+    plain = gateway.http("POST", "/api/v1/session", login, token=None).cookies[0].partition(";")[0]
+    by_tls = gateway.http("POST", "/api/v1/session", login, token=None, headers=ours).cookies[0].partition(";")[0]
+    ended = gateway.http("DELETE", "/api/v1/session", token=None, headers={**ours, "Cookie": f"{plain}; {by_tls}"})
+    assert ended.status == 204
+    assert set(ended.cookies) == {PLAIN_ENDS, TLS_ENDS}
+    for cookie in (plain, by_tls):
+        assert gateway.http("GET", "/api/v1/session", token=None, headers={"Cookie": cookie}).status == 401
+    assert gateway.http("DELETE", "/api/v1/session").cookies == (), "a token alone has no cookie"
 
 
 def test_the_document(gateway: Gateway) -> None:
