@@ -225,6 +225,7 @@ async def _retry(query: Query, doors: ControlDoors) -> object:
     lanes = await doors.spool.lanes(query) if suspensions.words or unwell else ()
     count = await doors.spool.retry(query)
     if count:
+        doors.journal.note(Ordered("retry", query_words(query), "", count, query.queue_id or ""))
         doors.attempts.poke()
     return {"recipients": count, "active": len(active), **kept_waiting(lanes, suspensions, unwell)}
 
@@ -242,7 +243,7 @@ async def _ordered(
         count += await give(query)
         active = await _active(doors, query)
     if count:
-        doors.journal.note(Ordered(order, query_words(query), to, count))
+        doors.journal.note(Ordered(order, query_words(query), to, count, query.queue_id or ""))
         doors.attempts.poke()
     return {"recipients": count, "active": len(active)}
 

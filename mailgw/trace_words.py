@@ -185,6 +185,23 @@ def _conversation(fact: Fact) -> str:
     return f"with {fact['hop']}, {fact['seconds']:.3f} s" if fact.get("hop") else f"{fact['seconds']:.3f} s"
 
 
+_ORDERED: Final = {
+    "hold": "held", "release": "released", "retry": "retried", "reroute": "rerouted",
+    "bounce": "returned to its sender",
+}
+
+
+def _ordered(fact: Fact) -> str:
+    to = f" to {fact['to']}" if fact.get("to") else ""
+    more = " ".join(word for word in fact["which"].split(" ") if word != f"queue_id={fact.get('queue_id')}")
+    return f"{_ORDERED.get(fact['order'], fact['order'])}{to}, {_met(fact)}{f': {more}' if more else ''}"
+
+
+def _met(fact: Fact) -> str:
+    count = fact["recipients"]
+    return f"{count} recipient{'' if count == 1 else 's'}"
+
+
 _WORDS: Final[Mapping[str, Callable[[Fact], str]]] = {
     "connected": _connected,
     "fronted": lambda fact: f"the front {fact['front']} speaks for {fact['peer']}, {fact.get('helo', '')}",
@@ -210,6 +227,8 @@ _WORDS: Final[Mapping[str, Callable[[Fact], str]]] = {
     "expired": lambda fact: f"{fact['recipient']}: its time is over (mode {fact['mode']})",
     "signed": lambda fact: f"{fact['method']} by {fact['domain']} with {', '.join(fact['selectors'])}",
     "unsigned": lambda fact: f"{fact['method']}: {fact['why']}",
+    "ordered": _ordered,
+    "removed": lambda fact: f"from the queue, {_met(fact)}",
     "conversation": _conversation,
     "trouble": lambda fact: f"{fact['what']}: {fact['why']}",
 }

@@ -89,6 +89,21 @@ def test_reroute(gateway: Running) -> None:
     assert gateway.journal.events == [Ordered("reroute", "domain=example.net", "relay", 2)]
 
 
+def test_an_order_for_a_message_names_it(gateway: Running) -> None:
+    gateway.commit()
+    queue_id = run(gateway.spool.search(Query(), 1))[0].queue_id
+    which = f"queue_id={queue_id}"
+    query = {"queue_id": queue_id}
+    for command in ("hold", "release", "retry", "reroute", "bounce"):
+        gateway.result(f"queue.{command}", query=query, to="relay")
+    assert gateway.result("queue.retry", query={"domain": "nowhere.example"})["recipients"] == 0  # type: ignore[index]
+    assert gateway.journal.events == [
+        Ordered("hold", which, "", 3, queue_id), Ordered("release", which, "", 3, queue_id),
+        Ordered("retry", which, "", 3, queue_id), Ordered("reroute", which, "relay", 3, queue_id),
+        Ordered("bounce", which, "", 3, queue_id),
+    ]
+
+
 def test_suspend_and_resume(gateway: Running) -> None:
     out, home = gateway.commit(claim=True)
     gateway.in_memory = [out, home]

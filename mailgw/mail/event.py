@@ -522,14 +522,16 @@ class Removed(Event):
 
 @attrs.frozen
 class Ordered(Event):
-    """The operator gave an order over the queue: ``order`` hold, release, reroute, bounce, suspend, resume; ``which``
-    the query or the destination; ``to`` the backend of a reroute; how many ``recipients`` it met."""
+    """The operator gave an order over the queue: ``order`` hold, release, retry, reroute, bounce, suspend, resume;
+    ``which`` the query or the destination; ``to`` the backend of a reroute; how many ``recipients`` it met;
+    ``queue_id`` where the query names a message."""
 
     name: ClassVar[str] = "ordered"
     order: str
     which: str
     to: str
     recipients: int
+    queue_id: str = ""
 
 
 @attrs.frozen

@@ -89,7 +89,8 @@ def _key(fact: Fact, count: int) -> tuple[str, str]:
 
 def _add_recipients(row: Told, fact: Fact) -> None:
     named = fact.get("recipients")
-    several = named if isinstance(named, list) else [fact["recipient"]] if fact.get("recipient") else []
+    one_alone = [fact["recipient"]] if fact.get("recipient") else []
+    several = named if isinstance(named, list) and named else one_alone
     known = row["recipients"]
     for one in several:
         if len(known) < RECIPIENTS_SHOWN and one not in known:

@@ -14,6 +14,7 @@ from mailgw.store.journal import Lines
 from mailgw.store.journal_needles import by_word
 from mailgw.store.journal_search import Backwards, Bounds
 from mailgw.store.journal_story import rows, story, told
+from mailgw.trace_words import words_of
 
 NOW = 1_764_000_000.0
 IDS = QueueIds(lambda: NOW, 1, "0")
@@ -148,6 +149,33 @@ def test_what_an_application_sent_because_of_it(tmp_path: Path) -> None:
         opened.write(lines.take()[0])
     found = story(str(path), Q1).as_json()
     assert found["caused"] == [{"queue_id": Q3, "recipients": [ANN]}]
+
+
+def test_orders_for_it_are_told(tmp_path: Path) -> None:
+    orders: list[tuple[float, Event]] = [
+        (400.0, fact.Ordered("hold", f"queue_id={Q1}", "", 2, Q1)),
+        (401.0, fact.Ordered("hold", f"queue_id={Q2}", "", 1, Q2)),
+        (402.0, fact.Ordered("retry", "domain=example.net", "", 2)),
+        (403.0, fact.Ordered("reroute", f"queue_id={Q1} recipient={BOB}", "relay", 1, Q1)),
+        (404.0, fact.Removed(Q1, 1)),
+    ]
+    found = story(journal(tmp_path / "j", *LIFE, *orders), Q1).as_json()
+    assert words(found)[-3:] == ["ordered", "ordered", "removed"]
+    assert [words_of(one) for one in found["facts"][-3:]] == [
+        "held, 2 recipients", f"rerouted to relay, 1 recipient: recipient={BOB}",
+        "from the queue, 1 recipient",
+    ]
+    assert words_of({"event": "ordered", "order": "retry", "which": "all", "recipients": 2}) == (
+        "retried, 2 recipients: all")
+
+
+def test_a_row_has_the_recipient_who_was_refused(tmp_path: Path) -> None:
+    lines = b"".join(
+        b'{"time":"2025-11-24T16:00:0%d.000Z","event":"rejected","session_id":"s","peer":"%s","recipient":"%s"%s}\n'
+        % (place, PEER.encode(), BOB.encode(), more) for place, more in enumerate((b"", b',"recipients":[]')))
+    (tmp_path / "j").write_bytes(lines)
+    found, _ = rows(Backwards(str(tmp_path / "j"), by_word(PEER)), 10)
+    assert [(row["recipients"], row["recipient_count"]) for row in found] == [([BOB], 1), ([BOB], 1)]
 
 
 def test_conversations_go_with_their_attempts(tmp_path: Path) -> None:
