@@ -15,7 +15,8 @@
 
 What is asked of a message that is not there, or not any more, is answered null.
 
-Who waits looks each ``LOOK_SECONDS``: the mail may have come by another process.
+Who waits: one look each ``LOOK_SECONDS`` for all, as the mail may have come by another process; where something came,
+the messages that had a new copy are held against each query once, however many wait with it, and no others are.
 """
 
 import base64
@@ -25,7 +26,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from mailgw.config.settings import Config
@@ -74,6 +77,20 @@ class OwnInbox:
         if opened is not None:
             opened[2].stop()
             opened[1].close()
+
+
+@attrs.frozen
+class _Awaited:
+    wanted: Wanted
+    limit: int
+
+
+@attrs.define(eq=False)
+class _Look:
+    """``seen``: what ``CapturedMail.newest`` was when nothing matched."""
+
+    seen: int
+    waiters: list["Deferred[Any]"] = attrs.Factory(list)
 
 
 @attrs.frozen(eq=False)
@@ -143,6 +160,8 @@ class InboxDesk:
         self._inbox = inbox
         self._reactor = reactor
         self._waiting = 0
+        self._awaiting: dict[_Awaited, _Look] = {}
+        self._is_looking = False
         self.parts = Parts(reactor)
 
     @property
@@ -167,11 +186,8 @@ class InboxDesk:
                 raise TemporaryFault(f"{MOST_WAITING} wait for mail already")
             self._waiting += 1
             try:
-                end = self._reactor.seconds() + wait
-                while not rows and (left := end - self._reactor.seconds()) > 0:
-                    await deferLater(self._reactor, min(LOOK_SECONDS, left))
-                    if await self._ask(CapturedMail.newest) != seen:
-                        seen, rows, totals = await self._look(wanted, limit, before)
+                found = await self._awaited(_Awaited(wanted, limit), seen, wait)
+                rows, totals = found or ((), await self._ask(CapturedMail.totals))
             finally:
                 self._waiting -= 1
         more = rows[:limit]
@@ -186,6 +202,62 @@ class InboxDesk:
             return book.newest(), book.rows(wanted, limit + 1, before), book.totals()
 
         return await self._ask(look)
+
+    async def _awaited(self, key: "_Awaited", seen: int, wait: float) -> Any:
+        """Rows and totals; None where nothing came in time."""
+        found: Deferred[Any] = Deferred()
+        look = self._awaiting.setdefault(key, _Look(seen))
+        look.waiters.append(found)
+        end = self._reactor.callLater(wait, found.callback, None)
+        if not self._is_looking:
+            self._is_looking = True
+            _ = Deferred.fromCoroutine(self._watch())
+        try:
+            return await found
+        finally:
+            if end.active():
+                end.cancel()
+            if found in look.waiters:
+                look.waiters.remove(found)
+            if not look.waiters and self._awaiting.get(key) is look:
+                del self._awaiting[key]
+
+    async def _watch(self) -> None:
+        """While somebody waits."""
+        try:
+            while self._awaiting:
+                await deferLater(self._reactor, LOOK_SECONDS)
+                wanted = {key: look.seen for key, look in self._awaiting.items()}
+                if not wanted:
+                    return
+
+                def look(book: CapturedMail, wanted: Mapping[_Awaited, int] = wanted) -> Any:
+                    newest = book.newest()
+                    found = {
+                        key: rows for key, seen in wanted.items()
+                        if seen < newest and (rows := book.rows(key.wanted, key.limit + 1, since=seen))
+                    }
+                    return newest, found, book.totals() if found else None
+
+                try:
+                    newest, found, totals = await self._ask(look)
+                except (RefusedRequest, TemporaryFault) as fault:
+                    for key in wanted:
+                        self._tell(key, Failure(fault))  # type: ignore[no-untyped-call]
+                    continue
+                for key in wanted:
+                    if key in found:
+                        self._tell(key, (found[key], totals))
+                    elif key in self._awaiting:
+                        self._awaiting[key].seen = max(newest, wanted[key])
+        finally:
+            self._is_looking = False
+
+    def _tell(self, key: "_Awaited", answer: Any) -> None:
+        look = self._awaiting.pop(key, None)
+        for one in [] if look is None else [*look.waiters]:
+            if not one.called:
+                one.callback(answer)
 
     async def _show(self, request: Mapping[str, Any]) -> object:
         number = _number(request)

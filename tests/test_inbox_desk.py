@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 
 from mailgw import inbox_desk
 from mailgw.inbox_desk import PARTS_OCTETS, PARTS_SECONDS, PIECE_OCTETS, InboxDesk, Part, Parts
+from mailgw.mail.errors import TemporaryFault
 from mailgw.store.captured import Bounds, CapturedMail
 from tests.store.test_captured import capture
 
@@ -117,3 +118,71 @@ def test_so_many_octets_of_parts_and_no_more(monkeypatch: pytest.MonkeyPatch) ->
     assert (parts.get((4, 0)), parts.octets) == (None, 6)
     parts.keep((5, 0), Part({}, b"x" * 10))
     assert parts.octets == 10
+
+
+# --- who waits --------------------------------------------------------------------------------------------------
+
+def test_only_what_is_new_is_looked_at_and_equal_queries_once(desk: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, book, clock = desk
+    book.keep([capture("Q1", ["old@example.org"])], MANY)
+    looks: list[tuple[object, int | None]] = []
+    rows = book.rows
+
+    def counted(wanted: Any, limit: int, before: int | None = None, since: int | None = None) -> Any:
+        looks.append((wanted.to, since))
+        return rows(wanted, limit, before, since)
+
+    monkeypatch.setattr(book, "rows", counted)
+    same = [asking(made, "inbox.list", query={"to": "a@example.org"}, wait=10) for _ in range(3)]
+    other = asking(made, "inbox.list", query={"to": "b@example.org"}, wait=10)
+    looks.clear()
+    clock.advance(1)
+    assert (looks, same, other) == ([], [[], [], []], [])
+    book.keep([capture("Q2", ["c@example.org"])], MANY)
+    clock.advance(1)
+    assert looks == [("a@example.org", 1), ("b@example.org", 1)]
+    looks.clear()
+    book.keep([capture("Q2", ["a@example.org"])], MANY)  # a new copy of a message that was there
+    clock.advance(1)
+    assert looks == [("a@example.org", 2), ("b@example.org", 2)]
+    for [answer] in same:
+        assert [one["recipients"] for one in answer["items"]] == [("c@example.org", "a@example.org")]
+        assert (answer["messages"], answer["next"]) == (2, None)
+    assert other == []
+    clock.pump([1] * 7)
+    [nothing] = other
+    assert (nothing["items"], nothing["next"], nothing["messages"]) == ([], None, 2)
+    clock.advance(1)
+    assert clock.getDelayedCalls() == []
+
+
+def test_what_came_before_somebody_joined_is_not_lost(desk: Made) -> None:
+    made, book, clock = desk
+    first = asking(made, "inbox.list", query={"to": "a@example.org"}, wait=1)
+    clock.advance(0.5)
+    second = asking(made, "inbox.list", query={"to": "a@example.org"}, wait=10)
+    clock.advance(0.6)
+    assert ([one["items"] for one in first], second) == ([[]], [])
+    book.keep([capture("Q1", ["a@example.org"]), capture("Q2", ["a@example.org"])], MANY)
+    third = asking(made, "inbox.list", query={"to": "a@example.org"}, wait=10, limit=1)
+    assert [len(one["items"]) for one in third] == [1]  # at once
+    clock.advance(0.2)
+    assert [[one["id"] for one in answer["items"]] for answer in second] == [[2, 1]]
+
+
+def test_who_waits_is_told_that_it_cannot_be_read(desk: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, book, clock = desk
+    waiting = asking(made, "inbox.list", query={}, wait=10)
+
+    def fails() -> int:
+        raise OSError("no disk")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(book, "newest", fails)
+        clock.advance(1)
+    [fault] = waiting
+    assert fault.check(TemporaryFault)
+    again = asking(made, "inbox.list", query={}, wait=10)
+    book.keep([capture()], MANY)
+    clock.advance(1)
+    assert [len(one["items"]) for one in again] == [1]

@@ -74,6 +74,8 @@ _ROW: Final = (
     "id, queue_id, captured, arrived, reverse_path, login, peer, helo, protocol, tags, subject, author, addressee,"
     " date, message_id, attachments, size_octets, kept_octets, is_read"
 )
+# Of each row for itself: "id IN (SELECT ...)" would look through the words of all, however few rows there are to test.
+_SAID: Final = "EXISTS (SELECT 1 FROM words WHERE words.message = message.id AND {})"
 _ENTRY_OCTETS: Final = 500
 """A message, beside its content and words."""
 
@@ -181,12 +183,17 @@ class CapturedMail:
             if gone:
                 connection.execute("PRAGMA incremental_vacuum(1000)").fetchall()
 
-    def rows(self, wanted: Wanted, limit: int, before: int | None = None) -> list[CapturedRow]:
-        """The newest first; those with a smaller number than ``before``."""
+    def rows(
+        self, wanted: Wanted, limit: int, before: int | None = None, since: int | None = None,
+    ) -> list[CapturedRow]:
+        """The newest first; those with a smaller number than ``before``, and with a copy that was kept after ``newest``
+        was ``since``: no others are looked at then."""
         connection = self._open()
         where, values = _where(wanted)
         if before is not None:
             where, values = [*where, "id < ?"], [*values, before]
+        if since is not None:
+            where, values = ["id IN (SELECT message FROM copy WHERE seq > ?)", *where], [since, *values]
         clause = f"WHERE {' AND '.join(where)}" if where else ""
         found = connection.execute(
             f"SELECT {_ROW} FROM message {clause} ORDER BY id DESC LIMIT ?",  # noqa: S608  # of constants
@@ -399,15 +406,15 @@ def _where(wanted: Wanted) -> tuple[list[str], list[object]]:
     if wanted.from_ is not None:
         one = wanted.from_.strip().lower()
         test, given = _address_test("lower(reverse_path)", one)
-        author = "id IN (SELECT message FROM words WHERE instr(author, ?))"
+        author = _SAID.format("instr(author, ?)")
         also(f"({test} OR {author})", given, one.casefold())
     if wanted.subject is not None:
-        also("id IN (SELECT message FROM words WHERE instr(subject, ?))", wanted.subject.casefold())
+        also(_SAID.format("instr(subject, ?)"), wanted.subject.casefold())
     if wanted.text is not None:
-        also("id IN (SELECT message FROM words WHERE instr(text, ?))", wanted.text.casefold())
+        also(_SAID.format("instr(text, ?)"), wanted.text.casefold())
     for word in (wanted.search or "").split():
         there = "EXISTS (SELECT 1 FROM copy WHERE copy.message = message.id AND instr(folded, ?))"
-        said = "id IN (SELECT message FROM words WHERE instr(author, ?) OR instr(subject, ?) OR instr(text, ?))"
+        said = _SAID.format("(instr(author, ?) OR instr(subject, ?) OR instr(text, ?))")
         also(
             f"({there} OR instr(addressed, ?) OR instr(lower(reverse_path), ?) OR {said})",
             *[word.lower()] * 3, *[word.casefold()] * 3,

@@ -112,6 +112,31 @@ def test_lists_are_paged_the_newest_first() -> None:
     assert [row.id for row in one.rows(Wanted(), 2, 1)] == []
 
 
+def test_what_is_new_is_found_without_a_look_at_the_rest() -> None:
+    one = book()
+    one.keep([capture(f"Q{n}") for n in range(200)], MANY)
+    seen = one.newest()
+    assert one.rows(Wanted(), 5, since=seen) == []
+    one.keep([capture("Q199", ["carol@example.org"]), capture("Q200")], MANY)
+    assert [row.id for row in one.rows(Wanted(), 5, since=seen)] == [201, 200]
+    assert [row.id for row in one.rows(Wanted(), 1, since=seen)] == [201]
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+
+    connection = one._connection
+    assert connection is not None
+    connection.set_progress_handler(step, 1)
+    nothing = Wanted(
+        to="x@example.com", from_="nothing", subject="nothing", text="nothing", search="nothing at all", unread=True)
+    for wanted in (nothing, Wanted(text="nothing"), Wanted(search="nothing"), Wanted(from_="nothing"), Wanted(since=1)):
+        steps = 0
+        one.rows(wanted, 5, since=seen)
+        assert steps < 400, "SQLite's; 200 rows take thousands"
+
+
 def test_so_many_messages_and_no_more() -> None:
     one = book()
     for number in range(3):
