@@ -98,6 +98,18 @@ def test_a_session_whose_browser_has_both_cookies(gateway: Gateway) -> None:
     assert gateway.http("DELETE", "/api/v1/session").cookies == (), "a token alone has no cookie"
 
 
+def test_a_session_whose_cookie_comes_in_a_header_of_its_own(gateway: Gateway) -> None:
+    login = gateway.http("POST", "/api/v1/session", {"token": gateway.web_token}, token=None)
+    cookie = login.cookies[0].partition(";")[0]
+    client = gateway.web()
+    client.send(
+        b"DELETE /api/v1/session HTTP/1.1\r\nHost: localhost\r\nX-Mailgw: 1\r\n"
+        b"Cookie: other=1\r\nCookie: %s\r\n\r\n" % cookie.encode()
+    )
+    assert client.answer().status == 204
+    assert gateway.http("GET", "/api/v1/session", token=None, headers={"Cookie": cookie}).status == 401
+
+
 def test_the_document(gateway: Gateway) -> None:
     answer = gateway.http("GET", "/api/v1/openapi.json", token=None)
     assert answer.status == 200
