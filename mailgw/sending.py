@@ -412,6 +412,7 @@ class Sending:
             rows = []
         if one.state == sent.PENDING and not rows:
             await self._ledger.do(sent.buried(one.id))
+            self._settle_soon()  # who was given up may commit it yet: then it is an orphan
             return
         told = rows_told(rows)
         if one.state == sent.PENDING:

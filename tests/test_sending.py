@@ -14,7 +14,7 @@ from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.message import RowState
 from mailgw.mail.reply import Reply
 from mailgw.mail.verdict import Stage
-from mailgw.sending import SETTLE_SECONDS
+from mailgw.sending import SETTLE_SECONDS, FateUnknown
 from mailgw.sending_words import Problem
 from mailgw.spool.rows import UNRECORDED
 from mailgw.store import sent
@@ -607,3 +607,29 @@ def test_what_was_committed_while_the_book_could_not_be_written_is_settled_witho
         desk.gateway.advance(SETTLE_SECONDS + 1)
         assert not desk.gateway.queue, "nothing is left held"
         assert len(desk.gateway.mailbox("bob@example.org")) == copies, "who has no key was told that it failed"
+
+
+def test_what_is_committed_after_its_worker_was_given_up_is_removed_without_a_restart(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    takes, disk = desk.gateway.service.sending._owner._sending._takes, desk.gateway.disk
+    take, octets = takes.take, b""
+
+    async def silent(path: str) -> Mapping[str, Any]:
+        nonlocal octets
+        octets = disk.read(path, 0, 1 << 20)
+        raise FateUnknown("worker 1 does not answer: try again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(takes, "take", silent)
+        with pytest.raises(FateUnknown):
+            desk.send(key="k")
+    desk.gateway.advance(SETTLE_SECONDS + 1)
+    assert desk.send(key="k")["idempotent_replay"] is False, "nothing of the first one is in the queue"
+    desk.gateway.settle()
+    Deferred.fromCoroutine(take(desk.put(octets, "/uploads/late")))
+    desk.gateway.settle()
+    assert [row.state for row in desk.gateway.queue] == [RowState.HELD]
+    desk.gateway.advance(SETTLE_SECONDS + 1)
+    assert not desk.gateway.queue
+    assert len(desk.gateway.mailbox("bob@example.org")) == 1
