@@ -179,8 +179,8 @@ async def test_a_stopped_gateway_s_queue(elsewhere: Path, capsys: Output) -> Non
         assert told(f"reroute --to {to} --sender {ANN}") == f"2 recipients sent by {to} when the gateway starts\n"
         assert [row["lane"] for row in json.loads(told("list --json"))] == lanes
     assert told("bounce --domain example.net") == "1 recipient returned, when the gateway starts\n"
-    assert [(row["lane"], row["state"]) for row in json.loads(told("list --address b@example.net --json"))] == [
-        (RETURNED, "waiting")]
+    [going] = json.loads(told("list --address b@example.net --json"))
+    assert (going["lane"], going["state"], going["reason"]) == (RETURNED, "waiting", "being returned")
     assert told(f"reroute --to boxes --sender {ANN}") == "2 recipients sent by boxes when the gateway starts\n"
     assert told("reroute --to own --sender x@y.z", 1) == (
         "mailgw: only a running gateway knows the lanes of python:a:B: start it first\n")

@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 
 from mailgw.mail.message import Query
-from mailgw.queue.returned import RETURNED, returned
+from mailgw.queue.returned import RETURNED, being_returned, returned
+from mailgw.queue.suspension import Suspensions, rows_told
 from mailgw.testing import Gateway
+from tests.tables import each
+from tests.test_control import row
 
 CONFIG = """
 hostname = "mx.example.org"
@@ -98,3 +102,21 @@ def test_a_reason_is_cut() -> None:
     assert str(returned("x" * 401).reply).endswith("x" * 400)
     assert "kept here" not in str(returned("").reply)
     assert Query(lane=RETURNED) != Query()
+
+
+def test_a_row_says_that_it_goes_back() -> None:
+    answer = "mx: 451 no"
+    going = attrs.evolve(row("Q1"), lane=RETURNED, reason=f"before the reroute: {answer}")
+    told = rows_told([going, attrs.evolve(going, lane="out")], Suspensions.of(()))
+    assert [one["reason"] for one in told] == [f"being returned: {answer}", f"before the reroute: {answer}"]
+
+
+@each(("reason", "told"), [
+    ("", "being returned"),
+    ("before the reroute: mx: 451 no", "being returned: mx: 451 no"),
+    ("not before 2026-11-28 12:00:00Z (FUTURERELEASE)", "being returned"),
+    ("held by the operator", "held by the operator: being returned"),
+    ("held by the operator: before the reroute: mx: 451 no", "held by the operator: being returned: mx: 451 no"),
+])
+def test_the_words_of_such_a_row(reason: str, told: str) -> None:
+    assert being_returned(reason) == told

@@ -21,7 +21,7 @@ from mailgw.mail.reply import Reply
 from mailgw.queue import fate
 from mailgw.queue.aliases import EXPANDED
 from mailgw.queue.dsn_fields import Report
-from mailgw.queue.reasons import is_answer, outcome_of, reason_of
+from mailgw.queue.reasons import OF_ANOTHER_LANE, is_answer, outcome_of, reason_of
 from mailgw.queue.replies import ReplyClass, ReplyClasses
 from mailgw.queue.returned import RETURNED, returned
 from mailgw.queue.schedule import (
@@ -34,7 +34,6 @@ from mailgw.queue.schedule import (
     speaks_at,
     wants_warning,
 )
-from mailgw.spool.rows import OF_ANOTHER_LANE
 
 log = Logger()
 

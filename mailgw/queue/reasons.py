@@ -8,6 +8,13 @@ from mailgw.mail.outcome import Outcome, Permanence, Scope, temporary
 from mailgw.mail.reply import Reply
 from mailgw.queue.replies import ReplyClass
 
+HELD_BY_OPERATOR = "held by the operator"
+"""Begins the reason of what is held by an order."""
+OF_ANOTHER_LANE = "before the reroute"
+"""Begins the reason, behind that mark, of what was told in another lane."""
+HELD_BY_SENDER = "not before "
+"""Begins the reason of what its sender wants sent later (RFC 4865)."""
+
 # "greylisted: mx1.example.org [192.0.2.1]:25: 450 4.7.1 Come back later": the class and the hop may be missing
 _REASON = re.compile(
     r"(?:\A|: )(?:((?:[A-Za-z0-9_.\-]+ )?\[[0-9A-Za-z.:%]+\]:\d+|unix:[^:]+): )?"

@@ -8,6 +8,7 @@ from typing import Final
 import attrs
 
 from mailgw.mail.outcome import Outcome, Scope, permanent
+from mailgw.queue.reasons import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LANE
 
 RETURNED: Final = "(returned)"
 """The lane in which a recipient waits for the bounce that the operator wants for it."""
@@ -28,3 +29,13 @@ def returned(reason: str) -> Outcome:
     said = f"; it was kept here since: {reason[:REASON_CHARACTERS]}" if reason else ""
     outcome = permanent("5.7.0", f"Returned by the operator of this server{said}", Scope.RECIPIENT, "")
     return attrs.evolve(outcome, words=_WORDS)
+
+
+def being_returned(reason: str) -> str:
+    """What the operator reads of a row in that lane, whose ``reason`` tells of the lane where it waited before."""
+    answer = reason.removeprefix(HELD_BY_OPERATOR)
+    mark = HELD_BY_OPERATOR if answer != reason else ""
+    answer = answer.removeprefix(": ").removeprefix(OF_ANOTHER_LANE).removeprefix(": ")
+    if answer.startswith(HELD_BY_SENDER):  # it is not waited for any more
+        answer = ""
+    return ": ".join(filter(None, (mark, "being returned", answer)))

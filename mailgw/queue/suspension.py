@@ -11,6 +11,7 @@ import attrs
 
 from mailgw.mail.address import folded, parse_domain
 from mailgw.mail.message import LaneRow, QueueRow, RowState
+from mailgw.queue.returned import RETURNED, being_returned
 
 SUSPENDED = "suspended"  # beside the words of ``mail.message.RowState``
 MAX_SUSPENSIONS = 1000
@@ -139,11 +140,14 @@ def lanes_told(lanes: Sequence[LaneRow], suspensions: Suspensions) -> list[dict[
 
 
 def rows_told(rows: Sequence[QueueRow], suspensions: Suspensions) -> list[dict[str, object]]:
-    """The rows, what waits in a lane that is suspended in the state "suspended"."""
+    """The rows, what waits in a lane that is suspended in the state "suspended", and of what goes back to its sender
+    that it does."""
     told = list(map(attrs.asdict, rows))
     for row in told:
         if row["state"] == RowState.WAITING and suspensions.holds(row["lane"]):
             row["state"] = SUSPENDED
+        if row["lane"] == RETURNED:
+            row["reason"] = being_returned(str(row["reason"]))
     return told
 
 

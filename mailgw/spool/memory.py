@@ -40,12 +40,13 @@ from mailgw.mail.message import (
 )
 from mailgw.mail.ports import WallClock
 from mailgw.queue.aliases import EXPANDED
+from mailgw.queue.reasons import HELD_BY_OPERATOR
 from mailgw.queue.suspension import MAX_SUSPENSIONS, Suspensions
 from mailgw.spool.content import MemoryContent
 from mailgw.spool.faults import no_room
 from mailgw.spool.ids import QueueIds
 from mailgw.spool.leases import fresh_claims
-from mailgw.spool.rows import HELD_BY_OPERATOR, UNRECORDED, first_due, first_late, is_due, rerouted, tells_of_lane
+from mailgw.spool.rows import UNRECORDED, first_due, first_late, is_due, rerouted, tells_of_lane
 from mailgw.spool.waiting import Late, Row, Timed, Waiting
 
 _LAST = "\U0010ffff"  # no queue id comes after it

@@ -18,8 +18,9 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.message import Query
 from mailgw.mail.parameters import stored_mail_parameters
 from mailgw.queue.aliases import EXPANDED
+from mailgw.queue.reasons import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LANE
 from mailgw.spool.batch import Value, forget_messages
-from mailgw.spool.rows import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LANE, UNRECORDED, stored_mailbox
+from mailgw.spool.rows import UNRECORDED, stored_mailbox
 from mailgw.spool.search import condition
 
 BATCH = 250

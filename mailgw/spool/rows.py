@@ -8,14 +8,9 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import BodyType, path_text
 from mailgw.mail.message import Arrival, Claim, Destination
 from mailgw.mail.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, RcptParameters
+from mailgw.queue.reasons import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LANE
 from mailgw.spool.batch import Insertion, Value
 
-HELD_BY_OPERATOR = "held by the operator"
-"""Begins the reason of what is held by an order."""
-OF_ANOTHER_LANE = "before the reroute"
-"""Begins the reason, behind that mark, of what was told in another lane."""
-HELD_BY_SENDER = "not before "
-"""Begins the reason of what its sender wants sent later (RFC 4865)."""
 UNRECORDED = "not yet written down by who sent it: "
 """Begins the reason of what waits until its sender, the HTTP API, has a record of it; a release ends that, too."""
 # A reply that an operator wants to read is shorter.

@@ -11,8 +11,9 @@ from threading import Lock
 from typing import TypeVar
 
 from mailgw.mail.message import Agenda, LaneRow, Page, Position, Query, QueueRow, RowState, Stretch, Tally
+from mailgw.queue.reasons import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LANE
 from mailgw.spool.batch import Value
-from mailgw.spool.rows import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LANE, tells_of_lane
+from mailgw.spool.rows import tells_of_lane
 from mailgw.spool.schema import connect_reader
 
 T = TypeVar("T")

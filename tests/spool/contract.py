@@ -29,7 +29,7 @@ from mailgw.mail.parameters import NO_MAIL_PARAMETERS, ByMode, DeliverBy, MailPa
 from mailgw.mail.ports import Spool
 from mailgw.queue.aliases import EXPANDED
 from mailgw.queue.census import Census
-from mailgw.spool.rows import HELD_BY_OPERATOR
+from mailgw.queue.reasons import HELD_BY_OPERATOR
 
 T = TypeVar("T")
 
