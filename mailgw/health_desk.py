@@ -2,7 +2,8 @@
 
     health      {"hostname", "version", "now", "began", "pid", "sessions", "most_sessions", "listeners", "certificates",
                 "disk", "unwell" lanes, "troubles" (``store.troubles``), "workers", "notes"}
-    config      {"file", "written"}: the configuration in force, without its secrets (``config.shown``)
+    config      {"file", "staging", "written"}: the configuration in force, without its secrets (``config.shown``), and
+                whether nothing leaves
 
 "notes" are what ``mailgw check`` says of this configuration that is no fault.
 """
@@ -113,7 +114,8 @@ class _Common:
 
 
 async def _config(config: Config) -> object:
-    return {"file": config.file, "written": shown(config.written)}
+    is_closed = config.staging is not None and config.staging.is_closed
+    return {"file": config.file, "staging": is_closed, "written": shown(config.written)}
 
 
 def gateway_health(gateway: "MailGateway") -> Desk:

@@ -89,9 +89,11 @@ class Health(msgspec.Struct):
 
 
 class Configuration(msgspec.Struct):
-    """``file`` "" where there is none; ``written`` what it says, without secrets."""
+    """``file`` "" where there is none; ``written`` what it says, without secrets; ``staging``: nothing leaves, but by
+    what it lets out."""
 
     file: str
+    staging: bool
     written: dict[str, Any]
 
 

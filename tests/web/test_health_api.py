@@ -107,6 +107,17 @@ password = "hunter2"
         assert answer.json["written"]["backend"]["out"]["hosts"] == ["192.0.2.9:25"]
 
 
+@each(["words", "staging"], [
+    ("", False),
+    ('[staging]\ncapture = "all"', True),
+    ('[staging]\ncapture = "all"\nlet_out = ["out"]', True),
+    ('[staging]\ncapture = "delivered"', False),
+])
+def test_that_nothing_leaves_is_told(words: str, staging: bool) -> None:
+    with Gateway(f"{CONFIG}\n{words}\n") as gateway:
+        assert gateway.http("GET", "/api/v1/config").json["staging"] is staging
+
+
 def test_certificates_are_told_of() -> None:
     with Gateway(CONFIG, accounts={"ann@example.org": "secret"}) as gateway:
         (one,) = gateway.http("GET", "/api/v1/health").json["certificates"]
