@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { areaPath, linePath, linear, nearest, thinned, ticks, timeTicks } from "../../mailgw/web/static/scale.js";
+import { alone, areaPath, linePath, linear, nearest, thinned, ticks, timeTicks } from "../../mailgw/web/static/scale.js";
 
 test("linear", () => {
   assert.equal(linear([0, 10], [100, 0])(2.5), 75);
@@ -44,4 +44,12 @@ test("nearest", () => {
 test("thinned values are means of what is known", () => {
   assert.deepEqual(thinned([1, 3, null, 5, null, null], 3), [2, 5, null]);
   assert.deepEqual(thinned([1, 2], 5), [1, 2]);
+});
+
+test("points without a neighbour", () => {
+  const [a, b, c, d] = [[0, 1], [1, 1], [3, 1], [5, 1]];
+  assert.deepEqual(alone([a, b, null, c, null, d]), [c, d]);
+  assert.deepEqual(alone([a]), [a]);
+  assert.deepEqual(alone([null, a, b]), []);
+  assert.deepEqual(alone([]), []);
 });

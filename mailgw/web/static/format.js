@@ -16,7 +16,7 @@ export function counted(number, one, many = `${one}s`) {
   return `${count(number)} ${number === 1 ? one : many}`;
 }
 
-/** Of a second: 0, 0.2, 3.4, 120, 12.3k. */
+/** Of a time: 0, 0.2, 3.4, 120, 12.3k. */
 export function rate(number) {
   if (!Number.isFinite(number)) return "–";
   if (number === 0) return "0";

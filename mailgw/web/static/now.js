@@ -74,7 +74,7 @@ export function nowView(main, first) {
   }
 
   function paint(told) {
-    for (const { name } of TILES) tiles.get(name).show(told.rates[name], told.minute[name]);
+    for (const { name } of TILES) tiles.get(name).show(told.minute[name]);
     fill(figures, figuresOf(told));
     // A list that somebody reads, or is on with the keyboard, is not made anew where nothing changed.
     const now = JSON.stringify([told.lanes.map(({ lane, state, waiting, active, held }) => [lane, state, waiting, active, held]), told.queue?.statuses]);
@@ -93,8 +93,9 @@ export function nowView(main, first) {
 
   function showPlots(answer) {
     const { times, values } = seriesOf(answer);
+    const steps = `a minute, in steps of ${duration(answer.step_seconds)}`;
     for (const { name } of TILES) tiles.get(name).spark(values[name] ?? []);
-    const drawn = PLOTS.map((plot) => ({ ...plot, times, series: plot.series.map((one) => ({ ...one, values: values[one.of] ?? times.map(() => null) })) }));
+    const drawn = PLOTS.map((plot) => ({ ...plot, hint: plot.hint || steps, times, series: plot.series.map((one) => ({ ...one, values: values[one.of] ?? times.map(() => null) })) }));
     if (plots !== null && plotBox.querySelectorAll(".plot").length === drawn.length) {
       drawn.forEach(({ times, series }, at) => plots[at].redraw(times, series));
     } else {
@@ -105,8 +106,8 @@ export function nowView(main, first) {
 }
 
 const PLOTS = [
-  { title: "Traffic", hint: "a second", show: rate, series: [{ of: "in", name: "In", kind: "one filled" }, { of: "out", name: "Out", kind: "two" }] },
-  { title: "Trouble", hint: "a second", show: rate, series: [{ of: "deferred", name: "Deferred", kind: "three" }, { of: "bounced", name: "Bounced", kind: "four" }, { of: "rejected", name: "Rejected", kind: "five" }] },
+  { title: "Traffic", hint: "", show: rate, series: [{ of: "in", name: "In", kind: "one filled" }, { of: "out", name: "Out", kind: "two" }] },
+  { title: "Trouble", hint: "", show: rate, series: [{ of: "deferred", name: "Deferred", kind: "three" }, { of: "bounced", name: "Bounced", kind: "four" }, { of: "rejected", name: "Rejected", kind: "five" }] },
   { title: "Queue and sessions", hint: "at a time", show: short, series: [{ of: "queued", name: "Queued", kind: "one filled" }, { of: "sessions", name: "Sessions", kind: "two" }] },
   { title: "Time to delivery", hint: "from arrival", show: duration, series: [{ of: "p50", name: "Half within", kind: "one" }, { of: "p95", name: "95 of 100 within", kind: "three" }] },
 ];
@@ -115,25 +116,25 @@ function spanOf(route) {
   return SPANS.some(([name]) => name === route.query.span) ? route.query.span : "hour";
 }
 
-/** What the API answers, as times and values by name; a time of which nothing is known has null. */
+/** What the API answers, as times and values by name, rates of a minute; a time of which nothing is known has null. */
 export function seriesOf(answer) {
   // A step is told when it is over.
   const times = Array.from({ length: answer.steps }, (_, at) => answer.start + (at + 1) * answer.step_seconds);
-  return { times, values: answer.columns };
+  const values = { ...answer.columns };
+  // The API has a second; most gateways have too few in one for a number, and the tiles say the same of a minute.
+  for (const { name } of TILES) values[name] = values[name]?.map((one) => (one === null ? null : one * 60));
+  return { times, values };
 }
 
 function tileOf({ title, kind, hint }) {
   const number = h("span", { class: "tile-number" }, "–");
   const spark = h("div", { class: "tile-spark" });
-  const unit = h("span", { class: "muted" }, " /s");
+  const unit = h("span", { class: "muted" }, " /min");
   const element = h("div", { class: `tile panel ${kind}`, title: hint }, h("h2", {}, title), h("p", {}, number, unit), spark);
   return {
     element,
-    show(ofSecond, ofMinute) {
-      // By the minute where a second has too few to be a number.
-      const isSlow = ofSecond < 0.5;
-      number.textContent = isSlow ? count(ofMinute) : rate(ofSecond);
-      unit.textContent = isSlow ? " /min" : " /s";
+    show(ofMinute) {
+      number.textContent = ofMinute < 100_000 ? count(ofMinute) : short(ofMinute);
     },
     spark: (values) => fill(spark, values.length > 1 && sparkline(thinned(values, SPARKS), kind)),
   };

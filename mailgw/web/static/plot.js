@@ -2,10 +2,11 @@
 
 import { fill, h, s } from "./dom.js";
 import { exact, moment } from "./format.js";
-import { areaPath, linear, linePath, nearest, thinned, ticks, timeTicks } from "./scale.js";
+import { alone, areaPath, linear, linePath, nearest, thinned, ticks, timeTicks } from "./scale.js";
 
 const HEIGHT = 168;
 const MARGIN = { top: 10, right: 12, bottom: 22, left: 44 };
+const BESIDE = 6; // between a level's words and its line
 const TABLE_ROWS = 30;
 
 /** `series`: [{name, kind, values}], one value for each of `times` (epoch seconds), null for a gap; `show(value)`: its
@@ -25,10 +26,11 @@ export function plotOf({ title, hint, show, times, series }) {
   let drawn = { times, series };
   let cursor = -1;
   let frame = 0;
+  let left = MARGIN.left; // as it was painted last
 
   const draw = () => {
     cancelAnimationFrame(frame);
-    frame = requestAnimationFrame(() => { if (graph.isConnected) paint(graph, drawn, cursor, show, title); });
+    frame = requestAnimationFrame(() => { if (graph.isConnected) left = paint(graph, drawn, cursor, show); });
     tell();
   };
   const tell = () => {
@@ -53,7 +55,7 @@ export function plotOf({ title, hint, show, times, series }) {
   graph.addEventListener("pointermove", (event) => {
     const box = graph.getBoundingClientRect();
     const [from, to] = [drawn.times[0], drawn.times.at(-1)];
-    const time = linear([MARGIN.left, box.width - MARGIN.right], [from, to])(event.clientX - box.left);
+    const time = linear([left, box.width - MARGIN.right], [from, to])(event.clientX - box.left);
     move(nearest(drawn.times, time), false);
   });
   graph.addEventListener("pointerleave", () => move(-1, false));
@@ -94,6 +96,7 @@ export function sparkline(values, kind) {
   );
 }
 
+/** The plot anew; where its lines begin: to the left of that the words of the levels have their room. */
 function paint(graph, { times, series }, cursor, show) {
   const width = Math.max(200, graph.clientWidth || 480);
   graph.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
@@ -101,16 +104,21 @@ function paint(graph, { times, series }, cursor, show) {
   const known = series.flatMap(({ values }) => values.filter((one) => one !== null));
   const levels = ticks(Math.max(0, ...known), 3);
   const [from, to] = [times[0] ?? 0, times.at(-1) ?? 1];
-  const x = linear([from, to], [MARGIN.left, width - MARGIN.right]);
+  const words = levels.map((level) => s("text", { class: "tick", "text-anchor": "end" }, show(level)));
+  // How wide they are is known once they are there, in the reader's letters.
+  fill(graph, words);
+  const left = Math.max(MARGIN.left, ...words.map((one) => Math.ceil(one.getComputedTextLength()) + BESIDE + 2));
+  const x = linear([from, to], [left, width - MARGIN.right]);
   const y = linear([0, levels.at(-1)], [floor, MARGIN.top]);
   const marks = timeTicks(from, to, Math.max(3, Math.floor(width / 90)));
   const isLong = to - from > 2 * 86400;
   fill(
     graph,
-    levels.map((level) => [
-      s("line", { class: "rule", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(level), y2: y(level) }),
-      s("text", { class: "tick", x: MARGIN.left - 6, y: y(level) + 3.5, "text-anchor": "end" }, show(level)),
-    ]),
+    levels.map((level, at) => {
+      words[at].setAttribute("x", left - BESIDE);
+      words[at].setAttribute("y", y(level) + 3.5);
+      return [s("line", { class: "rule", x1: left, x2: width - MARGIN.right, y1: y(level), y2: y(level) }), words[at]];
+    }),
     marks.map((time) => s("text", { class: "tick", x: x(time), y: HEIGHT - 6, "text-anchor": "middle" }, markWords(time, isLong))),
     series.map(({ kind, values }) => {
       const most = Math.floor(width);
@@ -119,6 +127,7 @@ function paint(graph, { times, series }, cursor, show) {
       return [
         kind.includes("filled") && s("path", { class: `area ${kind}`, d: areaPath(points, floor) }),
         s("path", { class: `line ${kind}`, d: linePath(points) }),
+        alone(points).map(([cx, cy]) => s("circle", { class: `dot alone ${kind}`, cx, cy, r: 2.5 })),
       ];
     }),
     cursor >= 0 && times[cursor] !== undefined && [
@@ -128,6 +137,7 @@ function paint(graph, { times, series }, cursor, show) {
     ],
     known.length === 0 && s("text", { class: "tick", x: width / 2, y: HEIGHT / 2, "text-anchor": "middle" }, "Nothing measured yet"),
   );
+  return left;
 }
 
 function markWords(time, isLong) {

@@ -47,7 +47,12 @@ export function linePath(points) {
   return path;
 }
 
-/** The same, closed along `floor`: each run of points is an area. */
+/** Points without a neighbour: no line leads to them. */
+export function alone(points) {
+  return points.filter((point, at) => point !== null && (points[at - 1] ?? null) === null && (points[at + 1] ?? null) === null);
+}
+
+/** A line's path, closed along `floor`: each run of points is an area. */
 export function areaPath(points, floor) {
   let path = "";
   let run = [];
