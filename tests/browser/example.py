@@ -403,6 +403,7 @@ def example() -> dict[tuple[str, str], Said]:
                 "header": [
                     {"name": "From", "value": "Shop <no-reply@shop.example>"},
                     {"name": "To", "value": "bob@example.net"},
+                    {"name": "CC", "value": "Carl <carl@example.net>"},
                     {"name": "Subject", "value": "Your order has been sent"},
                 ],
                 "parts": [{"number": 2, "filename": "invoice.pdf", "content_type": "application/pdf"}],
@@ -421,6 +422,7 @@ def example() -> dict[tuple[str, str], Said]:
         ("GET", "/config"): of(
             {
                 "file": "/etc/mailgw/mailgw.toml",
+                "staging": False,
                 "written": {
                     "hostname": "mx1.example.org",
                     "state": "/var/lib/mailgw",

@@ -2,8 +2,11 @@
 
 from typing import Any
 
-from tests.browser.conftest import Windows
+import pytest
+
+from tests.browser.conftest import DESKTOP, PHONE, Windows
 from tests.browser.fake_api import FakeApi, of
+from tests.peers.harness import wait_until
 
 STRANGER = of({"title": "Unauthorized", "detail": "no such token", "status": 401}, 401)
 
@@ -53,6 +56,22 @@ def test_signing_out(fake: FakeApi, windows: Windows) -> None:
     page.get_by_role("button", name="Sign out").click()
     page.get_by_text("You are signed out").wait_for()
     assert ("DELETE", "/session") in [(method, path) for method, path, _, _ in fake.asked]
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_who_may_only_send_is_told_so(fake: FakeApi, windows: Windows, size: tuple[int, int]) -> None:
+    fake.answers[("GET", "/session")] = of({"name": "shop", "scopes": ["send"]})
+    page = windows.open(f"{fake.address}/#token=t", size)
+    page.get_by_text("This token may send; it may not look").wait_for()
+    assert page.get_by_role("navigation").count() == 0
+    assert page.get_by_text("looks only").or_(page.get_by_text("connecting")).count() == 0
+    # Another one is taken, and of the first nothing was asked.
+    wait_until(lambda: ("DELETE", "/session") in [(method, path) for method, path, _, _ in fake.asked], 5, "it is out")
+    assert {path for _, path, _, _ in fake.asked} == {"/session"}
+    fake.answers[("GET", "/session")] = of({"name": "ann", "scopes": ["read"]})
+    page.get_by_label("Token").fill("another")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Now").wait_for()
 
 
 def test_who_may_only_look_has_no_orders(fake: FakeApi, windows: Windows) -> None:

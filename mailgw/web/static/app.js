@@ -1,7 +1,7 @@
 // The page: who is signed in, the bar with its views, and which of them is shown.
 
 import { fill, h } from "./dom.js";
-import { Offline } from "./api.js";
+import { Offline, get } from "./api.js";
 import { showKeys } from "./dialogs.js";
 import { healthView } from "./health.js";
 import { icon } from "./icons.js";
@@ -16,6 +16,7 @@ import { may, resume, signIn, signOut, signedIn, takeToken } from "./session.js"
 import { signInForm } from "./sign_in.js";
 import { failed } from "./states.js";
 import { switchTheme, theme } from "./theme.js";
+import { clearToasts } from "./toasts.js";
 import { traceView } from "./trace.js";
 
 const TITLES = { now: "Now", queue: "Queue", trace: "Trace", inbox: "Inbox", health: "Health" };
@@ -61,6 +62,12 @@ function askWho(words = "") {
 }
 
 function build() {
+  if (!may("read")) {
+    const scopes = signedIn().scopes.join(" and ");
+    signOut().catch(() => {}); // the cookie ends by itself
+    askWho(`This token may ${scopes}; it may not look. The page takes one with the scope “read”.`);
+    return;
+  }
   main = h("main", { id: "main", tabindex: "-1" });
   fill(page, skip(), bar(), h("div", { id: "banner", role: "alert" }), main);
   unbind = bindKeys(
@@ -75,6 +82,18 @@ function build() {
   );
   window.addEventListener("hashchange", follow);
   follow();
+  get("config").then(paintStaging, () => {});
+}
+
+/** Who waits for mail of a gateway that lets none out is to see it in every view. */
+function paintStaging({ staging, written }) {
+  const badge = document.getElementById("staging");
+  if (!badge) return;
+  const out = written.staging?.let_out ?? [];
+  const words = out.length ? `staging: nothing leaves but by ${out.join(", ")}` : "staging: nothing leaves";
+  badge.hidden = !staging;
+  badge.textContent = staging ? words : "";
+  badge.title = staging ? `${words}; all else is kept in the inbox` : "";
 }
 
 function leave() {
@@ -82,7 +101,7 @@ function leave() {
   unbind();
   shown?.view.end();
   shown = null;
-  fill(document.getElementById("toasts"));
+  clearToasts();
   document.querySelectorAll("dialog").forEach((one) => one.close());
 }
 
@@ -106,6 +125,7 @@ function follow() {
   }
   const isFirst = shown === null;
   shown?.view.end();
+  if (!isFirst) clearToasts();
   fill(main);
   main.className = `view-${route.view}`;
   shown = { name: route.view, view: MAKE[route.view](main, route, { setTitle }) };
@@ -145,6 +165,7 @@ function bar() {
       "nav", { class: "views", "aria-label": "Views" },
       VIEWS.map((name) => h("a", { href: format({ view: name }), "data-view": name, title: `${TITLES[name]} (g ${name[0]})` }, icon(name), h("span", {}, TITLES[name]))),
     ),
+    h("span", { id: "staging", class: "chip warn", hidden: true }),
     h(
       "div", { class: "tools" },
       h("span", { class: "who", title: `Scopes: ${who.scopes.join(", ")}` }, who.name, !may("queue") && h("span", { class: "chip" }, "looks only")),
@@ -165,6 +186,7 @@ async function out() {
 }
 
 document.addEventListener("mailgw:signed-out", () => { if (shown) askWho("Your session has ended: sign in again."); });
+document.addEventListener("mailgw:configured", (event) => paintStaging(event.detail));
 document.addEventListener("mailgw:offline", () => {
   const banner = document.getElementById("banner");
   if (!banner || banner.firstChild) return;

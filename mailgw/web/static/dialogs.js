@@ -64,9 +64,14 @@ export function filledIn({ title, words, fields, verb }) {
 
 /** The keys of the page. */
 export function showKeys() {
+  return said({ title: "Keys", words: h("dl", { class: "keys" }, HELP.map(([keys, words]) => [h("dt", {}, h("kbd", {}, keys)), h("dd", {}, words)])) });
+}
+
+/** What is only to be read; resolves when it was. */
+export function said({ title, words }) {
   return opened((dialog) => [
-    h("h2", { id: "dialog-title" }, "Keys"),
-    h("dl", { class: "keys" }, HELP.map(([keys, words]) => [h("dt", {}, h("kbd", {}, keys)), h("dd", {}, words)])),
+    h("h2", { id: "dialog-title" }, title),
+    words,
     h(
       "div", { class: "dialog-foot" },
       h("button", { type: "button", class: "button", autofocus: true, on: { click: () => dialog.close("") } }, "Close"),

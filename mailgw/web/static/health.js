@@ -2,8 +2,8 @@
 
 import { fill, h } from "./dom.js";
 import { get, post } from "./api.js";
-import { confirmed } from "./dialogs.js";
-import { count, counted, exact, octets, relative, visibleLines } from "./format.js";
+import { confirmed, said } from "./dialogs.js";
+import { count, counted, exact, octets, relative, visible, visibleLines } from "./format.js";
 import { ago, chip, facts, now, told, viewHead } from "./parts.js";
 import { format } from "./route.js";
 import { may } from "./session.js";
@@ -31,7 +31,10 @@ export function healthView(main) {
 
   function ask(quietly = false) {
     region.show((signal) => get("health", {}, signal), show, { quietly, lines: 14, every: EVERY_SECONDS });
-    configRegion.show((signal) => get("config", {}, signal), configPanel, { quietly, lines: 2 });
+    configRegion.show((signal) => get("config", {}, signal), (answer) => {
+      document.dispatchEvent(new CustomEvent("mailgw:configured", { detail: answer }));
+      return configPanel(answer);
+    }, { quietly, lines: 2 });
   }
 
   /** What would change is shown before it does. */
@@ -43,9 +46,13 @@ export function healthView(main) {
         paintFaults(would.faults);
         return;
       }
+      if (would.note && would.changes.length === 0) {
+        await said({ title: "There is no file to read", words: h("p", {}, visible(would.note.charAt(0).toUpperCase() + would.note.slice(1)), ".") });
+        return;
+      }
       const yes = await confirmed({
         title: "Reload the configuration?", verb: "Reload", isFinal: false,
-        words: h("p", {}, would.changes.length ? `${counted(would.changes.length, "change")}, all at once or none; no connection is closed.` : would.note || "Nothing in it has changed; certificates, accounts and aliases are read again."),
+        words: h("p", {}, would.changes.length ? `${counted(would.changes.length, "change")}, all at once or none; no connection is closed.` : "Nothing in it has changed; certificates, accounts and aliases are read again."),
         more: would.changes.length > 0 && h("ul", {}, would.changes.slice(0, SHOWN).map((line) => h("li", {}, told(line))), would.changes.length > SHOWN && h("li", {}, `and ${count(would.changes.length - SHOWN)} more`)),
       });
       if (!yes) return;

@@ -24,6 +24,7 @@ export function inboxMessage(pane, id, { tab, back, seen, gone, title }) {
     if (!message.is_read && may("queue")) post(`${at}/read`).catch(() => {});
     seen();
     const { parts, links } = message;
+    const copies = message.header.filter(({ name }) => name.toLowerCase() === "cc").map(({ value }) => value).join(", ");
     const tabs = [
       message.has_html && ["html", "HTML", () => frameOf(message)],
       ["text", "Text", (box) => fetched(box, `${at}/text`)],
@@ -44,7 +45,8 @@ export function inboxMessage(pane, id, { tab, back, seen, gone, title }) {
             h("button", { type: "button", class: "button small", disabled: !may("queue"), on: { click: drop } }, "Delete"),
             h("a", { class: "button quiet icon-only small only-wide", href: back(), title: "Close (Escape)", "aria-label": "Close" }, icon("close")))),
         facts([
-          ["From", message.from && told(message.from)], ["To", message.to && told(message.to)],           ["Envelope", h("span", {}, told(message.sender || "<>"), " → ", told(message.recipients.join(", ")))],
+          ["From", message.from && told(message.from)], ["To", message.to && told(message.to)], ["Cc", copies && told(copies)],
+          ["Envelope", h("span", {}, told(message.sender || "<>"), " → ", told(message.recipients.join(", ")))],
           ["Arrived", h("span", {}, ago(message.captured), message.peer && h("span", { class: "muted" }, ` from ${visible(message.peer)}`), message.login && h("span", { class: "muted" }, ` as ${visible(message.login)}`))],
           ["Size", octets(message.size_octets)],
           ["Queue id", message.queue_id && h("span", {}, h("a", { class: "mono", href: format({ view: "trace", path: [message.queue_id] }) }, message.queue_id), " ", copyable(message.queue_id))],

@@ -3,6 +3,8 @@
 import { h } from "./dom.js";
 
 const SECONDS = 8;
+const MOST = 4;
+const NARROW = "(max-width: 800px)"; // as the style has it: there is room for one
 
 /** `undo`: {words, act} for a button; `kind`: done, or trouble, which stays until it is closed. */
 export function toast(words, { kind = "done", undo = null, detail = "" } = {}) {
@@ -15,7 +17,7 @@ export function toast(words, { kind = "done", undo = null, detail = "" } = {}) {
     h("button", { type: "button", class: "button quiet small", "aria-label": "Dismiss", on: { click: close } }, "✕"),
   );
   box.append(made);
-  while (box.children.length > 4) box.firstChild.remove();
+  while (box.children.length > (matchMedia(NARROW).matches ? 1 : MOST)) box.firstChild.remove();
   if (kind === "done") {
     let timer = setTimeout(close, SECONDS * 1000);
     // Who reads it, or is on its button, keeps it.
@@ -27,4 +29,9 @@ export function toast(words, { kind = "done", undo = null, detail = "" } = {}) {
       });
     }
   }
+}
+
+/** What was said belongs to the view that is left. */
+export function clearToasts() {
+  document.getElementById("toasts").replaceChildren();
 }
