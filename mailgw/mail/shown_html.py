@@ -194,7 +194,7 @@ class _Writer:
             if html[start + 1:start + 2] in ("!", "?", "/"):
                 end = html.find(">", start)
                 return len(html) if end < 0 else end + 1
-            self._text("&lt;")
+            self._text("<")
             return start + 1
         tag, at = name[0].lower(), name.end()
         given: dict[str, str] = {}
@@ -310,6 +310,8 @@ class _Writer:
 
 def _unescaped(text: str) -> str:
     """As HTML has it: a number that is beyond all characters is U+FFFD, of however many digits."""
+    if "&#" not in text:
+        return unescape(text)
     return unescape(_LONG_NUMBER.sub(lambda one: f"&#{one[1].lstrip('0')[:20] or 0}", text))
 
 
