@@ -23,7 +23,7 @@ def plots(fake: FakeApi, **columns: list[float | None]) -> None:
 
 @SIZES
 def test_the_words_of_each_level_have_room(fake: FakeApi, windows: Windows, size: tuple[int, int]) -> None:
-    plots(fake, p50=[0.3] * 360, p95=[172800.0 - 3600] * 360, queued=[123456.0] * 360)
+    plots(fake, p50=[0.2] * 360, p95=[0.3] * 360, queued=[123456.0] * 360)
     page = windows.open(f"{fake.address}/#/now", size)
     settled(page)
     for plot in page.locator(".graph").all():
