@@ -1,5 +1,6 @@
 """DMARC aggregate reports of others: as they are really written, and as nobody should."""
 
+import sys
 import time
 from itertools import pairwise
 
@@ -93,6 +94,9 @@ def test_tags_in_any_case() -> None:
     text = GOOGLE.replace("<record>", "<Record>").replace("</record>", "</Record>").replace("feedback>", "FeedBack>")
     assert report(text.encode()) == report(GOOGLE.encode())
 
+
+# Where coverage is measured, each line costs some more.
+SLOWED = 1 if sys.gettrace() is None else 4
 
 LAUGHS = '<?xml version="1.0"?><!DOCTYPE feedback [<!ENTITY a "ha">' + "".join(
     f'<!ENTITY {chr(98 + n)} "{f"&{chr(97 + n)};" * 10}">' for n in range(9)) + "]><feedback>&j;</feedback>"
@@ -196,7 +200,7 @@ def test_the_worst_of_a_stranger_costs_little() -> None:
     records = [record(source=f"192.0.{n >> 8}.{n & 255}") for n in range(STRANGERS.records)]
     start = time.thread_time()
     assert isinstance(read_dmarc_report(dmarc(*records), room), DmarcReportIn)
-    assert time.thread_time() - start < 1
+    assert time.thread_time() - start < 1 * SLOWED
 
 
 BODY = dmarc(head="").decode()
@@ -262,7 +266,7 @@ def test_others_may_run_while_it_is_mended(octets: bytes) -> None:
     moments = [time.thread_time()]
     mended(octets, lambda: moments.append(time.thread_time()))
     moments.append(time.thread_time())
-    assert max(after - before for before, after in pairwise(moments)) < 0.03
+    assert max(after - before for before, after in pairwise(moments)) < 0.03 * SLOWED
 
 
 @each("octets", [b"<", b"<schema", b"<schema ", b"</feedback", b"<x:", b"&#", b"</a:feedback "])
