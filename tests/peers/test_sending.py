@@ -218,7 +218,7 @@ def test_kills_make_no_two_messages_of_one_key(lab: Lab, workers: int) -> None:
     assert all(order.count("queued") <= 1 and "queued" not in order[1:] for order in receiver.orders())
 
 
-@pytest.mark.xfail(reason="it looks too early: facts of the last tenth of a second may be on their way still", strict=False)
+@pytest.mark.xfail(reason="it looks too early: facts of the last tenth of a second may be on their way", strict=False)
 @WORKERS
 def test_a_receiver_that_fails_gets_all_events_in_order(lab: Lab, workers: int) -> None:
     receiver = Receiver(random.Random(SEED))
