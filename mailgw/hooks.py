@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
 from mailgw.deliver.event_hook_settings import EventHookSettings
@@ -59,6 +59,7 @@ class Hooks:
         self._closers: dict[str, Callable[[], Any]] = {}
         self._facts: list[Told] = []
         self._is_writing = False
+        self._waiting: list[Deferred[None]] = []
         self._lost = 0
         self._timer: Any = None
 
@@ -83,6 +84,13 @@ class Hooks:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        for hook in self._hooks.values():
+            hook.close()
+        # What a stop hands on last becomes events, too: they are for the hooks that there are, so these leave after it.
+        while self._is_writing:
+            written: Deferred[None] = Deferred()
+            self._waiting.append(written)
+            await written
         self._leave()
         await self._ledger.close()
 
@@ -121,6 +129,9 @@ class Hooks:
                 log.error("{count} facts did not become events for web hooks", count=lost)
         finally:
             self._is_writing = False
+            waiting, self._waiting = self._waiting, []
+            for one in waiting:
+                one.callback(None)
 
     async def _keep(self, facts: Sequence[Told]) -> None:
         ids = list(dict.fromkeys(fact["queue_id"] for fact in facts if fact.get("queue_id")))

@@ -3,15 +3,19 @@
 import contextlib
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from mailgw.config.event_hooks import EventHookTable
-from mailgw.deliver.event_hook_settings import EVENTS
-from mailgw.hooks import MOST_WAITING
+from mailgw.deliver.event_hook import State
+from mailgw.deliver.event_hook_settings import EVENTS, EventHookSettings
+from mailgw.hooks import MOST_WAITING, Hooks
 from mailgw.mail import event as fact
 from mailgw.mail.errors import RefusedRequest
+from mailgw.net.tasks import TaskGroup
 from mailgw.store import hooks
 from mailgw.testing import PowerFailed
 from mailgw.testing.world import Posted
@@ -225,3 +229,58 @@ def test_another_configuration_has_other_hooks_and_what_waits_waits_on() -> None
     desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="b@example.org")
     desk.gateway.advance(1)
     assert len(events_of(desk.gateway.posts[before:])) == 2
+
+
+class Book:
+    """Of a ledger what a stop needs; each write takes until ``goes_on``."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Deferred[None]] = []
+        self.written = 0
+        self.is_closed = False
+
+    async def do(self, job: object) -> dict[str, int]:
+        assert not self.is_closed
+        turn: Deferred[None] = Deferred()
+        self.waiting.append(turn)
+        await turn
+        self.written += 1
+        return {}
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+    def goes_on(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for one in waiting:
+            one.callback(None)
+
+
+class Quiet:
+    """A hook that posts nothing."""
+
+    def __init__(self, settings: EventHookSettings) -> None:
+        self.settings = settings
+        self.state = State()
+
+    def wake(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_what_a_stop_hands_on_last_is_written_before_the_hooks_leave() -> None:
+    [settings] = Desk(CONFIG + HOOK).gateway.config.event_hooks
+    book, asked = Book(), Deferred[dict[str, Any]]()
+    tasks = TaskGroup(lambda what, failure: failure.raiseException())
+    made: Any = lambda one: (Quiet(one), lambda: None)  # noqa: E731
+    hooks_of = Hooks(cast(Any, book), lambda ids: asked, made, Clock(), tasks, lambda: 1.0)
+    hooks_of.put_in_force([settings])
+    hooks_of.hear([{"time": 1.0, "event": "delivered", "queue_id": "Q1", "recipient": "b@example.org"}])
+    closed = Deferred.fromCoroutine(hooks_of.close())
+    assert not book.is_closed
+    asked.callback({})
+    assert not closed.called
+    book.goes_on()
+    assert (closed.called, book.written, book.is_closed) == (True, 1, True)
