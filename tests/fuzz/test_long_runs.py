@@ -31,8 +31,8 @@ OCTETS = 8000
 SECONDS = 0.06
 """What takes longer is looked at more closely: a quarter of what is gone through once takes a quarter as long."""
 TIMES = 8
-"""As long as a quarter: 4 where each octet costs the same, 16 where each costs as many as there are.  A machine that does
-something else meanwhile may take twice as long for either."""
+"""As long as a quarter: 4 where each octet costs the same, 16 where each costs as many as there are.  A machine that
+does something else meanwhile may take twice as long for either."""
 
 # Where coverage is measured, each line costs some more.
 SLOWED = 1 if sys.gettrace() is None else 4
