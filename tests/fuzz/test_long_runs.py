@@ -2,7 +2,6 @@
 them apart in more than one way tries all of these, and what a kilobyte costs 64 times as much as eight times less."""
 
 import re
-import sys
 import time
 from collections.abc import Callable
 
@@ -25,6 +24,7 @@ from mailgw.wire.reencode import reencoded
 from mailgw.wire.smtp_grammar import parse_auth, parse_mail, parse_name, parse_rcpt
 from mailgw.wire.smtp_parameters import mail_keywords, rcpt_keywords
 from mailgw.wire.xclient import parse_xclient
+from tests.slowed import SLOWED
 from tests.tables import each, some
 
 OCTETS = 8000
@@ -33,9 +33,6 @@ SECONDS = 0.06
 TIMES = 8
 """As long as a quarter: 4 where each octet costs the same, 16 where each costs as many as there are.  A machine that
 does something else meanwhile may take twice as long for either."""
-
-# Where coverage is measured, each line costs some more.
-SLOWED = 1 if sys.gettrace() is None else 4
 
 RUNS = [
     " ", "\t", "a", "A", "1", "=", ";", ":", "-", ".", "_", "/", "(", ")", '"', "\\", "<", ">", "@", ",", "%", "+",

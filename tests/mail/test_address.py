@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailgw.mail.address import Mailbox, folded, is_shapely, parse_domain, parse_mailbox
+from tests.slowed import SLOWED
 from tests.tables import each
 
 LOCAL_PARTS = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=40)
@@ -110,7 +111,7 @@ def test_what_cannot_fit_is_not_worked_out() -> None:
     before = time.process_time()
     for number in range(100):
         assert parse_domain(".".join(f"{chr(0x4e00 + number + place)}" for place in range(60))) is None
-    assert time.process_time() - before < 0.05
+    assert time.process_time() - before < 0.05 * SLOWED
 
 
 def test_a_label_has_63_octets_in_its_a_form() -> None:

@@ -17,6 +17,7 @@ from mailgw.trust.spf_record import (
     read_record,
     record_among,
 )
+from tests.slowed import SLOWED
 from tests.tables import each
 
 # --- which record (s4.5) ------------------------------------------------------------------------------
@@ -215,14 +216,14 @@ def test_a_long_name_is_shortened_at_once() -> None:
     before = time.process_time()
     name = name_of(text, {"l": "a." * 2000 + "b"})
     assert name == "a." * 126 + "b"
-    assert time.process_time() - before < 0.1
+    assert time.process_time() - before < 0.1 * SLOWED
 
 
 @each(("before", "after"), [("a", "\n"), ("a:", "\n"), ("a/", "x"), ("a:b//", "x"), ("ip4:1", "\n"), ("x=", "\x01")])
 def test_long_terms_are_read_once(before: str, after: str) -> None:
     started = time.process_time()
     assert isinstance(read_record(f"v=spf1 {before}{before[-1] * 3900}{after}".encode()), Faulty)
-    assert time.process_time() - started < 0.05
+    assert time.process_time() - started < 0.05 * SLOWED
 
 
 LABELS = ".".join(["a" * 48] * 5)[1:]
