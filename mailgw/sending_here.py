@@ -22,7 +22,8 @@ from mailgw.sending import Sending, SendingLimits, Takes
 from mailgw.spool.rows import UNRECORDED
 from mailgw.store import hooks as store_hooks
 from mailgw.store import sent
-from mailgw.store.ledger import Ledger, Schema
+from mailgw.store.database import Schema
+from mailgw.store.ledger import Ledger
 from mailgw.store.state_file import Workshop
 from mailgw.taking import Taking
 

@@ -24,8 +24,9 @@ from mailgw.shards import left_over
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.sqlite import SqliteSpool
 from mailgw.store.captured import CapturedMail
+from mailgw.store.database import Schema
 from mailgw.store.journal import Journal, JournalSettings
-from mailgw.store.ledger import Ledger, Schema
+from mailgw.store.ledger import Ledger
 from mailgw.store.observers import OwnJournal
 from mailgw.store.reports import ReportBook
 from mailgw.store.state_file import Workshop

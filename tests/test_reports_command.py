@@ -26,7 +26,7 @@ from mailgw.report_summary import (
     network_of,
 )
 from mailgw.store.report_reading import DmarcLine, Report, TlsLine
-from mailgw.store.reports import FILE, VERSION, Bearer, ReportBook
+from mailgw.store.reports import FILE, SCHEMA, Bearer, ReportBook
 from mailgw.trust.report_sender import ReportSender
 from mailgw.trust.reports_in import open_report
 from tests.tables import each
@@ -271,7 +271,7 @@ def test_what_makes_no_sense(words: list[str], capsys: pytest.CaptureFixture[str
 def test_what_cannot_be_read(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     assert said(capsys, folder / "none")[0] == 2
     with closing(sqlite3.connect(folder / FILE)) as connection:
-        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA.version + 1}")
     status, [why] = said(capsys, folder)
     assert (status, "knows up to" in why) == (2, True)
     (folder / FILE).write_bytes(b"no database at all" * 100)

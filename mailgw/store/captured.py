@@ -1,41 +1,34 @@
 """What was captured, in ``inbox/inbox.sqlite`` below the state folder: a row a message, and one for each recipient.
 
-Several processes may write (each worker delivers), and the one that is asked by operators reads: so there is no WAL,
-which SQLite before 3.51.3 can corrupt where two connections write to it or checkpoint at the same moment, but a
-rollback journal, short transactions, and a time that each waits for the others (as ``store.reports``).  A file for each
-worker was rejected: numbers, bounds and order would hold for each alone.
+Several processes may write (each worker delivers), and the one that is asked by operators reads (``store.database``).
+A file for each worker was rejected: numbers, bounds and order would hold for each alone.
 
 Rules:
-    What was kept is on disk when ``keep`` returns (``synchronous=EXTRA``: the journal's end, too).
+    What was kept is on disk when ``keep`` returns.
     A message is known by its queue id, and a copy by its recipient besides: a repeat adds nothing.
     More than ``messages``, or ``octets`` (contents and the texts that are searched), are never there: the oldest go as
     new ones come, in the same transaction.  Of a message, and of all, at most ``MESSAGE_OCTETS`` is kept, or what the
     bound is; ``kept_octets`` says how much.
     Numbers grow and are nobody's again: they are the order, and what a list is paged by.
-The operator may read it with ``sqlite3``, while the gateway runs, too.
 """
 
 import json
-import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
 
 from mailgw.mail.shown_letter import Digest, digest
+from mailgw.store.database import BUSY_SECONDS, Database, Schema, Sharing, transaction
 
 FOLDER: Final = "inbox"
 FILE: Final = "inbox.sqlite"
-BUSY_SECONDS: Final = 10.0
-"""How long a write waits for other processes; then its message waits in the queue."""
 MESSAGE_OCTETS: Final = 64 << 20
 CHUNK_OCTETS: Final = 256 * 1024
 MOST_ROWS: Final = 1000
-VERSION: Final = 1
 
-_SCHEMA = (
+SCHEMA: Final = Schema(1, (
     """CREATE TABLE message (
         id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never another's
         queue_id TEXT NOT NULL UNIQUE,
@@ -68,7 +61,7 @@ _SCHEMA = (
     )""",
     "CREATE TABLE chunk (message INTEGER NOT NULL, at INTEGER NOT NULL, octets BLOB NOT NULL)",
     "CREATE UNIQUE INDEX chunk_at ON chunk (message, at)",
-)
+), Sharing.SHARED)
 _TABLES: Final = (("copy", "message"), ("words", "message"), ("chunk", "message"), ("message", "id"))
 _ROW: Final = (
     "id, queue_id, captured, arrived, reverse_path, login, peer, helo, protocol, tags, subject, author, addressee,"
@@ -166,16 +159,14 @@ class CapturedMail:
     """
 
     def __init__(self, path: str | None, busy_seconds: float = BUSY_SECONDS) -> None:
-        self._path = path
-        self._busy_seconds = busy_seconds
-        self._connection: sqlite3.Connection | None = None
+        self._file = Database(path, SCHEMA, busy_seconds)
 
     def keep(self, captures: Sequence[Capture], bounds: Bounds) -> None:
         """All of them, or none."""
         # What is read of them is read before the file is locked.
         known = [(one, digest(one.octets[:MESSAGE_OCTETS])) for one in captures]
-        connection = self._open()
-        with _transaction(connection):
+        connection = self._file.open()
+        with transaction(connection):
             gone = 0
             for capture, found in known:
                 number = _insert(connection, capture, found, min(MESSAGE_OCTETS, bounds.octets))
@@ -188,7 +179,7 @@ class CapturedMail:
     ) -> list[CapturedRow]:
         """The newest first; those with a smaller number than ``before``, and with a copy that was kept after ``newest``
         was ``since``: no others are looked at then."""
-        connection = self._open()
+        connection = self._file.open()
         where, values = _where(wanted)
         if before is not None:
             where, values = [*where, "id < ?"], [*values, before]
@@ -202,16 +193,16 @@ class CapturedMail:
         return [_row(connection, one) for one in found]
 
     def row(self, number: int) -> CapturedRow | None:
-        connection = self._open()
+        connection = self._file.open()
         found = connection.execute(f"SELECT {_ROW} FROM message WHERE id = ?", (number,)).fetchone()  # noqa: S608
         return None if found is None else _row(connection, found)
 
     def has(self, number: int) -> bool:
-        return self._open().execute("SELECT 1 FROM message WHERE id = ?", (number,)).fetchone() is not None
+        return self._file.open().execute("SELECT 1 FROM message WHERE id = ?", (number,)).fetchone() is not None
 
     def octets(self, number: int) -> bytes | None:
         """All that is kept of its content; None where there is no such message."""
-        connection = self._open()
+        connection = self._file.open()
         if not self.has(number):
             return None
         chunks = connection.execute("SELECT octets FROM chunk WHERE message = ? ORDER BY at", (number,)).fetchall()
@@ -219,7 +210,7 @@ class CapturedMail:
 
     def piece(self, number: int, start: int) -> bytes | None:
         """A chunk of its content from the octet ``start`` on, b"" at its end; None where there is no such message."""
-        connection = self._open()
+        connection = self._file.open()
         if not self.has(number):
             return None
         at = start // CHUNK_OCTETS * CHUNK_OCTETS
@@ -228,17 +219,17 @@ class CapturedMail:
 
     def newest(self) -> int:
         """Grows with each copy that is kept."""
-        return int(self._open().execute("SELECT coalesce(max(seq), 0) FROM copy").fetchone()[0])
+        return int(self._file.open().execute("SELECT coalesce(max(seq), 0) FROM copy").fetchone()[0])
 
     def totals(self) -> Totals:
-        found = self._open().execute(
+        found = self._file.open().execute(
             "SELECT count(*), coalesce(sum(is_read = 0), 0), coalesce(sum(octets), 0) FROM message").fetchone()
         return Totals(*map(int, found))
 
     def remove(self, numbers: Sequence[int] | None, wanted: Wanted = Wanted()) -> int:
         """Those of ``numbers``, or all that are wanted; how many went."""
-        connection = self._open()
-        with _transaction(connection):
+        connection = self._file.open()
+        with transaction(connection):
             if numbers is None:
                 where, values = _where(wanted)
                 clause = f"WHERE {' AND '.join(where)}" if where else ""
@@ -251,56 +242,13 @@ class CapturedMail:
 
     def mark(self, number: int, is_read: bool) -> bool:
         """Whether there is such a message."""
-        connection = self._open()
-        with _transaction(connection):
+        connection = self._file.open()
+        with transaction(connection):
             changed = connection.execute("UPDATE message SET is_read = ? WHERE id = ?", (int(is_read), number))
         return changed.rowcount > 0
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            if self._path is not None and not os.path.exists(self._path):
-                # SQLite would make it for all to read, whatever is in the folder.
-                os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-                os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            connection = sqlite3.connect(
-                self._path or ":memory:", timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
-            )
-            try:
-                _prepare(connection)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
-        return self._connection
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    for pragma in ("auto_vacuum = INCREMENTAL", "journal_mode = DELETE", "synchronous = EXTRA", "temp_store = MEMORY"):
-        connection.execute(f"PRAGMA {pragma}")
-    with _transaction(connection):
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if version > VERSION:
-            raise sqlite3.DatabaseError(f"its schema is version {version}, this mailgw knows up to {VERSION}")
-        if version < VERSION:
-            for statement in _SCHEMA:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        self._file.close()
 
 
 # --- in -------------------------------------------------------------------------------------------------

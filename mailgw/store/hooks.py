@@ -17,7 +17,8 @@ from typing import Any, Final
 
 import attrs
 
-from mailgw.store.ledger import Job, Schema
+from mailgw.store.database import Schema
+from mailgw.store.ledger import Job
 
 FILE: Final = "hooks.sqlite"
 MOST: Final = 1_000_000

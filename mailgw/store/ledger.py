@@ -4,10 +4,8 @@ Rules:
     What is done has been committed, and synced (WAL, ``synchronous=FULL``), when ``do`` comes back.
     Jobs run in the order in which they came; those that wait while a commit is on its way share the next one.  One that
     fails takes nothing of the others along.
-    One process opens it at a time: SQLite before 3.51.3 can corrupt a WAL that two connections write or checkpoint.
-    Who holds the state folder, or shard 0 of the queue, is that process.
+    One process opens it at a time: who holds the state folder, or shard 0 of the queue.
     The reactor's thread touches no disk.
-The operator may read it with ``sqlite3``, while the gateway runs, too.
 """
 
 import os
@@ -21,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailgw.mail.errors import TemporaryFault
+from mailgw.store.database import Schema, opened, transaction
 from mailgw.store.state_file import Workshop
 
 T = TypeVar("T")
@@ -30,14 +29,6 @@ MOST_JOBS: Final = 500
 """In one commit."""
 
 _log = Logger()
-
-
-@attrs.frozen
-class Schema:
-    """``statements`` make it; ``version`` is told to those who come later."""
-
-    version: int
-    statements: Sequence[str]
 
 
 @attrs.define(eq=False)
@@ -140,9 +131,8 @@ class Ledger:
         return work()
 
     def _committed(self, connection: sqlite3.Connection, jobs: Sequence[_Waiting]) -> list[Any]:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            results = []
+        results = []
+        with transaction(connection):
             for one in jobs:
                 connection.execute("SAVEPOINT job")
                 result = _tried(connection, one.job)
@@ -150,10 +140,6 @@ class Ledger:
                     connection.execute("ROLLBACK TO job")
                 connection.execute("RELEASE job")
                 results.append(result)
-            connection.execute("COMMIT")
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
         return results
 
     def _open(self) -> sqlite3.Connection:
@@ -167,28 +153,3 @@ def _tried(connection: sqlite3.Connection, job: Job[Any]) -> Any:
         return job(connection)
     except Exception as fault:  # noqa: BLE001 - it is told to who asked
         return fault
-
-
-def opened(path: str | None, schema: Schema) -> sqlite3.Connection:
-    """A connection to the database, which is made where it is missing.  sqlite3.Error or OSError where it cannot be
-    used."""
-    if path is not None:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would let others read it
-    connection = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
-    try:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "temp_store = MEMORY", "foreign_keys = ON"):
-            connection.execute(f"PRAGMA {pragma}")
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if version > schema.version:
-            raise sqlite3.DatabaseError(f"its schema is version {version}, this mailgw knows up to {schema.version}")
-        if version < schema.version:
-            connection.execute("BEGIN IMMEDIATE")
-            for statement in schema.statements:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {schema.version}")
-            connection.execute("COMMIT")
-    except BaseException:
-        connection.close()
-        raise
-    return connection

@@ -6,11 +6,11 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote
 
 import attrs
 
-from mailgw.store.reports import BUSY_SECONDS, VERSION
+from mailgw.store.database import reader
+from mailgw.store.reports import SCHEMA
 
 
 @attrs.frozen
@@ -89,25 +89,8 @@ _TLS = "report, domain, policy, successes, failures, strings, mx, details"
 
 def connect_reader(path: str) -> sqlite3.Connection | None:
     """A connection that changes nothing; None where nothing was ever kept.  sqlite3.Error where it cannot be read, or
-    is newer than we are.
-
-    Not "mode=ro": what a crash left half done could not be undone, and so nothing be read before the next report.
-    """
-    connection = sqlite3.connect(
-        f"file:{quote(path)}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
-    try:
-        connection.execute("PRAGMA query_only = ON")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise sqlite3.DatabaseError(f"its schema is version {version}, this mailgw knows up to {VERSION}")
-    except BaseException:
-        connection.close()
-        raise
-    if version == 0:
-        connection.close()
-        return None
-    return connection
+    is newer than we are."""
+    return reader(path, SCHEMA)
 
 
 def reports(connection: sqlite3.Connection, wanted: Wanted) -> Iterator[Report]:

@@ -1,11 +1,10 @@
 """The reports that came in, in ``reports.sqlite`` below the state folder: one row a report, one for each thing it says.
 
-Several processes may write (each worker delivers): so no WAL, which SQLite before 3.51.3 can corrupt where two
-connections write to it or checkpoint at the same moment, but a rollback journal, short transactions, and a time that
-each waits for the others.  To route all reports through one worker was rejected: a lane belongs to no worker.
+Several processes may write (each worker delivers; ``store.database``).  To route all reports through one worker was
+rejected: a lane belongs to no worker.
 
 Rules:
-    A report is on disk when ``keep`` returns (``synchronous=EXTRA``: the journal's end, too).
+    A report is on disk when ``keep`` returns.
     A report is known by who sent it and whether that is vouched for, by its organization, its id and its begin.  The
     first one stays: so a repeat adds nothing, and no stranger's report stands in another's place.
     What is older than ``keep_seconds``, and the oldest beyond ``most_octets``, goes as new ones come, ``PRUNED`` at a
@@ -13,18 +12,16 @@ Rules:
     vouches for goes first, then the oldest of the family of senders that has the most here.
     No family of senders that DMARC vouches for has more than one of ``SHARES`` of ``most_octets``: its own oldest go.
     So nobody with a domain of his own takes away what others reported; who has hundreds of domains still may.
-The operator may read it with ``sqlite3``, while the gateway runs, too.
 """
 
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import attrs
 
+from mailgw.store.database import BUSY_SECONDS, Database, Schema, Sharing, transaction
 from mailgw.trust.dmarc_report_in import DmarcReportIn
 from mailgw.trust.report_sender import ReportSender
 from mailgw.trust.report_words import family_of
@@ -34,8 +31,6 @@ from mailgw.trust.tls_report_in import TlsReportIn
 T = TypeVar("T")
 
 FILE: Final = "reports.sqlite"
-BUSY_SECONDS: Final = 10.0
-"""How long a write waits for other processes, a reader among them; then its message waits in the queue."""
 PRUNED: Final = 100
 """Reports that one write takes away at most, which is as many as one message may bring."""
 SHARES: Final = 10
@@ -45,7 +40,6 @@ RECENT_SECONDS: Final = 35 * 86400.0
 less, between half of it and all of it.  So a clock that is further ahead than that takes nothing away until it has been
 for a week, and one that is less far ahead takes what is too young by no more.  To hold it against the newest report
 would not do: the second that comes while the clock is wrong would find the first."""
-VERSION: Final = 2
 
 _SCHEMA = (
     """CREATE TABLE report (
@@ -106,6 +100,7 @@ _SECOND = (
            FROM tls_row WHERE report = report.id)""",
     "CREATE INDEX report_family ON report (trusted, family, received, octets)",
 )
+SCHEMA: Final = Schema(2, _SCHEMA, Sharing.SHARED, {1: _SECOND}, {"family_of": family_of})
 
 
 @attrs.frozen
@@ -129,17 +124,15 @@ class ReportBook:
     """``path`` None: in memory.  Opened by the first write.  Its methods block; one caller at a time."""
 
     def __init__(self, path: str | None, busy_seconds: float = BUSY_SECONDS) -> None:
-        self._path = path
-        self._busy_seconds = busy_seconds
-        self._connection: sqlite3.Connection | None = None
+        self._file = Database(path, SCHEMA, busy_seconds)
 
     def keep(
         self, reports: Sequence[ReportIn], bearer: Bearer, keep_seconds: float, most_octets: int
     ) -> list[Kept]:
         """Write them down, all or none; what became of each.  sqlite3.Error, or OSError, where that fails: nothing is
         written then."""
-        connection = self._open()
-        with _transaction(connection):
+        connection = self._file.open()
+        with transaction(connection):
             kept = [_insert(connection, one, bearer) for one in reports]
             new = {one.id for one in kept if one.is_new}
             gone = _prune_old(connection, bearer.received, keep_seconds, new)
@@ -153,57 +146,10 @@ class ReportBook:
 
     def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """For tests, of what is in memory."""
-        return question(self._open())
+        return question(self._file.open())
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            if self._path is not None and not os.path.exists(self._path):
-                # SQLite would make it for all to read, whatever is in the folder.
-                os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            connection = sqlite3.connect(
-                self._path or ":memory:", timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
-            )
-            try:
-                _prepare(connection)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
-        return self._connection
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    for pragma in ("auto_vacuum = INCREMENTAL", "journal_mode = DELETE", "synchronous = EXTRA", "temp_store = MEMORY"):
-        connection.execute(f"PRAGMA {pragma}")
-    with _transaction(connection):
-        version = _version(connection)
-        if version > VERSION:
-            raise sqlite3.DatabaseError(f"its schema is version {version}, this mailgw knows up to {VERSION}")
-        if version < VERSION:
-            connection.create_function("family_of", 1, family_of)
-            for statement in _SCHEMA if version == 0 else _SECOND:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        self._file.close()
 
 
 def _insert(connection: sqlite3.Connection, report: ReportIn, bearer: Bearer) -> Kept:

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 import attrs
 
-from mailgw.store.ledger import Job, Schema
+from mailgw.store.database import Schema
+from mailgw.store.ledger import Job
 
 FILE: Final = "sent.sqlite"
 KEEP_SECONDS: Final = 7 * 86400.0

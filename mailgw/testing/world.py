@@ -19,8 +19,9 @@ from mailgw.mail.ports import Resolver, Spool, WallClock
 from mailgw.net.posting import PostAnswer
 from mailgw.spool.settings import SpoolSettings
 from mailgw.store.captured import Bounds, Capture, CapturedMail
+from mailgw.store.database import Schema, opened
 from mailgw.store.journal import JournalSettings
-from mailgw.store.ledger import Ledger, Schema, opened
+from mailgw.store.ledger import Ledger
 from mailgw.store.observers import OwnJournal
 from mailgw.store.reports import Bearer, Kept, ReportBook
 from mailgw.store.state_file import Workshop
@@ -218,7 +219,7 @@ class _LivingInbox(CapturedMail):
 
     def __init__(self, book: CapturedMail, power: Power) -> None:
         super().__init__(None)
-        self._connection = book._open()
+        self._file = book._file
         self._power = power
 
     def keep(self, captures: Sequence[Capture], bounds: Bounds) -> None:

@@ -126,8 +126,7 @@ def test_what_is_new_is_found_without_a_look_at_the_rest() -> None:
         nonlocal steps
         steps += 1
 
-    connection = one._connection
-    assert connection is not None
+    connection = one._file.open()
     connection.set_progress_handler(step, 1)
     nothing = Wanted(
         to="x@example.com", from_="nothing", subject="nothing", text="nothing", search="nothing at all", unread=True)
@@ -148,7 +147,7 @@ def test_so_many_messages_and_no_more() -> None:
     assert ids(one) == [9, 8, 7]
     assert one.octets(2) is None
     assert one.totals().messages == 3
-    tables = [one._open().execute(f"SELECT count(DISTINCT message) FROM {table}").fetchone()[0]
+    tables = [one._file.open().execute(f"SELECT count(DISTINCT message) FROM {table}").fetchone()[0]
               for table in ("copy", "words", "chunk")]
     assert tables == [3, 3, 3]
 
@@ -234,10 +233,10 @@ def test_who_cannot_write_in_time_raises_and_has_written_nothing(tmp_path: Path)
     with closing(CapturedMail(path)) as first, closing(CapturedMail(path, busy_seconds=0.01)) as second:
         first.keep([capture("Q1")], MANY)
         assert second.newest() == 1
-        first._open().execute("BEGIN IMMEDIATE")
+        first._file.open().execute("BEGIN IMMEDIATE")
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             second.keep([capture("Q2")], MANY)
-        first._open().execute("ROLLBACK")
+        first._file.open().execute("ROLLBACK")
         assert ids(second) == [1]
         second.keep([capture("Q2")], MANY)
         assert ids(first) == [2, 1]

@@ -12,7 +12,7 @@ import pytest
 
 from mailgw.store import report_reading as reading
 from mailgw.store.report_reading import Wanted
-from mailgw.store.reports import PRUNED, RECENT_SECONDS, SETTLED_SECONDS, SHARES, VERSION, Bearer, ReportBook, _octets
+from mailgw.store.reports import PRUNED, RECENT_SECONDS, SCHEMA, SETTLED_SECONDS, SHARES, Bearer, ReportBook, _octets
 from mailgw.trust.dmarc_report_in import DmarcReportIn, read_dmarc_report
 from mailgw.trust.report_sender import ReportSender
 from mailgw.trust.tls_report_in import TlsReportIn, read_tls_report
@@ -221,14 +221,14 @@ def test_a_write_that_fails_writes_nothing(tmp_path: Path) -> None:
             book.keep([attrs.evolve(one(), report_id="2"), attrs.evolve(one(), begin=1 << 70)], bearer(), FOREVER, GIB)
         assert ids(book) == [1]
     newer = sqlite3.connect(path, isolation_level=None)
-    newer.execute(f"PRAGMA user_version = {VERSION + 1}")
+    newer.execute(f"PRAGMA user_version = {SCHEMA.version + 1}")
     newer.close()
-    with pytest.raises(sqlite3.DatabaseError, match=f"schema is version {VERSION + 1}"):
+    with pytest.raises(sqlite3.DatabaseError, match=f"schema is version {SCHEMA.version + 1}"):
         ReportBook(path).keep([one()], bearer(), FOREVER, GIB)
     with pytest.raises(sqlite3.DatabaseError, match="this mailgw knows up to"):
         reading.connect_reader(path)
     with pytest.raises((OSError, sqlite3.Error)):
-        ReportBook(str(tmp_path / "none/reports.sqlite")).keep([one()], bearer(), FOREVER, GIB)
+        ReportBook(str(tmp_path / "reports.sqlite/reports.sqlite")).keep([one()], bearer(), FOREVER, GIB)
 
 
 def test_a_file_that_was_only_begun_has_nothing(tmp_path: Path) -> None:
