@@ -9,6 +9,7 @@ from mailgw.deliver.dmarc_reports import TALLY_OCTETS, DmarcReports
 from mailgw.mail.parameters import NO_RCPT_PARAMETERS
 from mailgw.mail.ports import Journal, Resolver, WallClock
 from mailgw.own_mail import Queue, ReportMailer
+from mailgw.reporting import Reporting
 from mailgw.store import dmarc_counts
 from mailgw.store.dmarc_counts import DmarcCounts
 from mailgw.store.sent_reports import SentReports
@@ -42,13 +43,7 @@ class DmarcReporting:
                 settings, resolver, self._mailer, workshop, memory, journal, workshop.reactor, wall_clock, chance
             ), memory
 
-        self._made = made
-        self._reports, self._memory = self._make_reports()
-
-    def _make_reports(self) -> tuple[DmarcReports | None, "_Memory | None"]:
-        if self._settings is None or self._forward is not None:
-            return None, None
-        return self._made(self._settings)
+        self._reporting = Reporting(self._settings if forward is None else None, made)
 
     def count(self, judged: Judged) -> None:
         """Take a message that DMARC judged."""
@@ -62,34 +57,24 @@ class DmarcReporting:
 
     def note(self, one: Counted) -> None:
         """Count what another process forwards."""
-        if self._reports is not None:
-            self._reports.count(one)
+        if self._reporting.reports is not None:
+            self._reporting.reports.count(one)
 
     def start(self, queue: Queue) -> None:
         """``queue`` takes the reports."""
         self._mailer.queue = queue
-        if self._reports is not None:
-            self._reports.start()
+        self._reporting.start()
 
     async def renew(self, config: Config, queue: Queue) -> None:
         """Another configuration, with the same state folder; what is counted stays."""
         self._mailer.queue = queue
-        if config.dmarc_reports == self._settings:
-            return
         self._settings = config.dmarc_reports
-        reports, memory = self._reports, self._memory
-        self._reports, self._memory = fresh, _ = self._make_reports()
-        if reports is not None and memory is not None:
-            reports.stop()
-            await memory.close()  # before the next one reads what is counted
-        if fresh is not None and fresh is self._reports:
-            fresh.start()
+        if self._forward is None:
+            await self._reporting.renew(self._settings)
 
     async def close(self) -> None:
         """Once no message is under way: keep what is counted."""
-        if self._reports is not None and self._memory is not None:
-            self._reports.stop()
-            await self._memory.close()
+        await self._reporting.close()
 
 
 class _Memory:

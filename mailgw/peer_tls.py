@@ -15,6 +15,7 @@ from mailgw.mail.parameters import RcptParameters
 from mailgw.mail.ports import Journal, MtaSts, Resolver, WallClock
 from mailgw.mail.tls_result import TlsResult
 from mailgw.own_mail import Queue, ReportMailer
+from mailgw.reporting import Reporting
 from mailgw.store import sts_policies, tls_reports
 from mailgw.store.sent_reports import SentReports
 from mailgw.store.state_file import StateFile, Workshop
@@ -62,13 +63,7 @@ class PeerTls:
             )
             return memory.reports, memory
 
-        self._made = made
-        self._reports, self._report_memory = self._make_reports()
-
-    def _make_reports(self) -> tuple[TlsReports | None, "_ReportMemory | None"]:
-        if self._settings is None or self._forward is not None:
-            return None, None
-        return self._made(self._settings)
+        self._reporting = Reporting(self._settings if forward is None else None, made)
 
     def sts(self, settings: SmtpSettings) -> MtaSts | None:
         """The policies, for a backend that heeds them."""
@@ -76,8 +71,8 @@ class PeerTls:
 
     def note(self, result: TlsResult) -> None:
         """Take what a session's TLS came to."""
-        if self._reports is not None:
-            self._reports.note(result)
+        if self._reporting.reports is not None:
+            self._reporting.reports.note(result)
         elif self._forward is not None and self._settings is not None:
             self._forward(result)
 
@@ -86,8 +81,7 @@ class PeerTls:
         self._mailer.queue = queue
         if self._is_heeded:
             self._policies.start()
-        if self._reports is not None:
-            self._reports.start()
+        self._reporting.start()
 
     async def renew(self, config: Config, queue: Queue) -> None:
         """Another configuration, with the same state folder; what is remembered and counted stays."""
@@ -95,24 +89,15 @@ class PeerTls:
         was_heeded, self._is_heeded = self._is_heeded, _is_heeded(config) or self._is_heeded
         if self._is_heeded and not was_heeded:
             self._policies.start()
-        if config.tls_reports == self._settings:
-            return
         self._settings = config.tls_reports
-        reports, memory = self._reports, self._report_memory
-        self._reports, self._report_memory = fresh, _ = self._make_reports()
-        if reports is not None and memory is not None:
-            reports.stop()
-            await memory.close()  # before the next one reads what is counted
-        if fresh is not None and fresh is self._reports:
-            fresh.start()
+        if self._forward is None:
+            await self._reporting.renew(self._settings)
 
     async def close(self) -> None:
         """Once no delivery is under way: keep what is known."""
         self._policies.stop()
         await self._memory.close()
-        if self._reports is not None and self._report_memory is not None:
-            self._reports.stop()
-            await self._report_memory.close()
+        await self._reporting.close()
 
 
 def _is_heeded(config: Config) -> bool:

@@ -185,7 +185,7 @@ def test_who_does_not_report_sends_what_it_saw(tmp_path: Path) -> None:
     result = TlsResult("a.example", PolicyType.NONE, (), (), "", "", "", "", TlsFailure.STARTTLS_NOT_SUPPORTED, "")
     worker.note(result)
     assert forwarded == [result]
-    assert worker._reports is None
+    assert worker._reporting.reports is None
     assert msgspec.convert(msgspec.json.decode(msgspec.json.encode(msgspec.to_builtins(result))), TlsResult) == result
     bench.close()
 

@@ -129,11 +129,11 @@ def test_reports_begin_and_end() -> None:
     reports = {**ONE, "dmarc_reports": {"contact": "dmarc@example.org"}, "tls_reports": {"contact": "tls@example.org"}}
     with Gateway(ONE, backends={"desk": ScriptedBackend()}) as gateway:
         ground = gateway.service._ground
-        assert (ground.dmarc_reporting._reports, ground.peer_tls._reports) == (None, None)
+        assert (ground.dmarc_reporting._reporting.reports, ground.peer_tls._reporting.reports) == (None, None)
         gateway.reload(reports)
-        assert None not in (ground.dmarc_reporting._reports, ground.peer_tls._reports)
+        assert None not in (ground.dmarc_reporting._reporting.reports, ground.peer_tls._reporting.reports)
         gateway.reload(ONE)
-        assert (ground.dmarc_reporting._reports, ground.peer_tls._reports) == (None, None)
+        assert (ground.dmarc_reporting._reporting.reports, ground.peer_tls._reporting.reports) == (None, None)
 
 
 def test_limits_that_last_are_known() -> None:
