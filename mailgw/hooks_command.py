@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from mailgw.arguments import add_place
 from mailgw.config.where import own_state, state_of
 from mailgw.queue_door import ask_gateway
 from mailgw.terminal import Fault, harmless
@@ -27,9 +28,7 @@ def add_command(commands: "Commands") -> None:
         ("drop", _order, "forget dead events of NAME"),
     ):
         parser = verbs.add_parser(verb, help=words, description=f"{words[0].upper()}{words[1:]}.")
-        place = parser.add_mutually_exclusive_group()
-        place.add_argument("-c", "--config", metavar="FILE", help="the configuration of the gateway")
-        place.add_argument("--state", metavar="FOLDER", dest="folder", help="its state folder")
+        add_place(parser)
         if verb != "list":
             parser.add_argument("name", metavar="NAME")
         if verb in ("retry", "drop"):

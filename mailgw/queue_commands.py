@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mailgw import combined
-from mailgw.config.where import DEFAULT_FILE
+from mailgw.arguments import add_place, count
 from mailgw.mail.address import parse_domain, parse_mailbox
 from mailgw.queue_door import ask
 from mailgw.terminal import Fault, harmless, say, text, write
@@ -73,7 +73,8 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
     one = _queue_action(actions, "list", "what waits, for whom, and why", queue_list, LIST_WORDS)
     _add_filters(one)
-    one.add_argument("--limit", type=_count, default=DEFAULT_ROWS, help=f"rows at most; default: {DEFAULT_ROWS}")
+    one.add_argument(
+        "--limit", type=count(100_000), default=DEFAULT_ROWS, help=f"rows at most; default: {DEFAULT_ROWS}")
 
     one = _queue_action(actions, "show", "one message: its recipients and its header", queue_show, LIST_WORDS)
     one.add_argument("queue_id", type=text, metavar="ID")
@@ -116,9 +117,7 @@ def _queue_action(
     more: str,
 ) -> argparse.ArgumentParser:
     action: argparse.ArgumentParser = actions.add_parser(name, help=words, description=f"{words}.  {more}")
-    place = action.add_mutually_exclusive_group()
-    place.add_argument("-c", "--config", metavar="FILE", help=f"whose state folder; default: {DEFAULT_FILE}")
-    place.add_argument("--state", metavar="FOLDER", dest="folder", help="its state folder")
+    add_place(action, "whose state folder")
     action.add_argument("--json", action="store_true", help="for programs; times are seconds since 1970, UTC")
     action.set_defaults(run=run, usage_fault=action.error, all=False, dry_run=False, queue_ids=())
     return action
@@ -171,12 +170,6 @@ def _ago(word: str) -> float:
     if found is None:
         raise argparse.ArgumentTypeError(f'expected a time such as "90s", "30m", "4h", "2d" or "1w", not {word!r}')
     return time.time() - float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[found[2]]
-
-
-def _count(word: str) -> int:
-    if not word.isdecimal() or not 0 < int(word) <= 100_000:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to 100000, not {word!r}")
-    return int(word)
 
 
 # --- the commands -----------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mailgw.config.where import DEFAULT_FILE, own_state, state_of
+from mailgw.arguments import add_place
+from mailgw.config.where import own_state, state_of
 from mailgw.queue_door import ask_gateway
 from mailgw.terminal import Fault, harmless, say, text
 
@@ -44,9 +45,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "record", help="write down the sessions of a client or network, without secrets", description=WORDS,
         epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    place = one.add_mutually_exclusive_group()
-    place.add_argument("-c", "--config", metavar="FILE", help=f"whose gateway; default: {DEFAULT_FILE}")
-    place.add_argument("--state", metavar="FOLDER", dest="folder", help="its state folder")
+    add_place(one)
     one.add_argument("what", metavar="NETWORK|list|show|stop|remove", type=text)
     one.add_argument("which", nargs="?", metavar="SESSION|ID", type=text, help="of show, stop and remove")
     one.add_argument("--minutes", type=_within(MOST_MINUTES), metavar="N", help=f"default: {USUAL_MINUTES}")

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import Any
 
+from mailgw.arguments import add_place
 from mailgw.config.where import own_state, state_of
 from mailgw.queue_door import ask_gateway
 from mailgw.terminal import Fault, harmless, say
@@ -18,9 +19,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         description="Let the gateway that runs read its configuration again. A file with faults changes nothing; no "
         "connection is closed. Exit status 0: it is in force (or nothing has changed); 1: refused, with every fault.",
     )
-    place = one.add_mutually_exclusive_group()
-    place.add_argument("-c", "--config", metavar="FILE", help="the gateway's configuration")
-    place.add_argument("--state", metavar="FOLDER", dest="folder", help="its state folder, where there is no file")
+    add_place(one, folder="its state folder, where there is no file")
     one.add_argument("--check", action="store_true", help="say what would change, and change nothing")
     one.add_argument("--json", action="store_true", help="the answer as JSON")
     one.set_defaults(run=reload, usage_fault=one.error)

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from mailgw.arguments import add_place, span
 from mailgw.config.where import DEFAULT_FILE, domains_of, own_state, state_of
 from mailgw.mail.address import parse_domain
-from mailgw.mail.duration import seconds_of
 from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.terminal import Fault, harmless, say, text
 
@@ -46,13 +46,11 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "reports", help="the DMARC and TLS reports that came in: who sends as us, and what failed", description=WORDS,
         epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    place = one.add_mutually_exclusive_group()
-    place.add_argument("-c", "--config", metavar="FILE", help=f"whose state folder; default: {DEFAULT_FILE}")
-    place.add_argument("--state", metavar="FOLDER", dest="folder", help="its state folder")
+    add_place(one, "whose state folder")
     one.add_argument("what", nargs="?", choices=("summary", "list", "show"), default="summary")
     one.add_argument("report", nargs="?", type=_number, metavar="ID", help="of show: as list has it")
     one.add_argument("--domain", type=_domain, metavar="NAME", help="about it, or a domain below it")
-    one.add_argument("--since", type=_span, metavar="TIME", default=MONTH_SECONDS, help='such as "7d"; default: "30d"')
+    one.add_argument("--since", type=span, metavar="TIME", default=MONTH_SECONDS, help='such as "7d"; default: "30d"')
     which = one.add_mutually_exclusive_group()
     which.add_argument("--all", action="store_true", help="of the summary: count what nobody vouches for, too")
     which.add_argument(
@@ -227,10 +225,3 @@ def _domain(word: str) -> str:
     if domain is None:
         raise argparse.ArgumentTypeError(f"expected a domain, such as example.org, not {word!r}")
     return domain
-
-
-def _span(word: str) -> float:
-    try:
-        return seconds_of(word)
-    except ValueError as fault:
-        raise argparse.ArgumentTypeError(str(fault)) from None

@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from mailgw.config.where import DEFAULT_FILE, JOURNAL, is_there, journal_of, own_state, state_of
-from mailgw.mail.duration import seconds_of
+from mailgw.arguments import add_place, count, place_of_journal, span
 from mailgw.mail.errors import RefusedRequest
 from mailgw.queue_door import ask_gateway
 from mailgw.terminal import Fault, flush, harmless, has_colours, say, text
@@ -47,9 +46,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "tail", help="what happens in a gateway, a line each, as it happens", description=WORDS, epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    place = one.add_mutually_exclusive_group()
-    place.add_argument("-c", "--config", metavar="FILE", help=f"whose gateway; default: {DEFAULT_FILE}")
-    place.add_argument("--state", metavar="FOLDER", dest="folder", help="its state folder")
+    add_place(one)
     one.add_argument(
         "--event", action="append", default=[], metavar="NAME",
         help="facts of this name (docs/journal.rst has them all); may be repeated")
@@ -60,8 +57,9 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     one.add_argument("--session", default="", metavar="ID", dest="session_id", help="of one session")
     one.add_argument("--peer", default="", metavar="NETWORK", help="of clients from there: an address or a network")
     one.add_argument("--login", type=text, default="", metavar="NAME", help="of who logged in as")
-    one.add_argument("--since", type=_span, metavar="TIME", help='first what the journal has since then, such as "10m"')
-    one.add_argument("-n", "--lines", type=_count, default=10, metavar="N", help="so many of the latest first (10)")
+    one.add_argument("--since", type=span, metavar="TIME", help='first what the journal has since then, such as "10m"')
+    one.add_argument(
+        "-n", "--lines", type=count(LIMIT, 0), default=10, metavar="N", help="so many of the latest first (10)")
     one.add_argument("--no-follow", action="store_true", help="end after what there is by now")
     one.add_argument("--json", action="store_true", help="a line of JSON each, as the journal has them")
     one.set_defaults(run=tail, usage_fault=one.error)
@@ -95,7 +93,7 @@ class _Tail:
         self._options = options
         self._asked = asked
         self._watch = watch
-        self._journal, self._state = _place(options)
+        self._journal, self._state = place_of_journal(options)
         self._show = _printer(options.json)
 
     def run(self) -> int:
@@ -164,17 +162,6 @@ class _Tail:
             raise Fault(f"{harmless(self._journal)}: {fault.strerror}") from None
 
 
-def _place(options: argparse.Namespace) -> tuple[str, str]:
-    """The journal's file, and the state folder."""
-    if options.folder is not None:
-        return os.path.join(options.folder, JOURNAL), options.folder
-    config = options.config or (DEFAULT_FILE if is_there(DEFAULT_FILE) else None)
-    if config is None:
-        state = own_state()
-        return os.path.join(state, JOURNAL), state
-    return journal_of(config), state_of(config)
-
-
 def _printer(is_json: bool) -> Callable[[Fact], None]:
     if is_json:
         return lambda fact: say(json.dumps(as_in_journal(fact), ensure_ascii=False))
@@ -213,16 +200,3 @@ def epoch_of(time_text: str) -> float:
 def _key(fact: Fact) -> str:
     """The same for a fact of the journal and what a gateway tells of it; their times may differ by a little."""
     return json.dumps({name: value for name, value in fact.items() if name not in ("time", "number")}, sort_keys=True)
-
-
-def _span(word: str) -> float:
-    try:
-        return seconds_of(word)
-    except ValueError as fault:
-        raise argparse.ArgumentTypeError(str(fault)) from None
-
-
-def _count(word: str) -> int:
-    if not word.isdecimal() or int(word) > LIMIT:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to {LIMIT}, not {word!r}")
-    return int(word)

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
-from mailgw.config.where import DEFAULT_FILE, own_state, state_of
+from mailgw.arguments import add_place
+from mailgw.config.where import own_state, state_of
 from mailgw.queue_door import ask_gateway
 from mailgw.terminal import Fault, flush, harmless, has_colours, say
 
@@ -51,9 +52,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "top", help="what a gateway does just now: rates, queue, destinations", description=WORDS, epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    place = one.add_mutually_exclusive_group()
-    place.add_argument("-c", "--config", metavar="FILE", help=f"whose gateway; default: {DEFAULT_FILE}")
-    place.add_argument("--state", metavar="FOLDER", dest="folder", help="its state folder")
+    add_place(one)
     one.add_argument("--once", action="store_true", help="print one page, or one object, and end")
     one.add_argument("--json", action="store_true", help="an object a second; times are seconds since 1970, UTC")
     one.set_defaults(run=top, usage_fault=one.error)

@@ -7,8 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from mailgw.config.where import DEFAULT_FILE, JOURNAL, is_there, journal_of, own_state, state_of
-from mailgw.mail.duration import seconds_of
+from mailgw.arguments import add_place, count, place_of_journal, span
 from mailgw.queue_door import ask_gateway
 from mailgw.terminal import Fault, harmless, has_colours, say, text
 
@@ -42,14 +41,13 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "trace", help="why a message is where it is: its story, out of the journal", description=WORDS, epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    place = one.add_mutually_exclusive_group()
-    place.add_argument("-c", "--config", metavar="FILE", help=f"whose journal; default: {DEFAULT_FILE}")
-    place.add_argument("--state", metavar="FOLDER", dest="folder", help="its state folder")
+    place = add_place(one, "whose journal")
     place.add_argument("--journal", metavar="FILE", dest="file", help="and those that it was rotated to")
     one.add_argument("what", type=text, metavar="WHAT")
-    one.add_argument("--since", type=_span, metavar="TIME", help='such as "24h"; default: as far back as there is')
+    one.add_argument("--since", type=span, metavar="TIME", help='such as "24h"; default: as far back as there is')
     one.add_argument(
-        "--limit", type=_count, metavar="N", default=USUAL_ROWS, help=f"so many lines at most; default: {USUAL_ROWS}"
+        "--limit", type=count(MOST_ROWS), metavar="N", default=USUAL_ROWS,
+        help=f"so many lines at most; default: {USUAL_ROWS}",
     )
     one.add_argument("--json", action="store_true", help="for programs; times are seconds since 1970, UTC")
     one.set_defaults(run=trace, usage_fault=one.error)
@@ -176,16 +174,10 @@ def _place(options: argparse.Namespace) -> tuple[str, str | None]:
     """The journal's file, and the state folder, where it is known."""
     if options.file is not None:
         return options.file, None
-    if options.folder is not None:
-        return os.path.join(options.folder, JOURNAL), options.folder
-    config = options.config or (DEFAULT_FILE if is_there(DEFAULT_FILE) else None)
-    if config is None:
-        state = own_state()
-        return os.path.join(state, JOURNAL), state
-    path = journal_of(config)
+    path, state = place_of_journal(options)
     if path == "-":
-        raise Fault(f'{config}: the journal goes to standard output: say --journal FILE, where that is kept')
-    return path, state_of(config)
+        raise Fault("the journal goes to standard output: say --journal FILE, where that is kept")
+    return path, state
 
 
 def _waiting(state: str | None, queue_id: str) -> "Sequence[Mapping[str, Any]] | None":
@@ -202,16 +194,3 @@ def _waiting(state: str | None, queue_id: str) -> "Sequence[Mapping[str, Any]] |
 
 def _time(when: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(when))
-
-
-def _span(word: str) -> float:
-    try:
-        return seconds_of(word)
-    except ValueError as fault:
-        raise argparse.ArgumentTypeError(str(fault)) from None
-
-
-def _count(word: str) -> int:
-    if not word.isdecimal() or not 0 < int(word) <= MOST_ROWS:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to {MOST_ROWS}, not {word!r}")
-    return int(word)

@@ -6,8 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from mailgw.arguments import count, span
 from mailgw.config.where import DEFAULT_FILE
-from mailgw.mail.duration import seconds_of
 from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.once import loaded, run_once
 from mailgw.terminal import Fault, harmless, progress, say
@@ -51,12 +51,12 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     one.add_argument("-c", "--config", metavar="FILE", help=f"the new one; default: {DEFAULT_FILE}")
     one.add_argument("--against", metavar="FILE", help="the old one, run the same way; default: what the journal tells")
-    one.add_argument("--since", type=_span, metavar="TIME", default=DAY_SECONDS, help='such as "24h", the default')
+    one.add_argument("--since", type=span, metavar="TIME", default=DAY_SECONDS, help='such as "24h", the default')
     one.add_argument(
         "--journal", metavar="FILE", help="and those that it was rotated to; default: the old configuration's",
     )
     one.add_argument(
-        "--limit", type=_count, metavar="N", default=MOST,
+        "--limit", type=count(MOST_ALLOWED), metavar="N", default=MOST,
         help=f"run at most so many different envelopes, those that came last; default: {MOST}",
     )
     one.add_argument("--json", action="store_true", help="for programs")
@@ -165,16 +165,3 @@ def _judged(trust: "PastTrust", judged: "Sequence[Judged]") -> "list[str]":
     if trust.left_out:
         found.append(f"not judged: {trust.left_out} that came before the others, or of which nothing more is told")
     return found
-
-
-def _span(word: str) -> float:
-    try:
-        return seconds_of(word)
-    except ValueError as fault:
-        raise argparse.ArgumentTypeError(str(fault)) from None
-
-
-def _count(word: str) -> int:
-    if not word.isdecimal() or not 0 < int(word) <= MOST_ALLOWED:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to {MOST_ALLOWED}, not {word!r}")
-    return int(word)
