@@ -86,7 +86,7 @@ CONTENT_OCTETS = 1 << 20
 MAX_ROWS = 100_000
 MOST_STATUSES = 50
 # People wait for a page: what is found by then is shown.
-PAGE_SECONDS = 0.1
+PAGE_SECONDS = 0.05
 MAX_ID_CHARACTERS = 64  # twice those of the longest
 # The states of a lane (``deliver.lane_facts``) in which one attempt is made at a time.
 UNWELL = ("unwell", "dead", "paused")

@@ -2,7 +2,7 @@
 
 Rules:
     Who asks is answered from the last census that is whole, however old; where there is none, from what is counted by
-    then.  Nobody waits, but the very first, for a moment: a small queue is counted in that.
+    then.  Nobody waits, but who asks in the first moment of the very first: a small queue is counted in that.
     A census goes through the queue a stretch at a time, and rests four times as long as a stretch took: a fifth of
     one reader, which searches share.  The next one begins when somebody asks after ``FRESH_SECONDS``, or after so many
     times as long as the last one took, and not by itself.
@@ -36,7 +36,7 @@ class Counting:
         self._whole: Census | None = None
         self._begun: Census | None = None
         self._at = 0.0
-        self._next_at = 0.0  # by the monotonic clock
+        self._next_at = self._patient_until = 0.0  # by the monotonic clock
         self._waiting: list[Deferred[None]] = []
 
     async def census(self) -> tuple[Census, float, bool]:
@@ -45,6 +45,7 @@ class Counting:
             self._begun = Census()
             if self._whole is None:
                 self._at = self._wall_clock()
+                self._patient_until = self._clock.seconds() + PATIENCE_SECONDS
             self._tasks.spawn("counting the queue", self._count(self._begun))
         if self._whole is None:
             await self._a_moment()
@@ -53,11 +54,12 @@ class Counting:
         return self._begun or Census(), self._at, False
 
     async def _a_moment(self) -> None:
-        if self._begun is None:
+        left = self._patient_until - self._clock.seconds()
+        if self._begun is None or left <= 0:
             return
         turn: Deferred[None] = Deferred()
         self._waiting.append(turn)
-        patience = self._clock.callLater(PATIENCE_SECONDS, self._hand_out, [turn])
+        patience = self._clock.callLater(left, self._hand_out, [turn])
         await turn
         if patience.active():
             patience.cancel()

@@ -63,6 +63,9 @@ def test_of_a_large_one_what_is_counted_by_then_is_told() -> None:
     count, at, is_whole = world.census()
     assert 0 < count < 5
     assert (at, is_whole) == (0.0, False)
+    told: list[Any] = []
+    Deferred.fromCoroutine(world.counting.census()).addBoth(told.append)
+    assert told[0][2] is False, "nobody else waits"
     for _ in range(1000):
         world.clock.advance(0.01)
     assert world.queue.asked == 100
