@@ -124,7 +124,8 @@ class Generation:
             ground.plugins,
         )
         self.intake = self._intake(fanned_out(ground.spool, self.backends), srs)
-        self._rules = Rules(config, self.intake, self.backends, accounts, self._make_rules(), ground.wait)
+        self._rules = Rules(
+            config, self.intake, self.backends, accounts, self._make_rules(), ground.wait, ground.counters.first_time)
         self.reverse_names = ReverseNames(self.resolver, ground.reactor, config.limits.reverse_name_seconds)
         self.authenticity = self._make_authenticity()
         # Who guesses passwords keeps as many processors busy as there are hashes at once: mail goes first.

@@ -39,15 +39,16 @@ class Rules:
         accounts: Accounts | None,
         plugged: Sequence[PluginRule],
         wait: Callable[[float], Awaitable[object]],
+        first_time: Callable[[str, str], Awaitable[bool]],
     ) -> None:
-        """``wait`` returns after so many seconds."""
+        """``wait`` returns after so many seconds; ``first_time`` is that of ``mail.ports.Counters``."""
         self._wait = wait
+        self._first_time = first_time
         self._config = config
         self._intake = intake
         self._backends = backends
         self._accounts = accounts
         self._plugged = plugged
-        self._script: ScriptedRule | None = None
 
     def of_posted(self, patterns: Mapping[str, Sequence[str]]) -> Sequence[Rule]:
         """Those of submission, for what comes by the HTTP API or ``mailgw sendmail``; ``patterns`` as
@@ -80,15 +81,12 @@ class Rules:
             rules.append(AuthenticRule(self._config.trust.actions, self._config.trust.files_junk))
         staging = self._config.staging
         if staging is not None and staging.scripted:
-            rules.append(self._scripted(staging.let_out))
+            let_out = staging.let_out
+            rules.append(ScriptedRule(
+                lambda recipient: intake.backend(recipient, for_client=True) not in let_out, self._wait,
+                self._first_time,
+            ))
         return [*rules, *(rule for rule in self._plugged if role in rule.roles)]
-
-    def _scripted(self, let_out: Sequence[str]) -> ScriptedRule:
-        """One for all listeners: who was greylisted at one is known at the others."""
-        if self._script is None:
-            self._script = ScriptedRule(
-                lambda recipient: self._intake.backend(recipient, for_client=True) not in let_out, self._wait)
-        return self._script
 
     def _senders(self) -> Senders:
         def delimiter(account: Mailbox) -> str:

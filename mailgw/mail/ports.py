@@ -321,6 +321,10 @@ class Counters(Protocol):
         the address is not the client's own.
         """
 
+    async def first_time(self, sender: str, recipient: str) -> bool:
+        """Whether this is asked for this pair for the first time: for recipients that ask to be greylisted
+        (``mail.scripted``)."""
+
 
 # --- operators -------------------------------------------------------------------------------------
 

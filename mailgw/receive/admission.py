@@ -14,6 +14,7 @@ from mailgw.mail.reply import Reply
 from mailgw.mail.verdict import Verdict
 from mailgw.policy.limits import CounterSettings, Limits, places
 from mailgw.policy.lockout import Lockout, LockoutSettings, login_key
+from mailgw.policy.rules.scripted import Greylisted
 
 
 class OwnCounters:
@@ -23,6 +24,7 @@ class OwnCounters:
         self._limits = limits
         self._lockout = lockout
         self._now = now
+        self._greylisted = Greylisted()
 
     def renew(self, limits: CounterSettings, lockout: LockoutSettings) -> None:
         """Other limits; what was counted, and who is locked out, stays."""
@@ -53,6 +55,9 @@ class OwnCounters:
         self, address: str, login: str | None, is_right: bool | None, account: str | None
     ) -> Sequence[Lock]:
         return self._lockout.end(address, login, is_right, self._now(), account)
+
+    async def first_time(self, sender: str, recipient: str) -> bool:
+        return self._greylisted.first_time(sender, recipient)
 
 
 class Standing:

@@ -204,6 +204,9 @@ class _Uncounted:
     ) -> Sequence[Lock]:
         return ()
 
+    async def first_time(self, sender: str, recipient: str) -> bool:
+        return True
+
 
 class _QuietPeerTls(PeerTls):
     """Neither policies nor reports are looked after: the gateway that runs does that."""

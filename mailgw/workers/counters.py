@@ -42,6 +42,9 @@ class AskedCounters:
     ) -> Sequence[Lock]:
         return [Lock(*lock) for lock in await self._wire.ask("login_ends", address, login, is_right, account)]
 
+    async def first_time(self, sender: str, recipient: str) -> bool:
+        return bool(await self._wire.ask("first_time", sender, recipient))
+
 
 class CountersOfWorkers:
     """The parent's: ``counters`` are those of all."""
@@ -53,7 +56,7 @@ class CountersOfWorkers:
 
     def knows(self, name: str) -> bool:
         """Whether a call of that name is for this."""
-        return name in ("enter", "leave", "message", "login_begins", "login_ends")
+        return name in ("enter", "leave", "message", "login_begins", "login_ends", "first_time")
 
     async def answer(self, worker: int, name: str, arguments: Sequence[Any]) -> object:
         """As ``AskedCounters`` sends it, and can read it."""
@@ -78,6 +81,8 @@ class CountersOfWorkers:
                 _less(judged, (address, login))
                 locks = await self._counters.login_ends(address, login, is_right, account)
                 return [attrs.astuple(lock) for lock in locks]
+            case "first_time", str() as sender, str() as recipient:
+                return await self._counters.first_time(sender, recipient)
             case _:
                 raise ValueError(f"no such call: {name}{tuple(arguments)}")
         return None if excess is None else attrs.astuple(excess)

@@ -25,7 +25,7 @@ def is_ready(port: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("workers", [1])  # greylisting is remembered by each worker for itself
+@pytest.mark.parametrize("workers", [1, 2])
 def test_the_example_of_the_page(lab: Lab, workers: int) -> None:
     port, web = free_port(), free_port()
     text = (EXAMPLE / "mailgw.toml").read_text().replace("tcp:2525", f"tcp:{port}").replace("tcp:8025", f"tcp:{web}")

@@ -1,7 +1,7 @@
 from mailgw.mail.address import Mailbox
 from mailgw.mail.envelope import Client, Role
 from mailgw.mail.verdict import Facts, Stage
-from mailgw.policy.rules.scripted import REMEMBERED, ScriptedRule
+from mailgw.policy.rules.scripted import REMEMBERED, Greylisted, ScriptedRule
 from mailgw.testing.driving import result_of
 from mailgw.wire.smtp_replies import HANG_UP
 from tests.tables import each
@@ -12,7 +12,12 @@ CLIENT = Client("s1", Role.MX, "192.0.2.1", 1, False, "x", True, None, None)
 class Asked:
     def __init__(self, applies: bool = True) -> None:
         self.waited: list[float] = []
-        self.rule = ScriptedRule(lambda recipient: applies, self._wait)
+        greylisted = Greylisted()
+
+        async def first_time(sender: str, recipient: str) -> bool:
+            return greylisted.first_time(sender, recipient)
+
+        self.rule = ScriptedRule(lambda recipient: applies, self._wait, first_time)
 
     async def _wait(self, seconds: float) -> None:
         self.waited.append(seconds)

@@ -89,6 +89,14 @@ def test_who_guesses_at_two_workers_is_locked_out_of_both() -> None:
     assert clients.said(one.login_begins(ADDRESS, "ann@example.org")) == Excess("lockout", 60.0)
 
 
+def test_who_is_greylisted_by_one_worker_is_known_to_the_others() -> None:
+    clients = Clients()
+    one, two = clients.workers
+    assert clients.said(one.first_time("ann@example.net", "x+greylist@example.org")) is True
+    assert clients.said(two.first_time("ann@example.net", "x+greylist@example.org")) is False
+    assert clients.said(two.first_time("bob@example.net", "x+greylist@example.org")) is True
+
+
 def test_what_a_worker_judged_when_it_died_is_no_failure_and_pending_no_more() -> None:
     clients = Clients()
     one, two = clients.workers

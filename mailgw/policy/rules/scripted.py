@@ -16,19 +16,37 @@ REMEMBERED: Final = 10_000
 """Pairs of sender and recipient that were greylisted; the oldest go, and are greylisted again."""
 
 
-class ScriptedRule:
-    """``applies`` to which recipients; ``wait`` returns after so many seconds.
+class Greylisted:
+    """Who was."""
 
-    Several processes remember each for itself whom they greylisted: a client is then told 451 once by each.
-    """
+    def __init__(self) -> None:
+        self._pairs: dict[tuple[str, str], None] = {}
+
+    def first_time(self, sender: str, recipient: str) -> bool:
+        """As ``mail.ports.Counters`` has it."""
+        pair = (sender, recipient)
+        if pair in self._pairs:
+            return False
+        self._pairs[pair] = None
+        if len(self._pairs) > REMEMBERED:
+            del self._pairs[next(iter(self._pairs))]
+        return True
+
+
+class ScriptedRule:
+    """``applies`` to which recipients; ``wait`` returns after so many seconds; ``first_time`` is that of
+    ``mail.ports.Counters``."""
 
     name = "scripted"
     stages = frozenset({Stage.RCPT, Stage.CONTENT})
 
-    def __init__(self, applies: Callable[[Mailbox], bool], wait: Callable[[float], Awaitable[object]]) -> None:
+    def __init__(
+        self, applies: Callable[[Mailbox], bool], wait: Callable[[float], Awaitable[object]],
+        first_time: Callable[[str, str], Awaitable[bool]],
+    ) -> None:
         self._applies = applies
         self._wait = wait
-        self._greylisted: dict[tuple[str, str], None] = {}
+        self._first_time = first_time
 
     async def judge(self, stage: Stage, facts: Facts) -> Verdict | None:
         if stage is Stage.CONTENT:
@@ -47,10 +65,8 @@ class ScriptedRule:
                 return None
             case Act.GREYLIST:
                 pair = (path_text(facts.reverse_path), str(recipient))
-                if pair in self._greylisted:
+                if not facts.is_rehearsal and not await self._first_time(*pair):
                     return None
-                if not facts.is_rehearsal:
-                    self._remember(pair)
                 return Verdict(self.name, _why(recipient), script.reply)
             case Act.REFUSE_CONTENT | Act.DROP | Act.DEFER | Act.BOUNCE:
                 return None
@@ -68,11 +84,6 @@ class ScriptedRule:
     def _script(self, recipient: Mailbox) -> Script | None:
         script = script_of(recipient.local_part)
         return script if script is not None and self._applies(recipient) else None
-
-    def _remember(self, pair: tuple[str, str]) -> None:
-        self._greylisted[pair] = None
-        if len(self._greylisted) > REMEMBERED:
-            del self._greylisted[next(iter(self._greylisted))]
 
 
 def _why(recipient: Mailbox) -> str:
