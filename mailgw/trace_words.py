@@ -231,6 +231,12 @@ _WORDS: Final[Mapping[str, Callable[[Fact], str]]] = {
     "removed": lambda fact: f"from the queue, {_met(fact)}",
     "conversation": _conversation,
     "trouble": lambda fact: f"{fact['what']}: {fact['why']}",
+    "started": lambda fact: f"mailgw {fact['version']} as {fact['hostname']}, at {', '.join(fact['endpoints'])}",
+    "stopped": lambda fact: f"{fact['hostname']}, after {_length(fact['seconds'])}",
+    "reloaded": lambda fact: "; ".join(
+        [*(f"not done: {one}" for one in fact["faults"]), *fact["changes"]] or ["nothing has changed"]),
+    "worker_started": lambda fact: f"worker {fact['worker']}, process {fact['pid']}",
+    "worker_ended": lambda fact: f"worker {fact['worker']}: {fact['why']}; again in {_length(fact['seconds'])}",
 }
 
 

@@ -3,6 +3,7 @@
 They serve the running gateway and ``spool.offline`` alike.
 """
 
+import json
 import math
 import sqlite3
 import time
@@ -87,12 +88,14 @@ _LANES = f"""
             printf('%d%017.3f', {_TELLS}, coalesce(due, 0)) || reason END), 19), '')
     FROM recipient r WHERE {{where}} GROUP BY lane ORDER BY lane"""  # noqa: S608  # constants
 
+# In one row: with each that is fetched this thread waits for its turn anew, some milliseconds in a busy process.
 _TALLIES = """
-    SELECT lane, reason, sum(due IS NOT NULL AND (token IS NULL OR due <= ?1)),
-        sum(due IS NOT NULL AND due <= ?1), sum(token IS NOT NULL AND due > ?1), sum(due IS NULL),
-        min(CASE WHEN token IS NULL OR due <= ?1 THEN due END)
-    FROM recipient WHERE (queue_id, row) > (?2, ?3) AND (queue_id, row) <= (?4, ?5)
-    GROUP BY lane, reason"""
+    SELECT json_group_array(json_array(lane, reason, waiting, due_now, active, held, next_due)) FROM (
+        SELECT lane, reason, sum(due IS NOT NULL AND (token IS NULL OR due <= ?1)) AS waiting,
+            sum(due IS NOT NULL AND due <= ?1) AS due_now, sum(token IS NOT NULL AND due > ?1) AS active,
+            sum(due IS NULL) AS held, min(CASE WHEN token IS NULL OR due <= ?1 THEN due END) AS next_due
+        FROM recipient WHERE (queue_id, row) > (?2, ?3) AND (queue_id, row) <= (?4, ?5)
+        GROUP BY lane, reason)"""
 
 # CROSS JOIN: recipients in their order, messages by look-up; so a limit ends the scan, and no body is read.
 _ROWS = """
@@ -162,8 +165,8 @@ def stretch(connection: sqlite3.Connection, after: Position | None, now: float, 
         "SELECT queue_id, row FROM recipient WHERE (queue_id, row) > (?, ?) ORDER BY queue_id, row LIMIT 1 OFFSET ?",
         [*at, rows - 1],
     ).fetchone()
-    found = connection.execute(_TALLIES, (now, *at, *(last or _BEHIND_ALL))).fetchall()
-    tallies = (Tally(lane, reason, tells_of_lane(reason), *counts) for lane, reason, *counts in found)
+    found, = connection.execute(_TALLIES, (now, *at, *(last or _BEHIND_ALL))).fetchone()
+    tallies = (Tally(lane, reason, tells_of_lane(reason), *counts) for lane, reason, *counts in json.loads(found))
     return Stretch(tuple(tallies), last)
 
 

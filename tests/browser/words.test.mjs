@@ -35,6 +35,12 @@ test("facts have words, and what they say has no character that cannot be seen",
     "<> (null path) → a@x, b@x and 1 more · 2 KiB · 192.0.2.1");
 });
 
+test("an order has words, without the message that it is told of", () => {
+  const order = { event: "ordered", order: "hold", which: "queue_id=Q1 recipient=b@x", to: "", recipients: 1, queue_id: "Q1" };
+  assert.equal(wordsOf(order), "held · recipient=b@x · 1 recipient");
+  assert.equal(wordsOf({ ...order, order: "reroute", which: "queue_id=Q1", to: "out" }), "rerouted · to out · 1 recipient");
+});
+
 test("a fact that nobody here knows is shown all the same", () => {
   const fact = { event: "brand_new", time: 5, some_seconds: 3, deep: { a: 1 }, list: ["x", "y"], empty: "" };
   assert.equal(titleOf(fact), "brand new");

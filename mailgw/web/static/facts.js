@@ -51,6 +51,10 @@ const TITLES = {
   operated: "Operated", reloaded: "Reloaded",
 };
 
+const ORDERED = {
+  hold: "held", release: "released", retry: "retried", reroute: "rerouted", bounce: "returned to its sender",
+};
+
 const WORDS = {
   connected: (fact) => [peer(fact), visible(fact.role ?? "")],
   disconnected: (fact) => [peer(fact), visible(fact.why), `after ${duration(fact.seconds)}`, fact.messages ? counted(fact.messages, "message") : ""],
@@ -82,7 +86,7 @@ const WORDS = {
   signed: (fact) => [visible(fact.method), visible(fact.domain), (fact.selectors ?? []).map(visible).join(", ")],
   unsigned: (fact) => [visible(fact.why)],
   removed: (fact) => [counted(fact.recipients, "recipient")],
-  ordered: (fact) => [visible(fact.order), visible(fact.which), fact.to ? `to ${visible(fact.to)}` : "", counted(fact.recipients, "recipient")],
+  ordered: (fact) => [ORDERED[fact.order] ?? visible(fact.order), visible(others(fact)), fact.to ? `to ${visible(fact.to)}` : "", counted(fact.recipients, "recipient")],
   started: (fact) => [visible(fact.hostname), visible(fact.version)],
   stopped: (fact) => [`after ${duration(fact.seconds)}`],
   worker_started: (fact) => [`worker ${count(fact.worker)}`],
@@ -92,6 +96,11 @@ const WORDS = {
   conversation: (fact) => [visible(fact.hop), counted((fact.lines ?? []).length, "line")],
   operated: (fact) => [visible(fact.who ?? fact.token ?? ""), `${visible(fact.method ?? "")} ${visible(fact.path ?? "")}`, String(fact.status ?? "")],
 };
+
+/** What was ordered for, but for the message that this is told of. */
+function others(fact) {
+  return String(fact.which ?? "").split(" ").filter((word) => word !== `queue_id=${fact.queue_id}`).join(" ");
+}
 
 function peer(fact) {
   return fact.peer ? visible(fact.peer) : "";
