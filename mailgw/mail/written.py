@@ -23,6 +23,8 @@ from mailgw.mail.letter import Attachment
 
 MAX_LINE_OCTETS: Final = 998  # RFC 5322 s2.1.1, without the CRLF
 _FOLD_AT: Final = 78
+_MANY_LINES: Final = 10_000
+_SHORT_LINE: Final = 8
 _UNFOLDABLE = re.compile(rf"[^ ]{{{_FOLD_AT},}}| {{{_FOLD_AT},}}")
 _BREAKS = re.compile(r"[\r\n\0]")
 _NAME = re.compile(r"[!-9;-~]+\Z")
@@ -194,8 +196,10 @@ def _body(writing: Writing, message_id: str) -> bytes:
 
 
 def _encoding(text: str) -> str | None:
-    """None: as ``email`` likes, which lets a NUL stand there; no message holds one."""
-    return "base64" if "\0" in text else None
+    """None: as ``email`` likes, which lets a NUL stand there, and no message holds one; and which takes half a
+    microsecond for each line, of which there may be millions."""
+    lines = text.count("\n")
+    return "base64" if "\0" in text or (lines > _MANY_LINES and len(text) < _SHORT_LINE * lines) else None
 
 
 def _attach(message: EmailMessage, file: File, place: str, kept: dict[bytes, bytes]) -> None:

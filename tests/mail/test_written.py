@@ -74,6 +74,13 @@ def test_every_kind_of_file_is_written_in_lines(octets: bytes, kind: str, writte
     assert rest in letter or first.octets == octets
 
 
+@each(("lines", "encoding"), [(10_000, "7bit"), (10_001, "base64")])
+def test_a_text_that_is_mostly_line_ends_is_written_fast(lines: int, encoding: str) -> None:
+    letter = message_from_bytes(octets_of(text="\n" * lines), policy=default)
+    assert letter["Content-Transfer-Encoding"] == encoding
+    assert str(letter.get_content()).count("\n") == lines
+
+
 def test_a_text_may_have_a_nul_and_the_letter_has_none() -> None:
     for more in ({"text": "a\0ä"}, {"html": "a\0ä"}, {"text": "x", "html": "a\0ä"}):
         letter = octets_of(**more)
