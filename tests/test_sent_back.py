@@ -12,28 +12,8 @@ from mailgw.queue.suspension import Suspensions, rows_told
 from mailgw.testing import Gateway
 from tests.tables import each
 from tests.test_control import row
+from tests.two_ways import TWO_WAYS
 
-CONFIG = """
-hostname = "mx.example.org"
-[[listen]]
-role = "mx"
-endpoint = "tcp:25"
-relay_from = ["10.0.0.0/8"]
-[[route]]
-recipients = ["@example.net"]
-backend = "out"
-[[route]]
-recipients = ["*"]
-backend = "home"
-[backend.out]
-type = "smtp"
-hosts = ["192.0.2.9:25"]
-tls = "never"
-[backend.home]
-type = "maildir"
-path = "/mail/{domain}/{local_part}"
-recipients = "any"
-"""
 LETTER = b"Subject: late\r\n\r\nhello\r\n"
 
 
@@ -46,7 +26,7 @@ def asked(gateway: Gateway, **request: Any) -> Any:
 
 def waiting(**more: Any) -> Gateway:
     """One message from ann to two dead ends."""
-    gateway = Gateway(CONFIG)
+    gateway = Gateway(TWO_WAYS)
     to = ["bob@example.net", "cat@example.net"]
     assert gateway.receive(LETTER, sender="ann@example.org", to=to, client="10.0.0.1", **more).code == 250
     gateway.advance(minutes=1)
@@ -88,7 +68,7 @@ def test_what_is_held_goes_back_too_and_a_restart_forgets_nothing() -> None:
 
 
 def test_what_has_the_null_path_is_forgotten() -> None:
-    gateway = Gateway(CONFIG)
+    gateway = Gateway(TWO_WAYS)
     gateway.receive(LETTER, sender="", to=["bob@example.net"], client="10.0.0.1")
     gateway.advance(minutes=1)
     asked(gateway, command="queue.bounce", query={"sender": ""})

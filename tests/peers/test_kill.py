@@ -11,7 +11,7 @@ import random
 import signal
 import smtplib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from pathlib import Path
 
 import pytest
@@ -59,6 +59,22 @@ def processes(gateway: Gateway) -> list[int]:
     """The workers that are alive, in a gateway of several processes."""
     pids = [int(str(fact["pid"])) for fact in gateway.facts("worker_started")]
     return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def kill_again_and_again(
+    gateway: Gateway, chance: random.Random, kills: int, done: Sized, more: int, seconds: float = 0.7
+) -> None:
+    """The whole of it, or one of its processes, each time at most ``seconds`` after ``done`` grew by ``more``."""
+    for _ in range(kills):
+        before = len(done)
+        wait_until(lambda before=before: len(done) > before + more, 60, "more is done after a start")  # type: ignore[misc]
+        time.sleep(chance.uniform(0, seconds))
+        running = processes(gateway)
+        if running and chance.random() < 0.6:
+            os.kill(chance.choice(running), signal.SIGKILL)
+        else:
+            gateway.kill()
+            gateway.start()
 
 
 def judge(acknowledged: set[str], arrived: collections.Counter[str], torn: int, report: list[str]) -> None:

@@ -12,7 +12,6 @@ import http.server
 import json
 import os
 import random
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from typing import Any
 import pytest
 
 from tests.peers.harness import Gateway, Lab, free_port, letters, listener, maildirs, route, toml, wait_until
-from tests.peers.test_kill import KILLS, SEED, processes
+from tests.peers.test_kill import KILLS, SEED, kill_again_and_again
 
 pytestmark = pytest.mark.peer
 
@@ -184,16 +183,7 @@ def test_kills_make_no_two_messages_of_one_key(lab: Lab, workers: int) -> None:
     clients = [threading.Thread(target=client, args=(number,), daemon=True) for number in range(CLIENTS)]
     for one in clients:
         one.start()
-    for _ in range(KILLS):
-        before = len(done)
-        wait_until(lambda before=before: len(done) > before + 5, 60, "mail is taken after a start")
-        time.sleep(chance.uniform(0, 0.7))
-        running = processes(made)
-        if running and chance.random() < 0.6:
-            os.kill(chance.choice(running), signal.SIGKILL)
-        else:
-            made.kill()
-            made.start()
+    kill_again_and_again(made, chance, KILLS, done, 5)
     before = len(done)
     wait_until(lambda: len(done) > before + 5, 60, "mail is taken after the last kill")
     is_over.set()

@@ -3,12 +3,10 @@
 import os
 import pwd
 import random
-import signal
 import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +25,7 @@ from tests.peers.harness import (
     toml,
     wait_until,
 )
-from tests.peers.test_kill import KILLS, SEED, processes
+from tests.peers.test_kill import KILLS, SEED, kill_again_and_again
 
 pytestmark = pytest.mark.peer
 WORKERS = pytest.mark.parametrize("workers", [1, 2])
@@ -145,16 +143,7 @@ def test_kills_neither_lose_nor_double_what_was_left(lab: Lab, workers: int) -> 
 
     thread = threading.Thread(target=client, daemon=True)
     thread.start()
-    for _ in range(KILLS):
-        before = len(left)
-        wait_until(lambda before=before: len(left) > before + 2, 60, "more is left")
-        time.sleep(chance.uniform(0, 0.5))
-        running = processes(made)
-        if running and chance.random() < 0.5:
-            os.kill(chance.choice(running), signal.SIGKILL)
-        else:
-            made.kill()
-            made.start()
+    kill_again_and_again(made, chance, KILLS, left, 2)
     is_over.set()
     thread.join(60)
     wait_until(lambda: list(drop.iterdir()) == [], 60, "the maildrop is empty")

@@ -7,29 +7,9 @@ import pytest
 
 from mailgw.testing import Gateway
 from tests.tables import each
+from tests.two_ways import TWO_WAYS
 
-CONFIG = """
-hostname = "mx.example.org"
-[api]
-[[listen]]
-role = "mx"
-endpoint = "tcp:25"
-relay_from = ["10.0.0.0/8"]
-[[route]]
-recipients = ["@example.net"]
-backend = "out"
-[[route]]
-recipients = ["*"]
-backend = "home"
-[backend.out]
-type = "smtp"
-hosts = ["192.0.2.9:25"]
-tls = "never"
-[backend.home]
-type = "maildir"
-path = "/mail/{domain}/{local_part}"
-recipients = "any"
-"""
+CONFIG = f"{TWO_WAYS}[api]\n"
 
 
 @pytest.fixture
