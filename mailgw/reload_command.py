@@ -4,10 +4,12 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from mailgw.arguments import add_place
 from mailgw.config.where import own_state, state_of
+from mailgw.mail.errors import ConfigError
 from mailgw.queue_door import ask_gateway
 from mailgw.terminal import Fault, harmless, say
 
@@ -28,17 +30,27 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def reload(options: argparse.Namespace) -> int:
     """Ask the gateway."""
     request: dict[str, Any] = {"command": "reload", "check": options.check}
-    if options.folder is not None:
-        state = os.path.abspath(options.folder)
-    elif options.config is not None:
-        state = state_of(options.config)
-        request["file"] = os.path.abspath(options.config)
-    else:
-        state = own_state()
+    try:
+        state = _state(options, request)
+    except ConfigError as fault:  # the file does not even say where the gateway is
+        return _told(options, {"done": False, "changes": [], "faults": [str(fault)], "note": ""})
     answer = ask_gateway(f"{state}/control.sock", request)
     if answer is None:
         how = "" if options.folder or options.config else "; say --config FILE or --state FOLDER"
         raise Fault(f"no gateway runs at {state}: there is nothing to reload{how}")
+    return _told(options, answer)
+
+
+def _state(options: argparse.Namespace, request: dict[str, Any]) -> str:
+    if options.folder is not None:
+        return os.path.abspath(options.folder)
+    if options.config is None:
+        return own_state()
+    request["file"] = os.path.abspath(options.config)
+    return state_of(options.config)
+
+
+def _told(options: argparse.Namespace, answer: Mapping[str, Any]) -> int:
     if options.json:
         say(json.dumps(answer))
         return 0 if answer["done"] else 1

@@ -126,7 +126,7 @@ class Reloader:
         except Refused as refused:
             if not is_check:
                 self._tell((), refused.faults)
-            return {"done": False, "changes": [], "faults": list(refused.faults)}
+            return {"done": False, "changes": [], "faults": list(refused.faults), "note": ""}
         if not is_check:
             self._tell(found, ())
         note = "" if gateway.config.file else NO_FILE

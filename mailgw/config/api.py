@@ -41,6 +41,8 @@ def api_settings(document: Document, folder: str, state: str, taken: Sequence[st
             one.spot.inner("senders").fault('is for the scope "send", which this token does not have')
         if not path or (found := _digest(one, path)) is None:
             continue
+        if any(found == other.digest and one.name != other.name for other in tokens):
+            one.spot.inner("secret_file").fault("has the same secret as another token: nobody could say whose it is")
         tokens.append(TokenSettings(one.name, frozenset(one.scopes), found, one.senders or ()))
         files.append((f"api.token.{number}.secret_file", path))
     return ApiSettings(

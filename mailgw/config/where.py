@@ -29,14 +29,22 @@ def is_there(file: str) -> bool:
 
 
 def state_of(file: str) -> str:
-    """The state folder that ``file`` names, whatever else it says.  ConfigError where it cannot be read."""
+    """The state folder that ``file`` names, whatever else it says.  ConfigError where it cannot be read, or names one
+    in a table that has none: it would be another gateway's that is spoken of."""
     try:
         with open(file, "rb") as opened:
-            state = tomllib.load(opened).get("state", DEFAULT_STATE)
+            found = tomllib.load(opened)
     except OSError as fault:
         raise ConfigError(file, 0, "", f"cannot be read: {fault.strerror}") from None
     except ValueError as fault:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise ConfigError(file, 0, "", f"not TOML: {fault}") from None
+    state = found.get("state")
+    if state is None:
+        for name, table in found.items():
+            if isinstance(table, dict) and isinstance(table.get("state"), str):
+                raise ConfigError(
+                    file, 0, f"{name}.state", "unknown key here: state belongs above the first [table]")
+        state = DEFAULT_STATE
     if not isinstance(state, str):
         raise ConfigError(file, 0, "state", 'expected text ("…")')
     return os.path.join(os.path.dirname(os.path.abspath(file)), state)

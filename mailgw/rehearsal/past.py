@@ -33,7 +33,7 @@ HEADROOM_OCTETS: Final = 4096
 
 KINDS: Final = frozenset({
     "connected", "fronted", "tls", "login", "disconnected", "rejected", "queued", "changed", "discarded", "handed_over",
-    "delivered", "deferred", "bounced",
+    "delivered", "deferred", "bounced", "ordered",
 })
 
 # Refusals that are no envelope's, and what they depend on.
@@ -96,6 +96,8 @@ class _Message:
     time: str
     lanes: set[tuple[str, str]] = attrs.Factory(set)
     was_moved: bool = False
+    is_ordered: bool = False
+    """By an operator, into other lanes: what comes later says nothing of the routes."""
 
 
 class _NoAddress(Exception):
@@ -162,9 +164,18 @@ class Past:
             case "changed":
                 if (changed := self._messages.get(fact["queue_id"])) is not None:
                     changed.was_moved = any(word.startswith(_MOVING) for word in fact["effects"])
+            case "ordered":
+                if fact["order"] == "reroute":
+                    self._ordered(fact.get("queue_id", ""))
             case _:
-                if (tried := self._messages.get(fact["queue_id"])) is not None and fact["lane"] not in _OWN_LANES:
+                tried = self._messages.get(fact["queue_id"])
+                if tried is not None and not tried.is_ordered and fact["lane"] not in _OWN_LANES:
                     tried.lanes.add((fact["recipient"], fact["lane"]))
+
+    def _ordered(self, queue_id: str) -> None:
+        """A message, or by a query any of those that may still wait."""
+        for one in filter(None, [self._messages.get(queue_id)]) if queue_id else self._messages.values():
+            one.is_ordered = True
 
     def _session(self, fact: Mapping[str, Any]) -> _Open:
         session_id = fact["session_id"]

@@ -1,10 +1,11 @@
 """The configuration read again, by HTTP: what ``mailgw reload`` does."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
-from mailgw.web.operations import Asked, Operation, Scope
+from mailgw.web.operations import Asked, Operation, Problem, Scope
 
 
 class Reload(msgspec.Struct, forbid_unknown_fields=True):
@@ -14,8 +15,8 @@ class Reload(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Reloaded(msgspec.Struct):
-    """``done``: it is in force, or with ``check`` it could be; ``changes`` say what is otherwise.  Else ``faults`` say
-    why not, a line each, and nothing has changed.  ``note`` where there is no file to read."""
+    """It is in force, or with ``check`` could be: ``changes`` say what is otherwise.  ``note`` where there is no file
+    to read.  What is refused is a 422 with ``faults``, a line each, and nothing has changed."""
 
     done: bool
     changes: list[str]
@@ -24,7 +25,11 @@ class Reloaded(msgspec.Struct):
 
 
 async def _reload(asked: Asked) -> object:
-    return await asked.door.answer({"command": "reload", "check": asked.body.check})
+    answer: Any = await asked.door.answer({"command": "reload", "check": asked.body.check})
+    if not answer["done"]:
+        faults = answer["faults"]
+        raise Problem(422, "Refused", faults[0] if faults else "", {"faults": faults})
+    return answer
 
 
 def operations() -> Sequence[Operation]:

@@ -21,6 +21,8 @@ TARGET_OCTETS: Final = 16384
 # What no segment of a path has, once it is decoded.
 STRANGE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f/\\]")
 QUERY_PARAMETERS: Final = 100
+ADDRESSES: Final = frozenset({"to", "from", "sender", "recipient", "recipients", "reverse_path", "address"})
+"""Parameters that may be one."""
 
 
 @attrs.frozen
@@ -68,15 +70,26 @@ def _segments(path: str) -> tuple[str, ...]:
 
 
 def query_of(words: str) -> Mapping[str, list[str]]:
-    """Parameters of a query, in their order; Problem where they cannot be read, or are too many."""
+    """Parameters of a query, in their order; Problem where they cannot be read, or are too many.  A "+" is a space, as
+    browsers write it, but in an address, which has none: there it is what it is."""
     found: dict[str, list[str]] = {}
     pairs = [pair for pair in words.split("&") if pair]
     if len(pairs) > QUERY_PARAMETERS:
         raise _bad(f"more than {QUERY_PARAMETERS} query parameters")
     for pair in pairs:
         name, _, value = pair.partition("=")
+        if name in ADDRESSES and _is_address(value):
+            value = value.replace("+", "%2B")
         found.setdefault(_decoded(name), []).append(_decoded(value))
     return found
+
+
+def _is_address(value: str) -> bool:
+    """Whether it is a whole one, as it stands in a query: neither quoted nor behind a name."""
+    if any(mark in value.upper() for mark in ('"', "<", "%22", "%3C", "%20")):
+        return False
+    local_part, at, domain = value.replace("%40", "@").partition("@")
+    return bool(local_part and domain) and "@" not in domain
 
 
 def _decoded(word: str) -> str:

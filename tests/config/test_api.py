@@ -126,6 +126,8 @@ def test_where_it_may_listen(file: Path, text: str, endpoint: str) -> None:
         ("[api]" + TOKEN.replace('"grafana"\nsec', '"a b"\nsec').replace('name = "grafana"', 'name = "a b"'), 3,
          "api.token.name: expected a name of up to 64"),
         ("[api]" + TOKEN + TOKEN, 8, "api.token.name: 'grafana' is the name of another token"),
+        ("[api]" + TOKEN + TOKEN.replace('name = "grafana"', 'name = "app"'), 10,
+         "api.token.secret_file: has the same secret as another token"),
         ("[api]" + TOKEN.replace('e = "grafana"\n', 'e = "none"\n'), 5, "api.token.secret_file: none: cannot be read"),
         ("[api]" + TOKEN.replace('_file = "grafana"', '_file = "."'), 5, "api.token.secret_file: "),
     ],

@@ -161,6 +161,16 @@ def test_a_lane_that_a_rule_chose_says_nothing(tmp_path: Path) -> None:
     assert one.told == Told(Outcome.ACCEPTED)
 
 
+@each("queue_id", ["Q1", ""])
+def test_a_lane_that_an_operator_chose_says_nothing(tmp_path: Path, queue_id: str) -> None:
+    facts = [
+        queued("s", "Q1", [BOB]), queued("s", "Q2", [ANN]), delivered("Q2", ANN, "out"), delivered("Q1", BOB, "broken"),
+        fact.Ordered("reroute", "lane=broken", "works", 1, queue_id), delivered("Q1", BOB, "works"),
+    ]
+    told = [one.told.lanes for one in read(tmp_path, written(facts))]
+    assert told == [((BOB, "broken"),), ((ANN, "out"),)]
+
+
 def test_the_last_ones_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = Past(2, 1000)
     names = ["a@example.org", "b@example.org", "a@example.org", "c@example.org"]

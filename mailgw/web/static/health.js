@@ -42,10 +42,6 @@ export function healthView(main) {
     reload.disabled = true;
     try {
       const would = await post("reload", { check: true });
-      if (!would.done) {
-        paintFaults(would.faults);
-        return;
-      }
       if (would.note && would.changes.length === 0) {
         await said({ title: "There is no file to read", words: h("p", {}, visible(would.note.charAt(0).toUpperCase() + would.note.slice(1)), ".") });
         return;
@@ -56,12 +52,11 @@ export function healthView(main) {
         more: would.changes.length > 0 && h("ul", {}, would.changes.slice(0, SHOWN).map((line) => h("li", {}, told(line))), would.changes.length > SHOWN && h("li", {}, `and ${count(would.changes.length - SHOWN)} more`)),
       });
       if (!yes) return;
-      const answer = await post("reload", {});
-      if (answer.done) paintChanges(answer.changes);
-      else paintFaults(answer.faults);
+      paintChanges((await post("reload", {})).changes);
       ask(true);
     } catch (fault) {
-      toast("Nothing was reloaded", { kind: "trouble", detail: fault.message });
+      if (Array.isArray(fault.more?.faults)) paintFaults(fault.more.faults);
+      else toast("Nothing was reloaded", { kind: "trouble", detail: fault.message });
     } finally {
       reload.disabled = !may("queue");
     }
