@@ -19,7 +19,7 @@ from mailgw.mail.address import Mailbox, is_shapely
 from mailgw.mail.from_field import addresses_in_field, bodies_of
 from mailgw.mail.header import header_end
 from mailgw.mail.slip import BadSlip, envid_of, moment, notify_of, returns_of
-from mailgw.mail.written import Enclosed, Person, Writing, completed, person, written
+from mailgw.mail.written import Enclosed, Person, Writing, completed, is_line, is_ours, person, written
 
 T = TypeVar("T")
 
@@ -133,6 +133,7 @@ class RawOptions:
 
 _DECODER = msgspec.json.Decoder(Posted)
 _WHERE = re.compile(r" - at `\$\.?(.*)`\Z")
+_UNKNOWN = re.compile(r"\AObject contains unknown field `(.*?)`")
 
 
 def posted_of(octets: bytes) -> Posted:
@@ -141,8 +142,9 @@ def posted_of(octets: bytes) -> Posted:
         return _DECODER.decode(octets)
     except msgspec.ValidationError as fault:
         words = str(fault)
-        found = _WHERE.search(words)
-        raise Unsendable(found[1] if found else "", _WHERE.sub("", words)) from None
+        found, unknown = _WHERE.search(words), _UNKNOWN.search(words)
+        field = ".".join(filter(None, (found[1] if found else "", unknown[1] if unknown else "")))
+        raise Unsendable(field, "unknown key" if unknown else _WHERE.sub("", words)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise Unsendable("", f"not JSON: {fault}") from None
     except RecursionError:
@@ -162,6 +164,13 @@ def composed(posted: Posted, now: float, message_id: str) -> Composed:
     _most("attachments", posted.attachments, MOST_ATTACHMENTS)
     if reply_to and any(name.lower() == "reply-to" for name in posted.headers):
         raise Unsendable("headers", "Reply-To stands in reply_to already")
+    if not is_line(posted.subject):
+        raise Unsendable("subject", "expected one line")
+    for name in posted.headers:
+        if is_ours(name):
+            raise Unsendable(f"headers.{name}", "is not to be set by hand: there is a key for it")
+        if not is_line(posted.headers[name]):
+            raise Unsendable(f"headers.{name}", "expected one line")
     wishes = _wishes(
         posted.send_at, posted.tags, posted.metadata, posted.envelope.notify, posted.envelope.returns,
         posted.envelope.envid,

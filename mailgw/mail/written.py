@@ -23,7 +23,7 @@ from mailgw.mail.letter import Attachment
 
 MAX_LINE_OCTETS: Final = 998  # RFC 5322 s2.1.1, without the CRLF
 _FOLD_AT: Final = 78
-_MANY_LINES: Final = 10_000
+_MANY_LINES: Final = 100_000
 _SHORT_LINE: Final = 8
 _UNFOLDABLE = re.compile(rf"[^ ]{{{_FOLD_AT},}}| {{{_FOLD_AT},}}")
 _BREAKS = re.compile(r"[\r\n\0]")
@@ -126,10 +126,20 @@ def _completion(now: float, message_id: str) -> list[str]:
     return [f"Date: {date_text(int(now))}\r\n", f"Message-ID: <{message_id}>\r\n"]
 
 
+def is_ours(name: str) -> bool:
+    """Whether a field of this name is written by what a ``Writing`` says otherwise."""
+    return name.lower() in _OURS or name.lower().startswith("content-")
+
+
+def is_line(text: str) -> bool:
+    """Whether it could stand in a field."""
+    return _BREAKS.search(text) is None
+
+
 def _is_free(name: str) -> bool:
     if not isinstance(name, str) or not _NAME.match(name):
         raise ValueError(f"{name!r} is no name of a field")
-    if name.lower() in _OURS or name.lower().startswith("content-"):
+    if is_ours(name):
         raise ValueError(f"the field {name} is not to be set by hand: there are arguments for it")
     return True
 

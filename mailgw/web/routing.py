@@ -88,7 +88,7 @@ def _is_address(value: str) -> bool:
     """Whether it is a whole one, as it stands in a query: neither quoted nor behind a name."""
     if any(mark in value.upper() for mark in ('"', "<", "%22", "%3C", "%20")):
         return False
-    local_part, at, domain = value.replace("%40", "@").partition("@")
+    local_part, _, domain = value.replace("%40", "@").partition("@")
     return bool(local_part and domain) and "@" not in domain
 
 

@@ -74,7 +74,7 @@ def test_every_kind_of_file_is_written_in_lines(octets: bytes, kind: str, writte
     assert rest in letter or first.octets == octets
 
 
-@each(("lines", "encoding"), [(10_000, "7bit"), (10_001, "base64")])
+@each(("lines", "encoding"), [(100_000, "7bit"), (100_001, "base64")])
 def test_a_text_that_is_mostly_line_ends_is_written_fast(lines: int, encoding: str) -> None:
     letter = message_from_bytes(octets_of(text="\n" * lines), policy=default)
     assert letter["Content-Transfer-Encoding"] == encoding
