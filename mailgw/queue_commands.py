@@ -301,6 +301,10 @@ def queue_reroute(options: argparse.Namespace) -> int:
     return _act(options, "reroute", f"sent by {to} now", f"sent by {to} when the gateway starts", to=options.to)
 
 
+# Of a message that is in the queue, with nobody whom the order meets.
+_UNCHANGED = {"hold": "is held already", "release": "is not held"}
+
+
 def _act(options: argparse.Namespace, order: str, done: str, done_while_stopped: str, **more: str) -> int:
     """Give an order, once for each ID, else once for what the filters say."""
     filters = _filters(options)
@@ -336,9 +340,16 @@ def _act(options: argparse.Namespace, order: str, done: str, done_while_stopped:
             else "being tried just now, and left alone: if that is in vain, say it again"
         )
         print(f"mailgw: {_recipients(active)} {'is' if active == 1 else 'are'} {why}", file=sys.stderr)
-    if missing:
-        why = "not in the queue" if order in ("remove", "reroute") else "not in the queue, or nothing there to change"
-        raise Fault(f"{why}: {', '.join(map(harmless, missing))}")
+    gone = []
+    for queue_id in missing:
+        # By the ID alone: what a filter leaves out is not met, and is there.
+        if ask(options, "queue.list", query={"queue_id": queue_id}, limit=1)[0]:
+            why = _UNCHANGED.get(order, "nobody there whom this is for")
+            print(f"mailgw: {harmless(queue_id)}: {why}", file=sys.stderr)
+        else:
+            gone.append(queue_id)
+    if gone:
+        raise Fault(f"not in the queue: {', '.join(map(harmless, gone))}")
     return 0
 
 

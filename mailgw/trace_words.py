@@ -17,7 +17,7 @@ COLOURS: Final = {
     "bounced": RED, "rejected": RED, "held": RED, "expired": RED, "discarded": RED, "login_failed": RED,
     "tls_failed": RED, "trouble": RED,
 }
-_SILENT: Final = frozenset({"time", "event", "queue_id", "session_id"})
+_SILENT: Final = frozenset({"number", "time", "event", "queue_id", "session_id"})
 
 
 class Pen:
@@ -231,6 +231,9 @@ _WORDS: Final[Mapping[str, Callable[[Fact], str]]] = {
     "removed": lambda fact: f"from the queue, {_met(fact)}",
     "conversation": _conversation,
     "trouble": lambda fact: f"{fact['what']}: {fact['why']}",
+    "operated": lambda fact: f"{fact['method']} {fact['path']} by {fact['token']} from {fact['peer']}:"
+                             f" {fact['http_status']}",
+    "token_refused": lambda fact: f"{fact['method']} {fact['path']} from {fact['peer']}: no such token",
     "started": lambda fact: f"mailgw {fact['version']} as {fact['hostname']}, at {', '.join(fact['endpoints'])}",
     "stopped": lambda fact: f"{fact['hostname']}, after {_length(fact['seconds'])}",
     "reloaded": lambda fact: "; ".join(

@@ -79,7 +79,17 @@ async def test_a_running_gateway_holds_releases_and_reroutes(spool: MemorySpool,
     assert "there is no backend 'relai'" in await said(capsys, "reroute --to relai --domain example.net", 1)
     assert await said(capsys, "retry --all --dry-run") != ""
     assert await said(capsys, "cancel --recipient bob@example.net") == "1 recipient removed\n"
-    assert "not in the queue, or nothing there to change: Q9" in await said(capsys, "hold Q9", 1)
+    assert "not in the queue: Q9" in await said(capsys, "hold Q9", 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_so_already_is_told_and_is_no_fault(spool: MemorySpool, capsys: Output) -> None:
+    queue_id = await commit(spool)
+    assert await run("queue", "release", queue_id, "--state", "state") == 0
+    assert capsys.readouterr().err == f"mailgw: {queue_id}: is not held\n"
+    for told in ("", f"mailgw: {queue_id}: is held already\n"):
+        assert await run("queue", "hold", queue_id, "--state", "state") == 0
+        assert capsys.readouterr().err == told
 
 
 @pytest_twisted.ensureDeferred

@@ -168,7 +168,8 @@ STORY = [
     fact.Discarded("s1", "q1", "192.0.2.1", "", (), "junk"), fact.Started("mx", "1", ()),
     fact.Trouble("x", "y", "", ""), fact.Reloaded((), ()), fact.Reloaded(("hostname: changed",), ()),
     fact.Reloaded((), ("hostname: no",)), fact.Stopped("mx", 7.0), fact.WorkerStarted(0, 7),
-    fact.WorkerEnded(0, 7, "killed", 1.0),
+    fact.WorkerEnded(0, 7, "killed", 1.0), fact.TokenRefused("192.0.2.1", "GET", "/api/v1/now"),
+    fact.Operated("shop", "192.0.2.1", "POST", "/api/v1/queue/hold", 200),
 ]
 
 
