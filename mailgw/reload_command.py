@@ -43,7 +43,7 @@ def reload(options: argparse.Namespace) -> int:
 
 def _state(options: argparse.Namespace, request: dict[str, Any]) -> str:
     if options.folder is not None:
-        return os.path.abspath(options.folder)
+        return os.path.abspath(str(options.folder))
     if options.config is None:
         return own_state()
     request["file"] = os.path.abspath(options.config)

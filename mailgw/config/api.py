@@ -31,7 +31,8 @@ def api_settings(document: Document, folder: str, state: str, taken: Sequence[st
     certificate = _certificate(table, document.tls)
     endpoint = values.absolute_endpoint(table.endpoint, folder)
     _check_endpoint(table, endpoint, certificate, taken)
-    tokens, files, names = [], [], set()
+    tokens: list[TokenSettings] = []
+    files, names = [], set()
     for number, one in enumerate(table.token):
         path = os.path.join(folder, one.secret_file) if one.secret_file else ""
         if one.name in names:

@@ -185,13 +185,16 @@ class Gateway(Running):
         assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
         return done.stderr if status else done.stdout
 
-    def queue(self, *filters: str) -> list[dict[str, object]]:
-        """As ``mailgw queue list`` tells it, without a process: who waits asks many times a second."""
+    def ask(self, *words: str) -> str:
+        """What ``mailgw WORDS --config ...`` prints, without a process: who waits asks many times a second."""
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
-            status = ctl.main(["queue", "list", *filters, "--json", "--config", str(self.config)])
+            status = ctl.main([*words, "--config", str(self.config)])
         assert status == 0, said.getvalue()
-        rows: list[dict[str, object]] = json.loads(said.getvalue())
+        return said.getvalue()
+
+    def queue(self, *filters: str) -> list[dict[str, object]]:
+        rows: list[dict[str, object]] = json.loads(self.ask("queue", "list", *filters, "--json"))
         return rows
 
     def wait_for_empty_queue(self, seconds: float = 60) -> None:

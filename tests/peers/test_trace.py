@@ -28,7 +28,7 @@ def test_from_a_session_s_first_line_to_the_last_attempt(workers: int, lab: Lab)
         talk.say("QUIT")
 
     def recorded() -> list[dict[str, object]]:
-        found: list[dict[str, object]] = json.loads(gateway.command("record", "list", "--json"))["recordings"]
+        found: list[dict[str, object]] = json.loads(gateway.ask("record", "list", "--json"))["recordings"]
         return found
 
     wait_until(lambda: len(recorded()) == 13, 20, "all sessions to be recorded")
@@ -36,7 +36,7 @@ def test_from_a_session_s_first_line_to_the_last_attempt(workers: int, lab: Lab)
     assert order["begun"] == 13
 
     def shown() -> list[str]:
-        return [gateway.command("record", "show", str(one["session_id"])) for one in recorded()]
+        return [gateway.ask("record", "show", str(one["session_id"])) for one in recorded()]
 
     wait_until(lambda: all("-- the end: quit" in words for words in shown()), 20, "the ends of all sessions")
     said = shown()
