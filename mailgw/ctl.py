@@ -59,7 +59,8 @@ commands:
   mailgw replay -c new.toml --since 24h     which mail of the last day would that configuration judge otherwise?
   mailgw completion bash                a script for the shell, which completes commands and options
   mailgw sendmail -t                    a message from standard input: the drop-in for programs
-  mailgw webhooks list                  web hooks for events: who takes them, and what was never taken
+  mailgw webhooks list                  web hooks for events: who takes them, and what was never taken;
+                                        dead, retry, drop and resume NAME
   mailgw doctor --wire 127.0.0.1:25     can this server be tricked? smuggling, injection, relaying, limits
 
 FILE is {DEFAULT_FILE} where nothing is said; passwd, reload, queue, top, tail, trace, record, tls, dkim, reports,

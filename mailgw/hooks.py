@@ -4,6 +4,7 @@
     hooks.dead     the dead of ``name``, ``limit`` of them from behind the cursor ``after`` on
     hooks.retry    ... wait again: those of ``numbers``, or ``all``
     hooks.drop     ... are forgotten, likewise
+    hooks.resume   ``name`` is on again where it was off, and what waits for it is due now
 
 Rules:
     There is one owner, the only process, or the parent of several.
@@ -23,12 +24,12 @@ from twisted.logger import Logger
 
 from mailgw.deliver.event_hook_settings import EventHookSettings
 from mailgw.following import Told
-from mailgw.mail.errors import RefusedRequest, TemporaryFault
+from mailgw.mail.errors import NotThere, RefusedRequest, TemporaryFault
 from mailgw.mail.ports import Desk, Request, WallClock
 from mailgw.net.tasks import TaskGroup
 from mailgw.store import hooks
 from mailgw.store.hooks import NewEvent, Tally
-from mailgw.store.ledger import Ledger
+from mailgw.store.ledger import Job, Ledger
 from mailgw.store.sent import Sent
 
 PRUNE_SECONDS: Final = 3600.0
@@ -66,7 +67,7 @@ class Hooks:
     def desk(self) -> Desk:
         return {
             "hooks.list": self._answer_list, "hooks.dead": self._answer_dead, "hooks.retry": self._answer_retry,
-            "hooks.drop": self._answer_drop,
+            "hooks.drop": self._answer_drop, "hooks.resume": self._answer_resume,
         }
 
     def put_in_force(self, settings: Sequence[EventHookSettings]) -> None:
@@ -79,6 +80,12 @@ class Hooks:
             hook.wake()
         if made and self._timer is None:
             self._timer = self._reactor.callLater(PRUNE_SECONDS, self._prune_soon)
+
+    def turn_on(self) -> None:
+        """Those that are off."""
+        for hook in self._hooks.values():
+            if hook.state.is_off:
+                hook.resume()
 
     async def close(self) -> None:
         if self._timer is not None:
@@ -198,13 +205,14 @@ class Hooks:
             word = "off" if state.is_off else "failing" if state.failures else "on"
             known |= {
                 "state": word, "origin": hook.settings.origin, "events": sorted(hook.settings.events),
-                "failures": state.failures, "why": state.why, "again": state.again or None,
+                "failures": state.failures, "why": state.why,
+                "again": None if state.is_off else state.again or None,
             }
         return {**known, "waiting": tally.waiting, "dead": tally.dead, "oldest": tally.oldest,
                 "blocked": tally.blocked}
 
     async def _answer_dead(self, request: Request) -> object:
-        name, limit, after = self._name(request), request.get("limit", 100), request.get("after") or "0"
+        name, limit, after = await self._name(request), request.get("limit", 100), request.get("after") or "0"
         if type(limit) is not int or not 1 <= limit <= MOST_LISTED:
             raise RefusedRequest(f"limit must be a number from 1 to {MOST_LISTED}")
         if not isinstance(after, str) or not re.fullmatch("[0-9]{1,18}", after):
@@ -215,30 +223,52 @@ class Hooks:
         return {"items": items, "next": str(items[-1]["number"]) if len(found) > limit else None}
 
     async def _answer_retry(self, request: Request) -> object:
-        name, numbers = self._name(request), _numbers(request)
-        if name not in self._hooks:
-            raise RefusedRequest(f"there is no web hook {name} any more: nobody would post them")
-        count = await self._each(lambda which: hooks.revived(name, which, self._wall_clock()), numbers)
-        self._hooks[name].wake()
-        return {"events": count}
+        numbers = _numbers(request)
+        name = await self._name(request, to_post=True)
+        answer = await self._each(lambda which: hooks.revived(name, which, self._wall_clock()), numbers)
+        if name in self._hooks:  # still, after the wait
+            self._hooks[name].wake()
+        return answer
 
     async def _answer_drop(self, request: Request) -> object:
-        name, numbers = self._name(request), _numbers(request)
-        return {"events": await self._each(lambda which: hooks.dropped(name, which), numbers)}
+        numbers = _numbers(request)
+        name = await self._name(request)
+        return await self._each(lambda which: hooks.dropped(name, which), numbers)
 
-    async def _each(self, job: Callable[[Sequence[int] | None], Any], numbers: Sequence[int] | None) -> int:
-        """In steps, between which events come and go."""
+    async def _answer_resume(self, request: Request) -> object:
+        """``events``: how many waited."""
+        name, tally = await self._name(request, to_post=True), Tally()
+        if await self._ledger.is_there():
+            while await self._ledger.do(hooks.due_now(name, self._wall_clock())):
+                pass
+            tally = (await self._ledger.look(hooks.tallies([name])))[name]
+        if name in self._hooks:
+            self._hooks[name].resume()
+        return {"events": tally.waiting}
+
+    async def _each(
+        self, job: Callable[[Sequence[int] | None], Job[list[int]]], numbers: Sequence[int] | None
+    ) -> Mapping[str, object]:
+        """In steps, between which events come and go: how many ``events``, and which of the ``numbers`` are missing."""
         if numbers is not None:
-            return int(await self._ledger.do(job(numbers)))
+            met = await self._ledger.do(job(numbers))
+            return {"events": len(met), "missing": sorted(set(numbers) - set(met))}
         total = 0
-        while count := await self._ledger.do(job(None)):
-            total += int(count)
-        return total
+        while met := await self._ledger.do(job(None)):
+            total += len(met)
+        return {"events": total, "missing": []}
 
-    def _name(self, request: Request) -> str:
+    async def _name(self, request: Request, to_post: bool = False) -> str:
+        """That of a hook that there is; or, but ``to_post``, of one that is gone and left something."""
         name = request.get("name")
         if not isinstance(name, str) or not name:
             raise RefusedRequest("which web hook? its name is missing")
+        if name in self._hooks:
+            return name
+        if not await self._ledger.is_there() or name not in await self._ledger.look(hooks.known_hooks):
+            raise NotThere(f"there is no web hook {name}")
+        if to_post:
+            raise RefusedRequest(f"there is no web hook {name} any more: nobody would post them")
         return name
 
 
@@ -250,7 +280,7 @@ def _numbers(request: Request) -> Sequence[int] | None:
     if not isinstance(numbers, list) or not numbers or len(numbers) > hooks.STEP or \
             any(type(one) is not int or not 0 < one < 1 << 62 for one in numbers):
         raise RefusedRequest(f"say which by numbers, 1 to {hooks.STEP} of them, or all")
-    return numbers
+    return list(dict.fromkeys(numbers))
 
 
 def wanted_of(settings: Collection[EventHookSettings]) -> frozenset[str]:

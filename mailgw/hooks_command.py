@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,9 @@ def add_command(commands: "Commands") -> None:
     for verb, run, words in (
         ("list", _list, "each of them, how many events wait for it, and how many are dead"),
         ("dead", _dead, "the events that NAME never took, and why"),
-        ("retry", _order, "try dead events of NAME again"),
+        ("retry", _order, "try dead events of NAME again, behind what waits (which resume tries now)"),
         ("drop", _order, "forget dead events of NAME"),
+        ("resume", _resume, "turn NAME on again, and try now what waits for it"),
     ):
         parser = verbs.add_parser(verb, help=words, description=f"{words[0].upper()}{words[1:]}.")
         add_place(parser)
@@ -52,25 +54,38 @@ def _list(options: argparse.Namespace) -> int:
             waits += f" since {_when(one['oldest'])}"
         words = [one["state"], waits, f"{one['dead']:,} dead"]
         if one["blocked"]:
-            words.append(f"{one['blocked']:,} messages refused for now")
+            words.append(f"{_count(one['blocked'], 'message')} refused for now")
         print(f"{harmless(one['name'])}  {harmless(one['origin'])}  {', '.join(words)}")
         if one["state"] in ("failing", "off"):
-            again = f"; again at {_when(one['again'])}" if one["again"] else ""
+            again = f"; again at {_when(one['again'])}" if one["again"] and one["state"] != "off" else ""
             print(f"    {harmless(one['why'])}{again}")
     return 0
 
 
 def _dead(options: argparse.Namespace) -> int:
+    if options.json:
+        _print_list(_all_dead(options))
+        return 0
+    is_empty = True
     for one in _all_dead(options):
-        if options.json:
-            print(json.dumps(one))
-            continue
+        is_empty = False
         event = one["event"]
         many = event.get("recipients")
         whom = event.get("recipient") or (", ".join(many) if isinstance(many, list) else "")
         words = [str(one["number"]), _when(one["at"]), event["event"], event.get("queue_id", ""), whom, one["why"]]
         print("  ".join(harmless(word) for word in words if word))
+    if is_empty:
+        print("no dead events")
     return 0
+
+
+def _print_list(items: Iterator[Mapping[str, Any]]) -> None:
+    """As one JSON list, of which no more is in memory than a page: there may be a million."""
+    before = "["
+    for one in items:
+        print(f"{before}{json.dumps(one)}", end="")
+        before = ",\n "
+    print("[]" if before == "[" else "]")
 
 
 def _all_dead(options: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
@@ -85,12 +100,29 @@ def _all_dead(options: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
 
 def _order(options: argparse.Namespace) -> int:
     which = {"all": True} if options.all else {"numbers": options.numbers}
-    count = _ask(options, f"hooks.{options.verb}", name=options.name, **which)["events"]
+    answer = _ask(options, f"hooks.{options.verb}", name=options.name, **which)
+    count = answer["events"]
     if options.json:
-        print(json.dumps({"events": count}))
+        print(json.dumps(answer))
     else:
-        done = "wait again" if options.verb == "retry" else "are forgotten"
-        print(f"{count:,} events {done}")
+        done = ("waits again", "wait again") if options.verb == "retry" else ("is forgotten", "are forgotten")
+        print(f"{_count(count, 'event')} {done[count != 1]}")
+    if answer["missing"]:
+        numbers = ", ".join(map(str, answer["missing"]))
+        print(f"mailgw: no dead event of {harmless(options.name)} has the number {numbers}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _resume(options: argparse.Namespace) -> int:
+    answer = _ask(options, "hooks.resume", name=options.name)
+    count = answer["events"]
+    if options.json:
+        print(json.dumps(answer))
+    elif count:
+        print(f"{_count(count, 'event')} {'is' if count == 1 else 'are'} tried now")
+    else:
+        print("it is on, and nothing waits")
     return 0
 
 
@@ -103,6 +135,10 @@ def _ask(options: argparse.Namespace, command: str, **request: Any) -> Any:
     if answer is None:
         raise Fault(f"no gateway runs at {state}; say --config FILE or --state FOLDER")
     return answer
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _when(at: float) -> str:

@@ -58,6 +58,9 @@ class Reloadable(Protocol):
     async def change(self, config: Config) -> None:
         """Put it in force, or raise Refused, or what a start raises, and have changed nothing."""
 
+    def reloaded(self) -> None:
+        """What was read is in force, whether it is another one or not."""
+
 
 class Reloader:
     def __init__(self, gateway: Reloadable) -> None:
@@ -149,6 +152,8 @@ class Reloader:
 
     def _tell(self, found: Sequence[str], faults: Sequence[str]) -> None:
         self._gateway.journal.note(fact.Reloaded(tuple(found), tuple(faults)))
+        if not faults:
+            self._gateway.reloaded()
         for line in faults:
             log.error("the configuration is not read again, and the one before stays: {line}", line=line)
         for line in found:

@@ -110,6 +110,10 @@ class Owner:
         """TemporaryFault where a web hook cannot be made."""
         self._hooks.put_in_force(config.event_hooks)
 
+    def turn_on(self) -> None:
+        """Web hooks that are off."""
+        self._hooks.turn_on()
+
     async def start(self) -> None:
         await self._sending.start()
         self.maildrop.start(self._looks_again)
@@ -165,6 +169,11 @@ class SendingHere:
             self.put_in_force(config)
         except TemporaryFault as fault:
             log.error("web hooks stay as they were: {why}", why=fault.why)
+
+    def turn_on(self) -> None:
+        """Web hooks that are off."""
+        if self._owner is not None:
+            self._owner.turn_on()
 
     def start(self) -> None:
         if self._owner is not None:

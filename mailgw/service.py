@@ -435,6 +435,9 @@ class MailGateway(MultiService):
             raise TemporaryFault("the gateway stops")
         self.put_in_force(self.prepare(config))
 
+    def reloaded(self) -> None:
+        self.sending.turn_on()
+
     def _look_again(self) -> None:
         self._timer = self._reactor.callLater(RELOAD_SECONDS, self._look_again)
         self.generation.look()

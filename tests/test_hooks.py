@@ -14,7 +14,7 @@ from mailgw.deliver.event_hook import State
 from mailgw.deliver.event_hook_settings import EVENTS, EventHookSettings
 from mailgw.hooks import MOST_WAITING, Hooks
 from mailgw.mail import event as fact
-from mailgw.mail.errors import RefusedRequest
+from mailgw.mail.errors import NotThere, RefusedRequest
 from mailgw.net.tasks import TaskGroup
 from mailgw.store import hooks
 from mailgw.testing import PowerFailed
@@ -119,9 +119,9 @@ def test_the_dead_can_be_looked_at_and_tried_again_or_dropped() -> None:
     assert (len(second["items"]), second["next"]) == (2, None)
     desk.gateway.answer_posts(lambda post: 200)
     numbers = [first["items"][0]["number"], 10**9]
-    assert desk.ask("hooks.retry", name="shop", numbers=numbers) == {"events": 1}
-    assert desk.ask("hooks.drop", name="shop", numbers=[first["items"][1]["number"]]) == {"events": 1}
-    assert desk.ask("hooks.retry", name="shop", all=True) == {"events": 4}
+    assert desk.ask("hooks.retry", name="shop", numbers=[*numbers, numbers[0]]) == {"events": 1, "missing": [10**9]}
+    assert desk.ask("hooks.drop", name="shop", numbers=[first["items"][1]["number"]]) == {"events": 1, "missing": []}
+    assert desk.ask("hooks.retry", name="shop", all=True) == {"events": 4, "missing": []}
     before = len(desk.gateway.posts) - 1
     desk.gateway.advance(1)
     assert len(events_of(desk.gateway.posts[before:])) >= 4
@@ -129,8 +129,15 @@ def test_the_dead_can_be_looked_at_and_tried_again_or_dropped() -> None:
     for wrong in ({}, {"numbers": []}, {"numbers": [0]}, {"numbers": ["1"]}, {"numbers": list(range(1, 1002))}):
         with pytest.raises(RefusedRequest):
             desk.ask("hooks.drop", name="shop", **wrong)
-    with pytest.raises(RefusedRequest, match="any more"):
-        desk.ask("hooks.retry", name="other", all=True)
+
+
+def test_of_a_hook_that_there_never_was_nothing_is_done() -> None:
+    desk = Desk(CONFIG + HOOK)
+    for command, more in (("dead", {}), ("retry", {"all": True}), ("drop", {"numbers": [4]}), ("resume", {})):
+        with pytest.raises(NotThere, match=r"^there is no web hook nix$"):
+            desk.ask(f"hooks.{command}", name="nix", **more)
+    assert desk.ask("hooks.dead", name="shop") == {"items": [], "next": None}
+    assert desk.ask("hooks.resume", name="shop") == {"events": 0}
 
 
 def test_the_dead_are_kept_for_a_while() -> None:
@@ -152,6 +159,11 @@ def test_a_hook_that_is_gone_from_the_configuration_leaves_what_it_had_to_the_op
     desk.gateway.restart()
     [item] = desk.ask("hooks.list")["items"]
     assert (item["name"], item["state"], item["waiting"]) == ("shop", "gone", 2)
+    assert desk.ask("hooks.dead", name="shop") == {"items": [], "next": None}
+    assert desk.ask("hooks.drop", name="shop", all=True) == {"events": 0, "missing": []}
+    for command, more in (("retry", {"all": True}), ("resume", {})):
+        with pytest.raises(RefusedRequest, match="no web hook shop any more"):
+            desk.ask(f"hooks.{command}", name="shop", **more)
 
 
 def test_without_hooks_nothing_is_written() -> None:
@@ -229,6 +241,53 @@ def test_another_configuration_has_other_hooks_and_what_waits_waits_on() -> None
     desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="b@example.org")
     desk.gateway.advance(1)
     assert len(events_of(desk.gateway.posts[before:])) == 2
+
+
+def off() -> Desk:
+    """Its hook said 410, and takes events now."""
+    desk = Desk(CONFIG + HOOK)
+    desk.gateway.answer_posts(lambda post: 410)
+    desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="b@example.org")
+    desk.gateway.advance(1)
+    assert desk.ask("hooks.list")["items"][0]["state"] == "off"
+    assert len(desk.gateway.posts) == 1
+    desk.gateway.answer_posts(lambda post: 200)
+    return desk
+
+
+def test_a_reload_that_finds_nothing_changed_turns_a_hook_on() -> None:
+    desk = off()
+    desk.ask("reload", check=True)
+    desk.gateway.advance(1)
+    assert desk.ask("hooks.list")["items"][0]["state"] == "off"
+    assert desk.ask("reload")["done"]
+    desk.gateway.advance(1)
+    assert [one["event"] for one in events_of(desk.gateway.posts[1:])] == ["queued", "delivered"]
+    assert desk.ask("hooks.list")["items"][0]["state"] == "on"
+    desk.ask("reload")
+    desk.gateway.advance(1)
+    assert len(desk.gateway.posts) == 2
+
+
+def test_an_operator_turns_a_hook_on() -> None:
+    desk = off()
+    assert desk.ask("hooks.resume", name="shop") == {"events": 2}
+    desk.gateway.advance(1)
+    assert len(events_of(desk.gateway.posts[1:])) == 2
+
+
+def test_what_waits_is_due_when_an_operator_says_so() -> None:
+    desk = Desk(CONFIG + HOOK)
+    desk.gateway.answer_posts(lambda post: 404)
+    for number in range(3):
+        desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to=f"b{number}@example.org")
+    desk.gateway.advance(hours=5)
+    desk.gateway.answer_posts(lambda post: 200)
+    before = len(desk.gateway.posts)
+    assert desk.ask("hooks.list")["items"][0]["blocked"] == 3
+    assert desk.ask("hooks.resume", name="shop") == {"events": 6}
+    desk.gateway.advance(1)
+    assert len(events_of(desk.gateway.posts[before:])) == 6
 
 
 class Book:

@@ -8,6 +8,7 @@ import pytest
 
 from mailgw import hooks_command
 from mailgw.ctl import main
+from tests.tables import each
 
 HOOK = {
     "name": "shop", "state": "failing", "origin": "https://shop.example", "events": ["delivered"], "failures": 3,
@@ -22,6 +23,9 @@ DEAD = [
 ]
 
 
+waiting = {"shop": 1200, "one": 1}
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
     requests: list[Mapping[str, Any]] = []
@@ -33,10 +37,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
             case "hooks.list":
                 return {"items": [HOOK]}
             case "hooks.dead":
+                if request["name"] == "none":
+                    return {"items": [], "next": None}
                 first = request["after"] is None
                 return {"items": DEAD[:1] if first else DEAD[1:], "next": "4" if first else None}
+            case "hooks.resume":
+                return {"events": waiting.get(request["name"], 0)}
             case _:
-                return {"events": 2}
+                return {"events": 2 if request.get("numbers") != [1, 99] else 1,
+                        "missing": [99] if request.get("numbers") == [1, 99] else []}
 
     monkeypatch.setattr(hooks_command, "ask_gateway", ask)
     return requests
@@ -50,8 +59,9 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_list(asked: list[Mapping[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
     first, second = said(capsys, "list").splitlines()
     assert first.startswith("shop  https://shop.example  failing, 1,200 waiting since 2023-11-1")
-    assert first.endswith("2 dead, 1 messages refused for now")
+    assert first.endswith("2 dead, 1 message refused for now")
     assert "HTTP 503" in second
+    assert "; again at 2023-11-1" in second
     assert "\x1b" not in second
     assert json.loads(said(capsys, "list", "--json")) == [HOOK]
 
@@ -60,7 +70,35 @@ def test_dead_goes_through_all_pages(asked: list[Mapping[str, Any]], capsys: pyt
     lines = said(capsys, "dead", "shop").splitlines()
     assert [line.split()[0] for line in lines] == ["4", "7"]
     assert lines[0].endswith("queued  q1  a@b.example, c@d.example  HTTP 404")
-    assert [json.loads(line) for line in said(capsys, "dead", "shop", "--json").splitlines()] == DEAD
+    assert json.loads(said(capsys, "dead", "shop", "--json")) == DEAD
+
+
+def test_of_a_hook_that_is_off_there_is_no_again(
+    asked: list[Mapping[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(HOOK, "state", "off")
+    assert "again" not in said(capsys, "list")
+
+
+def test_no_dead_events(asked: list[Mapping[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "dead", "none") == "no dead events\n"
+    assert json.loads(said(capsys, "dead", "none", "--json")) == []
+
+
+def test_resume(asked: list[Mapping[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "resume", "shop") == "1,200 events are tried now\n"
+    assert said(capsys, "resume", "one") == "1 event is tried now\n"
+    assert said(capsys, "resume", "none") == "it is on, and nothing waits\n"
+    assert json.loads(said(capsys, "resume", "shop", "--json")) == {"events": 1200}
+    assert asked[0] == {"command": "hooks.resume", "name": "shop"}
+
+
+@each(("more", "out"), [([], "1 event waits again\n"), (["--json"], '{"events": 1, "missing": [99]}\n')])
+def test_numbers_that_are_not_there_are_named(
+    asked: list[Mapping[str, Any]], capsys: pytest.CaptureFixture[str], more: list[str], out: str
+) -> None:
+    assert main(["webhooks", "retry", "--state", "/state", "shop", "1", "99", *more]) == 1
+    assert tuple(capsys.readouterr()) == (out, "mailgw: no dead event of shop has the number 99\n")
 
 
 def test_orders(asked: list[Mapping[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:

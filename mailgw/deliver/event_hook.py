@@ -5,8 +5,8 @@ RFC 9110 by Twisted's Agent (``net.posting``); signatures as Standard Webhooks h
 one for each secret.
 
 Rules:
-    A post is a JSON array of events.  2xx takes all of them; 410 turns the hook off until the configuration is read
-    again; with everything else, and without an answer, they are posted again.
+    A post is a JSON array of events.  2xx takes all of them; 410 turns the hook off, until somebody resumes it, or
+    the configuration is read again; with everything else, and without an answer, they are posted again.
     Of one message nothing is posted before what came before it was taken, or is dead: posts of one lane go one after
     the other, and a message belongs to a lane.
     What is refused (4xx) is narrowed down, by half each time, to a single event: then that one's message waits by
@@ -103,6 +103,18 @@ class EventHook:
         for one in range(self.settings.concurrency):
             self._wake(one)
 
+    def resume(self) -> None:
+        """On again where it was off; nobody waits for a later time, as if nothing had failed before.  Messages that
+        wait by themselves are the book's (``hooks.due_now``)."""
+        if self.state.is_off:
+            log.info("web hook {name} is on again", name=self.settings.name)
+        self._is_new()
+        self.wake()
+
+    def _is_new(self, is_off: bool = False) -> None:
+        self.state.is_off, self.state.failures, self.state.again = is_off, 0, 0.0
+        self._closed_until = 0.0
+
     def close(self) -> None:
         """Post no more; what was begun is cut off, and posted again later."""
         self._is_closed = True
@@ -174,9 +186,9 @@ class EventHook:
             return None
         self.state.why, self.state.at = why, self._wall_clock()
         if status == 410:
-            self.state.is_off = True
-            log.error("web hook {name} says 410, Gone: it is turned off until the configuration is read again",
-                      name=settings.name)
+            self._is_new(is_off=True)
+            log.error("web hook {name} says 410, Gone: it is turned off, until mailgw webhooks resume, or until the "
+                      "configuration is read again", name=settings.name)
             return -1.0
         if status >= 500 and batch.message:
             # It may fall over this event; how it is with others they will show, before another one like this is tried.
@@ -240,7 +252,8 @@ class EventHook:
 
     def _died(self, count: int, why: str) -> None:
         self.state.dead += count
-        log.error("web hook {name}: {count} events are dead: {why}", name=self.settings.name, count=count, why=why)
+        are = "event is" if count == 1 else "events are"
+        log.error("web hook {name}: {count} {are} dead: {why}", name=self.settings.name, count=count, are=are, why=why)
 
     def _pause(self, failures: int) -> float:
         schedule = self.settings.schedule

@@ -36,6 +36,10 @@ class RefusedRequest(Exception):
     """An operator's request makes no sense, and nothing was done; its text is the answer."""
 
 
+class NotThere(RefusedRequest):
+    """It is about something that there is not."""
+
+
 class ConfigError(Exception):
     """One fault of a configuration file.  The user's fault; several travel in an ``ExceptionGroup``.
 

@@ -181,6 +181,20 @@ def _batch(found: Sequence[tuple[int, str]], most_octets: int, message: str = ""
     return Batch(tuple(number for number, _ in found[:len(bodies)]), tuple(bodies), message, attempts)
 
 
+def due_now(hook: str, now: float) -> "Job[int]":
+    """Those messages that wait by themselves are to be tried now; how many, ``STEP`` at most."""
+    lanes = ",".join(map(str, range(LANES)))  # all of them: so the index has it, whose second column they are
+
+    def job(connection: sqlite3.Connection) -> int:
+        return connection.execute(
+            "UPDATE blocked SET due = ? WHERE hook = ? AND message IN"  # noqa: S608  # numbers
+            f" (SELECT message FROM blocked WHERE hook = ? AND lane IN ({lanes}) AND due > ? LIMIT ?)",
+            (now, hook, hook, now, STEP),
+        ).rowcount
+
+    return job
+
+
 def taken(hook: str, numbers: Sequence[int], message: str) -> Job[None]:
     """The hook has them; ``message`` as the batch had it."""
 
@@ -287,11 +301,11 @@ def dead_of(hook: str, after: int, limit: int) -> "Job[list[Dead]]":
     return job
 
 
-def revived(hook: str, numbers: Sequence[int] | None, now: float) -> "Job[int]":
-    """The dead (None: all of the hook) wait again, behind all others, and are as young as if they came now; how
-    many, ``STEP`` at most."""
+def revived(hook: str, numbers: Sequence[int] | None, now: float) -> "Job[list[int]]":
+    """The dead (None: all of the hook) wait again, behind all others, and are as young as if they came now; which
+    of them were there, ``STEP`` at most."""
 
-    def job(connection: sqlite3.Connection) -> int:
+    def job(connection: sqlite3.Connection) -> list[int]:
         found = _chosen(connection, hook, numbers)
         for number in found:
             connection.execute(
@@ -299,18 +313,18 @@ def revived(hook: str, numbers: Sequence[int] | None, now: float) -> "Job[int]":
                 " SELECT hook, lane, message, ?, body FROM dead WHERE number = ?", (now, number)
             )
         _delete(connection, "dead", found)
-        return len(found)
+        return found
 
     return job
 
 
-def dropped(hook: str, numbers: Sequence[int] | None) -> "Job[int]":
+def dropped(hook: str, numbers: Sequence[int] | None) -> "Job[list[int]]":
     """The dead are forgotten; as ``revived``."""
 
-    def job(connection: sqlite3.Connection) -> int:
+    def job(connection: sqlite3.Connection) -> list[int]:
         found = _chosen(connection, hook, numbers)
         _delete(connection, "dead", found)
-        return len(found)
+        return found
 
     return job
 

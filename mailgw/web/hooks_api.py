@@ -68,6 +68,15 @@ class Dropped(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Met(msgspec.Struct):
+    """``missing``: which of the numbers no dead event has; for all others it was done."""
+
+    events: int
+    missing: list[int]
+
+
+class Resumed(msgspec.Struct):
+    """How many events waited."""
+
     events: int
 
 
@@ -90,22 +99,33 @@ async def _drop(asked: Asked) -> object:
     return await asked.door.answer({"command": "hooks.drop", **_which(asked, asked.query)})
 
 
+async def _resume(asked: Asked) -> object:
+    return await asked.door.answer({"command": "hooks.resume", "name": asked.path["name"]})
+
+
 def _which(asked: Asked, which: Which | Dropped) -> Mapping[str, object]:
     meant = {"all": True} if which.all and not which.numbers else {"numbers": which.numbers}
     return {"name": asked.path["name"], **meant}
 
 
 def operations() -> Sequence[Operation]:
+    none = {404: "There is no such web hook, and nothing that one of that name left"}
     return (
         Operation("GET", "/webhooks", Scope.READ, "The web hooks for events, and how each of them is", Hooks, _hooks),
         Operation(
-            "GET", "/webhooks/{name}/dead", Scope.READ, "Events that a web hook never took", TheDead, _dead, query=Page
+            "GET", "/webhooks/{name}/dead", Scope.READ, "Events that a web hook never took", TheDead, _dead, query=Page,
+            statuses=none,
         ),
         Operation(
             "POST", "/webhooks/{name}/dead/retry", Scope.QUEUE, "Try dead events again, behind those that wait", Met,
-            _retry, body=Which,
+            _retry, body=Which, statuses=none,
         ),
         Operation(
-            "DELETE", "/webhooks/{name}/dead", Scope.QUEUE, "Forget dead events", Met, _drop, query=Dropped
+            "DELETE", "/webhooks/{name}/dead", Scope.QUEUE, "Forget dead events", Met, _drop, query=Dropped,
+            statuses=none,
+        ),
+        Operation(
+            "POST", "/webhooks/{name}/resume", Scope.QUEUE,
+            "Turn a web hook on again, and try now what waits for it", Resumed, _resume, statuses=none,
         ),
     )

@@ -12,7 +12,7 @@ Pure: neither HTTP nor Twisted is known here.
 
 What ``run`` returns is held to ``answer``: an instance of it, or plain data of its shape (what the doors answer; more
 keys than the shape has are left out).  It raises ``Problem`` for what it has words for; RefusedRequest becomes 422,
-TemporaryFault 503.  It may be cancelled where the client goes away, if it is a GET.
+NotThere 404, TemporaryFault 503.  It may be cancelled where the client goes away, if it is a GET.
 """
 
 import re

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mailgw.mail.errors import RefusedRequest, TemporaryFault
+from mailgw.mail.errors import NotThere, RefusedRequest, TemporaryFault
 from mailgw.web.operations import Problem
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -27,6 +27,8 @@ def problem_of(trouble: BaseException) -> Problem | None:
     match trouble:
         case Problem():
             return trouble
+        case NotThere():
+            return Problem(404, PHRASES[404], str(trouble))
         case RefusedRequest():
             return Problem(422, PHRASES[422], str(trouble))
         case TemporaryFault():

@@ -68,6 +68,9 @@ class Changes:
     async def change(self, config: Config) -> None:
         await changed(self, without_document(config), self.config.state, self._reactor)
 
+    def reloaded(self) -> None:
+        self.sending.turn_on()
+
     @property
     def is_well(self) -> bool:
         """No worker is hung but those that are being ended."""

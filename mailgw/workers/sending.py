@@ -131,6 +131,10 @@ class ParentSending:
         except TemporaryFault as fault:
             log.error("web hooks stay as they were: {why}", why=fault.why)
 
+    def turn_on(self) -> None:
+        """Web hooks that are off."""
+        self._owner.turn_on()
+
     def start(self) -> None:
         """TemporaryFault as above."""
         self.put_in_force()

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 
 from mailgw.deliver.event_hook import EventHook, secrets_in, signed
 from mailgw.deliver.event_hook_settings import MOST_CONCURRENCY, USUAL, EventHookSettings
@@ -201,6 +202,60 @@ def test_410_turns_it_off_until_it_is_made_anew() -> None:
     assert played.ids == [1, 2, 3]
 
 
+def test_it_is_resumed_after_a_410() -> None:
+    played = Played(says=lambda events: 503)
+    played.add("a", "b")
+    assert played.hook.state.again == NOW + 5.0
+    played.says = lambda events: 410
+    played.clock.advance(5)
+    state = played.hook.state
+    assert (state.is_off, state.again, state.failures) == (True, 0.0, 0)
+    played.says = lambda events: 503
+    played.hook.resume()
+    assert (state.is_off, state.failures, len(played.posts)) == (False, 1, 3)
+    played.says = lambda events: 200
+    played.clock.advance(5)
+    assert played.ids == [1, 2]
+
+
+def test_what_waits_for_a_server_that_was_down_is_tried_at_once() -> None:
+    played = Played(says=lambda events: 0, concurrency=2)
+    played.add(*"abcd")
+    for _ in range(100):
+        played.clock.advance(60)
+    count = len(played.posts)
+    assert played.hook.state.again > played.now() + 60
+    played.says = lambda events: 200
+    played.hook.resume()
+    assert len(played.posts) > count
+    assert sorted(played.ids) == [1, 2, 3, 4]
+    assert not played.clock.getDelayedCalls()
+
+
+def test_messages_that_wait_by_themselves_are_due_now() -> None:
+    played = Played(says=lambda events: 400)
+    played.add(*"abcde")
+    assert played.waiting == 5
+    played.says = lambda events: 200
+    played.clock.advance(1)
+    assert played.do(hooks.due_now("other", played.now())) == 0
+    assert played.do(hooks.due_now("shop", played.now())) == 5
+    assert played.do(hooks.due_now("shop", played.now())) == 0
+    played.hook.resume()
+    assert sorted(played.ids) == [1, 2, 3, 4, 5]
+
+
+@each(("messages", "words"), [("a", "web hook shop: 1 event is dead: no connection"),
+                              ("abc", "web hook shop: 3 events are dead: no connection")])
+def test_the_log_counts_the_dead(messages: str, words: str) -> None:
+    played = Played(says=lambda events: 0)
+    played.add(*messages)
+    with capturedLogs() as logged:
+        for _ in range(140):
+            played.clock.advance(60)
+    assert [formatEvent(one) for one in logged if "dead" in one["log_format"]] == [words]
+
+
 def test_one_event_that_is_refused_holds_up_its_own_message_alone() -> None:
     def says(events: Sequence[dict[str, Any]]) -> int:
         return 400 if any(one["message"] == "bad" for one in events) else 200
@@ -264,7 +319,7 @@ def test_a_server_that_is_gone_leaves_what_is_too_old_dead() -> None:
         played.clock.advance(60)
     assert played.dead == [1, 2, 3]
     assert played.waiting == 1
-    assert played.do(hooks.revived("shop", None, played.now())) == 3
+    assert len(played.do(hooks.revived("shop", None, played.now()))) == 3
     played.says = lambda events: 200
     played.clock.advance(700)
     assert played.ids == [4, 1, 2, 3]

@@ -25,9 +25,28 @@ def test_what_was_never_taken_can_be_seen_tried_again_and_dropped() -> None:
         assert (len(page["items"]), page["items"][0]["why"]) == (3, "HTTP 404")
         assert len(asked("GET", f"/shop/dead?after={page['next']}")["items"]) == 1
         number = page["items"][0]["number"]
-        assert asked("POST", "/shop/dead/retry", {"numbers": [number]}) == {"events": 1}
-        assert asked("DELETE", f"/shop/dead?numbers={page['items'][1]['number']}") == {"events": 1}
-        assert asked("DELETE", "/shop/dead?all=true") == {"events": 2}
+        assert asked("POST", "/shop/dead/retry", {"numbers": [number]}) == {"events": 1, "missing": []}
+        gone = f"/shop/dead?numbers={page['items'][1]['number']}&numbers={number}"
+        assert asked("DELETE", gone) == {"events": 1, "missing": [number]}
+        assert asked("DELETE", "/shop/dead?all=true") == {"events": 2, "missing": []}
         asked("POST", "/shop/dead/retry", {}, 422)
-        asked("POST", "/other/dead/retry", {"all": True}, 422)
+        assert asked("POST", "/other/dead/retry", {"all": True}, 404)["detail"] == "there is no web hook other"
+        for method, path in (("GET", "/nix/dead"), ("DELETE", "/nix/dead?numbers=4"), ("POST", "/nix/resume")):
+            assert asked(method, path, None, 404)["detail"] == "there is no web hook nix"
         asked("GET", "/shop/dead?after=x", None, 400)
+
+
+def test_a_hook_is_turned_on_by_a_reload_or_by_itself() -> None:
+    with Gateway(f"{CONFIG}[api]\n{HOOK}") as gateway:
+        for path, body, answer in (("/webhooks/shop/resume", None, {"events": 2}), ("/reload", {}, None)):
+            gateway.answer_posts(lambda post: 410)
+            gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="b@example.org")
+            gateway.advance(1)
+            assert gateway.http("GET", "/api/v1/webhooks").json["items"][0]["state"] == "off"
+            gateway.answer_posts(lambda post: 200)
+            said = gateway.http("POST", f"/api/v1{path}", body)
+            assert said.status == 200, said.body
+            assert answer is None or said.json == answer
+            gateway.advance(1)
+            [item] = gateway.http("GET", "/api/v1/webhooks").json["items"]
+            assert (item["state"], item["waiting"]) == ("on", 0)
