@@ -1,7 +1,8 @@
 """How the gateway is, and by which configuration: what there is to know without looking for it.
 
     health      {"hostname", "version", "now", "began", "pid", "sessions", "most_sessions", "listeners", "certificates",
-                "disk", "unwell" lanes, "troubles" (``store.troubles``), "workers", "notes"}
+                "disk", "unwell" lanes, "troubles" (``store.troubles``), "workers", "notes", "webhooks" and "reload"
+                (``web.lookout.Beside``)}
     config      {"file", "staging", "written"}: the configuration in force, without its secrets (``config.shown``), and
                 whether nothing leaves
 
@@ -22,6 +23,7 @@ from mailgw.config.doubts import doubts
 from mailgw.config.settings import Config
 from mailgw.config.shown import shown
 from mailgw.disk import Disk
+from mailgw.lookouts import beside
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.ports import Desk, Request, WallClock
 from mailgw.net.server_tls import CertificateFiles, leaf_of, stamp
@@ -130,6 +132,7 @@ def gateway_health(gateway: "MailGateway") -> Desk:
         return {
             **told, "began": gateway.began, "sessions": len(gateway.sessions), "most_sessions": gateway.sessions.limit,
             "unwell": census["unwell"], "troubles": gateway.journal.troubles.told(), "workers": [],
+            **await beside(gateway.sending, gateway.reloader),
         }
 
     return {"health": health, "config": lambda request: _config(gateway.generation.config)}
@@ -149,7 +152,7 @@ def parent_health(parent: "Parent") -> Desk:
         return {
             **told, "began": parent.began, "sessions": sum(one["sessions"] for one in answers),
             "most_sessions": parent.config.limits.sessions,
-            "unwell": _unwell(answers), "troubles": _troubles(answers), "workers": workers,
+            "unwell": _unwell(answers), "troubles": _troubles(answers), "workers": workers, **await parent.beside(),
         }
 
     return {"health": health, "config": lambda request: _config(parent.config)}

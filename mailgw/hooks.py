@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
 from twisted.logger import Logger
 
 from mailgw.deliver.event_hook_settings import EventHookSettings
@@ -34,6 +34,7 @@ from mailgw.store.sent import Sent
 
 PRUNE_SECONDS: Final = 3600.0
 MOST_LISTED: Final = 1000
+GLANCE_SECONDS: Final = 1.0
 MOST_WAITING: Final = 50_000
 """Facts that wait to be written, while the disk is slow; more are lost, and counted."""
 
@@ -195,6 +196,29 @@ class Hooks:
             names += [name for name in await self._ledger.look(hooks.known_hooks) if name not in names]
             found |= await self._ledger.look(hooks.tallies(names))
         return {"items": [self._told(name, found.get(name, Tally())) for name in names]}
+
+    async def at_a_glance(self) -> Sequence[Mapping[str, Any]]:
+        """How each hook of the configuration is: ``name``, ``is_off``, ``why``; and ``waiting``, ``dead`` and
+        ``oldest``, None each while the book is unwell, or slow."""
+        names, found = list(self._hooks), dict[str, Tally]()
+        if not names:
+            return []
+        try:
+            asked = Deferred.fromCoroutine(self._tallies(names))
+            found |= await asked.addTimeout(GLANCE_SECONDS, self._reactor)
+        except (TemporaryFault, TimeoutError):
+            pass
+        known = {name: {"waiting": one.waiting, "dead": one.dead, "oldest": one.oldest} for name, one in found.items()}
+        unknown = {"waiting": None, "dead": None, "oldest": None}
+        return [
+            {"name": name, "is_off": hook.state.is_off, "why": hook.state.why, **known.get(name, unknown)}
+            for name, hook in self._hooks.items()
+        ]
+
+    async def _tallies(self, names: Sequence[str]) -> Mapping[str, Tally]:
+        if not await self._ledger.is_there():
+            return dict.fromkeys(names, Tally())
+        return await self._ledger.look(hooks.tallies(names))
 
     def _told(self, name: str, tally: Tally) -> Mapping[str, Any]:
         hook = self._hooks.get(name)

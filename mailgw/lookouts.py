@@ -7,7 +7,7 @@ Rules:
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -21,9 +21,10 @@ from mailgw.mail.ports import WallClock
 from mailgw.net.tasks import TaskGroup
 from mailgw.queue.census import Census
 from mailgw.queue.suspension import Suspensions
+from mailgw.reloading import Reloader
 from mailgw.shards import Shard
 from mailgw.web.gauges import LONGEST_WORDS, MOST_LANES, MOST_STATUSES, STATES, Gauges, in_one
-from mailgw.web.lookout import FILE, Lookout, Seen
+from mailgw.web.lookout import FILE, Beside, Lookout, Seen
 from mailgw.web.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -154,7 +155,10 @@ def lookout(gateway: "MailGateway") -> Lookout:
     async def look() -> Sequence[Seen]:
         return (Seen(None, await gateway.gauges.look()),)
 
-    return Lookout(*names_of(gateway.config), gateway.reactor, gateway.world.wall_clock, look)
+    def known_besides() -> "Deferred[Mapping[str, Any]]":
+        return Deferred.fromCoroutine(beside(gateway.sending, gateway.reloader))
+
+    return Lookout(*names_of(gateway.config), gateway.reactor, gateway.world.wall_clock, look, known_besides)
 
 
 def reporter(gateway: "MailGateway", wire: "Wire") -> Reporter:
@@ -163,7 +167,8 @@ def reporter(gateway: "MailGateway", wire: "Wire") -> Reporter:
 
 
 def lookout_over_workers(
-    config: Config, clock: IReactorTime, wall_clock: WallClock, wires: "Callable[[], Sequence[tuple[int, Wire | None]]]"
+    config: Config, clock: IReactorTime, wall_clock: WallClock,
+    wires: "Callable[[], Sequence[tuple[int, Wire | None]]]", known_besides: Beside,
 ) -> Lookout:
     """Of the process above several; ``wires``: to each of them, None where it does not run."""
 
@@ -176,7 +181,22 @@ def lookout_over_workers(
             if wire is not None:
                 wire.tell("facts.watch", filters)
 
-    return Lookout(*names_of(config), clock, wall_clock, look, watch)
+    return Lookout(*names_of(config), clock, wall_clock, look, known_besides, watch)
+
+
+class HasHooks(Protocol):
+    """``SendingHere``, or a parent's."""
+
+    async def hooks_at_a_glance(self) -> Sequence[Mapping[str, Any]]: ...
+
+
+async def beside(sending: HasHooks, reloader: Reloader) -> Mapping[str, Any]:
+    """What one process knows, for all of them."""
+    last = reloader.last
+    return {
+        "webhooks": await sending.hooks_at_a_glance(),
+        "reload": {"faults": list(last.faults), "succeeded": last.succeeded},
+    }
 
 
 def _asked(wire: "Wire", clock: IReactorTime) -> "Deferred[Gauges | None]":

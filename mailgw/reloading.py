@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
+import attrs
 from cryptography import x509
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
@@ -25,7 +26,7 @@ from mailgw.config.settings import Config
 from mailgw.config.where import config_faults
 from mailgw.mail import event as fact
 from mailgw.mail.errors import ConfigError, RefusedRequest, TemporaryFault
-from mailgw.mail.ports import Desk, Journal
+from mailgw.mail.ports import Desk, Journal, WallClock
 from mailgw.net.server_tls import stamp
 
 log = Logger()
@@ -43,8 +44,18 @@ class Refused(Exception):
         self.faults = tuple(faults)
 
 
+@attrs.frozen
+class LastReload:
+    """``faults`` are those for which it was refused, () where it was not; ``succeeded`` is when one was not, in seconds
+    since the epoch.  The start is one."""
+
+    succeeded: float
+    faults: tuple[str, ...] = ()
+
+
 class Reloadable(Protocol):
     config: Config
+    wall_clock: WallClock
 
     @property
     def journal(self) -> Journal: ...
@@ -69,9 +80,11 @@ class Reloader:
         self.told: Callable[[bool], None] = _nobody
         """Called when a reload begins (False) and when it is over (True), not for one that only looks."""
         self._seen: Mapping[str, str] = {}
+        self.last = LastReload(0.0)
 
     def begin(self) -> None:
         """Remember what the files look like.  Blocks."""
+        self.last = LastReload(self._gateway.wall_clock())
         self._seen = seen(self._gateway.config)
 
     def desk(self) -> Desk:
@@ -152,7 +165,10 @@ class Reloader:
 
     def _tell(self, found: Sequence[str], faults: Sequence[str]) -> None:
         self._gateway.journal.note(fact.Reloaded(tuple(found), tuple(faults)))
-        if not faults:
+        if faults:
+            self.last = attrs.evolve(self.last, faults=tuple(faults))
+        else:
+            self.last = LastReload(self._gateway.wall_clock())
             self._gateway.reloaded()
         for line in faults:
             log.error("the configuration is not read again, and the one before stays: {line}", line=line)

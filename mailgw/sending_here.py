@@ -3,7 +3,7 @@ hears facts; and where it is alone, or the parent of several, the books."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.logger import Logger
@@ -114,6 +114,10 @@ class Owner:
         """Web hooks that are off."""
         self._hooks.turn_on()
 
+    async def hooks_at_a_glance(self) -> Sequence[Mapping[str, Any]]:
+        """``Hooks.at_a_glance``."""
+        return await self._hooks.at_a_glance()
+
     async def start(self) -> None:
         await self._sending.start()
         self.maildrop.start(self._looks_again)
@@ -174,6 +178,10 @@ class SendingHere:
         """Web hooks that are off."""
         if self._owner is not None:
             self._owner.turn_on()
+
+    async def hooks_at_a_glance(self) -> Sequence[Mapping[str, Any]]:
+        """``Hooks.at_a_glance``; none in one of several processes."""
+        return () if self._owner is None else await self._owner.hooks_at_a_glance()
 
     def start(self) -> None:
         if self._owner is not None:

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from mailgw.config.event_hooks import EventHookTable
 from mailgw.deliver.event_hook import State
 from mailgw.deliver.event_hook_settings import EVENTS, EventHookSettings
-from mailgw.hooks import MOST_WAITING, Hooks
+from mailgw.hooks import GLANCE_SECONDS, MOST_WAITING, Hooks
 from mailgw.mail import event as fact
 from mailgw.mail.errors import NotThere, RefusedRequest
 from mailgw.net.tasks import TaskGroup
@@ -288,6 +288,32 @@ def test_what_waits_is_due_when_an_operator_says_so() -> None:
     assert desk.ask("hooks.resume", name="shop") == {"events": 6}
     desk.gateway.advance(1)
     assert len(events_of(desk.gateway.posts[before:])) == 6
+
+
+def test_how_hooks_are_is_told_without_the_book_too() -> None:
+    desk = off()
+    owner = desk.gateway.service.sending._owner
+    assert owner is not None
+    [one] = desk.ask("health")["webhooks"]
+    assert (one["name"], one["is_off"], one["waiting"], one["dead"]) == ("shop", True, 2, 0)
+    slow = Slow()
+    owner._hooks._ledger, owner._hooks._reactor = cast(Any, slow), slow.clock
+    told: list[Any] = []
+    Deferred.fromCoroutine(owner._hooks.at_a_glance()).addBoth(told.append)  # type: ignore[unused-awaitable] # below
+    assert not told
+    slow.clock.advance(GLANCE_SECONDS)
+    [[one]] = told
+    assert (one["name"], one["is_off"], one["waiting"], one["oldest"]) == ("shop", True, None, None)
+
+
+class Slow:
+    """A ledger that does not answer."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+
+    def is_there(self) -> Deferred[bool]:
+        return Deferred()
 
 
 class Book:

@@ -14,6 +14,8 @@ RENEWED_DAYS: Final = 14.0
 """Who renews certificates by himself does it 30 days before their end, and tries every day."""
 LAST_DAYS: Final = 3.0
 TROUBLE_SECONDS: Final = 3600.0
+WAIT_SECONDS: Final = 3600.0
+"""An event that waits longer waits for its hook: the first six attempts take 43 minutes."""
 TROUBLED_LANES: Final = 5
 """Named one by one."""
 
@@ -23,7 +25,8 @@ def findings(health: Mapping[str, Any], now: float) -> list[dict[str, str]]:
     control command has it."""
     found = [
         *_workers(health["workers"]), *_disk(health["disk"]), *_certificates(health["certificates"], now),
-        *_lanes(health["unwell"]), *_troubles(health["troubles"], now),
+        *_lanes(health["unwell"]), *_troubles(health["troubles"], now), *_reload(health["reload"]),
+        *_webhooks(health["webhooks"], now),
     ]
     return [
         {"level": level, "what": what, "why": why}
@@ -73,7 +76,8 @@ def _certificates(certificates: list[Any], now: float) -> Iterator[tuple[str, st
 
 def _days(seconds: float) -> str:
     days = int(seconds / DAY)
-    return f"{days} day{'' if days == 1 else 's'}" if days else f"{int(seconds / 3600)} hours"
+    count, what = (days, "day") if days else (int(seconds / 3600), "hour")
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _lanes(unwell: list[Any]) -> Iterator[tuple[str, str, str]]:
@@ -88,3 +92,24 @@ def _troubles(troubles: list[Any], now: float) -> Iterator[tuple[str, str, str]]
         if now - one["last"] < TROUBLE_SECONDS:
             times = f", {one['count']} times" if one["count"] > 1 else ""
             yield WARN, one["what"], f"{one['why']}{times}"
+
+
+def _reload(last: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    first, *others = last["faults"] or [""]
+    if first:
+        more = f" (and {len(others)} more)" if others else ""
+        yield BAD, "the configuration", f"was refused when it was read again, and the one before stays: {first}{more}"
+
+
+def _webhooks(webhooks: list[Any], now: float) -> Iterator[tuple[str, str, str]]:
+    for one in webhooks:
+        what, waits, dead = f"web hook {one['name']}", one["waiting"], one["dead"]
+        if one["is_off"]:
+            yield BAD, what, "is off, since it said 410, Gone: it is told nothing before it is resumed"
+        elif waits and now - one["oldest"] > WAIT_SECONDS:
+            said = f": {one['why']}" if one["why"] else ""
+            wait = "1 event waits" if waits == 1 else f"{waits:,} events wait"
+            yield WARN, what, f"{wait}, for {_days(now - one['oldest'])} by now{said}"
+        if dead:
+            are = "1 event is" if dead == 1 else f"{dead:,} events are"
+            yield WARN, what, f"{are} dead: never taken, to be tried again or dropped"

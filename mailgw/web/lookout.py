@@ -55,14 +55,21 @@ class Seen:
 
 
 Look = Callable[[], Awaitable[Sequence[Seen]]]
+Beside = Callable[[], Awaitable[Mapping[str, Any]]]
+"""What one process knows, for all of them:
+
+    {"webhooks": [{"name": …, "is_off": false, "waiting": 3, "dead": 0, …}],
+     "reload": {"faults": [], "succeeded": …}}
+
+``webhooks`` are those of the configuration; ``waiting`` and ``dead`` None where they are not known just now."""
 
 
 class Lookout:
-    """``look`` asks all processes that move mail.  ``watch`` as ``Watchers`` has it."""
+    """``look`` asks all processes that move mail, ``beside`` this one.  ``watch`` as ``Watchers`` has it."""
 
     def __init__(
         self, backends: Collection[str], reply_classes: Collection[str], clock: IReactorTime, wall_clock: WallClock,
-        look: Look, watch: Callable[[Sequence[Mapping[str, object]]], None] | None = None,
+        look: Look, beside: Beside, watch: Callable[[Sequence[Mapping[str, object]]], None] | None = None,
     ) -> None:
         self.hearing = Hearing(backends, reply_classes, clock, wall_clock, self._add)
         self._totals = Tallies(backends, reply_classes)
@@ -70,6 +77,7 @@ class Lookout:
         self._clock = clock
         self._wall_clock = wall_clock
         self._look = look
+        self._beside = beside
         self._began = wall_clock()
         self._recent = Recent(RECENT_SECONDS)
         self._plots = Plots()
@@ -211,8 +219,9 @@ class Lookout:
         from mailgw.web import metrics
 
         seen = await self._look_around()
+        beside = await self._beside()
         self.hearing.hand_on()
-        text = metrics.text(self._totals, _together(seen), [one for one in seen if one.worker is not None],
+        text = metrics.text(self._totals, _together(seen), [one for one in seen if one.worker is not None], beside,
                             self._began, self._wall_clock())
         return {"text": text}
 

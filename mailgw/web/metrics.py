@@ -5,7 +5,7 @@ used, and nothing of what it has for Twisted, which knows the global reactor.
 
 Rules:
     Names are as Prometheus wants them: ``mailgw_`` in front, base units (seconds, bytes), ``_total`` behind counters.
-    Labels have closed sets of values (``tallies``): no lane, no address.
+    Labels have closed sets of values (``tallies``), or names that the configuration has: no lane, no address.
     Counters that are known to begin with are there from the start, with 0: a rate sees the first one.
 """
 
@@ -42,6 +42,14 @@ GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "mailgw_disk_reserve_bytes": ("Below so much room no new mail is taken", ()),
     "mailgw_disk_has_room": ("1 while new mail is taken, as far as the disk goes; else 0", ()),
     "mailgw_journal_lost_facts": ("Facts that could not be written, by the processes that run", ()),
+    "mailgw_config_last_reload_successful": (
+        "1, or 0 where the configuration was refused when it was read last, and the one before stays", ()),
+    "mailgw_config_last_reload_success_timestamp_seconds": (
+        "When the configuration was read last and not refused, at the start or since, in seconds since the epoch", ()),
+    "mailgw_webhook_events": (
+        "Events for web hooks: waiting (to be posted), dead (never taken, and kept)", ("webhook", "state")),
+    "mailgw_webhook_off": (
+        "1 where the web hook is off, since it said 410, until it is resumed; else 0", ("webhook",)),
     "mailgw_workers": ("Processes that move mail, as configured; there are none of these where one process is all", ()),
     "mailgw_workers_answering": ("Those of them that answer", ()),
 }
@@ -60,11 +68,13 @@ def names() -> dict[str, tuple[str, tuple[str, ...]]]:
 
 
 def text(
-    totals: Tallies, gauges: Mapping[str, Any] | None, workers: Sequence[Worker], began: float, now: float
+    totals: Tallies, gauges: Mapping[str, Any] | None, workers: Sequence[Worker], beside: Mapping[str, Any],
+    began: float, now: float,
 ) -> str:
-    """Times in seconds since the epoch.  Of ``gauges`` None there is nothing but what is known without them."""
+    """Times in seconds since the epoch.  Of ``gauges`` None there is nothing but what is known without them.
+    ``beside`` as ``lookout`` has it."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once([*_counters(totals), _delivery(totals), *_gauges(gauges, workers, began, now)]))
+    registry.register(_Once([*_counters(totals), _delivery(totals), *_gauges(gauges, workers, beside, began, now)]))
     return generate_latest(registry).decode()
 
 
@@ -99,7 +109,7 @@ def _delivery(totals: Tallies) -> Metric:
 
 
 def _gauges(
-    gauges: Mapping[str, Any] | None, workers: Sequence[Worker], began: float, now: float
+    gauges: Mapping[str, Any] | None, workers: Sequence[Worker], beside: Mapping[str, Any], began: float, now: float
 ) -> Iterator[Metric]:
     def gauge(name: str, *rows: tuple[Sequence[str], float]) -> Metric:
         words, labels = GAUGES[name]
@@ -110,6 +120,15 @@ def _gauges(
 
     yield gauge("mailgw_build_info", ((mailgw.__version__, platform.python_version()), 1))
     yield gauge("mailgw_start_time_seconds", ((), began))
+    last = beside["reload"]
+    yield gauge("mailgw_config_last_reload_successful", ((), not last["faults"]))
+    yield gauge("mailgw_config_last_reload_success_timestamp_seconds", ((), last["succeeded"]))
+    webhooks = beside["webhooks"]
+    yield gauge("mailgw_webhook_events", *(
+        ((one["name"], state), one[state])
+        for one in webhooks for state in ("waiting", "dead") if one[state] is not None
+    ))
+    yield gauge("mailgw_webhook_off", *(((one["name"],), one["is_off"]) for one in webhooks))
     if workers:
         yield gauge("mailgw_workers", ((), len(workers)))
         yield gauge("mailgw_workers_answering", ((), sum(one.gauges is not None for one in workers)))

@@ -11,7 +11,8 @@ from mailgw.all_doors import AllDoors
 from mailgw.backend_lanes import backend_lanes
 from mailgw.config.settings import Config
 from mailgw.ground import Threads
-from mailgw.lookouts import names_of
+from mailgw.lookouts import beside, names_of
+from mailgw.mail.ports import WallClock
 from mailgw.net.tasks import TaskGroup
 from mailgw.office import Office
 from mailgw.queue.route import RouteTable
@@ -35,6 +36,7 @@ class Changes:
     """Of ``Parent``."""
 
     config: Config
+    wall_clock: WallClock
     journal: Observed
     lookout: Lookout
     sending: ParentSending
@@ -70,6 +72,10 @@ class Changes:
 
     def reloaded(self) -> None:
         self.sending.turn_on()
+
+    async def beside(self) -> Mapping[str, Any]:
+        """What this process knows for all (``lookouts.beside``)."""
+        return await beside(self.sending, self.reloader)
 
     @property
     def is_well(self) -> bool:

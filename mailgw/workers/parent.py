@@ -100,7 +100,7 @@ class Parent(Changes, MultiService):
         self._permits = PermitDesk(reactor)
         self._passes = PassesOfWorkers(self._permits)
         self._tasks = TaskGroup(lambda what, trouble: log.failure("{what} failed", failure=trouble, what=what))
-        self.lookout = lookout_over_workers(config, reactor, wall_clock, self.wires)
+        self.lookout = lookout_over_workers(config, reactor, wall_clock, self.wires, self.beside)
         self._world = World(reactor, wall_clock)
         self._threads = Threads(self._world)
         self.journal = Observed(self._world.journal(config.journal), wall_clock=wall_clock)

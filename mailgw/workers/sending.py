@@ -9,7 +9,7 @@ Rules:
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
 from typing import Any, Final, Protocol
@@ -134,6 +134,10 @@ class ParentSending:
     def turn_on(self) -> None:
         """Web hooks that are off."""
         self._owner.turn_on()
+
+    async def hooks_at_a_glance(self) -> Sequence[Mapping[str, Any]]:
+        """``Hooks.at_a_glance``."""
+        return await self._owner.hooks_at_a_glance()
 
     def start(self) -> None:
         """TemporaryFault as above."""

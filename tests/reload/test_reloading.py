@@ -12,6 +12,7 @@ from mailgw.config.load import load
 from mailgw.config.trial import self_signed
 from mailgw.reloading import Refused
 from mailgw.service import MailGateway
+from mailgw.web.findings import findings
 from tests.logged import LoggedFailures
 from tests.tables import each
 from tests.test_service import until
@@ -101,13 +102,27 @@ async def test_what_is_refused_changes_nothing(
     gateway: MailGateway, tmp_path: Path, logged_failures: LoggedFailures, old: str, new: str, fault: str
 ) -> None:
     before, ports = gateway.generation, list(gateway._ports)
+    succeeded = gateway.reloader.last.succeeded
+    assert succeeded >= gateway.began
     write(tmp_path, CONFIG.replace(old, new))
     said: Any = await gateway.answer({"command": "reload"})
     assert (said["done"], said["changes"]) == (False, [])
     assert fault in said["faults"][0].replace(f"{tmp_path}/", ""), said
     assert (gateway.generation, gateway._ports) == (before, ports)
+    assert found(await gateway.answer({"command": "health"})) == [said["faults"][0]]
+    assert gateway.reloader.last.succeeded == succeeded
     write(tmp_path)
+    assert (await gateway.answer({"command": "reload", "check": True}))["done"]
+    assert found(await gateway.answer({"command": "health"})), "to look is no reload"
     assert (await gateway.reloader.reload())["changes"] == []
+    assert not found(await gateway.answer({"command": "health"}))
+    assert gateway.reloader.last.succeeded > succeeded
+
+
+def found(health: Any) -> list[str]:
+    """The faults of the last reload, by what is found wrong."""
+    return [one["why"].partition("stays: ")[2].partition(" (and ")[0]
+            for one in findings(health, health["now"]) if one["what"] == "the configuration"]
 
 
 @pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator] # likewise

@@ -11,7 +11,8 @@ from tests.tables import each
 from tests.web.test_queue_api import CONFIG
 
 WELL: Mapping[str, Any] = {
-    "workers": [], "certificates": [], "unwell": [], "troubles": [],
+    "workers": [], "certificates": [], "unwell": [], "troubles": [], "webhooks": [],
+    "reload": {"faults": [], "succeeded": 0.0},
     "disk": {"path": "/s", "free_octets": 1000 << 20, "reserve_octets": 100 << 20, "has_room": True},
 }
 NOW = 1_000_000_000.0
@@ -38,6 +39,15 @@ def trouble(ago: float, count: int) -> dict[str, Any]:
     return {"troubles": [{"what": "rule x", "why": "raised E", "count": count, "last": NOW - ago}]}
 
 
+def refused(*faults: str) -> dict[str, Any]:
+    return {"reload": {"faults": list(faults), "succeeded": 0.0}}
+
+
+def hook(waiting: int | None, ago: float | None, dead: int | None = 0, is_off: bool = False) -> dict[str, Any]:
+    return {"webhooks": [{"name": "shop", "is_off": is_off, "why": "HTTP 503", "waiting": waiting, "dead": dead,
+                          "oldest": None if ago is None else NOW - ago}]}
+
+
 @each(["more", "found"], [
     ({}, []),
     (certificate(14 * DAY), []),
@@ -45,6 +55,7 @@ def trouble(ago: float, count: int) -> dict[str, Any]:
     (certificate(3 * DAY), ["warn certificate default: ends in 3 days: c.pem"]),
     (certificate(3 * DAY - 1), ["bad certificate default: ends in 2 days: c.pem"]),
     (certificate(7200.0), ["bad certificate default: ends in 2 hours: c.pem"]),
+    (certificate(3600.0), ["bad certificate default: ends in 1 hour: c.pem"]),
     (certificate(0.0), ["bad certificate default: ended 0 hours ago: c.pem"]),
     (certificate(-DAY), ["bad certificate default: ended 1 day ago: c.pem"]),
     (certificate(None, "c.pem: no PEM certificate"), ["bad certificate default: c.pem: no PEM certificate"]),
@@ -60,6 +71,19 @@ def trouble(ago: float, count: int) -> dict[str, Any]:
     (lanes(7), [*(f"warn lane out/{number}: is dead" for number in range(5)), "warn lanes: 2 more are in trouble"]),
     (trouble(3600.0, 1), []),
     (trouble(3599.0, 2), ["warn rule x: raised E, 2 times"]),
+    (refused("m.toml:2: x: y"), ["bad the configuration: was refused when it was read again, and the one before stays: "
+                                 "m.toml:2: x: y"]),
+    (refused("a", "b", "c"),
+     ["bad the configuration: was refused when it was read again, and the one before stays: a (and 2 more)"]),
+    (hook(0, None), []),
+    (hook(5, 3600.0), []),
+    (hook(1, 3601.0), ["warn web hook shop: 1 event waits, for 1 hour by now: HTTP 503"]),
+    (hook(1200, 3 * DAY), ["warn web hook shop: 1,200 events wait, for 3 days by now: HTTP 503"]),
+    (hook(0, None, 1), ["warn web hook shop: 1 event is dead: never taken, to be tried again or dropped"]),
+    (hook(2, 7200.0, 2, is_off=True),
+     ["bad web hook shop: is off, since it said 410, Gone: it is told nothing before it is resumed",
+      "warn web hook shop: 2 events are dead: never taken, to be tried again or dropped"]),
+    (hook(None, None, None), []),
     ({**trouble(0.0, 1), **worker(False, 0)},
      ["bad worker 0: does not run: the log says why; it is started again and again", "warn rule x: raised E"]),
 ])

@@ -50,3 +50,30 @@ def test_a_hook_is_turned_on_by_a_reload_or_by_itself() -> None:
             gateway.advance(1)
             [item] = gateway.http("GET", "/api/v1/webhooks").json["items"]
             assert (item["state"], item["waiting"]) == ("on", 0)
+
+
+def test_numbers_and_health_tell_of_hooks() -> None:
+    with Gateway(f"{CONFIG}[api]\n{HOOK}{HOOK.replace('shop', 'desk')}") as gateway:
+        gateway.answer_posts(lambda post: 410 if "desk" in post.url else 404)
+        gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="b@example.org")
+        gateway.advance(1)
+
+        def numbers() -> set[str]:
+            lines = gateway.http("GET", "/metrics").body.decode().splitlines()
+            return {line.removeprefix("mailgw_webhook_") for line in lines if line.startswith("mailgw_webhook_")}
+
+        def found() -> list[tuple[str, str]]:
+            findings = gateway.http("GET", "/api/v1/health").json["findings"]
+            return [(one["level"], one["what"]) for one in findings if one["what"].startswith("web hook")]
+
+        off = {'off{webhook="desk"} 1.0', 'off{webhook="shop"} 0.0'}
+        desk = {'events{state="waiting",webhook="desk"} 2.0', 'events{state="dead",webhook="desk"} 0.0'}
+        assert numbers() == off | desk | {
+            'events{state="waiting",webhook="shop"} 2.0', 'events{state="dead",webhook="shop"} 0.0'}
+        assert found() == [("bad", "web hook desk")]
+        gateway.advance(hours=2)
+        assert found() == [("bad", "web hook desk"), ("warn", "web hook shop")]
+        gateway.advance(days=4)
+        assert numbers() == off | desk | {
+            'events{state="waiting",webhook="shop"} 0.0', 'events{state="dead",webhook="shop"} 2.0'}
+        assert found() == [("bad", "web hook desk"), ("warn", "web hook shop")]

@@ -315,6 +315,8 @@ def test_metrics(gateway: Gateway) -> None:
     assert found["mailgw_sessions_open"] == {(): 0}
     assert found["mailgw_disk_has_room"] == {(): 1}
     assert found["mailgw_start_time_seconds"] == {(): START}
+    assert found["mailgw_config_last_reload_successful"] == {(): 1}
+    assert found["mailgw_config_last_reload_success_timestamp_seconds"] == {(): START}
     assert "mailgw_workers" not in found
 
 

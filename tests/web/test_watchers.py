@@ -33,13 +33,18 @@ async def nobody() -> Sequence[Any]:
     return ()
 
 
+async def nothing() -> Mapping[str, Any]:
+    return {"webhooks": [], "reload": {"faults": [], "succeeded": NOW}}
+
+
 class Tower:
     """A lookout, its clock, and the filters that other processes were told of."""
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.told: list[Sequence[Mapping[str, object]]] = []
-        self.lookout = Lookout(["out"], [], self.clock, lambda: NOW + self.clock.seconds(), nobody, self.told.append)
+        self.lookout = Lookout(
+            ["out"], [], self.clock, lambda: NOW + self.clock.seconds(), nobody, nothing, self.told.append)
         self.hear = self.lookout.hearing.hear
 
     def ask(self, **request: object) -> "Deferred[Any]":

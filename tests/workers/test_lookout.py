@@ -7,6 +7,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from mailgw.lookouts import ANSWER_SECONDS
+from tests.logged import LoggedFailures
 from tests.workers.test_parent import Gateway
 
 GAUGES: dict[str, Any] = {
@@ -86,6 +87,37 @@ def test_counts_outlive_who_counted(gateway: Gateway) -> None:
     assert 'mailgw_deliveries_total{backend="out",tls="none",verified="none"} 12.0' in text
     assert "mailgw_workers 3.0" in text
     assert "mailgw_workers_answering 3.0" in text
+
+
+def test_the_parent_tells_of_the_last_reload_and_of_web_hooks(
+    gateway: Gateway, logged_failures: LoggedFailures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        gateway.now(number).gauges = GAUGES
+    name = "mailgw_config_last_reload"
+    text = answer(gateway, gateway.ask(command="metrics"))["text"]
+    assert f"{name}_successful 1.0\n" in text
+    assert f"{name}_success_timestamp_seconds 1e+09\n" in text
+    file = Path(gateway.parent.config.file)
+    was = file.read_text()
+    file.write_text("hostname = 7\n")
+    faults = answer(gateway, gateway.ask(command="reload"))["faults"]
+    text = answer(gateway, gateway.ask(command="metrics"))["text"]
+    assert f"{name}_successful 0.0\n" in text
+
+    async def none(request: object, seconds: float) -> dict[int, Any]:
+        return {}
+
+    monkeypatch.setattr(gateway.parent, "ask_each", none)
+    health = answer(gateway, gateway.ask(command="health"))
+    assert health["reload"] == {"faults": faults, "succeeded": 1e9}
+    assert health["webhooks"] == []
+    file.write_text(was)
+    turned_on: list[None] = []
+    monkeypatch.setattr(gateway.parent.sending._owner._hooks, "turn_on", lambda: turned_on.append(None))
+    assert answer(gateway, gateway.ask(command="reload"))["done"]
+    assert turned_on == [None]
+    assert f"{name}_successful 1.0\n" in answer(gateway, gateway.ask(command="metrics"))["text"]
 
 
 def test_facts_come_while_somebody_watches(gateway: Gateway) -> None:
