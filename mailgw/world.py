@@ -20,6 +20,7 @@ from mailgw.mail.ports import Resolver, Spool, WallClock
 from mailgw.net.background import BackgroundThread
 from mailgw.net.listen import bind
 from mailgw.net.resolver import StubResolver
+from mailgw.net.steady import make_steady
 from mailgw.shards import left_over
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.sqlite import SqliteSpool
@@ -44,6 +45,7 @@ class World:
     looks_again = True
 
     def __init__(self, reactor: Any, wall_clock: WallClock) -> None:
+        make_steady(reactor)
         self.reactor = reactor
         self.wall_clock = wall_clock
         self.chance: Callable[[], float] = random.random

@@ -78,6 +78,7 @@ class Parent(Changes, MultiService):
 
     def __init__(self, config: Config, reactor: Any, wall_clock: WallClock = time.time) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Twisted has no types there
+        self._world = World(reactor, wall_clock)
         self.config = config
         self.socket_owner: tuple[int, int] | None = None
         self.reactor = self._reactor = reactor
@@ -101,7 +102,6 @@ class Parent(Changes, MultiService):
         self._passes = PassesOfWorkers(self._permits)
         self._tasks = TaskGroup(lambda what, trouble: log.failure("{what} failed", failure=trouble, what=what))
         self.lookout = lookout_over_workers(config, reactor, wall_clock, self.wires, self.beside)
-        self._world = World(reactor, wall_clock)
         self._threads = Threads(self._world)
         self.journal = Observed(self._world.journal(config.journal), wall_clock=wall_clock)
         self.journal.told_to(self.lookout.hearing.hear)
