@@ -31,7 +31,7 @@ from mailgw.config.where import (
     is_there,
     maildrop_of,
 )
-from mailgw.mail.dropped import BadDrop, Drop, addresses_of, checked, drop_octets, header_of
+from mailgw.mail.dropped import BadDrop, Drop, addresses_of, checked, drop_octets, header_of, listed
 from mailgw.mail.errors import ConfigError
 from mailgw.mail.slip import NOTIFIES, BadSlip, envid_of
 
@@ -130,14 +130,19 @@ def options_of(words: Sequence[str]) -> Options:
             continue
         _letters(word[1:], rest, options)
     try:
-        options.recipients = [
-            checked(one) for word in options.recipients for one in re.split(r"[\s,]+", word.strip()) if one
-        ]
+        options.recipients = [one for word in options.recipients for one in _recipients(word)]
         if options.sender:
             options.sender = checked(options.sender)
     except BadDrop as fault:
         raise Stop(USAGE, str(fault)) from None
     return options
+
+
+def _recipients(word: str) -> list[str]:
+    """Addresses with commas or spaces between them, or a list as a field has it.  BadDrop."""
+    if re.search(r'[<>"(;]', word) is not None:
+        return listed(word, "the command line")
+    return [checked(one) for one in re.split(r"[\s,]+", word) if one]
 
 
 def _letters(letters: str, rest: Iterator[str], options: Options) -> None:
@@ -167,7 +172,8 @@ def _take(letter: str, value: str, options: Options) -> None:
         case "O":
             options.ignores_dots = options.ignores_dots or value.lower() in ("ignoredots=true", "ignoredots")
         case "f" | "r":
-            options.sender = "" if value in ("", "<>") else value.removeprefix("<").removesuffix(">")
+            is_bracketed = value.startswith("<") and value.endswith(">")
+            options.sender = value[1:-1] if is_bracketed else value
         case "F":
             options.name = " ".join(value.split())
         case "N":

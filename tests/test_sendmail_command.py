@@ -95,6 +95,8 @@ def test_dots(words: tuple[str, ...], message: bytes, left: bytes) -> None:
     (("-B8BITMIME", "-q1h", "a"), {"mode": "q"}), (("-bp",), {"mode": "p"}), (("-bm", "a"), {}),
     (("-I",), {"mode": "i"}),
     (("-X", "log", "-L", "label", "-vn", "-oQ/x", "-d9", "a"), {}), (("a", "-t"), {"reads_header": True}),
+    (("Ann <ann@x.example>, <b>", "c;d"), {"recipients": ["ann@x.example", "b", "c", "d"]}),
+    (('"a b"@x.example', "a@[IPv6:2001:db8::1]"), {"recipients": ['"a b"@x.example', "a@[IPv6:2001:db8::1]"]}),
     (("--", "-x@y.example"), {"recipients": ["-x@y.example"]}), (("a,b c",), {"recipients": ["a", "b", "c"]}),
     (("-V", "id 1", "a"), {"envid": "id 1"}), (("-Nnever", "a"), {"notify": ("never",)}),
 ])
@@ -106,7 +108,8 @@ def test_options(words: tuple[str, ...], changed: dict[str, Any]) -> None:
 
 @each("words", [
     ("-f",), ("-Z",), ("-N", "sometimes", "a"), ("-N", "never,delay", "a"), ("-R", "half", "a"), ("-V", "ä", "a"),
-    ("a@@b",), ("-f", "x y", "a"), ("a\nb@c.example\x00",),
+    ("a@@b",), ("-f", "x y", "a"), ("a\nb@c.example\x00",), ("<<bad",), ('"unclosed',), ("Ann <ann@good.example",),
+    ("a..b",), ("-f", "<bad", "a"), ("-f", "bad>", "a"), ("ok@x.example", "Ann <>"),
 ])
 def test_what_makes_no_sense(words: tuple[str, ...]) -> None:
     with pytest.raises(Stop) as stop:
@@ -128,6 +131,29 @@ def test_exit_statuses(given: Given, capsys: pytest.CaptureFixture[str]) -> None
     said = capsys.readouterr().err
     assert all(line.startswith("sendmail: ") for line in said.splitlines())
     assert not given.folder.exists()
+
+
+@each("field", [
+    "To: <<bad", 'To: "unclosed', "To: Ann <ann@good.example", "Cc: ok@x.example\nTo: ann smith", "Bcc: a..b",
+    "To: ann@good.example, \n bob@", "To: \xff@x.example", "\n".join(["Bcc: a"] * 102),
+])
+def test_addresses_that_cannot_be_read_are_not_made_up(
+    given: Given, field: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = f"Subject: x\n{field}\n\nhi\n".encode("latin-1")
+    assert given.run("-t", message=message) == DATA
+    assert given.run("-t", "bob@example.org", message=message) == DATA
+    assert not given.folder.exists()
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert all(line.startswith("sendmail: ") and len(line) < 400 for line in said)
+
+
+def test_a_list_without_anybody_is_no_fault_of_the_list(given: Given) -> None:
+    message = b"To: undisclosed-recipients:;\nCc:\n\nhi\n"
+    assert given.run("-t", message=message) == USAGE
+    assert given.run("-t", "bob", message=message) == 0
+    assert given.taken()[0].recipients == ("bob",)
 
 
 @each(("errno", "status"), [(28, TEMPORARY), (13, NO_PERMISSION), (5, TEMPORARY), (122, TEMPORARY)])

@@ -10,13 +10,13 @@ Rules:
 """
 
 import re
-from email.utils import getaddresses
 from typing import Final
 
 import msgspec
 
 from mailgw.mail.address import Mailbox, parse_mailbox
-from mailgw.mail.from_field import bodies_of
+from mailgw.mail.address_list import addresses_of_list
+from mailgw.mail.from_field import FIELDS, bodies_of
 from mailgw.mail.header import has_field, starts_with_field
 from mailgw.mail.written import Person, completed, people_field
 
@@ -64,21 +64,30 @@ def read_drop(octets: bytes) -> tuple[Drop, bytes]:
 
 
 def addresses_of(header: bytes, names: tuple[str, ...]) -> list[str]:
-    """Those of all fields of these names, perhaps without a domain.  BadDrop where one is no address."""
-    bodies = [body.decode("utf-8", "replace") for name in names for body in bodies_of(header, name.encode())[0]]
+    """Those of all fields of these names, perhaps without a domain.  BadDrop where one of the fields cannot be read as
+    a whole: nothing is made up, and nobody left out."""
     found = []
-    for _, address in getaddresses(bodies):
-        if address:
-            found.append(checked(address))
-    if not found and any(body.strip() for body in bodies):
-        raise BadDrop(f"the addresses of {', '.join(names)} cannot be read")
+    for name in names:
+        bodies = bodies_of(header, name.encode())[0]
+        if len(bodies) > FIELDS:
+            raise BadDrop(f"there are more than {FIELDS} fields {name}")
+        for body in bodies:
+            found += listed(body.decode("utf-8", "replace"), name)
     return found
+
+
+def listed(text: str, name: str) -> list[str]:
+    """The addresses in one field, or one word of a command line, perhaps without a domain.  BadDrop, which calls it by
+    its ``name``."""
+    people = addresses_of_list(text)
+    if people is None:
+        raise BadDrop(f"{name}: the addresses cannot be read: {' '.join(text.split())!r:.300}")
+    return [checked(one.address) for one in people]
 
 
 def checked(address: str) -> str:
     """BadDrop where it is no address, nor a name of this host's."""
-    if _BARE.match(address) is None and parse_mailbox(address) is None:
-        raise BadDrop(f"{address!r:.300} is no address")
+    qualified(address, "localhost")
     return address
 
 
@@ -119,7 +128,7 @@ def _with_domains(header: bytes, hostname: str) -> bytes:
     """Where a field of addresses has one without a domain, it is written anew, with that."""
     for name in _FIELDS:
         for body in bodies_of(header, name.encode())[0]:
-            pairs = [pair for pair in getaddresses([body.decode("utf-8", "replace")]) if pair[1]]
+            pairs = addresses_of_list(body.decode("utf-8", "replace")) or ()  # as it came, where it is none
             if not any(_BARE.match(address) for _, address in pairs):
                 continue
             try:
