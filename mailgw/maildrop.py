@@ -18,7 +18,8 @@ import attrs
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from mailgw.mail.dropped import GROUP_READS, BadDrop, Drop, read_drop
+from mailgw.config.files import user_name
+from mailgw.mail.dropped import BAD, GROUP_READS, BadDrop, Drop, read_drop
 from mailgw.mail.errors import TemporaryFault
 from mailgw.net.tasks import TaskGroup
 from mailgw.store.state_file import Workshop
@@ -28,7 +29,6 @@ AT_ONCE: Final = 10
 FIRST_PAUSE_SECONDS: Final = 10.0
 LONGEST_PAUSE_SECONDS: Final = 600.0
 COMPLAIN_SECONDS: Final = 600.0
-BAD: Final = ".bad"
 
 log = Logger()
 
@@ -169,13 +169,3 @@ class Maildrop:
         if now >= self._complained.get(folder, -1.0):
             self._complained = {folder: now + COMPLAIN_SECONDS}
             log.error("the maildrop {folder} cannot be read: {why}", folder=folder, why=fault.strerror)
-
-
-def user_name(uid: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-

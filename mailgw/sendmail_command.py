@@ -1,7 +1,7 @@
 """``mailgw sendmail``: the program that others send mail by, under the name that they know (sendmail(1), postfix's).
 
     sendmail [-t] [-i] [-f ADDRESS] [-F NAME] [-N WHEN] [-R full|hdrs] [-V ENVID] [-C FILE] [--] [RECIPIENT ...]
-    sendmail -bp, mailq                 what waits: mailgw queue list
+    sendmail -bp, mailq                 what waits: mailgw queue list, and the maildrop
     sendmail -q                         there is nothing to do: the gateway looks by itself
 
 Options of other sendmails that have no meaning here are passed over.  Not done: -bs (SMTP on standard input), -bd, -bi.
@@ -355,7 +355,18 @@ def _stop(folder: str, fault: OSError) -> NoReturn:
 
 
 def _queue(options: Options) -> int:
+    """The gateway's, where it can be told, and what it has not taken yet."""
     from mailgw.ctl import main as command
+    from mailgw.mailq import say_maildrop
+    from mailgw.terminal import Fault, discard_output, flush
 
     named = [] if options.config is None else ["--config", options.config]
-    return OK if command(["queue", "list", *named]) == 0 else TEMPORARY
+    status = OK if command(["queue", "list", *named]) == 0 else TEMPORARY
+    try:
+        say_maildrop(maildrop(options))
+        flush()
+    except BrokenPipeError:  # as in "mailq | head"
+        discard_output()
+    except Fault as fault:
+        raise Stop(IO, str(fault)) from None
+    return status

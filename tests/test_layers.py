@@ -28,7 +28,7 @@ FLOORS = [
         "tls_command", "tls_policies", "tls_report", "tls_survey", "once", "rehearsal",
         "reports_command", "report_summary", "reporting",
         "dkim_command", "dkim_desk", "dkim_report", "office", "ready_desk", "lookouts", "following", "inbox_desk",
-        "hooks", "hooks_command", "maildrop", "sendmail_command", "sending_words", "taking",
+        "hooks", "hooks_command", "maildrop", "mailq", "sendmail_command", "sending_words", "taking",
         "sending", "sending_here", "trace_command", "trace_words", "tracing", "top_command", "top_page",
         "tail_command", "tail_words", "herald", "record_command", "recording_desk",
     },

@@ -4,15 +4,19 @@ import io
 import os
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mailgw import ctl, sendmail_command
+from mailgw.config.files import user_name
 from mailgw.mail.dropped import Drop, read_drop
 from mailgw.sendmail_command import CONFIG, DATA, NO_PERMISSION, TEMPORARY, USAGE, Stop, leave, options_of, words_of
 from tests.tables import each
+
+Listed = Callable[[], tuple[list[str], str]]
 
 
 class Given:
@@ -202,6 +206,66 @@ def test_mailq_lists_the_queue(given: Given, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(ctl, "main", lambda words: asked.append(words) or 0)
     assert sendmail_command.main(["-C", str(given.config), "-bp"]) == 0
     assert asked == [["queue", "list", "--config", str(given.config)]]
+
+
+@pytest.fixture
+def listed(given: Given, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Listed:
+    """What mailq says of the maildrop; the queue's part is said elsewhere."""
+    usual = ctl.main
+    monkeypatch.setattr(ctl, "main", lambda words: 1 if words[0] == "queue" else usual(words))
+
+    def listed() -> tuple[list[str], str]:
+        capsys.readouterr()
+        assert sendmail_command.main(["-C", str(given.config), "-bp"]) == TEMPORARY, "of a gateway that does not answer"
+        said = capsys.readouterr()
+        return said.out.splitlines(), said.err
+
+    return listed
+
+
+def test_mailq_lists_the_maildrop_whether_a_gateway_answers_or_not(given: Given, listed: Listed) -> None:
+    assert listed() == ([], "")
+    assert given.run("-f", "ann@example.org", "bob@example.org", "cy") == 0
+    assert given.run("-f", "", "dan") == 0
+    [first, second] = sorted(given.folder.iterdir(), key=lambda file: b'"ann@' not in file.read_bytes())
+    os.utime(first, (1_000_000_000, 1_000_000_000))
+    os.utime(second, (1_000_000_060, 1_000_000_060))
+    second.rename(bad := second.with_suffix(".bad"))
+    (given.folder / "half").write_bytes(b"")
+    (given.folder / "half").chmod(0o600)
+    (given.folder / "link").symlink_to("/etc/passwd")
+    (given.folder / "folder").mkdir()
+    os.mkfifo(given.folder / "pipe")
+    user = f"user {user_name(os.getuid())}"
+    lines, said = listed()
+    assert said == ""
+    assert lines[0] == f"in the maildrop {given.folder}, and not in the queue yet:"
+    assert lines[1:6] == [
+        f"{first.name}  2001-09-09 01:46:40Z  19 octets  from ann@example.org, {user}", "    bob@example.org", "    cy",
+        f"{bad.name}  2001-09-09 01:47:40Z  19 octets  from <>, {user}, cannot be sent: the log says why", "    dan",
+    ]
+    assert lines[6].startswith("half  ")
+    assert lines[6].endswith(f"  0 octets  from ?, {user}, not whole yet")
+    assert lines[7:] == ["    its first line is no JSON of a message", "3 messages"]
+
+
+def test_what_strangers_left_is_shown_without_harm(given: Given, listed: Listed) -> None:
+    given.folder.mkdir()
+    (given.folder / "a\x1b[2J").write_bytes(b'{"reverse_path":"x\\u001b[1m","recipients":["y\\n z"]}\nhi')
+    (given.folder / "c").write_bytes(b"secret\n")
+    lines, _ = listed()
+    assert not any("\x1b" in line or "secret" in line for line in lines)
+    assert "    y\\n z" in lines
+
+
+def test_who_may_not_list_the_maildrop_is_told_so(
+    given: Given, listed: Listed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(folder: str) -> Any:
+        raise PermissionError(13, "Permission denied", folder)
+
+    monkeypatch.setattr(os, "listdir", forbidden)
+    assert listed() == ([], f"mailgw: the maildrop {given.folder} cannot be listed: Permission denied\n")
 
 
 def test_who_may_not_read_the_configuration_leaves_mail_where_it_is_usual(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ from mailgw.mail.header import has_field, starts_with_field
 from mailgw.mail.written import Person, completed, people_field
 
 GROUP_READS: Final = 0o040
+BAD: Final = ".bad"
+"""At the end of the name of what cannot be sent, and stays."""
 MOST_HEAD_OCTETS: Final = 4 << 20
 _BARE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}\Z")
 _MBOX_FROM = re.compile(rb"From [^\n]*\n")
