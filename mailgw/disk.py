@@ -123,6 +123,10 @@ class Disk:
         except (FileNotFoundError, NotADirectoryError):
             return False
 
+    def may_write(self, path: str) -> bool:
+        """Whether this process may make and remove files in that folder: by its mode, and by how it is mounted."""
+        return os.access(path, os.W_OK | os.X_OK, effective_ids=True)
+
     def free_octets(self, path: str) -> int:
         """What is left for us on the disk that holds ``path``; 0 where no file can be made any more."""
         facts = os.statvfs(path)

@@ -184,17 +184,20 @@ def lookout_over_workers(
     return Lookout(*names_of(config), clock, wall_clock, look, known_besides, watch)
 
 
-class HasHooks(Protocol):
+class HasBooks(Protocol):
     """``SendingHere``, or a parent's."""
 
     async def hooks_at_a_glance(self) -> Sequence[Mapping[str, Any]]: ...
 
+    def maildrop_told(self) -> Mapping[str, Any] | None: ...
 
-async def beside(sending: HasHooks, reloader: Reloader) -> Mapping[str, Any]:
+
+async def beside(sending: HasBooks, reloader: Reloader) -> Mapping[str, Any]:
     """What one process knows, for all of them."""
     last = reloader.last
     return {
         "webhooks": await sending.hooks_at_a_glance(),
+        "maildrop": sending.maildrop_told(),
         "reload": {"faults": list(last.faults), "succeeded": last.succeeded},
     }
 

@@ -7,12 +7,13 @@ Rules:
     (``Sending``), so that a crash between the two makes no second one.
     Who cannot be written to is told to the sender, by a bounce, as a next hop's refusal is; what cannot be told now is
     tried again.  What is no message stays, with ``.bad`` at the end of its name, and the log says so.
+    From a folder that may not be written nothing is taken: what was sent would stay, and be sent again one day.
 """
 
 import os
 import stat
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
 
 import attrs
 from twisted.internet.interfaces import IDelayedCall
@@ -29,6 +30,10 @@ AT_ONCE: Final = 10
 FIRST_PAUSE_SECONDS: Final = 10.0
 LONGEST_PAUSE_SECONDS: Final = 600.0
 COMPLAIN_SECONDS: Final = 600.0
+LATE_SECONDS: Final = 300.0
+"""What waits for longer is told of (``web.findings``): a full queue or a restart is over by then."""
+
+NOT_WRITABLE: Final = "the gateway's user may not write there; under systemd the unit has to name it in ReadWritePaths"
 
 log = Logger()
 
@@ -47,6 +52,16 @@ class Dropped:
 class _Waiting:
     pause: float
     until: float
+
+
+@attrs.frozen
+class _Seen:
+    """At one look: ``since`` when which file is there, in epoch seconds; how many are ``.bad``; what is wrong with the
+    folder itself."""
+
+    since: Mapping[str, float] = attrs.Factory(dict)
+    bad: int = 0
+    fault: str = ""
 
 
 Take = Callable[[Dropped], Awaitable[str]]
@@ -70,6 +85,8 @@ class Maildrop:
         self._under_way: set[str] = set()
         self._waiting: dict[str, _Waiting] = {}
         self._complained: dict[str, float] = {}
+        self._seen = _Seen()
+        self._why = ""  # the last trouble with a file
         self._is_closed = self._is_repeated = False
 
     def start(self, is_repeated: bool = True) -> None:
@@ -88,13 +105,27 @@ class Maildrop:
             self._timer.cancel()
             self._timer = None
 
+    def told(self, now: float) -> dict[str, Any]:
+        """As the last look found it, for ``health``: how many messages wait, how many of them for long, how many never
+        will go, why the last that was tried waits, and what is wrong with the folder.  ``now`` in epoch seconds."""
+        return {
+            "folder": self._folder(),
+            "waiting": len(self._seen.since),
+            "late": sum(now - since > LATE_SECONDS for since in self._seen.since.values()),
+            "bad": self._seen.bad,
+            "why": self._why if self._waiting else "",
+            "fault": self._seen.fault,
+        }
+
     async def _look(self) -> None:
         folder = self._folder()
         try:
-            names = await self._workshop.do(self._names, folder)
+            self._seen = await self._workshop.do(self._names, folder)
         except OSError as fault:
-            self._complain(folder, fault)
-            names = []
+            self._seen = _Seen(fault=fault.strerror or str(fault))
+        if self._seen.fault:
+            self._complain(folder, self._seen.fault)
+        names = () if self._seen.fault else self._seen.since
         now = self._clock.seconds()
         self._waiting = {name: wait for name, wait in self._waiting.items() if name in names}
         for name in names:
@@ -106,21 +137,22 @@ class Maildrop:
         if self._is_repeated and not self._is_closed:
             self._timer = self._clock.callLater(LOOK_SECONDS, self.look)
 
-    def _names(self, folder: str) -> list[str]:
-        """Of files that are whole; in a thread."""
+    def _names(self, folder: str) -> _Seen:
+        """Of files that are whole; in a thread.  OSError."""
         disk = self._workshop.disk
         if not disk.is_folder(folder):
-            return []
-        found = []
+            return _Seen()
+        since, bad = {}, 0
         for name in disk.names(folder):
+            bad += name.endswith(BAD)
             if not name.endswith(BAD) and not name.startswith("."):
                 try:
                     facts = disk.facts(os.path.join(folder, name))
                 except FileNotFoundError:
                     continue
                 if stat.S_ISREG(facts.st_mode) and facts.st_mode & GROUP_READS:
-                    found.append(name)
-        return found
+                    since[name] = facts.st_mtime
+        return _Seen(since, bad, "" if disk.may_write(folder) else NOT_WRITABLE)
 
     async def _bring(self, folder: str, name: str) -> None:
         path = os.path.join(folder, name)
@@ -134,12 +166,15 @@ class Maildrop:
         except BadDrop as fault:
             log.error("{path} cannot be sent, and is left as {bad}: {why}", path=path, bad=name + BAD, why=str(fault))
             await self._leave(path)
+        except FileNotFoundError:  # it went while its folder was looked at
+            self._waiting.pop(name, None)
         except (TemporaryFault, OSError) as fault:
+            self._why = _words(fault)
             before = self._waiting.get(name)
             pause = FIRST_PAUSE_SECONDS if before is None else min(2 * before.pause, LONGEST_PAUSE_SECONDS)
             self._waiting[name] = _Waiting(pause, self._clock.seconds() + pause)
             if before is None:
-                log.warn("{path} waits: {why}", path=path, why=str(fault))
+                log.warn("{path} waits: {why}", path=path, why=self._why)
         finally:
             self._under_way.discard(name)
 
@@ -164,8 +199,14 @@ class Maildrop:
         drop, message = read_drop(octets)
         return Dropped(name, user_name(facts.st_uid), drop, message)
 
-    def _complain(self, folder: str, fault: OSError) -> None:
+    def _complain(self, folder: str, fault: str) -> None:
         now = self._clock.seconds()
         if now >= self._complained.get(folder, -1.0):
             self._complained = {folder: now + COMPLAIN_SECONDS}
-            log.error("the maildrop {folder} cannot be read: {why}", folder=folder, why=fault.strerror)
+            log.error("the maildrop {folder} cannot be used: {why}", folder=folder, why=fault)
+
+
+def _words(fault: TemporaryFault | OSError) -> str:
+    if isinstance(fault, PermissionError):
+        return f"{fault.strerror}; is the gateway's user in the maildrop's group?"
+    return (fault.strerror if isinstance(fault, OSError) else "") or str(fault)

@@ -97,9 +97,13 @@ class Owner:
             lambda: ways.config().limits.message_octets + MOST_HEAD_OCTETS,
         )
         self._looks_again = ways.looks_again
+        self._wall_clock = ways.wall_clock
 
     def desk(self) -> Desk:
         return {**self._sending.desk(), **self._hooks.desk()}
+
+    def maildrop_told(self) -> dict[str, Any]:
+        return self.maildrop.told(self._wall_clock())
 
     def hear(self, facts: Sequence[Told]) -> None:
         """In their order."""
@@ -160,6 +164,10 @@ class SendingHere:
 
     def desk(self) -> Desk:
         return self._taking.desk() if self._owner is None else self._owner.desk()
+
+    def maildrop_told(self) -> dict[str, Any] | None:
+        """As ``Maildrop.told`` has it; None where another process has it."""
+        return None if self._owner is None else self._owner.maildrop_told()
 
     def put_in_force(self, config: Config) -> None:
         """TemporaryFault where a web hook cannot be made."""

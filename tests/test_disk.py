@@ -163,6 +163,7 @@ def orders(disk: Disk, top: str) -> Iterator[Callable[[], object]]:
     yield lambda: disk.is_folder(f"{top}/a/b")
     yield lambda: disk.is_folder(f"{top}/a/b/y")
     yield lambda: disk.is_folder(f"{top}/a/b/y/z")
+    yield lambda: [disk.may_write(f"{top}/{name}") for name in ("a", "none")]
     yield lambda: disk.remove(f"{top}/a/none")
     yield lambda: disk.open_shared(f"{top}/a/none")
     yield lambda: disk.create_shared(f"{top}/a/b/y")

@@ -3,12 +3,12 @@
 import os
 from typing import Any
 
-import attrs
 import pytest
 
 from mailgw.mail.dropped import Drop, drop_octets
 from mailgw.testing import PowerFailed
 from mailgw.testing.disk import MemoryDisk
+from mailgw.web.findings import findings
 from tests.tables import each
 from tests.test_sending import CONFIG, KNOWN, Desk
 
@@ -154,6 +154,70 @@ def test_trouble_is_waited_out() -> None:
     assert len(desk.gateway.mailbox("bob@example.org")) == 1
 
 
+def told(desk: Desk) -> tuple[dict[str, Any], list[str]]:
+    health = desk.ask("health")
+    found = [one for one in findings(health, health["now"]) if one["what"] == f"the maildrop {folder(desk)}"]
+    return health["maildrop"], [f"{one['level']} {one['why']}" for one in found]
+
+
+def test_health_tells_of_what_waits_for_long_and_of_what_never_goes() -> None:
+    desk = Desk(KNOWN, accounts={"ann@example.org": "x"})
+    assert told(desk) == (
+        {"folder": folder(desk), "waiting": 0, "late": 0, "bad": 0, "why": "", "fault": ""}, [])
+    leave(desk, Drop("", ("nobody@example.org",)))
+    leave(desk, Drop("root", ("ann@example.org",)), name="d2")
+    desk.gateway.disk.errors[f"remove {folder(desk)}/d2"] = 30
+    look(desk)
+    look(desk)
+    maildrop, found = told(desk)
+    assert (maildrop["waiting"], maildrop["late"], maildrop["bad"]) == (1, 0, 1)
+    assert found == ["warn 1 cannot be sent, and stays as .bad: the log says why"]
+    desk.gateway.advance(301)
+    look(desk)
+    _, found = told(desk)
+    assert found[0] == "warn 1 message has waited there for minutes: Read-only file system"
+    assert len(desk.gateway.mailbox("ann@example.org")) == 1
+    desk.gateway.disk.errors.clear()
+    desk.gateway.advance(1200)
+    look(desk)
+    look(desk)
+    maildrop, found = told(desk)
+    assert (maildrop["waiting"], maildrop["why"], len(found)) == (0, "", 1)
+    assert len(desk.gateway.mailbox("ann@example.org")) == 1
+
+
+def test_from_a_folder_that_may_not_be_written_nothing_is_taken() -> None:
+    desk = Desk()
+    leave(desk, Drop("root", ("bob@example.org",)))
+    desk.gateway.disk.errors[f"may_write {folder(desk)}"] = 30
+    look(desk)
+    assert not desk.gateway.mailbox("bob@example.org")
+    maildrop, found = told(desk)
+    assert maildrop["waiting"] == 1
+    assert [one.partition(";")[0] for one in found] == ["bad the gateway's user may not write there"]
+    desk.gateway.disk.errors.clear()
+    look(desk)
+    assert len(desk.gateway.mailbox("bob@example.org")) == 1
+    look(desk)
+    assert told(desk)[1] == []
+
+
+def test_what_the_gateway_s_user_may_not_read_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    leave(desk, Drop("root", ("bob@example.org",)))
+
+    def read(path: str, offset: int, limit_octets: int) -> bytes:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(desk.gateway.disk, "read", read)
+    look(desk)
+    assert told(desk)[0]["why"] == "Permission denied; is the gateway's user in the maildrop's group?"
+    desk.gateway.advance(301)
+    look(desk)
+    [found] = told(desk)[1]
+    assert found.startswith("warn 1 message has waited there for minutes: Permission denied; is the gateway's user")
+
+
 @each(("raw", "has", "lacks"), [
     (b"hello\n", [b"\n\nhello\n"], []),
     (b"From root@x Mon\nSubject: x\n\nhi\n", [b"Subject: x\n"], [b"From root"]),
@@ -210,8 +274,8 @@ def test_no_crash_loses_a_message_or_sends_it_twice() -> None:
             assert desk.gateway.mailbox("ann@example.org"), (write, is_after)
 
 
-def test_where_it_is_is_the_configuration_s_to_say() -> None:
-    assert Desk().gateway.config.maildrop.endswith("/maildrop")
-    desk = Desk('maildrop = "/var/spool/drop"\n' + CONFIG.replace("postmaster", "#"))
-    assert desk.gateway.config.maildrop == "/var/spool/drop"
-    assert attrs.evolve(desk.gateway.config).maildrop
+def test_a_test_s_machine_need_not_have_it() -> None:
+    desk = Desk('maildrop = "/nowhere/at/all"\n' + CONFIG.replace("postmaster", "#"))
+    leave(desk, Drop("root", ("bob@example.org",)))
+    look(desk)
+    assert len(desk.gateway.mailbox("bob@example.org")) == 1

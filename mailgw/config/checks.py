@@ -83,7 +83,9 @@ LONGEST_SOCKET = 107  # sockaddr_un holds 108 octets, its NUL among them (Linux,
 def assemble(document: Document, raw: Mapping[str, object], folder: str, file: str, hostname: str) -> Config:
     """The whole ``Config``.  ``raw`` says what the user wrote, usable or not."""
     state = os.path.join(folder, document.state)
+    maildrop = os.path.join(folder, document.maildrop) if document.maildrop else os.path.join(state, OWN_MAILDROP)
     _check_state(document, state)
+    _check_maildrop(document, maildrop, state)
     tls = _certificates(document, folder)
     listeners = _listeners(document, raw, folder)
     passwd_file = accounts.passwd_file(document, folder)
@@ -112,7 +114,7 @@ def assemble(document: Document, raw: Mapping[str, object], folder: str, file: s
         file=file,
         hostname=hostname,
         state=state,
-        maildrop=os.path.join(folder, document.maildrop) if document.maildrop else os.path.join(state, OWN_MAILDROP),
+        maildrop=maildrop,
         workers=document.workers,
         postmaster=postmaster,
         postmaster_is_set=document.postmaster is not None,
@@ -220,6 +222,26 @@ def _check_state(document: Document, state: str) -> None:
         document.spot.inner("state").fault(why)
 
 
+def _check_maildrop(document: Document, maildrop: str, state: str) -> None:
+    is_own = maildrop == os.path.join(state, OWN_MAILDROP)
+    if not (is_own and document.spot.inner("state").has_fault) and (why := _maildrop_fault(maildrop, is_own)):
+        document.spot.inner("maildrop").fault(f"{maildrop}: {why}")
+
+
+def _maildrop_fault(maildrop: str, is_own: bool) -> str | None:
+    """Why this user cannot take what is left there.  One in the state folder need not be there; no other is made by
+    the gateway: who makes it says who may leave mail there."""
+    try:
+        os.lstat(maildrop)
+    except (FileNotFoundError, NotADirectoryError):
+        return None if is_own else "does not exist: docs/sendmail.rst has how it is made"
+    except OSError as fault:
+        return fault.strerror
+    if why := folder_fault(maildrop):
+        return why
+    return None if os.access(maildrop, os.R_OK, effective_ids=True) else "this user may not list it"
+
+
 def _check_workers(document: Document) -> None:
     spot = document.limits.spot.inner("sessions")
     if document.limits.sessions < document.workers and not spot.has_fault:
@@ -304,9 +326,16 @@ def owner_faults(config: Config, owner: Owner) -> list[ConfigError]:
             for key, path in dict.fromkeys(readable)
             if not os.access(path, os.R_OK, effective_ids=True)
         ]
-        if why := folder_fault(config.state):
-            why = why.replace("this user", f"user {owner[0]}, as whom mailgw will run,")
-            faults.append(ConfigError(config.file, 0, "state", f"{config.state}: {why}"))
+        why = folder_fault(config.state)
+        folders = [("state", config.state, why)]
+        is_own = config.maildrop == os.path.join(config.state, OWN_MAILDROP)
+        if not (is_own and why):
+            folders.append(("maildrop", config.maildrop, _maildrop_fault(config.maildrop, is_own)))
+    whom = f"user {owner[0]}, as whom mailgw will run,"
+    faults += [
+        ConfigError(config.file, 0, key, f"{path}: {why.replace('this user', whom)}")
+        for key, path, why in folders if why
+    ]
     return faults
 
 

@@ -43,6 +43,8 @@ def asked(
     raw = dict(config)
     raw.setdefault("hostname", HOSTNAME)
     raw["state"] = os.path.join(tempfile.gettempdir(), "mailgw-in-memory")  # nothing is written there
+    if isinstance(raw.get("maildrop"), str):
+        del raw["maildrop"]  # it need not be on this machine: the one in the state folder
     raw["workers"] = 1
     listeners = list(raw.get("listen", [{"role": "mx", "endpoint": "tcp:25"}]))
     if accounts is not None:

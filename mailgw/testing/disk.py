@@ -165,6 +165,9 @@ class MemoryDisk(Disk):
     def is_folder(self, path: str) -> bool:
         return path in self._folders
 
+    def may_write(self, path: str) -> bool:
+        return path in self._folders and f"may_write {path}" not in self.errors
+
     def free_octets(self, path: str) -> int:
         return self.free
 

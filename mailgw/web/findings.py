@@ -26,7 +26,7 @@ def findings(health: Mapping[str, Any], now: float) -> list[dict[str, str]]:
     found = [
         *_workers(health["workers"]), *_disk(health["disk"]), *_certificates(health["certificates"], now),
         *_lanes(health["unwell"]), *_troubles(health["troubles"], now), *_reload(health["reload"]),
-        *_webhooks(health["webhooks"], now),
+        *_webhooks(health["webhooks"], now), *_maildrop(health["maildrop"]),
     ]
     return [
         {"level": level, "what": what, "why": why}
@@ -113,3 +113,17 @@ def _webhooks(webhooks: list[Any], now: float) -> Iterator[tuple[str, str, str]]
         if dead:
             are = "1 event is" if dead == 1 else f"{dead:,} events are"
             yield WARN, what, f"{are} dead: never taken, to be tried again or dropped"
+
+
+def _maildrop(maildrop: Mapping[str, Any] | None) -> Iterator[tuple[str, str, str]]:
+    if maildrop is None:
+        return
+    where = f"the maildrop {maildrop['folder']}"
+    late, bad, why = maildrop["late"], maildrop["bad"], maildrop["why"]
+    if maildrop["fault"]:
+        yield BAD, where, f"{maildrop['fault']}: what programs leave there is not sent"
+    if late:
+        wait = f"{late} message{' has' if late == 1 else 's have'} waited there for minutes"
+        yield WARN, where, f"{wait}: {why}" if why else wait
+    if bad:
+        yield WARN, where, f"{bad} cannot be sent, and stay{'s' if bad == 1 else ''} as .bad: the log says why"

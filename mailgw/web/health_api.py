@@ -46,6 +46,19 @@ class Disk(msgspec.Struct):
     has_room: bool
 
 
+class MaildropNow(msgspec.Struct):
+    """Where programs of this machine leave mail: how many messages wait there, how many of them for longer than some
+    minutes (``late``) and why the last that was tried does, how many cannot be sent (``bad``); ``fault`` is what is
+    wrong with the folder, else ""."""
+
+    folder: str
+    waiting: int
+    late: int
+    bad: int
+    why: str
+    fault: str
+
+
 class TroubleOf(msgspec.Struct):
     """A plug-in, or a part of the gateway, that failed: how often since the start, when first and last, how last."""
 
@@ -82,6 +95,7 @@ class Health(msgspec.Struct):
     listeners: list[Listener]
     certificates: list[Certificate]
     disk: Disk
+    maildrop: MaildropNow | None
     unwell: list[LaneNow]
     troubles: list[TroubleOf]
     workers: list[Worker]

@@ -59,9 +59,11 @@ Beside = Callable[[], Awaitable[Mapping[str, Any]]]
 """What one process knows, for all of them:
 
     {"webhooks": [{"name": …, "is_off": false, "waiting": 3, "dead": 0, …}],
+     "maildrop": {"waiting": 2, "bad": 0, …},
      "reload": {"faults": [], "succeeded": …}}
 
-``webhooks`` are those of the configuration; ``waiting`` and ``dead`` None where they are not known just now."""
+``webhooks`` are those of the configuration; ``waiting`` and ``dead`` None where they are not known just now.
+``maildrop`` is as ``Maildrop.told`` has it, None in a worker."""
 
 
 class Lookout:

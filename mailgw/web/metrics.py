@@ -50,6 +50,9 @@ GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         "Events for web hooks: waiting (to be posted), dead (never taken, and kept)", ("webhook", "state")),
     "mailgw_webhook_off": (
         "1 where the web hook is off, since it said 410, until it is resumed; else 0", ("webhook",)),
+    "mailgw_maildrop_messages": (
+        "Messages that programs of this machine left: waiting (to come into the queue), bad (they cannot, and stay)",
+        ("state",)),
     "mailgw_workers": ("Processes that move mail, as configured; there are none of these where one process is all", ()),
     "mailgw_workers_answering": ("Those of them that answer", ()),
 }
@@ -129,6 +132,8 @@ def _gauges(
         for one in webhooks for state in ("waiting", "dead") if one[state] is not None
     ))
     yield gauge("mailgw_webhook_off", *(((one["name"],), one["is_off"]) for one in webhooks))
+    if (maildrop := beside["maildrop"]) is not None:
+        yield gauge("mailgw_maildrop_messages", *(((state,), maildrop[state]) for state in ("waiting", "bad")))
     if workers:
         yield gauge("mailgw_workers", ((), len(workers)))
         yield gauge("mailgw_workers_answering", ((), sum(one.gauges is not None for one in workers)))

@@ -120,6 +120,9 @@ class ParentSending:
     def desk(self) -> Desk:
         return self._owner.desk()
 
+    def maildrop_told(self) -> dict[str, Any]:
+        return self._owner.maildrop_told()
+
     def put_in_force(self) -> None:
         """The parent's configuration.  TemporaryFault where a web hook cannot be made."""
         self._owner.put_in_force(self._parent.config)

@@ -1,5 +1,6 @@
 """``etc/mailgw.toml`` is what people read: it shows every key, and what it calls a default is one."""
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ from mailgw.config.python_tables import PythonTable, TwistedTable
 from mailgw.config.reader import Faults, Spot, Table, read_table
 from mailgw.config.replies import ReplyClassTable
 from mailgw.config.trust_tables import TrustTable, UpstreamTable
+from mailgw.config.where import DEFAULT_MAILDROP
 from mailgw.queue.aliases import AliasLimits
 from mailgw.queue.route import RouteSettings
 from mailgw.queue.route import RouteTable as Routes
@@ -154,3 +156,11 @@ def test_the_unit_starts_what_is_there() -> None:
     unit = (ETC / "mailgw.service").read_text()
     assert "twistd --nodaemon --pidfile= mailgw --config" in unit
     assert "AmbientCapabilities=CAP_NET_BIND_SERVICE" in unit
+
+
+def test_the_unit_lets_it_take_mail_from_the_maildrop_that_the_documentation_proposes() -> None:
+    unit = (ETC / "mailgw.service").read_text()
+    [paths] = re.findall(r"(?m)^ReadWritePaths=(.+)$", unit)
+    assert f"-{os.path.dirname(DEFAULT_MAILDROP)}" in paths.split()
+    assert f'maildrop = "{DEFAULT_MAILDROP}"' in (ETC.parent / "docs" / "sendmail.rst").read_text()
+    assert f'# maildrop = "{DEFAULT_MAILDROP}"' in TEXT

@@ -13,6 +13,7 @@ from tests.web.test_queue_api import CONFIG
 WELL: Mapping[str, Any] = {
     "workers": [], "certificates": [], "unwell": [], "troubles": [], "webhooks": [],
     "reload": {"faults": [], "succeeded": 0.0},
+    "maildrop": {"folder": "/d", "waiting": 0, "late": 0, "bad": 0, "why": "", "fault": ""},
     "disk": {"path": "/s", "free_octets": 1000 << 20, "reserve_octets": 100 << 20, "has_room": True},
 }
 NOW = 1_000_000_000.0
@@ -29,6 +30,10 @@ def worker(is_ready: bool, ends: int, answers: bool = True) -> dict[str, Any]:
 
 def disk(free_octets: int, has_room: bool) -> dict[str, Any]:
     return {"disk": {**WELL["disk"], "free_octets": free_octets, "has_room": has_room}}
+
+
+def maildrop(**more: Any) -> dict[str, Any]:
+    return {"maildrop": {**WELL["maildrop"], **more}}
 
 
 def lanes(count: int, said: str = "") -> dict[str, Any]:
@@ -67,6 +72,17 @@ def hook(waiting: int | None, ago: float | None, dead: int | None = 0, is_off: b
     (disk((400 << 20) - 1, True), ["warn the disk of /s: 400 MiB are free; below 100 MiB no mail is taken"]),
     (disk(5, False),
      ["bad the disk of /s: 5 octets are free, below the reserve of 100 MiB: no mail is taken or sent"]),
+    ({"maildrop": None}, []),
+    (maildrop(waiting=3), []),
+    (maildrop(late=1, why="no room"), ["warn the maildrop /d: 1 message has waited there for minutes: no room"]),
+    (maildrop(late=2, bad=1), [
+        "warn the maildrop /d: 2 messages have waited there for minutes",
+        "warn the maildrop /d: 1 cannot be sent, and stays as .bad: the log says why",
+    ]),
+    (maildrop(bad=2, fault="no access"), [
+        "bad the maildrop /d: no access: what programs leave there is not sent",
+        "warn the maildrop /d: 2 cannot be sent, and stay as .bad: the log says why",
+    ]),
     (lanes(1, "451 no"), ["warn lane out/0: is dead: 451 no"]),
     (lanes(7), [*(f"warn lane out/{number}: is dead" for number in range(5)), "warn lanes: 2 more are in trouble"]),
     (trouble(3600.0, 1), []),

@@ -317,6 +317,7 @@ def test_metrics(gateway: Gateway) -> None:
     assert found["mailgw_start_time_seconds"] == {(): START}
     assert found["mailgw_config_last_reload_successful"] == {(): 1}
     assert found["mailgw_config_last_reload_success_timestamp_seconds"] == {(): START}
+    assert found["mailgw_maildrop_messages"] == {(("state", "bad"),): 0, (("state", "waiting"),): 0}
     assert "mailgw_workers" not in found
 
 

@@ -34,7 +34,7 @@ async def nobody() -> Sequence[Any]:
 
 
 async def nothing() -> Mapping[str, Any]:
-    return {"webhooks": [], "reload": {"faults": [], "succeeded": NOW}}
+    return {"webhooks": [], "maildrop": None, "reload": {"faults": [], "succeeded": NOW}}
 
 
 class Tower:

@@ -112,6 +112,8 @@ def test_the_parent_tells_of_the_last_reload_and_of_web_hooks(
     health = answer(gateway, gateway.ask(command="health"))
     assert health["reload"] == {"faults": faults, "succeeded": 1e9}
     assert health["webhooks"] == []
+    assert health["maildrop"]["folder"] == gateway.parent.config.maildrop
+    assert 'mailgw_maildrop_messages{state="waiting"} 0.0\n' in text
     file.write_text(was)
     turned_on: list[None] = []
     monkeypatch.setattr(gateway.parent.sending._owner._hooks, "turn_on", lambda: turned_on.append(None))
