@@ -64,6 +64,7 @@ from mailgw.mail.event import Ordered, Removed
 from mailgw.mail.message import Claim, Position, Query, QueueRow, RowState
 from mailgw.mail.ports import Answering, Journal, Request, Spool
 from mailgw.queue.census import Census
+from mailgw.queue.meant import unmeant
 from mailgw.queue.returned import RETURNED
 from mailgw.queue.suspension import (
     BackendLanes,
@@ -167,19 +168,19 @@ async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
         case "queue.retry":
             return await _retry(query_of(request), doors)
         case "queue.remove":
-            query = _demanding(request)
+            query = query_of(request)
             count = await doors.spool.remove(query)
             if count:
                 doors.journal.note(Removed(queue_id=query.queue_id or "", recipients=count))
             return count
         case "queue.hold":
-            return await _ordered(doors, "hold", _demanding(request), "", doors.spool.hold)
+            return await _ordered(doors, "hold", query_of(request), "", doors.spool.hold)
         case "queue.release":
             return await _ordered(doors, "release", query_of(request), "", doors.spool.unhold)
         case "queue.reroute":
             return await _reroute(request, doors)
         case "queue.bounce":
-            return await _ordered(doors, "bounce", _demanding(request), "", partial(_send_back, doors.spool))
+            return await _ordered(doors, "bounce", query_of(request), "", partial(_send_back, doors.spool))
         case "queue.lanes":
             told = lanes_told(await doors.spool.lanes(), Suspensions.of(doors.spool.suspended()))
             known = {facts["lane"]: facts for facts in map(attrs.asdict, doors.attempts.lanes())}
@@ -263,7 +264,7 @@ async def _reroute(request: Mapping[str, Any], doors: ControlDoors) -> object:
     to = request.get("to")
     if not isinstance(to, str) or to not in doors.backends:
         raise RefusedRequest(f"there is no backend {to!r}; there are {', '.join(sorted(doors.backends))}")
-    query = _demanding(request)
+    query = query_of(request)
     return await _ordered(
         doors, "reroute", query, to,
         lambda query: doors.spool.reroute(query, lambda recipient: doors.lane_in(to, recipient)),
@@ -381,7 +382,7 @@ def shown(rows: Sequence[QueueRow], content: bytes, suspensions: Suspensions) ->
 
 def query_of(request: Mapping[str, Any]) -> Query:
     """The request's ``query``; RefusedRequest for a field that ``Query`` does not have, or that is no text (a time: no
-    number)."""
+    number), and for one that would meet everybody without having said so (``queue.meant``)."""
     given = request.get("query", {})
     known = {field.name for field in attrs.fields(Query)}
     if not isinstance(given, dict):
@@ -393,15 +394,9 @@ def query_of(request: Mapping[str, Any]) -> Query:
             raise RefusedRequest(f"query: {name} must be {'a number' if name in TIMES else 'a text'}")
         if not isinstance(value, str) and not abs(value) < MOST_SECONDS:
             raise RefusedRequest(f"query: {name} must be a time")
+    if (why := unmeant(str(request.get("command")), given)) is not None:
+        raise RefusedRequest(why)
     return Query(**given)
-
-
-def _demanding(request: Mapping[str, Any]) -> Query:
-    """As ``query_of``, for what is not to be done to everybody because a field was forgotten."""
-    query = query_of(request)
-    if query == Query():
-        raise RefusedRequest(f"{request['command']} needs a query that says which")
-    return query
 
 
 def _limit(request: Mapping[str, Any]) -> int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailgw.combined import ONE_HAS_IT, combined
 from mailgw.config.where import DEFAULT_FILE, is_there, own_state, state_of
+from mailgw.queue.meant import unmeant
 from mailgw.spool.shards import shard_folder, shard_settings, shards_there
 from mailgw.terminal import Fault, harmless
 
@@ -80,6 +81,8 @@ def _ask_spool(
 ) -> Any:
     """The same from the spool itself; TemporaryFault where somebody else holds it.  ``is_a_gateway_s``: not just any
     folder."""
+    if (why := unmeant(command, request.get("query", {}))) is not None:
+        raise Fault(why)
     if config is None and is_there(DEFAULT_FILE) and state_of(DEFAULT_FILE) == state:
         config = DEFAULT_FILE
     meant = _meant(request["destination"], command, config) if "destination" in request else None

@@ -221,6 +221,8 @@ def test_the_journal_is_reopened() -> None:
         (b'{"command": "queue.list", "query": {"sender": 1}}', "sender must be a text"),
         (b'{"command": "queue.list", "query": {"arrived_after": 1' + b"0" * 30 + b"}}", "arrived_after must be a time"),
         (b'{"command": "queue.list", "query": {"colour": "red"}}', "unknown query fields ['colour']"),
+        (b'{"command": "queue.list", "query": {"address": ""}}', "address is blank"),
+        (b'{"command": "queue.release", "query": {"reason": " "}}', "reason is blank"),
         (b'{"command": "queue.list", "limit": 0}', "limit must be"),
         (b'{"command": "queue.list", "limit": true}', "limit must be"),
         (b'{"command": "queue.page", "after": "Q1"}', "after must be a position"),

@@ -1,11 +1,15 @@
 """Hold, release, reroute, suspend and resume through the control socket, on a spool in memory."""
 
+from collections.abc import Mapping
+
 import attrs
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from mailgw.deliver.lane_facts import LaneFacts
 from mailgw.mail.event import Ordered
-from mailgw.mail.message import Claim, Destination, Postponed, Query, RowState
+from mailgw.mail.message import Claim, Destination, Postponed, Query, QueueRow, RowState
 from mailgw.queue_commands import lane_table
 from mailgw.spool.memory import MemorySpool
 from mailgw.testing.driving import result_of as run
@@ -51,6 +55,51 @@ def test_hold_and_release(gateway: Running) -> None:
         Ordered("release", "all", "", 1),
     ]
     assert gateway.pokes == 3
+
+
+WORDS = st.sampled_from(["", " ", "\t\n", "\u00a0", "\u2003 ", "\x00", "a", "A@", "@example", "nobody", "out"])
+TEXTS = ("queue_id", "sender", "recipient", "address", "domain", "login", "lane", "state", "reason")
+QUERIES = st.one_of(
+    st.dictionaries(st.sampled_from(TEXTS), WORDS | st.text(st.characters(exclude_categories=["Cs"]), max_size=3)),
+    st.fixed_dictionaries({}, optional={
+        "arrived_before": st.sampled_from([0, 999, 1000, 1001]), "arrived_after": st.sampled_from([0, 999, 1000, 1001]),
+    }),
+)
+
+
+def is_meant(row: QueueRow, query: Mapping[str, object]) -> bool:
+    """Whether somebody who reads the query would say so: a part of a text is something of it."""
+    def has(name: str, value: object) -> bool:
+        word = str(value).lower()
+        match name:
+            case "address":
+                return bool(word.strip()) and (word in row.sender.lower() or word in row.recipient.lower())
+            case "reason":
+                return bool(word.strip()) and word in row.reason.lower()
+            case "arrived_before":
+                return row.arrived < float(word)
+            case "arrived_after":
+                return row.arrived > float(word)
+            case _:
+                return str(getattr(row, name)).lower() == word
+
+    return bool(query) and all(has(*one) for one in query.items())
+
+
+@given(verb=st.sampled_from(["hold", "remove", "bounce"]), query=QUERIES)
+@example(verb="hold", query={"address": ""})
+@example(verb="remove", query={"reason": " "})
+@example(verb="remove", query={"domain": "example.net", "address": "\u00a0"})
+@example(verb="remove", query={})
+def test_nobody_is_met_who_is_not_meant(verb: str, query: dict[str, object]) -> None:
+    gateway = Running()
+    gateway.commit()
+    before = run(gateway.spool.search(Query(), 99))
+    answer = gateway.ask(command=f"queue.{verb}", query=query)
+    after = {row.position: row for row in run(gateway.spool.search(Query(), 99))}
+    met = [row for row in before if after.get(row.position) != row]
+    assert all(is_meant(row, query) for row in met)
+    assert bool(answer["ok"]) or not met
 
 
 def test_what_waits_in_memory_is_held_and_what_is_tried_is_told(gateway: Running) -> None:

@@ -21,6 +21,7 @@ from mailgw.queue_commands import _filters, _origin, _say_who_waits_on, _wish, l
 from mailgw.spool.memory import MemorySpool
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.sqlite import SqliteSpool
+from mailgw.terminal import Fault
 from tests.spool.contract import ANN, ARRIVAL, TO_BOB
 from tests.tables import each
 from tests.test_control import FakeJournal, Gateway, row
@@ -237,6 +238,39 @@ backend = "relay"
     assert "see mailgw check" in told("suspend example.com", 1)
     assert told("hold --login alice@example.org") == "0 recipients held\n"
     assert told("remove --recipient bob@example.net") == "1 recipient removed\n"
+
+
+BLANK = (["--address", ""], ["--reason", ""], ["--address", " ", "--domain", "example.net"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_part_that_is_blank_meets_nobody(elsewhere: Path, capsys: Output) -> None:
+    spool = SqliteSpool.open(SpoolSettings(str(elsewhere / "q/spool"), 0, 65536, 60.0, "0", 9e9), reactor, lambda: NOW)
+    await commit(spool)
+    await spool.close()
+    for verb in ("remove", "hold", "bounce", "retry", "list"):
+        for words in BLANK:
+            assert main(["queue", verb, *words, "--state", "q"]) == 1
+            assert "is blank" in capsys.readouterr().err
+    assert main(["queue", "remove", "--sender", "", "--state", "q"]) == 0
+    assert capsys.readouterr().out == "0 recipients removed\n"
+    assert main(["queue", "list", "--json", "--state", "q"]) == 0
+    assert [row["state"] for row in json.loads(capsys.readouterr().out)] == ["waiting", "waiting"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_nor_at_a_running_gateway(spool: MemorySpool, capsys: Output) -> None:
+    for words in BLANK:
+        assert await run("queue", "remove", *words, "--state", "state") == 1
+        assert "is blank" in capsys.readouterr().err
+    assert len(await spool.search(Query(), 9)) == 2
+
+
+@each("command", ["queue.remove", "queue.hold", "queue.bounce", "queue.reroute"])
+def test_an_order_without_a_word_meets_nobody(elsewhere: Path, command: str) -> None:
+    (elsewhere / "q").mkdir(exist_ok=True)
+    with pytest.raises(Fault, match="needs a query that says which"):
+        queue_door.ask(options_of(["queue", "list", "--state", "q"]), command, query={}, to="x")
 
 
 def test_where_nothing_was_ever_queued(elsewhere: Path, capsys: Output) -> None:

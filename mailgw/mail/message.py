@@ -242,8 +242,9 @@ class Query:
     ``sender``, ``recipient``, ``domain`` and ``login`` match without regard to the case of ASCII letters; ``sender=""``
     is the null path, ``login=""`` what came without a login.
     ``address`` is part of the sender's address or of the recipient's, without regard to the case of ASCII letters.
-    ``reason`` is part of the last answer, without regard to the case of ASCII letters.  ``arrived_before`` and
-    ``arrived_after`` are epoch seconds, themselves not meant.
+    ``reason`` is part of the last answer, without regard to the case of ASCII letters.  Nothing is a part of any text:
+    who takes queries from outside asks ``queue.meant``.  ``arrived_before`` and ``arrived_after`` are epoch seconds,
+    themselves not meant.
     """
 
     queue_id: str | None = None

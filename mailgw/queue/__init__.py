@@ -14,7 +14,7 @@ for every recipient.
     replies    what a hop's words mean, as data     patterns    regular expressions that cannot take for ever
     reasons    why a recipient waits, in a line
     causes     what a failure comes to for people   report_words  the template of what they read
-    permits    limits that several dispatchers share
+    permits    limits that several dispatchers share    meant   queries that would meet everybody unsaid
     aliases    to whom an address comes in the end, and what its sender asked for there
 
 The rules that everything hangs on:

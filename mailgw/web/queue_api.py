@@ -26,7 +26,8 @@ Limit = Annotated[int, msgspec.Meta(ge=1, le=MOST_ITEMS)]
 
 class Which(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Whom an order means: all that is given must match.  ``address`` is part of the sender or of the recipient,
-    ``reason`` part of the last answer; ``sender`` ``""`` is the null path."""
+    ``reason`` part of the last answer, and neither is blank; ``sender`` ``""`` is the null path, ``login`` ``""``
+    whoever did not log in."""
 
     queue_id: Text | None = None
     sender: Text | None = None

@@ -66,7 +66,8 @@ def test_what_is_sought_is_found(gateway: Gateway, query: str, count: int) -> No
     ("/queue/messages?colour=red", 400), ("/queue/messages?limit=0", 400), ("/queue/messages?limit=1001", 400),
     ("/queue/messages?after=x", 400), ("/queue/messages?after=x-1234567890", 400), ("/queue/messages/NONE", 404),
     ("/queue/messages/NONE/content", 404), ("/queue/lanes?limit=1001", 400), ("/queue/messages?limit=1000", 200),
-    ("/queue/messages?arrived_after=nan", 400), (f"/queue/messages?sender={'x' * 1001}", 400),
+    ("/queue/messages?arrived_after=nan", 400), ("/queue/count?address=", 422), ("/queue/messages?reason=%20", 422),
+    (f"/queue/messages?sender={'x' * 1001}", 400),
 ])
 def test_what_makes_no_sense_is_said(gateway: Gateway, path: str, status: int) -> None:
     got(gateway, path, status)
@@ -117,6 +118,11 @@ def test_orders_do_what_they_say(gateway: Gateway) -> None:
     ("reroute", {"which": {"domain": "a"}}, 400), ("reroute", {"which": {"domain": "a"}, "to": "nowhere"}, 422),
     ("hold", {"queue_ids": [], "which": {"domain": "a"}}, 400), ("hold", {"queue_ids": ["x"] * 1001}, 400),
     ("hold", {"queue_ids": ["x"] * 1000}, 200), ("suspend", {"destination": ""}, 422), ("suspend", {}, 400),
+    ("hold", {"which": {"address": ""}}, 422), ("remove", {"which": {"reason": ""}}, 422),
+    ("bounce", {"which": {"address": " "}}, 422), ("hold", {"which": {"domain": "example.net", "reason": "\t"}}, 422),
+    ("remove", {"which": {"sender": ""}}, 200), ("hold", {"queue_ids": [""]}, 200),
+    ("remove", {"which": {"domain": ""}}, 200), ("remove", {"which": {"lane": ""}}, 200),
+    ("remove", {"which": {"recipient": ""}}, 200), ("remove", {"which": {"state": ""}}, 200),
 ])
 def test_an_order_that_means_nobody_or_everybody_is_refused(
     gateway: Gateway, verb: str, body: object, status: int
