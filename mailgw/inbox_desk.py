@@ -11,9 +11,11 @@
     inbox.source   {"octets": a piece of its content from the octet ``start`` on, in Base64, "" at its end}
     inbox.part     ``number``, from 0: {"filename", "content_type", "size_octets" ..., "octets": a piece, likewise}
     inbox.mark     ``id`` is read, or with ``read`` false not any more
-    inbox.remove   ``id``, or all that match ``query``, which has to be there; the number of messages
+    inbox.remove   ``id``, or all that match ``query``, which has to say something, or with ``all`` all; the number of
+                   messages
 
-What is asked of a message that is not there, or not any more, is answered null.
+What is asked of a message that is not there, or not any more, is answered null.  A text of a query that is blank would
+match any, and is refused.
 
 Who waits: one look each ``LOOK_SECONDS`` for all, as the mail may have come by another process; where something came,
 the messages that had a new copy are held against each query once, however many wait with it, and no others are.
@@ -337,10 +339,10 @@ class InboxDesk:
             count: int = await self._ask(lambda book: book.remove([number]))
             self.parts.removed(number)
             return count
-        if "query" not in request:
-            raise RefusedRequest("inbox.remove needs an id, or a query that says which; {} is all")
-        wanted = _wanted(request)
-        count = await self._ask(lambda book: book.remove(None, wanted))
+        wanted, is_all = _wanted(request), request.get("all", False)
+        if not isinstance(is_all, bool) or is_all is (wanted != Wanted()):
+            raise RefusedRequest("inbox.remove needs an id, a query that says which, or all (true)")
+        count = await self._ask(lambda book: book.remove(None if is_all else wanted))
         self.parts.removed(None)
         return count
 
@@ -399,6 +401,8 @@ def _wanted(request: Mapping[str, Any]) -> Wanted:
         if name in _TEXTS and isinstance(value, str) and len(value) <= 1000:
             if name == "search" and len(value.split()) > MOST_WORDS:
                 raise RefusedRequest(f"query: search has more than {MOST_WORDS} words")
+            if not value.strip():
+                raise RefusedRequest(f"query: {name} is blank, which any message has; leave it out, or say a part")
             found[_TEXTS[name]] = value
         elif name == "since" and type(value) in (int, float) and abs(value) < 1e15:
             found["since"] = float(value)

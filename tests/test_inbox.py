@@ -417,6 +417,10 @@ def test_who_is_removed_has_to_be_said() -> None:
             gateway.receive(HELLO, sender=ANN, to=f"r{number}@example.org")
         assert gateway.http("DELETE", "/api/v1/inbox").status == 400
         assert gateway.http("DELETE", "/api/v1/inbox?all=true&to=r1").status == 400
+        for blank in ("to=", "search=%20", "subject=%09", "text=+", "from=&to=r1", "search=%C2%A0&unread=true"):
+            assert gateway.http("DELETE", f"/api/v1/inbox?{blank}").status == 422
+            assert gateway.http("GET", f"/api/v1/inbox?{blank}").status == 422
+        assert inbox(gateway)["messages"] == 3
         assert gateway.http("DELETE", "/api/v1/inbox?to=r1@example.org").json == {"messages": 1}
         assert gateway.http("DELETE", "/api/v1/inbox?all=true").json == {"messages": 2}
         assert inbox(gateway)["messages"] == 0

@@ -5,14 +5,17 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from mailgw import inbox_desk
 from mailgw.inbox_desk import PARTS_OCTETS, PARTS_SECONDS, PIECE_OCTETS, InboxDesk, Part, Parts
-from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.store.captured import Bounds, CapturedMail
 from tests.store.test_captured import capture
+from tests.tables import each
 
 T = TypeVar("T")
 MANY = Bounds(1000, 1 << 30)
@@ -118,6 +121,61 @@ def test_so_many_octets_of_parts_and_no_more(monkeypatch: pytest.MonkeyPatch) ->
     assert (parts.get((4, 0)), parts.octets) == (None, 6)
     parts.keep((5, 0), Part({}, b"x" * 10))
     assert parts.octets == 10
+
+
+# --- pages, and what is removed ---------------------------------------------------------------------------------
+
+@each(("count", "pages"), [(1000, [1000]), (1001, [1000, 1])])
+def test_the_largest_page_says_what_is_behind_it(desk: Made, count: int, pages: list[int]) -> None:
+    made, book, _ = desk
+    book.keep([capture(f"Q{number}", octets=b"") for number in range(count)], Bounds(2000, 1 << 30))
+    after, found = None, []
+    while True:
+        [page] = asking(made, "inbox.list", limit=1000, **({} if after is None else {"after": after}))
+        found.append(len(page["items"]))
+        after = page["next"]
+        if after is None:
+            break
+    assert found == pages
+
+
+WORDS = st.sampled_from(["", " ", "\t", "\u00a0\u2003", "@", "b", "bob", "nobody", "stra", " 1 ", "@example.org"])
+QUERIES = st.dictionaries(st.sampled_from(["to", "from", "subject", "text", "search"]), WORDS | st.text(max_size=3))
+HAYSTACK = "\n".join((
+    "bob@example.org", "list@lists.example.org", "carol@example.com", "jörg", "joerg@example.net",
+    "bounces@news.example.net", "straße 1", "grüße, bob.",
+)).casefold()
+
+
+@given(query=QUERIES, is_all=st.sampled_from([None, False]))
+@example(query={"search": " "}, is_all=None)
+@example(query={"to": ""}, is_all=False)
+@example(query={"subject": "", "to": "bob"}, is_all=None)
+@example(query={}, is_all=None)
+def test_nothing_is_removed_that_is_not_meant(query: dict[str, str], is_all: bool | None) -> None:
+    asked = Asked()
+    asked.book.keep([capture()], MANY)
+    made = InboxDesk(lambda: None, lambda: asked, Clock())  # type: ignore[arg-type, return-value]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(inbox_desk, "has_inbox", lambda config: True)
+        asking(made, "inbox.remove", query=query, **({} if is_all is None else {"all": is_all}))
+    if not asked.book.has(1):
+        assert query
+        for value in query.values():
+            assert value.split()
+            assert all(word.casefold() in HAYSTACK for word in value.split())
+
+
+@each("request_", [
+    {}, {"query": {}}, {"query": {"to": ""}}, {"all": False}, {"all": 1}, {"all": True, "query": {"to": "bob"}},
+    {"all": True, "query": {"search": " "}},
+])
+def test_all_are_removed_where_that_is_said(desk: Made, request_: dict[str, Any]) -> None:
+    made, book, _ = desk
+    book.keep([capture()], MANY)
+    [fault] = asking(made, "inbox.remove", **request_)
+    assert fault.check(RefusedRequest)
+    assert asking(made, "inbox.remove", all=True) == [1]
 
 
 # --- who waits --------------------------------------------------------------------------------------------------

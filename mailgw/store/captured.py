@@ -134,6 +134,7 @@ class Wanted:
     ``to`` with something before its "@" is a whole address, with nothing before it a domain, else a part of an address;
     it is a recipient's, or in To or Cc.  ``from_`` likewise of the reverse-path, or a part of From.  ``subject`` and
     ``text`` are parts of those; each word of ``search`` is a part of any of these.  ``since``: captured then or later.
+    A text that is blank says nothing.
     """
 
     to: str | None = None
@@ -188,7 +189,7 @@ class CapturedMail:
         clause = f"WHERE {' AND '.join(where)}" if where else ""
         found = connection.execute(
             f"SELECT {_ROW} FROM message {clause} ORDER BY id DESC LIMIT ?",  # noqa: S608  # of constants
-            (*values, min(limit, MOST_ROWS)),
+            (*values, min(limit, MOST_ROWS + 1)),  # one more tells that there is more
         ).fetchall()
         return [_row(connection, one) for one in found]
 
@@ -226,15 +227,20 @@ class CapturedMail:
             "SELECT count(*), coalesce(sum(is_read = 0), 0), coalesce(sum(octets), 0) FROM message").fetchone()
         return Totals(*map(int, found))
 
-    def remove(self, numbers: Sequence[int] | None, wanted: Wanted = Wanted()) -> int:
-        """Those of ``numbers``, or all that are wanted; how many went."""
+    def remove(self, which: Sequence[int] | Wanted | None) -> int:
+        """Those of these numbers, those that are wanted, or, for None, all; how many went.  ValueError where what is
+        wanted says nothing: that is not all."""
+        where, values = _where(which) if isinstance(which, Wanted) else ([], [])
+        if isinstance(which, Wanted) and not where:
+            raise ValueError("who wants all removed says so")
         connection = self._file.open()
         with transaction(connection):
-            if numbers is None:
-                where, values = _where(wanted)
+            if which is None or isinstance(which, Wanted):
                 clause = f"WHERE {' AND '.join(where)}" if where else ""
                 found = connection.execute(f"SELECT id FROM message {clause}", values).fetchall()  # noqa: S608
-                numbers = [one for (one,) in found]
+                numbers: Sequence[int] = [one for (one,) in found]
+            else:
+                numbers = which
             gone = sum([_remove(connection, number) for number in numbers])
             if gone:
                 connection.execute("PRAGMA incremental_vacuum(1000)").fetchall()
@@ -345,20 +351,20 @@ def _where(wanted: Wanted) -> tuple[list[str], list[object]]:
         where.append(condition)
         values.extend(given)
 
-    if wanted.to is not None:
+    if wanted.to and wanted.to.strip():
         one = wanted.to.strip().lower()
         test, given = _address_test("folded", one)
         header = f" {one} " if "@" in one[1:] else f"{one} " if one.startswith("@") else one
         there = f"EXISTS (SELECT 1 FROM copy WHERE copy.message = message.id AND {test})"  # noqa: S608  # of constants
         also(f"({there} OR instr(addressed, ?))", given, header)
-    if wanted.from_ is not None:
+    if wanted.from_ and wanted.from_.strip():
         one = wanted.from_.strip().lower()
         test, given = _address_test("lower(reverse_path)", one)
         author = _SAID.format("instr(author, ?)")
         also(f"({test} OR {author})", given, one.casefold())
-    if wanted.subject is not None:
+    if wanted.subject and wanted.subject.strip():
         also(_SAID.format("instr(subject, ?)"), wanted.subject.casefold())
-    if wanted.text is not None:
+    if wanted.text and wanted.text.strip():
         also(_SAID.format("instr(text, ?)"), wanted.text.casefold())
     for word in (wanted.search or "").split():
         there = "EXISTS (SELECT 1 FROM copy WHERE copy.message = message.id AND instr(folded, ?))"

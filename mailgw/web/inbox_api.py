@@ -30,8 +30,8 @@ Text = Annotated[str, msgspec.Meta(max_length=1000)]
 class Which(msgspec.Struct, forbid_unknown_fields=True):
     """``to``: a whole address, "@domain", or a part of an address; of a recipient, or in To or Cc.  ``from``: likewise
     of the reverse-path, or a part of From.  ``subject``, ``text``: a part of them.  ``search``: words, at most 20, each
-    of which is a part of any of these.  ``since``: captured then or later,
-    in seconds since 1970."""
+    of which is a part of any of these.  None of them is blank.  ``since``: captured then or later, in seconds since
+    1970."""
 
     to: Text | None = None
     from_: Text | None = msgspec.field(default=None, name="from")
@@ -192,8 +192,9 @@ async def _list(asked: Asked) -> object:
 async def _remove_some(asked: Asked) -> object:
     query: Removed = asked.query
     if bool(query.words()) is query.all:
-        raise Problem(400, "Bad Request", "which? to, from, subject, text, since, unread; or all=true")
-    return {"messages": await asked.door.answer({"command": "inbox.remove", "query": query.words()})}
+        raise Problem(400, "Bad Request", "which? to, from, subject, text, search, since, unread; or all=true")
+    request = {"command": "inbox.remove", "query": query.words(), "all": query.all}
+    return {"messages": await asked.door.answer(request)}
 
 
 async def _show(asked: Asked) -> object:

@@ -40,5 +40,6 @@ test("words with a field's name look there, the others anywhere", () => {
   for (const [words, wanted] of [
     ["", {}], [undefined, {}], ["hello  you", { search: "hello you" }], ["to:bob@x.y", { to: "bob@x.y" }],
     ['from:ann Subject:"two words" rest', { from: "ann", subject: "two words", search: "rest" }], ["http://x", { search: "http://x" }],
+    ['to:"" from:" "', {}], [' \t', {}], ['subject:"" x', { search: "x" }],
   ]) assert.deepEqual(inboxQuery(words), wanted, words);
 });

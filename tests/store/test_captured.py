@@ -191,6 +191,14 @@ def test_content_in_pieces(size: int) -> None:
     assert one.piece(1, size + CHUNK_OCTETS) == b""
 
 
+@each(("count", "limit", "found"), [(10, 11, 10), (11, 11, 11), (12, 12, 11)])
+def test_so_many_rows_and_one_more(monkeypatch: pytest.MonkeyPatch, count: int, limit: int, found: int) -> None:
+    monkeypatch.setattr(captured, "MOST_ROWS", 10)
+    one = book()
+    one.keep([capture(f"Q{n}") for n in range(count)], MANY)
+    assert len(one.rows(Wanted(), limit)) == found
+
+
 def test_read_and_removed() -> None:
     one = book()
     one.keep([capture(f"Q{n}", recipients=[f"r{n % 2}@example.org"]) for n in range(4)], MANY)
@@ -200,7 +208,10 @@ def test_read_and_removed() -> None:
     assert not one.mark(9, True)
     assert one.remove([9]) == 0
     assert one.remove([2]) == 1
-    assert one.remove(None, Wanted(to="r1@example.org")) == 1
+    for nothing in (Wanted(), Wanted(to=""), Wanted(from_=" "), Wanted(subject="", text="\t"), Wanted(search="\u00a0")):
+        with pytest.raises(ValueError, match="says so"):
+            one.remove(nothing)
+    assert one.remove(Wanted(to="r1@example.org")) == 1
     assert ids(one) == [3, 1]
     assert one.remove(None) == 2
     assert one.totals() == captured.Totals(0, 0, 0)

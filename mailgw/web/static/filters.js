@@ -66,11 +66,13 @@ export function chipsOf(asked) {
 
 const INBOX_WORD = /\b(to|from|subject|text):(?:"([^"]*)"|(\S+))/gi;
 
-/** What is looked for in the inbox: to:, from:, subject: and text: name a field, other words are looked for in all. */
+/** What is looked for in the inbox: to:, from:, subject: and text: name a field, other words are looked for in all;
+    a field without words says nothing. */
 export function inboxQuery(words) {
   const query = {};
   const rest = String(words ?? "").replace(INBOX_WORD, (_, name, quoted, plain) => {
-    query[name.toLowerCase()] = quoted ?? plain;
+    const value = (quoted ?? plain).trim();
+    if (value) query[name.toLowerCase()] = value;
     return " ";
   }).trim().replace(/\s+/g, " ");
   if (rest) query.search = rest;

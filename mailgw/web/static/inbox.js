@@ -187,13 +187,14 @@ export function inboxView(main, first, page) {
   }
 
   async function askRemoveAll() {
-    const words = route.query.search ? `what matches “${visible(route.query.search)}”` : "all captured mail";
     const query = inboxQuery(route.query.search);
-    const many = route.query.search ? (await get("inbox", { ...query, limit: MOST })).items.length : totals.messages;
+    const isSome = Object.keys(query).length > 0; // words that say nothing mean all, and are told so
+    const words = isSome ? `what matches “${visible(route.query.search)}”` : "all captured mail";
+    const many = isSome ? (await get("inbox", { ...query, limit: MOST })).items.length : totals.messages;
     const yes = await confirmed({ title: `Delete ${words}?`, words: h("p", {}, `${counted(many, "message")}${many === MOST ? ", or more" : ""}. What was captured is gone for good; nothing else hangs on it.`), verb: `Delete ${count(many)}`, many });
     if (!yes) return;
     try {
-      const answer = await remove("inbox", route.query.search ? query : { all: true });
+      const answer = await remove("inbox", isSome ? query : { all: true });
       toast(`${counted(answer.messages, "message")} deleted`);
       items = [];
       location.hash = format({ view: "inbox", query: route.query });
