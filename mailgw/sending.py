@@ -49,12 +49,11 @@ from mailgw.store.ledger import Ledger
 from mailgw.store.sent import Recipient, Sent
 from mailgw.store.state_file import Workshop
 from mailgw.taking import text_of
+from mailgw.web.settings import LOCAL
 
 FOLDER: Final = "sending"
 """Below the state folder: messages on their way into the queue; emptied at a start."""
 JSON, RAW = "application/json", "message/rfc822"
-LOCAL: Final = "local"
-"""Who sends by the maildrop, as a token's name and in front of a user's."""
 MOST_AT_ONCE: Final = 200
 """Messages on their way."""
 SETTLE_SECONDS: Final = 10.0

@@ -12,7 +12,7 @@ from mailgw.config.lines import Path
 from mailgw.config.settings import DEFAULT_CERTIFICATE, Config
 from mailgw.net.server_tls import is_certificate_for
 from mailgw.web.operations import Scope
-from mailgw.web.settings import ApiSettings, TokenSettings
+from mailgw.web.settings import LOCAL, ApiSettings, TokenSettings
 
 SHORTEST_TOKEN = 32
 LONGEST_TOKEN = 512
@@ -35,6 +35,8 @@ def api_settings(document: Document, folder: str, state: str, taken: Sequence[st
     files, names = [], set()
     for number, one in enumerate(table.token):
         path = os.path.join(folder, one.secret_file) if one.secret_file else ""
+        if one.name == LOCAL:
+            one.spot.inner("name").fault(f"{LOCAL!r} is what programs of this machine send as (mailgw sendmail)")
         if one.name in names:
             one.spot.inner("name").fault(f"{one.name!r} is the name of another token")
         names.add(one.name)

@@ -1,8 +1,13 @@
 """What ``[api]`` comes to: where is listened, by which names, and whose tokens there are."""
 
+from typing import Final
+
 import attrs
 
 from mailgw.web.operations import Scope
+
+LOCAL: Final = "local"
+"""Who sends by the maildrop, in place of a token's name and in front of a user's: no token has it."""
 
 
 @attrs.frozen

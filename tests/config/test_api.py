@@ -125,6 +125,8 @@ def test_where_it_may_listen(file: Path, text: str, endpoint: str) -> None:
         ("[api]" + TOKEN.replace('scopes = ["read"]\n', ""), 2, "api.token.scopes: is missing"),
         ("[api]" + TOKEN.replace('"grafana"\nsec', '"a b"\nsec').replace('name = "grafana"', 'name = "a b"'), 3,
          "api.token.name: expected a name of up to 64"),
+        ("[api]" + TOKEN.replace('name = "grafana"', 'name = "local"'), 3,
+         "api.token.name: 'local' is what programs of this machine send as"),
         ("[api]" + TOKEN + TOKEN, 8, "api.token.name: 'grafana' is the name of another token"),
         ("[api]" + TOKEN + TOKEN.replace('name = "grafana"', 'name = "app"'), 10,
          "api.token.secret_file: has the same secret as another token"),
