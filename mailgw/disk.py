@@ -85,6 +85,11 @@ class Disk:
             return False
         return True
 
+    def open_to_read(self, path: str) -> int:
+        """A descriptor of whatever a stranger put there: nothing is waited for, as of a FIFO.  OSError (ELOOP) where
+        the name is a symbolic link."""
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+
     def truncate(self, descriptor: int, octets: int) -> None:
         """What is behind the first ``octets`` is gone."""
         os.ftruncate(descriptor, octets)
@@ -124,8 +129,12 @@ class Disk:
             return False
 
     def may_write(self, path: str) -> bool:
-        """Whether this process may make and remove files in that folder: by its mode, and by how it is mounted."""
-        return os.access(path, os.W_OK | os.X_OK, effective_ids=True)
+        """Whether this process may make and remove files in that folder, those of others, too: by its mode (with the
+        sticky bit its owner may alone), and by how it is mounted."""
+        if not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
+            return False
+        facts, user = os.stat(path), os.geteuid()
+        return not facts.st_mode & stat.S_ISVTX or user in (0, facts.st_uid)
 
     def free_octets(self, path: str) -> int:
         """What is left for us on the disk that holds ``path``; 0 where no file can be made any more."""

@@ -7,10 +7,14 @@ Rules:
     (``Sending``), so that a crash between the two makes no second one.
     Who cannot be written to is told to the sender, by a bounce, as a next hop's refusal is; what cannot be told now is
     tried again.  What is no message stays, with ``.bad`` at the end of its name, and the log says so.
+    Others may put there whatever they like, and swap it for another thing at any moment: only names that ``mailgw
+    sendmail`` makes are looked at; a file is opened once, and is what its descriptor says.  Names have their turn in a
+    circle, so that none keeps those behind it waiting, and whatever goes wrong with one has a pause of its own.
     From a folder that may not be written nothing is taken: what was sent would stay, and be sent again one day.
 """
 
 import os
+import re
 import stat
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -34,6 +38,9 @@ LATE_SECONDS: Final = 300.0
 """What waits for longer is told of (``web.findings``): a full queue or a restart is over by then."""
 
 NOT_WRITABLE: Final = "the gateway's user may not write there; under systemd the unit has to name it in ReadWritePaths"
+
+_NAME: Final = re.compile(r"[0-9a-f]{32}\Z")
+"""As ``mailgw sendmail`` makes them."""
 
 log = Logger()
 
@@ -85,6 +92,7 @@ class Maildrop:
         self._under_way: set[str] = set()
         self._waiting: dict[str, _Waiting] = {}
         self._complained: dict[str, float] = {}
+        self._last = ""  # whose turn was last
         self._seen = _Seen()
         self._why = ""  # the last trouble with a file
         self._is_closed = self._is_repeated = False
@@ -128,10 +136,11 @@ class Maildrop:
         names = () if self._seen.fault else self._seen.since
         now = self._clock.seconds()
         self._waiting = {name: wait for name, wait in self._waiting.items() if name in names}
-        for name in names:
+        for name in sorted(names, key=lambda name: (name <= self._last, name)):
             wait = self._waiting.get(name)
             is_next = name not in self._under_way and (wait is None or wait.until <= now)
             if is_next and len(self._under_way) < AT_ONCE and not self._is_closed:
+                self._last = name
                 self._under_way.add(name)
                 self._tasks.spawn("a message of the maildrop", self._bring(folder, name))
         if self._is_repeated and not self._is_closed:
@@ -144,8 +153,8 @@ class Maildrop:
             return _Seen()
         since, bad = {}, 0
         for name in disk.names(folder):
-            bad += name.endswith(BAD)
-            if not name.endswith(BAD) and not name.startswith("."):
+            bad += name.endswith(BAD) and _NAME.match(name.removesuffix(BAD)) is not None
+            if _NAME.match(name):
                 try:
                     facts = disk.facts(os.path.join(folder, name))
                 except FileNotFoundError:
@@ -165,37 +174,50 @@ class Maildrop:
             self._waiting.pop(name, None)
         except BadDrop as fault:
             log.error("{path} cannot be sent, and is left as {bad}: {why}", path=path, bad=name + BAD, why=str(fault))
-            await self._leave(path)
+            await self._leave(path, name)
         except FileNotFoundError:  # it went while its folder was looked at
             self._waiting.pop(name, None)
         except (TemporaryFault, OSError) as fault:
-            self._why = _words(fault)
-            before = self._waiting.get(name)
-            pause = FIRST_PAUSE_SECONDS if before is None else min(2 * before.pause, LONGEST_PAUSE_SECONDS)
-            self._waiting[name] = _Waiting(pause, self._clock.seconds() + pause)
-            if before is None:
-                log.warn("{path} waits: {why}", path=path, why=self._why)
+            self._wait(path, name, _words(fault))
+        except Exception:  # noqa: BLE001 - whatever it is, the next ones have their turn
+            if self._wait(path, name, "a fault of the gateway's, see the log"):
+                log.failure("{path} waits", path=path)
         finally:
             self._under_way.discard(name)
 
-    async def _leave(self, path: str) -> None:
+    def _wait(self, path: str, name: str, why: str) -> bool:
+        """Until it is tried again; whether it is for the first time."""
+        self._why = why
+        before = self._waiting.get(name)
+        pause = FIRST_PAUSE_SECONDS if before is None else min(2 * before.pause, LONGEST_PAUSE_SECONDS)
+        self._waiting[name] = _Waiting(pause, self._clock.seconds() + pause)
+        if before is None:
+            log.warn("{path} waits: {why}", path=path, why=why)
+        return before is None
+
+    async def _leave(self, path: str, name: str) -> None:
         try:
             await self._workshop.do(self._workshop.disk.rename, path, path + BAD)
         except OSError as fault:
-            log.error("{path} cannot be renamed: {why}", path=path, why=fault.strerror)
+            self._wait(path, name, f"it cannot be renamed: {fault.strerror}")
 
     def _read(self, path: str, name: str) -> Dropped:
         """In a thread.  BadDrop; OSError."""
         disk, most = self._workshop.disk, self._most_octets()
-        facts = disk.facts(path)
-        if facts.st_nlink != 1:
-            raise BadDrop("it has another name, too")
-        if facts.st_size > most:
-            raise BadDrop(f"it has {facts.st_size} octets: {most} are taken")
-        octets = disk.read(path, 0, most + 1)
-        again = disk.facts(path)
-        if (again.st_ino, again.st_size) != (facts.st_ino, len(octets)):
-            raise BadDrop("it changed while it was read")
+        descriptor = disk.open_to_read(path)
+        try:
+            facts = disk.facts(descriptor)
+            if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
+                raise BadDrop("it is no file, or has another name, too")
+            if facts.st_size > most:
+                raise BadDrop(f"it has {facts.st_size} octets: {most} are taken")
+            octets = disk.read_at(descriptor, 0, facts.st_size + 1)
+            while len(octets) <= facts.st_size and (more := disk.read_at(descriptor, len(octets), facts.st_size)):
+                octets += more
+            if not len(octets) == facts.st_size == disk.facts(descriptor).st_size:
+                raise BadDrop("it changed while it was read")
+        finally:
+            disk.close(descriptor)
         drop, message = read_drop(octets)
         return Dropped(name, user_name(facts.st_uid), drop, message)
 

@@ -33,6 +33,7 @@ from mailgw.config.where import (
 )
 from mailgw.mail.dropped import BadDrop, Drop, addresses_of, checked, drop_octets, header_of, listed
 from mailgw.mail.errors import ConfigError
+from mailgw.mail.header import has_field
 from mailgw.mail.slip import NOTIFIES, BadSlip, envid_of
 
 if TYPE_CHECKING:
@@ -209,6 +210,8 @@ def _notify(value: str) -> tuple[str, ...]:
 
 # --- the message ----------------------------------------------------------------------------------------------------
 
+_NAMED: Final = ("To", "Cc", "Bcc")
+_RESENT: Final = ("Resent-To", "Resent-Cc", "Resent-Bcc")
 
 
 def read(options: Options, stdin: object) -> tuple[Drop, bytes]:
@@ -219,8 +222,11 @@ def read(options: Options, stdin: object) -> tuple[Drop, bytes]:
     try:
         recipients = list(options.recipients)
         if options.reads_header:
-            # As sendmail(1) has it: who stands on the command line, too, gets it.
-            recipients = [*addresses_of(_header(message), ("To", "Cc", "Bcc")), *recipients]
+            # As sendmail(1) has it: who stands on the command line, too, gets it; and of a message that is sent again
+            # (RFC 5322 s3.6.6) whom that is for, and not whom it was for before.
+            header = _header(message)
+            is_resent = any(has_field(header, name.encode()) for name in _RESENT)
+            recipients = [*addresses_of(header, _RESENT if is_resent else _NAMED), *recipients]
         sender = _user() if options.sender is None else options.sender
     except BadDrop as fault:
         raise Stop(DATA, str(fault)) from None

@@ -223,3 +223,22 @@ def test_a_disk_in_memory_forgets_what_was_not_synced() -> None:
     assert disk.read("/a/kept", 0, 9) == b"whole"
     assert disk.read("/a/torn", 0, 9) == b""
     assert not disk.is_folder("/b")
+
+
+def test_what_a_stranger_put_there_is_not_waited_for(tmp_path: Path) -> None:
+    disk = Disk()
+    os.mkfifo(tmp_path / "fifo")
+    descriptor = disk.open_to_read(str(tmp_path / "fifo"))
+    assert stat.S_ISFIFO(disk.facts(descriptor).st_mode)
+    disk.close(descriptor)
+    (tmp_path / "link").symlink_to("fifo")
+    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+        disk.open_to_read(str(tmp_path / "link"))
+
+
+def test_where_the_sticky_bit_keeps_us_from_removing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.chmod(0o1777)
+    user = os.getuid()
+    for ours, may in ((user, True), (user + 1, user + 1 == 0), (0, True)):
+        monkeypatch.setattr(os, "geteuid", lambda ours=ours: ours)
+        assert Disk().may_write(str(tmp_path)) is may

@@ -5,13 +5,17 @@ from typing import Any
 
 import pytest
 
+from mailgw import maildrop
 from mailgw.mail.dropped import Drop, drop_octets
+from mailgw.maildrop import AT_ONCE
 from mailgw.testing import PowerFailed
 from mailgw.testing.disk import MemoryDisk
 from mailgw.web.findings import findings
+from tests.logged import LoggedFailures
 from tests.tables import each
 from tests.test_sending import CONFIG, KNOWN, Desk
 
+D1, D2, HALF = "d1".ljust(32, "0"), "d2".ljust(32, "0"), "a".ljust(32, "f")
 LETTER = b"Subject: hi\nTo: bob\n\nHello\n"
 
 
@@ -22,7 +26,7 @@ def whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def facts(self: MemoryDisk, where: Any) -> os.stat_result:
         found = usual(self, where)
-        if isinstance(where, str) and "/maildrop/" in where and not where.endswith("half"):
+        if isinstance(where, str) and "/maildrop/" in where and not where.endswith(HALF):
             return os.stat_result((found.st_mode | 0o040, *found[1:]))
         return found
 
@@ -33,7 +37,7 @@ def folder(desk: Desk) -> str:
     return desk.gateway.config.maildrop
 
 
-def leave(desk: Desk, drop: Drop, message: bytes = LETTER, name: str = "d1") -> str:
+def leave(desk: Desk, drop: Drop, message: bytes = LETTER, name: str = D1) -> str:
     desk.gateway.disk.make_folder(folder(desk))
     desk.put(drop_octets(drop, message), path := f"{folder(desk)}/{name}")
     desk.gateway.disk.sync(desk.gateway.disk.append(path))
@@ -72,9 +76,9 @@ def test_a_message_goes_to_its_recipients_and_the_file_goes() -> None:
 
 def test_what_is_not_whole_waits() -> None:
     desk = Desk()
-    leave(desk, Drop("root", ("bob@example.org",)), name="half")
+    leave(desk, Drop("root", ("bob@example.org",)), name=HALF)
     look(desk)
-    assert left(desk) == ["half"]
+    assert left(desk) == [HALF]
     assert not desk.gateway.stored
 
 
@@ -99,7 +103,7 @@ def test_who_is_unknown_is_told_of_and_the_others_get_it() -> None:
     assert b"Status: 5.1.1" in bounce
     assert b"Subject: hi" in bounce
     assert left(desk) == []
-    leave(desk, Drop("ann@example.org", ("nobody@example.org",)), name="d2")
+    leave(desk, Drop("ann@example.org", ("nobody@example.org",)), name=D2)
     look(desk, 60)
     assert len(desk.gateway.mailbox("ann@example.org")) == 2
     assert left(desk) == []
@@ -109,7 +113,7 @@ def test_what_nobody_can_be_told_of_stays_as_bad() -> None:
     desk = Desk(KNOWN, accounts={"ann@example.org": "x"})
     leave(desk, Drop("", ("nobody@example.org",)))
     look(desk, 60)
-    assert left(desk) == ["d1.bad"]
+    assert left(desk) == [f"{D1}.bad"]
 
 
 @each("octets", [
@@ -121,21 +125,21 @@ def test_what_nobody_can_be_told_of_stays_as_bad() -> None:
 def test_what_is_no_message_stays_as_bad(octets: bytes) -> None:
     desk = Desk()
     desk.gateway.disk.make_folder(folder(desk))
-    desk.put(octets, f"{folder(desk)}/d1")
+    desk.put(octets, f"{folder(desk)}/{D1}")
     look(desk)
-    assert left(desk) == ["d1.bad"]
+    assert left(desk) == [f"{D1}.bad"]
     look(desk)
     assert not desk.gateway.stored
 
 
 def test_a_file_with_two_names_is_none() -> None:
     desk = Desk()
-    path = leave(desk, Drop("root", ("bob@example.org",)))
+    leave(desk, Drop("root", ("bob@example.org",)))
     usual = desk.gateway.disk.facts
     desk.gateway.disk.facts = lambda where: os.stat_result(  # type: ignore[method-assign]
-        (*usual(where)[:3], 2, *usual(where)[4:])) if where == path else usual(where)
+        (*usual(where)[:3], 2, *usual(where)[4:])) if isinstance(where, int) else usual(where)
     look(desk)
-    assert left(desk) == ["d1.bad"]
+    assert left(desk) == [f"{D1}.bad"]
 
 
 def test_trouble_is_waited_out() -> None:
@@ -143,10 +147,10 @@ def test_trouble_is_waited_out() -> None:
     leave(desk, Drop("root", ("bob@example.org",)))
     desk.gateway.fill_up()
     look(desk)
-    assert left(desk) == ["d1"]
+    assert left(desk) == [D1]
     desk.gateway.fill_up(False)
     look(desk)
-    assert left(desk) == ["d1"], "not at once"
+    assert left(desk) == [D1], "not at once"
     desk.gateway.advance(30)
     look(desk, 30)
     look(desk, 30)
@@ -165,12 +169,12 @@ def test_health_tells_of_what_waits_for_long_and_of_what_never_goes() -> None:
     assert told(desk) == (
         {"folder": folder(desk), "waiting": 0, "late": 0, "bad": 0, "why": "", "fault": ""}, [])
     leave(desk, Drop("", ("nobody@example.org",)))
-    leave(desk, Drop("root", ("ann@example.org",)), name="d2")
-    desk.gateway.disk.errors[f"remove {folder(desk)}/d2"] = 30
+    leave(desk, Drop("root", ("ann@example.org",)), name=D2)
+    desk.gateway.disk.errors[f"remove {folder(desk)}/{D2}"] = 30
     look(desk)
     look(desk)
-    maildrop, found = told(desk)
-    assert (maildrop["waiting"], maildrop["late"], maildrop["bad"]) == (1, 0, 1)
+    dropped, found = told(desk)
+    assert (dropped["waiting"], dropped["late"], dropped["bad"]) == (1, 0, 1)
     assert found == ["warn 1 cannot be sent, and stays as .bad: the log says why"]
     desk.gateway.advance(301)
     look(desk)
@@ -181,8 +185,8 @@ def test_health_tells_of_what_waits_for_long_and_of_what_never_goes() -> None:
     desk.gateway.advance(1200)
     look(desk)
     look(desk)
-    maildrop, found = told(desk)
-    assert (maildrop["waiting"], maildrop["why"], len(found)) == (0, "", 1)
+    dropped, found = told(desk)
+    assert (dropped["waiting"], dropped["why"], len(found)) == (0, "", 1)
     assert len(desk.gateway.mailbox("ann@example.org")) == 1
 
 
@@ -192,8 +196,8 @@ def test_from_a_folder_that_may_not_be_written_nothing_is_taken() -> None:
     desk.gateway.disk.errors[f"may_write {folder(desk)}"] = 30
     look(desk)
     assert not desk.gateway.mailbox("bob@example.org")
-    maildrop, found = told(desk)
-    assert maildrop["waiting"] == 1
+    dropped, found = told(desk)
+    assert dropped["waiting"] == 1
     assert [one.partition(";")[0] for one in found] == ["bad the gateway's user may not write there"]
     desk.gateway.disk.errors.clear()
     look(desk)
@@ -206,16 +210,61 @@ def test_what_the_gateway_s_user_may_not_read_waits(monkeypatch: pytest.MonkeyPa
     desk = Desk()
     leave(desk, Drop("root", ("bob@example.org",)))
 
-    def read(path: str, offset: int, limit_octets: int) -> bytes:
+    def refused(path: str) -> int:
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(desk.gateway.disk, "read", read)
+    monkeypatch.setattr(desk.gateway.disk, "open_to_read", refused)
     look(desk)
     assert told(desk)[0]["why"] == "Permission denied; is the gateway's user in the maildrop's group?"
     desk.gateway.advance(301)
     look(desk)
     [found] = told(desk)[1]
     assert found.startswith("warn 1 message has waited there for minutes: Permission denied; is the gateway's user")
+
+
+def test_whatever_others_put_there_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch, logged_failures: LoggedFailures
+) -> None:
+    desk = Desk()
+    for number in range(3 * AT_ONCE):
+        leave(desk, Drop("root", ("bob@example.org",), name=f"x{number}"), name=f"{number:032x}")
+    usual = maildrop.read_drop
+    met = []
+
+    def broken(octets: bytes) -> tuple[Drop, bytes]:
+        met.append(1)
+        drop, message = usual(octets)
+        if drop.name:
+            raise ZeroDivisionError
+        return drop, message
+
+    monkeypatch.setattr(maildrop, "read_drop", broken)
+    leave(desk, Drop("root", ("bob@example.org",)), name="f" * 32)
+    for name in ("0ther", "0" * 33, "0" * 31, "A" * 32, "0" * 252, "0" * 32 + ".x"):
+        leave(desk, Drop("root", ("cy@example.org",)), name=name)
+    for _ in range(5):
+        look(desk)
+    assert len(desk.gateway.mailbox("bob@example.org")) == 1
+    assert not desk.gateway.mailbox("cy@example.org")
+    assert len(met) == 3 * AT_ONCE + 1, "each has a pause"
+    assert len(logged_failures.take()) == 3 * AT_ONCE
+    monkeypatch.setattr(maildrop, "read_drop", usual)
+    desk.gateway.advance(30)
+    for _ in range(5):
+        look(desk)
+    assert len(desk.gateway.mailbox("bob@example.org")) == 3 * AT_ONCE + 1
+
+
+def test_what_cannot_be_renamed_has_a_pause() -> None:
+    desk = Desk()
+    leave(desk, Drop("root", ()), name="0" * 32)
+    desk.gateway.disk.errors[f"rename {folder(desk)}/{'0' * 32}"] = 36
+    steps = desk.gateway.disk.read_at
+    met = []
+    desk.gateway.disk.read_at = lambda *given: met.append(1) or steps(*given)  # type: ignore[method-assign, func-returns-value]
+    for _ in range(5):
+        look(desk)
+    assert len(met) <= 2, "it is read once"
 
 
 @each(("raw", "has", "lacks"), [

@@ -72,6 +72,17 @@ def test_as_php_calls_it(given: Given) -> None:
     assert drop == Drop("www@example.org", ("ann@example.org", "hidden@example.org"))
 
 
+def test_what_is_sent_again_is_for_whom_that_says(given: Given) -> None:
+    old = b"To: list@b.example\nCc: boss@b.example\nBcc: spy@b.example\n"
+    for again, recipients in (
+        (b"Resent-To: only@c.example\nResent-Bcc: blind@c.example\n", ("only@c.example", "blind@c.example")),
+        (b"resent-cc: cy@c.example\n", ("cy@c.example",)),
+        (b"Resent-From: me@c.example\n", ("list@b.example", "boss@b.example", "spy@b.example")),
+    ):
+        assert given.run("-t", "-i", message=again + old + b"\nhi\n") == 0
+        assert given.taken()[0].recipients == recipients
+
+
 def test_as_git_send_email_and_mutt_call_it(given: Given) -> None:
     assert given.run("-i", "-f", "me@example.org", "a@example.org", "b@example.org") == 0
     assert given.taken()[0] == Drop("me@example.org", ("a@example.org", "b@example.org"))

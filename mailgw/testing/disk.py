@@ -125,6 +125,9 @@ class MemoryDisk(Disk):
             raise _fault(errno.ENOENT, path)
         return self._step(f"open_shared {path}", lambda: self._opened(path))
 
+    def open_to_read(self, path: str) -> int:
+        return self.open_shared(path)
+
     def create_shared(self, path: str) -> int:
         return self.create(path)
 
