@@ -63,6 +63,7 @@ def test_no_grave_fault(served: Served, windows: Windows, size: tuple[int, int],
 
 
 def test_a_reload_says_what_it_would_change_and_what_is_wrong(served: Served, windows: Windows) -> None:
+    windows.expected = ["422"]
     page = windows.open(f"{served.signed_in}")
     page.get_by_role("link", name="Health").click()
     config = served.gateway.config
