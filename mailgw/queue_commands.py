@@ -349,7 +349,7 @@ def _act(options: argparse.Namespace, order: str, done: str, done_while_stopped:
         else:
             gone.append(queue_id)
     if gone:
-        raise Fault(f"not in the queue: {', '.join(map(harmless, gone))}")
+        raise Fault(f"not in the queue: {', '.join(map(harmless, gone))}; mailgw trace tells what became of it")
     return 0
 
 
