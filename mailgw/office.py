@@ -68,7 +68,11 @@ class Office:
         from mailgw.web.server import WebServer
         from mailgw.web.uploads import UploadFolder
 
-        uploads = UploadFolder(f"{self._config.state}/{UPLOADS}", self._disk, self._reactor, threads())
+        def reserve_octets() -> int:
+            return self._config.spool.reserve_octets  # of today's
+
+        folder = f"{self._config.state}/{UPLOADS}"
+        uploads = UploadFolder(folder, self._disk, reserve_octets, self._reactor, threads())
         uploads.open()
         self._journal = journal
         self.tls = _tls(self._config, self._api)

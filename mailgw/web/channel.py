@@ -20,7 +20,7 @@ from twisted.web.http import HTTPChannel
 from mailgw.mail.ports import WallClock
 from mailgw.web.answers import refusal
 from mailgw.web.operations import Problem
-from mailgw.web.problems import PHRASES
+from mailgw.web.problems import PHRASES, RETRY_SECONDS
 from mailgw.web.tokens import network_of
 
 HEADER_OCTETS: Final = 32768
@@ -31,7 +31,8 @@ STRANGERS: Final = 100
 STRANGERS_PER_ADDRESS: Final = 20
 HEAD_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 60.0
-BODY_SECONDS: Final = 10.0  # and beyond them:
+# A body may be so far behind its pace, whatever came before: what brings nothing ends after so many seconds.
+BODY_SECONDS: Final = 10.0
 BODY_OCTETS_PER_SECOND: Final = 8192
 # A client that takes nothing of an answer for so long; and one that does not close.
 STUCK_SECONDS: Final = 30.0
@@ -39,6 +40,7 @@ LINGER_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 1.0
 # Of a Content-Length: more octets than there are.
 LENGTH_DIGITS: Final = 15
+_LATER: Final = {"Retry-After": str(RETRY_SECONDS)}
 
 
 class Channel(HTTPChannel):
@@ -61,7 +63,8 @@ class Channel(HTTPChannel):
         self._phase = "head"
         self._since = 0.0
         self._has_begun = False  # a head of which octets are there
-        self._body_octets = 0
+        self._body_due = 0.0  # when more of the body has to be there
+        self._held_since: float | None = None  # we do not read it
         self._is_refused = False
         self._stuck_since: float | None = None
         self._closing_since: float | None = None
@@ -106,8 +109,10 @@ class Channel(HTTPChannel):
         elif self._phase == "idle" and now - self._since >= IDLE_SECONDS:
             self.loseConnection()
         elif self._phase == "body":
-            late = now - self._since - BODY_SECONDS
-            if late > self._body_octets / BODY_OCTETS_PER_SECOND:
+            if self._held_since is not None:
+                if now - self._held_since >= STUCK_SECONDS:
+                    self.refuse(Problem(503, PHRASES[503], "the disk does not take it", headers=_LATER))
+            elif now > self._body_due:
                 self.refuse(Problem(408, PHRASES[408], "the body comes too slowly"))
 
     # --- what comes -----------------------------------------------------------------------------------------
@@ -153,7 +158,8 @@ class Channel(HTTPChannel):
         if coding is not None and (self._version != b"HTTP/1.1" or [one.lower() for one in coding] != [b"chunked"]):
             self._respondToBadRequestAndDisconnect()
             return
-        self._phase, self._since, self._body_octets = "body", self.factory.now(), 0
+        self._phase, self._since, self._held_since = "body", self.factory.now(), None
+        self._body_due = self._since + BODY_SECONDS
         self.persistent = self.checkPersistence(request, self._version)  # type: ignore[no-untyped-call]
         problem = request.begin(self._command, self._path, self._version, self.length)
         if problem is not None and self.length != 0:
@@ -168,7 +174,23 @@ class Channel(HTTPChannel):
             super().rawDataReceived(data)
 
     def body_came(self, octets: int) -> None:
-        self._body_octets += octets
+        due = self._body_due + octets / BODY_OCTETS_PER_SECOND
+        self._body_due = min(due, self.factory.now() + BODY_SECONDS)
+
+    def hold_body(self) -> None:
+        """Read no more of it for now: that is not its client's fault."""
+        self._held_since = self.factory.now()
+        self.transport.pauseProducing()
+
+    def go_on_with_body(self) -> None:
+        self._held_since = None
+        self._body_due = self.factory.now() + BODY_SECONDS
+        self.transport.resumeProducing()
+
+    def fail_body(self, problem: Problem) -> None:
+        """What comes of it yet is of no use; once all of it is there its request says so."""
+        if self._phase == "body":
+            self.refuse(problem)
 
     def allContentReceived(self) -> None:
         if self._is_refused:

@@ -239,10 +239,10 @@ EVERYWHERE: Final[Mapping[int, str]] = {
     414: "The path and its query are too long",
     421: "Asked for by a name that [api] hosts does not have",
     422: "Understood, and refused: the detail says why",
-    429: "Too many wrong tokens from this address",
+    429: "Too many wrong tokens from this address; or too many uploads of this token under way",
     431: "The header is too large, or has too many fields",
     500: "A fault of the gateway; its log says more",
-    503: "The gateway, or who it has to ask, is unwell or stopping; try again",
+    503: "The gateway, or who it has to ask, is unwell, stopping, or has no room; try again",
 }
 WITH_BODY: Final[Mapping[int, str]] = {
     408: "The body came too slowly",

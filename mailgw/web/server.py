@@ -128,19 +128,22 @@ class WebRequest(Request):
             if self._server.is_stopping:
                 raise Problem(503, PHRASES[503], "stopping", headers={"Retry-After": str(RETRY_SECONDS)})
             self._admitted = self._server.reception.admit(head)
+            if self._admitted.who.name:
+                self.channel.is_known = True
             if self._admitted.problem is not None:
                 raise self._admitted.problem
+            self._body = self._body_of(self._admitted, length)
         except Problem as problem:
             self._refuse(problem)
             return problem
-        if self._admitted.who.name:
-            self.channel.is_known = True
-        wanted = self._admitted.body
-        if isinstance(wanted, Upload):
-            self._body = InFile(self._server.uploads, wanted.media_type, self.channel)
-        elif wanted is not None:
-            self._body = InMemory()
         return None
+
+    def _body_of(self, admitted: Admitted, length: int | None) -> Body | None:
+        """Where its body goes as it comes.  Problem where there is no room for it."""
+        if isinstance(admitted.body, Upload):
+            most = admitted.body_octets if length is None else length
+            return self._server.uploads.begin(admitted.who.name, most, admitted.body.media_type, self.channel)
+        return None if admitted.body is None else InMemory()
 
     def gotLength(self, length: int | None) -> None:
         """``begin`` has it."""

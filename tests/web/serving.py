@@ -188,7 +188,10 @@ class Served:
             upload_octets=300_000,
             note_failure=lambda *words: self.refused.append(words),
         )
-        folder = UploadFolder("/state/uploads", self.disk, self.reactor, self.reactor)
+        self.reserve_octets = 0
+        folder = UploadFolder(
+            "/state/uploads", self.disk, lambda: self.reserve_octets, self.reactor, self.reactor
+        )
         folder.open()
         self.server = WebServer(self.reception, self.door, self, self.reactor, folder)
         self.factory = WebFactory(self.reactor, lambda: NOW + self.reactor.seconds(), self.server, tls)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from mailgw.web import channel, problems, routing, server, tokens
+from mailgw.web import channel, problems, routing, server, tokens, uploads
 from mailgw.web.operations import EVERYWHERE, JSON_OCTETS, WITH_BODY, Scope
 from mailgw.web.ready_api import WORDS
 from tests.tables import each
@@ -21,7 +21,11 @@ LIMITS = {
     "octets of JSON": JSON_OCTETS,
     "seconds for the head": channel.HEAD_SECONDS,
     "seconds between two requests": channel.IDLE_SECONDS,
-    f"seconds for the body, beyond one for each {channel.BODY_OCTETS_PER_SECOND} octets": channel.BODY_SECONDS,
+    "seconds in which nothing of a body comes": channel.BODY_SECONDS,
+    f"seconds that a body is behind {channel.BODY_OCTETS_PER_SECOND} octets a second, however fast it began":
+        channel.BODY_SECONDS,
+    "uploads of one token under way": uploads.UPLOADS_OF_A_TOKEN,
+    "octets of all uploads under way": uploads.UPLOADS_OCTETS,
     "seconds in which nothing of an answer is taken": channel.STUCK_SECONDS,
     f"wrong tokens of an address in {tokens.TRIES_SECONDS:.0f} seconds": tokens.TRIES,
     "sessions of the page": tokens.SESSIONS,
