@@ -7,9 +7,12 @@ Rules:
     After a refusal nothing that comes is understood any more: it is read and thrown away for a moment, so that the
     answer arrives (RFC 9112 s9.6), and then the connection is closed.
     Whatever a client does, or leaves undone, each connection has an end: ``look`` says when.
+    Nobody is refused before a word was said: where there are as many strangers as there may be one of them is closed
+    for a new one, who may know a token, or ask for health.  All of a machine's users have the loopback's address, and
+    all of a proxy's clients its own.  What is under way with a good token stays.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from twisted.internet.interfaces import IAddress, IDelayedCall
@@ -27,8 +30,11 @@ HEADER_OCTETS: Final = 32768
 HEADERS: Final = 100
 # Of all connections, so many may be of those who showed no token yet, and so many of these have one address.
 CONNECTIONS: Final = 200
+KNOWN: Final = 180  # the others, so that there is room for strangers, who are closed for each other
 STRANGERS: Final = 100
 STRANGERS_PER_ADDRESS: Final = 20
+# Who says nothing for so long is closed for others before those who do.
+FRESH_SECONDS: Final = 1.0
 HEAD_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 60.0
 # A body may be so far behind its pace, whatever came before: what brings nothing ends after so many seconds.
@@ -54,6 +60,7 @@ class Channel(HTTPChannel):
     requests: list[Any]
     length: int | None
     peer: str
+    network: str
     is_secure = False
     is_known = False  # whether somebody showed a good token here
     is_closed = False
@@ -74,6 +81,7 @@ class Channel(HTTPChannel):
     def connectionMade(self) -> None:
         self._since = self.factory.now()
         self.peer = address_of(self.transport.getPeer())
+        self.network = network_of(self.peer)
         if self.factory.tls is not None:
             self.is_secure = True
             self.transport.startTLS(self.factory.tls)
@@ -90,6 +98,23 @@ class Channel(HTTPChannel):
         if self._closing_since is None:
             self._closing_since = self.factory.now()
         super().loseConnection()  # type: ignore[no-untyped-call]
+
+    @property
+    def idle_since(self) -> float | None:
+        """None where something is under way: a request, a part of one, or an answer that was not taken."""
+        is_idle = self._phase == "idle" and self._stuck_since is None and self._closing_since is None
+        return self._since if is_idle else None
+
+    def loss(self, now: float) -> int:
+        """What is lost where it is closed now: 0 nothing that was said whole, 1 a body that comes, 2 perhaps an answer,
+        or a request that is on its way."""
+        if self._is_refused:
+            return 0
+        if self._closing_since is not None or self._stuck_since is not None or self._phase == "answer":
+            return 2
+        if now - self._since < FRESH_SECONDS:
+            return 2
+        return 1 if self._phase == "body" else 0
 
     def look(self, now: float) -> None:
         """Every second: whether that was too long."""
@@ -244,21 +269,20 @@ class WebFactory(ServerFactory):
         self.wall_clock = wall_clock
         self._reactor = reactor
         self._make_request = make_request
-        self._channels: set[Channel] = set()
+        self._channels: dict[Channel, None] = {}  # the oldest first
         self._looking: IDelayedCall | None = None
 
     def now(self) -> float:
         return float(self._reactor.seconds())
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        if len(self._channels) >= CONNECTIONS:
-            return None
         strangers = [one for one in self._channels if not one.is_known]
         network = network_of(address_of(addr))
-        if len(strangers) >= STRANGERS:
-            return None
-        if sum(network_of(one.peer) == network for one in strangers) >= STRANGERS_PER_ADDRESS:
-            return None
+        neighbours = [one for one in strangers if one.network == network]
+        if len(neighbours) >= STRANGERS_PER_ADDRESS:
+            self._close_one_of(neighbours)
+        elif len(strangers) >= STRANGERS or len(self._channels) >= CONNECTIONS:
+            self._close_one_of(strangers)
         channel = Channel()
         channel.factory = self
         channel.requestFactory = self._make_request  # type: ignore[assignment] # its interface says so
@@ -268,13 +292,34 @@ class WebFactory(ServerFactory):
         """Twisted's requests report here: the journal has what there is to say."""
 
     def entered(self, channel: Channel) -> bool:
-        self._channels.add(channel)
+        self._channels[channel] = None
         if self._looking is None:
             self._looking = self._reactor.callLater(LOOK_SECONDS, self._look)
         return True
 
     def left(self, channel: Channel) -> None:
-        self._channels.discard(channel)
+        self._channels.pop(channel, None)
+
+    def know(self, channel: Channel) -> None:
+        """A good token was shown there.  Problem 503 where so many that have shown one are busy."""
+        if channel.is_known:
+            return
+        known = [one for one in self._channels if one.is_known]
+        if len(known) >= KNOWN:
+            idle = [(since, one) for one in known if (since := one.idle_since) is not None]
+            if not idle:
+                raise Problem(503, PHRASES[503], f"{KNOWN} connections are busy", headers=_LATER)
+            self._close(min(idle, key=lambda two: two[0])[1])
+        channel.is_known = True
+
+    def _close_one_of(self, strangers: Sequence[Channel]) -> None:
+        """The oldest of those with whom least is lost."""
+        now = self.now()
+        self._close(min(strangers, key=lambda one: one.loss(now)))
+
+    def _close(self, channel: Channel) -> None:
+        del self._channels[channel]
+        channel.transport.abortConnection()
 
     def _look(self) -> None:
         self._looking = self._reactor.callLater(LOOK_SECONDS, self._look) if self._channels else None

@@ -129,7 +129,7 @@ class WebRequest(Request):
                 raise Problem(503, PHRASES[503], "stopping", headers={"Retry-After": str(RETRY_SECONDS)})
             self._admitted = self._server.reception.admit(head)
             if self._admitted.who.name:
-                self.channel.is_known = True
+                self.channel.factory.know(self.channel)
             if self._admitted.problem is not None:
                 raise self._admitted.problem
             self._body = self._body_of(self._admitted, length)

@@ -12,6 +12,7 @@ PAGE = (Path(__file__).parent.parent.parent / "docs/api.rst").read_text()
 ROWS = dict(re.findall(r"^   \* - (.+)\n     - (\d+)$", PAGE, re.MULTILINE))
 LIMITS = {
     "connections": channel.CONNECTIONS,
+    "... with a good token": channel.KNOWN,
     "... without a good token yet": channel.STRANGERS,
     "... of one address (IPv6: its /64)": channel.STRANGERS_PER_ADDRESS,
     "header fields": channel.HEADERS,

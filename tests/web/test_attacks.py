@@ -9,14 +9,11 @@ from mailgw.testing.web import HttpClient, request
 from mailgw.web.channel import (
     BODY_OCTETS_PER_SECOND,
     BODY_SECONDS,
-    CONNECTIONS,
     HEAD_SECONDS,
     HEADER_OCTETS,
     HEADERS,
     IDLE_SECONDS,
     LINGER_SECONDS,
-    STRANGERS,
-    STRANGERS_PER_ADDRESS,
     STUCK_SECONDS,
 )
 from mailgw.web.operations import JSON_OCTETS, LiveEvent
@@ -624,33 +621,6 @@ def test_header_bombs() -> None:
     assert statuses(served.raw(b"GET /" + b"a" * 100_000)) == [431]
     length = "9" * 9000
     assert statuses(served.raw(f"GET / HTTP/1.1\r\nContent-Length: {length}\r\nX: y\r\n\r\n".encode())) == [413]
-
-
-def test_too_many_connections_of_one_stranger() -> None:
-    served = Served()
-    clients = [served.client("192.0.2.1") for _ in range(STRANGERS_PER_ADDRESS + 1)]
-    assert [one.is_closed for one in clients] == [False] * STRANGERS_PER_ADDRESS + [True]
-    assert not served.client("192.0.2.2").is_closed
-    clients[0].close()
-    served.advance(0)
-    assert not served.client("192.0.2.1").is_closed
-
-
-def test_too_many_strangers_leave_room_for_others() -> None:
-    served = Served()
-    known = served.client()
-    assert known.ask("GET", "/api/v1/things/x", {"Authorization": f"Bearer {ALL}"}).status == 200
-    strangers = [served.client(f"192.0.2.{number}") for number in range(1, STRANGERS + 2)]
-    assert [one.is_closed for one in strangers] == [False] * STRANGERS + [True]
-    assert known.ask("GET", "/api/v1/things/x", {"Authorization": f"Bearer {ALL}"}).status == 200
-
-
-def test_too_many_connections_at_all() -> None:
-    served = Served()
-    for number in range(CONNECTIONS):
-        client = served.client()
-        assert client.ask("GET", "/api/v1/things/x", {"Authorization": f"Bearer {ALL}"}).status == 200, number
-    assert served.client().is_closed
 
 
 def test_requests_in_a_row_are_answered_in_theirs() -> None:
