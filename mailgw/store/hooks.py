@@ -7,6 +7,8 @@ Rules:
     Of one message no event is handed out before an earlier one of it is gone: taken, or dead.
     At most ``MOST`` wait in all: beyond that the oldest of the hook that has the most are dead.
     The dead are kept for as long as their hook says, ``MOST_DEAD`` at most in all; the oldest go first.
+    An event that waits is marked while its message is blocked: what may go, what is due, and what is too old is found
+    without a look at all the others, however many wait.
 """
 
 import json
@@ -28,16 +30,55 @@ LANES: Final = 16
 STEP: Final = 1000
 """Events that one transaction moves at most, beside those that it is about."""
 
-SCHEMA: Final = Schema(1, (
+# What version 2 has for what version 1 had: see ``_UPGRADE``.
+_FOUND_BY: Final = (
+    "CREATE INDEX event_ready ON event (hook, lane, number) WHERE is_blocked = 0",
+    "CREATE INDEX event_age ON event (hook, at)",
+    # To count a million rows takes too long for a page.
+    """CREATE TRIGGER event_came AFTER INSERT ON event BEGIN
+        INSERT INTO tally (hook, waiting, dead) VALUES (new.hook, 1, 0)
+            ON CONFLICT DO UPDATE SET waiting = waiting + 1; END""",
+    """CREATE TRIGGER event_went AFTER DELETE ON event BEGIN
+        UPDATE tally SET waiting = waiting - 1 WHERE hook = old.hook; END""",
+    """CREATE TRIGGER dead_came AFTER INSERT ON dead BEGIN
+        INSERT INTO tally (hook, waiting, dead) VALUES (new.hook, 0, 1)
+            ON CONFLICT DO UPDATE SET dead = dead + 1; END""",
+    """CREATE TRIGGER dead_went AFTER DELETE ON dead BEGIN
+        UPDATE tally SET dead = dead - 1 WHERE hook = old.hook; END""",
+    """CREATE TRIGGER blocked_came AFTER INSERT ON blocked BEGIN
+        UPDATE event SET is_blocked = 1 WHERE hook = new.hook AND message = new.message;
+        UPDATE tally SET blocked = blocked + 1 WHERE hook = new.hook; END""",
+    """CREATE TRIGGER blocked_went AFTER DELETE ON blocked BEGIN
+        UPDATE event SET is_blocked = 0 WHERE hook = old.hook AND message = old.message;
+        UPDATE tally SET blocked = blocked - 1 WHERE hook = old.hook; END""",
+    # No message is blocked that has no event.
+    """CREATE TRIGGER event_was_last AFTER DELETE ON event WHEN old.is_blocked BEGIN
+        DELETE FROM blocked WHERE hook = old.hook AND message = old.message
+            AND NOT EXISTS (SELECT 1 FROM event WHERE hook = old.hook AND message = old.message); END""",
+)
+_UPGRADE: Final = (
+    *(f"DROP TRIGGER {name}" for name in ("event_came", "event_went", "dead_came", "dead_went")),
+    "DROP INDEX event_lane",
+    "ALTER TABLE event ADD COLUMN is_blocked INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE tally ADD COLUMN blocked INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE tally ADD COLUMN is_astray INTEGER NOT NULL DEFAULT 0",
+    "DELETE FROM blocked WHERE NOT EXISTS"
+    " (SELECT 1 FROM event e WHERE e.hook = blocked.hook AND e.message = blocked.message)",
+    "UPDATE event SET is_blocked = 1 WHERE EXISTS"
+    " (SELECT 1 FROM blocked b WHERE b.hook = event.hook AND b.message = event.message)",
+    "UPDATE tally SET blocked = (SELECT count(*) FROM blocked b WHERE b.hook = tally.hook)",
+    *_FOUND_BY,
+)
+SCHEMA: Final = Schema(2, (
     """CREATE TABLE event (
         number INTEGER PRIMARY KEY AUTOINCREMENT,  -- in their order
         hook TEXT NOT NULL,
         lane INTEGER NOT NULL,          -- of the message: posts of one lane go one after the other
         message TEXT NOT NULL,          -- queue id, or session id where there is none
         at REAL NOT NULL,               -- seconds since the epoch, UTC
-        body TEXT NOT NULL              -- the event, as JSON
+        body TEXT NOT NULL,             -- the event, as JSON
+        is_blocked INTEGER NOT NULL DEFAULT 0  -- 1: its message is
     )""",
-    "CREATE INDEX event_lane ON event (hook, lane, number)",
     "CREATE INDEX event_message ON event (hook, message, number)",
     """CREATE TABLE blocked (           -- messages whose next event was refused
         hook TEXT NOT NULL, message TEXT NOT NULL, lane INTEGER NOT NULL,
@@ -51,17 +92,13 @@ SCHEMA: Final = Schema(1, (
         died REAL NOT NULL, why TEXT NOT NULL
     )""",
     "CREATE INDEX dead_hook ON dead (hook, number)",
-    # To count a million rows takes too long for a page.
-    "CREATE TABLE tally (hook TEXT PRIMARY KEY, waiting INTEGER NOT NULL, dead INTEGER NOT NULL) WITHOUT ROWID",
-    """CREATE TRIGGER event_came AFTER INSERT ON event BEGIN
-        INSERT INTO tally VALUES (new.hook, 1, 0) ON CONFLICT DO UPDATE SET waiting = waiting + 1; END""",
-    """CREATE TRIGGER event_went AFTER DELETE ON event BEGIN
-        UPDATE tally SET waiting = waiting - 1 WHERE hook = old.hook; END""",
-    """CREATE TRIGGER dead_came AFTER INSERT ON dead BEGIN
-        INSERT INTO tally VALUES (new.hook, 0, 1) ON CONFLICT DO UPDATE SET dead = dead + 1; END""",
-    """CREATE TRIGGER dead_went AFTER DELETE ON dead BEGIN
-        UPDATE tally SET dead = dead - 1 WHERE hook = old.hook; END""",
-))
+    """CREATE TABLE tally (
+        hook TEXT PRIMARY KEY, waiting INTEGER NOT NULL, dead INTEGER NOT NULL,
+        blocked INTEGER NOT NULL DEFAULT 0,    -- messages
+        is_astray INTEGER NOT NULL DEFAULT 0   -- 1: the hook took nothing since it refused whatever it was sent
+    ) WITHOUT ROWID""",
+    *_FOUND_BY,
+), upgrades={1: _UPGRADE})
 
 
 @attrs.frozen
@@ -77,13 +114,15 @@ class NewEvent:
 @attrs.frozen
 class Batch:
     """What is to be posted next; nothing where ``bodies`` is empty, and then ``next_due`` says when there may be more
-    without anything new (None: never).  ``message``: they are of one that was refused before, ``attempts`` times."""
+    without anything new (None: never).  ``message``: they are of one that was refused before, ``attempts`` times.
+    ``is_astray``: the hook took nothing since ``strayed``."""
 
     numbers: tuple[int, ...]
     bodies: tuple[bytes, ...]
     message: str = ""
     attempts: int = 0
     next_due: float | None = None
+    is_astray: bool = False
 
 
 @attrs.frozen
@@ -115,7 +154,8 @@ def added(events: Sequence[NewEvent], now: float, most: int = MOST) -> "Job[Mapp
 
     def job(connection: sqlite3.Connection) -> Mapping[str, int]:
         connection.executemany(
-            "INSERT INTO event (hook, lane, message, at, body) VALUES (?,?,?,?,?)",
+            "INSERT INTO event (hook, lane, message, at, body, is_blocked) VALUES"
+            " (?1,?2,?3,?4,?5, EXISTS (SELECT 1 FROM blocked WHERE hook = ?1 AND message = ?3))",
             [(one.hook, lane_of(one.message), one.message, one.at, one.body.decode()) for one in events],
         )
         waiting = dict(connection.execute("SELECT hook, waiting FROM tally").fetchall())
@@ -124,7 +164,7 @@ def added(events: Sequence[NewEvent], now: float, most: int = MOST) -> "Job[Mapp
         while excess > 0:
             hook = max(waiting, key=lambda one: waiting[one])
             count = _die(
-                connection, "SELECT number FROM event WHERE hook = ? ORDER BY number LIMIT ?",
+                connection, "SELECT number FROM event WHERE hook = ? ORDER BY at, number LIMIT ?",
                 (hook, min(excess, STEP)), now, "there was no room for more events",
             )
             died[hook] = died.get(hook, 0) + count
@@ -139,38 +179,41 @@ def next_batch(
     hook: str, lanes: Sequence[int], now: float, most: int, most_octets: int, with_blocked: bool = True
 ) -> "Job[Batch]":
     """That of a message that was refused before, and is to be tried again (``with_blocked``), first; else the oldest of
-    all others."""
-    among = ",".join(map(str, lanes))
+    all others.  Of a hook that is astray it is the other way round: what it refused already tells least of it."""
 
     def job(connection: sqlite3.Connection) -> Batch:
-        again = None if not with_blocked else connection.execute(
-            f"SELECT message, attempts FROM blocked WHERE hook = ? AND lane IN ({among}) AND due <= ?"  # noqa: S608
-            " ORDER BY due LIMIT 1", (hook, now)
-        ).fetchone()
-        if again is not None:
-            found = connection.execute(
-                "SELECT number, body FROM event WHERE hook = ? AND message = ? ORDER BY number LIMIT 1",
-                (hook, again[0]),
-            ).fetchall()
-            if found:
-                return _batch(found, most_octets, *again)
-            connection.execute("DELETE FROM blocked WHERE hook = ? AND message = ?", (hook, again[0]))
-        found = connection.execute(
-            f"SELECT number, body FROM event e WHERE hook = ? AND lane IN ({among})"  # noqa: S608  # numbers
-            " AND NOT EXISTS (SELECT 1 FROM blocked b WHERE b.hook = e.hook AND b.message = e.message)"
-            " ORDER BY number LIMIT ?", (hook, most)
-        ).fetchall()
-        if found:
-            return _batch(found, most_octets)
-        due = connection.execute(
-            f"SELECT min(due) FROM blocked WHERE hook = ? AND lane IN ({among})", (hook,)  # noqa: S608  # numbers
-        ).fetchone()[0]
-        return Batch((), (), next_due=due)
+        found = connection.execute("SELECT is_astray FROM tally WHERE hook = ?", (hook,)).fetchone()
+        is_astray = found is not None and bool(found[0])
+        again = connection.execute(_of_lanes(lanes, "due, message, attempts FROM blocked", "1"), (hook,)).fetchone()
+        next_due = None if again is None else again[0]
+        is_due = with_blocked and next_due is not None and next_due <= now
+        if is_due and not is_astray:
+            return _again(connection, hook, again, is_astray)
+        ready = connection.execute(
+            _of_lanes(lanes, "number, body FROM event", "?2", "AND is_blocked = 0"), (hook, most)).fetchall()
+        if ready:
+            return _batch(ready, most_octets, is_astray)
+        return _again(connection, hook, again, is_astray) if is_due else Batch((), (), next_due=next_due)
 
     return job
 
 
-def _batch(found: Sequence[tuple[int, str]], most_octets: int, message: str = "", attempts: int = 0) -> Batch:
+def _of_lanes(lanes: Sequence[int], columns: str, limit: str, more: str = "") -> str:
+    """The first ones by the first column.  SQLite merges what an index has in order for each lane; "lane IN" would read
+    all of them, and sort."""
+    each = (f"SELECT {columns} WHERE hook = ?1 AND lane = {one} {more}" for one in lanes)
+    return f"{' UNION ALL '.join(each)} ORDER BY 1 LIMIT {limit}"
+
+
+def _again(connection: sqlite3.Connection, hook: str, blocked: tuple[float, str, int], is_astray: bool) -> Batch:
+    _, message, attempts = blocked
+    number, body = connection.execute(
+        "SELECT number, body FROM event WHERE hook = ? AND message = ? ORDER BY number LIMIT 1", (hook, message)
+    ).fetchone()
+    return Batch((number,), (body.encode(),), message, attempts, is_astray=is_astray)
+
+
+def _batch(found: Sequence[tuple[int, str]], most_octets: int, is_astray: bool) -> Batch:
     bodies: list[bytes] = []
     octets = 0
     for _, body in found:
@@ -178,7 +221,16 @@ def _batch(found: Sequence[tuple[int, str]], most_octets: int, message: str = ""
         if bodies and octets > most_octets:
             break
         bodies.append(body.encode())
-    return Batch(tuple(number for number, _ in found[:len(bodies)]), tuple(bodies), message, attempts)
+    return Batch(tuple(number for number, _ in found[:len(bodies)]), tuple(bodies), is_astray=is_astray)
+
+
+def strayed(hook: str) -> Job[None]:
+    """It refuses whatever it is sent; until it takes something (``taken``)."""
+
+    def job(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE tally SET is_astray = 1 WHERE hook = ?", (hook,))
+
+    return job
 
 
 def due_now(hook: str, now: float) -> "Job[int]":
@@ -202,6 +254,7 @@ def taken(hook: str, numbers: Sequence[int], message: str) -> Job[None]:
         _delete(connection, "event", numbers)
         if message:
             connection.execute("DELETE FROM blocked WHERE hook = ? AND message = ?", (hook, message))
+        connection.execute("UPDATE tally SET is_astray = 0 WHERE hook = ? AND is_astray", (hook,))
 
     return job
 
@@ -219,7 +272,10 @@ def refused(
         message, lane, at = row
         if now - at >= give_up_seconds:
             _die(connection, "SELECT ?", (number,), now, why)
-            connection.execute("DELETE FROM blocked WHERE hook = ? AND message = ?", (hook, message))
+            # Its successor is tried by itself, too.  Were they let go, all of a list's message would be marked anew for
+            # each of its recipients.
+            connection.execute(
+                "UPDATE blocked SET due = ?, attempts = 0 WHERE hook = ? AND message = ?", (now, hook, message))
             return True
         connection.execute(
             "INSERT INTO blocked VALUES (?,?,?,?,1,?) ON CONFLICT DO UPDATE SET due = excluded.due,"
@@ -234,13 +290,10 @@ def given_up(hook: str, before: float, now: float, why: str) -> "Job[int]":
     """A hook that cannot be reached: what came before then is dead; how many, ``STEP`` at most."""
 
     def job(connection: sqlite3.Connection) -> int:
-        count = _die(
-            connection, "SELECT number FROM event WHERE hook = ? AND at < ? ORDER BY number LIMIT ?",
+        return _die(
+            connection, "SELECT number FROM event WHERE hook = ? AND at < ? ORDER BY at, number LIMIT ?",
             (hook, before, STEP), now, why,
         )
-        if count:
-            _tidy(connection, hook)
-        return count
 
     return job
 
@@ -268,12 +321,10 @@ def tallies(hooks: Sequence[str]) -> "Job[Mapping[str, Tally]]":
     def job(connection: sqlite3.Connection) -> Mapping[str, Tally]:
         told = {}
         for hook in hooks:
-            found = connection.execute("SELECT waiting, dead FROM tally WHERE hook = ?", (hook,)).fetchone()
-            waiting, dead = found or (0, 0)
-            oldest = connection.execute(
-                "SELECT at FROM event WHERE hook = ? ORDER BY number LIMIT 1", (hook,)).fetchone()
-            blocked = connection.execute("SELECT count(*) FROM blocked WHERE hook = ?", (hook,)).fetchone()[0]
-            told[hook] = Tally(waiting, dead, None if oldest is None else oldest[0], blocked)
+            found = connection.execute("SELECT waiting, dead, blocked FROM tally WHERE hook = ?", (hook,)).fetchone()
+            waiting, dead, blocked = found or (0, 0, 0)
+            oldest = connection.execute("SELECT min(at) FROM event WHERE hook = ?", (hook,)).fetchone()[0]
+            told[hook] = Tally(waiting, dead, oldest, blocked)
         return told
 
     return job
@@ -309,8 +360,9 @@ def revived(hook: str, numbers: Sequence[int] | None, now: float) -> "Job[list[i
         found = _chosen(connection, hook, numbers)
         for number in found:
             connection.execute(
-                "INSERT INTO event (hook, lane, message, at, body)"
-                " SELECT hook, lane, message, ?, body FROM dead WHERE number = ?", (now, number)
+                "INSERT INTO event (hook, lane, message, at, body, is_blocked)"
+                " SELECT hook, lane, message, ?, body, EXISTS (SELECT 1 FROM blocked b WHERE b.hook = dead.hook"
+                " AND b.message = dead.message) FROM dead WHERE number = ?", (now, number)
             )
         _delete(connection, "dead", found)
         return found
@@ -331,6 +383,7 @@ def dropped(hook: str, numbers: Sequence[int] | None) -> "Job[list[int]]":
 
 # --- below ----------------------------------------------------------------------------------------------------
 
+
 def _die(connection: sqlite3.Connection, which: str, values: Sequence[object], now: float, why: str) -> int:
     numbers = [row[0] for row in connection.execute(which, values)]
     connection.executemany(
@@ -339,14 +392,6 @@ def _die(connection: sqlite3.Connection, which: str, values: Sequence[object], n
     )
     _delete(connection, "event", numbers)
     return len(numbers)
-
-
-def _tidy(connection: sqlite3.Connection, hook: str) -> None:
-    """No message is blocked that has no event."""
-    connection.execute(
-        "DELETE FROM blocked WHERE hook = ? AND NOT EXISTS"
-        " (SELECT 1 FROM event e WHERE e.hook = blocked.hook AND e.message = blocked.message)", (hook,)
-    )
 
 
 def _chosen(connection: sqlite3.Connection, hook: str, numbers: Sequence[int] | None) -> list[int]:
