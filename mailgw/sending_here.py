@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 log = Logger()
 
+THREADS = ("mailgw letters", "mailgw sent", "mailgw events")
+"""For ``Ways.composing``, ``sent`` and ``events``."""
+
 MakeLedger = Callable[[str, Schema, Workshop], Ledger]
 MakePoster = Callable[[EventHookSettings], "tuple[Posts, Callable[[], object]]"]
 """Who posts to a web hook, and what closes the connections that are kept."""
@@ -42,8 +45,8 @@ MakePoster = Callable[[EventHookSettings], "tuple[Posts, Callable[[], object]]"]
 @attrs.frozen
 class Ways:
     """What an owner needs of its process.  ``follow`` makes the processes that move mail tell of these messages,
-    ``complete`` says that these were all of earlier starts; ``composing`` is where messages are put together,
-    ``writing`` where the books are written."""
+    ``complete`` says that these were all of earlier starts; ``composing`` is where messages are put together;
+    ``sent`` and ``events`` are where each book is written: none waits for the other."""
 
     config: Callable[[], Config]  # the one in force
     state: str
@@ -51,7 +54,8 @@ class Ways:
     takes: Takes
     door: Answering
     composing: Workshop
-    writing: Workshop
+    sent: Workshop
+    events: Workshop
     tasks: TaskGroup
     wall_clock: WallClock
     chance: Callable[[], float]
@@ -69,27 +73,27 @@ class Owner:
             now = ways.config()
             return SendingLimits(now.hostname, now.limits.message_octets, now.limits.hold_seconds)
 
-        def ledger(name: str, schema: Schema) -> Ledger:
-            return ways.ledger(os.path.join(ways.state, name), schema, ways.writing)
+        def ledger(name: str, schema: Schema, workshop: Workshop) -> Ledger:
+            return ways.ledger(os.path.join(ways.state, name), schema, workshop)
 
         self._sending = Sending(
-            ledger(sent.FILE, sent.SCHEMA), ways.takes, ways.door, ways.composing, ways.tasks, ways.wall_clock,
-            ways.state, limits, ways.follow, ways.complete,
+            ledger(sent.FILE, sent.SCHEMA, ways.sent), ways.takes, ways.door, ways.composing, ways.tasks,
+            ways.wall_clock, ways.state, limits, ways.follow, ways.complete,
         )
-        events = ledger(store_hooks.FILE, store_hooks.SCHEMA)
+        events = ledger(store_hooks.FILE, store_hooks.SCHEMA, ways.events)
 
         def made(settings: EventHookSettings) -> "tuple[EventHook, Callable[[], object]]":
             from mailgw.deliver.event_hook import EventHook, HookSecrets
 
             poster, close = ways.poster(settings)
-            clock = ways.writing.reactor
+            clock = ways.events.reactor
             secrets = HookSecrets(settings, clock, ways.wall_clock)
             return EventHook(
                 settings, events, poster, clock, ways.wall_clock, ways.chance, ways.tasks, secrets
             ), close
 
         self._hooks = Hooks(
-            events, self._sending.about, made, ways.writing.reactor, ways.tasks, ways.wall_clock
+            events, self._sending.about, made, ways.events.reactor, ways.tasks, ways.wall_clock
         )
 
         self.maildrop = Maildrop(
@@ -140,9 +144,8 @@ class SendingHere:
         self, gateway: "MailGateway", ground: "Ground", hand_on: Callable[[Sequence[Told]], None] | None
     ) -> None:
         shard = gateway.shards.own
-        composing, writing = (
-            Workshop(ground.world.disk, ground.reactor, ground.threads(1, name))
-            for name in ("mailgw letters", "mailgw books")
+        composing, of_sent, of_events = (
+            Workshop(ground.world.disk, ground.reactor, ground.threads(1, name)) for name in THREADS
         )
         release = Release(shard.spool, lambda: shard.dispatcher.poke())
         self._taking = Taking(
@@ -154,9 +157,9 @@ class SendingHere:
             world = ground.world
             self._owner = owner = Owner(Ways(
                 config=lambda: gateway.generation.config, state=ground.state, ledger=world.ledger, takes=self._taking,
-                door=gateway, composing=composing, writing=writing, tasks=ground.tasks, wall_clock=ground.wall_clock,
-                chance=world.chance, poster=world.event_poster, follow=self.follow, complete=self.follows_all,
-                looks_again=world.looks_again,
+                door=gateway, composing=composing, sent=of_sent, events=of_events, tasks=ground.tasks,
+                wall_clock=ground.wall_clock, chance=world.chance, poster=world.event_poster, follow=self.follow,
+                complete=self.follows_all, looks_again=world.looks_again,
             ))
             hand_on = owner.hear
         self._following = Following(hand_on, ground.reactor, ground.wall_clock)

@@ -26,7 +26,7 @@ from mailgw.mail.ports import Answering, Desk, WallClock
 from mailgw.maildrop import LOOK_SECONDS
 from mailgw.net.tasks import TaskGroup
 from mailgw.sending import FOLDER, FateUnknown
-from mailgw.sending_here import Owner, Ways
+from mailgw.sending_here import THREADS, Owner, Ways
 from mailgw.store.ledger import Ledger
 from mailgw.store.sent import FILE
 from mailgw.store.state_file import Workshop
@@ -110,10 +110,11 @@ class ParentSending:
         self._knows_all = False  # ... those of earlier starts, too
         taking = WorkersTaking(reactor, parent.config, workers, parent.patience)
         self._world = World(reactor, wall_clock)
+        composing, of_sent, of_events = map(self._workshop, THREADS)
         self._owner = Owner(Ways(
             config=lambda: parent.config, state=parent.config.state, ledger=Ledger, takes=taking, door=parent,
-            composing=self._workshop("mailgw letters"), writing=self._workshop("mailgw books"), tasks=tasks,
-            wall_clock=wall_clock, chance=self._world.chance, poster=self._world.event_poster, follow=self._follow,
+            composing=composing, sent=of_sent, events=of_events, tasks=tasks, wall_clock=wall_clock,
+            chance=self._world.chance, poster=self._world.event_poster, follow=self._follow,
             complete=self._complete,
         ))
 
