@@ -11,6 +11,8 @@ Rules:
     the other, and a message belongs to a lane.
     What is refused (4xx) is narrowed down, by half each time, to a single event: then that one's message waits by
     itself, and the others go on.  Where the server is not there, or unwell (5xx, 408, 429), all of them wait.
+    A hook that refuses so many messages in a row (``STRAYS``) as if it were not the one (``ASTRAY``) is astray, which
+    the book remembers: all events wait, until it takes one, and until then none dies.
     An event that is too old when an attempt fails is dead; without an attempt none dies of age.
     What was posted and not written down, since we were killed, is posted again, with the same ids.
     The URL's path and the secrets are in no log.
@@ -19,6 +21,7 @@ Rules:
 import base64
 import hashlib
 import hmac
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -48,6 +51,10 @@ JITTER: Final = 0.1
 DISK_SECONDS: Final = 5.0
 """After the book could not be read or written."""
 UNWELL: Final = (408, 425, 429)
+ASTRAY: Final = (401, 403, 404, 405)
+"""What servers say of a URL or a secret that is wrong, rather than of an event."""
+STRAYS: Final = 5
+"""Fewer may be messages that the server does not know."""
 
 log = Logger()
 
@@ -90,6 +97,8 @@ class EventHook:
         self._tasks = tasks
         self._secrets = secrets
         self._closed_until = 0.0  # by the reactor's clock
+        self._is_astray = False
+        self._strays = 0  # messages in a row, each at its first attempt: so they are different ones
         self._sizes = [settings.events_per_post] * settings.concurrency
         self._skips = [False] * settings.concurrency
         self._running = [False] * settings.concurrency
@@ -114,6 +123,7 @@ class EventHook:
     def _is_new(self, is_off: bool = False) -> None:
         self.state.is_off, self.state.failures, self.state.again = is_off, 0, 0.0
         self._closed_until = 0.0
+        self._strays = 0
 
     def close(self) -> None:
         """Post no more; what was begun is cut off, and posted again later."""
@@ -178,6 +188,7 @@ class EventHook:
         if not batch.numbers:
             least = self._pause(0) if skips else 0.0
             return -1.0 if batch.next_due is None else max(least, batch.next_due - now)
+        self._is_astray = batch.is_astray
         status, why, asked = await self._posted(batch)
         self.state.posts += 1
         if 200 <= status < 300:
@@ -195,9 +206,15 @@ class EventHook:
             self._skips[line] = True
             await self._refused(batch, why)
             return None
-        if status == 0 or status >= 500 or status in UNWELL:
+        if status == 0 or status >= 500 or status in UNWELL or (status in ASTRAY and await self._strayed(batch, why)):
             return await self._all_wait(line, batch, status, why, asked)
-        await self._narrowed(line, batch, why)
+        if len(batch.numbers) > 1:
+            self._sizes[line] = len(batch.numbers) // 2
+            return None
+        if status not in ASTRAY:
+            self._strays = 0
+        # The first ones of a hook that is astray are not told from others yet: none of them dies at once.
+        await self._refused(batch, why, may_die=bool(batch.message) or status not in ASTRAY)
         return None
 
     async def _posted(self, batch: Batch) -> tuple[int, str, float | None]:
@@ -215,21 +232,33 @@ class EventHook:
         if self.state.failures:
             log.info("web hook {name} takes events again", name=self.settings.name)
         self.state.failures, self.state.again = 0, 0.0
+        self._is_astray, self._strays = False, 0
         self.state.events += events
         if not was_blocked:
             self._sizes[line] = min(self.settings.events_per_post, 2 * self._sizes[line])
 
-    async def _narrowed(self, line: int, batch: Batch, why: str) -> None:
+    async def _strayed(self, batch: Batch, why: str) -> bool:
+        """Whether it is astray, now that it refused these like that.  Not before they are narrowed down to one, which
+        waits by itself then: so each attempt is with another message, and one that is taken is found."""
         if len(batch.numbers) > 1:
-            self._sizes[line] = len(batch.numbers) // 2
-            return
-        await self._refused(batch, why)
+            return False
+        if self._is_astray or batch.message:
+            return self._is_astray
+        self._strays += 1
+        if self._strays < STRAYS:
+            return False
+        await self._ledger.do(hooks.strayed(self.settings.name))
+        self._is_astray = True
+        log.error("web hook {name} says {why} to each of {count} messages: all events wait, until its URL, or what it "
+                  "wants to know of us, is mended", name=self.settings.name, why=why, count=self._strays)
+        return True
 
-    async def _refused(self, batch: Batch, why: str) -> None:
+    async def _refused(self, batch: Batch, why: str, may_die: bool = True) -> None:
         settings, now = self.settings, self._wall_clock()
         due = now + self._pause(batch.attempts)
+        give_up_seconds = settings.give_up_seconds if may_die and not self._is_astray else math.inf
         is_dead = await self._ledger.do(hooks.refused(
-            settings.name, batch.numbers[0], now, due, settings.give_up_seconds, why))
+            settings.name, batch.numbers[0], now, due, give_up_seconds, why))
         if is_dead:
             self._died(1, why)
 
@@ -243,8 +272,10 @@ class EventHook:
         state.again = self._wall_clock() + pause
         # It may be one event that it falls over.
         self._sizes[line] = max(1, len(batch.numbers) // 2)
-        if status >= 500 and len(batch.numbers) == 1:
+        if (status >= 500 or status in ASTRAY) and len(batch.numbers) == 1:
             await self._refused(batch, why)
+        if self._is_astray:
+            return pause
         now = self._wall_clock()
         while count := await self._ledger.do(hooks.given_up(settings.name, now - settings.give_up_seconds, now, why)):
             self._died(count, why)

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from mailgw.deliver.event_hook import EventHook, secrets_in, signed
+from mailgw.deliver.event_hook import STRAYS, EventHook, secrets_in, signed
 from mailgw.deliver.event_hook_settings import MOST_CONCURRENCY, USUAL, EventHookSettings
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Content
@@ -295,6 +295,78 @@ def test_what_is_too_old_is_dead_and_its_successor_has_its_turn() -> None:
     assert played.ids == [3, 2]
     [dead] = played.do(hooks.dead_of("shop", 0, 10))
     assert dead.why == "HTTP 400"
+
+
+@each("status", [401, 403, 404, 405])
+def test_a_hook_that_refuses_several_messages_in_a_row_as_if_it_were_not_the_one_waits_as_a_whole(status: int) -> None:
+    played = Played(says=lambda events: status)
+    messages = [f"m{number}" for number in range(20)]
+    played.add(*messages, *messages)
+    assert len(played.posts) == 2 + STRAYS, "4, 2, and then one after the other"
+    assert played.hook.state.failures == 1
+    at = []
+    for second in range(2000):
+        count = len(played.posts)
+        played.add("new") if second == 100 else None
+        played.clock.advance(1)
+        if len(played.posts) > count:
+            at.append(second + 1)
+    assert at == [5, 65, 665, 1265, 1865]
+    for _ in range(50):
+        played.clock.advance(3600)
+    assert not played.dead, "far older than it gives up"
+    played.says = lambda events: 503
+    for _ in range(5):
+        played.clock.advance(3600)
+    played.restart()
+    played.hook.wake()
+    played.clock.advance(10)
+    assert not played.dead, "it is remembered"
+    played.says = lambda events: 200
+    for _ in range(3):
+        played.clock.advance(3600)
+    assert sorted(played.ids) == list(range(1, 42))
+    for number in range(20):
+        assert played.ids.index(number + 1) < played.ids.index(number + 21)
+    assert played.hook.state.failures == 0
+
+
+def test_each_attempt_of_a_hook_that_is_astray_is_with_another_message() -> None:
+    """Some are not for it, the first ones of all; the others have not to wait for these."""
+    def says(events: Sequence[dict[str, Any]]) -> int:
+        return 404 if any(one["id"] <= STRAYS + 2 for one in events) else 200
+
+    played = Played(says=says)
+    played.add(*(f"m{number}" for number in range(20)))
+    assert not played.taken
+    played.clock.advance(5)
+    assert (len(played.posts), played.hook.state.failures) == (2 + STRAYS + 1, 2)
+    played.clock.advance(60)
+    assert not played.taken
+    played.clock.advance(600)
+    assert played.ids == list(range(STRAYS + 3, 21))
+    for _ in range(100):
+        played.clock.advance(600)
+    assert played.dead == list(range(1, STRAYS + 3)), "they are no others than what a 400 is for"
+
+
+def test_a_message_alone_that_is_not_found_is_no_sign_of_a_hook_astray() -> None:
+    def says(events: Sequence[dict[str, Any]]) -> int:
+        return 404 if any("bad" in one["message"] for one in events) else 200
+
+    played = Played(says=says)
+    for number in range(3 * STRAYS):
+        played.add(f"bad{number}", f"good{number}")
+    assert len(played.ids) == 3 * STRAYS
+    assert played.hook.state.failures == 0
+    for _ in range(100):
+        played.clock.advance(600)
+    assert len(played.dead) == 3 * STRAYS
+    answers = [404] * (STRAYS - 1) + [400]
+    played = Played(says=lambda events: answers[(events[0]["id"] - 1) % STRAYS], events_per_post=1)
+    played.add(*(f"m{number}" for number in range(3 * STRAYS)))
+    assert len(played.posts) == 3 * STRAYS
+    assert played.hook.state.failures == 0
 
 
 def test_without_an_attempt_nothing_dies_of_age() -> None:
