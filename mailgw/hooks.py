@@ -3,7 +3,7 @@
     hooks.list     each hook, how it is, and how many events wait for it, or are dead
     hooks.dead     the dead of ``name``, ``limit`` of them from behind the cursor ``after`` on
     hooks.retry    ... wait again: those of ``numbers``, or ``all``
-    hooks.drop     ... are forgotten, likewise
+    hooks.drop     ... are forgotten, likewise; of a hook that is gone those that wait, too
     hooks.resume   ``name`` is on again where it was off, and what waits for it is due now
 
 Rules:
@@ -33,6 +33,9 @@ from mailgw.store.ledger import Job, Ledger
 from mailgw.store.sent import Sent
 
 PRUNE_SECONDS: Final = 3600.0
+GONE_SECONDS: Final = 14 * 86400.0
+"""What a hook left that is not in the configuration any more is kept for so long after it happened, or died: as the
+dead are where a hook does not say (``config.event_hooks``)."""
 MOST_LISTED: Final = 1000
 GLANCE_SECONDS: Final = 1.0
 MOST_WAITING: Final = 50_000
@@ -79,7 +82,7 @@ class Hooks:
         for name, (hook, close) in made.items():
             self._hooks[name], self._closers[name] = hook, close
             hook.wake()
-        if made and self._timer is None:
+        if self._timer is None:
             self._timer = self._reactor.callLater(PRUNE_SECONDS, self._prune_soon)
 
     def turn_on(self) -> None:
@@ -181,10 +184,16 @@ class Hooks:
 
     async def _prune(self) -> None:
         try:
-            for name, hook in self._hooks.items():
-                before = self._wall_clock() - hook.settings.keep_dead_seconds
+            if not await self._ledger.is_there():
+                return
+            for name in {*self._hooks, *await self._ledger.look(hooks.known_hooks)}:
+                hook = self._hooks.get(name)
+                before = self._wall_clock() - (GONE_SECONDS if hook is None else hook.settings.keep_dead_seconds)
                 while await self._ledger.do(hooks.pruned(name, before)):
                     pass
+                while name not in self._hooks and (count := await self._ledger.do(hooks.forsaken(name, before))):
+                    log.warn("{count} events are forgotten, which waited for web hook {name}, that is gone",
+                             count=count, name=name)
         except TemporaryFault as fault:
             log.warn("dead events are not forgotten: {why}", why=fault.why)
 
@@ -257,7 +266,7 @@ class Hooks:
     async def _answer_drop(self, request: Request) -> object:
         numbers = _numbers(request)
         name = await self._name(request)
-        return await self._each(lambda which: hooks.dropped(name, which), numbers)
+        return await self._each(lambda which: hooks.dropped(name, which, name not in self._hooks), numbers)
 
     async def _answer_resume(self, request: Request) -> object:
         """``events``: how many waited."""

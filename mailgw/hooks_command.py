@@ -26,7 +26,7 @@ def add_command(commands: "Commands") -> None:
         ("list", _list, "each of them, how many events wait for it, and how many are dead"),
         ("dead", _dead, "the events that NAME never took, and why"),
         ("retry", _order, "try dead events of NAME again, behind what waits (which resume tries now)"),
-        ("drop", _order, "forget dead events of NAME"),
+        ("drop", _order, "forget dead events of NAME; where it is gone, those that wait, too"),
         ("resume", _resume, "turn NAME on again, and try now what waits for it"),
     ):
         parser = verbs.add_parser(verb, help=words, description=f"{words[0].upper()}{words[1:]}.")

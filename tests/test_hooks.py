@@ -160,10 +160,43 @@ def test_a_hook_that_is_gone_from_the_configuration_leaves_what_it_had_to_the_op
     [item] = desk.ask("hooks.list")["items"]
     assert (item["name"], item["state"], item["waiting"]) == ("shop", "gone", 2)
     assert desk.ask("hooks.dead", name="shop") == {"items": [], "next": None}
-    assert desk.ask("hooks.drop", name="shop", all=True) == {"events": 0, "missing": []}
     for command, more in (("retry", {"all": True}), ("resume", {})):
         with pytest.raises(RefusedRequest, match="no web hook shop any more"):
             desk.ask(f"hooks.{command}", name="shop", **more)
+    assert desk.ask("hooks.drop", name="shop", numbers=[1, 7]) == {"events": 1, "missing": [7]}
+    assert desk.ask("hooks.drop", name="shop", all=True) == {"events": 1, "missing": []}
+    assert desk.ask("hooks.list") == {"items": []}
+
+
+@each("is_back", [False, True])
+def test_what_waits_for_a_hook_that_is_gone_is_kept_for_a_while(is_back: bool) -> None:
+    desk = Desk(CONFIG + HOOK + 'give_up_after = "1h"\n')
+    desk.gateway.answer_posts(lambda post: 500)
+    desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="b@example.org")
+    desk.gateway.advance(hours=3)
+    desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="b@example.org")
+    desk.gateway.advance(1)
+    config, desk.gateway.config = desk.gateway.config, Desk().gateway.config
+    desk.gateway.restart()
+    desk.gateway.advance(days=13)
+    [item] = desk.ask("hooks.list")["items"]
+    assert (item["state"], item["waiting"], item["dead"]) == ("gone", 2, 2)
+    if is_back:
+        desk.gateway.answer_posts(lambda post: 200)
+        desk.gateway.service.sending.renew(config)
+    desk.gateway.advance(days=2)
+    items = desk.ask("hooks.list")["items"]
+    assert [(one["waiting"], one["dead"]) for one in items] == ([(0, 0)] if is_back else [])
+
+
+def test_a_hook_that_there_is_loses_nothing_that_waits_by_a_drop() -> None:
+    desk = Desk(CONFIG + HOOK)
+    desk.gateway.answer_posts(lambda post: 500)
+    desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="b@example.org")
+    desk.gateway.advance(1)
+    assert desk.ask("hooks.drop", name="shop", all=True) == {"events": 0, "missing": []}
+    assert desk.ask("hooks.drop", name="shop", numbers=[1]) == {"events": 0, "missing": [1]}
+    assert desk.ask("hooks.list")["items"][0]["waiting"] == 2
 
 
 def test_without_hooks_nothing_is_written() -> None:

@@ -370,13 +370,29 @@ def revived(hook: str, numbers: Sequence[int] | None, now: float) -> "Job[list[i
     return job
 
 
-def dropped(hook: str, numbers: Sequence[int] | None) -> "Job[list[int]]":
-    """The dead are forgotten; as ``revived``."""
+def dropped(hook: str, numbers: Sequence[int] | None, with_waiting: bool = False) -> "Job[list[int]]":
+    """The dead are forgotten, and what waits, too (``with_waiting``); as ``revived``."""
 
     def job(connection: sqlite3.Connection) -> list[int]:
-        found = _chosen(connection, hook, numbers)
-        _delete(connection, "dead", found)
-        return found
+        gone: list[int] = []
+        for table in ("dead", "event") if with_waiting else ("dead",):
+            found = _chosen(connection, hook, numbers, table)[:STEP - len(gone)]
+            _delete(connection, table, found)
+            gone += found
+        return gone
+
+    return job
+
+
+def forsaken(hook: str, before: float) -> "Job[int]":
+    """What waits since then is forgotten, with nobody to take it; how many, ``STEP`` at most."""
+
+    def job(connection: sqlite3.Connection) -> int:
+        found = connection.execute(
+            "SELECT number FROM event WHERE hook = ? AND at < ? ORDER BY at, number LIMIT ?", (hook, before, STEP))
+        numbers = [row[0] for row in found]
+        _delete(connection, "event", numbers)
+        return len(numbers)
 
     return job
 
@@ -394,12 +410,14 @@ def _die(connection: sqlite3.Connection, which: str, values: Sequence[object], n
     return len(numbers)
 
 
-def _chosen(connection: sqlite3.Connection, hook: str, numbers: Sequence[int] | None) -> list[int]:
-    rows = connection.execute("SELECT number FROM dead WHERE hook = ? ORDER BY number LIMIT ?", (hook, STEP)) \
-        if numbers is None else [
-            row for one in numbers[:STEP] for row in connection.execute(
-                "SELECT number FROM dead WHERE hook = ? AND number = ?", (hook, one))
-        ]
+def _chosen(
+    connection: sqlite3.Connection, hook: str, numbers: Sequence[int] | None, table: str = "dead"
+) -> list[int]:
+    these = f"SELECT number FROM {table} WHERE hook = ?"  # noqa: S608  # constants
+    order = {"dead": "number", "event": "at, number"}[table]  # as an index has them
+    rows = connection.execute(f"{these} ORDER BY {order} LIMIT ?", (hook, STEP)) if numbers is None else [
+        row for one in numbers[:STEP] for row in connection.execute(f"{these} AND number = ?", (hook, one))
+    ]
     return [row[0] for row in rows]
 
 

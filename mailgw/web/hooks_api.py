@@ -68,7 +68,7 @@ class Dropped(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Met(msgspec.Struct):
-    """``missing``: which of the numbers no dead event has; for all others it was done."""
+    """``missing``: which of the numbers no event has that is meant; for all others it was done."""
 
     events: int
     missing: list[int]
@@ -121,8 +121,8 @@ def operations() -> Sequence[Operation]:
             _retry, body=Which, statuses=none,
         ),
         Operation(
-            "DELETE", "/webhooks/{name}/dead", Scope.QUEUE, "Forget dead events", Met, _drop, query=Dropped,
-            statuses=none,
+            "DELETE", "/webhooks/{name}/dead", Scope.QUEUE, "Forget dead events; of a hook that is gone all", Met,
+            _drop, query=Dropped, statuses=none,
         ),
         Operation(
             "POST", "/webhooks/{name}/resume", Scope.QUEUE,
