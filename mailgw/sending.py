@@ -58,6 +58,10 @@ MOST_AT_ONCE: Final = 200
 """Messages on their way."""
 SETTLE_SECONDS: Final = 10.0
 """After trouble what is not settled is looked at again."""
+FACTS_SECONDS: Final = 2.0
+"""Who is not in the queue any more is told of by then, if by anybody."""
+LOST_AT_ONCE: Final = 500
+"""Recipients in one job of the book."""
 MOST_LISTED: Final = 1000
 log = Logger()
 
@@ -117,6 +121,9 @@ class Sending:
         self._complete = complete
         self._under_way: set[str] = set()
         self._settling: Any = None
+        self._doubtful: dict[str, set[str]] = {}  # as ``sent.under_way``: to be looked for in the queue
+        self._lost: list[tuple[str, str]] = []  # these are not in it
+        self._losing: Any = None
         self._is_closed = False
 
     def desk(self) -> Desk:
@@ -131,7 +138,8 @@ class Sending:
             await self._workshop.do(self._empty_folder)
             exists = await self._ledger.is_there()
             if exists:
-                self._follow(await self._ledger.look(sent.under_way))
+                self._doubtful = await self._ledger.look(sent.under_way)
+                self._follow(list(self._doubtful))
         except (TemporaryFault, OSError) as fault:
             log.error("what was sent by the API cannot be read: {why}", why=str(fault))
             return
@@ -139,6 +147,19 @@ class Sending:
             self._complete()
         if exists:
             await self._settle_all()
+
+    def look_again(self) -> None:
+        """A process that moved mail was killed: of whom it told nobody is looked for in the queue."""
+        self._tasks.spawn("looking for recipients that nobody told of", self._look_again())
+
+    async def _look_again(self) -> None:
+        try:
+            if await self._ledger.is_there():
+                self._doubtful |= await self._ledger.look(sent.under_way)
+                await self._look_for_lost()
+        except TemporaryFault as fault:
+            log.warn("what was sent by the API cannot be looked for now: {why}", why=fault.why)
+            self._settle_soon()
 
     async def about(self, queue_ids: Sequence[str]) -> Mapping[str, Sent]:
         """What is known of messages, by their queue ids.  TemporaryFault."""
@@ -151,6 +172,9 @@ class Sending:
         if self._settling is not None:
             self._settling.cancel()
             self._settling = None
+        if self._losing is not None:
+            self._losing.cancel()
+            self._losing = None
         await self._ledger.close()
 
     def hear(self, outcomes: Sequence[sent.Outcome]) -> None:
@@ -397,9 +421,38 @@ class Sending:
                 if one.id not in self._under_way:
                     await self._settle(one)
             await self._adopt_orphans()
+            await self._look_for_lost()
         except TemporaryFault as fault:
             log.warn("what was sent by the API cannot be settled now: {why}", why=fault.why)
             self._settle_soon()
+
+    async def _look_for_lost(self) -> None:
+        """TemporaryFault where not all of the queue can be seen now; what was not looked for yet is kept."""
+        while self._doubtful and not self._is_closed:
+            queue_id = next(iter(self._doubtful))
+            request = {"command": "queue.list", "query": {"queue_id": queue_id}, "limit": 100_000}
+            rows: Any = await self._door.answer(request)
+            gone = self._doubtful.pop(queue_id, set()) - {row["recipient"] for row in rows_told(rows)}
+            self._lost += [(queue_id, recipient) for recipient in gone]
+        if self._lost and self._losing is None and not self._is_closed:
+            self._losing = self._workshop.reactor.callLater(FACTS_SECONDS, self._lose)
+
+    def _lose(self) -> None:
+        self._losing = None
+        self._tasks.spawn("recipients that nobody told of", self._write_lost())
+
+    async def _write_lost(self) -> None:
+        while self._lost:
+            some, self._lost = self._lost[:LOST_AT_ONCE], self._lost[LOST_AT_ONCE:]
+            try:
+                count = await self._ledger.do(sent.lost(some, self._wall_clock()))
+            except TemporaryFault as fault:
+                log.warn("what was sent by the API cannot be settled now: {why}", why=fault.why)
+                self._lost += some
+                self._settle_soon()
+                return
+            if count:
+                log.warn("what became of {count} recipients of the API's messages is not known", count=count)
 
     async def _settle(self, one: Sent) -> None:
         """TemporaryFault where that cannot be told now."""

@@ -126,6 +126,10 @@ class Owner:
         """``Hooks.at_a_glance``."""
         return await self._hooks.at_a_glance()
 
+    def look_again(self) -> None:
+        """A process that moved mail was killed, and some of its facts with it."""
+        self._sending.look_again()
+
     async def start(self) -> None:
         await self._sending.start()
         self.maildrop.start(self._looks_again)

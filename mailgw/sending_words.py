@@ -11,10 +11,6 @@ from mailgw.spool.rows import UNRECORDED
 from mailgw.store import sent
 from mailgw.store.sent import Recipient, Sent
 
-UNKNOWN: Final = "unknown"
-"""Of a recipient that is not in the queue, and of whom nobody told: the operator removed it by another query than its
-queue id, or the gateway was killed just then."""
-
 
 class Problem(msgspec.Struct, omit_defaults=True):
     """Why nothing was sent, as HTTP has it."""
@@ -66,7 +62,7 @@ def message_told(one: Sent, rows: Sequence[Mapping[str, Any]] | None, now: float
     }
 
 
-_FINISHED: Final = (sent.DELIVERED, sent.BOUNCED, sent.REMOVED, sent.DISCARDED)
+_TOLD: Final = (sent.DELIVERED, sent.BOUNCED, sent.REMOVED, sent.DISCARDED)
 
 
 def _merged(one: Sent, rows: Sequence[Mapping[str, Any]], now: float) -> list[Mapping[str, Any]]:
@@ -85,11 +81,9 @@ def _merged(one: Sent, rows: Sequence[Mapping[str, Any]], now: float) -> list[Ma
         else:
             state = sent.SCHEDULED if due is not None and due > now else sent.QUEUED
         found[key] = {**told, "state": state, "due": due, "attempts": attempts, "text": told["text"] or row["reason"]}
+    found |= {key: attrs.asdict(to) for key, to in known.items() if key not in found and to.state in _TOLD}
+    elsewhere = {recipient for recipient, _ in found}
     for key, to in known.items():
-        if key in found:
-            continue
-        if to.state in _FINISHED:
-            found[key] = attrs.asdict(to)
-        elif not any(other[0] == key[0] for other in (*found, *(k for k in known if k != key))):
-            found[key] = {**attrs.asdict(to), "state": UNKNOWN, "due": None}
+        if to.recipient not in elsewhere:
+            found[key] = {**attrs.asdict(to), "state": sent.UNKNOWN, "due": None}
     return [found[key] for key in sorted(found)]

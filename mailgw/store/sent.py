@@ -33,10 +33,14 @@ PENDING, TAKEN, DISCARDED, BURIED = "pending", "taken", "discarded", "buried"
 # Of recipients.  The last ones are the end.
 SCHEDULED, QUEUED, DEFERRED, HELD = "scheduled", "queued", "deferred", "held"
 DELIVERED, BOUNCED, REMOVED = "delivered", "bounced", "removed"
-STATES: Final = (SCHEDULED, QUEUED, DEFERRED, HELD, DELIVERED, BOUNCED, REMOVED, DISCARDED)
-_FINISHED: Final = f"'{DELIVERED}', '{BOUNCED}', '{REMOVED}', '{DISCARDED}'"
+UNKNOWN: Final = "unknown"
+"""Not in the queue, and nobody told: the operator removed it by another query than its queue id, or the gateway was
+killed just then.  A later fact counts all the same."""
+STATES: Final = (SCHEDULED, QUEUED, DEFERRED, HELD, DELIVERED, BOUNCED, REMOVED, DISCARDED, UNKNOWN)
+_FINISHED: Final = f"'{DELIVERED}', '{BOUNCED}', '{REMOVED}', '{DISCARDED}', '{UNKNOWN}'"
 
-SCHEMA: Final = Schema(1, (
+_OPEN: Final = f"CREATE INDEX recipient_open ON recipient (sent) WHERE state NOT IN ({_FINISHED})"
+SCHEMA: Final = Schema(2, (
     """CREATE TABLE sent (
         id TEXT PRIMARY KEY,
         token TEXT NOT NULL,            -- who sent it
@@ -70,7 +74,7 @@ SCHEMA: Final = Schema(1, (
         at REAL NOT NULL,               -- when that was so
         PRIMARY KEY (sent, recipient, lane)
     ) WITHOUT ROWID""",
-    f"CREATE INDEX recipient_open ON recipient (sent) WHERE state NOT IN ({_FINISHED})",
+    _OPEN,
     "CREATE TABLE tag (tag TEXT NOT NULL, sent TEXT NOT NULL REFERENCES sent (id) ON DELETE CASCADE,"
     " PRIMARY KEY (tag, sent)) WITHOUT ROWID",
     "CREATE INDEX tag_sent ON tag (sent)",
@@ -79,7 +83,7 @@ SCHEMA: Final = Schema(1, (
     "INSERT INTO tally VALUES (0)",
     "CREATE TRIGGER sent_came AFTER INSERT ON sent BEGIN UPDATE tally SET messages = messages + 1; END",
     "CREATE TRIGGER sent_went AFTER DELETE ON sent BEGIN UPDATE tally SET messages = messages - 1; END",
-))
+), upgrades={1: ("DROP INDEX recipient_open", _OPEN)})  # of version 1 nothing was written down as unknown
 
 
 @attrs.frozen
@@ -223,13 +227,42 @@ def unsettled(connection: sqlite3.Connection) -> list[Sent]:
     return _all(connection, "(state = 'pending' OR released = 0)", ())
 
 
-def under_way(connection: sqlite3.Connection) -> list[str]:
-    """The queue ids of messages with recipients of whom there is more to come."""
+def under_way(connection: sqlite3.Connection) -> dict[str, set[str]]:
+    """Recipients of whom there is more to come, by the queue ids of their messages."""
     rows = connection.execute(
-        "SELECT DISTINCT s.queue_id FROM recipient r JOIN sent s ON s.id = r.sent"  # noqa: S608  # constants
+        "SELECT s.queue_id, r.recipient FROM recipient r JOIN sent s ON s.id = r.sent"  # noqa: S608  # constants
         f" WHERE r.state NOT IN ({_FINISHED}) AND s.queue_id <> ''"
     )
-    return [row[0] for row in rows]
+    found: dict[str, set[str]] = {}
+    for queue_id, recipient in rows:
+        found.setdefault(queue_id, set()).add(recipient)
+    return found
+
+
+def lost(gone: Sequence[tuple[str, str]], now: float) -> "Job[int]":
+    """Of these, by queue ids and recipients, nothing is in the queue: where there was more to come it is unknown.  A
+    lane that they left for another one, of which the end was told, is forgotten.  How many are unknown now."""
+    where = f"sent = ? AND recipient = ? AND state NOT IN ({_FINISHED})"
+
+    def job(connection: sqlite3.Connection) -> int:
+        count = 0
+        for queue_id, recipient in gone:
+            message = _one(connection, "queue_id = ? AND queue_id <> ''", (queue_id,))
+            if message is None:
+                continue
+            key = (message.id, recipient)
+            is_told = connection.execute(
+                f"SELECT 1 FROM recipient WHERE sent = ? AND recipient = ? AND state IN ({_FINISHED})", key  # noqa: S608
+            ).fetchone() is not None
+            if is_told:
+                connection.execute(f"DELETE FROM recipient WHERE {where}", key)  # noqa: S608  # constants
+            else:
+                count += connection.execute(
+                    f"UPDATE recipient SET state = ?, due = NULL, at = ? WHERE {where}", (UNKNOWN, now, *key)  # noqa: S608
+                ).rowcount
+        return count
+
+    return job
 
 
 def shown(name: str) -> "Job[Sent | None]":
@@ -337,7 +370,8 @@ def _note(connection: sqlite3.Connection, id: str, one: Outcome) -> None:
         return
     # Another lane than it was to wait in: it was sent there, or to several, before anybody tried it.
     unheard = connection.execute(
-        f"SELECT lane FROM recipient WHERE sent = ? AND recipient = ? AND heard = 0 AND {unfinished} LIMIT 1",  # noqa: S608
+        "SELECT lane FROM recipient WHERE sent = ? AND recipient = ? AND heard = 0"  # noqa: S608  # constants
+        f" AND ({unfinished} OR state = '{UNKNOWN}') LIMIT 1",
         key[:2],
     ).fetchone()
     if unheard is not None:

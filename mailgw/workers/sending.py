@@ -108,6 +108,7 @@ class ParentSending:
         self._pools: list[ThreadPool] = []
         self._followed: dict[str, None] = {}  # for workers that come later
         self._knows_all = False  # ... those of earlier starts, too
+        self._greeted: set[int] = set()  # the numbers of workers
         taking = WorkersTaking(reactor, parent.config, workers, parent.patience)
         self._world = World(reactor, wall_clock)
         composing, of_sent, of_events = map(self._workshop, THREADS)
@@ -157,9 +158,13 @@ class ParentSending:
         self._owner.hear(facts)
 
     def greet(self, worker: Worker) -> None:
-        """It is open, and wants to know whose facts are wanted."""
+        """It is open, and wants to know whose facts are wanted.  Where it is not the first one of its number, that one
+        may not have told all of its own."""
         if worker.wire is not None:
             _tell(worker.wire, list(self._followed), self._knows_all)
+        if worker.number in self._greeted and self._followed:
+            self._owner.look_again()
+        self._greeted.add(worker.number)
 
     async def close(self) -> None:
         await self._owner.close()

@@ -237,6 +237,23 @@ def test_a_worker_that_ended_is_started_again_each_time_later(gateway: Gateway) 
     assert names(gateway).count("worker_ended") == 3
 
 
+def test_what_a_worker_that_ended_told_nobody_of_is_looked_for(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr(gateway.parent.sending._owner, "look_again", lambda: looks.append(1))
+    gateway.ready(0, 1, 2)
+    gateway.now(1).end()
+    gateway.advance(0.2)
+    gateway.ready(1)
+    assert not looks, "nothing was sent"
+    gateway.parent.sending._follow(["Q1"])
+    gateway.now(1).end()
+    gateway.advance(0.4)
+    gateway.ready(1)
+    assert len(looks) == 1
+
+
 def test_an_end_that_comes_late_is_not_the_next_one_s(gateway: Gateway) -> None:
     gateway.ready(0, 1, 2)
     first = gateway.now(1)

@@ -1,0 +1,124 @@
+"""Recipients of the HTTP API's messages of whom nobody told, since a process was killed or an operator removed them."""
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from mailgw.mail.errors import TemporaryFault
+from mailgw.sending import FACTS_SECONDS, SETTLE_SECONDS
+from mailgw.store import sent
+from mailgw.store.database import opened
+from tests.test_sending import LETTER, Desk, all_crashes
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def listed(desk: Desk, state: str) -> set[str]:
+    return {one["id"] for one in desk.ask("sent.list", state=state)["items"]}
+
+
+def test_what_nobody_told_of_is_written_down_at_the_next_start(desk: Desk) -> None:
+    desk.gateway.peer("hop.example.net", replies={"RCPT": "450 4.2.0 not now"})
+    lost = desk.send({**LETTER, "to": ["cy@example.net", "bob@example.org"]})
+    waits = desk.send({**LETTER, "to": "dee@example.net"})
+    desk.gateway.advance(minutes=1)
+    desk.ask("queue.remove", query={"recipient": "cy@example.net"})
+    assert listed(desk, "deferred") == {waits["id"], lost["id"]}
+    desk.gateway.restart()
+    desk.gateway.advance(FACTS_SECONDS)
+    assert (listed(desk, "deferred"), listed(desk, "unknown")) == ({waits["id"]}, {lost["id"]})
+    assert desk.states(lost["id"]) == {"bob@example.org": "delivered", "cy@example.net": "unknown"}
+    assert desk.states(waits["id"]) == {"dee@example.net": "deferred"}
+    owner = desk.gateway.service.sending._owner
+    assert owner is not None
+    [to] = [one for one in desk.ask("sent.show", id=lost["id"])["recipients"] if one["recipient"] == "cy@example.net"]
+    owner._sending.hear([sent.Outcome(
+        desk.gateway.now, lost["queue_id"], "cy@example.net", to["lane"], sent.DELIVERED, 250)])
+    assert desk.states(lost["id"])["cy@example.net"] == "delivered", "who tells of it later knows better"
+    assert not listed(desk, "unknown")
+
+
+def test_what_is_unknown_is_forgotten_as_other_ends_are(desk: Desk) -> None:
+    desk.gateway.peer("hop.example.net", replies={"RCPT": "450 4.2.0 not now"})
+    lost = desk.send({**LETTER, "to": "cy@example.net"})
+    desk.gateway.advance(minutes=1)
+    desk.ask("queue.remove", query={"recipient": "cy@example.net"})
+    desk.gateway.restart()
+    desk.gateway.advance(days=7.1)
+    assert desk.ask("sent.show", id=lost["id"]) is not None
+    desk.send()
+    assert desk.ask("sent.show", id=lost["id"]) is None
+
+
+def test_what_is_unknown_is_looked_for_until_the_queue_can_be_seen(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.gateway.peer("hop.example.net", replies={"RCPT": "450 4.2.0 not now"})
+    lost = desk.send({**LETTER, "to": "cy@example.net"})
+    desk.gateway.advance(minutes=1)
+    desk.ask("queue.remove", query={"recipient": "cy@example.net"})
+    owner = desk.gateway.service.sending._owner
+    assert owner is not None
+    door = owner._sending._door
+
+    class Shut:
+        async def answer(self, request: Mapping[str, Any]) -> object:
+            raise TemporaryFault("worker 1 does not run")
+
+    monkeypatch.setattr(owner._sending, "_door", Shut())
+    owner.look_again()  # as where a worker was killed
+    desk.gateway.advance(SETTLE_SECONDS + FACTS_SECONDS)
+    assert listed(desk, "deferred") == {lost["id"]}
+    monkeypatch.setattr(owner._sending, "_door", door)
+    desk.gateway.advance(SETTLE_SECONDS + FACTS_SECONDS)
+    assert (listed(desk, "deferred"), listed(desk, "unknown")) == (set(), {lost["id"]})
+
+
+def test_after_a_crash_the_list_says_what_each_message_says() -> None:
+    seen = set()
+    for desk in all_crashes(lambda desk: desk.send()):
+        desk.gateway.advance(SETTLE_SECONDS + FACTS_SECONDS)
+        for item in desk.ask("sent.list")["items"]:
+            states = {one["recipient"]: one["state"] for one in item["recipients"]}
+            assert states == desk.states(item["id"])
+            seen |= set(states.values())
+    assert seen == {"delivered", "unknown"}
+
+
+def test_where_a_recipient_left_one_lane_for_another_only_the_end_is_kept() -> None:
+    with closing(opened(None, sent.SCHEMA)) as book:
+        recipients = tuple(
+            sent.Recipient(who, "a", sent.QUEUED, 0, "", "", "", 0, None, 1.0) for who in ("bob", "cy", "dee"))
+        message = sent.Sent(
+            "m1", "shop", "", sent.TAKEN, True, "Q1", 1.0, None, "", "", "", 1, (), {}, recipients=recipients)
+        sent.begun("m1", "shop", None, "", 1.0)(book)
+        sent.taken(message)(book)
+        sent.noted([sent.Outcome(2.0, "Q1", who, "a", sent.DEFERRED) for who in ("bob", "cy")])(book)
+        sent.noted([sent.Outcome(3.0, "Q1", "bob", "b", sent.DELIVERED)])(book)
+        assert sent.under_way(book) == {"Q1": {"bob", "cy", "dee"}}
+        gone = [("Q1", "bob"), ("Q1", "cy"), ("Q1", "dee"), ("Q2", "bob")]
+        assert sent.lost(gone, 4.0)(book) == 2
+        sent.noted([sent.Outcome(5.0, "Q1", "dee", "c", sent.DEFERRED, due=9.0)])(book)
+        found = sent.shown("m1")(book)
+        assert found is not None
+        assert [(one.recipient, one.lane, one.state, one.at) for one in found.recipients] == [
+            ("bob", "b", "delivered", 3.0), ("cy", "a", "unknown", 4.0), ("dee", "c", "deferred", 5.0)]
+        assert sent.under_way(book) == {"Q1": {"dee"}}
+
+
+def test_a_book_of_version_1_finds_what_is_unknown_an_end() -> None:
+    with closing(opened(None, sent.SCHEMA)) as fresh:
+        made = fresh.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid").fetchall()
+    with closing(sqlite3.connect(":memory:")) as old:
+        for (statement,) in made:
+            old.execute(statement.replace(", 'unknown'", ""))
+        for statement in sent.SCHEMA.upgrades[1]:
+            old.execute(statement)
+        again = old.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
+        assert sorted(again) == sorted(made)
