@@ -386,7 +386,8 @@ async def test_a_running_gateway_is_told(running: Running, capsys: Output) -> No
     capsys.readouterr()
     assert await run("queue", "remove", "Q1", "Q9", "--state", "state") == 1
     said = capsys.readouterr()
-    assert (said.out, said.err) == ("1 recipient removed\n", "mailgw: not in the queue: Q9\n")
+    told = "mailgw: not in the queue: Q9; mailgw trace tells what became of it\n"
+    assert (said.out, said.err) == ("1 recipient removed\n", told)
     assert [r.queue_id for r in running.spool.rows] == ["Q2"]
     assert await run("queue", "show", "Q1", "--state", "state") == 1
     assert capsys.readouterr().err == "mailgw: no message Q1 in the queue\n"
