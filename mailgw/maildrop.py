@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import attrs
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -37,7 +38,10 @@ COMPLAIN_SECONDS: Final = 600.0
 LATE_SECONDS: Final = 300.0
 """What waits for longer is told of (``web.findings``): a full queue or a restart is over by then."""
 
-NOT_WRITABLE: Final = "the gateway's user may not write there; under systemd the unit has to name it in ReadWritePaths"
+NOT_WRITABLE: Final = (
+    "the gateway's user may not write there (with the sticky bit it has to be his own); under systemd the unit has to"
+    " name it in ReadWritePaths"
+)
 
 _NAME: Final = re.compile(r"[0-9a-f]{32}\Z")
 """As ``mailgw sendmail`` makes them."""
@@ -179,6 +183,8 @@ class Maildrop:
             self._waiting.pop(name, None)
         except (TemporaryFault, OSError) as fault:
             self._wait(path, name, _words(fault))
+        except CancelledError:  # the gateway stops; the file stays
+            raise
         except Exception:  # noqa: BLE001 - whatever it is, the next ones have their turn
             if self._wait(path, name, "a fault of the gateway's, see the log"):
                 log.failure("{path} waits", path=path)

@@ -198,7 +198,8 @@ def test_from_a_folder_that_may_not_be_written_nothing_is_taken() -> None:
     assert not desk.gateway.mailbox("bob@example.org")
     dropped, found = told(desk)
     assert dropped["waiting"] == 1
-    assert [one.partition(";")[0] for one in found] == ["bad the gateway's user may not write there"]
+    assert [one.partition(";")[0] for one in found] == [
+        "bad the gateway's user may not write there (with the sticky bit it has to be his own)"]
     desk.gateway.disk.errors.clear()
     look(desk)
     assert len(desk.gateway.mailbox("bob@example.org")) == 1

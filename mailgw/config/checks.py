@@ -53,6 +53,7 @@ from mailgw.config.where import JOURNAL, OWN_MAILDROP
 from mailgw.deliver.s3_settings import S3Settings
 from mailgw.deliver.smtp_settings import SmtpSettings
 from mailgw.deliver.webhook_settings import WebhookSettings
+from mailgw.disk import Disk
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import ConfigError
 from mailgw.net.server_tls import CertificateFiles, certificate_faults
@@ -239,7 +240,11 @@ def _maildrop_fault(maildrop: str, is_own: bool) -> str | None:
         return fault.strerror
     if why := folder_fault(maildrop):
         return why
-    return None if os.access(maildrop, os.R_OK, effective_ids=True) else "this user may not list it"
+    if not os.access(maildrop, os.R_OK, effective_ids=True):
+        return "this user may not list it"
+    if not Disk().may_write(maildrop):
+        return "has the sticky bit, and is not this user's own: what others leave there could not be removed"
+    return None
 
 
 def _check_workers(document: Document) -> None:

@@ -7,19 +7,21 @@ from twisted.internet.base import ReactorBase
 
 
 def make_steady(reactor: Any) -> None:
-    """Let the clock of Twisted's reactor be the monotonic one, for what is scheduled already, too.
+    """Let the clock of Twisted's reactor go on evenly from now, whatever becomes of the wall clock.
 
     By itself it is the wall clock: where that is put back by an hour no timer ends for an hour, whatever a limit or a
-    retry says, and where it is put forward all end at once.  Nobody who keeps to ``IReactorTime`` can tell the two
-    apart: only differences have a meaning there.  Once more does nothing; nor for a reactor that is none of Twisted's,
-    which has a clock of its own.
+    retry says, and where it is put ahead all end at once.  It stays in seconds since the epoch, as the wall clock had
+    them at that moment: who takes it for the time of day (Twisted's access logs do) is as wrong as the clock was set
+    since.  Once more does nothing; nor for a reactor that is none of Twisted's, which has a clock of its own.
     """
-    if not isinstance(reactor, ReactorBase) or reactor.seconds is time.monotonic:
+    if not isinstance(reactor, ReactorBase) or getattr(reactor.seconds, "is_steady", False):
         return
-    behind = time.monotonic() - reactor.seconds()
-    reactor._insertNewDelayedCalls()
-    # Also those that were cancelled, which stand in the heap, in the order of their times, until they would be due.
-    for call in reactor._pendingTimedCalls:
-        call.time += behind
-        call.seconds = time.monotonic
-    reactor.seconds = time.monotonic
+    ahead = reactor.seconds() - time.monotonic()
+
+    def seconds() -> float:
+        return time.monotonic() + ahead
+
+    seconds.is_steady = True  # type: ignore[attr-defined]
+    reactor.seconds = seconds
+    for call in reactor.getDelayedCalls():
+        call.seconds = seconds  # type: ignore[attr-defined] # for its reset()

@@ -46,6 +46,18 @@ def test_what_is_no_folder_is_a_fault(here: Path, place: str, why: str) -> None:
     assert faults_of(written(here, f'maildrop = "{place}"')) == [f"mailgw.toml:1: maildrop: {why}"]
 
 
+def test_where_what_others_left_could_not_be_removed_it_is_a_fault(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "drop").mkdir()
+    (here / "drop").chmod(0o3777)
+    file = written(here, 'maildrop = "drop"')
+    assert faults_of(file) == []
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    [fault] = faults_of(file)
+    assert fault.startswith("mailgw.toml:1: maildrop: drop: has the sticky bit, and is not this user's own")
+
+
 def test_where_the_file_system_lets_nothing_be_written_it_is_a_fault(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
