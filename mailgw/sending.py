@@ -124,7 +124,7 @@ class Sending:
         self._doubtful: dict[str, set[str]] = {}  # as ``sent.under_way``: to be looked for in the queue
         self._lost: list[tuple[str, str]] = []  # these are not in it
         self._losing: Any = None
-        self._is_closed = False
+        self._is_looking = self._is_stopping = self._is_closed = False
 
     def desk(self) -> Desk:
         return {
@@ -167,8 +167,12 @@ class Sending:
             return {}
         return await self._ledger.look(sent.about(queue_ids))
 
+    def stop(self) -> None:
+        """What may take long ends: a stop waits for what was begun."""
+        self._is_stopping = True
+
     async def close(self) -> None:
-        self._is_closed = True
+        self._is_stopping = self._is_closed = True
         if self._settling is not None:
             self._settling.cancel()
             self._settling = None
@@ -428,14 +432,25 @@ class Sending:
 
     async def _look_for_lost(self) -> None:
         """TemporaryFault where not all of the queue can be seen now; what was not looked for yet is kept."""
-        while self._doubtful and not self._is_closed:
-            queue_id = next(iter(self._doubtful))
-            request = {"command": "queue.list", "query": {"queue_id": queue_id}, "limit": 100_000}
-            rows: Any = await self._door.answer(request)
-            gone = self._doubtful.pop(queue_id, set()) - {row["recipient"] for row in rows_told(rows)}
-            self._lost += [(queue_id, recipient) for recipient in gone]
-        if self._lost and self._losing is None and not self._is_closed:
+        if self._is_looking:  # one by one, and there may be many: what comes meanwhile has its turn
+            return
+        self._is_looking = True
+        try:
+            while self._doubtful and not self._is_stopping:
+                queue_id = next(iter(self._doubtful))
+                there = await self._recipients(queue_id)
+                gone = self._doubtful.pop(queue_id, set()) - there
+                self._lost += [(queue_id, recipient) for recipient in gone]
+        finally:
+            self._is_looking = False
+        if self._lost and self._losing is None and not self._is_stopping:
             self._losing = self._workshop.reactor.callLater(FACTS_SECONDS, self._lose)
+
+    async def _recipients(self, queue_id: str) -> set[str]:
+        """Those of a message who are in the queue.  TemporaryFault."""
+        request = {"command": "queue.list", "query": {"queue_id": queue_id}, "limit": 100_000}
+        rows: Any = await self._door.answer(request)
+        return {row["recipient"] for row in rows_told(rows)}
 
     def _lose(self) -> None:
         self._losing = None
@@ -445,7 +460,9 @@ class Sending:
         while self._lost:
             some, self._lost = self._lost[:LOST_AT_ONCE], self._lost[LOST_AT_ONCE:]
             try:
-                count = await self._ledger.do(sent.lost(some, self._wall_clock()))
+                # Once more: what changed its process meanwhile was in none of them for a moment.
+                gone = [one for one in some if one[1] not in await self._recipients(one[0])]
+                count = await self._ledger.do(sent.lost(gone, self._wall_clock()))
             except TemporaryFault as fault:
                 log.warn("what was sent by the API cannot be settled now: {why}", why=fault.why)
                 self._lost += some

@@ -134,6 +134,9 @@ class Owner:
         await self._sending.start()
         self.maildrop.start(self._looks_again)
 
+    def stop(self) -> None:
+        self._sending.stop()
+
     async def close(self) -> None:
         self.maildrop.close()
         await self._hooks.close()
@@ -208,6 +211,11 @@ class SendingHere:
     def follows_all(self) -> None:
         """Those that there were at the start are known."""
         self._following.is_complete()
+
+    def stop(self) -> None:
+        """A stop begins: ``Sending.stop``."""
+        if self._owner is not None:
+            self._owner.stop()
 
     async def close(self) -> None:
         self._following.flush()

@@ -453,6 +453,7 @@ class MailGateway(MultiService):
 
     async def _stop(self) -> None:
         limit = self.config.limits.stop_seconds
+        self.sending.stop()
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         await self._unbind()

@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from mailgw.mail.errors import TemporaryFault
 from mailgw.sending import FACTS_SECONDS, SETTLE_SECONDS
@@ -78,6 +79,35 @@ def test_what_is_unknown_is_looked_for_until_the_queue_can_be_seen(
     monkeypatch.setattr(owner._sending, "_door", door)
     desk.gateway.advance(SETTLE_SECONDS + FACTS_SECONDS)
     assert (listed(desk, "deferred"), listed(desk, "unknown")) == (set(), {lost["id"]})
+
+
+def test_a_stop_ends_the_search_and_there_is_one_at_a_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.gateway.peer("hop.example.net", replies={"RCPT": "450 4.2.0 not now"})
+    for _ in range(5):
+        desk.send({**LETTER, "to": "cy@example.net"})
+    desk.gateway.advance(minutes=1)
+    owner = desk.gateway.service.sending._owner
+    assert owner is not None
+    asked: list[Deferred[object]] = []
+
+    class Slow:
+        async def answer(self, request: Mapping[str, Any]) -> object:
+            asked.append(Deferred())
+            return await asked[-1]
+
+    monkeypatch.setattr(owner._sending, "_door", Slow())
+    owner.look_again()
+    owner.look_again()
+    desk.gateway.advance(1)
+    asked[0].callback([])
+    desk.gateway.advance(1)
+    assert len(asked) == 2
+    desk.gateway.service.sending.stop()
+    asked[1].callback([])
+    desk.gateway.advance(1)
+    assert len(asked) == 2
+    desk.gateway.advance(FACTS_SECONDS)
+    assert not listed(desk, "unknown"), "it is looked for at the next start"
 
 
 def test_after_a_crash_the_list_says_what_each_message_says() -> None:
