@@ -76,12 +76,12 @@ def test_slow_clients_cost_nobody_else(lab: Lab) -> None:
     slow = [socket.create_connection(("127.0.0.1", web), 10) for _ in range(20)]
     for one in slow:
         one.sendall(b"GET / HTTP/1.1\r\nX: ")
-    refused = socket.create_connection(("127.0.0.1", web), 10)
-    refused.settimeout(5)
-    assert refused.recv(100) == b"", "one address has so many connections, and no more"
-    wait_until(lambda: not [one for one in slow if not is_over(one)], 20, "the slow ones are over")
+    assert curl(f"http://127.0.0.1:{web}/healthz") == "ok\n"
     bearer = f"Authorization: Bearer {token_of(made)}"
     assert json.loads(curl("-H", bearer, f"http://127.0.0.1:{web}/api/v1/session"))["name"] == "owner"
+    gone = [one for one in slow if is_over(one)]
+    assert 1 <= len(gone) <= 2, "one of those who say nothing is closed for each who comes"
+    wait_until(lambda: not [one for one in slow if not is_over(one)], 20, "the slow ones are over")
 
 
 def is_over(one: socket.socket) -> bool:
