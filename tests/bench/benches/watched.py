@@ -26,7 +26,7 @@ from tests.bench.stands import Bench, Order, ending, scratch
 from tests.bench.targets import MAILGW
 from tests.bench.throughput import Stand, add_rates, passes, standing
 from tests.peers.backlog import fill
-from tests.peers.harness import Gateway, free_port, listener, route, smart_host
+from tests.peers.harness import Gateway, free_port, listener, route, smart_host, wait_until
 
 WATCHER = Path(bench.__file__).with_name("watcher.py")
 SCRAPE_SECONDS = 5.0
@@ -45,8 +45,10 @@ def watching(
     one: Gateway, port: int, streams: int, seconds: float, urls: tuple[str, ...]
 ) -> Iterator[Callable[[], dict[str, Any]]]:
     """Somebody who watches; what it yields ends that, and has what he saw."""
+    token = one.folder / "state" / "api-token"
+    wait_until(token.exists, SECONDS, "the token is made: of several processes the ports listen before")
     process = subprocess.Popen(
-        [sys.executable, WATCHER, str(port), one.folder / "state" / "api-token", str(streams), str(seconds), *urls],
+        [sys.executable, WATCHER, str(port), token, str(streams), str(seconds), *urls],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )
 
