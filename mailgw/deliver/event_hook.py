@@ -11,9 +11,13 @@ Rules:
     the other, and a message belongs to a lane.
     What is refused (4xx) is narrowed down, by half each time, to a single event: then that one's message waits by
     itself, and the others go on.  Where the server is not there, or unwell (5xx, 408, 429), all of them wait.
-    A hook that refuses so many messages in a row (``STRAYS``) as if it were not the one (``ASTRAY``) is astray, which
-    the book remembers: all events wait, until it takes one, and until then none dies.
-    An event that is too old when an attempt fails is dead; without an attempt none dies of age.
+    A hook that refuses so many messages in a row (``STRAYS``; ``STRAYS_LATELY`` where it took something ``LATELY``) as
+    if it were not the one (``ASTRAY``) is astray, which the book remembers: all events wait, until it takes one, and
+    until then none dies.  It is tried with several messages at each turn (``PROBES``), the oldest, the newest, and any
+    (and without a pause from ``STRAYS`` to ``STRAYS_LATELY``): one that refuses some messages, however many these are,
+    is found to take the others.
+    An event that is too old when an attempt fails is dead, and the next one of its message has its turn; where that one
+    dies, too, those that are as old do with it.  But for these, none dies of age without an attempt.
     What was posted and not written down, since we were killed, is posted again, with the same ids.
     The URL's path and the secrets are in no log.
 """
@@ -55,6 +59,14 @@ ASTRAY: Final = (401, 403, 404, 405)
 """What servers say of a URL or a secret that is wrong, rather than of an event."""
 STRAYS: Final = 5
 """Fewer may be messages that the server does not know."""
+LATELY_SECONDS: Final = 600.0
+"""A hook that took something since then is the one, as far as we know.  Not for longer: a URL may become wrong, and
+where few messages come ``STRAYS_LATELY`` take days, and the first ones would be dead by then."""
+STRAYS_LATELY: Final = 200
+"""Where one of 50 is for it, it takes one of them in time nearly always."""
+PROBES: Final = 5
+ASTRAY_SECONDS: Final = 300.0
+"""At most, between two turns: what refuses at once has no load of it, and good events may wait."""
 
 log = Logger()
 
@@ -99,6 +111,8 @@ class EventHook:
         self._closed_until = 0.0  # by the reactor's clock
         self._is_astray = False
         self._strays = 0  # messages in a row, each at its first attempt: so they are different ones
+        self._taken_at = -math.inf  # by the reactor's clock
+        self._probes = [0] * settings.concurrency  # of this turn
         self._sizes = [settings.events_per_post] * settings.concurrency
         self._skips = [False] * settings.concurrency
         self._running = [False] * settings.concurrency
@@ -124,6 +138,7 @@ class EventHook:
         self.state.is_off, self.state.failures, self.state.again = is_off, 0, 0.0
         self._closed_until = 0.0
         self._strays = 0
+        self._probes = [0] * self.settings.concurrency
 
     def close(self) -> None:
         """Post no more; what was begun is cut off, and posted again later."""
@@ -184,11 +199,14 @@ class EventHook:
         lanes = range(line, LANES, settings.concurrency)
         skips, self._skips[line] = self._skips[line], False
         batch = await self._ledger.look(hooks.next_batch(
-            settings.name, lanes, now, self._sizes[line], POST_OCTETS, not skips))
+            settings.name, lanes, now, self._sizes[line], POST_OCTETS, not skips, self._where(line),
+            self._strays >= STRAYS))
+        self._is_astray = batch.is_astray
         if not batch.numbers:
+            if self._is_astray and self._probes[line]:
+                return self._shut(line, self._pause(self.state.failures, True))
             least = self._pause(0) if skips else 0.0
             return -1.0 if batch.next_due is None else max(least, batch.next_due - now)
-        self._is_astray = batch.is_astray
         status, why, asked = await self._posted(batch)
         self.state.posts += 1
         if 200 <= status < 300:
@@ -206,7 +224,12 @@ class EventHook:
             self._skips[line] = True
             await self._refused(batch, why)
             return None
-        if status == 0 or status >= 500 or status in UNWELL or (status in ASTRAY and await self._strayed(batch, why)):
+        is_stray = status in ASTRAY and await self._strayed(batch, why)
+        if is_stray and batch.is_astray and self._probes[line] + 1 < PROBES:
+            self._probes[line] += 1
+            await self._refused(batch, why)
+            return None
+        if is_stray or status == 0 or status >= 500 or status in UNWELL:
             return await self._all_wait(line, batch, status, why, asked)
         if len(batch.numbers) > 1:
             self._sizes[line] = len(batch.numbers) // 2
@@ -216,6 +239,12 @@ class EventHook:
         # The first ones of a hook that is astray are not told from others yet: none of them dies at once.
         await self._refused(batch, why, may_die=bool(batch.message) or status not in ASTRAY)
         return None
+
+    def _where(self, line: int) -> float:
+        """Of a hook that is astray, or would be had it taken nothing lately: which message is the next to try it with
+        (``hooks.next_batch``)."""
+        probe = self._probes[line] if self._is_astray else self._strays % PROBES
+        return float(probe) if probe < 2 else self._chance()
 
     async def _posted(self, batch: Batch) -> tuple[int, str, float | None]:
         """The status, 0 for no answer; why it is no good, in words; how long the server wants to be left alone."""
@@ -232,7 +261,8 @@ class EventHook:
         if self.state.failures:
             log.info("web hook {name} takes events again", name=self.settings.name)
         self.state.failures, self.state.again = 0, 0.0
-        self._is_astray, self._strays = False, 0
+        self._is_astray, self._strays, self._taken_at = False, 0, self._clock.seconds()
+        self._probes = [0] * self.settings.concurrency
         self.state.events += events
         if not was_blocked:
             self._sizes[line] = min(self.settings.events_per_post, 2 * self._sizes[line])
@@ -242,10 +272,12 @@ class EventHook:
         waits by itself then: so each attempt is with another message, and one that is taken is found."""
         if len(batch.numbers) > 1:
             return False
-        if self._is_astray or batch.message:
-            return self._is_astray
-        self._strays += 1
-        if self._strays < STRAYS:
+        if self._is_astray:
+            return True
+        # One that was refused before is no other, but may show that it is too long ago that something was taken.
+        self._strays += not batch.message
+        was_lately = self._clock.seconds() - self._taken_at < LATELY_SECONDS
+        if self._strays < (STRAYS_LATELY if was_lately else STRAYS):
             return False
         await self._ledger.do(hooks.strayed(self.settings.name))
         self._is_astray = True
@@ -255,21 +287,22 @@ class EventHook:
 
     async def _refused(self, batch: Batch, why: str, may_die: bool = True) -> None:
         settings, now = self.settings, self._wall_clock()
-        due = now + self._pause(batch.attempts)
+        due = now + self._pause(batch.attempts, self._is_astray)
         give_up_seconds = settings.give_up_seconds if may_die and not self._is_astray else math.inf
-        is_dead = await self._ledger.do(hooks.refused(
-            settings.name, batch.numbers[0], now, due, give_up_seconds, why))
-        if is_dead:
-            self._died(1, why)
+        number, count = batch.numbers[0], 1
+        if not await self._ledger.do(hooks.refused(settings.name, number, now, due, give_up_seconds, why)):
+            return
+        try:
+            # The second one in a row: the first one's successor had its turn.
+            while batch.message and not batch.attempts and (more := await self._ledger.do(
+                    hooks.died_with(settings.name, number, now, give_up_seconds, why))):
+                count += more
+        finally:
+            self._died(count, why)
 
     async def _all_wait(self, line: int, batch: Batch, status: int, why: str, asked: float | None) -> float:
-        settings, state = self.settings, self.state
-        if not state.failures:
-            log.warn("web hook {name} does not take events: {why}", name=settings.name, why=why)
-        pause = max(self._pause(state.failures), asked or 0.0)
-        state.failures += 1
-        self._closed_until = self._clock.seconds() + pause
-        state.again = self._wall_clock() + pause
+        settings = self.settings
+        pause = self._shut(line, max(self._pause(self.state.failures, status in ASTRAY), asked or 0.0))
         # It may be one event that it falls over.
         self._sizes[line] = max(1, len(batch.numbers) // 2)
         if (status >= 500 or status in ASTRAY) and len(batch.numbers) == 1:
@@ -281,15 +314,26 @@ class EventHook:
             self._died(count, why)
         return pause
 
+    def _shut(self, line: int, pause: float) -> float:
+        """All events wait so long."""
+        state = self.state
+        if not state.failures:
+            log.warn("web hook {name} does not take events: {why}", name=self.settings.name, why=state.why)
+        state.failures += 1
+        self._closed_until = self._clock.seconds() + pause
+        state.again = self._wall_clock() + pause
+        self._probes[line] = 0
+        return pause
+
     def _died(self, count: int, why: str) -> None:
         self.state.dead += count
         are = "event is" if count == 1 else "events are"
         log.error("web hook {name}: {count} {are} dead: {why}", name=self.settings.name, count=count, are=are, why=why)
 
-    def _pause(self, failures: int) -> float:
+    def _pause(self, failures: int, is_astray: bool = False) -> float:
         schedule = self.settings.schedule
-        seconds = schedule[min(failures, len(schedule) - 1)]
-        return seconds * (1.0 - JITTER + 2 * JITTER * self._chance())
+        seconds = schedule[min(failures, len(schedule) - 1)] * (1.0 - JITTER + 2 * JITTER * self._chance())
+        return min(seconds, ASTRAY_SECONDS) if is_astray else seconds
 
 
 def signed(body: bytes, numbers: Sequence[int], timestamp: int, secrets: Sequence[bytes]) -> dict[str, str]:

@@ -11,6 +11,7 @@ Rules:
     without a look at all the others, however many wait.
 """
 
+import itertools
 import json
 import sqlite3
 import zlib
@@ -176,10 +177,13 @@ def added(events: Sequence[NewEvent], now: float, most: int = MOST) -> "Job[Mapp
 
 
 def next_batch(
-    hook: str, lanes: Sequence[int], now: float, most: int, most_octets: int, with_blocked: bool = True
+    hook: str, lanes: Sequence[int], now: float, most: int, most_octets: int, with_blocked: bool = True,
+    where: float = 0.0, is_doubted: bool = False,
 ) -> "Job[Batch]":
     """That of a message that was refused before, and is to be tried again (``with_blocked``), first; else the oldest of
-    all others.  Of a hook that is astray it is the other way round: what it refused already tells least of it."""
+    all others.  Of a hook that is astray, or may be (``is_doubted``), it is the other way round, what it refused
+    already tells least of it; and it is a single event, the first one of the message that stands ``where`` among the
+    others, from 0, the oldest, to 1."""
 
     def job(connection: sqlite3.Connection) -> Batch:
         found = connection.execute("SELECT is_astray FROM tally WHERE hook = ?", (hook,)).fetchone()
@@ -187,29 +191,53 @@ def next_batch(
         again = connection.execute(_of_lanes(lanes, "due, message, attempts FROM blocked", "1"), (hook,)).fetchone()
         next_due = None if again is None else again[0]
         is_due = with_blocked and next_due is not None and next_due <= now
-        if is_due and not is_astray:
+        is_probe = is_astray or is_doubted
+        if is_due and not is_probe:
             return _again(connection, hook, again, is_astray)
-        ready = connection.execute(
-            _of_lanes(lanes, "number, body FROM event", "?2", "AND is_blocked = 0"), (hook, most)).fetchall()
+        if is_probe:
+            ready = _probe(connection, hook, lanes, where)
+        else:
+            ready = connection.execute(
+                _of_lanes(lanes, "number, body FROM event", "?2", "AND is_blocked = 0"), (hook, most)).fetchall()
         if ready:
             return _batch(ready, most_octets, is_astray)
-        return _again(connection, hook, again, is_astray) if is_due else Batch((), (), next_due=next_due)
+        if is_due:
+            return _again(connection, hook, again, is_astray)
+        return Batch((), (), next_due=next_due, is_astray=is_astray)
 
     return job
 
 
-def _of_lanes(lanes: Sequence[int], columns: str, limit: str, more: str = "") -> str:
+def _of_lanes(lanes: Sequence[int], columns: str, limit: str, more: str = "", order: str = "") -> str:
     """The first ones by the first column.  SQLite merges what an index has in order for each lane; "lane IN" would read
     all of them, and sort."""
     each = (f"SELECT {columns} WHERE hook = ?1 AND lane = {one} {more}" for one in lanes)
-    return f"{' UNION ALL '.join(each)} ORDER BY 1 LIMIT {limit}"
+    return f"{' UNION ALL '.join(each)} ORDER BY 1 {order} LIMIT {limit}"
+
+
+def _probe(connection: sqlite3.Connection, hook: str, lanes: Sequence[int], where: float) -> list[tuple[int, str]]:
+    """[] where none is ready.  By the numbers, which have gaps: to count the rows would be a look at all of them."""
+    columns, ready = "number, message FROM event", "AND is_blocked = 0"
+    first = connection.execute(_of_lanes(lanes, columns, "1", ready), (hook,)).fetchone()
+    if first is None:
+        return []
+    last = connection.execute(_of_lanes(lanes, columns, "1", ready, "DESC"), (hook,)).fetchone()
+    least = first[0] + int(where * (last[0] - first[0]))
+    _, message = connection.execute(
+        _of_lanes(lanes, columns, "1", f"{ready} AND number >= ?2"), (hook, least)).fetchone()
+    return [_first_of(connection, hook, message)]
+
+
+def _first_of(connection: sqlite3.Connection, hook: str, message: str) -> tuple[int, str]:
+    number, body = connection.execute(
+        "SELECT number, body FROM event WHERE hook = ? AND message = ? ORDER BY number LIMIT 1", (hook, message)
+    ).fetchone()
+    return number, body
 
 
 def _again(connection: sqlite3.Connection, hook: str, blocked: tuple[float, str, int], is_astray: bool) -> Batch:
     _, message, attempts = blocked
-    number, body = connection.execute(
-        "SELECT number, body FROM event WHERE hook = ? AND message = ? ORDER BY number LIMIT 1", (hook, message)
-    ).fetchone()
+    number, body = _first_of(connection, hook, message)
     return Batch((number,), (body.encode(),), message, attempts, is_astray=is_astray)
 
 
@@ -262,8 +290,8 @@ def taken(hook: str, numbers: Sequence[int], message: str) -> Job[None]:
 def refused(
     hook: str, number: int, now: float, due: float, give_up_seconds: float, why: str
 ) -> "Job[bool]":
-    """The hook does not take this event; whether it is dead now.  Else later events of its message wait until it is
-    tried again."""
+    """The hook does not take this event; whether it is dead now (``died_with``).  Else later events of its message wait
+    until it is tried again."""
 
     def job(connection: sqlite3.Connection) -> bool:
         row = connection.execute("SELECT message, lane, at FROM event WHERE number = ?", (number,)).fetchone()
@@ -272,16 +300,35 @@ def refused(
         message, lane, at = row
         if now - at >= give_up_seconds:
             _die(connection, "SELECT ?", (number,), now, why)
-            # Its successor is tried by itself, too.  Were they let go, all of a list's message would be marked anew for
-            # each of its recipients.
+            # Its successor is tried by itself, too, with no attempt yet.  Were they let go, all of a list's message
+            # would be marked anew for each of its recipients.
             connection.execute(
-                "UPDATE blocked SET due = ?, attempts = 0 WHERE hook = ? AND message = ?", (now, hook, message))
+                "INSERT INTO blocked SELECT ?1,?2,?3,?4,0,?5"
+                " WHERE EXISTS (SELECT 1 FROM event WHERE hook = ?1 AND message = ?2)"
+                " ON CONFLICT DO UPDATE SET due = excluded.due, attempts = 0", (hook, message, lane, now, why),
+            )
             return True
         connection.execute(
             "INSERT INTO blocked VALUES (?,?,?,?,1,?) ON CONFLICT DO UPDATE SET due = excluded.due,"
             " attempts = attempts + 1, why = excluded.why", (hook, message, lane, due, why),
         )
         return False
+
+    return job
+
+
+def died_with(hook: str, number: int, now: float, give_up_seconds: float, why: str) -> "Job[int]":
+    """Event ``number`` died of age: those of its message that are as old die with it, in their order; how many,
+    ``STEP`` at most.  Each would be posted at once, else, and die: as many as a list has recipients."""
+
+    def job(connection: sqlite3.Connection) -> int:
+        rows = connection.execute(
+            "SELECT number, at FROM event WHERE hook = ?1"
+            " AND message = (SELECT message FROM dead WHERE number = ?2 AND hook = ?1) ORDER BY number LIMIT ?3",
+            (hook, number, STEP),
+        )
+        old = [row[0] for row in itertools.takewhile(lambda row: now - row[1] >= give_up_seconds, rows)]
+        return _bury(connection, old, now, why)
 
     return job
 
@@ -401,7 +448,10 @@ def forsaken(hook: str, before: float) -> "Job[int]":
 
 
 def _die(connection: sqlite3.Connection, which: str, values: Sequence[object], now: float, why: str) -> int:
-    numbers = [row[0] for row in connection.execute(which, values)]
+    return _bury(connection, [row[0] for row in connection.execute(which, values)], now, why)
+
+
+def _bury(connection: sqlite3.Connection, numbers: Sequence[int], now: float, why: str) -> int:
     connection.executemany(
         "INSERT OR REPLACE INTO dead SELECT number, hook, lane, message, at, body, ?, ? FROM event WHERE number = ?",
         [(now, why, number) for number in numbers],

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from mailgw.deliver.event_hook import STRAYS, EventHook, secrets_in, signed
+from mailgw.deliver.event_hook import PROBES, STRAYS, STRAYS_LATELY, EventHook, secrets_in, signed
 from mailgw.deliver.event_hook_settings import MOST_CONCURRENCY, USUAL, EventHookSettings
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Content
@@ -46,6 +47,7 @@ class Played:
         self.posts: list[tuple[Mapping[str, str], bytes]] = []
         self.taken: list[dict[str, Any]] = []
         self.retry_after = ""
+        self.chance: Callable[[], float] = lambda: 0.5
         self.slow: Deferred[None] | None = None
         workshop = Workshop(None, self.clock, None)  # type: ignore[arg-type] # no file is touched
         workshop.do = execute  # type: ignore[method-assign]
@@ -58,7 +60,7 @@ class Played:
 
     def restart(self) -> None:
         self.hook = EventHook(
-            self.settings, self.ledger, self, self.clock, self.now, lambda: 0.5, self.tasks,
+            self.settings, self.ledger, self, self.clock, self.now, lambda: self.chance(), self.tasks,
             lambda: self.settings.secrets,
         )
 
@@ -311,7 +313,8 @@ def test_a_hook_that_refuses_several_messages_in_a_row_as_if_it_were_not_the_one
         played.clock.advance(1)
         if len(played.posts) > count:
             at.append(second + 1)
-    assert at == [5, 65, 665, 1265, 1865]
+    assert at == [5, 65, 365, 665, 965, 1265, 1565, 1865], "five minutes at most"
+    assert len(played.posts) <= 2 + STRAYS + PROBES * len(at)
     for _ in range(50):
         played.clock.advance(3600)
     assert not played.dead, "far older than it gives up"
@@ -331,23 +334,112 @@ def test_a_hook_that_refuses_several_messages_in_a_row_as_if_it_were_not_the_one
     assert played.hook.state.failures == 0
 
 
-def test_each_attempt_of_a_hook_that_is_astray_is_with_another_message() -> None:
+@each(("good", "is_known"), [(range(8, 21), True), (range(12, 14), False), (range(1, 1), False)])
+def test_a_hook_that_is_astray_is_tried_with_the_oldest_and_the_newest_and_any(good: range, is_known: bool) -> None:
     """Some are not for it, the first ones of all; the others have not to wait for these."""
+    tried: list[int] = []
+
     def says(events: Sequence[dict[str, Any]]) -> int:
-        return 404 if any(one["id"] <= STRAYS + 2 for one in events) else 200
+        tried.append(events[0]["id"])
+        return 200 if all(one["id"] in good for one in events) else 404
 
     played = Played(says=says)
     played.add(*(f"m{number}" for number in range(20)))
     assert not played.taken
+    assert tried[-STRAYS:] == [1, 2, 3, 4, 5]
+    tried.clear()
     played.clock.advance(5)
-    assert (len(played.posts), played.hook.state.failures) == (2 + STRAYS + 1, 2)
-    played.clock.advance(60)
-    assert not played.taken
-    played.clock.advance(600)
-    assert played.ids == list(range(STRAYS + 3, 21))
+    assert tried[:3] == [6, 20, *([5] if 20 in good else [13])]
+    assert sorted(played.ids) == list(good)
+    assert played.hook.state.failures == (0 if good else 2)
     for _ in range(100):
         played.clock.advance(600)
-    assert played.dead == list(range(1, STRAYS + 3)), "they are no others than what a 400 is for"
+    bad = [number for number in range(1, 21) if number not in good]
+    if not is_known:
+        assert not played.dead, "five are refused since it took one"
+        good = range(1, 1000)
+        played.add("new")
+        played.clock.advance(300)
+        assert sorted(played.ids) == list(range(1, 22))
+        return
+    assert sorted(played.dead) == bad, "they are no others than what a 400 is for"
+
+
+@each(("good", "seconds"), [
+    (range(200, 700), 60), (range(150, 500), 60), (range(0, 700, 25), 60), (range(400, 500), 3600),
+])
+def test_who_does_not_know_some_messages_has_the_others_soon(good: range, seconds: int) -> None:
+    """However many there are of either, and wherever they stand."""
+    def says(events: Sequence[dict[str, Any]]) -> int:
+        return 200 if all(int(one["message"][1:]) in good for one in events) else 404
+
+    played = Played(says=says, events_per_post=100, schedule=(5.0, 30.0, 3600.0))
+    played.chance = random.Random(5).random
+    messages = [f"m{number}" for number in range(700)]
+    played.add(*messages, *messages)
+    for _ in range(seconds // 5):
+        played.clock.advance(5)
+    assert sorted(played.ids) == sorted(number + 1 + more for number in good for more in (0, 700))
+    for number in good:
+        assert played.ids.index(number + 1) < played.ids.index(number + 701)
+    assert not played.dead
+
+
+def test_a_hook_that_took_something_lately_is_astray_later_but_is() -> None:
+    def says(events: Sequence[dict[str, Any]]) -> int:
+        return 200 if events[0]["id"] == 1 else 401
+
+    for messages, at_once in ((20, False), (300, True)):
+        played = Played(says=says)
+        played.add("first")
+        played.add(*(f"m{number}" for number in range(messages)))
+        assert bool(played.hook.state.failures) is at_once
+        assert played.do(hooks.tallies(["shop"]))["shop"].blocked == min(messages, STRAYS_LATELY)
+        played.clock.advance(590)
+        assert bool(played.hook.state.failures) is at_once
+        for _ in range(100):
+            played.clock.advance(600)
+        assert played.hook.state.failures
+        assert not played.dead
+        played.says = lambda events: 200
+        for _ in range(3):
+            played.clock.advance(300)
+        assert sorted(played.ids) == list(range(1, messages + 2))
+
+
+def test_a_hook_that_is_astray_is_failing_with_few_messages_too() -> None:
+    played = Played(says=lambda events: 404)
+    played.add(*(f"m{number}" for number in range(STRAYS)))
+    played.hook.close()
+    played.restart()
+    played.hook.wake()
+    for _ in range(2000):
+        played.clock.advance(60)
+        assert played.hook.state.failures or played.clock.seconds() < 600
+    assert not played.dead
+    played.says = lambda events: 200
+    played.clock.advance(300)
+    assert sorted(played.ids) == [1, 2, 3, 4, 5]
+
+
+def test_of_a_message_of_which_two_in_a_row_die_of_age_all_die_that_are_as_old() -> None:
+    played = Played(says=lambda events: 400)
+    played.add(*["list"] * 2500, "other", "list")
+    for _ in range(100):
+        played.clock.advance(60)
+    played.add("list", "list")
+    count = len(played.posts)
+    with capturedLogs() as logged:
+        for _ in range(30):
+            played.clock.advance(60)
+    assert played.waiting == 2
+    assert [formatEvent(one) for one in logged if "dead" in one["log_format"]] == [
+        *["web hook shop: 1 event is dead: HTTP 400"] * 2, "web hook shop: 2500 events are dead: HTTP 400"]
+    assert len(played.posts) < count + 20, "its successor has its turn, and the others are not tried"
+    played.says = lambda events: 200
+    played.clock.advance(600)
+    assert played.ids == [2503, 2504]
+    assert played.hook.state.dead == 2502
 
 
 def test_a_message_alone_that_is_not_found_is_no_sign_of_a_hook_astray() -> None:
