@@ -1,13 +1,13 @@
 """Runs the engine on the targets asked for, and says what came of it.  See the package's docstring."""
 
 import argparse
-import os
+import json
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
@@ -31,32 +31,50 @@ class Result:
     words: str  # the engine's last ones, where it failed
 
 
-def fuzz(target: str, seconds: int, runs: int, seed: int) -> Result:
+def fuzz(targets: Sequence[str], seconds: int, runs: int, seed: int) -> Iterator[Result]:
+    """Each target's, as it ends."""
     with tempfile.TemporaryDirectory(prefix="mailgw-fuzz-") as name:
-        folder = Path(name)
-        seeds, found, failed = folder / "seeds", folder / "found", folder / "failed"
-        for made in (seeds, found, failed):
-            made.mkdir()
-        for number, octets in enumerate(lines_of(target) + seeds_of(target)):
-            (seeds / f"{number:04}").write_bytes(octets)
-        (folder / "dictionary").write_text(dictionary())
-        options = [
-            f"-max_total_time={seconds}", f"-runs={runs}", f"-seed={seed}", f"-max_len={4 * MOST_OCTETS}",
-            f"-rss_limit_mb={MOST_MEGABYTES}", f"-timeout={MOST_SECONDS_AN_INPUT}", f"-dict={folder}/dictionary",
-            f"-artifact_prefix={failed}/", "-print_final_stats=1",
-        ]
-        command = [sys.executable, "-m", "tests.fuzz.engine", target, *options, str(found), str(seeds)]
-        done = subprocess.run(command, capture_output=True, timeout=seconds + 600, check=False)
-        words = done.stderr.decode(errors="replace") + done.stdout.decode(errors="replace")
-        artifacts = sorted(failed.iterdir())
-        return Result(
-            target,
-            _number(r"stat::number_of_executed_units:\s*(\d+)", words),
-            _number(r"cov: (\d+)", words),
-            [file.read_bytes() for file in sorted(found.iterdir())],
-            artifacts[0].read_bytes() if artifacts else None,
-            _last_words(words) if artifacts or done.returncode else "",
-        )
+        jobs = Path(name) / "jobs"
+        jobs.write_text("".join(f"{_job(Path(name) / one, one, seconds, runs, seed)}\n" for one in targets))
+        command = [sys.executable, "-m", "tests.fuzz.engine", str(jobs)]
+        words = Path(name) / "words"
+        with (
+            words.open("w") as into,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=into, text=True) as engine,
+        ):
+            assert engine.stdout is not None
+            for line in engine.stdout:
+                target, status = json.loads(line)
+                yield _result(Path(name) / target, target, status)
+        if engine.returncode:
+            raise SystemExit(f"the engine ended with {engine.returncode}:\n{words.read_text()[-5000:]}")
+
+
+def _job(folder: Path, target: str, seconds: int, runs: int, seed: int) -> str:
+    for made in (folder, folder / "seeds", folder / "found", folder / "failed"):
+        made.mkdir()
+    for number, octets in enumerate(lines_of(target) + seeds_of(target)):
+        (folder / "seeds" / f"{number:04}").write_bytes(octets)
+    (folder / "dictionary").write_text(dictionary())
+    options = [
+        f"-max_total_time={seconds}", f"-runs={runs}", f"-seed={seed}", f"-max_len={4 * MOST_OCTETS}",
+        f"-rss_limit_mb={MOST_MEGABYTES}", f"-timeout={MOST_SECONDS_AN_INPUT}", f"-dict={folder}/dictionary",
+        f"-artifact_prefix={folder}/failed/", "-print_final_stats=1", f"{folder}/found", f"{folder}/seeds",
+    ]
+    return json.dumps([target, f"{folder}/words", options])
+
+
+def _result(folder: Path, target: str, status: int) -> Result:
+    words = (folder / "words").read_text(errors="replace")
+    artifacts = sorted((folder / "failed").iterdir())
+    return Result(
+        target,
+        _number(r"stat::number_of_executed_units:\s*(\d+)", words),
+        _number(r"cov: (\d+)", words),
+        [file.read_bytes() for file in sorted((folder / "found").iterdir())],
+        artifacts[0].read_bytes() if artifacts else None,
+        _last_words(words) if artifacts or status else "",
+    )
 
 
 def _number(pattern: str, words: str) -> int:
@@ -98,17 +116,18 @@ def main() -> int:
     names = options.targets or list(TARGETS)
     print(f"seed {options.seed}, {options.seconds} s a target")
     failures = 0
-    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        for result in threads.map(lambda name: fuzz(name, options.seconds, options.runs, options.seed), names):
-            print(f"{result.target:10} {result.runs:>9} inputs, {result.edges:>5} edges, {len(result.found):>4} new")
-            if result.words:
-                failures += 1
-                print(result.words)
-            if result.failing is not None:
-                print(f"add this line to tests/fuzz/corpus/{result.target}.txt:\n{line_of(result.failing)}")
-            elif options.keep:
-                keep(result)
-    return 1 if failures else 0
+    done = 0
+    for result in fuzz(names, options.seconds, options.runs, options.seed):
+        done += 1
+        print(f"{result.target:10} {result.runs:>9} inputs, {result.edges:>5} edges, {len(result.found):>4} new")
+        if result.words:
+            failures += 1
+            print(result.words)
+        if result.failing is not None:
+            print(f"add this line to tests/fuzz/corpus/{result.target}.txt:\n{line_of(result.failing)}")
+        elif options.keep:
+            keep(result)
+    return 1 if failures or done != len(names) else 0
 
 
 if __name__ == "__main__":
