@@ -30,6 +30,7 @@ from tests.peers.nexthop import NextHop
 BIN = Path(sys.executable).parent
 TWISTD, MAILGW = BIN / "twistd", BIN / "mailgw"
 START_SECONDS = 30.0
+JOURNAL_SECONDS = 0.3  # it is written each 0.1 s
 # Of each gateway that does not say how many: most of what holds for one process holds for several.
 WORKERS = os.environ.get("MAILGW_WORKERS", "1")
 
@@ -186,15 +187,21 @@ class Gateway(Running):
         return done.stderr if status else done.stdout
 
     def ask(self, *words: str) -> str:
-        """What ``mailgw WORDS --config ...`` prints, without a process: who waits asks many times a second."""
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said):
-            status = ctl.main([*words, "--config", str(self.config)])
-        assert status == 0, said.getvalue()
+        """What ``mailgw WORDS --config ...`` prints, without a process: who waits asks many times a second.  A gateway
+        that has the queue, and does not answer yet, is waited for."""
+        said, why = io.StringIO(), io.StringIO()
+
+        def is_answered() -> bool:
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(why):
+                return ctl.main([*words, "--config", str(self.config)]) == 0
+
+        wait_until(is_answered, 10, f"mailgw {' '.join(words)} is answered")
         return said.getvalue()
 
     def queue(self, *filters: str) -> list[dict[str, object]]:
+        """What is told of is in the journal by then, too."""
         rows: list[dict[str, object]] = json.loads(self.ask("queue", "list", *filters, "--json"))
+        time.sleep(JOURNAL_SECONDS)
         return rows
 
     def wait_for_empty_queue(self, seconds: float = 60) -> None:
