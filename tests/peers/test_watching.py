@@ -78,6 +78,8 @@ def test_facts_are_told_as_they_happen(gateway: Watched) -> None:
     with subprocess.Popen(
         [str(MAILGW), "tail", "--config", str(gateway.config), "--json", "--for", "bob@home.test"],
         stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # What a shell starts behind "&" ignores it, and so does all that comes of that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as tail:
         try:
             time.sleep(2)  # until it watches
