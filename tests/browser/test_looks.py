@@ -39,6 +39,7 @@ def test_a_point_alone_is_a_dot(fake: FakeApi, windows: Windows) -> None:
     page = windows.open(f"{fake.address}/#/now")
     settled(page)
     plot = page.get_by_role("figure").filter(has_text="Time to delivery")
+    plot.locator("circle.alone").first.wait_for(state="attached")  # it is drawn once there is an answer
     assert plot.locator("circle.alone").count() == 2
 
 
