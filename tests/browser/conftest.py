@@ -165,6 +165,14 @@ def serve(lab: Lab, *parts: str, api: str = "", folder: Path | None = None) -> S
     return Served(gateway, web, lab)
 
 
+def expect(seen: Any) -> Any:
+    """Playwright's assertions on a page or a locator: each waits until it holds.  What is asked at once is asked too
+    early now and then: a page is drawn when its browser comes to it."""
+    from playwright.sync_api import expect
+
+    return expect(seen)
+
+
 def settled(page: Any) -> None:
     """Return once nothing of what is shown is still to come."""
     wait_until(lambda: page.locator(".state.loading").count() == 0, 10, "all is loaded")

@@ -1,12 +1,13 @@
 """Captured mail: it arrives while somebody looks, is read in each way, and can do nothing."""
 
+import re
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
 
 from tests.browser.axe import faults
-from tests.browser.conftest import DESKTOP, PHONE, Served, Windows, serve
+from tests.browser.conftest import DESKTOP, PHONE, Served, Windows, expect, serve
 from tests.browser.mail import CANARY, hostile, order, send
 from tests.peers.harness import Lab, maildirs, route, wait_until
 
@@ -41,7 +42,7 @@ def test_mail_arrives_is_read_and_is_deleted(
     send(served.smtp, "bob@shop.test", message=order())
     row = page.get_by_role("row").filter(has_text="Your order has been sent")
     row.wait_for()  # by itself
-    assert "(1)" in page.title()
+    expect(page).to_have_title(re.compile(re.escape("(1)")))
     row.get_by_role("link").click()
     frame = page.frame_locator("iframe")
     frame.locator("#sent").wait_for()
@@ -75,7 +76,7 @@ def test_a_search_and_all_deleted(served: Served, windows: Windows) -> None:
         page.keyboard.press("Enter")
         if wanted:
             page.get_by_text(f"{wanted} message").first.wait_for()
-            assert page.locator("table.rows tbody tr").count() == wanted
+            expect(page.locator("table.rows tbody tr")).to_have_count(wanted)
         else:
             page.get_by_text("Nothing matches").wait_for()
     page.goto(f"{served.address}#/inbox")
@@ -118,5 +119,7 @@ def test_what_it_claims_to_be_is_seen(served: Served, windows: Windows) -> None:
     page = windows.open(served.signed_in)
     page.get_by_role("link", name="Inbox").click()
     page.get_by_role("row").last.get_by_role("link").click()
-    assert "\u202e" not in tab(page, "Attachments").inner_text()
-    assert "name another place" in tab(page, "Links").inner_text()
+    files = tab(page, "Attachments")
+    files.get_by_role("listitem").first.wait_for()
+    assert "\u202e" not in files.inner_text()
+    expect(tab(page, "Links")).to_contain_text("name another place")

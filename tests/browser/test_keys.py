@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.browser.axe import faults
-from tests.browser.conftest import DESKTOP, PHONE, Windows, settled
+from tests.browser.conftest import DESKTOP, PHONE, Windows, expect, settled
 from tests.browser.fake_api import FakeApi, of
 
 VIEWS = (
@@ -26,9 +26,9 @@ def test_views_by_two_keys(fake: FakeApi, windows: Windows) -> None:
         page.keyboard.press("g")
         page.keyboard.press(key)
         page.get_by_role("heading", name=view, exact=True).wait_for()
-        assert page.locator(".views [aria-current=page]").inner_text() == view
+        expect(page.locator(".views [aria-current=page]")).to_have_text(view)
     page.keyboard.press("q")  # without the g before it
-    assert page.get_by_role("heading", name="Now", exact=True).is_visible()
+    expect(page.get_by_role("heading", name="Now", exact=True)).to_be_visible()
 
 
 def test_rows_are_walked_opened_and_left(fake: FakeApi, windows: Windows) -> None:
@@ -43,7 +43,7 @@ def test_rows_are_walked_opened_and_left(fake: FakeApi, windows: Windows) -> Non
     page.keyboard.press("k")
     assert "carl@big.example" in focused(page)
     # One row is in the order of Tab, not fifty.
-    assert page.locator("table.rows tbody tr[tabindex='0']").count() == 1
+    expect(page.locator("table.rows tbody tr[tabindex='0']")).to_have_count(1)
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Minutes of Tuesday").wait_for()
     page.keyboard.press("Escape")
@@ -61,7 +61,7 @@ def test_searching_and_the_help(fake: FakeApi, windows: Windows) -> None:
     page.locator("table.rows").wait_for()
     page.keyboard.press("/")
     page.keyboard.type("gq j")  # no orders while somebody types
-    assert page.get_by_role("searchbox").input_value() == "gq j"
+    expect(page.get_by_role("searchbox")).to_have_value("gq j")
     page.keyboard.press("Enter")
     page.wait_for_url("**/#/queue?search=gq+j")
     page.keyboard.press("Escape")
@@ -78,9 +78,9 @@ def test_what_meets_many_is_typed(fake: FakeApi, windows: Windows) -> None:
     question = page.get_by_role("dialog")
     question.get_by_text("Cancel 412 recipients?").wait_for()
     yes = question.get_by_role("button", name="Cancel 412")
-    assert yes.is_disabled()
+    expect(yes).to_be_disabled()
     question.get_by_role("textbox").fill("411")
-    assert yes.is_disabled()
+    expect(yes).to_be_disabled()
     question.get_by_role("textbox").fill("412")
     page.keyboard.press("Enter")
     page.get_by_text("412 recipients cancelled").wait_for()
@@ -91,14 +91,13 @@ def test_what_meets_many_is_typed(fake: FakeApi, windows: Windows) -> None:
 
 def test_a_theme_is_remembered(fake: FakeApi, windows: Windows) -> None:
     page = windows.open(f"{fake.address}/#/now")
-    colour = "() => getComputedStyle(document.documentElement).backgroundColor"
-    light = page.evaluate(colour)
+    light = page.evaluate("() => getComputedStyle(document.documentElement).backgroundColor")
     page.get_by_role("button", name="Theme").click()  # light
     page.get_by_role("button", name="Theme: light").click()  # dark
-    assert page.evaluate(colour) != light
+    expect(page.locator("html")).not_to_have_css("background-color", light)
     page.reload()
     page.get_by_role("button", name="Theme: dark").wait_for()
-    assert page.evaluate(colour) != light
+    expect(page.locator("html")).not_to_have_css("background-color", light)
 
 
 def test_a_plot_is_read_by_arrows_and_as_a_table(fake: FakeApi, windows: Windows) -> None:
@@ -107,12 +106,12 @@ def test_a_plot_is_read_by_arrows_and_as_a_table(fake: FakeApi, windows: Windows
     plot.get_by_role("img").focus()
     page.keyboard.press("ArrowLeft")
     said = plot.locator("[aria-live]")
-    assert "In " in said.inner_text()
+    expect(said).to_contain_text("In ")
     before = said.inner_text()
     page.keyboard.press("Home")
-    assert said.inner_text() != before
+    expect(said).not_to_have_text(before)
     plot.get_by_text("As a table").click()
-    assert plot.get_by_role("table").get_by_role("row").count() > 20
+    expect(plot.get_by_role("table").get_by_role("row").nth(20)).to_be_visible()
 
 
 @pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")])

@@ -1,10 +1,11 @@
 """What is seen: nothing is cut, stands behind another thing, or is left over from before."""
 
+import re
 from typing import Any
 
 import pytest
 
-from tests.browser.conftest import DESKTOP, PHONE, Windows, settled
+from tests.browser.conftest import DESKTOP, PHONE, Windows, expect, settled
 from tests.browser.fake_api import FakeApi, of
 from tests.peers.harness import wait_until
 
@@ -29,9 +30,9 @@ def test_the_words_of_each_level_have_room(fake: FakeApi, windows: Windows, size
     for plot in page.locator(".graph").all():
         left = plot.bounding_box()["x"]
         ticks = plot.locator(".tick[text-anchor=end]")
-        assert ticks.count() > 1
-        for at in range(ticks.count()):
-            assert ticks.nth(at).bounding_box()["x"] >= left, ticks.nth(at).text_content()
+        expect(ticks.nth(1)).to_be_attached()  # it is drawn a moment after it is there
+        for tick in ticks.all():
+            assert tick.bounding_box()["x"] >= left, tick.text_content()
 
 
 def test_a_point_alone_is_a_dot(fake: FakeApi, windows: Windows) -> None:
@@ -39,8 +40,7 @@ def test_a_point_alone_is_a_dot(fake: FakeApi, windows: Windows) -> None:
     page = windows.open(f"{fake.address}/#/now")
     settled(page)
     plot = page.get_by_role("figure").filter(has_text="Time to delivery")
-    plot.locator("circle.alone").first.wait_for(state="attached")  # it is drawn once there is an answer
-    assert plot.locator("circle.alone").count() == 2
+    expect(plot.locator("circle.alone")).to_have_count(2)
 
 
 def test_a_table_leaves_its_neighbour_alone(fake: FakeApi, windows: Windows) -> None:
@@ -50,7 +50,7 @@ def test_a_table_leaves_its_neighbour_alone(fake: FakeApi, windows: Windows) -> 
     before = other.bounding_box()["height"]
     plot.get_by_text("As a table").click()
     plot.get_by_role("table").wait_for()
-    assert plot.bounding_box()["height"] > before + 100
+    wait_until(lambda: plot.bounding_box()["height"] > before + 100, 5, "it has room")
     assert other.bounding_box()["height"] == before
 
 
@@ -63,8 +63,8 @@ def test_tiles_and_plots_have_one_unit(fake: FakeApi, windows: Windows) -> None:
     tile = page.locator(".tile").filter(has_text="In").first
     wait_until(lambda: tile.locator("p").inner_text() == "90 /min", 5, "the tile has a minute's")
     plot = page.get_by_role("figure").filter(has_text="Traffic")
-    assert plot.get_by_text("a minute, in steps of 10 s").count() == 1
-    assert plot.locator(".legend li").first.inner_text().split() == ["In", "90"]
+    expect(plot.get_by_text("a minute, in steps of 10 s")).to_have_count(1)
+    expect(plot.locator(".legend li").first).to_have_text(re.compile(r"^In\s+90$"))
 
 
 @SIZES
@@ -97,9 +97,9 @@ def test_without_a_file_nothing_is_to_be_reloaded(fake: FakeApi, windows: Window
     page.get_by_role("button", name="Reload…").click()
     said = page.get_by_role("dialog")
     said.get_by_text("The gateway was started without").wait_for()
-    assert said.get_by_role("button").all_inner_texts() == ["Close"]
+    expect(said.get_by_role("button")).to_have_text(["Close"])
     said.get_by_role("button").click()
-    assert page.get_by_role("button", name="Reload…").is_enabled()
+    expect(page.get_by_role("button", name="Reload…")).to_be_enabled()
 
 
 @SIZES
@@ -133,14 +133,14 @@ def test_what_was_said_goes_with_its_view(fake: FakeApi, windows: Windows) -> No
         const { toast } = await import("./toasts.js");
         for (const one of ["first", "second", "third"]) toast(one, { kind: "trouble" });
     }""")
-    assert toasts.all_inner_texts()[0].startswith("third")
-    assert toasts.count() == 1
+    expect(toasts).to_have_count(1)
+    expect(toasts).to_contain_text("third")
     # Not behind a question, and there again afterwards.
     page.keyboard.press("?")
     page.get_by_role("dialog").wait_for()
-    assert not toasts.first.is_visible()
+    expect(toasts.first).to_be_hidden()
     page.keyboard.press("Escape")
     toasts.first.wait_for()
     page.get_by_role("link", name="Inbox").click()
     page.get_by_role("heading", name="Inbox").wait_for()
-    assert toasts.count() == 0
+    expect(toasts).to_have_count(0)

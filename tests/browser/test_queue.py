@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser.conftest import DESKTOP, PHONE, Served, Windows, queueing, serve
+from tests.browser.conftest import DESKTOP, PHONE, Served, Windows, expect, queueing, serve
 from tests.browser.mail import send
 from tests.peers.harness import Lab, free_port, wait_until
 
@@ -29,7 +29,7 @@ def test_mail_is_held_released_tried_and_cancelled(
     assert "token" not in page.url
     row.get_by_role("link").click()
     page.get_by_role("heading", name="Minutes of Tuesday").wait_for()
-    assert page.get_by_text("ann@home.test").first.is_visible()
+    expect(page.get_by_text("ann@home.test").first).to_be_visible()
 
     page.get_by_role("button", name="Hold").click()
     page.get_by_text("1 recipient held").wait_for()
@@ -46,7 +46,7 @@ def test_mail_is_held_released_tried_and_cancelled(
 
     page.get_by_role("button", name="Cancel…").click()
     question = page.get_by_role("dialog")
-    assert "Cancel 1 recipient?" in question.inner_text()
+    expect(question).to_contain_text("Cancel 1 recipient?")
     page.keyboard.press("Escape")
     question.wait_for(state="detached")
     assert len(served.gateway.queue()) == 1
@@ -66,8 +66,7 @@ def test_orders_for_all_that_match_and_for_a_lane(served: Served, windows: Windo
     page.get_by_label("Token").fill(served.token)
     page.keyboard.press("Enter")
     page.goto(f"{served.address}#/queue?sender=ann0%40home.test")
-    page.get_by_role("row").nth(2).wait_for()
-    assert page.get_by_role("row").count() == 3  # and the head
+    expect(page.get_by_role("row")).to_have_count(3)  # with the head
     page.get_by_role("button", name="Hold").click()
     page.get_by_role("dialog").get_by_role("button", name="Hold 2").click()
     page.get_by_text("2 recipients held").wait_for()
@@ -101,9 +100,8 @@ def test_what_was_said_stands_with_the_message(lab: Lab, windows: Windows) -> No
     page.get_by_role("link", name="Queue").click()
     page.get_by_role("row").filter(has_text="bob@slow.test").get_by_role("link").click()
     talk = page.get_by_role("list", name="The conversation")
-    talk.wait_for()
     for words in ("RCPT TO:<bob@slow.test>", "451 4.7.1 Greylisted, <b>come back</b> in five minutes"):
-        assert words in talk.inner_text()
+        expect(talk).to_contain_text(words)
     hop.recover()
     page.get_by_role("button", name="Retry").click()
     page.get_by_text("1 recipient due now").wait_for()
@@ -111,6 +109,5 @@ def test_what_was_said_stands_with_the_message(lab: Lab, windows: Windows) -> No
     page.goto(f"{served.address}#/trace?search=bob%40slow.test")
     page.get_by_role("row").filter(has_text="bob@slow.test").first.click()
     line = page.get_by_role("list").filter(has_text="Delivered").first
-    line.wait_for()
     for word in ("Connected", "Queued", "Deferred", "Delivered"):
-        assert word in line.inner_text()
+        expect(line).to_contain_text(word)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import DESKTOP, PHONE, Windows, settled
+from tests.browser.conftest import DESKTOP, PHONE, Windows, expect, settled
 from tests.browser.fake_api import FakeApi, of
 
 # A view's address, the operation that fills it, an answer with nothing in it, and what that looks like.
@@ -42,7 +42,7 @@ def test_a_gateway_without_an_inbox_says_so(fake: FakeApi, windows: Windows) -> 
     fake.answers[("GET", "/inbox")] = of({"title": "Unprocessable Content", "detail": "there is no [staging]"}, 422)
     page = windows.open(f"{fake.address}/#/inbox")
     state(page, "Nothing is captured here")
-    assert page.get_by_text("waiting for mail").count() == 0
+    expect(page.get_by_text("waiting for mail")).to_have_count(0)
     assert len([path for _, path, _, _ in fake.asked if path == "/inbox"]) == 1
 
 
@@ -78,7 +78,7 @@ def test_nobody_answers_and_then_somebody_does(fake: FakeApi, windows: Windows) 
     page.get_by_role("button", name="Look again").click()
     page.get_by_role("alert").filter(has_text="The gateway does not answer").first.wait_for()
     # What was there can still be read.
-    assert page.get_by_role("row").count() > 5
+    expect(page.get_by_role("row").nth(5)).to_be_visible()
     page.get_by_role("link", name="Health").click()
     state(page, "The gateway does not answer")
     page.context.set_offline(False)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browser.axe import faults
-from tests.browser.conftest import DESKTOP, PHONE, Served, Windows, queueing, serve, settled
+from tests.browser.conftest import DESKTOP, PHONE, Served, Windows, expect, queueing, serve, settled
 from tests.browser.mail import send
 from tests.peers.harness import Lab, free_port, wait_until
 
@@ -47,7 +47,7 @@ def test_health_and_configuration(served: Served, windows: Windows) -> None:
     page.get_by_role("link", name="Health").click()
     page.get_by_role("heading", name="Certificates").wait_for()
     config = page.get_by_role("region", name="Configuration in force").last
-    assert "[backend.slow]" in config.inner_text()
+    expect(config).to_contain_text("[backend.slow]")
 
 
 @pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "dark"), (PHONE, "light")])
