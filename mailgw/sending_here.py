@@ -83,7 +83,8 @@ class Owner:
         events = ledger(store_hooks.FILE, store_hooks.SCHEMA, ways.events)
 
         def made(settings: EventHookSettings) -> "tuple[EventHook, Callable[[], object]]":
-            from mailgw.deliver.event_hook import EventHook, HookSecrets
+            from mailgw.deliver.event_hook import EventHook
+            from mailgw.deliver.event_hook_signing import HookSecrets
 
             poster, close = ways.poster(settings)
             clock = ways.events.reactor

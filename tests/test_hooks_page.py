@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mailgw.deliver.event_hook import secrets_in, signed
+from mailgw.deliver.event_hook_signing import secrets_in, signed
 from tests.tables import each
 
 PAGE = (Path(__file__).parent.parent / "docs/webhooks.rst").read_text()

@@ -94,7 +94,8 @@ def _event_hook(table: EventHookTable, folder: str) -> EventHookSettings:
 
 
 def _secrets(table: EventHookTable, path: str) -> tuple[bytes, ...]:
-    from mailgw.deliver.event_hook import SHORTEST_SECRET, secrets_in  # Twisted takes its time, and most have no hook
+    # Twisted takes its time, and most have no hook.
+    from mailgw.deliver.event_hook_signing import SHORTEST_SECRET, secrets_in
 
     spot = table.spot.inner("secret_file")
     try:

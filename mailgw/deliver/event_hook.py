@@ -1,8 +1,6 @@
 """One web hook for events: what waits for it is posted, in the order of each message, until it is taken, or dead.
 
-RFC 9110 by Twisted's Agent (``net.posting``); signatures as Standard Webhooks has them (standardwebhooks.com):
-``webhook-id``, ``webhook-timestamp`` and ``webhook-signature: v1,BASE64`` of HMAC-SHA256 over ``id.timestamp.body``,
-one for each secret.
+RFC 9110 by Twisted's Agent (``net.posting``), signed (``event_hook_signing``).
 
 Rules:
     A post is a JSON array of events.  2xx takes all of them; 410 turns the hook off, until somebody resumes it, or
@@ -11,20 +9,13 @@ Rules:
     the other, and a message belongs to a lane.
     What is refused (4xx) is narrowed down, by half each time, to a single event: then that one's message waits by
     itself, and the others go on.  Where the server is not there, or unwell (5xx, 408, 429), all of them wait.
-    A hook that refuses so many messages in a row (``STRAYS``; ``STRAYS_LATELY`` where it took something ``LATELY``) as
-    if it were not the one (``ASTRAY``) is astray, which the book remembers: all events wait, until it takes one, and
-    until then none dies.  It is tried with several messages at each turn (``PROBES``), the oldest, the newest, and any
-    (and without a pause from ``STRAYS`` to ``STRAYS_LATELY``): one that refuses some messages, however many these are,
-    is found to take the others.
+    Of a hook that is astray (``straying``) all events wait, until it takes one, and until then none dies.
     An event that is too old when an attempt fails is dead, and the next one of its message has its turn; where that one
     dies, too, those that are as old do with it.  But for these, none dies of age without an attempt.
     What was posted and not written down, since we were killed, is posted again, with the same ids.
     The URL's path and the secrets are in no log.
 """
 
-import base64
-import hashlib
-import hmac
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
@@ -35,6 +26,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from mailgw.deliver.event_hook_settings import EventHookSettings
+from mailgw.deliver.event_hook_signing import signed
+from mailgw.deliver.straying import ASTRAY, Straying
 from mailgw.deliver.webhook_answer import wait_seconds
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Content
@@ -44,7 +37,6 @@ from mailgw.spool.content import MemoryContent
 from mailgw.store import hooks
 from mailgw.store.hooks import LANES, Batch
 from mailgw.store.ledger import Ledger
-from mailgw.store.watched import WatchedFile
 
 if TYPE_CHECKING:
     from mailgw.net.posting import PostAnswer  # Twisted's HTTP takes its time to be imported
@@ -55,16 +47,6 @@ JITTER: Final = 0.1
 DISK_SECONDS: Final = 5.0
 """After the book could not be read or written."""
 UNWELL: Final = (408, 425, 429)
-ASTRAY: Final = (401, 403, 404, 405)
-"""What servers say of a URL or a secret that is wrong, rather than of an event."""
-STRAYS: Final = 5
-"""Fewer may be messages that the server does not know."""
-LATELY_SECONDS: Final = 600.0
-"""A hook that took something since then is the one, as far as we know.  Not for longer: a URL may become wrong, and
-where few messages come ``STRAYS_LATELY`` take days, and the first ones would be dead by then."""
-STRAYS_LATELY: Final = 200
-"""Where one of 50 is for it, it takes one of them in time nearly always."""
-PROBES: Final = 5
 ASTRAY_SECONDS: Final = 300.0
 """At most, between two turns: what refuses at once has no load of it, and good events may wait."""
 
@@ -109,10 +91,7 @@ class EventHook:
         self._tasks = tasks
         self._secrets = secrets
         self._closed_until = 0.0  # by the reactor's clock
-        self._is_astray = False
-        self._strays = 0  # messages in a row, each at its first attempt: so they are different ones
-        self._taken_at = -math.inf  # by the reactor's clock
-        self._probes = [0] * settings.concurrency  # of this turn
+        self._straying = Straying(settings.concurrency, chance)
         self._sizes = [settings.events_per_post] * settings.concurrency
         self._skips = [False] * settings.concurrency
         self._running = [False] * settings.concurrency
@@ -137,8 +116,7 @@ class EventHook:
     def _is_new(self, is_off: bool = False) -> None:
         self.state.is_off, self.state.failures, self.state.again = is_off, 0, 0.0
         self._closed_until = 0.0
-        self._strays = 0
-        self._probes = [0] * self.settings.concurrency
+        self._straying.is_new()
 
     def close(self) -> None:
         """Post no more; what was begun is cut off, and posted again later."""
@@ -198,12 +176,13 @@ class EventHook:
         settings, now = self.settings, self._wall_clock()
         lanes = range(line, LANES, settings.concurrency)
         skips, self._skips[line] = self._skips[line], False
+        straying = self._straying
         batch = await self._ledger.look(hooks.next_batch(
-            settings.name, lanes, now, self._sizes[line], POST_OCTETS, not skips, self._where(line),
-            self._strays >= STRAYS))
-        self._is_astray = batch.is_astray
+            settings.name, lanes, now, self._sizes[line], POST_OCTETS, not skips, straying.where(line),
+            straying.is_doubted))
+        straying.is_astray = batch.is_astray
         if not batch.numbers:
-            if self._is_astray and self._probes[line]:
+            if straying.has_probed(line):
                 return self._shut(line, self._pause(self.state.failures, True))
             least = self._pause(0) if skips else 0.0
             return -1.0 if batch.next_due is None else max(least, batch.next_due - now)
@@ -225,8 +204,7 @@ class EventHook:
             await self._refused(batch, why)
             return None
         is_stray = status in ASTRAY and await self._strayed(batch, why)
-        if is_stray and batch.is_astray and self._probes[line] + 1 < PROBES:
-            self._probes[line] += 1
+        if is_stray and batch.is_astray and straying.may_probe(line):
             await self._refused(batch, why)
             return None
         if is_stray or status == 0 or status >= 500 or status in UNWELL:
@@ -235,16 +213,10 @@ class EventHook:
             self._sizes[line] = len(batch.numbers) // 2
             return None
         if status not in ASTRAY:
-            self._strays = 0
+            straying.refused_as_itself()
         # The first ones of a hook that is astray are not told from others yet: none of them dies at once.
         await self._refused(batch, why, may_die=bool(batch.message) or status not in ASTRAY)
         return None
-
-    def _where(self, line: int) -> float:
-        """Of a hook that is astray, or would be had it taken nothing lately: which message is the next to try it with
-        (``hooks.next_batch``)."""
-        probe = self._probes[line] if self._is_astray else self._strays % PROBES
-        return float(probe) if probe < 2 else self._chance()
 
     async def _posted(self, batch: Batch) -> tuple[int, str, float | None]:
         """The status, 0 for no answer; why it is no good, in words; how long the server wants to be left alone."""
@@ -261,8 +233,7 @@ class EventHook:
         if self.state.failures:
             log.info("web hook {name} takes events again", name=self.settings.name)
         self.state.failures, self.state.again = 0, 0.0
-        self._is_astray, self._strays, self._taken_at = False, 0, self._clock.seconds()
-        self._probes = [0] * self.settings.concurrency
+        self._straying.took(self._clock.seconds())
         self.state.events += events
         if not was_blocked:
             self._sizes[line] = min(self.settings.events_per_post, 2 * self._sizes[line])
@@ -270,25 +241,24 @@ class EventHook:
     async def _strayed(self, batch: Batch, why: str) -> bool:
         """Whether it is astray, now that it refused these like that.  Not before they are narrowed down to one, which
         waits by itself then: so each attempt is with another message, and one that is taken is found."""
+        straying = self._straying
         if len(batch.numbers) > 1:
             return False
-        if self._is_astray:
+        if straying.is_astray:
             return True
-        # One that was refused before is no other, but may show that it is too long ago that something was taken.
-        self._strays += not batch.message
-        was_lately = self._clock.seconds() - self._taken_at < LATELY_SECONDS
-        if self._strays < (STRAYS_LATELY if was_lately else STRAYS):
+        if not straying.refused(not batch.message, self._clock.seconds()):
             return False
         await self._ledger.do(hooks.strayed(self.settings.name))
-        self._is_astray = True
+        straying.is_astray = True
         log.error("web hook {name} says {why} to each of {count} messages: all events wait, until its URL, or what it "
-                  "wants to know of us, is mended", name=self.settings.name, why=why, count=self._strays)
+                  "wants to know of us, is mended", name=self.settings.name, why=why, count=straying.in_a_row)
         return True
 
     async def _refused(self, batch: Batch, why: str, may_die: bool = True) -> None:
         settings, now = self.settings, self._wall_clock()
-        due = now + self._pause(batch.attempts, self._is_astray)
-        give_up_seconds = settings.give_up_seconds if may_die and not self._is_astray else math.inf
+        is_astray = self._straying.is_astray
+        due = now + self._pause(batch.attempts, is_astray)
+        give_up_seconds = settings.give_up_seconds if may_die and not is_astray else math.inf
         number, count = batch.numbers[0], 1
         if not await self._ledger.do(hooks.refused(settings.name, number, now, due, give_up_seconds, why)):
             return
@@ -307,7 +277,7 @@ class EventHook:
         self._sizes[line] = max(1, len(batch.numbers) // 2)
         if (status >= 500 or status in ASTRAY) and len(batch.numbers) == 1:
             await self._refused(batch, why)
-        if self._is_astray:
+        if self._straying.is_astray:
             return pause
         now = self._wall_clock()
         while count := await self._ledger.do(hooks.given_up(settings.name, now - settings.give_up_seconds, now, why)):
@@ -322,7 +292,7 @@ class EventHook:
         state.failures += 1
         self._closed_until = self._clock.seconds() + pause
         state.again = self._wall_clock() + pause
-        self._probes[line] = 0
+        self._straying.turn_is_over(line)
         return pause
 
     def _died(self, count: int, why: str) -> None:
@@ -334,56 +304,3 @@ class EventHook:
         schedule = self.settings.schedule
         seconds = schedule[min(failures, len(schedule) - 1)] * (1.0 - JITTER + 2 * JITTER * self._chance())
         return min(seconds, ASTRAY_SECONDS) if is_astray else seconds
-
-
-def signed(body: bytes, numbers: Sequence[int], timestamp: int, secrets: Sequence[bytes]) -> dict[str, str]:
-    """The fields of Standard Webhooks; the same events in one post have the same id."""
-    digest = hashlib.sha256(",".join(map(str, numbers)).encode()).hexdigest()[:24]
-    fields = {"webhook-id": f"post_{digest}", "webhook-timestamp": str(timestamp)}
-    if secrets:
-        whole = f"{fields['webhook-id']}.{timestamp}.".encode() + body
-        words = [base64.b64encode(hmac.new(one, whole, hashlib.sha256).digest()).decode() for one in secrets]
-        fields["webhook-signature"] = " ".join(f"v1,{word}" for word in words)
-    return fields
-
-
-def secrets_in(octets: bytes) -> tuple[bytes, ...]:
-    """Those of a file: its first two lines that are not empty.  ``whsec_`` and base64 is what Standard Webhooks writes;
-    anything else is the secret itself.  ValueError where what follows ``whsec_`` is no base64."""
-    lines = [line.strip() for line in octets.splitlines() if line.strip()][:2]
-    return tuple(
-        base64.b64decode(line.removeprefix(b"whsec_"), validate=True) if line.startswith(b"whsec_") else line
-        for line in lines
-    )
-
-
-class HookSecrets:
-    """Those of one hook; its file is read again when it changes.  What cannot be used changes nothing."""
-
-    def __init__(self, settings: EventHookSettings, clock: IReactorTime, wall_clock: WallClock) -> None:
-        self._secrets: Sequence[bytes] = settings.secrets
-        self._path = settings.secret_file
-        self._file = None if self._path is None else WatchedFile(self._path, clock, wall_clock)
-
-    def __call__(self) -> Sequence[bytes]:
-        """Looks at the file, at most once a second."""
-        if self._file is not None:
-            self._file.take(self._read, self._complain)
-        return self._secrets
-
-    def _read(self, octets: bytes) -> None:
-        try:
-            found = secrets_in(octets)
-        except ValueError:
-            found = ()
-        if not found or any(len(one) < SHORTEST_SECRET for one in found):
-            self._complain(f"{self._path}: expected one or two secrets, of {SHORTEST_SECRET} octets at least")
-        else:
-            self._secrets = found
-            log.info("{path} has other secrets, which count from now on", path=self._path)
-
-    def _complain(self, why: str) -> None:
-        log.error("{why}; the secrets stay as they were", why=why)
-
-
-SHORTEST_SECRET: Final = 24  # standardwebhooks.com: 192 to 512 bits

@@ -16,8 +16,10 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from mailgw.deliver.event_hook import PROBES, STRAYS, STRAYS_LATELY, EventHook, secrets_in, signed
+from mailgw.deliver.event_hook import EventHook
 from mailgw.deliver.event_hook_settings import MOST_CONCURRENCY, USUAL, EventHookSettings
+from mailgw.deliver.event_hook_signing import secrets_in, signed
+from mailgw.deliver.straying import PROBES, STRAYS, STRAYS_LATELY
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Content
 from mailgw.net.posting import PostAnswer
