@@ -13,6 +13,7 @@ from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Queued
 from mailgw.mail.message import EVERYTHING
 from mailgw.own_mail import OwnMail
+from mailgw.testing.driving import result_of
 from tests.app.running import box
 from tests.tables import each
 from tests.test_intake import Bench
@@ -29,18 +30,10 @@ class Own:
         self.mail.open(self.bench.intake)
 
     def send(self, recipients: list[Mailbox], content: bytes = LETTER, path: Mailbox | None = ANN) -> Any:
-        return run(self.mail.send(path, recipients, content))
+        return result_of(self.mail.send(path, recipients, content))
 
     def rows(self) -> list[tuple[str, str, str]]:
-        return [(row.queue_id, row.recipient, row.lane) for row in run(self.bench.spool.search(EVERYTHING, 10))]
-
-
-def run(coroutine: Any) -> Any:
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        return stop.value
-    raise AssertionError("it waits")
+        return [(row.queue_id, row.recipient, row.lane) for row in result_of(self.bench.spool.search(EVERYTHING, 10))]
 
 
 def test_it_is_queued_for_anywhere() -> None:
@@ -54,7 +47,7 @@ def test_it_is_queued_for_anywhere() -> None:
     ]
     assert own.facts == [
         Queued("", queue_id, "", "", "ann@x.test", ("ann@x.test", "bob@far.test", "team@x.test"), len(LETTER), 0.0)]
-    [claim] = run(own.bench.spool.claim("out/far.test", 5))
+    [claim] = result_of(own.bench.spool.claim("out/far.test", 5))
     assert claim.message.body_type is BodyType.SEVEN_BIT
     assert (claim.message.reverse_path, claim.message.parameters.smtputf8) == (ANN, False)
 
@@ -73,7 +66,7 @@ def test_what_it_asks_of_the_next_hop(
 ) -> None:
     own = Own()
     own.send(recipients, content, path)
-    [claim] = run(own.bench.spool.claim("out/far.test", 5))
+    [claim] = result_of(own.bench.spool.claim("out/far.test", 5))
     assert (claim.message.body_type, claim.message.parameters.smtputf8) == (body_type, smtputf8)
 
 
@@ -104,7 +97,7 @@ def test_what_cannot_be_queued_now() -> None:
     with pytest.raises(TemporaryFault):
         own.send([BOB])
     own.bench.spool.is_full = False
-    run(own.mail.close())
+    result_of(own.mail.close())
     with pytest.raises(TemporaryFault, match="does not run"):
         own.send([BOB])
     assert own.rows() == []
