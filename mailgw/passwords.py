@@ -5,10 +5,9 @@ import getpass
 import json
 import os
 import sys
-import tomllib
 import warnings
 
-from mailgw.config.where import DEFAULT_FILE, state_of
+from mailgw.config.where import DEFAULT_FILE, tables_of
 from mailgw.mail.address import MAX_CREATED_LOCAL_PART_OCTETS, Mailbox, parse_mailbox
 from mailgw.terminal import Fault, say, text
 
@@ -57,9 +56,7 @@ def passwd(options: argparse.Namespace) -> int:
 
 
 def _passwd_file(file: str) -> str:
-    state_of(file)  # for its words about a file that cannot be read
-    with open(file, "rb") as opened:
-        accounts = tomllib.load(opened).get("accounts")
+    accounts = tables_of(file).get("accounts")
     path = accounts.get("passwd_file") if isinstance(accounts, dict) else None
     if not isinstance(path, str):
         raise Fault(f"{file} has no [accounts] with a passwd_file; name one: mailgw passwd --file FILE …")

@@ -10,13 +10,12 @@ import json
 import os
 import socket
 import time
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from mailgw.combined import ONE_HAS_IT, combined
-from mailgw.config.where import DEFAULT_FILE, is_there, own_state, state_of
+from mailgw.config.where import DEFAULT_FILE, is_there, own_state, state_of, tables_of
 from mailgw.queue.meant import unmeant
 from mailgw.spool.shards import shard_folder, shard_settings, shards_there
 from mailgw.terminal import Fault, harmless
@@ -218,7 +217,7 @@ def _meant(destination: str, command: str, config: str | None) -> tuple[str, Cal
     if config is None:
         is_domain = "." in word and "/" not in word
         return word, lambda: None if is_domain else "no gateway runs: say --config FILE, which has the backends"
-    tables = _tables(config)
+    tables = tables_of(config)
     backends = {name: _lanes_of(table) for name, table in _backends(tables).items()}
     if command == "queue.resume":
         return word, lambda: unknown_backend(word, backends)
@@ -251,12 +250,6 @@ def _suspend_or_resume(
     return {"changed": any(changed), "recipients": sum(waiting_in(one.lanes(), meant) for one in spools)}
 
 
-def _tables(config: str) -> Mapping[str, Any]:
-    state_of(config)  # for its words about a file that cannot be read
-    with open(config, "rb") as opened:
-        return tomllib.load(opened)
-
-
 def _backends(tables: Mapping[str, Any]) -> Mapping[str, Any]:
     names = tables.get("backend")
     return {name: one for name, one in names.items() if isinstance(one, dict)} if isinstance(names, dict) else {}
@@ -283,7 +276,7 @@ def lane_in(backend: str, config: str | None) -> "LaneFor":
     file = config or DEFAULT_FILE
     if config is None and not os.path.exists(file):
         raise Fault("no gateway runs: say --config FILE, which has the backends")
-    names = _backends(_tables(file))
+    names = _backends(tables_of(file))
     table = names.get(backend)
     if table is None:
         raise Fault(f"there is no backend {harmless(backend)}; there are {', '.join(map(harmless, sorted(names)))}")

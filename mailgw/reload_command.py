@@ -32,12 +32,13 @@ def reload(options: argparse.Namespace) -> int:
     request: dict[str, Any] = {"command": "reload", "check": options.check}
     try:
         state = _state(options, request)
-    except ConfigError as fault:  # the file does not even say where the gateway is
+    except ConfigError as fault:  # the file does not even say where the gateway is, which hears nothing of it
         return _told(options, {"done": False, "changes": [], "faults": [str(fault)], "note": ""})
     answer = ask_gateway(f"{state}/control.sock", request)
     if answer is None:
         how = "" if options.folder or options.config else "; say --config FILE or --state FOLDER"
-        raise Fault(f"no gateway runs at {state}: there is nothing to reload{how}")
+        moved = f" (if {options.config} names another state folder now, that takes a restart)" if options.config else ""
+        raise Fault(f"no gateway runs at {state}: there is nothing to reload{how}{moved}")
     return _told(options, answer)
 
 

@@ -225,7 +225,7 @@ def test_an_old_one_keeps_its_lines_its_mode_and_its_owner(elsewhere: Path) -> N
         (["--file", "none/passwd"], "none: No such file or directory"),
         (["--config", "none.toml"], "none.toml: cannot be read"),
         (["--config", "b.toml"], "b.toml has no [accounts]"),
-        (["--config", "c.toml"], "c.toml: not TOML"),
+        (["--config", "c.toml"], "c.toml:1: not TOML"),
     ],
 )
 def test_what_cannot_be_done(elsewhere: Path, capsys: Output, words: list[str], why: str) -> None:

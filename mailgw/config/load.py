@@ -2,7 +2,6 @@
 
 import os
 import socket
-import tomllib
 from collections.abc import Mapping
 
 import attrs
@@ -12,8 +11,7 @@ from mailgw.config.document import Document
 from mailgw.config.lines import locate
 from mailgw.config.reader import Faults, Spot, read_table
 from mailgw.config.settings import Config
-from mailgw.config.toml_words import toml_fault
-from mailgw.config.where import faulty
+from mailgw.config.where import faulty, tables_in, text_of
 from mailgw.mail.address import parse_domain
 from mailgw.mail.errors import ConfigError
 
@@ -26,11 +24,11 @@ def load(file: str, with_keys: bool = True) -> Config:
     backends are imported; nothing is written, bound or started.  Without ``with_keys`` the folder of DKIM keys is not
     looked at: for who is there to mend it.
     """
-    text = _text(file)
     try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as fault:
-        raise _single(file, *toml_fault(text, fault)) from None
+        text = text_of(file)
+        raw = tables_in(file, text)
+    except ConfigError as fault:
+        raise faulty(file, [fault]) from None
     faults, path = Faults(file, locate(text)), os.path.abspath(file)
     return configure(raw, faults, os.path.dirname(path), path, with_keys)
 
@@ -58,18 +56,3 @@ def own_name() -> str:
     """This machine's name, with its domain where that is known without asking the network for long."""
     name = socket.gethostname()
     return (name if "." in name else socket.getfqdn(name)).lower()
-
-
-def _text(file: str) -> str:
-    try:
-        with open(file, "rb") as opened:
-            return opened.read().decode("utf-8")
-    except OSError as fault:
-        raise _single(file, 0, f"cannot be read: {fault.strerror}") from None
-    except UnicodeDecodeError as fault:
-        line = fault.object.count(b"\n", 0, fault.start) + 1
-        raise _single(file, line, "not TOML: it must be UTF-8") from None
-
-
-def _single(file: str, line: int, why: str) -> ExceptionGroup[ConfigError]:
-    return faulty(file, [ConfigError(file, line, "", why)])

@@ -1,9 +1,12 @@
 """Where things are when nobody says, and what faults are; cheap to import, for commands that need no more."""
 
 import os
+import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from mailgw.config.toml_words import toml_fault
 from mailgw.mail.address import parse_domain
 from mailgw.mail.errors import ConfigError
 
@@ -14,6 +17,7 @@ JOURNAL = "journal.jsonl"  # in the state folder
 OWN_MAILDROP = "maildrop"  # likewise
 DEFAULT_MAILDROP = "/var/spool/mailgw/maildrop"
 """Of who may not read the configuration."""
+_STATE = re.compile(r"^\s*state\s*=", re.MULTILINE)
 
 
 def is_there(file: str) -> bool:
@@ -28,16 +32,62 @@ def is_there(file: str) -> bool:
     return True
 
 
+def text_of(file: str) -> str:
+    """ConfigError where it cannot be read."""
+    try:
+        with open(file, "rb") as opened:
+            return opened.read().decode()
+    except OSError as fault:
+        raise ConfigError(file, 0, "", f"cannot be read: {fault.strerror}") from None
+    except UnicodeDecodeError as fault:
+        line = fault.object.count(b"\n", 0, fault.start) + 1
+        raise ConfigError(file, line, "", "not TOML: it must be UTF-8") from None
+
+
+def tables_in(file: str, text: str) -> Mapping[str, Any]:
+    """What ``text``, that of ``file``, says.  ConfigError where it is no TOML."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        line, words = toml_fault(text, fault)
+        raise ConfigError(file, line, "", words) from None
+
+
+def tables_of(file: str) -> Mapping[str, Any]:
+    """What ``file`` says.  ConfigError where it cannot be read, or is no TOML."""
+    return tables_in(file, text_of(file))
+
+
+def _top_of(file: str) -> Mapping[str, Any]:
+    """What ``file`` says, or where that is no TOML what stands above its first table, as ``state`` and ``maildrop`` do:
+    whoever is at the rest with an editor keeps nobody from the gateway that runs.  ConfigError."""
+    text = text_of(file)
+    try:
+        return tables_in(file, text)
+    except ConfigError as fault:
+        try:
+            top = tomllib.loads(f"\n{text}".partition("\n[")[0])
+        except tomllib.TOMLDecodeError:
+            raise fault from None
+        if "state" not in top and _STATE.search(text):
+            raise
+        return top
+
+
 def state_of(file: str) -> str:
     """The state folder that ``file`` names, whatever else it says.  ConfigError where it cannot be read, or names one
     in a table that has none: it would be another gateway's that is spoken of."""
     try:
-        with open(file, "rb") as opened:
-            found = tomllib.load(opened)
-    except OSError as fault:
-        raise ConfigError(file, 0, "", f"cannot be read: {fault.strerror}") from None
-    except ValueError as fault:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
-        raise ConfigError(file, 0, "", f"not TOML: {fault}") from None
+        return _state_in(file, _top_of(file))
+    except ConfigError as fault:
+        raise _unplaced(fault) from None
+
+
+def _unplaced(fault: ConfigError) -> ConfigError:
+    return ConfigError(fault.file, fault.line, fault.key, f"{fault.why} (without it: --state FOLDER)")
+
+
+def _state_in(file: str, found: Mapping[str, Any]) -> str:
     state = found.get("state")
     if state is None:
         for name, table in found.items():
@@ -51,11 +101,14 @@ def state_of(file: str) -> str:
 
 
 def journal_of(file: str) -> str:
-    """The journal's file that ``file`` names, whatever else it says; "-" for standard output.  ConfigError as of
-    ``state_of``."""
-    state = state_of(file)
-    with open(file, "rb") as opened:
-        path = _of(tomllib.load(opened).get("journal"), "path")
+    """The journal's file that ``file`` names; "-" for standard output.  ConfigError as of ``state_of``, and where it is
+    no TOML."""
+    try:
+        found = tables_of(file)
+        state = _state_in(file, found)
+    except ConfigError as fault:
+        raise _unplaced(fault) from None
+    path = _of(found.get("journal"), "path")
     if not isinstance(path, str):
         return os.path.join(state, JOURNAL)
     return path if path == "-" else os.path.join(os.path.dirname(os.path.abspath(file)), path)
@@ -63,11 +116,10 @@ def journal_of(file: str) -> str:
 
 def maildrop_of(file: str) -> str:
     """The folder where programs leave mail, by ``file``, whatever else it says.  ConfigError as of ``state_of``."""
-    state = state_of(file)
-    with open(file, "rb") as opened:
-        path = tomllib.load(opened).get("maildrop")
+    found = _top_of(file)
+    path = found.get("maildrop")
     if not isinstance(path, str):
-        return os.path.join(state, OWN_MAILDROP)
+        return os.path.join(_state_in(file, found), OWN_MAILDROP)
     return os.path.join(os.path.dirname(os.path.abspath(file)), path)
 
 
