@@ -38,6 +38,9 @@ KNOWN_BY: Final[Mapping[str, str]] = {
 NO_SECONDS: Final = frozenset({"jitter"})
 SECONDS: Final = frozenset({"longest_hold"})
 
+OTHERS_COUNT: Final = "removed the token in api-token: with [[api.token]] only those count, for the page, too"
+OURS_COUNTS: Final = "added the token in api-token, since there is no [[api.token]]"
+
 Path: TypeAlias = tuple[str, ...]
 
 
@@ -87,6 +90,8 @@ def _plugged(before: PythonTable, after: Any, path: Path) -> Iterator[str]:
 
 def _listed(before: Sequence[Table], after: Sequence[Table], path: Path) -> Iterator[str]:
     name = ".".join(path)
+    if path == ("api", "token") and bool(before) != bool(after):
+        yield OTHERS_COUNT if after else OURS_COUNTS
     ones, others = _by_name(before, path[-1]), _by_name(after, path[-1])
     kept = [key for key in ones if key in others]
     yield from (f"removed [[{name}]] {key}" for key in ones if key not in others)

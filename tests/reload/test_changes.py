@@ -2,8 +2,9 @@
 
 import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 
-from mailgw.config.changes import changes
+from mailgw.config.changes import OTHERS_COUNT, OURS_COUNTS, changes
 from mailgw.config.lines import locate
 from mailgw.config.load import configure
 from mailgw.config.reader import Faults
@@ -96,3 +97,13 @@ def test_what_has_changed_is_said_in_lines(swaps: list[tuple[str, str]], expecte
 
 def test_the_same_file_makes_the_same_configuration() -> None:
     assert config_of(BASE) == config_of(BASE)
+
+
+def test_the_first_token_of_others_and_the_last(tmp_path: Path) -> None:
+    secret = tmp_path / "grafana"
+    secret.write_text("s" * 32)
+    secret.chmod(0o600)
+    token = f'[[api.token]]\nname = "grafana"\nscopes = ["read"]\nsecret_file = "{secret}"\n'
+    without, with_one = config_of(BASE + "[api]\n"), config_of(f"{BASE}[api]\n{token}")
+    assert changes(without.document, with_one.document) == (OTHERS_COUNT, "added [[api.token]] grafana")
+    assert changes(with_one.document, without.document) == (OURS_COUNTS, "removed [[api.token]] grafana")
