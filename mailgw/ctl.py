@@ -57,7 +57,7 @@ commands:
   mailgw dkim make example.org          keys to sign mail with (DKIM); show, check, rotate and retire them
   mailgw explain --from ann@example.net --to bob@example.org    what would become of it, and why
   mailgw replay -c new.toml --since 24h     which mail of the last day would that configuration judge otherwise?
-  mailgw completion bash                a script for the shell, which completes commands and options
+  mailgw completion bash                a script for the shell: commands, options, file names
   mailgw sendmail -t                    a message from standard input: the drop-in for programs
   mailgw webhooks list                  web hooks for events: who takes them, and what was never taken;
                                         dead, retry, drop and resume NAME

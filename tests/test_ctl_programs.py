@@ -46,16 +46,37 @@ def test_a_shell_is_told_the_words(shell: str, capsys: Output) -> None:
     assert all(word in script for word in ("queue", "reroute", "replay", "completion"))
 
 
-def test_bash_completes(capsys: Output) -> None:
+@each(("line", "words"), [
+    ("queue re", {"release", "retry", "reroute", "remove", "resume"}),
+    ("reload -c mailg", {"mailgw.toml"}),
+    ("-c mailg", {"mailgw.toml"}),
+    ("check mail", {"mailgw.toml", "mails"}),
+    ("queue list --state mail", {"mails"}),
+    ("trace --journal mails/jo", {"mails/journal.jsonl"}),
+    ("passwd --file mailg", {"mailgw.toml"}),
+    ("queue show mail", set()),
+    ("record s", {"show", "stop"}),
+])
+def test_bash_completes(line: str, words: set[str], elsewhere: Path, capsys: Output) -> None:
+    (elsewhere / "mailgw.toml").touch()
+    (elsewhere / "mails").mkdir(exist_ok=True)
+    (elsewhere / "mails" / "journal.jsonl").touch()
     assert main(["completion", "bash"]) == 0
-    script = capsys.readouterr().out + """
-COMP_WORDS=(mailgw queue re)
-COMP_CWORD=2
+    script = capsys.readouterr().out + f"""
+COMP_WORDS=(mailgw {line})
+COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
 _shtab_mailgw
-echo "${COMPREPLY[@]}"
+echo "${{COMPREPLY[@]}}"
 """
     told = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    assert set(told.stdout.split()) == {"release", "retry", "reroute", "remove", "resume"}
+    assert set(told.stdout.split()) == words
+
+
+def test_zsh_completes_files_too(capsys: Output) -> None:
+    assert main(["completion", "zsh"]) == 0
+    script = capsys.readouterr().out
+    assert ":FILE:_files\"" in script
+    assert ":FOLDER:_files -/\"" in script
 
 
 def test_every_command_speaks_json() -> None:
