@@ -35,25 +35,27 @@ def combined(command: str, answers: Sequence[Any], limit: int | None = None) -> 
             return words
         case "queue.retry" | "queue.hold" | "queue.release" | "queue.reroute" | "queue.bounce" | "queue.remove":
             if isinstance(answers[0], Mapping):
-                counts = {key: sum(answer[key] for answer in answers) for key in ("recipients", "active")}
-                return counts | kept(answers) if command == "queue.retry" else counts
+                keys = [key for key in ("recipients", "active", "held", "later") if key in answers[0]]
+                counts = {key: sum(answer[key] for answer in answers) for key in keys}
+                return counts | kept(answers) if "unwell" in answers[0] else counts
             return sum(answers)
         case "queue.suspend" | "queue.resume":
             recipients = sum(answer["recipients"] for answer in answers)
-            return {"changed": any(answer["changed"] for answer in answers), "recipients": recipients}
+            changed = {"changed": any(answer["changed"] for answer in answers), "recipients": recipients}
+            return changed | ({"suspended": kept(answers)["suspended"]} if "suspended" in answers[0] else {})
         case _:
             return answers[0]
 
 
 def kept(answers: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Who is kept waiting of those that retries met (``queue.suspension.kept_waiting``)."""
+    """Who is kept waiting of those that orders met (``queue.suspension.kept_waiting``)."""
     suspended: dict[tuple[str, ...], int] = {}
     unwell: dict[str, dict[str, Any]] = {}
     for answer in answers:
         for one in answer["suspended"]:
             by = tuple(one["by"])
             suspended[by] = suspended.get(by, 0) + one["recipients"]
-        for one in answer["unwell"]:
+        for one in answer.get("unwell", ()):
             known = unwell.setdefault(one["lane"], {**one, "recipients": 0})
             known["recipients"] += one["recipients"]
             known["state"] = max(known["state"], one["state"], key=STATES.index)

@@ -35,15 +35,17 @@ Other parts of a gateway have commands of their own, each at its desk (``desks``
 A suspend or resume with ``is_checked`` does it whether the destination means anything or not: somebody else has looked.
 
 Retry, hold, release, reroute and bounce answer {"recipients": how many they met, "active": how many they would have
-met, and left alone, since they are being tried now}; retry, besides, who is not tried for it ("suspended", "unwell":
-``queue.suspension.kept_waiting``); suspend and resume {"changed": whether they changed anything, "recipients":
-how many wait there}.
+met, and left alone, since they are being tried now}; retry, release and reroute, besides, who is not tried for it
+("suspended", "unwell": ``queue.suspension.kept_waiting``), reroute also how many stay held ("held"), or wait for the
+time that their sender set ("later").  Suspend and resume answer {"changed": whether they changed anything,
+"recipients": how many wait there}; resume, besides, who is "suspended" there still.
 
 Whoever can open the socket may do all of this: its file belongs to the gateway's user alone (mode 0600, in the
 state folder of mode 0700).  A second request waits in the socket while one is answered.
 """
 
 import base64
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -69,10 +71,14 @@ from mailgw.queue.returned import RETURNED
 from mailgw.queue.suspension import (
     BackendLanes,
     Suspensions,
+    counting,
+    held_by_sender,
+    kept_on_reroute,
     kept_waiting,
     lanes_told,
     misses,
     rows_told,
+    still_suspended,
     suspension,
     unknown_backend,
     waiting_in,
@@ -176,7 +182,7 @@ async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
         case "queue.hold":
             return await _ordered(doors, "hold", query_of(request), "", doors.spool.hold)
         case "queue.release":
-            return await _ordered(doors, "release", query_of(request), "", doors.spool.unhold)
+            return await _release(query_of(request), doors)
         case "queue.reroute":
             return await _reroute(request, doors)
         case "queue.bounce":
@@ -219,21 +225,34 @@ async def _census(limit: int, doors: ControlDoors) -> object:
 async def _retry(query: Query, doors: ControlDoors) -> object:
     # As in _ordered; looked for first, since those that are retried are soon among them.
     active = await _active(doors, query) if query.state is None else ()
-    suspensions = Suspensions.of(doors.spool.suspended())
-    states = {facts["lane"]: facts["state"] for facts in map(attrs.asdict, doors.attempts.lanes())}
-    unwell = {lane: state for lane, state in states.items() if state in UNWELL}
+    suspensions, unwell = _obstacles(doors)
     # Before it, too: who was held is not any more then.  And only where somebody is kept waiting: it is a look at all.
     lanes = await doors.spool.lanes(query) if suspensions.words or unwell else ()
+    met = {row.lane: row.waiting + row.held for row in lanes}
     count = await doors.spool.retry(query)
     if count:
         doors.journal.note(Ordered("retry", query_words(query), "", count, query.queue_id or ""))
         doors.attempts.poke()
-    return {"recipients": count, "active": len(active), **kept_waiting(lanes, suspensions, unwell)}
+    return {"recipients": count, "active": len(active), **kept_waiting(met, suspensions, unwell)}
+
+
+async def _release(query: Query, doors: ControlDoors) -> object:
+    suspensions, unwell = _obstacles(doors)  # as in _retry
+    lanes = await doors.spool.lanes(query) if suspensions.words or unwell else ()
+    told = await _ordered(doors, "release", query, "", doors.spool.unhold)
+    return {**told, **kept_waiting({row.lane: row.held for row in lanes}, suspensions, unwell)}
+
+
+def _obstacles(doors: ControlDoors) -> tuple[Suspensions, Mapping[str, str]]:
+    """What is suspended, and the state of each lane that is unwell."""
+    states = {facts["lane"]: facts["state"] for facts in map(attrs.asdict, doors.attempts.lanes())}
+    unwell = {lane: state for lane, state in states.items() if state in UNWELL}
+    return Suspensions.of(doors.spool.suspended()), unwell
 
 
 async def _ordered(
     doors: ControlDoors, order: str, query: Query, to: str, give: Callable[[Query], Awaitable[int]]
-) -> object:
+) -> Mapping[str, object]:
     """Give an order, to those that wait in the dispatcher's memory, too."""
     count = await give(query)
     # Who says "the held ones", by a state or by releasing, does not mean those that are tried.
@@ -265,10 +284,13 @@ async def _reroute(request: Mapping[str, Any], doors: ControlDoors) -> object:
     if not isinstance(to, str) or to not in doors.backends:
         raise RefusedRequest(f"there is no backend {to!r}; there are {', '.join(sorted(doors.backends))}")
     query = query_of(request)
-    return await _ordered(
-        doors, "reroute", query, to,
-        lambda query: doors.spool.reroute(query, lambda recipient: doors.lane_in(to, recipient)),
-    )
+    # Before it, as in _retry: the query may name the lane that they leave.
+    lanes = await doors.spool.lanes(query)
+    later = await doors.spool.lanes(sought) if (sought := held_by_sender(query, lanes)) is not None else ()
+    met: Counter[str] = Counter()
+    lane_for = counting(lambda recipient: doors.lane_in(to, recipient), met)
+    told = await _ordered(doors, "reroute", query, to, lambda query: doors.spool.reroute(query, lane_for))
+    return {**told, **kept_on_reroute(lanes, later), **kept_waiting(met, *_obstacles(doors))}
 
 
 async def _suspend_or_resume(command: str, request: Mapping[str, Any], doors: ControlDoors) -> object:
@@ -284,10 +306,14 @@ async def _suspend_or_resume(command: str, request: Mapping[str, Any], doors: Co
     else:
         changed = await doors.spool.resume(word)
         doors.attempts.poke()
-    count = waiting_in(await doors.spool.lanes(), meant)
+    lanes = await doors.spool.lanes()
+    count = waiting_in(lanes, meant)
     if changed:
         doors.journal.note(Ordered(command.removeprefix("queue."), word, "", count))
-    return {"changed": changed, "recipients": count}
+    told: dict[str, object] = {"changed": changed, "recipients": count}
+    if command == "queue.resume":
+        told["suspended"] = still_suspended(lanes, meant, Suspensions.of(doors.spool.suspended()))
+    return told
 
 
 def destination_of(request: Mapping[str, Any]) -> str:

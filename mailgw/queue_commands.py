@@ -23,6 +23,7 @@ from mailgw.terminal import Fault, harmless, say, text, write
 DEFAULT_ROWS = 1000
 MAX_ROWS = 100_000  # control.MAX_ROWS, which takes its time to be imported
 WITH_ALL = ("retry", "release")
+TELLS_WHO_WAITS = ("retry", "release", "reroute")
 LEAVES_ACTIVE = ("retry", "hold", "reroute", "bounce")
 LANES_SHOWN = 10
 # As ``mail.parameters`` prints what was asked for with FUTURERELEASE (RFC 4865) and DELIVERBY (RFC 2852).
@@ -42,13 +43,15 @@ already is left alone.  What is due in a lane that is suspended waits on, and wh
 is made at a time: the answer says of how many.  While the gateway is stopped, "now" is when it starts."""
 RELEASE_WORDS = """\
 What you held, what a rule did (--reason quarantined), and what is held because it could be neither delivered nor
-returned.  It is due now; what its sender wants sent later (FUTURERELEASE) waits until then: retry does not."""
+returned.  It is due now; what its sender wants sent later (FUTURERELEASE) waits until then: retry does not.  The answer
+says how many wait on in a lane that is suspended or unwell, as that of retry does."""
 HOLD_WORDS = """\
 A recipient keeps its attempts and its age: released when that is over, it is tried once more, and then goes back.  What
 is being tried just now is left alone, and counted.  New mail is not held: suspend is for that."""
 REROUTE_WORDS = """\
-The recipients wait in the lanes of that backend, whatever the routes say, and are due now; held ones stay held.  What
-is being tried just now is left alone, and counted."""
+The recipients wait in the lanes of that backend, whatever the routes say, and are due now; held ones stay held, what
+its sender wants sent later waits until then, and what comes into a lane that is suspended or unwell waits there: the
+answer says of how many.  What is being tried just now is left alone, and counted."""
 BOUNCE_WORDS = """\
 Each sender gets a bounce, which says that the operator returned it, and what it had waited for.  What came with the
 null reverse-path (bounces) has nobody to go back to, and is forgotten.  What is being tried just now is left alone, and
@@ -260,14 +263,18 @@ def queue_retry(options: argparse.Namespace) -> int:
 
 
 def _say_who_waits_on(kept: Mapping[str, Any]) -> None:
-    """Whom a retry met in vain, or nearly so."""
+    """Whom an order met in vain, or nearly so."""
     lines = []
+    if held := kept.get("held"):
+        lines.append(f"{held} of them {'is' if held == 1 else 'are'} held (mailgw queue release)")
+    if later := kept.get("later"):
+        lines.append(f"{_wait(later)} until the time that the sender set (mailgw queue retry)")
     for one in kept["suspended"]:
         words = list(map(harmless, one["by"]))
         names = " ".join(shlex.quote(word) for word in words)
         are = f"{' and '.join(words)} {'is' if len(words) == 1 else 'are'}"
         lines.append(f"{_wait(one['recipients'])}: {are} suspended (mailgw queue resume {names})")
-    for one in kept["unwell"]:
+    for one in kept.get("unwell", ()):
         probed = f"{_wait(one['recipients'])} for a probe of {harmless(one['lane'])}"
         lines.append(f"{probed}, which is {one['state']}: one attempt at a time, the first now")
     for line in lines[:LANES_SHOWN]:
@@ -317,20 +324,24 @@ def _act(options: argparse.Namespace, order: str, done: str, done_while_stopped:
     answers: list[dict[str, Any]] = []
     for query in queries:
         result, is_running = ask(options, f"queue.{order}", query=query, **more)
-        told: dict[str, Any] = {"active": 0, "suspended": [], "unwell": []}
+        told: dict[str, Any] = {"active": 0, "held": 0, "later": 0, "suspended": [], "unwell": []}
         told |= result if isinstance(result, dict) else {"recipients": result}
         answers.append(told)
         total += told["recipients"]
         active += told["active"]
         if not told["recipients"] and not told["active"] and "queue_id" in query:
             missing.append(query["queue_id"])
-    waiting = combined.kept(answers)
+    waiting: dict[str, Any] = dict(combined.kept(answers))
+    if order == "reroute":
+        waiting |= {key: sum(told[key] for told in answers) for key in ("held", "later")}
     if options.json:
         counts = {"recipients": total, **({"active": active} if order in LEAVES_ACTIVE else {})}
-        say(json.dumps(counts | waiting if order == "retry" else counts))
+        say(json.dumps(counts | waiting if order in TELLS_WHO_WAITS else counts))
     elif any(waiting.values()):
         are = "is" if total == 1 else "are"
-        say(f"{_recipients(total)} {are} due {'now' if is_running else 'when the gateway starts'}")
+        due = f"{are} due {'now' if is_running else 'when the gateway starts'}"
+        done = {"release": "released", "reroute": f"rerouted to {harmless(more.get('to', ''))}"}.get(order, due)
+        say(f"{_recipients(total)} {done}")
         _say_who_waits_on(waiting)
     else:
         say(f"{_recipients(total)} {done if is_running else done_while_stopped}")
@@ -398,9 +409,11 @@ def _suspend_or_resume(options: argparse.Namespace, command: str, done: str, und
     for destination, result in results.items():
         count = result["recipients"]
         there = f": {_recipients(count)} wait{'s' if count == 1 else ''} there"
-        if command == "resume" and not result["changed"]:
+        still = result.get("suspended", ())
+        if command == "resume" and not result["changed"] and not still:
             there = ""  # nobody waits for that
         say(f"{harmless(destination)} {done if result['changed'] else undone}{there}")
+        _say_who_waits_on({"suspended": still})
     return 0
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -150,7 +151,15 @@ def _of_nothing(command: str, request: Mapping[str, Any]) -> Any:
 def _answer(spool: "OfflineSpool", command: str, request: Mapping[str, Any], lane_for: "LaneFor | None") -> Any:
     from mailgw.mail.message import Query
     from mailgw.queue.returned import RETURNED
-    from mailgw.queue.suspension import Suspensions, kept_waiting, lanes_told, rows_told
+    from mailgw.queue.suspension import (
+        Suspensions,
+        counting,
+        held_by_sender,
+        kept_on_reroute,
+        kept_waiting,
+        lanes_told,
+        rows_told,
+    )
 
     query = Query(**request.get("query", {}))
     suspensions = Suspensions.of(spool.suspended())
@@ -158,17 +167,23 @@ def _answer(spool: "OfflineSpool", command: str, request: Mapping[str, Any], lan
         case "queue.list":
             return rows_told(spool.search(query, request["limit"]), suspensions)
         case "queue.retry":
-            kept = kept_waiting(spool.lanes(query) if suspensions.words else (), suspensions, {})
-            return {"recipients": spool.retry(query), "active": 0, **kept}
+            met = {row.lane: row.waiting + row.held for row in spool.lanes(query)} if suspensions.words else {}
+            return {"recipients": spool.retry(query), "active": 0, **kept_waiting(met, suspensions, {})}
         case "queue.remove":
             return spool.remove(query)
         case "queue.hold":
             return spool.hold(query)
         case "queue.release":
-            return spool.unhold(query)
+            met = {row.lane: row.held for row in spool.lanes(query)} if suspensions.words else {}
+            return {"recipients": spool.unhold(query), "active": 0, **kept_waiting(met, suspensions, {})}
         case "queue.reroute":
             assert lane_for is not None
-            return spool.reroute(query, lane_for)
+            lanes = spool.lanes(query)
+            later = spool.lanes(sought) if (sought := held_by_sender(query, lanes)) is not None else ()
+            moved: Counter[str] = Counter()
+            count = spool.reroute(query, counting(lane_for, moved))
+            kept = {**kept_on_reroute(lanes, later), **kept_waiting(moved, suspensions, {})}
+            return {"recipients": count, "active": 0, **kept}
         case "queue.bounce":
             count = spool.reroute(query, lambda recipient: RETURNED)
             spool.retry(Query(lane=RETURNED))
@@ -240,14 +255,19 @@ def _meant(destination: str, command: str, config: str | None) -> tuple[str, Cal
 def _suspend_or_resume(
     spools: "Sequence[OfflineSpool]", command: str, word: str, against: Callable[[], str | None]
 ) -> Mapping[str, object]:
-    from mailgw.queue.suspension import Suspensions, waiting_in
+    from mailgw.queue.suspension import Suspensions, still_suspended, waiting_in
 
     meant = Suspensions.of([word])
     is_known = any(word in one.suspended() or any(meant.holds(row.lane) for row in one.lanes()) for one in spools)
     if not is_known and (why := against()) is not None:
         raise Fault(harmless(why))
     changed = [one.suspend(word) if command == "queue.suspend" else one.resume(word) for one in spools]
-    return {"changed": any(changed), "recipients": sum(waiting_in(one.lanes(), meant) for one in spools)}
+    lanes = [row for one in spools for row in one.lanes()]
+    told: dict[str, object] = {"changed": any(changed), "recipients": waiting_in(lanes, meant)}
+    if command == "queue.resume":
+        left = Suspensions.of(word for one in spools for word in one.suspended())
+        told["suspended"] = still_suspended(lanes, meant, left)
+    return told
 
 
 def _backends(tables: Mapping[str, Any]) -> Mapping[str, Any]:

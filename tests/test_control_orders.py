@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mailgw.deliver.lane_facts import LaneFacts
 from mailgw.mail.event import Ordered
 from mailgw.mail.message import Claim, Destination, Postponed, Query, QueueRow, RowState
+from mailgw.mail.parameters import MailParameters
 from mailgw.queue_commands import lane_table
 from mailgw.spool.memory import MemorySpool
 from mailgw.testing.driving import result_of as run
@@ -17,6 +18,8 @@ from tests.spool.contract import ARRIVAL, BOB, TO_ALL
 from tests.tables import each
 from tests.test_control import Gateway
 
+DUE = {"suspended": [], "unwell": []}
+"""Told where nobody waits on."""
 CAT_ROW = "\"Cat \\\"9\\\" lives\\\\\"@example.net"
 
 
@@ -48,8 +51,8 @@ def test_hold_and_release(gateway: Running) -> None:
     assert gateway.result("queue.hold", query={"domain": "example.net"}) == {"recipients": 2, "active": 0}
     assert gateway.states() == {str(BOB): "held", "ann@example.org": "waiting", CAT_ROW: "held"}
     assert gateway.result("queue.hold", query={"domain": "example.net"}) == {"recipients": 0, "active": 0}
-    assert gateway.result("queue.release", query={"recipient": str(BOB)}) == {"recipients": 1, "active": 0}
-    assert gateway.result("queue.release") == {"recipients": 1, "active": 0}
+    assert gateway.result("queue.release", query={"recipient": str(BOB)}) == {"recipients": 1, "active": 0} | DUE
+    assert gateway.result("queue.release") == {"recipients": 1, "active": 0} | DUE
     assert gateway.journal.events == [
         Ordered("hold", "domain=example.net", "", 2), Ordered("release", f"recipient={BOB}", "", 1),
         Ordered("release", "all", "", 1),
@@ -123,7 +126,7 @@ def test_a_release_does_not_mean_what_is_tried(gateway: Running) -> None:
     gateway.in_memory = [out]
     gateway.commit()
     gateway.result("queue.hold", query={"state": "waiting"})
-    assert gateway.result("queue.release") == {"recipients": 3, "active": 0}
+    assert gateway.result("queue.release") == {"recipients": 3, "active": 0} | DUE
     assert gateway.in_memory == [out]
 
 
@@ -133,9 +136,45 @@ def test_reroute(gateway: Running) -> None:
     assert refused["error"] == "there is no backend 'relai'; there are internet, relay"
     assert gateway.ask(command="queue.reroute", query={}, to="relay")["ok"] is False
     assert gateway.result("queue.reroute", query={"domain": "example.net"}, to="relay") == {
-        "recipients": 2, "active": 0}
+        "recipients": 2, "active": 0, "held": 0, "later": 0} | DUE
     assert [row.lane for row in run(gateway.spool.search(Query(), 9))] == ["relay/x", "home", "relay/x"]
     assert gateway.journal.events == [Ordered("reroute", "domain=example.net", "relay", 2)]
+
+
+def test_a_reroute_tells_who_waits_on(gateway: Running) -> None:
+    """By a hold, for the time that the sender set, or in a lane that is suspended."""
+    draft = gateway.spool.draft()
+    draft.write(b"Subject: x\r\n\r\n")
+    run(draft.commit(attrs.evolve(ARRIVAL, parameters=MailParameters(hold_until=9000.0)), TO_ALL, False))
+    gateway.commit()
+    sender = {"sender": str(ARRIVAL.reverse_path)}
+    gateway.result("queue.hold", query={"recipient": str(BOB)})
+    told = {"recipients": 6, "active": 0, "held": 2, "later": 2}
+    assert gateway.result("queue.reroute", query=sender, to="relay") == told | DUE
+    gateway.result("queue.suspend", destination="relay/x")
+    suspended = {"suspended": [{"by": ["relay/x"], "recipients": 6}], "unwell": []}
+    assert gateway.result("queue.reroute", query=sender, to="relay") == told | suspended
+    of_one = gateway.result("queue.reroute", query=sender | {"reason": "NOT before"}, to="relay")
+    assert of_one == {"recipients": 3, "active": 0, "held": 1, "later": 2} | suspended | {
+        "suspended": [{"by": ["relay/x"], "recipients": 3}]}
+    of_none = gateway.result("queue.reroute", query=sender | {"reason": "unknown"}, to="relay")
+    assert of_none == {"recipients": 0, "active": 0, "held": 0, "later": 0} | DUE
+
+
+def test_a_release_tells_who_waits_on(gateway: Running) -> None:
+    gateway.commit()
+    gateway.result("queue.hold", query={"recipient": str(BOB)})
+    gateway.result("queue.suspend", destination="example.net")
+    assert gateway.result("queue.release") == {
+        "recipients": 1, "active": 0, "suspended": [{"by": ["example.net"], "recipients": 1}], "unwell": []}
+
+
+def test_a_resume_tells_who_is_suspended_by_another_word(gateway: Running) -> None:
+    gateway.commit()
+    for word in ("example.net", "out/*"):
+        run(gateway.spool.suspend(word))
+    assert gateway.result("queue.resume", destination="example.net") == {
+        "changed": True, "recipients": 2, "suspended": [{"by": ["out/*"], "recipients": 2}]}
 
 
 def test_an_order_for_a_message_names_it(gateway: Running) -> None:
@@ -163,8 +202,9 @@ def test_suspend_and_resume(gateway: Running) -> None:
     assert [(lane["lane"], lane["suspended"]) for lane in gateway.result("queue.lanes")] == [  # type: ignore[attr-defined]
         ("home", False), ("out/example.net", True)]
     pokes = gateway.pokes
-    assert gateway.result("queue.resume", destination="example.net") == {"changed": True, "recipients": 2}
-    assert gateway.result("queue.resume", destination="example.net") == {"changed": False, "recipients": 2}
+    resumed = {"recipients": 2, "suspended": []}
+    assert gateway.result("queue.resume", destination="example.net") == {"changed": True} | resumed
+    assert gateway.result("queue.resume", destination="example.net") == {"changed": False} | resumed
     assert gateway.pokes == pokes + 2
     assert gateway.journal.events == [
         Ordered("suspend", "example.net", "", 2), Ordered("resume", "example.net", "", 2)]
@@ -191,9 +231,11 @@ def test_a_backend_that_is_not_there_cannot_be_suspended_but_resumed(gateway: Ru
         assert gateway.result("queue.suspend", destination=word) == {"changed": True, "recipients": 0}
     assert gateway.ask(command="queue.suspend", destination="all.test")["error"] == (
         "mail for all.test goes by relay: suspend relay, or hold --domain all.test")
-    assert gateway.result("queue.resume", destination="all.test") == {"changed": False, "recipients": 0}
+    assert gateway.result("queue.resume", destination="all.test") == {
+        "changed": False, "recipients": 0, "suspended": []}
     run(gateway.spool.suspend("gone/*"))  # its backend was there once
-    assert gateway.result("queue.resume", destination="gone/*") == {"changed": True, "recipients": 0}
+    assert gateway.result("queue.resume", destination="gone/*") == {
+        "changed": True, "recipients": 0, "suspended": []}
 
 
 @each(

@@ -74,7 +74,8 @@ async def test_a_running_gateway_holds_releases_and_reroutes(spool: MemorySpool,
     assert held.endswith("\n1 message, 1 recipient\n")
     assert (await said(capsys, "list")).endswith("\n1 message, 2 recipients\n")
     assert await said(capsys, "release --all --dry-run --waiting") == "0 recipients; nothing was done\n"
-    assert json.loads(await said(capsys, "release --all --json")) == {"recipients": 1}
+    assert json.loads(await said(capsys, "release --all --json")) == {
+        "recipients": 1, "suspended": [], "unwell": []}
     assert await said(capsys, "reroute --to relay --lane out/example.net") == "1 recipient sent by relay now\n"
     assert [row.lane for row in await spool.search(Query(), 9)] == ["relay/example.net", "internet/example.org"]
     assert "there is no backend 'relai'" in await said(capsys, "reroute --to relai --domain example.net", 1)
@@ -125,7 +126,7 @@ async def test_destinations_are_suspended_and_resumed(spool: MemorySpool, capsys
     assert [(lane["lane"], lane["suspended"]) for lane in found["lanes"]] == [
         ("internet/example.org", False), ("out/example.net", True)]
     assert json.loads(await said(capsys, "resume example.net --json")) == {
-        "example.net": {"changed": True, "recipients": 1}}
+        "example.net": {"changed": True, "recipients": 1, "suspended": []}}
     assert await said(capsys, "resume example.net") == "example.net was not suspended\n"
     assert "there is no backend 'relai'" in await said(capsys, "suspend relai/*", 1)
     assert "expected a domain" in await said(capsys, "suspend \x1b", 1)
@@ -145,6 +146,26 @@ async def test_a_retry_says_who_waits_on(spool: MemorySpool, capsys: Output) -> 
         "recipients": 1, "active": 0, "suspended": [{"by": ["example.net"], "recipients": 1}], "unwell": []}
     assert "bob@example.net  out/example.net  suspended, 0 attempts\n" in await said(capsys, "list")
     assert [row["state"] for row in json.loads(await said(capsys, "list --waiting --json"))] == ["suspended"] * 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_order_says_who_waits_on(spool: MemorySpool, capsys: Output) -> None:
+    await said(capsys, "suspend example.net")
+    await spool.suspend("out/*")
+    on = "of them waits: out/* is suspended (mailgw queue resume 'out/*')\n"
+    assert await said(capsys, "resume example.net") == f"example.net is resumed: 1 recipient waits there\n1 {on}"
+    assert await said(capsys, "resume example.net") == (
+        f"example.net was not suspended: 1 recipient waits there\n1 {on}")
+    await said(capsys, "hold --domain example.net")
+    assert await said(capsys, "reroute --to relay --domain example.net") == (
+        "1 recipient rerouted to relay\n1 of them is held (mailgw queue release)\n")
+    await said(capsys, "suspend relay/example.net")
+    assert await said(capsys, "release --domain example.net") == (
+        "1 recipient released\n1 of them waits: relay/example.net is suspended"
+        " (mailgw queue resume relay/example.net)\n")
+    assert json.loads(await said(capsys, "reroute --to relay --domain example.net --json")) == {
+        "recipients": 1, "active": 0, "suspended": [{"by": ["relay/example.net"], "recipients": 1}], "unwell": [],
+        "held": 0, "later": 0}
 
 
 def test_who_waits_for_probes(capsys: Output) -> None:
@@ -187,12 +208,13 @@ async def test_a_stopped_gateway_s_queue(elsewhere: Path, capsys: Output) -> Non
     assert told("release --domain example.net") == "1 recipient released, for when the gateway starts\n"
     for to, lanes in (("internet", ["internet/example.net", "internet/example.org"]), ("relay", ["relay"] * 2),
                       ("boxes", ["boxes"] * 2)):
-        assert told(f"reroute --to {to} --sender {ANN}") == f"2 recipients sent by {to} when the gateway starts\n"
+        assert told(f"reroute --to {to} --sender {ANN}") == (
+            f"2 recipients rerouted to {to}\n1 of them is held (mailgw queue release)\n")
         assert [row["lane"] for row in json.loads(told("list --json"))] == lanes
     assert told("bounce --domain example.net") == "1 recipient returned, when the gateway starts\n"
     [going] = json.loads(told("list --address b@example.net --json"))
     assert (going["lane"], going["state"], going["reason"]) == (RETURNED, "waiting", "being returned")
-    assert told(f"reroute --to boxes --sender {ANN}") == "2 recipients sent by boxes when the gateway starts\n"
+    assert told(f"reroute --to boxes --sender {ANN}").startswith("2 recipients rerouted to boxes\n")
     assert told("reroute --to own --sender x@y.z", 1) == (
         "mailgw: only a running gateway knows the lanes of python:a:B: start it first\n")
     assert told("reroute --to none --sender x@y.z", 1) == (

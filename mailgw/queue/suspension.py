@@ -5,12 +5,15 @@ backend that has one lane alone), or ``internet/*``: all lanes of a backend.
 """
 
 import enum
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 
-from mailgw.mail.address import folded, parse_domain
-from mailgw.mail.message import LaneRow, QueueRow, RowState
+from mailgw.mail.address import Mailbox, folded, parse_domain
+from mailgw.mail.message import LaneRow, Query, QueueRow, RowState
+from mailgw.queue.aliases import EXPANDED
+from mailgw.queue.reasons import HELD_BY_SENDER
 from mailgw.queue.returned import RETURNED, being_returned
 
 SUSPENDED = "suspended"  # beside the words of ``mail.message.RowState``
@@ -134,6 +137,16 @@ def waiting_in(lanes: Sequence[LaneRow], meant: Suspensions) -> int:
     return sum(row.waiting for row in lanes if meant.holds(row.lane))
 
 
+def still_suspended(
+    lanes: Sequence[LaneRow], meant: Suspensions, suspensions: Suspensions
+) -> list[dict[str, object]]:
+    """Who of those in lanes that are meant, and were resumed, is kept by another word; as of ``kept_waiting``."""
+    waiting: Counter[str] = Counter()  # a lane may be in several shards
+    for row in lanes:
+        waiting[row.lane] += row.waiting if meant.holds(row.lane) else 0
+    return kept_waiting(waiting, suspensions, {})["suspended"]
+
+
 def lanes_told(lanes: Sequence[LaneRow], suspensions: Suspensions) -> list[dict[str, object]]:
     """The lanes, each with whether it is suspended."""
     return [attrs.asdict(row) | {"suspended": suspensions.holds(row.lane)} for row in lanes]
@@ -152,20 +165,47 @@ def rows_told(rows: Sequence[QueueRow], suspensions: Suspensions) -> list[dict[s
 
 
 def kept_waiting(
-    lanes: Sequence[LaneRow], suspensions: Suspensions, unwell: Mapping[str, str]
+    met: Mapping[str, int], suspensions: Suspensions, unwell: Mapping[str, str]
 ) -> dict[str, list[dict[str, object]]]:
-    """Who of those that a retry meets is not tried for it: ``suspended``, with the words that hold them (``by``), and
-    ``unwell``, by ``lane``, with its ``state``: there one attempt is made at a time.
+    """Who of those that an order makes due is not tried for it: ``suspended``, with the words that hold them (``by``),
+    and ``unwell``, by ``lane``, with its ``state``: there one attempt is made at a time.
 
-    ``lanes`` are of those that are meant; ``unwell`` has the state of those that are.
+    ``met`` has how many of them are in which lane; ``unwell`` the state of the lanes that are.
     """
     suspended: dict[tuple[str, ...], int] = {}
     probed: list[dict[str, object]] = []
-    for row in lanes:
-        count = row.waiting + row.held
-        by = tuple(suspensions.holding(row.lane))
+    for lane, count in met.items():
+        by = tuple(suspensions.holding(lane))
         if by and count:
             suspended[by] = suspended.get(by, 0) + count
-        elif count and row.lane in unwell:
-            probed.append({"lane": row.lane, "state": unwell[row.lane], "recipients": count})
+        elif count and lane in unwell:
+            probed.append({"lane": lane, "state": unwell[lane], "recipients": count})
     return {"suspended": [{"by": list(by), "recipients": n} for by, n in sorted(suspended.items())], "unwell": probed}
+
+
+def held_by_sender(query: Query, lanes: Sequence[LaneRow]) -> Query | None:
+    """Which of those that ``query`` means are to be sent later (RFC 4865); None where nobody is, by their ``lanes``, or
+    where the query is for another reason."""
+    reason = HELD_BY_SENDER if query.reason is None else query.reason
+    if HELD_BY_SENDER.strip() not in reason.lower() or all(row.waiting == row.due_now for row in lanes):
+        return None
+    return attrs.evolve(query, reason=reason)
+
+
+def kept_on_reroute(lanes: Sequence[LaneRow], later: Sequence[LaneRow]) -> dict[str, int]:
+    """How many of those that a reroute moves are not due for it: ``held``, and ``later``, when their sender wants it.
+
+    ``lanes`` are of those that are meant, ``later`` of those whom ``held_by_sender`` means, both before it."""
+    held = sum(row.held for row in lanes if row.lane != EXPANDED)  # which stay where they are
+    return {"held": held, "later": sum(row.waiting - row.due_now for row in later)}
+
+
+def counting(lane_for: Callable[[Mailbox], str | None], met: Counter[str]) -> Callable[[Mailbox], str | None]:
+    """``lane_for``, with how often it said which lane in ``met``."""
+    def counted(recipient: Mailbox) -> str | None:
+        lane = lane_for(recipient)
+        if lane is not None:
+            met[lane] += 1
+        return lane
+
+    return counted

@@ -111,11 +111,14 @@ class InLane(msgspec.Struct):
 
 class Met(msgspec.Struct):
     """How many ``recipients`` an order met, and how many were left alone since they are being tried now (``active``).
-    Of a retry, who waits all the same: ``suspended``, or for an ``unwell`` destination.  ``missing``: those of
+    Of a retry, release or reroute, who waits all the same: ``suspended``, or for an ``unwell`` destination; of a
+    reroute also how many stay ``held``, or wait for the time that their sender set (``later``).  ``missing``: those of
     ``queue_ids`` of which it met nobody."""
 
     recipients: int
     active: int = 0
+    held: int = 0
+    later: int = 0
     suspended: list[By] = []
     unwell: list[InLane] = []
     missing: list[str] = []
@@ -192,6 +195,12 @@ class Changed(msgspec.Struct):
 
     changed: bool
     recipients: int
+
+
+class ResumedLanes(Changed):
+    """Who is ``suspended`` there still, by other words."""
+
+    suspended: list[By]
 
 
 # --- looks ------------------------------------------------------------------------------------------------------
@@ -287,6 +296,8 @@ def _order(verb: str, takes_all: bool) -> Callable[[Asked], Awaitable[object]]:
             one = msgspec.convert(told, Met)
             met.recipients += one.recipients
             met.active += one.active
+            met.held += one.held
+            met.later += one.later
             met.suspended = [*met.suspended, *one.suspended]
             met.unwell = [*met.unwell, *one.unwell]
             if order.queue_ids and not (one.recipients or one.active):
@@ -378,7 +389,7 @@ def operations() -> Sequence[Operation]:
             _destination("queue.suspend"), body=Destination,
         ),
         Operation(
-            "POST", "/queue/resume", queue, "Try a destination again", Changed, _destination("queue.resume"),
+            "POST", "/queue/resume", queue, "Try a destination again", ResumedLanes, _destination("queue.resume"),
             body=Destination,
         ),
         Operation("GET", "/queue/backends", read, "Whom a reroute may name", list[str], _backends),

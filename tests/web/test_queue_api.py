@@ -86,7 +86,7 @@ def test_a_message_is_shown_whole(gateway: Gateway) -> None:
 
 def test_orders_do_what_they_say(gateway: Gateway) -> None:
     queue_id = got(gateway, "/queue/messages")["items"][0]["queue_id"]
-    nothing: dict[str, Any] = {"suspended": [], "unwell": [], "missing": []}
+    nothing: dict[str, Any] = {"held": 0, "later": 0, "suspended": [], "unwell": [], "missing": []}
     told = posted(gateway, "/queue/hold", {"queue_ids": [queue_id, "NONE"]})
     assert told == {"recipients": 2, "active": 0} | nothing | {"missing": ["NONE"]}
     assert len(got(gateway, "/queue/messages?state=held")["items"]) == 2
@@ -97,7 +97,15 @@ def test_orders_do_what_they_say(gateway: Gateway) -> None:
     told = posted(gateway, "/queue/retry", {"all": True})
     assert (told["recipients"], told["suspended"]) == (6, [{"by": ["out"], "recipients": 6}])
     assert {row["state"] for row in got(gateway, "/queue/messages")["items"]} == {"suspended"}
-    assert posted(gateway, "/queue/resume", {"destination": "out"})["changed"] is True
+    told = posted(gateway, "/queue/hold", {"which": {"recipient": "bob0@example.net"}})
+    told = posted(gateway, "/queue/reroute", {"queue_ids": [queue_id], "to": "out"})
+    assert (told["held"], told["later"], told["suspended"]) == (1, 0, [{"by": ["out"], "recipients": 2}])
+    told = posted(gateway, "/queue/release", {"all": True})
+    assert (told["recipients"], told["suspended"]) == (1, [{"by": ["out"], "recipients": 1}])
+    posted(gateway, "/queue/suspend", {"destination": "out/*"})
+    assert posted(gateway, "/queue/resume", {"destination": "out"}) == {
+        "changed": True, "recipients": 6, "suspended": [{"by": ["out/*"], "recipients": 6}]}
+    assert posted(gateway, "/queue/resume", {"destination": "out/*"})["suspended"] == []
     gateway.advance(minutes=1)
     assert got(gateway, "/queue/backends") == ["home", "out"]
     assert posted(gateway, "/queue/reroute", {"which": {"address": "bob2"}, "to": "home"})["recipients"] == 1
