@@ -53,7 +53,7 @@ def _state(options: argparse.Namespace, request: dict[str, Any]) -> str:
 
 def _told(options: argparse.Namespace, answer: Mapping[str, Any]) -> int:
     if options.json:
-        say(json.dumps(answer))
+        say(json.dumps({"is_check": options.check, **answer}))
         return 0 if answer["done"] else 1
     for line in answer["faults"]:
         print(harmless(line), file=sys.stderr)

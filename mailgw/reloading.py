@@ -102,7 +102,7 @@ class Reloader:
 
     async def reload(self, is_check: bool = False) -> Mapping[str, Any]:
         """Read the gateway's own file, and put in force what it says: ``done``, with the ``changes``, or not, with the
-        ``faults``.  ``is_check``: say what would come of it."""
+        ``faults``.  ``is_check``: say what would come of it; ``done`` is then what would be."""
         await self._lock.acquire()
         try:
             if is_check:
@@ -142,11 +142,11 @@ class Reloader:
         except Refused as refused:
             if not is_check:
                 self._tell((), refused.faults)
-            return {"done": False, "changes": [], "faults": list(refused.faults), "note": ""}
+            return {"done": False, "is_check": is_check, "changes": [], "faults": list(refused.faults), "note": ""}
         if not is_check:
             self._tell(found, ())
         note = "" if gateway.config.file else NO_FILE
-        return {"done": True, "changes": list(found), "faults": [], "note": note}
+        return {"done": True, "is_check": is_check, "changes": list(found), "faults": [], "note": note}
 
     async def _applied(self, config: Config, files: Mapping[str, str], is_check: bool) -> Sequence[str]:
         gateway = self._gateway

@@ -15,10 +15,11 @@ class Reload(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Reloaded(msgspec.Struct):
-    """It is in force, or with ``check`` could be: ``changes`` say what is otherwise.  ``note`` where there is no file
-    to read.  What is refused is a 422 with ``faults``, a line each, and nothing has changed."""
+    """It is in force, or with ``check`` (``is_check``) could be: ``changes`` say what is otherwise.  ``note`` where
+    there is no file to read.  What is refused is a 422 with ``faults``, a line each, and nothing has changed."""
 
     done: bool
+    is_check: bool
     changes: list[str]
     faults: list[str]
     note: str = ""

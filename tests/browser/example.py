@@ -433,7 +433,8 @@ def example() -> dict[tuple[str, str], Said]:
         ),
         ("POST", "/reload"): lambda query, body: (
             200,
-            {"done": True, "changes": ["changed limits.recipients: 1000 -> 500"], "faults": [], "note": ""},
+            {"done": True, "is_check": False, "changes": ["changed limits.recipients: 1000 -> 500"], "faults": [],
+             "note": ""},
         ),
     }
 

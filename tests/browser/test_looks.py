@@ -92,7 +92,7 @@ def test_what_is_let_out_is_named(fake: FakeApi, windows: Windows) -> None:
 
 def test_without_a_file_nothing_is_to_be_reloaded(fake: FakeApi, windows: Windows) -> None:
     note = "the gateway was started without a configuration file: there is none to read again"
-    fake.answers[("POST", "/reload")] = of({"done": True, "changes": [], "faults": [], "note": note})
+    fake.answers[("POST", "/reload")] = of({"done": True, "is_check": False, "changes": [], "faults": [], "note": note})
     page = windows.open(f"{fake.address}/#/health")
     page.get_by_role("button", name="Reload…").click()
     said = page.get_by_role("dialog")

@@ -24,7 +24,7 @@ def test_it_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], text:
     assert last == "mailgw: the gateway goes on as it was"
     assert main(["reload", "--json", "-c", str(file)]) == 1
     answer = json.loads(capsys.readouterr().out)
-    assert answer == {"done": False, "changes": [], "faults": [first], "note": ""}
+    assert answer == {"done": False, "is_check": False, "changes": [], "faults": [first], "note": ""}
 
 
 def test_whoever_is_at_the_file_hears_it_from_the_gateway(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

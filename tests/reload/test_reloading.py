@@ -66,13 +66,14 @@ def facts(folder: Path) -> list[dict[str, Any]]:
 async def test_what_changed_is_told_and_done(gateway: MailGateway, tmp_path: Path) -> None:
     before = gateway.generation
     said = await gateway.reloader.reload()
-    assert said == {"done": True, "changes": [], "faults": [], "note": ""}
+    assert said == {"done": True, "is_check": False, "changes": [], "faults": [], "note": ""}
     assert gateway.generation is before
     write(tmp_path, CONFIG + "[limits]\nrecipients = 7\n")
     check = await gateway.answer({"command": "reload", "check": True})
-    assert check == {"done": True, "changes": ["changed limits.recipients: 1000 -> 7"], "faults": [], "note": ""}
+    changes = ["changed limits.recipients: 1000 -> 7"]
+    assert check == {"done": True, "is_check": True, "changes": changes, "faults": [], "note": ""}
     assert gateway.generation is before
-    assert await gateway.answer({"command": "reload"}) == check
+    assert await gateway.answer({"command": "reload"}) == {**check, "is_check": False}  # type: ignore[dict-item]
     assert gateway._gates[0].inner is not None
     assert gateway._gates[0].inner.settings.recipients == 7
     write_certificate(tmp_path)

@@ -27,7 +27,9 @@ def test_what_would_change_is_told_and_nothing_done() -> None:
         answer = gateway.http("POST", "/api/v1/reload", {"check": True})
         assert answer.status == 200, answer.body
         assert answer.json["faults"] == []
-        assert set(answer.json) == {"done", "changes", "faults", "note"}
+        assert set(answer.json) == {"done", "is_check", "changes", "faults", "note"}
+        assert answer.json["is_check"] is True
+        assert gateway.http("POST", "/api/v1/reload", {}).json["is_check"] is False
 
 
 WHO = Principal("t", frozenset())

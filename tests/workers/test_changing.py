@@ -139,6 +139,7 @@ def test_a_look_changes_nothing(gateway: Gateway) -> None:
     answer = gateway.ask(command="reload", check=True)
     gateway.settle()
     assert came_to(answer) == {
-        "done": True, "changes": ["changed hostname: mx.example.org -> mx2.example.org"], "faults": [], "note": "",
+        "done": True, "is_check": True, "changes": ["changed hostname: mx.example.org -> mx2.example.org"],
+        "faults": [], "note": "",
     }
     assert words(gateway) == [[], [], []]

@@ -98,8 +98,10 @@ export function lanesPart(main) {
       const answer = await post(`queue/${verb}`, { destination });
       const done = verb === "suspend" ? "suspended" : "resumed";
       const back = verb === "suspend" ? "resume" : "suspend";
+      const still = [...new Set((answer.suspended ?? []).flatMap((one) => one.by))];
       toast(answer.changed ? `${visible(destination)} is ${done}` : `${visible(destination)} was ${done} already`, {
-        detail: answer.recipients ? `${counted(answer.recipients, "recipient")} wait there` : "",
+        detail: (answer.recipients ? `${counted(answer.recipients, "recipient")} wait there` : "")
+          + (still.length ? `; suspended still: ${still.map(visible).join(", ")}` : ""),
         undo: answer.changed ? { words: "Undo", act: () => give(back, destination) } : null,
       });
       ask(true);

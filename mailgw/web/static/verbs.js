@@ -119,6 +119,8 @@ export function outcome(answer, done) {
 export function leftWords(answer) {
   const left = [];
   if (answer.active) left.push(`${counted(answer.active, "recipient")} left alone: being tried right now`);
+  if (answer.held) left.push(`${counted(answer.held, "recipient")} held still`);
+  if (answer.later) left.push(`${counted(answer.later, "recipient")} not tried before the time that the sender set`);
   if (answer.suspended) left.push(`${counted(answer.suspended, "recipient")} not tried: the destination is suspended`);
   if (answer.unwell) left.push(`${counted(answer.unwell, "recipient")} not tried at once: the destination is unwell`);
   return left.join("; ");
@@ -127,7 +129,7 @@ export function leftWords(answer) {
 /** Give an order, and sum up what it met. */
 export async function order(verb, meant, more) {
   const queries = meant.rows ? meant.rows.map(({ queue_id, recipient }) => ({ queue_id, recipient })) : [meant.query];
-  const sum = { recipients: 0, active: 0, suspended: 0, unwell: 0 };
+  const sum = { recipients: 0, active: 0, held: 0, later: 0, suspended: 0, unwell: 0 };
   for (let at = 0; at < queries.length; at += AT_ONCE) {
     const answers = await Promise.all(queries.slice(at, at + AT_ONCE).map((query) => post(`queue/${verb}`, { which: query, ...more })));
     for (const answer of answers) {
