@@ -354,8 +354,10 @@ def _act(options: argparse.Namespace, order: str, done: str, done_while_stopped:
     gone = []
     for queue_id in missing:
         # By the ID alone: what a filter leaves out is not met, and is there.
-        if ask(options, "queue.list", query={"queue_id": queue_id}, limit=1)[0]:
+        if found := ask(options, "queue.list", query={"queue_id": queue_id}, limit=1)[0]:
             why = _UNCHANGED.get(order, "nobody there whom this is for")
+            if _is_unrecorded(found[0]):
+                why = "its sender has no record of it yet: it is let go, or removed, by itself while the gateway runs"
             print(f"mailgw: {harmless(queue_id)}: {why}", file=sys.stderr)
         else:
             gone.append(queue_id)
@@ -373,7 +375,9 @@ def _dry_run(options: argparse.Namespace, order: str, queries: Sequence[Mapping[
             continue
         asked = query if state is None else {**query, "state": state}
         found, _ = ask(options, "queue.list", query=asked, limit=MAX_ROWS)
-        rows += [row for row in found if row["state"] != "active" or order == "remove"]
+        rows += [
+            row for row in found if order == "remove" or not (row["state"] == "active" or _is_unrecorded(row))
+        ]
     if options.json:
         say(json.dumps(rows))
         return 0
@@ -385,6 +389,12 @@ def _dry_run(options: argparse.Namespace, order: str, queries: Sequence[Mapping[
     most = " or more" if len(rows) >= MAX_ROWS else ""
     say(f"{_recipients(len(rows))}{most}; nothing was done")
     return 0
+
+
+def _is_unrecorded(row: Mapping[str, Any]) -> bool:
+    from mailgw.spool.rows import record_of
+
+    return row["state"] == "held" and bool(record_of(row["reason"]))
 
 
 def _recipients(count: int) -> str:

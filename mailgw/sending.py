@@ -43,7 +43,7 @@ from mailgw.mail.slip import (
 from mailgw.maildrop import Dropped
 from mailgw.net.tasks import TaskGroup
 from mailgw.sending_words import Problem, answered, is_key, message_told, refused, rows_told
-from mailgw.spool.rows import UNRECORDED
+from mailgw.spool.rows import UNRECORDED, record_of
 from mailgw.store import sent
 from mailgw.store.ledger import Ledger
 from mailgw.store.sent import Recipient, Sent
@@ -488,9 +488,8 @@ class Sending:
             one = self._found(one, told)
             await self._ledger.do(sent.taken(one))
             self._follow([one.queue_id])
-        is_waiting = [row for row in told if str(row["reason"]).startswith(UNRECORDED)]
-        if is_waiting:
-            await self._door.answer({"command": "queue.release", "query": {**query, "queue_id": one.queue_id}})
+        if any(record_of(str(row["reason"])) for row in told):
+            await self._door.answer({"command": "queue.release", "query": {"queue_id": one.queue_id, "record": one.id}})
         await self._ledger.do(sent.released([one.id]))
 
     async def _adopt_orphans(self) -> None:
@@ -499,13 +498,16 @@ class Sending:
         query = {"state": RowState.HELD, "reason": UNRECORDED}
         rows: Any = await self._door.answer({"command": "queue.list", "query": query, "limit": 100_000})
         for row in rows_told(rows):
-            record = str(row["reason"]).removeprefix(UNRECORDED)
+            record = record_of(str(row["reason"]))
+            if not record:  # others' words, behind what holds it
+                continue
             known = await self._ledger.look(sent.shown(record))
             if record in self._under_way or (known is not None and known.state != sent.BURIED):
                 continue
             order = "release" if known is None else "remove"
             log.warn("{queue_id} waits for a record that is gone: {order}", queue_id=row["queue_id"], order=order)
-            await self._door.answer({"command": f"queue.{order}", "query": {**query, "queue_id": row["queue_id"]}})
+            which = {"queue_id": row["queue_id"], "record": record}
+            await self._door.answer({"command": f"queue.{order}", "query": which})
 
     def _found(self, one: Sent, rows: Sequence[Mapping[str, Any]]) -> Sent:
         """A message that was committed, and whose record does not have it yet."""

@@ -14,12 +14,11 @@ from mailgw.following import Following, Told, outcomes
 from mailgw.hooks import Hooks, wanted_of
 from mailgw.mail.dropped import MOST_HEAD_OCTETS
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.message import Query, RowState
+from mailgw.mail.message import Query
 from mailgw.mail.ports import Answering, Desk, Spool, WallClock
 from mailgw.maildrop import Maildrop
 from mailgw.net.tasks import TaskGroup
 from mailgw.sending import Sending, SendingLimits, Takes
-from mailgw.spool.rows import UNRECORDED
 from mailgw.store import hooks as store_hooks
 from mailgw.store import sent
 from mailgw.store.database import Schema
@@ -233,8 +232,7 @@ class Release:
 
     async def __call__(self, queue_id: str, record: str) -> None:
         """TemporaryFault where the queue is unwell."""
-        query = Query(queue_id=queue_id, state=RowState.HELD, reason=f"{UNRECORDED}{record}")
-        if await self._spool.unhold(query):
+        if await self._spool.unhold(Query(queue_id=queue_id, record=record)):
             self._poke()
 
 

@@ -7,7 +7,7 @@ import attrs
 import msgspec
 
 from mailgw.mail.message import RowState
-from mailgw.spool.rows import UNRECORDED
+from mailgw.spool.rows import record_of
 from mailgw.store import sent
 from mailgw.store.sent import Recipient, Sent
 
@@ -75,7 +75,7 @@ def _merged(one: Sent, rows: Sequence[Mapping[str, Any]], now: float) -> list[Ma
         told = attrs.asdict(before or Recipient(*key, sent.QUEUED, 0, "", "", "", 0, None, one.at))
         due, attempts = row["due"], row["attempts"]
         if row["state"] == RowState.HELD:
-            state = sent.HELD if not str(row["reason"]).startswith(UNRECORDED) else told["state"]
+            state = told["state"] if record_of(str(row["reason"])) else sent.HELD
         elif attempts:
             state = sent.DEFERRED
         else:

@@ -19,6 +19,7 @@ from mailgw.queue.returned import RETURNED
 from mailgw.queue_commands import MAX_ROWS as ROWS_ASKED_FOR
 from mailgw.queue_commands import _filters, _origin, _say_who_waits_on, _wish, lane_table, table
 from mailgw.spool.memory import MemorySpool
+from mailgw.spool.rows import UNRECORDED
 from mailgw.spool.settings import SpoolSettings
 from mailgw.spool.sqlite import SqliteSpool
 from mailgw.terminal import Fault
@@ -111,6 +112,19 @@ async def test_what_is_tried_is_told(spool: MemorySpool, capsys: Output) -> None
     assert json.loads(await said(capsys, f"hold {queue_id} --json")) == {"recipients": 0, "active": 2}
     assert await said(capsys, f"hold {queue_id} --dry-run") == "0 recipients; nothing was done\n"
     assert "2 recipients; nothing was done" in await said(capsys, f"remove {queue_id} --dry-run")
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_waits_for_its_senders_record_is_said_to_do_so(spool: MemorySpool, capsys: Output) -> None:
+    draft = spool.draft()
+    await draft.commit(attrs.evolve(ARRIVAL, held=f"{UNRECORDED}m1"), TO_BOB, False)
+    for verb in ("retry", "release", "bounce"):
+        assert await run("queue", verb, draft.queue_id, "--state", "state") == 0
+        told = capsys.readouterr()
+        assert told.out.startswith("0 recipients ")
+        assert f"{draft.queue_id}: its sender has no record of it yet" in told.err
+    assert await said(capsys, f"retry {draft.queue_id} --dry-run") == "0 recipients; nothing was done\n"
+    assert "1 recipient; nothing was done" in await said(capsys, f"remove {draft.queue_id} --dry-run")
 
 
 @pytest_twisted.ensureDeferred

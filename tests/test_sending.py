@@ -285,8 +285,11 @@ def test_keys_are_kept_for_a_week_and_then_free(desk: Desk) -> None:
     assert desk.send(key="k")["idempotent_replay"] is False
 
 
-def all_crashes(scenario: Callable[[Desk], object]) -> Sequence[Desk]:
-    """Gateways that started again, after a crash at each write of the scenario, before it and after it."""
+def all_crashes(
+    scenario: Callable[[Desk], object], meanwhile: Callable[[Desk], object] = lambda desk: None
+) -> Sequence[Desk]:
+    """Gateways that started again, after a crash at each write of the scenario, before it and after it, and what was
+    done to each of them before it started."""
     whole = Desk()
     whole.gateway.power.writes.clear()
     scenario(whole)
@@ -303,6 +306,7 @@ def all_crashes(scenario: Callable[[Desk], object]) -> Sequence[Desk]:
             except (PowerFailed, AssertionError):
                 pass
             assert desk.gateway.power.is_off
+            meanwhile(desk)
             desk.gateway.restart()
             desk.gateway.disk.make_folder("/uploads")
             found.append(desk)

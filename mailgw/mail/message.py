@@ -245,6 +245,8 @@ class Query:
     ``reason`` is part of the last answer, without regard to the case of ASCII letters.  Nothing is a part of any text:
     who takes queries from outside asks ``queue.meant``.  ``arrived_before`` and ``arrived_after`` are epoch seconds,
     themselves not meant.
+    ``record`` is that which a recipient of the HTTP API's mail waits for, compared whole.  Who writes it says it: no
+    order meets such a recipient without it, but ``remove``.
     """
 
     queue_id: str | None = None
@@ -258,6 +260,7 @@ class Query:
     address: str | None = None
     arrived_before: float | None = None
     arrived_after: float | None = None
+    record: str | None = None
 
 
 EVERYTHING = Query()

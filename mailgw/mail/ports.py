@@ -155,7 +155,8 @@ class Spool(Protocol):
         For who counts them all, a stretch at a time."""
 
     # The operator's orders.  Each goes in steps, between which mail comes and goes: a fault ends it, and what was done
-    # by then stays done.  Who came after it began is not meant.  What is active is left alone, but by ``remove``.
+    # by then stays done.  Who came after it began is not meant.  What is active is left alone, but by ``remove``, and
+    # so is what waits for its sender's record (``Query.record``).
 
     async def hold(self, query: Query) -> int:
         """Let what matches be tried by nobody until ``unhold``; how many recipients."""

@@ -46,7 +46,7 @@ from mailgw.spool.content import MemoryContent
 from mailgw.spool.faults import no_room
 from mailgw.spool.ids import QueueIds
 from mailgw.spool.leases import fresh_claims
-from mailgw.spool.rows import UNRECORDED, first_due, first_late, is_due, rerouted, tells_of_lane
+from mailgw.spool.rows import UNRECORDED, first_due, first_late, is_due, record_of, rerouted, tells_of_lane
 from mailgw.spool.waiting import Late, Row, Timed, Waiting
 
 _LAST = "\U0010ffff"  # no queue id comes after it
@@ -382,6 +382,7 @@ class MemorySpool:
         return [
             (queued, row) for queued, row in self._matching(query)
             if self._state(row) != RowState.ACTIVE and is_meant(row)
+            and (query.record is not None or row.due is not None or not record_of(row.reason))
         ]
 
     def _lane_row(self, lane: str, rows: Sequence[Row]) -> LaneRow:
@@ -443,6 +444,7 @@ class MemorySpool:
                     and (query.address is None or folded(query.address) in folded(str(recipient))
                          or folded(query.address) in folded(path_text(queued.arrival.reverse_path)))
                     and (query.reason is None or folded(query.reason) in folded(row.reason))
+                    and (query.record is None or (row.due is None and row.reason == f"{UNRECORDED}{query.record}"))
                     and (query.arrived_before is None or queued.message.arrived < query.arrived_before)
                     and (query.arrived_after is None or queued.message.arrived > query.arrived_after)
                 ):
@@ -467,7 +469,7 @@ def _due(row: Row) -> float:
 
 def _unmarked(reason: str) -> str:
     """The reason without the mark of the hold."""
-    if reason == HELD_BY_OPERATOR or reason.startswith(UNRECORDED):
+    if reason == HELD_BY_OPERATOR or record_of(reason):
         return ""
     return reason.removeprefix(f"{HELD_BY_OPERATOR}: ")
 

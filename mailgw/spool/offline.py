@@ -139,7 +139,7 @@ class OfflineSpool:
     def remove(self, query: Query) -> int:
         removed_files: list[str] = []
         count = self._in_steps(
-            query, lambda connection, keys, _: orders.remove(connection, removed_files, keys))
+            query, lambda connection, keys, _: orders.remove(connection, removed_files, keys), spares=False)
         for place in removed_files:
             try:
                 self._disk.remove(os.path.join(self._bodies, place))
@@ -158,13 +158,13 @@ class OfflineSpool:
 
         self._change(change)
 
-    def _in_steps(self, query: Query, step: "_Step") -> int:
+    def _in_steps(self, query: Query, step: "_Step", spares: bool = True) -> int:
         now = self._wall_clock()
         last = self._ask(orders.last_message)
         after: orders.Key | None = None
         count = 0
         while keys := self._ask(
-            partial(orders.meant, query=query, now=now, after=after, last=last, batch=orders.BATCH)
+            partial(orders.meant, query=query, now=now, after=after, last=last, batch=orders.BATCH, spares=spares)
         ):
             after = keys[-1]
             count += self._change(_one_step(step, keys, now))

@@ -7,6 +7,8 @@ million rows the commits of new mail wait for none of them for long.  They serve
 Rules:
     Who came after the order began is not meant: else it might never end.
     What is being tried now, or is next in line, is left alone, but by ``remove``: its lease holds.
+    What waits for its sender's record is left alone, too, but by ``remove`` and by who names that record: let go by
+    others it would be gone when its sender looks for it, and be sent once more.
     A recipient that is held keeps its last answer, and what its sender asked for: released or rerouted, it waits for
     the time of FUTURERELEASE (RFC 4865) as before; a retry alone overrides it.
 """
@@ -40,6 +42,8 @@ _UNMARKED = (
     f" THEN substr(reason, {len(HELD_BY_OPERATOR) + 3}) ELSE reason END"
 )
 
+_RECORDED = f"NOT (r.due IS NULL AND substr(r.reason, 1, {len(UNRECORDED)}) = '{UNRECORDED}')"
+
 # As ``rows.rerouted``.
 _UNTOLD = " OR ".join(f"{{0}} GLOB '{marked}*'" for marked in (OF_ANOTHER_LANE, HELD_BY_SENDER))
 _REROUTED = (
@@ -57,10 +61,14 @@ def last_message(connection: sqlite3.Connection) -> str:
 
 
 def meant(
-    connection: sqlite3.Connection, query: Query, now: float, after: Key | None, last: str, batch: int
+    connection: sqlite3.Connection, query: Query, now: float, after: Key | None, last: str, batch: int,
+    spares: bool = True,
 ) -> list[Key]:
-    """The next ``batch`` of those that match, in the order of arrival, from ``after`` on up to the message ``last``."""
+    """The next ``batch`` of those that match, in the order of arrival, from ``after`` on up to the message ``last``;
+    ``spares`` those that wait for a record which the query does not name."""
     where, values = condition(query, now)
+    if spares and query.record is None:
+        where = f"{where} AND {_RECORDED}"
     start = after[:2] if after is not None else ("", 0)
     return connection.execute(
         f"SELECT r.queue_id, r.row, r.recipient FROM recipient r WHERE {where}"  # noqa: S608  # made of constants

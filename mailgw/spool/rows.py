@@ -12,7 +12,9 @@ from mailgw.queue.reasons import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LA
 from mailgw.spool.batch import Insertion, Value
 
 UNRECORDED = "not yet written down by who sent it: "
-"""Begins the reason of what waits until its sender, the HTTP API, has a record of it; a release ends that, too."""
+"""Begins the reason of what is held until its sender, the HTTP API, has the record that is named behind it.
+
+No words of others begin the reason of what is held: a mark of ours, or of which rule they are, stands before them."""
 # A reply that an operator wants to read is shorter.
 _MOST_REASON = 2000
 _BODY_TYPES = {body_type.value: body_type for body_type in BodyType}
@@ -98,6 +100,11 @@ def tells_of_lane(reason: str) -> bool:
     """Whether a reason tells what was said in its lane: not before a reroute, and not by who sent it or holds it."""
     reason = reason.removeprefix(HELD_BY_OPERATOR).removeprefix(": ")
     return bool(reason) and not reason.startswith((OF_ANOTHER_LANE, HELD_BY_SENDER))
+
+
+def record_of(reason: str) -> str:
+    """The record that who is held for this reason waits for; "" for any other."""
+    return reason[len(UNRECORDED):] if reason.startswith(UNRECORDED) else ""
 
 
 def storable(text: str) -> str:

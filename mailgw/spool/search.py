@@ -14,7 +14,7 @@ from typing import TypeVar
 from mailgw.mail.message import Agenda, LaneRow, Page, Position, Query, QueueRow, RowState, Stretch, Tally
 from mailgw.queue.reasons import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LANE
 from mailgw.spool.batch import Value
-from mailgw.spool.rows import tells_of_lane
+from mailgw.spool.rows import UNRECORDED, tells_of_lane
 from mailgw.spool.schema import connect_reader
 
 T = TypeVar("T")
@@ -243,6 +243,9 @@ def condition(query: Query, now: float) -> tuple[str, list[Value]]:
     if query.reason is not None:
         clauses.append("instr(lower(r.reason), lower(?)) > 0")  # of ASCII letters alone, as ``folded``
         values.append(query.reason)
+    if query.record is not None:
+        clauses.append("r.due IS NULL AND r.reason = ?")
+        values.append(f"{UNRECORDED}{query.record}")
     for sign, then in (("<", query.arrived_before), (">", query.arrived_after)):
         if then is not None:
             clauses.append(

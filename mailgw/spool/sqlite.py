@@ -288,7 +288,7 @@ class SqliteSpool:
         return await self._in_steps(query, step)
 
     async def remove(self, query: Query) -> int:
-        return await self._in_steps(query, lambda keys, _: partial(orders.remove, keys=keys))
+        return await self._in_steps(query, lambda keys, _: partial(orders.remove, keys=keys), spares=False)
 
     def suspended(self) -> Mapping[str, float]:
         return MappingProxyType(self._suspended)
@@ -322,8 +322,8 @@ class SqliteSpool:
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    async def _in_steps(self, query: Query, step: "_Step") -> int:
-        """One of the operator's orders; how many recipients."""
+    async def _in_steps(self, query: Query, step: "_Step", spares: bool = True) -> int:
+        """One of the operator's orders, ``spares`` as ``orders.meant`` has it; how many recipients."""
         now = self._wall_clock()
         last = await self._ask(self._search_threads, self._search_reader, orders.last_message)
         after: orders.Key | None = None
@@ -331,7 +331,8 @@ class SqliteSpool:
         while True:
             keys = await self._ask(
                 self._search_threads, self._search_reader,
-                partial(orders.meant, query=query, now=now, after=after, last=last, batch=self.order_batch))
+                partial(
+                    orders.meant, query=query, now=now, after=after, last=last, batch=self.order_batch, spares=spares))
             if not keys:
                 return count
             after = keys[-1]

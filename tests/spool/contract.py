@@ -30,6 +30,7 @@ from mailgw.mail.ports import Spool
 from mailgw.queue.aliases import EXPANDED
 from mailgw.queue.census import Census
 from mailgw.queue.reasons import HELD_BY_OPERATOR
+from mailgw.spool.rows import UNRECORDED
 
 T = TypeVar("T")
 
@@ -612,6 +613,41 @@ class SpoolContract:
         assert (claim.recipients[0].attempts, claim.recipients[0].warned) == (3, True)
         (row,) = world.run(world.spool.search(ANYTHING, 9))
         assert row.reason == "450 full"
+
+    def test_what_waits_for_its_senders_record_is_left_alone_but_by_who_names_it_and_by_remove(
+        self, world: World
+    ) -> None:
+        def waits_for(record: str, *to: Destination) -> None:
+            draft = world.spool.draft()
+            draft.write(b"x")
+            world.run(draft.commit(attrs.evolve(ARRIVAL, held=f"{UNRECORDED}{record}"), to, True))
+
+        spool = world.spool
+        waits_for("m1", *TO_ALL)
+        waits_for("m12", *TO_BOB)
+        for query in (ANYTHING, Query(state=RowState.HELD), Query(reason=UNRECORDED), Query(record="m")):
+            assert world.run(spool.retry(query)) == world.run(spool.unhold(query)) == 0
+            assert world.run(spool.hold(query)) == world.run(spool.reroute(query, lambda recipient: "home")) == 0
+        assert queued(world, Query(record="m1")) == [str(BOB), str(ANN), str(CAT)]
+        assert world.run(spool.unhold(Query(record="m1", lane="home"))) == 1
+        assert due_lanes(world) == [("home", world.now)]
+        assert world.run(spool.unhold(Query(record="m1"))) == 2
+        assert queued(world, Query(record="m1")) == []
+        assert {row.reason for row in world.run(spool.search(Query(state=RowState.WAITING), 9))} == {""}
+        assert world.run(spool.retry(ANYTHING)) == 3, "it is mail like any other now"
+        assert world.run(spool.remove(Query(state=RowState.HELD))) == 1
+
+    def test_what_others_say_is_no_record_that_somebody_waits_for(self, world: World) -> None:
+        (claim,) = commit(world, b"x")
+        said = f"{UNRECORDED}m1"
+        world.run(world.spool.record(claim, [Postponed(1, world.now + 9, 3, said, True)]))
+        assert world.run(world.spool.retry(ANYTHING)) == 1
+        (claim,) = world.run(world.spool.claim("out/example.net", 5))
+        world.run(world.spool.record(claim, [Postponed(1, world.now + 9, 4, said, True)]))
+        assert world.run(world.spool.hold(ANYTHING)) == 1
+        assert world.run(world.spool.unhold(Query(record="m1"))) == 0
+        assert world.run(world.spool.remove(Query(record="m1"))) == 0
+        assert world.run(world.spool.unhold(ANYTHING)) == 1
 
     def test_what_is_active_is_left_alone_but_by_remove(self, world: World) -> None:
         (claim,) = commit(world, b"x")

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 
+import attrs
 import pytest
 
 from mailgw.mail.address import Mailbox
@@ -13,6 +14,7 @@ from mailgw.queue.census import Census
 from mailgw.spool import orders, search
 from mailgw.spool.batch import Call
 from mailgw.spool.folder import database_path
+from mailgw.spool.rows import UNRECORDED
 from mailgw.spool.sqlite import open_offline
 from mailgw.spool.suspended import read_suspended
 from tests.spool.contract import ANN, ANYTHING, ARRIVAL, BOB, TO_ALL, TO_BOB, commit, due_lanes, queued
@@ -181,6 +183,16 @@ def test_offline_orders(world: SqliteWorld, monkeypatch: pytest.MonkeyPatch) -> 
         assert spool.resume("example.net")
     world.sqlite = world.open()
     assert world.spool.suspended() == {}
+
+
+def test_offline_orders_leave_alone_what_waits_for_its_senders_record(world: SqliteWorld) -> None:
+    draft = world.spool.draft()
+    world.run(draft.commit(attrs.evolve(ARRIVAL, held=f"{UNRECORDED}m1"), TO_ALL, True))
+    world.run(world.spool.close())
+    with open_offline(world.settings(), lambda: world.now) as spool:
+        assert spool.retry(ANYTHING) == spool.unhold(ANYTHING) == spool.reroute(ANYTHING, to("home")) == 0
+        assert spool.unhold(Query(record="m1", lane="home")) == 1
+        assert spool.remove(ANYTHING) == 3
 
 
 def test_a_batch_is_found_without_sorting(world: SqliteWorld) -> None:

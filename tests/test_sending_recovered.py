@@ -1,0 +1,118 @@
+"""What the HTTP API sent, after a crash: an operator's orders before it is settled, and words of
+others that look like the mark of what waits for its record.
+"""
+
+import sqlite3
+
+import pytest
+
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.message import EVERYTHING, RowState
+from mailgw.mail.verdict import Facts, Stage, Verdict
+from mailgw.sending import SETTLE_SECONDS
+from mailgw.spool.rows import UNRECORDED
+from mailgw.testing.driving import result_of
+from tests.test_sending import LETTER, Desk, all_crashes
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+# --- orders before it is settled --------------------------------------------------------------------------------
+
+def order_everything(desk: Desk) -> None:
+    """As ``mailgw queue`` does while no gateway runs."""
+    kept = desk.gateway._lasting.spool
+    assert kept is not None
+    result_of(kept.hold(EVERYTHING))
+    result_of(kept.unhold(EVERYTHING))
+    result_of(kept.reroute(EVERYTHING, lambda recipient: "box"))
+    result_of(kept.retry(EVERYTHING))
+
+
+def test_an_order_after_a_crash_makes_no_two_messages_of_one_key() -> None:
+    for desk in all_crashes(lambda desk: desk.send(key="k"), order_everything):
+        desk.gateway.settle()
+        answer = desk.send(key="k")
+        desk.gateway.advance(minutes=1)
+        desk.gateway.drain()
+        assert not desk.gateway.queue
+        letters = desk.gateway.mailbox("bob@example.org")
+        assert len({letter.split(b"Message-ID:")[1].split(b"\n")[0] for letter in letters}) == 1
+        assert desk.states(answer["id"]) in ({"bob@example.org": "delivered"}, {"bob@example.org": "unknown"})
+
+
+def test_an_order_after_a_crash_sends_nothing_that_is_in_no_book() -> None:
+    answered: set[int] = set()
+
+    def scenario(desk: Desk) -> None:
+        desk.send()
+        answered.add(id(desk))
+
+    for desk in all_crashes(scenario, order_everything):
+        desk.gateway.advance(minutes=1)
+        assert not desk.gateway.queue
+        assert len(desk.ask("sent.list")["items"]) == bool(desk.gateway.mailbox("bob@example.org"))
+
+
+def test_an_order_while_it_runs_leaves_alone_what_waits_for_its_record(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: object, work: object) -> object:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    for key, copies in ((None, 0), ("k", 1)):
+        desk = Desk()
+        desk.send(token="other")
+        desk.gateway.settle()
+        with monkeypatch.context() as patched:
+            patched.setattr("mailgw.store.sent.taken", lambda one: lambda connection: full(one, connection))
+            with pytest.raises(TemporaryFault, match="full"):
+                desk.send({**LETTER, "to": "cy@example.org"}, key=key)
+        for command in ("queue.retry", "queue.release", "queue.bounce"):
+            answer = desk.ask(command, query={"recipient": "cy@example.org"})
+            assert answer["recipients"] == answer["active"] == 0
+        desk.gateway.advance(SETTLE_SECONDS + 1)
+        assert len(desk.gateway.mailbox("cy@example.org")) == copies
+        assert not desk.gateway.queue
+
+
+# --- words of others --------------------------------------------------------------------------------------------
+
+def test_no_servers_words_end_an_operators_hold(desk: Desk) -> None:
+    desk.gateway.peer("hop.example.net", replies={"RCPT": f"451 4.7.1 {UNRECORDED}mdeadbeef"})
+    desk.send({**LETTER, "to": "cy@example.net"})
+    desk.gateway.advance(minutes=1)
+    desk.ask("queue.hold", query={"recipient": "cy@example.net"})
+    desk.gateway.restart()
+    desk.gateway.advance(SETTLE_SECONDS)
+    [row] = desk.gateway.queue
+    assert (row.state, UNRECORDED in row.reason) == (RowState.HELD, True)
+
+
+def test_no_rules_words_end_its_hold() -> None:
+    from zope.interface import implementer
+
+    from mailgw.interfaces import IPolicyRule
+    from mailgw.mail.effect import Hold
+
+    @implementer(IPolicyRule)
+    class Sly:
+        name = "sly"
+        stages = frozenset({Stage.CONTENT})
+
+        async def judge(self, stage: Stage, facts: Facts) -> Verdict | None:
+            return Verdict("sly", "", None, (Hold(f"{UNRECORDED}mdeadbeef"),))
+
+    desk = Desk(rules=[Sly()])
+    held = desk.send(key="k")
+    desk.gateway.restart()
+    desk.gateway.advance(SETTLE_SECONDS)
+    [row] = desk.gateway.queue
+    assert row.state == RowState.HELD
+    assert UNRECORDED in row.reason
+    assert not row.reason.startswith(UNRECORDED)
+    assert desk.states(held["id"]) == {"bob@example.org": "held"}
+    assert desk.ask("queue.release", query={})["recipients"] == 1, "an operator may"
