@@ -124,7 +124,7 @@ class Sending:
         self._doubtful: dict[str, set[str]] = {}  # as ``sent.under_way``: to be looked for in the queue
         self._lost: list[tuple[str, str]] = []  # these are not in it
         self._losing: Any = None
-        self._is_looking = self._is_stopping = self._is_closed = False
+        self._has_started = self._is_looking = self._is_stopping = self._is_closed = False
 
     def desk(self) -> Desk:
         return {
@@ -133,19 +133,20 @@ class Sending:
         }
 
     async def start(self) -> None:
-        """Settle what a crash left, and follow what is under way."""
+        """Settle what a crash left, and follow what is under way; tried again until all of it went through."""
         try:
-            await self._workshop.do(self._empty_folder)
-            exists = await self._ledger.is_there()
-            if exists:
-                self._doubtful = await self._ledger.look(sent.under_way)
+            was_used = await self._workshop.do(self._empty_folder)
+            was_used = await self._ledger.is_there() or was_used
+            if was_used:
+                self._doubtful |= await self._ledger.look(sent.under_way)
                 self._follow(list(self._doubtful))
         except (TemporaryFault, OSError) as fault:
             log.error("what was sent by the API cannot be read: {why}", why=str(fault))
+            self._settle_soon()
             return
-        finally:
-            self._complete()
-        if exists:
+        self._has_started = True
+        self._complete()
+        if was_used:
             await self._settle_all()
 
     def look_again(self) -> None:
@@ -420,6 +421,9 @@ class Sending:
         self._tasks.spawn("settling what was sent", self._settle_all())
 
     async def _settle_all(self) -> None:
+        if not self._has_started:
+            await self.start()
+            return
         try:
             for one in await self._ledger.look(sent.unsettled):
                 if one.id not in self._under_way:
@@ -520,11 +524,15 @@ class Sending:
             size_octets=first["size_octets"], recipients=recipients,
         )
 
-    def _empty_folder(self) -> None:
+    def _empty_folder(self) -> bool:
+        """Of what nobody is about; whether there is one: then the book is there, or somebody took it away."""
         disk = self._workshop.disk
-        if disk.is_folder(self._folder):
-            for name in disk.names(self._folder):
+        if not disk.is_folder(self._folder):
+            return False
+        for name in disk.names(self._folder):
+            if name not in self._under_way:
                 disk.remove(os.path.join(self._folder, name))
+        return True
 
     # --- what became of it --------------------------------------------------------------------------------------
 

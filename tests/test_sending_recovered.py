@@ -1,8 +1,9 @@
-"""What the HTTP API sent, after a crash: an operator's orders before it is settled, and words of
-others that look like the mark of what waits for its record.
+"""What the HTTP API sent, after a crash: an operator's orders before it is settled, a book that cannot be read at the
+start, and words of others that look like the mark of what waits for its record.
 """
 
 import sqlite3
+from typing import Any
 
 import pytest
 
@@ -12,12 +13,17 @@ from mailgw.mail.verdict import Facts, Stage, Verdict
 from mailgw.sending import SETTLE_SECONDS
 from mailgw.spool.rows import UNRECORDED
 from mailgw.testing.driving import result_of
+from mailgw.testing.world import _LivingLedger
 from tests.test_sending import LETTER, Desk, all_crashes
 
 
 @pytest.fixture
 def desk() -> Desk:
     return Desk()
+
+
+def locked(self: object) -> Any:
+    raise sqlite3.OperationalError("database is locked")
 
 
 # --- orders before it is settled --------------------------------------------------------------------------------
@@ -77,6 +83,73 @@ def test_an_order_while_it_runs_leaves_alone_what_waits_for_its_record(
         desk.gateway.advance(SETTLE_SECONDS + 1)
         assert len(desk.gateway.mailbox("cy@example.org")) == copies
         assert not desk.gateway.queue
+
+
+# --- a book that cannot be read at the start --------------------------------------------------------------------
+
+def test_what_was_answered_is_let_go_once_the_book_can_be_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def down(queue_id: str, record: str) -> None:
+        raise TemporaryFault("the queue is unwell")
+
+    owner = desk.gateway.service.sending._owner
+    assert owner is not None
+    monkeypatch.setattr(owner._sending._takes, "release", down)
+    desk.send()
+    desk.gateway.crash()
+    with monkeypatch.context() as patched:
+        patched.setattr(_LivingLedger, "_open", locked)
+        desk.gateway.restart()
+        desk.gateway.advance(2.5 * SETTLE_SECONDS)
+        assert [row.state for row in desk.gateway.queue] == [RowState.HELD]
+    desk.gateway.advance(SETTLE_SECONDS)
+    assert not desk.gateway.queue
+    assert len(desk.gateway.mailbox("bob@example.org")) == 1
+
+
+def test_what_became_of_mail_while_the_book_could_not_be_read_is_known(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.gateway.peer("hop.example.net", replies={"RCPT": "450 4.2.0 not now"})
+    answer = desk.send({**LETTER, "to": "cy@example.net"})
+    desk.gateway.advance(minutes=1)
+    desk.gateway.stop()
+    desk.gateway.peers.clear()
+    desk.gateway.peer("hop.example.net")
+    with monkeypatch.context() as patched:
+        patched.setattr(_LivingLedger, "_open", locked)
+        desk.gateway.restart()
+        desk.ask("queue.retry", query={})
+        desk.gateway.advance(5)
+        assert not desk.gateway.queue
+    desk.gateway.advance(SETTLE_SECONDS)
+    assert desk.states(answer["id"]) == {"cy@example.net": "delivered"}
+
+
+def test_a_start_that_is_tried_again_takes_no_file_that_is_needed(desk: Desk) -> None:
+    owner = desk.gateway.service.sending._owner
+    assert owner is not None
+    sending = owner._sending
+    desk.gateway.disk.make_folder(sending._folder)
+    for name in ("m1", "m2"):
+        desk.put(b"x", f"{sending._folder}/{name}")
+    sending._under_way.add("m1")
+    assert sending._empty_folder()
+    assert desk.gateway.disk.names(sending._folder) == ["m1"]
+
+
+def test_what_waits_for_a_book_that_was_taken_away_whole_is_let_go(desk: Desk) -> None:
+    async def down(queue_id: str, record: str) -> None:
+        raise TemporaryFault("the queue is unwell")
+
+    owner = desk.gateway.service.sending._owner
+    assert owner is not None
+    owner._sending._takes.release = down  # type: ignore[method-assign]
+    desk.send()
+    desk.gateway.crash()
+    desk.gateway._lasting.ledgers.clear()
+    desk.gateway.restart()
+    desk.gateway.advance(1)
+    assert len(desk.gateway.mailbox("bob@example.org")) == 1
 
 
 # --- words of others --------------------------------------------------------------------------------------------
