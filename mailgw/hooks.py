@@ -207,8 +207,8 @@ class Hooks:
         return {"items": [self._told(name, found.get(name, Tally())) for name in names]}
 
     async def at_a_glance(self) -> Sequence[Mapping[str, Any]]:
-        """How each hook of the configuration is: ``name``, ``is_off``, ``why``; and ``waiting``, ``dead`` and
-        ``oldest``, None each while the book is unwell, or slow."""
+        """How each hook of the configuration is: ``name``, ``is_off``, ``why``; and ``waiting``, ``dead``,
+        ``oldest`` and ``blocked``, None each while the book is unwell, or slow."""
         names, found = list(self._hooks), dict[str, Tally]()
         if not names:
             return []
@@ -217,10 +217,12 @@ class Hooks:
             found |= await asked.addTimeout(GLANCE_SECONDS, self._reactor)
         except (TemporaryFault, TimeoutError):
             pass
-        known = {name: {"waiting": one.waiting, "dead": one.dead, "oldest": one.oldest} for name, one in found.items()}
-        unknown = {"waiting": None, "dead": None, "oldest": None}
+        known = {name: {"waiting": one.waiting, "dead": one.dead, "oldest": one.oldest, "blocked": one.blocked}
+                 for name, one in found.items()}
+        unknown = dict.fromkeys(("waiting", "dead", "oldest", "blocked"))
         return [
-            {"name": name, "is_off": hook.state.is_off, "why": hook.state.why, **known.get(name, unknown)}
+            {"name": name, "is_off": hook.state.is_off, "why": hook.state.why or found.get(name, Tally()).why,
+             **known.get(name, unknown)}
             for name, hook in self._hooks.items()
         ]
 
@@ -238,7 +240,7 @@ class Hooks:
             word = "off" if state.is_off else "failing" if state.failures else "on"
             known |= {
                 "state": word, "origin": hook.settings.origin, "events": sorted(hook.settings.events),
-                "failures": state.failures, "why": state.why,
+                "failures": state.failures, "why": state.why or tally.why,
                 "again": None if state.is_off else state.again or None,
             }
         return {**known, "waiting": tally.waiting, "dead": tally.dead, "oldest": tally.oldest,

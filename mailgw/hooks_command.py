@@ -56,7 +56,7 @@ def _list(options: argparse.Namespace) -> int:
         if one["blocked"]:
             words.append(f"{_count(one['blocked'], 'message')} refused for now")
         print(f"{harmless(one['name'])}  {harmless(one['origin'])}  {', '.join(words)}")
-        if one["state"] in ("failing", "off"):
+        if one["why"] and (one["state"] in ("failing", "off") or one["blocked"]):
             again = f"; again at {_when(one['again'])}" if one["again"] and one["state"] != "off" else ""
             print(f"    {harmless(one['why'])}{again}")
     return 0

@@ -66,6 +66,16 @@ def test_list(asked: list[Mapping[str, Any]], capsys: pytest.CaptureFixture[str]
     assert json.loads(said(capsys, "list", "--json")) == [HOOK]
 
 
+def test_of_messages_that_are_refused_it_says_why_though_the_hook_is_on(
+    asked: list[Mapping[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"state": "on", "why": "HTTP 400", "again": None}.items():
+        monkeypatch.setitem(HOOK, name, value)
+    assert said(capsys, "list").splitlines()[1] == "    HTTP 400"
+    monkeypatch.setitem(HOOK, "blocked", 0)
+    assert len(said(capsys, "list").splitlines()) == 1
+
+
 def test_dead_goes_through_all_pages(asked: list[Mapping[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
     lines = said(capsys, "dead", "shop").splitlines()
     assert [line.split()[0] for line in lines] == ["4", "7"]

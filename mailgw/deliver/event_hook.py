@@ -7,7 +7,7 @@ Rules:
     the configuration is read again; with everything else, and without an answer, they are posted again.
     Of one message nothing is posted before what came before it was taken, or is dead: posts of one lane go one after
     the other, and a message belongs to a lane.
-    What is refused (4xx) is narrowed down, by half each time, to a single event: then that one's message waits by
+    What is refused (3xx, 4xx) is narrowed down, by half each time, to a single event: then that one's message waits by
     itself, and the others go on.  Where the server is not there, or unwell (5xx, 408, 429), all of them wait.
     Of a hook that is astray (``straying``) all events wait, until it takes one, and until then none dies.
     An event that is too old when an attempt fails is dead, and the next one of its message has its turn; where that one
@@ -27,8 +27,8 @@ from twisted.logger import Logger
 
 from mailgw.deliver.event_hook_settings import EventHookSettings
 from mailgw.deliver.event_hook_signing import signed
-from mailgw.deliver.straying import ASTRAY, Straying
-from mailgw.deliver.webhook_answer import wait_seconds
+from mailgw.deliver.straying import ASTRAY, UNWELL, Straying
+from mailgw.deliver.webhook_answer import in_words, wait_seconds
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import Content
 from mailgw.mail.ports import WallClock
@@ -46,7 +46,6 @@ POST_OCTETS: Final = 1 << 20
 JITTER: Final = 0.1
 DISK_SECONDS: Final = 5.0
 """After the book could not be read or written."""
-UNWELL: Final = (408, 425, 429)
 ASTRAY_SECONDS: Final = 300.0
 """At most, between two turns: what refuses at once has no load of it, and good events may wait."""
 
@@ -227,7 +226,7 @@ class EventHook:
             answer = await self._poster.post(self.settings.url, headers, MemoryContent(body))
         except TemporaryFault as fault:
             return 0, fault.why, None
-        return answer.status, f"HTTP {answer.status}", wait_seconds(answer.retry_after, now)
+        return answer.status, in_words(answer.status, answer.location), wait_seconds(answer.retry_after, now)
 
     def _is_well(self, line: int, events: int, was_blocked: bool) -> None:
         if self.state.failures:
@@ -250,8 +249,8 @@ class EventHook:
             return False
         await self._ledger.do(hooks.strayed(self.settings.name))
         straying.is_astray = True
-        log.error("web hook {name} says {why} to each of {count} messages: all events wait, until its URL, or what it "
-                  "wants to know of us, is mended", name=self.settings.name, why=why, count=straying.in_a_row)
+        log.error("web hook {name} took none of {count} messages: all events wait, until its URL, or what it wants to "
+                  "know of us, is mended: {why}", name=self.settings.name, why=why, count=straying.in_a_row)
         return True
 
     async def _refused(self, batch: Batch, why: str, may_die: bool = True) -> None:

@@ -15,8 +15,13 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-ASTRAY: Final = (401, 403, 404, 405)
-"""What servers say of a URL or a secret that is wrong, rather than of an event."""
+from mailgw.deliver.webhook_answer import NOT_OF_THE_MESSAGE
+
+UNWELL: Final = frozenset({408, 425, 429})
+"""Later, it says; it holds nothing against anybody."""
+ASTRAY: Final = frozenset(range(300, 400)) | NOT_OF_THE_MESSAGE - UNWELL
+"""What servers say of a URL or a secret that is wrong, rather than of an event: some of it may be of an event all the
+same, as 404 is of a tenant that is not known, so all of it is counted."""
 STRAYS: Final = 5
 """Fewer may be messages that the server does not know."""
 LATELY_SECONDS: Final = 600.0

@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Final
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -33,8 +34,11 @@ _STATUS: Final = {413: (552, "5.3.4"), 415: (554, "5.6.1")}
 _NO_WORDS: Final = "The web hook said so"
 LONGEST_WAIT_SECONDS: Final = 3600.0
 MAX_TEXT: Final = 200
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+"""RFC 9110 s15.4: those that have a Location to go on at."""
 BODY_LINES: Final = 5
 """Of an answer's body, in the journal."""
+_HOST = re.compile(r"[\w.:-]{1,253}", re.ASCII)  # a name or an address
 _ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}\Z", re.ASCII)  # RFC 3463 s2
 _JSON = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;|\Z)", re.ASCII | re.IGNORECASE)
 
@@ -65,6 +69,22 @@ def words(status: int, media_type: str, retry_after: str, body: bytes | None) ->
     first = f"HTTP {status} {media_type}".rstrip() + (f", Retry-After: {retry_after}" if retry_after else "")
     lines = [line for line in (body or b"").splitlines() if line.strip()][:BODY_LINES]
     return [(THEM, first.encode()), *((THEM, line) for line in lines)]
+
+
+def in_words(status: int, location: str) -> str:
+    """Why an answer other than 2xx is no good.  Of where it redirects to only the origin: URLs may hold secrets."""
+    if status not in REDIRECTS:
+        return f"HTTP {status}"
+    try:
+        where = urlsplit(location)
+        port = f":{where.port}" if where.port else ""
+    except ValueError:
+        origin = ""
+    else:
+        is_known = where.scheme in ("http", "https") and where.hostname and _HOST.fullmatch(where.hostname)
+        host = f"[{where.hostname}]" if ":" in (where.hostname or "") else where.hostname
+        origin = f" to {where.scheme}://{host}{port}" if is_known else ""
+    return f"HTTP {status}: it redirects{origin}; give the URL itself in the configuration"
 
 
 def wait_seconds(retry_after: str, now: float) -> float | None:

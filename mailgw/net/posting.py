@@ -38,13 +38,15 @@ class PostLimits:
 
 @attrs.frozen
 class PostAnswer:
-    """``media_type`` and ``retry_after`` are the fields as they came, ``""`` where there is none, or more than one.
+    """``media_type``, ``retry_after`` and ``location`` are the fields as they came, ``""`` where there is none, or more
+    than one; the last may be as secret as a URL.
     ``body`` None: there is more of it than we take, or it did not come to its end."""
 
     status: int
     body: bytes | None
     media_type: str = ""
     retry_after: str = ""
+    location: str = attrs.field(default="", repr=False)
 
 
 class Poster:
@@ -103,8 +105,8 @@ class Poster:
             octets = None
         finally:
             streamed.give_up()
-        media_type, retry_after = _only(response, b"content-type"), _only(response, b"retry-after")
-        return PostAnswer(response.code, octets, media_type, retry_after)
+        fields_of = (_only(response, name) for name in (b"content-type", b"retry-after", b"location"))
+        return PostAnswer(response.code, octets, *fields_of)
 
 
 def _only(response: IResponse, name: bytes) -> str:

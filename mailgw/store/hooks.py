@@ -138,12 +138,14 @@ class Dead:
 
 @attrs.frozen
 class Tally:
-    """``oldest``: of those that wait, None where none does."""
+    """``oldest``: of those that wait, None where none does.  ``why`` one of the ``blocked`` messages is, ``""`` where
+    none is."""
 
     waiting: int = 0
     dead: int = 0
     oldest: float | None = None
     blocked: int = 0
+    why: str = ""
 
 
 def lane_of(message: str) -> int:
@@ -371,7 +373,8 @@ def tallies(hooks: Sequence[str]) -> "Job[Mapping[str, Tally]]":
             found = connection.execute("SELECT waiting, dead, blocked FROM tally WHERE hook = ?", (hook,)).fetchone()
             waiting, dead, blocked = found or (0, 0, 0)
             oldest = connection.execute("SELECT min(at) FROM event WHERE hook = ?", (hook,)).fetchone()[0]
-            told[hook] = Tally(waiting, dead, oldest, blocked)
+            said = connection.execute("SELECT why FROM blocked WHERE hook = ? LIMIT 1", (hook,)).fetchone()
+            told[hook] = Tally(waiting, dead, oldest, blocked, said[0] if said else "")
         return told
 
     return job

@@ -110,6 +110,9 @@ def _webhooks(webhooks: list[Any], now: float) -> Iterator[tuple[str, str, str]]
             said = f": {one['why']}" if one["why"] else ""
             wait = "1 event waits" if waits == 1 else f"{waits:,} events wait"
             yield WARN, what, f"{wait}, for {_days(now - one['oldest'])} by now{said}"
+        elif one["blocked"]:
+            are = "1 message is" if one["blocked"] == 1 else f"{one['blocked']:,} messages are"
+            yield WARN, what, f"{are} refused for now: {one['why']}"
         if dead:
             are = "1 event is" if dead == 1 else f"{dead:,} events are"
             yield WARN, what, f"{are} dead: never taken, to be tried again or dropped"

@@ -48,7 +48,7 @@ class Played:
         self.says = says
         self.posts: list[tuple[Mapping[str, str], bytes]] = []
         self.taken: list[dict[str, Any]] = []
-        self.retry_after = ""
+        self.retry_after = self.location = ""
         self.chance: Callable[[], float] = lambda: 0.5
         self.slow: Deferred[None] | None = None
         workshop = Workshop(None, self.clock, None)  # type: ignore[arg-type] # no file is touched
@@ -81,7 +81,7 @@ class Played:
             raise TemporaryFault("no connection")
         if 200 <= status < 300:
             self.taken += events
-        return PostAnswer(status, b"", "", self.retry_after)
+        return PostAnswer(status, b"", "", self.retry_after, self.location)
 
     def add(self, *messages: str) -> None:
         """An event of each."""
@@ -301,7 +301,7 @@ def test_what_is_too_old_is_dead_and_its_successor_has_its_turn() -> None:
     assert dead.why == "HTTP 400"
 
 
-@each("status", [401, 403, 404, 405])
+@each("status", [301, 304, 308, 401, 402, 403, 404, 405, 407, 421, 426])
 def test_a_hook_that_refuses_several_messages_in_a_row_as_if_it_were_not_the_one_waits_as_a_whole(status: int) -> None:
     played = Played(says=lambda events: status)
     messages = [f"m{number}" for number in range(20)]
@@ -422,6 +422,20 @@ def test_a_hook_that_is_astray_is_failing_with_few_messages_too() -> None:
     played.says = lambda events: 200
     played.clock.advance(300)
     assert sorted(played.ids) == [1, 2, 3, 4, 5]
+
+
+def test_a_hook_that_redirects_says_what_to_do_about_it_and_shows_no_secret() -> None:
+    played = Played(says=lambda events: 301)
+    played.location = "https://user:word@www.shop.example/hook/secret?token=secret"
+    with capturedLogs() as logged:
+        played.add("a")
+        why = "HTTP 301: it redirects to https://www.shop.example; give the URL itself in the configuration"
+        tally = played.do(hooks.tallies(["shop"]))["shop"]
+        assert (played.hook.state.why, tally.blocked, tally.why) == (why, 1, why)
+        played.add(*"bcde")
+    assert played.hook.state.failures
+    [line] = [formatEvent(one) for one in logged if one["log_level"].name == "error"]
+    assert line.endswith(why)
 
 
 def test_of_a_message_of_which_two_in_a_row_die_of_age_all_die_that_are_as_old() -> None:

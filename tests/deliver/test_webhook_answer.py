@@ -2,7 +2,7 @@
 
 import json
 
-from mailgw.deliver.webhook_answer import judged, wait_seconds
+from mailgw.deliver.webhook_answer import in_words, judged, wait_seconds
 from mailgw.mail.address import Mailbox
 from mailgw.mail.outcome import Outcome, Permanence, Scope
 from tests.tables import each
@@ -39,6 +39,21 @@ def test_the_status(status: int, expected: str) -> None:
             assert (outcome.scope, outcome.again_after_seconds) == (Scope.HOST, 30.0)
         elif expected[0] == "5":
             assert (outcome.scope, outcome.is_ours, outcome.again_after_seconds) == (Scope.MESSAGE, True, None)
+
+
+@each(("status", "location", "words"), [
+    (301, "https://a.example:8443/b?c", " to https://a.example:8443"), (302, "/b", ""), (303, "", ""),
+    (301, "https://user:word@a.example/", " to https://a.example"),
+    (307, "http://[2001:db8::1]/b", " to http://[2001:db8::1]"), (308, "http://[/", ""), (308, "http://a:b/", ""),
+    (308, "https://a\x1b.example/", ""), (308, "file://a.example/", ""),
+])
+def test_a_redirection_says_where_to_but_no_path(status: int, location: str, words: str) -> None:
+    assert in_words(status, location) == f"HTTP {status}: it redirects{words}; give the URL itself in the configuration"
+
+
+@each("status", [304, 404, 503])
+def test_other_answers_are_their_status(status: int) -> None:
+    assert in_words(status, "https://a.example/") == f"HTTP {status}"
 
 
 def test_each_recipient_may_have_an_answer_of_his_own() -> None:

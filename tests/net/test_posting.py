@@ -108,6 +108,14 @@ def test_a_post_and_its_answer() -> None:
     assert bench.answer() == PostAnswer(200, b"{}", "application/json", "5")
 
 
+def test_where_it_redirects_is_told_and_not_followed() -> None:
+    bench = Bench(b"a").connect()
+    bench.say(b"HTTP/1.1 301 Moved\r\nContent-Length: 0\r\nLocation: https://a.example/?secret\r\n\r\n")
+    found = bench.answer()
+    assert found == PostAnswer(301, b"", location="https://a.example/?secret")
+    assert "secret" not in repr(found)
+
+
 def test_the_content_waits_for_the_connection() -> None:
     bench = Bench(b"abc", b"de", b"f").connect(b"abc", b"de")
     for given in (2, 3):

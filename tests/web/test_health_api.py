@@ -48,9 +48,11 @@ def refused(*faults: str) -> dict[str, Any]:
     return {"reload": {"faults": list(faults), "succeeded": 0.0}}
 
 
-def hook(waiting: int | None, ago: float | None, dead: int | None = 0, is_off: bool = False) -> dict[str, Any]:
+def hook(
+    waiting: int | None, ago: float | None, dead: int | None = 0, is_off: bool = False, blocked: int | None = 0
+) -> dict[str, Any]:
     return {"webhooks": [{"name": "shop", "is_off": is_off, "why": "HTTP 503", "waiting": waiting, "dead": dead,
-                          "oldest": None if ago is None else NOW - ago}]}
+                          "blocked": blocked, "oldest": None if ago is None else NOW - ago}]}
 
 
 @each(["more", "found"], [
@@ -99,7 +101,9 @@ def hook(waiting: int | None, ago: float | None, dead: int | None = 0, is_off: b
     (hook(2, 7200.0, 2, is_off=True),
      ["bad web hook shop: is off, since it said 410, Gone: it is told nothing before it is resumed",
       "warn web hook shop: 2 events are dead: never taken, to be tried again or dropped"]),
-    (hook(None, None, None), []),
+    (hook(None, None, None, blocked=None), []),
+    (hook(5, 60.0, blocked=1), ["warn web hook shop: 1 message is refused for now: HTTP 503"]),
+    (hook(5, 3601.0, blocked=2), ["warn web hook shop: 5 events wait, for 1 hour by now: HTTP 503"]),
     ({**trouble(0.0, 1), **worker(False, 0)},
      ["bad worker 0: does not run: the log says why; it is started again and again", "warn rule x: raised E"]),
 ])
