@@ -70,7 +70,7 @@ def test_numbers_and_health_tell_of_hooks() -> None:
         desk = {'events{state="waiting",webhook="desk"} 2.0', 'events{state="dead",webhook="desk"} 0.0'}
         assert numbers() == off | desk | {
             'events{state="waiting",webhook="shop"} 2.0', 'events{state="dead",webhook="shop"} 0.0'}
-        assert found() == [("bad", "web hook desk")]
+        assert found() == [("bad", "web hook desk"), ("warn", "web hook shop")]
         gateway.advance(hours=2)
         assert found() == [("bad", "web hook desk"), ("warn", "web hook shop")]
         gateway.advance(days=4)
