@@ -63,18 +63,21 @@ import mailgw
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.event import Ordered, Removed
+from mailgw.mail.json_fault import json_fault
 from mailgw.mail.message import Claim, Position, Query, QueueRow, RowState
 from mailgw.mail.ports import Answering, Journal, Request, Spool
 from mailgw.queue.census import Census
 from mailgw.queue.meant import unmeant
 from mailgw.queue.returned import RETURNED
 from mailgw.queue.suspension import (
+    STATES,
     BackendLanes,
     Suspensions,
     counting,
     held_by_sender,
     kept_on_reroute,
     kept_waiting,
+    knowing,
     lanes_told,
     misses,
     rows_told,
@@ -163,7 +166,7 @@ async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
         case "ping":
             return {"version": mailgw.__version__}
         case "queue.list":
-            rows = await doors.spool.search(query_of(request), _limit(request))
+            rows = await doors.spool.search(query_of(request, doors.spool), _limit(request))
             return rows_told(rows, Suspensions.of(doors.spool.suspended()))
         case "queue.page":
             return await _page(request, doors.spool)
@@ -172,21 +175,21 @@ async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
         case "queue.content":
             return await _content(request, doors.spool)
         case "queue.retry":
-            return await _retry(query_of(request), doors)
+            return await _retry(query_of(request, doors.spool), doors)
         case "queue.remove":
-            query = query_of(request)
+            query = query_of(request, doors.spool)
             count = await doors.spool.remove(query)
             if count:
                 doors.journal.note(Removed(queue_id=query.queue_id or "", recipients=count))
             return count
         case "queue.hold":
-            return await _ordered(doors, "hold", query_of(request), "", doors.spool.hold)
+            return await _ordered(doors, "hold", query_of(request, doors.spool), "", doors.spool.hold)
         case "queue.release":
-            return await _release(query_of(request), doors)
+            return await _release(query_of(request, doors.spool), doors)
         case "queue.reroute":
             return await _reroute(request, doors)
         case "queue.bounce":
-            return await _ordered(doors, "bounce", query_of(request), "", partial(_send_back, doors.spool))
+            return await _ordered(doors, "bounce", query_of(request, doors.spool), "", partial(_send_back, doors.spool))
         case "queue.lanes":
             told = lanes_told(await doors.spool.lanes(), Suspensions.of(doors.spool.suspended()))
             known = {facts["lane"]: facts for facts in map(attrs.asdict, doors.attempts.lanes())}
@@ -283,7 +286,7 @@ async def _reroute(request: Mapping[str, Any], doors: ControlDoors) -> object:
     to = request.get("to")
     if not isinstance(to, str) or to not in doors.backends:
         raise RefusedRequest(f"there is no backend {to!r}; there are {', '.join(sorted(doors.backends))}")
-    query = query_of(request)
+    query = query_of(request, doors.spool)
     # Before it, as in _retry: the query may name the lane that they leave.
     lanes = await doors.spool.lanes(query)
     later = await doors.spool.lanes(sought) if (sought := held_by_sender(query, lanes)) is not None else ()
@@ -341,7 +344,7 @@ def check_destination(
 
 def query_words(query: Query) -> str:
     """A query as the journal says it."""
-    given = attrs.asdict(query)
+    given = attrs.asdict(query, filter=lambda field, _: field.name != "suspensions")
     return " ".join(f"{name}={value}" for name, value in given.items() if value is not None) or "all"
 
 
@@ -350,7 +353,7 @@ def request_of(line: bytes) -> Mapping[str, Any]:
     try:
         request = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-        raise RefusedRequest(f"not JSON: {fault}") from None
+        raise RefusedRequest(f"not JSON: {json_fault(fault, line)}") from None
     except RecursionError:
         raise RefusedRequest("nested too deeply") from None
     if not isinstance(request, dict):
@@ -362,7 +365,7 @@ async def _page(request: Request, spool: Spool) -> object:
     limit, newest = _limit(request), request.get("newest", False)
     if not isinstance(newest, bool):
         raise RefusedRequest("newest must be true or false")
-    query, after = query_of(request), _position(request.get("after"))
+    query, after = query_of(request, spool), _position(request.get("after"))
     page = await spool.page(query, limit, after, PAGE_SECONDS, newest)
     return {"rows": rows_told(page.rows, Suspensions.of(spool.suspended())), "next": page.next, "newest": newest}
 
@@ -406,11 +409,12 @@ def shown(rows: Sequence[QueueRow], content: bytes, suspensions: Suspensions) ->
     return {"rows": rows_told(rows, suspensions), "header": text.replace("\r\n", "\n")}
 
 
-def query_of(request: Mapping[str, Any]) -> Query:
+def query_of(request: Mapping[str, Any], spool: Spool) -> Query:
     """The request's ``query``; RefusedRequest for a field that ``Query`` does not have, or that is no text (a time: no
-    number), and for one that would meet everybody without having said so (``queue.meant``)."""
+    number), for a state that there is not, and for one that would meet everybody without having said so
+    (``queue.meant``)."""
     given = request.get("query", {})
-    known = {field.name for field in attrs.fields(Query)}
+    known = {field.name for field in attrs.fields(Query)} - {"suspensions"}
     if not isinstance(given, dict):
         raise RefusedRequest("query must be an object")
     if unknown := set(given) - known:
@@ -420,9 +424,11 @@ def query_of(request: Mapping[str, Any]) -> Query:
             raise RefusedRequest(f"query: {name} must be {'a number' if name in TIMES else 'a text'}")
         if not isinstance(value, str) and not abs(value) < MOST_SECONDS:
             raise RefusedRequest(f"query: {name} must be a time")
+    if given.get("state", STATES[0]) not in STATES:
+        raise RefusedRequest(f"query: state is one of {', '.join(STATES)}")
     if (why := unmeant(str(request.get("command")), given)) is not None:
         raise RefusedRequest(why)
-    return Query(**given)
+    return knowing(Query(**given), spool.suspended())
 
 
 def _limit(request: Mapping[str, Any]) -> int:

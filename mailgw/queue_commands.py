@@ -151,6 +151,7 @@ def _add_filters(action: argparse.ArgumentParser) -> None:
         ("held", "by you, by a rule, or undeliverable and kept for you"),
         ("waiting", "until the next attempt is due"),
         ("active", "in line: being tried now, or next at its destination"),
+        ("suspended", "since its destination is"),
     ):
         filters.add_argument(f"--{state}", dest="where_state", action="store_const", const=state, help=words)
 
@@ -371,9 +372,10 @@ def _dry_run(options: argparse.Namespace, order: str, queries: Sequence[Mapping[
     rows: list[Mapping[str, Any]] = []
     for query in queries:
         state = {"hold": "waiting", "release": "held"}.get(order)
-        if state is not None and query.get("state", state) != state:
+        wanted = query.get("state", state)
+        if state is not None and wanted not in (state, "suspended" if state == "waiting" else state):
             continue
-        asked = query if state is None else {**query, "state": state}
+        asked = query if wanted is None else {**query, "state": wanted}
         found, _ = ask(options, "queue.list", query=asked, limit=MAX_ROWS)
         rows += [
             row for row in found if order == "remove" or not (row["state"] == "active" or _is_unrecorded(row))

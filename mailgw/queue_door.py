@@ -157,12 +157,14 @@ def _answer(spool: "OfflineSpool", command: str, request: Mapping[str, Any], lan
         held_by_sender,
         kept_on_reroute,
         kept_waiting,
+        knowing,
         lanes_told,
         rows_told,
     )
 
-    query = Query(**request.get("query", {}))
-    suspensions = Suspensions.of(spool.suspended())
+    words = spool.suspended()
+    query = knowing(Query(**request.get("query", {})), words)
+    suspensions = Suspensions.of(words)
     match command:
         case "queue.list":
             return rows_told(spool.search(query, request["limit"]), suspensions)

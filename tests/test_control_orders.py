@@ -1,6 +1,7 @@
 """Hold, release, reroute, suspend and resume through the control socket, on a spool in memory."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 import pytest
@@ -201,6 +202,13 @@ def test_suspend_and_resume(gateway: Running) -> None:
     assert gateway.result("queue.suspended") == {"example.net": 1000.0}
     assert [(lane["lane"], lane["suspended"]) for lane in gateway.result("queue.lanes")] == [  # type: ignore[attr-defined]
         ("home", False), ("out/example.net", True)]
+    rows: Any = gateway.result("queue.list", query={"state": "suspended"})
+    assert [row["lane"] for row in rows] == ["out/example.net"] * 2
+    assert gateway.result("queue.hold", query={"state": "suspended"}) == {"recipients": 2, "active": 0}
+    assert gateway.result("queue.list", query={"state": "suspended"}) == []
+    gateway.result("queue.release")
+    assert [event.which for event in gateway.journal.events if isinstance(event, Ordered)][1] == "state=suspended"
+    del gateway.journal.events[1:]
     pokes = gateway.pokes
     resumed = {"recipients": 2, "suspended": []}
     assert gateway.result("queue.resume", destination="example.net") == {"changed": True} | resumed

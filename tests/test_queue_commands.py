@@ -159,7 +159,9 @@ async def test_a_retry_says_who_waits_on(spool: MemorySpool, capsys: Output) -> 
     assert json.loads(await said(capsys, "retry --lane out/example.net --json")) == {
         "recipients": 1, "active": 0, "suspended": [{"by": ["example.net"], "recipients": 1}], "unwell": []}
     assert "bob@example.net  out/example.net  suspended, 0 attempts\n" in await said(capsys, "list")
-    assert [row["state"] for row in json.loads(await said(capsys, "list --waiting --json"))] == ["suspended"] * 2
+    for command in ("list --waiting", "list --suspended", "hold --suspended --dry-run"):
+        assert [row["state"] for row in json.loads(await said(capsys, f"{command} --json"))] == ["suspended"] * 2
+    assert json.loads(await said(capsys, "release --suspended --dry-run --json")) == []
 
 
 @pytest_twisted.ensureDeferred

@@ -244,7 +244,8 @@ class Query:
     ``address`` is part of the sender's address or of the recipient's, without regard to the case of ASCII letters.
     ``reason`` is part of the last answer, without regard to the case of ASCII letters.  Nothing is a part of any text:
     who takes queries from outside asks ``queue.meant``.  ``arrived_before`` and ``arrived_after`` are epoch seconds,
-    themselves not meant.
+    themselves not meant.  With the state "suspended" who waits in a lane is meant that one of ``suspensions`` holds
+    (``queue.suspension``, which fills them in).
     ``record`` is that which a recipient of the HTTP API's mail waits for, compared whole.  Who writes it says it: no
     order meets such a recipient without it, but ``remove``.
     """
@@ -261,6 +262,7 @@ class Query:
     arrived_before: float | None = None
     arrived_after: float | None = None
     record: str | None = None
+    suspensions: tuple[str, ...] = ()
 
 
 EVERYTHING = Query()

@@ -17,6 +17,8 @@ from mailgw.queue.reasons import HELD_BY_SENDER
 from mailgw.queue.returned import RETURNED, being_returned
 
 SUSPENDED = "suspended"  # beside the words of ``mail.message.RowState``
+STATES = (RowState.WAITING, RowState.ACTIVE, RowState.HELD, SUSPENDED)
+"""Those that rows are told with, and that can be asked for."""
 MAX_SUSPENSIONS = 1000
 MAX_WORD_CHARACTERS = 320
 
@@ -130,6 +132,11 @@ class Suspensions:
 def _words_for(lane: str) -> tuple[str, str, str]:
     backend, _, destination = lane.partition("/")
     return lane, destination, f"{backend}/*"
+
+
+def knowing(query: Query, words: Iterable[str]) -> Query:
+    """The query, with these words where it asks for what is suspended."""
+    return attrs.evolve(query, suspensions=tuple(words)) if query.state == SUSPENDED else query
 
 
 def waiting_in(lanes: Sequence[LaneRow], meant: Suspensions) -> int:

@@ -41,7 +41,7 @@ from mailgw.mail.message import (
 from mailgw.mail.ports import WallClock
 from mailgw.queue.aliases import EXPANDED
 from mailgw.queue.reasons import HELD_BY_OPERATOR
-from mailgw.queue.suspension import MAX_SUSPENSIONS, Suspensions
+from mailgw.queue.suspension import MAX_SUSPENSIONS, SUSPENDED, Suspensions
 from mailgw.spool.content import MemoryContent
 from mailgw.spool.faults import no_room
 from mailgw.spool.ids import QueueIds
@@ -426,6 +426,12 @@ class MemorySpool:
             return RowState.HELD
         return RowState.ACTIVE if row.token is not None and row.lease_end > self._wall_clock() else RowState.WAITING
 
+    def _is_in(self, query: Query, row: Row) -> bool:
+        """The state that is asked for."""
+        if query.state != SUSPENDED:
+            return query.state in (None, self._state(row))
+        return self._state(row) == RowState.WAITING and Suspensions.of(query.suspensions).holds(row.destination.lane)
+
     def _matching(self, query: Query) -> Iterable[tuple[_Queued, Row]]:
         def same(wanted: str | None, text: str) -> bool:
             return wanted is None or folded(wanted) == folded(text)
@@ -436,7 +442,7 @@ class MemorySpool:
                 if (
                     query.queue_id in (None, queue_id)
                     and query.lane in (None, row.destination.lane)
-                    and query.state in (None, self._state(row))
+                    and self._is_in(query, row)
                     and same(query.sender, path_text(queued.arrival.reverse_path))
                     and same(query.recipient, str(recipient))
                     and same(query.domain, recipient.domain)

@@ -108,6 +108,11 @@ _ROWS = """
     FROM recipient r CROSS JOIN message m ON m.queue_id = r.queue_id
     WHERE {where} ORDER BY r.queue_id {order}, r.row {order} LIMIT ?"""
 
+_WAITS = "r.due IS NOT NULL AND (r.token IS NULL OR r.due <= ?)"
+# As ``queue.suspension.Suspensions`` has it: the lane, its destination, or all of its backend.
+_IS_SUSPENDED = """EXISTS (SELECT 1 FROM json_each(?) word WHERE word.value IN (
+    r.lane, substr(r.lane, instr(r.lane || '/', '/') + 1), substr(r.lane, 1, instr(r.lane || '/', '/') - 1) || '/*'))"""
+
 STRETCH = 2_500
 """Rows that a page looks through at once, before it looks at the clock: some 5 ms."""
 _BEFORE_ALL: Position = ("", 0)
@@ -228,8 +233,11 @@ def condition(query: Query, now: float) -> tuple[str, list[Value]]:
         case None:
             pass
         case RowState.WAITING:
-            clauses.append("r.due IS NOT NULL AND (r.token IS NULL OR r.due <= ?)")
+            clauses.append(_WAITS)
             values.append(now)
+        case "suspended":  # queue.suspension.SUSPENDED
+            clauses.append(f"{_WAITS} AND {_IS_SUSPENDED}")
+            values += [now, json.dumps(query.suspensions)]
         case RowState.ACTIVE:
             clauses.append("r.token IS NOT NULL AND r.due > ?")
             values.append(now)

@@ -7,7 +7,7 @@ waiting, active, held, or suspended.
 import base64
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -19,6 +19,7 @@ MOST_IDS: Final = 1000
 CONTENT: Final = "message/rfc822"
 
 _CURSOR: Final = re.compile(r"([0-9A-Za-z]{1,64})-([0-9]{1,9})\Z")
+State = Literal["waiting", "active", "held", "suspended"]
 Text = Annotated[str, msgspec.Meta(max_length=1000)]
 Time = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=MOST_ITEMS)]
@@ -27,7 +28,7 @@ Limit = Annotated[int, msgspec.Meta(ge=1, le=MOST_ITEMS)]
 class Which(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Whom an order means: all that is given must match.  ``address`` is part of the sender or of the recipient,
     ``reason`` part of the last answer, and neither is blank; ``sender`` ``""`` is the null path, ``login`` ``""``
-    whoever did not log in."""
+    whoever did not log in.  The ``state`` waiting is who is suspended, too."""
 
     queue_id: Text | None = None
     sender: Text | None = None
@@ -36,7 +37,7 @@ class Which(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     domain: Text | None = None
     login: Text | None = None
     lane: Text | None = None
-    state: Text | None = None
+    state: State | None = None
     reason: Text | None = None
     arrived_before: Time | None = None
     arrived_after: Time | None = None
@@ -58,7 +59,7 @@ class Recipient(msgspec.Struct):
     recipient: str
     domain: str
     lane: str
-    state: str
+    state: State
     due: float | None
     attempts: int
     reason: str

@@ -30,6 +30,7 @@ from mailgw.mail.ports import Spool
 from mailgw.queue.aliases import EXPANDED
 from mailgw.queue.census import Census
 from mailgw.queue.reasons import HELD_BY_OPERATOR
+from mailgw.queue.suspension import SUSPENDED
 from mailgw.spool.rows import UNRECORDED
 
 T = TypeVar("T")
@@ -781,6 +782,13 @@ class SpoolContract:
         assert [lane for lane, _ in due_lanes(world)] == ["home"]
         assert world.run(world.spool.claim("out/example.net", 5)) == ()
         assert queued(world, Query(state=RowState.WAITING)) == [str(BOB), str(ANN), str(CAT)]
+        for word in ("example.net", "out/example.net", "out/*"):
+            assert queued(world, Query(state=SUSPENDED, suspensions=("x", word))) == [str(BOB), str(CAT)]
+        for word in ("home", "home/*"):
+            assert queued(world, Query(state=SUSPENDED, suspensions=(word,))) == [str(ANN)]
+        for word in ("out", "*", "example.org"):
+            assert queued(world, Query(state=SUSPENDED, suspensions=(word,))) == []
+        assert queued(world, Query(state=SUSPENDED)) == []
         assert world.run(world.spool.resume("example.net"))
         assert not world.run(world.spool.resume("example.net"))
         assert world.spool.suspended() == {}

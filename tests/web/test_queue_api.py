@@ -1,11 +1,13 @@
 """The queue by HTTP, of a whole gateway in memory."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from mailgw.queue.suspension import STATES
 from mailgw.testing import Gateway
+from mailgw.web.queue_api import State
 from tests.tables import each
 from tests.two_ways import TWO_WAYS
 
@@ -97,6 +99,8 @@ def test_orders_do_what_they_say(gateway: Gateway) -> None:
     told = posted(gateway, "/queue/retry", {"all": True})
     assert (told["recipients"], told["suspended"]) == (6, [{"by": ["out"], "recipients": 6}])
     assert {row["state"] for row in got(gateway, "/queue/messages")["items"]} == {"suspended"}
+    assert len(got(gateway, "/queue/messages?state=suspended")["items"]) == 6
+    assert got(gateway, "/queue/count?state=suspended") == {"recipients": 6, "is_all": True}
     told = posted(gateway, "/queue/hold", {"which": {"recipient": "bob0@example.net"}})
     told = posted(gateway, "/queue/reroute", {"queue_ids": [queue_id], "to": "out"})
     assert (told["held"], told["later"], told["suspended"]) == (1, 0, [{"by": ["out"], "recipients": 2}])
@@ -130,13 +134,25 @@ def test_orders_do_what_they_say(gateway: Gateway) -> None:
     ("bounce", {"which": {"address": " "}}, 422), ("hold", {"which": {"domain": "example.net", "reason": "\t"}}, 422),
     ("remove", {"which": {"sender": ""}}, 200), ("hold", {"queue_ids": [""]}, 200),
     ("remove", {"which": {"domain": ""}}, 200), ("remove", {"which": {"lane": ""}}, 200),
-    ("remove", {"which": {"recipient": ""}}, 200), ("remove", {"which": {"state": ""}}, 200),
+    ("remove", {"which": {"recipient": ""}}, 200), ("remove", {"which": {"state": ""}}, 400),
+    ("remove", {"which": {"state": "foo"}}, 400), ("retry", {"which": {"state": "foo"}}, 400),
 ])
 def test_an_order_that_means_nobody_or_everybody_is_refused(
     gateway: Gateway, verb: str, body: object, status: int
 ) -> None:
     posted(gateway, f"/queue/{verb}", body, status)
     assert len(got(gateway, "/queue/messages?state=waiting")["items"]) == 6
+
+
+def test_the_states_that_rows_show_are_those_that_can_be_asked_for(gateway: Gateway) -> None:
+    assert get_args(State) == STATES
+    for state in STATES:
+        got(gateway, f"/queue/messages?state={state}")
+    for path in ("messages", "count"):
+        assert gateway.http("GET", f"/api/v1/queue/{path}?state=foo").status == 400
+    shapes = gateway.http("GET", "/api/v1/openapi.json").json["components"]["schemas"]
+    [shape] = [one for name, one in shapes.items() if {"lane", "helo"} <= set(one["properties"])]
+    assert shape["properties"]["state"]["enum"] == sorted(STATES)
 
 
 def test_lanes_are_counted(gateway: Gateway) -> None:

@@ -14,7 +14,7 @@ import { Meant, verbButtons } from "./verbs.js";
 
 const PAGE = 50;
 const EVERY_SECONDS = 10;
-const STATES = [["", "Any state"], ["waiting", "Waiting"], ["active", "In line"], ["held", "Held"]];
+const STATES = [["", "Any state"], ["waiting", "Waiting"], ["active", "In line"], ["held", "Held"], ["suspended", "Suspended"]];
 const TONES = { held: "warn", suspended: "warn", active: "accent" };
 
 export function listPart(main, first, page) {
