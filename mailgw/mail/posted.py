@@ -18,6 +18,7 @@ import msgspec
 from mailgw.mail.address import Mailbox, is_shapely
 from mailgw.mail.from_field import addresses_in_field, bodies_of
 from mailgw.mail.header import header_end
+from mailgw.mail.json_fault import json_fault
 from mailgw.mail.slip import BadSlip, envid_of, moment, notify_of, returns_of
 from mailgw.mail.written import Enclosed, Person, Writing, completed, is_line, is_ours, person, written
 
@@ -146,7 +147,7 @@ def posted_of(octets: bytes) -> Posted:
         field = ".".join(filter(None, (found[1] if found else "", unknown[1] if unknown else "")))
         raise Unsendable(field, "unknown key" if unknown else _WHERE.sub("", words)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-        raise Unsendable("", f"not JSON: {fault}") from None
+        raise Unsendable("", f"not JSON: {json_fault(fault, octets)}") from None
     except RecursionError:
         raise Unsendable("", "nested too deeply") from None
 

@@ -3,6 +3,7 @@
 Not done: types of problems by URI; each is "about:blank", whose title is the status's own phrase.
 """
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,15 @@ PHRASES: Final = {
 LONGEST_DETAIL: Final = 1000
 
 
+# From a slash at the start of a word, blanks in a folder's name included: better too much than a half.
+_FOLDERS: Final = re.compile(r"""(?<![\w/:.~-])/(?:[^/:'"\n]+/)*""")
+
+
+def told(why: str) -> str:
+    """What a fault's words are to a client: a path of ours is its last name alone (the log has all of it)."""
+    return _FOLDERS.sub("", why)
+
+
 def problem_of(trouble: BaseException) -> Problem | None:
     """What a caller is told of it; None where it is a fault of ours, of which he is told nothing."""
     match trouble:
@@ -32,7 +42,7 @@ def problem_of(trouble: BaseException) -> Problem | None:
         case RefusedRequest():
             return Problem(422, PHRASES[422], str(trouble))
         case TemporaryFault():
-            return Problem(503, PHRASES[503], trouble.why, headers={"Retry-After": str(RETRY_SECONDS)})
+            return Problem(503, PHRASES[503], told(trouble.why), headers={"Retry-After": str(RETRY_SECONDS)})
         case _:
             return None
 

@@ -21,6 +21,8 @@ from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import implementer
 
 from mailgw.mail import event as fact
+from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.json_fault import json_fault
 from mailgw.mail.ports import Answering, Journal
 from mailgw.net.tasks import TaskGroup
 from mailgw.web.answers import headers_of, octets_headers, problem_headers
@@ -233,6 +235,8 @@ class WebRequest(Request):
             raise
         except Exception as trouble:  # noqa: BLE001 - whatever it is, the client is answered
             problem = problem_of(trouble)
+            if isinstance(trouble, TemporaryFault) and problem is not None and problem.detail != trouble.why:
+                log.warn("{method} {path}: {why}", method=operation.method, path=operation.path, why=trouble.why)
             if problem is None:
                 log.failure("{method} {path} failed", method=operation.method, path=operation.path)
                 problem = Problem(500, PHRASES[500], "the gateway's log says more")
@@ -418,7 +422,7 @@ def typed_body(shape: Any, octets: bytes) -> object:
     try:
         return msgspec.json.decode(octets, type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-        raise Problem(400, PHRASES[400], f"the body: {fault}") from None
+        raise Problem(400, PHRASES[400], f"the body: {json_fault(fault, octets)}") from None
     except RecursionError:
         raise Problem(400, PHRASES[400], "the body is nested too deeply") from None
 
