@@ -64,7 +64,7 @@ from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.event import Ordered, Removed
 from mailgw.mail.json_fault import json_fault
-from mailgw.mail.message import Claim, Position, Query, QueueRow, RowState
+from mailgw.mail.message import Claim, Gone, Position, Query, QueueRow, RowState
 from mailgw.mail.ports import Answering, Journal, Request, Spool
 from mailgw.queue.census import Census
 from mailgw.queue.meant import unmeant
@@ -177,11 +177,7 @@ async def answer(request: Mapping[str, Any], doors: ControlDoors) -> object:
         case "queue.retry":
             return await _retry(query_of(request, doors.spool), doors)
         case "queue.remove":
-            query = query_of(request, doors.spool)
-            count = await doors.spool.remove(query)
-            if count:
-                doors.journal.note(Removed(queue_id=query.queue_id or "", recipients=count))
-            return count
+            return await _remove(query_of(request, doors.spool), doors)
         case "queue.hold":
             return await _ordered(doors, "hold", query_of(request, doors.spool), "", doors.spool.hold)
         case "queue.release":
@@ -251,6 +247,19 @@ def _obstacles(doors: ControlDoors) -> tuple[Suspensions, Mapping[str, str]]:
     states = {facts["lane"]: facts["state"] for facts in map(attrs.asdict, doors.attempts.lanes())}
     unwell = {lane: state for lane, state in states.items() if state in UNWELL}
     return Suspensions.of(doors.spool.suspended()), unwell
+
+
+async def _remove(query: Query, doors: ControlDoors) -> int:
+    """A fact for each recipient of the message that is meant; one for all of them where the query may mean any."""
+    gone: list[Gone] | None = [] if query.queue_id else None
+    try:
+        count = await doors.spool.remove(query, gone)
+    finally:
+        for one in gone or ():
+            doors.journal.note(Removed(query.queue_id or "", 1, one.recipient, one.lane))
+    if count and gone is None:
+        doors.journal.note(Removed("", count))
+    return count
 
 
 async def _ordered(

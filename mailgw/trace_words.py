@@ -228,7 +228,7 @@ _WORDS: Final[Mapping[str, Callable[[Fact], str]]] = {
     "signed": lambda fact: f"{fact['method']} by {fact['domain']} with {', '.join(fact['selectors'])}",
     "unsigned": lambda fact: f"{fact['method']}: {fact['why']}",
     "ordered": _ordered,
-    "removed": lambda fact: f"from the queue, {_met(fact)}",
+    "removed": lambda fact: f"from the queue, {fact.get('recipient') or _met(fact)}",
     "conversation": _conversation,
     "trouble": lambda fact: f"{fact['what']}: {fact['why']}",
     "operated": lambda fact: f"{fact['method']} {fact['path']} by {fact['token']} from {fact['peer']}:"

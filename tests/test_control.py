@@ -15,7 +15,7 @@ from mailgw.deliver.counting import Counting
 from mailgw.deliver.lane_facts import LaneFacts
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Event, Removed
-from mailgw.mail.message import Claim, Query, QueueRow
+from mailgw.mail.message import Claim, Gone, Query, QueueRow
 from mailgw.net.tasks import TaskGroup
 from mailgw.queue.suspension import BackendLane, LaneKind
 from mailgw.spool.memory import MemorySpool
@@ -69,10 +69,14 @@ class FakeSpool:
         self.retried.append(query)
         return len(self.rows)
 
-    async def remove(self, query: Query) -> int:
-        before = len(self.rows)
-        self.rows = [r for r in self.rows if r.queue_id != query.queue_id]
-        return before - len(self.rows)
+    async def remove(self, query: Query, gone: list[Gone] | None = None) -> int:
+        found = [r for r in self.rows if query.queue_id in (r.queue_id, None)]
+        self.rows = [r for r in self.rows if r not in found]
+        if gone is not None:
+            gone += [Gone(r.recipient, r.lane) for r in found]
+        if self.fault is not None:
+            raise self.fault
+        return len(found)
 
 
 def routed(domain: str) -> Sequence[str]:
@@ -195,7 +199,23 @@ def test_a_remove_says_which_and_is_a_fact() -> None:
     assert gateway.ask(command="queue.remove", query={})["ok"] is False
     assert gateway.ask(command="queue.remove", query={"queue_id": "Q1"}) == {"ok": True, "result": 2}
     assert gateway.ask(command="queue.remove", query={"queue_id": "Q1"}) == {"ok": True, "result": 0}
-    assert gateway.journal.events == [Removed(queue_id="Q1", recipients=2)]
+    assert gateway.journal.events == [
+        Removed("Q1", 1, "b@example.org", "internet/example.org"),
+        Removed("Q1", 1, "c@example.org", "internet/example.org"),
+    ]
+
+
+def test_a_remove_that_names_no_message_is_one_fact() -> None:
+    gateway = Gateway(row("Q1"), row("Q2"))
+    assert gateway.ask(command="queue.remove", query={"domain": "example.org"}) == {"ok": True, "result": 2}
+    assert gateway.journal.events == [Removed("", 2)]
+
+
+def test_who_was_removed_before_a_fault_is_told() -> None:
+    gateway = Gateway(row("Q1"))
+    gateway.spool.fault = TemporaryFault("the disk is full")
+    assert gateway.ask(command="queue.remove", query={"queue_id": "Q1"})["ok"] is False
+    assert gateway.journal.events == [Removed("Q1", 1, "b@example.org", "internet/example.org")]
 
 
 def test_the_journal_is_reopened() -> None:

@@ -513,11 +513,14 @@ class DkimKey(Event):
 
 @attrs.frozen
 class Removed(Event):
-    """The operator removed recipients from the queue."""
+    """The operator, or the HTTP API, removed a ``recipient`` from its lane of the queue; or, where the order named no
+    message, as many as ``recipients`` says, and then the other fields are ``""``."""
 
     name: ClassVar[str] = "removed"
     queue_id: str
     recipients: int
+    recipient: str = ""
+    lane: str = ""
 
 
 @attrs.frozen

@@ -192,6 +192,14 @@ class RowState:
 
 
 @attrs.frozen
+class Gone:
+    """A recipient who was removed from the queue, and the lane that it was in."""
+
+    recipient: str
+    lane: str
+
+
+@attrs.frozen
 class QueueRow:
     """One recipient as the operator sees it.  Times are epoch seconds; ``due`` None where held or active.
 

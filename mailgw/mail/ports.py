@@ -17,6 +17,7 @@ from mailgw.mail.message import (
     Claim,
     Content,
     Destination,
+    Gone,
     LaneRow,
     Notice,
     Page,
@@ -171,8 +172,9 @@ class Spool(Protocol):
         """Put what matches into the lane that ``lane_for`` says (None: let it be), due as after ``unhold``, or held as
         before; how many recipients."""
 
-    async def remove(self, query: Query) -> int:
-        """Forget what matches, without a bounce; how many recipients."""
+    async def remove(self, query: Query, gone: list[Gone] | None = None) -> int:
+        """Forget what matches, without a bounce; how many recipients.  ``gone``, where it is given, has each of them
+        added as soon as it is gone for certain, also where a fault ends the order later."""
 
     def suspended(self) -> Mapping[str, float]:
         """The destinations that are suspended (``queue.suspension``), each with since when.  They outlive a restart.

@@ -23,6 +23,7 @@ from mailgw.mail.message import (
     Content,
     Destination,
     Finished,
+    Gone,
     Held,
     LaneRow,
     Message,
@@ -320,11 +321,13 @@ class MemorySpool:
         self._suspensions = Suspensions.of(self._suspended)
         return was_there
 
-    async def remove(self, query: Query) -> int:
+    async def remove(self, query: Query, gone: list[Gone] | None = None) -> int:
         found = list(self._matching(query))
         for queued, row in found:
             self._leave(row)
             del queued.rows[row.number]
+        if gone is not None:
+            gone += [Gone(str(row.destination.recipient), row.destination.lane) for _, row in found]
         self._forget_finished([queued.message.queue_id for queued, _ in found])
         return len(found)
 

@@ -139,7 +139,7 @@ class OfflineSpool:
     def remove(self, query: Query) -> int:
         removed_files: list[str] = []
         count = self._in_steps(
-            query, lambda connection, keys, _: orders.remove(connection, removed_files, keys), spares=False)
+            query, lambda connection, keys, _: len(orders.remove(connection, removed_files, keys)), spares=False)
         for place in removed_files:
             try:
                 self._disk.remove(os.path.join(self._bodies, place))

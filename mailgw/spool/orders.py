@@ -17,7 +17,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 
 from mailgw.mail.address import Mailbox
-from mailgw.mail.message import Query
+from mailgw.mail.message import Gone, Query
 from mailgw.mail.parameters import stored_mail_parameters
 from mailgw.queue.aliases import EXPANDED
 from mailgw.queue.reasons import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LANE
@@ -77,7 +77,7 @@ def meant(
     ).fetchall()
 
 
-# --- one batch each, within a transaction of the caller's; how many recipients ---------------------------------
+# --- one batch each, within a transaction of the caller's; how many recipients, or whom -------------------------
 
 def hold(connection: sqlite3.Connection, keys: Sequence[Key], now: float) -> int:
     """Tried by nobody until the release."""
@@ -152,13 +152,15 @@ def reroute(connection: sqlite3.Connection, moved: Sequence[tuple[str, int, str]
     )
 
 
-def remove(connection: sqlite3.Connection, removed_files: list[str], keys: Sequence[Key]) -> int:
-    """Forgotten, without a bounce; the caller removes the files after the transaction."""
-    count = _each(
-        connection, f"DELETE FROM recipient WHERE {_AT}", [(queue_id, row) for queue_id, row, _ in keys]  # noqa: S608
-    )
+def remove(connection: sqlite3.Connection, removed_files: list[str], keys: Sequence[Key]) -> list[Gone]:
+    """Forgotten, without a bounce; the caller removes the files after the transaction.  Those who were still there."""
+    gone: list[Gone] = []
+    for queue_id, row, _ in keys:
+        where = connection.execute(f"SELECT recipient, lane FROM recipient WHERE {_AT}", (queue_id, row))  # noqa: S608
+        gone += [Gone(*one) for one in where.fetchall()]
+    _each(connection, f"DELETE FROM recipient WHERE {_AT}", [(queue_id, row) for queue_id, row, _ in keys])  # noqa: S608
     forget_messages(connection, dict.fromkeys(queue_id for queue_id, _, _ in keys), removed_files)
-    return count
+    return gone
 
 
 def _each(connection: sqlite3.Connection, statement: str, values: Sequence[tuple[Value, ...]]) -> int:

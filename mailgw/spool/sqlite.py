@@ -11,7 +11,7 @@ All methods are for the reactor's thread.  None blocks it, but ``open``, at star
 
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from types import MappingProxyType
@@ -33,6 +33,7 @@ from mailgw.mail.message import (
     Content,
     Destination,
     Finished,
+    Gone,
     LaneRow,
     Notice,
     Page,
@@ -287,8 +288,14 @@ class SqliteSpool:
 
         return await self._in_steps(query, step)
 
-    async def remove(self, query: Query) -> int:
-        return await self._in_steps(query, lambda keys, _: partial(orders.remove, keys=keys), spares=False)
+    async def remove(self, query: Query, gone: list[Gone] | None = None) -> int:
+        count = 0
+        async for keys, _ in self._batches(query, spares=False):
+            removed = await self._writer.submit(Call(partial(orders.remove, keys=keys)))
+            count += len(removed)
+            if gone is not None:
+                gone += removed
+        return count
 
     def suspended(self) -> Mapping[str, float]:
         return MappingProxyType(self._suspended)
@@ -322,21 +329,29 @@ class SqliteSpool:
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    async def _in_steps(self, query: Query, step: "_Step", spares: bool = True) -> int:
-        """One of the operator's orders, ``spares`` as ``orders.meant`` has it; how many recipients."""
+    async def _in_steps(self, query: Query, step: "_Step") -> int:
+        """One of the operator's orders; how many recipients."""
+        count = 0
+        async for keys, now in self._batches(query, spares=True):
+            count += await self._writer.submit(Call(step(keys, now)))
+        return count
+
+    async def _batches(
+        self, query: Query, spares: bool
+    ) -> AsyncGenerator[tuple[Sequence[orders.Key], float], None]:
+        """Whom an order means, ``spares`` as ``orders.meant`` has it, and when it was given."""
         now = self._wall_clock()
         last = await self._ask(self._search_threads, self._search_reader, orders.last_message)
         after: orders.Key | None = None
-        count = 0
         while True:
             keys = await self._ask(
                 self._search_threads, self._search_reader,
                 partial(
                     orders.meant, query=query, now=now, after=after, last=last, batch=self.order_batch, spares=spares))
             if not keys:
-                return count
+                return
             after = keys[-1]
-            count += await self._writer.submit(Call(step(keys, now)))
+            yield keys, now
 
     async def _keep_suspended(self, words: Mapping[str, float]) -> None:
         """In force at once, and on disk when this returns; as before where that fails."""

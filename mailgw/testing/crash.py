@@ -144,7 +144,7 @@ class _Books:
         for one in gateway.delivered:
             where = f"is said to be delivered by {one.backend} to {one.hop}, where it is not"
             self._note(one, None if self._is_there(one) else where)
-        self._removed = {one.queue_id for one in gateway.journal if isinstance(one, fact.Removed)}
+        self._removed = {(one.queue_id, one.recipient) for one in gateway.journal if isinstance(one, fact.Removed)}
 
     def _note(self, one: QueueRow | Bounce | Delivery, why: str | None) -> None:
         key = (one.queue_id, one.recipient)
@@ -161,13 +161,14 @@ class _Books:
                 yield Missing(answer.queue_id, recipients, f"was answered {answer.reply}, and is in no queue")
         owed = {answer.queue_id for answer in self._gateway.accepted}
         for queue_id, message in stored.items():
-            if (queue_id in owed or message.is_ours) and queue_id not in self._removed:
+            if queue_id in owed or message.is_ours:
                 yield from self._missing_of(queue_id, message)
 
     def _missing_of(self, queue_id: str, message: Stored) -> Iterator[Missing]:
         wanted: dict[str, set[str]] = {}
         for destination in message.destinations:
-            if destination.lane != EXPANDED:
+            key = (queue_id, str(destination.recipient))
+            if destination.lane != EXPANDED and key not in self._removed:
                 wanted.setdefault(str(destination.recipient), set()).add(destination.lane)
         for recipient, lanes in wanted.items():
             good = self._good.get((queue_id, recipient), set())

@@ -15,6 +15,7 @@ from mailgw.mail.message import (
     Arrival,
     Claim,
     Destination,
+    Gone,
     LaneRow,
     Notice,
     Page,
@@ -137,8 +138,8 @@ class LivingSpool:
     async def reroute(self, query: Query, lane_for: Callable[[Mailbox], str | None]) -> int:
         return await self.write("reroute", lambda: self._kept.reroute(query, lane_for))
 
-    async def remove(self, query: Query) -> int:
-        return await self.write("remove", lambda: self._kept.remove(query))
+    async def remove(self, query: Query, gone: list[Gone] | None = None) -> int:
+        return await self.write("remove", lambda: self._kept.remove(query, gone))
 
     def suspended(self) -> Mapping[str, float]:
         return self._kept.suspended()

@@ -16,6 +16,7 @@ from mailgw.mail.message import (
     Claim,
     Destination,
     Finished,
+    Gone,
     Held,
     LaneRow,
     Notice,
@@ -906,7 +907,9 @@ class SpoolContract:
     @pytest.mark.parametrize("octets", [b"small", LARGE], ids=["small", "large"])
     def test_removed_recipients_are_left_alone_by_records(self, world: World, octets: bytes) -> None:
         out, home = commit(world, octets, TO_ALL)
-        assert world.run(world.spool.remove(Query(recipient=str(BOB)))) == 1
+        gone: list[Gone] = []
+        assert world.run(world.spool.remove(Query(recipient=str(BOB)), gone)) == 1
+        assert gone == [Gone(str(BOB), "out/example.net")]
         assert queued(world) == [str(ANN), str(CAT)]
         world.run(world.spool.record(out, [Postponed(r.row, world.now, 1, "later", False) for r in out.recipients]))
         assert queued(world) == [str(ANN), str(CAT)]

@@ -8,7 +8,7 @@ import pytest
 
 from mailgw.mail.address import Mailbox
 from mailgw.mail.errors import TemporaryFault
-from mailgw.mail.message import Destination, LaneRow, Page, Position, Query, RowState
+from mailgw.mail.message import Destination, Gone, LaneRow, Page, Position, Query, RowState
 from mailgw.mail.parameters import MailParameters
 from mailgw.queue.census import Census
 from mailgw.spool import orders, search
@@ -91,7 +91,9 @@ def test_every_order_meets_everybody_in_whatever_steps(world: SqliteWorld) -> No
         assert world.run(world.spool.reroute(ANYTHING, to(f"b{batch}"))) == 23
     world.sqlite.order_batch = 2
     assert [row.lane for row in world.run(world.spool.lanes())] == ["b24"]
-    assert world.run(world.spool.remove(ANYTHING)) == 23
+    gone: list[Gone] = []
+    assert world.run(world.spool.remove(ANYTHING, gone)) == 23
+    assert len(gone) == 23
     assert queued(world) == []
     assert world.run(world.spool.content("Q000000", 9)) is None
 

@@ -157,14 +157,15 @@ def test_orders_for_it_are_told(tmp_path: Path) -> None:
         (401.0, fact.Ordered("hold", f"queue_id={Q2}", "", 1, Q2)),
         (402.0, fact.Ordered("retry", "domain=example.net", "", 2)),
         (403.0, fact.Ordered("reroute", f"queue_id={Q1} recipient={BOB}", "relay", 1, Q1)),
-        (404.0, fact.Removed(Q1, 1)),
+        (404.0, fact.Removed(Q1, 1, BOB, "relay")),
     ]
     found = story(journal(tmp_path / "j", *LIFE, *orders), Q1).as_json()
     assert words(found)[-3:] == ["ordered", "ordered", "removed"]
     assert [words_of(one) for one in found["facts"][-3:]] == [
         "held, 2 recipients", f"rerouted to relay, 1 recipient: recipient={BOB}",
-        "from the queue, 1 recipient",
+        f"from the queue, {BOB}",
     ]
+    assert words_of({"event": "removed", "recipients": 2}) == "from the queue, 2 recipients"
     assert words_of({"event": "ordered", "order": "retry", "which": "all", "recipients": 2}) == (
         "retried, 2 recipients: all")
 
