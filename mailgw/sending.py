@@ -26,6 +26,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mailgw.mail import header
+from mailgw.mail.address import Mailbox
 from mailgw.mail.dropped import BadDrop, drop_octets, message_of, qualified
 from mailgw.mail.envelope import path_text
 from mailgw.mail.errors import RefusedRequest, TemporaryFault
@@ -93,10 +95,10 @@ class SendingLimits:
 
 @attrs.frozen
 class _Prepared:
-    """``path``: of the file with slip and message."""
+    """``sent`` as it is known before the queue has it; ``path``: of the file with slip and message."""
 
-    composed: Composed
-    digest: str
+    sent: Sent
+    recipients: Sequence[Mailbox]
     path: str
 
 
@@ -221,7 +223,7 @@ class Sending:
         return done
 
     async def _send(self, request: Request) -> object:
-        token, key = text_of(request, "token"), request.get("key")
+        key = request.get("key")
         if key is not None and not is_key(key):
             return Problem(400, "Bad request", f"expected 1 to {sent.LONGEST_KEY} printable characters of ASCII",
                            "Idempotency-Key")
@@ -235,7 +237,7 @@ class Sending:
                 return Problem(422, "Unprocessable message", str(fault), fault.field)
             except OSError as fault:
                 raise TemporaryFault(f"{self._folder}: {fault.strerror or fault}") from fault
-            return await self._once(record, token, key, prepared)
+            return await self._once(key, prepared)
         finally:
             self._under_way.discard(record)
             self._workshop.do(self._workshop.disk.remove, path).addErrback(  # type: ignore[unused-awaitable]
@@ -271,19 +273,17 @@ class Sending:
             path_text(found.reverse_path), tuple(map(str, found.recipients)), wishes.send_at, wishes.notify,
             wishes.returns, wishes.envid, found.needs_utf8, record,
         )
-        self._keep(path, slip, found.octets)
-        return _Prepared(attrs.evolve(found, octets=b""), digest, path)
+        return self._kept(path, slip, found, digest, text_of(request, "token"))
 
-    async def _once(self, record: str, token: str, key: str | None, prepared: _Prepared) -> object:
+    async def _once(self, key: str | None, prepared: _Prepared) -> object:
         for _ in range(2):
             try:
-                before = await self._ledger.do(
-                    sent.begun(record, token, key, prepared.digest, self._wall_clock()))
+                before = await self._ledger.do(sent.begun(prepared.sent, key, self._wall_clock()))
             except sent.NoRoom:
                 return Problem(503, "Too many keys", f"{sent.MOST} messages are remembered already", retry_after=600)
             if before is None:
-                return await self._take(record, token, key, prepared)
-            if before.digest != prepared.digest:
+                return await self._take(prepared)
+            if before.digest != prepared.sent.digest:
                 return Problem(409, "Key used before", "this key came with another message", "Idempotency-Key")
             if before.state != sent.PENDING:
                 return await self._answer_again(before)
@@ -305,7 +305,7 @@ class Sending:
                 return str(fault)
             except OSError as fault:
                 raise TemporaryFault(f"{self._folder}: {fault.strerror or fault}") from fault
-            answer = await self._once(record, LOCAL, dropped.name, prepared)
+            answer = await self._once(dropped.name, prepared)
         finally:
             self._under_way.discard(record)
             await self._workshop.do(self._workshop.disk.remove, path)
@@ -332,20 +332,27 @@ class Sending:
             f"{LOCAL}:{dropped.who}", "local", "local", path_text(path_of_failures), tuple(map(str, recipients)), None,
             drop.notify, drop.returns, drop.envid, found.needs_utf8, record, True,
         )
-        self._keep(path, slip, message)
         digest = hashlib.sha256(drop_octets(drop, dropped.message)).hexdigest()
-        return _Prepared(attrs.evolve(found, octets=b""), digest, path)
+        return self._kept(path, slip, found, digest, LOCAL)
 
-    def _keep(self, path: str, slip: Slip, message: bytes) -> None:
+    def _kept(self, path: str, slip: Slip, found: Composed, digest: str, token: str) -> _Prepared:
         disk = self._workshop.disk
         disk.make_folder(self._folder)
         descriptor = disk.create(path)
         try:
-            disk.write(descriptor, [head_of(slip), message])
+            disk.write(descriptor, [head_of(slip), found.octets])
         finally:
             disk.close(descriptor)
+        wishes = found.wishes
+        known = Sent(
+            slip.record, token, digest, sent.PENDING, False, "", self._wall_clock(), wishes.send_at, slip.reverse_path,
+            header.message_id(found.octets[:header.header_end(found.octets)]), found.subject, 0, wishes.tags,
+            wishes.metadata,
+        )
+        return _Prepared(known, found.recipients, path)
 
-    async def _take(self, record: str, token: str, key: str | None, prepared: _Prepared) -> object:
+    async def _take(self, prepared: _Prepared) -> object:
+        record, token = prepared.sent.id, prepared.sent.token
         try:
             answer = await self._takes.take(prepared.path)
         except FateUnknown:
@@ -358,44 +365,43 @@ class Sending:
                 await self._ledger.do(sent.forgotten(record))
             raise
         try:
-            return await self._recorded(record, token, prepared, answer)
+            return await self._recorded(prepared, answer)
         except TemporaryFault:  # the book cannot be written; what was committed waits for its record
             self._settle_soon()
             raise
 
-    async def _recorded(self, record: str, token: str, prepared: _Prepared, answer: Mapping[str, Any]) -> object:
+    async def _recorded(self, prepared: _Prepared, answer: Mapping[str, Any]) -> object:
         if "refused" in answer:
-            await self._ledger.do(sent.forgotten(record))
+            await self._ledger.do(sent.forgotten(prepared.sent.id))
             return refused(answer["refused"])
         if "returned" in answer:
-            await self._ledger.do(sent.forgotten(record))
+            await self._ledger.do(sent.forgotten(prepared.sent.id))
             return {"returned": answer["returned"]}
-        made = self._made(record, token, prepared, answer["taken"])
+        made = self._made(prepared, answer["taken"])
         await self._ledger.do(sent.taken(made))
         if not made.is_released:
             self._follow([made.queue_id])
             self._tasks.spawn("letting a message go", self._let_go(made))
         return answered(made, False)
 
-    def _made(self, record: str, token: str, prepared: _Prepared, taken: Mapping[str, Any]) -> Sent:
-        now, wishes = self._wall_clock(), prepared.composed.wishes
-        is_later = wishes.send_at is not None and wishes.send_at > now
+    def _made(self, prepared: _Prepared, taken: Mapping[str, Any]) -> Sent:
+        now, send_at = self._wall_clock(), prepared.sent.send_at
+        is_later = send_at is not None and send_at > now
         is_discarded = bool(taken["is_discarded"])
         state = sent.SCHEDULED if is_later else sent.QUEUED
         if taken["held"] or is_discarded:
             state = sent.DISCARDED if is_discarded else sent.HELD
         recipients = tuple(
-            Recipient(recipient, lane, state, 0, "", taken["held"], "", 0, wishes.send_at if is_later else None, now)
+            Recipient(recipient, lane, state, 0, "", taken["held"], "", 0, send_at if is_later else None, now)
             for recipient, lane in taken["recipients"]
         )
         if is_discarded:
-            named = prepared.composed.recipients
-            recipients = tuple(Recipient(str(one), "", state, 0, "", "", "", 0, None, now) for one in named)
-        return Sent(
-            record, token, prepared.digest, sent.DISCARDED if is_discarded else sent.TAKEN,
-            is_discarded or bool(taken["held"]), taken["queue_id"], now, wishes.send_at,
-            path_text(prepared.composed.reverse_path), taken["message_id"], prepared.composed.subject,
-            taken["size_octets"], wishes.tags, wishes.metadata, recipients=recipients,
+            recipients = tuple(
+                Recipient(str(one), "", state, 0, "", "", "", 0, None, now) for one in prepared.recipients)
+        return attrs.evolve(
+            prepared.sent, state=sent.DISCARDED if is_discarded else sent.TAKEN,
+            is_released=is_discarded or bool(taken["held"]), queue_id=taken["queue_id"], at=now,
+            message_id=taken["message_id"], size_octets=taken["size_octets"], recipients=recipients,
         )
 
     async def _answer_again(self, before: Sent) -> object:
@@ -516,8 +522,10 @@ class Sending:
     def _found(self, one: Sent, rows: Sequence[Mapping[str, Any]]) -> Sent:
         """A message that was committed, and whose record does not have it yet."""
         now, first = self._wall_clock(), rows[0]
+        is_later = one.send_at is not None and one.send_at > now
+        state, due = (sent.SCHEDULED, one.send_at) if is_later else (sent.QUEUED, None)
         recipients = tuple(
-            Recipient(row["recipient"], row["lane"], sent.QUEUED, 0, "", "", "", 0, None, now) for row in rows
+            Recipient(row["recipient"], row["lane"], state, 0, "", "", "", 0, due, now) for row in rows
         )
         return attrs.evolve(
             one, state=sent.TAKEN, queue_id=first["queue_id"], reverse_path=first["sender"],

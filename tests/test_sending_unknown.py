@@ -127,7 +127,7 @@ def test_where_a_recipient_left_one_lane_for_another_only_the_end_is_kept() -> N
             sent.Recipient(who, "a", sent.QUEUED, 0, "", "", "", 0, None, 1.0) for who in ("bob", "cy", "dee"))
         message = sent.Sent(
             "m1", "shop", "", sent.TAKEN, True, "Q1", 1.0, None, "", "", "", 1, (), {}, recipients=recipients)
-        sent.begun("m1", "shop", None, "", 1.0)(book)
+        sent.begun(message, None, 1.0)(book)
         sent.taken(message)(book)
         sent.noted([sent.Outcome(2.0, "Q1", who, "a", sent.DEFERRED) for who in ("bob", "cy")])(book)
         sent.noted([sent.Outcome(3.0, "Q1", "bob", "b", sent.DELIVERED)])(book)

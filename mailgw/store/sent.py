@@ -144,18 +144,21 @@ class NoRoom(Exception):
     """There are as many keys as are kept, all of them young."""
 
 
-def begun(id: str, token: str, key: str | None, digest: str, now: float, most: int = MOST) -> "Job[Sent | None]":
-    """Write down that a message is to be sent; or what its key has made before (or is making).  NoRoom."""
+def begun(one: Sent, key: str | None, now: float, most: int = MOST) -> "Job[Sent | None]":
+    """Write down that a message is to be sent, and what is known of it before it is in the queue; or what its key has
+    made before (or is making).  NoRoom."""
 
     def job(connection: sqlite3.Connection) -> Sent | None:
         if key is not None:
-            found = _one(connection, "token = ? AND key = ?", (token, key))
+            found = _one(connection, "token = ? AND key = ?", (one.token, key))
             if found is not None:
                 return found
         _prune(connection, now, most)
         connection.execute(
-            "INSERT INTO sent (id, token, key, digest, state, at) VALUES (?,?,?,?,?,?)",
-            (id, token, key, digest, PENDING, now),
+            "INSERT INTO sent (id, token, key, digest, state, at, send_at, reverse_path, message_id, subject, tags,"
+            " metadata) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+            (one.id, one.token, key, one.digest, PENDING, now, one.send_at, one.reverse_path, one.message_id,
+             one.subject, _json(one.tags), _json(dict(one.metadata))),
         )
         return None
 
