@@ -116,8 +116,8 @@ def outcomes(facts: Iterable[Told]) -> list[Outcome]:
             continue
         wait = fact.get("retry_seconds")
         found.append(Outcome(
-            fact["time"], fact["queue_id"], "" if state == REMOVED else fact["recipient"], fact.get("lane", ""), state,
-            fact.get("code", 0), fact.get("status", ""), fact.get("text", ""), fact.get("hop", ""),
-            fact.get("attempts", 0), None if wait is None else fact["time"] + wait,
+            fact["time"], fact["queue_id"], fact["recipient"], fact["lane"], state, fact.get("code", 0),
+            fact.get("status", ""), fact.get("text", ""), fact.get("hop", ""), fact.get("attempts", 0),
+            None if wait is None else fact["time"] + wait,
         ))
     return found

@@ -121,16 +121,17 @@ def test_after_a_crash_the_list_says_what_each_message_says() -> None:
     assert seen == {"delivered", "unknown"}
 
 
-def test_where_a_recipient_left_one_lane_for_another_only_the_end_is_kept() -> None:
+def test_where_a_recipient_left_two_lanes_for_one_only_the_end_is_kept() -> None:
     with closing(opened(None, sent.SCHEMA)) as book:
         recipients = tuple(
-            sent.Recipient(who, "a", sent.QUEUED, 0, "", "", "", 0, None, 1.0) for who in ("bob", "cy", "dee"))
+            sent.Recipient(who, lane, sent.QUEUED, 0, "", "", "", 0, None, 1.0)
+            for who, lane in (("bob", "a"), ("bob", "c"), ("cy", "a"), ("dee", "a")))
         message = sent.Sent(
             "m1", "shop", "", sent.TAKEN, True, "Q1", 1.0, None, "", "", "", 1, (), {}, recipients=recipients)
         sent.begun(message, None, 1.0)(book)
         sent.taken(message)(book)
         sent.noted([sent.Outcome(2.0, "Q1", who, "a", sent.DEFERRED) for who in ("bob", "cy")])(book)
-        sent.noted([sent.Outcome(3.0, "Q1", "bob", "b", sent.DELIVERED)])(book)
+        sent.noted([sent.Outcome(3.0, "Q1", "bob", "b", sent.DELIVERED)] * 2)(book)
         assert sent.under_way(book) == {"Q1": {"bob", "cy", "dee"}}
         gone = [("Q1", "bob"), ("Q1", "cy"), ("Q1", "dee"), ("Q2", "bob")]
         assert sent.lost(gone, 4.0)(book) == 2

@@ -38,6 +38,8 @@ UNKNOWN: Final = "unknown"
 killed just then.  A later fact counts all the same."""
 STATES: Final = (SCHEDULED, QUEUED, DEFERRED, HELD, DELIVERED, BOUNCED, REMOVED, DISCARDED, UNKNOWN)
 _FINISHED: Final = f"'{DELIVERED}', '{BOUNCED}', '{REMOVED}', '{DISCARDED}', '{UNKNOWN}'"
+_OPEN_YET: Final = f"(state NOT IN ({_FINISHED}) OR state = '{UNKNOWN}')"
+_AT: Final = "sent = ? AND recipient = ? AND lane = ?"
 
 _OPEN: Final = f"CREATE INDEX recipient_open ON recipient (sent) WHERE state NOT IN ({_FINISHED})"
 SCHEMA: Final = Schema(2, (
@@ -125,7 +127,7 @@ class Recipient:
 
 @attrs.frozen
 class Outcome:
-    """One fact about one recipient, or about all of a message (``recipient`` ``""``)."""
+    """One fact about one recipient."""
 
     at: float
     queue_id: str
@@ -358,33 +360,37 @@ def _with_recipients(connection: sqlite3.Connection, messages: Iterable[Sent]) -
 
 
 def _note(connection: sqlite3.Connection, id: str, one: Outcome) -> None:
-    said = (one.state, one.code, one.status, one.text[:1000], one.hop, one.attempts, one.due, one.at)
-    setting = "state = ?, code = ?, status = ?, text = ?, hop = ?, attempts = ?, due = ?, at = ?, heard = 1"
-    unfinished = f"state NOT IN ({_FINISHED})"
-    if not one.recipient:
+    said = (one.state, one.code, one.status, one.text[:1000], one.hop, one.attempts, one.due, one.at, one.lane)
+    before = _lane_of(connection, id, one)
+    at = (id, one.recipient, before)
+    if before is None:
+        # Who is removed and is not here was none to deliver to: an alias that waits for its report.
+        if one.state != REMOVED:
+            connection.execute(
+                "INSERT INTO recipient (state, code, status, text, hop, attempts, due, at, lane, sent, recipient,"
+                " heard) VALUES (?,?,?,?,?,?,?,?,?,?,?,1)", (*said, id, one.recipient))
+    elif one.state == REMOVED:  # the last answer stays
         connection.execute(
-            f"UPDATE recipient SET state = ?, due = ?, at = ? WHERE sent = ? AND {unfinished}",  # noqa: S608
-            (one.state, one.due, one.at, id),
-        )
-        return
-    at = "sent = ? AND recipient = ? AND lane = ?"
-    key = (id, one.recipient, one.lane)
-    if connection.execute(f"UPDATE recipient SET {setting} WHERE {at}", (*said, *key)).rowcount:  # noqa: S608
-        return
-    # Another lane than it was to wait in: it was sent there, or to several, before anybody tried it.
-    unheard = connection.execute(
-        "SELECT lane FROM recipient WHERE sent = ? AND recipient = ? AND heard = 0"  # noqa: S608  # constants
-        f" AND ({unfinished} OR state = '{UNKNOWN}') LIMIT 1",
-        key[:2],
-    ).fetchone()
-    if unheard is not None:
-        connection.execute(f"UPDATE recipient SET {setting}, lane = ? WHERE {at}",  # noqa: S608  # constants
-                           (*said, one.lane, id, one.recipient, unheard[0]))
+            "UPDATE recipient SET state = ?, due = NULL, at = ?, lane = ?, heard = 1"  # noqa: S608  # constants
+            f" WHERE {_AT} AND {_OPEN_YET}", (one.state, one.at, one.lane, *at))
     else:
+        # Who was removed while being tried waits for nothing, whatever came of that; but who has it has it.
         connection.execute(
-            "INSERT INTO recipient (state, code, status, text, hop, attempts, due, at, heard, sent, recipient, lane)"
-            " VALUES (?,?,?,?,?,?,?,?,1,?,?,?)", (*said, *key)
-        )
+            "UPDATE recipient SET state = ?, code = ?, status = ?, text = ?, hop = ?, attempts = ?, due = ?,"  # noqa: S608
+            f" at = ?, lane = ?, heard = 1 WHERE {_AT} AND (state <> '{REMOVED}' OR ? = '{DELIVERED}')",
+            (*said, *at, one.state))
+
+
+def _lane_of(connection: sqlite3.Connection, id: str, one: Outcome) -> str | None:
+    """The lane by which the recipient stands here: the outcome's, or else one that it left for that, by a rule before
+    anybody tried it, or by an operator's order.  None where there is neither."""
+    found = connection.execute(
+        "SELECT lane FROM recipient WHERE sent = ? AND recipient = ?"  # noqa: S608  # constants
+        f" AND (lane = ? OR {_OPEN_YET})"
+        " ORDER BY lane = ? DESC, heard LIMIT 1",
+        (id, one.recipient, one.lane, one.lane),
+    ).fetchone()
+    return None if found is None else str(found[0])
 
 
 def _prune(connection: sqlite3.Connection, now: float, most: int) -> None:
