@@ -57,10 +57,11 @@ def trace(options: argparse.Namespace) -> int:
     """Look, print, and say whether anything was found."""
     from mailgw.store.journal_needles import by_word
     from mailgw.store.journal_search import Bounds
-    from mailgw.store.journal_story import story
+    from mailgw.store.journal_story import story, with_last
     from mailgw.trace_words import Pen, row_lines, story_lines
 
     path, state = _place(options)
+    long = Bounds(1 << 62, 600.0)
     try:
         sought = by_word(options.what)
     except ValueError as fault:
@@ -75,13 +76,14 @@ def trace(options: argparse.Namespace) -> int:
         only = messages.pop() if len(messages) == 1 and all(row["queue_id"] for row in search.rows) else None
         if options.what in messages:
             only = options.what  # beside it stand the messages that tell of it
-        found = None if only is None else story(path, only, Bounds(1 << 62, 600.0)).as_json()
+        found = None if only is None else story(path, only, long).as_json()
+        items = search.rows if found is not None and not options.json else with_last(path, search.rows, long)
     except OSError as fault:
         raise Fault(f"{fault.filename or path}: {fault.strerror}") from None
     pen = Pen(has_colours())
     if options.json:
         waiting = None if found is None else _waiting(state, found["queue_id"])
-        whole = {"items": search.rows, "is_all": not search.more, **search.facts()}
+        whole = {"items": items, "is_all": not search.more, **search.facts()}
         say(json.dumps(whole if found is None else {**whole, "story": found, "waiting": waiting}, indent=2))
     elif found is not None:
         for line in story_lines(found, _waiting(state, found["queue_id"]), pen, now):
@@ -89,7 +91,7 @@ def trace(options: argparse.Namespace) -> int:
         if not found["is_whole"]:
             say("its arrival is not in the journal any more")
     else:
-        for line in row_lines(search.rows, pen):
+        for line in row_lines(items, pen):
             say(line)
     if not options.json:
         for line in search.footer():
@@ -101,7 +103,7 @@ class _Search:
     """Page after page, until there are so many rows, or there is no more."""
 
     def __init__(self, path: str, sought: Any, since: float, limit: int) -> None:
-        self.rows: list[Mapping[str, Any]] = []
+        self.rows: list[dict[str, Any]] = []
         self.more = False
         self._path = path
         self._sought = sought

@@ -94,19 +94,27 @@ def _soon(row: Mapping[str, Any], now: float) -> str:
 
 
 def row_lines(rows: Sequence[Mapping[str, Any]], pen: Pen) -> Iterator[str]:
-    """One or two lines each."""
+    """One or two lines each, as ``journal_story.with_last`` has them."""
     for row in rows:
         when = f"{time.strftime('%Y-%m-%d', time.gmtime(row['time']))} {clock_text(row['time'])}"
         what = row["queue_id"] or (f"session {row.get('session_id', '')}" if row["kind"] == "session" else row["kind"])
+        last = row["last"]
         event = pen(COLOURS.get(row["event"], ""), f"{row['event']:{EVENT_WIDTH}}")
+        if row["kind"] == "fact":
+            yield f"{when}  {event} {harmless(words_of(last))}"
+            continue
         words = []
         if row["kind"] != "session":
             words.append(f"{row.get('reverse_path') or '<>'} to {some_of(row['recipients'], row['recipient_count'])}")
         if row.get("peer"):
             words.append(f"from {row['peer']}")
-        if row.get("code"):
-            said = " ".join(str(row[name]) for name in ("code", "status", "text") if row.get(name))
-            words.append(said)
+        if row["kind"] == "message" and last is None:
+            event = f"{'came':{EVENT_WIDTH}}"
+            words.append(f"what became of it was not looked for: mailgw trace {row['queue_id']}")
+        elif row["kind"] == "message" and row["event"] != "queued":
+            words.append(words_of(last))
+        elif row.get("code"):
+            words.append(_reply(row))
         yield f"{when}  {event} {harmless(what)}"
         if words:
             yield f"    {harmless('; '.join(words))}"

@@ -37,7 +37,7 @@ from mailgw.store.journal_needles import (
     by_word,
 )
 from mailgw.store.journal_search import Backwards, BadCursor, Bounds, Place
-from mailgw.store.journal_story import Told, rows, story
+from mailgw.store.journal_story import Told, rows, story, with_last
 
 USUAL_ROWS: Final = 100
 MOST_ROWS: Final = 1000
@@ -45,6 +45,8 @@ AT_ONCE: Final = 2
 WAITING: Final = 16
 """Searches beyond those."""
 LIST_BOUNDS: Final = Bounds(512 << 20, 2.0)
+LAST_BOUNDS: Final = Bounds(1 << 30, 1.0)
+"""To look for what became of the messages of a page."""
 STORY_BOUNDS: Final = Bounds(4 << 30, 10.0)
 MOST_SECONDS: Final = 1e11
 T = TypeVar("T")
@@ -92,7 +94,7 @@ class Tracing:
         def look() -> Told:
             search = Backwards(path, sought, since, place, LIST_BOUNDS)
             found, more = rows(search, limit)
-            return page(search, found, more)
+            return page(search, with_last(path, found, LAST_BOUNDS), more)
 
         return await self._in_turn(look)
 

@@ -44,7 +44,8 @@ def test_one_message_is_told(state: Path, capsys: pytest.CaptureFixture[str], wh
 def test_several_are_listed(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run(capsys, ANN, "--state", str(state))
     assert status == 0
-    assert [line.split()[3] for line in out.splitlines() if not line.startswith(" ")] == [NOTICE, Q1, Q2, "refusal"]
+    assert [line.split()[2:4] for line in out.splitlines() if not line.startswith(" ")] == [
+        ["delivered", NOTICE], ["bounced", Q1], ["delivered", Q2], ["rejected", "refusal"]]
     status, out, err = run(capsys, PEER, "--state", str(state), "--limit", "2")
     assert out.count("\n2") + 1 == 2
     assert "the newest 2" in err

@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
+from mailgw import tracing
 from mailgw.mail.errors import RefusedRequest, TemporaryFault
+from mailgw.store import journal_search
+from mailgw.store.journal_search import Bounds
 from mailgw.testing.driving import result_of
 from mailgw.testing.threads import FakeThreads
 from mailgw.tracing import AT_ONCE, WAITING, Tracing
@@ -36,8 +39,8 @@ def here(tmp_path: Path) -> Here:
 
 @each(("by", "ids"), [
     ({"word": BOB}, [Q1]), ({"address": BOB}, [Q1]), ({"queue_id": Q1}, [Q1]), ({"word": NOTICE}, [NOTICE, Q1]),
-    ({"message_id": f"<{Q2}@mail.example.org>"}, [Q2]), ({"peer": "203.0.113.0/24", "limit": 2}, ["", Q1]),
-    ({"peer": PEER, "since": 1.0, "limit": 2}, ["", Q1]), ({"word": "nobody@example.org"}, []),
+    ({"message_id": f"<{Q2}@mail.example.org>"}, [Q2]), ({"peer": "203.0.113.0/24", "limit": 2}, [Q1, ""]),
+    ({"peer": PEER, "since": 1.0, "limit": 2}, [Q1, ""]), ({"word": "nobody@example.org"}, []),
 ])
 def test_rows(here: Here, by: dict[str, Any], ids: list[str]) -> None:
     answer = here.ask("trace", **by)
@@ -45,6 +48,17 @@ def test_rows(here: Here, by: dict[str, Any], ids: list[str]) -> None:
     assert len(answer["files"]) == 1
     assert answer["unreadable"] == 0
     assert not answer["is_cut"]
+
+
+def test_a_row_has_what_became_of_its_message(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told() -> list[tuple[str, Any]]:
+        return [(row["event"], row["last"] and row["last"]["event"]) for row in here.ask("trace", word=ANN)["items"]]
+
+    assert told() == [("delivered", "delivered"), ("bounced", "bounced"), ("delivered", "delivered"),
+                      ("rejected", "rejected")]
+    monkeypatch.setattr(tracing, "LAST_BOUNDS", Bounds(1))
+    monkeypatch.setattr(journal_search, "PIECE_OCTETS", 500)
+    assert told() == [("delivered", "delivered"), ("bounced", "bounced"), ("queued", None), ("rejected", "rejected")]
 
 
 def test_pages(here: Here) -> None:

@@ -167,9 +167,13 @@ def forwards(
 
 
 def lines_with(piece: bytes, sought: Sought) -> Sequence[tuple[int, int]]:
-    """Where the lines begin and end that have any of the needles, the last one first."""
+    """Where the lines begin and end that have any of the needles, or what the pattern is for, the last one first."""
     hay = piece.lower() if sought.folds else piece
     found = set()
+    if sought.pattern is not None:
+        for match in sought.pattern.finditer(piece):
+            end = piece.find(b"\n", match.end())
+            found.add((piece.rfind(b"\n", 0, match.start()) + 1, end if end >= 0 else len(piece)))
     for needle in sought.needles:
         at = hay.find(needle)
         while at >= 0:

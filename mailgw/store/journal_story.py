@@ -8,6 +8,8 @@ Rules:
     A story is looked for from its end: the fact that the message arrived is where it ends, and from there its session
     is looked for, both ways.  What is behind the bounds is not found, and the story says so.
     Of one message so many facts are kept at most; the oldest are left out, and counted.
+    What names an address or a client is not the last that is told of a message: of those that a search met, that is
+    looked for by their ids, from the journal's end again (``with_last``).
 """
 
 import re
@@ -17,7 +19,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from mailgw.store.journal_needles import Fact, by_queue_id, by_session, either
+from mailgw.store.journal_needles import Fact, by_own_ids, by_queue_id, by_session, either
 from mailgw.store.journal_search import Backwards, Bounds, Place, epoch_of, forwards
 
 Told: TypeAlias = dict[str, Any]
@@ -34,11 +36,11 @@ TOGETHER_SECONDS: Final = 2.0
 
 _ARRIVALS: Final = frozenset({"queued", "handed_over", "discarded", "rejected", "tls_report", "dmarc_report"})
 _RESULTS: Final = frozenset({"delivered", "deferred", "bounced", "held"})
+_MOVES: Final = _ARRIVALS | _RESULTS | {"ordered", "removed"}
+"""What says how a message stands; the rest tells of what was done to it, or of others."""
 _NOTICES: Final = {"bounced": "bounce", "delay_warning": "warning", "reported": "report"}
-_ROW: Final = (
-    "session_id", "peer", "login", "reverse_path", "message_id", "size_octets", "lane", "hop", "code", "status", "text",
-    "why", "rule", "stage", "role", "attempts",
-)
+_SAID: Final = ("lane", "hop", "code", "status", "text", "why", "rule", "stage", "attempts")
+_ROW: Final = ("session_id", "peer", "login", "reverse_path", "message_id", "size_octets", "role", *_SAID)
 _RESULT: Final = (
     "recipient", "event", "hop", "code", "status", "text", "attempts", "retry_seconds", "reply_class", "notice_id",
     "tls", "cipher", "verified", "source", "seconds",
@@ -53,11 +55,11 @@ def timed(fact: Fact) -> Told:
 
 
 def rows(search: Backwards, limit: int) -> tuple[list[Told], Place | None]:
-    """A row for each message, session and refusal that the search meets, the newest first, and where to go on; None
-    where nothing is left.
+    """A row for each message, session, refusal and other fact that the search meets, the newest first, and where to go
+    on; None where nothing is left.
 
-    A row says what the facts said that were met so far: ``time`` and ``event`` are the newest one's.  On a later page
-    a message may come again, with older facts.
+    A row says what the facts said that were met so far: ``time``, ``event`` and ``last`` are the newest one's, of a
+    message often not its last: see ``with_last``.  On a later page a message may come again, with older facts.
     """
     found: dict[tuple[str, str], Told] = {}
     for count, fact in enumerate(search, 1):
@@ -69,6 +71,7 @@ def rows(search: Backwards, limit: int) -> tuple[list[Told], Place | None]:
             row = found[key] = {
                 "kind": key[0], "queue_id": fact.get("queue_id", ""), "event": fact["event"],
                 "time": epoch_of(fact["time"]), "recipients": [], "recipient_count": 0, "facts": 0,
+                "last": _short(fact),
             }
         row["facts"] += 1
         row["first"] = epoch_of(fact["time"])
@@ -77,6 +80,43 @@ def rows(search: Backwards, limit: int) -> tuple[list[Told], Place | None]:
                 row[name] = fact[name]
         _add_recipients(row, fact)
     return list(found.values()), search.behind
+
+
+def with_last(
+    path: str, found: Sequence[Told], bounds: Bounds | None = None, clock: Callable[[], float] = time.monotonic,
+) -> list[Told]:
+    """The same rows, but each message's ``event``, ``time``, ``last`` and what was said are those of its own last fact
+    that says how it stands; the newest first.  ``last`` is None where that was not found within the bounds: the rest is
+    then as the search met it.
+
+    The journal is read from its end, back to the fact that the search met.  OSError where a file cannot be read.
+    """
+    open_rows = {row["queue_id"]: row for row in found if row["kind"] == "message"}
+    if open_rows:
+        since = min(row["time"] for row in open_rows.values())
+        search = Backwards(path, by_own_ids(frozenset(open_rows)), since, None, bounds, clock)
+        for fact in search:
+            is_move = fact["event"] in _MOVES or (fact["event"] == "changed" and fact.get("held"))
+            row = open_rows.pop(fact["queue_id"], None) if is_move else None
+            if row is not None:
+                row |= {"event": fact["event"], "time": epoch_of(fact["time"]), "last": _short(fact)}
+                for name in _SAID:
+                    row.pop(name, None)
+                    if name in fact:
+                        row[name] = fact[name]
+            if not open_rows:
+                break
+        if search.is_cut:
+            for row in open_rows.values():
+                row["last"] = None
+    return sorted(found, key=lambda row: row["time"], reverse=True)
+
+
+def _short(fact: Fact) -> Told:
+    """With its time in seconds; of a list the beginning alone: a thousand rows may each have a thousand recipients."""
+    return {
+        name: value[:RECIPIENTS_SHOWN] if isinstance(value, list) else value for name, value in timed(fact).items()
+    }
 
 
 def _key(fact: Fact, count: int) -> tuple[str, str]:

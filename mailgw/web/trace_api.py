@@ -31,8 +31,12 @@ class Sought(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class Row(msgspec.Struct, omit_defaults=True):
-    """A message, a session, or a refusal (``kind``), as far as the facts tell that were found: ``event`` and ``time``
-    are the newest one's, ``first`` the oldest one's, ``facts`` their number."""
+    """A message, a session, a refusal, or another fact (``kind``), as far as the facts tell that were found: ``first``
+    is the oldest one's time, ``facts`` their number.  ``last`` is the message's own last fact that says how it stands,
+    also where that does not name what was sought, or the newest one that was found of anything else, as
+    docs/journal.rst has it, with its ``time`` in seconds and at most 20 of each list; ``event``, ``time`` and what was
+    said are of it.  Where the journal was too long to look for a message's last fact it is null, and ``event`` and
+    ``time`` are the newest one's that was found: what became of the message is at /trace/{queue_id}."""
 
     kind: str
     queue_id: str
@@ -42,6 +46,7 @@ class Row(msgspec.Struct, omit_defaults=True):
     facts: int
     recipients: list[str]
     recipient_count: int
+    last: dict[str, Any] | None
     session_id: str = ""
     role: str = ""
     peer: str = ""

@@ -13,8 +13,8 @@ from mailgw.store import journal_search, journal_story
 from mailgw.store.journal import Lines
 from mailgw.store.journal_needles import by_word
 from mailgw.store.journal_search import Backwards, Bounds
-from mailgw.store.journal_story import rows, story, told
-from mailgw.trace_words import words_of
+from mailgw.store.journal_story import rows, story, told, with_last
+from mailgw.trace_words import Pen, row_lines, words_of
 
 NOW = 1_764_000_000.0
 IDS = QueueIds(lambda: NOW, 1, "0")
@@ -216,6 +216,86 @@ def test_rows(tmp_path: Path) -> None:
     assert found[0]["session_id"] == "s1"
     assert found[0]["role"] == "mx"
     assert (found[0]["first"], found[0]["time"]) == (NOW, NOW + 0.6)
+
+
+def last_of(path: str, word: str, bounds: Bounds | None = None) -> dict[str, tuple[str, float]]:
+    found, _ = rows(Backwards(path, by_word(word)), 100)
+    told = with_last(path, found, bounds)
+    assert [row["time"] for row in told] == sorted((row["time"] for row in told), reverse=True)
+    return {row["queue_id"] or row["kind"]: (row["event"], round(row["time"] - NOW, 3)) for row in told}
+
+
+@pytest.mark.parametrize("word", [ANN, PEER, "203.0.113.0/24", "@example.org"])
+def test_a_message_s_own_last_fact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    told = last_of(journal(tmp_path / "j", *LIFE), word)
+    assert told[Q1] == ("bounced", 302.1)
+    assert told[Q2] == ("delivered", 1.0)
+    monkeypatch.setattr(journal_search, "PIECE_OCTETS", 500)
+    for cut in range(1, len(LIFE)):
+        journal(tmp_path / "j.1", *LIFE[:cut])
+        assert last_of(journal(tmp_path / "j", *LIFE[cut:]), word) == told, cut
+
+
+def test_another_recipient_s_result_is_told_as_his(tmp_path: Path) -> None:
+    path = journal(tmp_path / "j", *LIFE)
+    found, _ = rows(Backwards(path, by_word(CARL)), 10)
+    row, = with_last(path, found)
+    assert (row["event"], row["last"]["recipient"], row["code"]) == ("bounced", BOB, 451)
+    assert row["attempts"] == 2
+    assert f"; {BOB} at mx [192.0.2.1]:25: 451 4.7.1 Later (attempt 2); its sender was told by {NOTICE}" in (
+        [*row_lines([row], Pen(False))][1])
+
+
+def test_what_was_done_to_a_message_is_not_how_it_stands(tmp_path: Path) -> None:
+    done: list[tuple[float, Event]] = [
+        (400.0, fact.Signed(Q1, "dkim", "example.org", ("a",))), (400.0, fact.Conversation(Q1, "out", "mx", (), 0.1)),
+        (400.0, fact.Reported(Q1, CARL, "delivered", "q9")), (400.0, fact.Changed("", Q1, ("tag spam",), "")),
+    ]
+    orders: Sequence[tuple[str, Event]] = [
+        ("changed", fact.Changed("", Q1, ("junk",), "", "junk")), ("removed", fact.Removed(Q1, 1)),
+        ("ordered", fact.Ordered("hold", f"queue_id={Q1}", "", 1, Q1)),
+    ]
+    assert last_of(journal(tmp_path / "j", *LIFE, *done), ANN)[Q1] == ("bounced", 302.1)
+    for event, order in orders:
+        assert last_of(journal(tmp_path / "j", *LIFE, (350.0, order), *done), ANN)[Q1] == (event, 350.0)
+
+
+def test_nobody_says_the_reply_of_an_older_fact(tmp_path: Path) -> None:
+    path = journal(tmp_path / "j", *LIFE[:12], (350.0, fact.Removed(Q1, 2)))
+    found, _ = rows(Backwards(path, by_word(BOB)), 10)
+    assert found[0]["code"] == 451
+    row, = with_last(path, found)
+    assert (row["event"], row.get("code"), row["reverse_path"]) == ("removed", None, ANN)
+
+
+def test_what_was_not_looked_for_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_search, "PIECE_OCTETS", 400)
+    path = journal(tmp_path / "j", *LIFE)
+    found, _ = rows(Backwards(path, by_word(ANN)), 10)
+    told = {row["queue_id"]: row for row in with_last(path, found, Bounds(400))}
+    assert told[NOTICE]["last"]["event"] == "delivered"
+    assert (told[Q2]["event"], told[Q2]["last"]) == ("queued", None)
+    lines = [*row_lines([told[Q2]], Pen(False))]
+    assert lines[0].split()[2:] == ["came", Q2]
+    assert lines[1].endswith(f"what became of it was not looked for: mailgw trace {Q2}")
+
+
+def test_what_was_asked_for_by_http_is_told(tmp_path: Path) -> None:
+    path = journal(
+        tmp_path / "j", (0.0, fact.Operated("owner", "127.0.0.1", "POST", "/api/v1/messages", 202)),
+        (1.0, fact.TokenRefused("127.0.0.1", "GET", "/api/v1/now")), (2.0, queued("s1", Q1, BOB)))
+    found, _ = rows(Backwards(path, by_word("127.0.0.1")), 10)
+    assert [*row_lines(with_last(path, found), Pen(False))] == [
+        "2025-11-24 16:00:01.000  token_refused GET /api/v1/now from 127.0.0.1: no such token",
+        "2025-11-24 16:00:00.000  operated      POST /api/v1/messages by owner from 127.0.0.1: 202",
+    ]
+
+
+def test_the_last_fact_of_a_row_is_short(tmp_path: Path) -> None:
+    path = journal(tmp_path / "j", (0.0, queued("s1", Q1, *(f"r{number}@example.net" for number in range(21)))))
+    found, _ = rows(Backwards(path, by_word(ANN)), 10)
+    row, = with_last(path, found)
+    assert (len(row["last"]["recipients"]), row["recipient_count"]) == (20, 21)
 
 
 def test_pages(tmp_path: Path) -> None:

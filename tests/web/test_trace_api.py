@@ -30,12 +30,19 @@ def got(gateway: Gateway, path: str, status: int = 200) -> Any:
 
 @each(("query", "ids"), [
     (f"word={BOB}", [Q1]), (f"address={ANN}", [NOTICE, Q1, Q2, ""]), (f"queue_id={Q2}", [Q2]),
-    (f"message_id=%3C{Q1}%40mail.example.org%3E", [Q1]), ("peer=203.0.113.0/24&limit=2", ["", Q1]),
+    (f"message_id=%3C{Q1}%40mail.example.org%3E", [Q1]), ("peer=203.0.113.0/24&limit=2", [Q1, ""]),
     ("peer=198.51.100.1&since=1.5", [""]), ("word=nobody@example.org", []),
 ])
 def test_searches(gateway: Gateway, query: str, ids: list[str]) -> None:
     found = got(gateway, f"/trace?{query}")
     assert [row["queue_id"] for row in found["items"]] == ids
+
+
+def test_a_row_says_what_became_of_its_message(gateway: Gateway) -> None:
+    row = got(gateway, f"/trace?address={ANN}")["items"][1]
+    assert (row["queue_id"], row["event"], row["last"]["recipient"]) == (Q1, "bounced", BOB)
+    assert row["time"] == row["last"]["time"]
+    assert row["reverse_path"] == ANN
 
 
 def test_pages(gateway: Gateway) -> None:
