@@ -333,6 +333,17 @@ def example() -> dict[tuple[str, str], Said]:
                         "code": 250,
                         "status": "2.0.0",
                         "text": "Ok: queued",
+                        "last": {
+                            "time": now - 599,
+                            "event": "delivered",
+                            "queue_id": "01J",
+                            "recipient": "bob@example.net",
+                            "hop": "mx1.example.net",
+                            "code": 250,
+                            "status": "2.0.0",
+                            "text": "Ok: queued",
+                            "seconds": 0.4,
+                        },
                     },
                     {
                         "kind": "refusal",
@@ -349,6 +360,7 @@ def example() -> dict[tuple[str, str], Said]:
                         "status": "5.7.1",
                         "text": "Not here",
                         "why": "listed",
+                        "last": {"time": now - 700, "event": "rejected", "peer": "203.0.113.9"},
                     },
                     {
                         "kind": "session",
@@ -362,6 +374,7 @@ def example() -> dict[tuple[str, str], Said]:
                         "facts": 2,
                         "peer": "203.0.113.9",
                         "role": "mx",
+                        "last": {"time": now - 800, "event": "disconnected", "peer": "203.0.113.9"},
                     },
                 ],
                 "next": None,

@@ -41,6 +41,12 @@ test("an order has words, without the message that it is told of", () => {
   assert.equal(wordsOf({ ...order, order: "reroute", which: "queue_id=Q1", to: "out" }), "rerouted · to out · 1 recipient");
 });
 
+test("what was asked for by HTTP has words: by whose token, and what", () => {
+  const fact = { event: "operated", token: "owner", peer: "127.0.0.1", method: "POST", path: "/api/v1/messages", http_status: 202 };
+  assert.equal(wordsOf(fact), "owner · POST /api/v1/messages · 202 · 127.0.0.1");
+  assert.equal(wordsOf({ event: "token_refused", peer: "127.0.0.1", method: "GET", path: "/api/v1/now" }), "GET /api/v1/now · 127.0.0.1");
+});
+
 test("a fact that nobody here knows is shown all the same", () => {
   const fact = { event: "brand_new", time: 5, some_seconds: 3, deep: { a: 1 }, list: ["x", "y"], empty: "" };
   assert.equal(titleOf(fact), "brand new");

@@ -48,7 +48,7 @@ const TITLES = {
   held: "Held", signed: "Signed", unsigned: "Unsigned", removed: "Removed", ordered: "Ordered", started: "Started",
   stopped: "Stopped", worker_started: "Worker started", worker_ended: "Worker ended", trouble: "Trouble",
   reverse_name: "Reverse name", fronted: "Fronted", proxy_failed: "Proxy failed", conversation: "Conversation",
-  operated: "Operated", reloaded: "Reloaded",
+  operated: "Operated", reloaded: "Reloaded", token_refused: "Token refused",
 };
 
 const ORDERED = {
@@ -94,7 +94,8 @@ const WORDS = {
   trouble: (fact) => [visible(fact.what), visible(fact.why)],
   reverse_name: (fact) => [visible(fact.reverse_name) || "none", fact.is_confirmed ? "confirmed" : "not confirmed"],
   conversation: (fact) => [visible(fact.hop), counted((fact.lines ?? []).length, "line")],
-  operated: (fact) => [visible(fact.who ?? fact.token ?? ""), `${visible(fact.method ?? "")} ${visible(fact.path ?? "")}`, String(fact.status ?? "")],
+  operated: (fact) => [visible(fact.token), `${visible(fact.method)} ${visible(fact.path)}`, String(fact.http_status), peer(fact)],
+  token_refused: (fact) => [`${visible(fact.method)} ${visible(fact.path)}`, peer(fact)],
 };
 
 /** What was ordered for, but for the message that this is told of. */

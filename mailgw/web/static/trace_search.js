@@ -2,7 +2,7 @@
 
 import { fill, h } from "./dom.js";
 import { get } from "./api.js";
-import { titleOf, toneOf } from "./facts.js";
+import { titleOf, toneOf, wordsOf } from "./facts.js";
 import { secondsOf } from "./filters.js";
 import { count, exact, path } from "./format.js";
 import { chip, now, searchField, told, viewHead, when } from "./parts.js";
@@ -75,7 +75,7 @@ export function searchPart(main, first) {
 
 const COLUMNS = [
   { title: "Last", kind: "time", cell: (row) => when(row.time) },
-  { title: "What", kind: "nowrap what", cell: (row) => chip(titleOf(row), toneOf(row)) },
+  { title: "What", kind: "nowrap what", cell: (row) => (isOpen(row) ? chip("Came") : chip(titleOf(row), toneOf(row))) },
   { title: "From, to", kind: "lead", cell: (row) => (row.kind === "message" || row.kind === "refusal"
     ? [told(path(row.reverse_path)), h("div", { class: "from" }, "to ", told(recipientsOf(row)))]
     : [told(row.peer), h("div", { class: "from" }, told(row.login || row.role || ""))]) },
@@ -83,12 +83,20 @@ const COLUMNS = [
   { title: "Id", kind: "faint id off mono", cell: (row) => told(row.queue_id || row.session_id || "") },
 ];
 
+/** Whether nobody has looked for what became of the message: the journal was too long for that. */
+function isOpen(row) {
+  return row.kind === "message" && !row.last;
+}
+
 function recipientsOf(row) {
   const more = row.recipient_count - row.recipients.length;
   return `${row.recipients.join(", ")}${more > 0 ? ` and ${count(more)} more` : ""}` || "–";
 }
 
 function saidOf(row) {
+  if (isOpen(row)) return "What became of it was not looked for: open it";
+  // Whose result it is, of several recipients; and who did what, where it is no message's.
+  if (row.kind === "fact" || (row.kind === "message" && row.event !== "queued")) return wordsOf(row.last);
   const reply = [row.code, row.status, row.text].filter(Boolean).join(" ");
   return [row.hop, reply, row.why].filter(Boolean).join(": ");
 }
