@@ -47,6 +47,11 @@ test("what was asked for by HTTP has words: by whose token, and what", () => {
   assert.equal(wordsOf({ event: "token_refused", peer: "127.0.0.1", method: "GET", path: "/api/v1/now" }), "GET /api/v1/now · 127.0.0.1");
 });
 
+test("a start and a reload have words", () => {
+  assert.equal(wordsOf({ event: "started", hostname: "mx.test", version: "1", endpoints: ["tcp:25", "tcp:587"] }), "mailgw 1 as mx.test · tcp:25, tcp:587");
+  assert.equal(wordsOf({ event: "reloaded", changes: ["hostname: changed"], faults: ["tls: no"] }), "not done: tls: no · hostname: changed");
+});
+
 test("a fact that nobody here knows is shown all the same", () => {
   const fact = { event: "brand_new", time: 5, some_seconds: 3, deep: { a: 1 }, list: ["x", "y"], empty: "" };
   assert.equal(titleOf(fact), "brand new");
