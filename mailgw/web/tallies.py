@@ -98,8 +98,8 @@ def _kinds(kind: type[Event]) -> Iterator[type[Event]]:
 
 _KINDS: Final = frozenset(kind for kind in _kinds(Event) if kind.__module__.startswith(fact.__name__))
 
-EVENTS: Final = frozenset(kind.name for kind in _KINDS)
-"""The names of all facts that there are."""
+EVENTS: Final = frozenset(kind.name for kind in _KINDS if kind.name != Event.name)
+"""The names of all facts that there are; what several have in common (``Result``) is none."""
 FROM_THE_START: Final[Sequence[Cell]] = (
     *(("facts", name) for name in sorted(EVENTS)),
     *(("sessions", role) for role in sorted(_ROLES)),

@@ -71,7 +71,8 @@ def wanted(asked: object, events: Collection[str]) -> Wanted:
     if not isinstance(names, Sequence) or len(names) > MOST_EVENTS or not all(isinstance(one, str) for one in names):
         raise RefusedRequest(f"filter: event is a name, or a list of at most {MOST_EVENTS}")
     if strange := [one for one in names if one not in events]:
-        raise RefusedRequest(f"filter: there is no event {strange[0][:40]!r}; docs/journal.rst has them all")
+        raise RefusedRequest(
+            f"filter: there is no event {strange[0][:40]!r}; expected one of {', '.join(sorted(events))}")
     words = {}
     for key in KEYS[1:]:
         word = asked.get(key) or ""
