@@ -12,7 +12,7 @@ from mailgw.arguments import add_place, span
 from mailgw.config.where import DEFAULT_FILE, domains_of, own_state, state_of
 from mailgw.mail.address import parse_domain
 from mailgw.mail.errors import ConfigError, TemporaryFault
-from mailgw.terminal import Fault, harmless, say, text
+from mailgw.terminal import WHERE, Fault, harmless, say, text, unread
 
 if TYPE_CHECKING:  # what is heavy is imported by the command itself
     import sqlite3
@@ -94,8 +94,10 @@ def _reports(options: argparse.Namespace) -> int:
     try:
         facts = os.stat(path)
     except OSError as fault:
+        if isinstance(fault, PermissionError):
+            raise unread(fault, path) from None
         if not isinstance(fault, FileNotFoundError) or not os.path.isdir(state):
-            raise Fault(f"{path}: {fault.strerror}; say --config FILE or --state FOLDER") from None
+            raise Fault(f"{path}: {fault.strerror}; {WHERE}") from None
         return _told(options, None, wanted, Summary(options.all, families))
     # As root, as the file's owner: what SQLite may write to undo a crash is to be the gateway's.
     with acting_as((facts.st_uid, facts.st_gid)):

@@ -12,7 +12,7 @@ from typing import Any, Final
 from mailgw.arguments import add_place, count, place_of_journal, span
 from mailgw.mail.errors import RefusedRequest
 from mailgw.queue_door import ask_gateway
-from mailgw.terminal import Fault, flush, harmless, has_colours, say, text
+from mailgw.terminal import WHERE, Fault, flush, harmless, has_colours, say, text, unread
 
 Fact = Mapping[str, Any]
 
@@ -49,7 +49,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     add_place(one)
     one.add_argument(
         "--event", action="append", default=[], metavar="NAME",
-        help="facts of this name (docs/journal.rst has them all); may be repeated")
+        help="facts of this name; may be repeated (one that there is not is answered with all that there are)")
     one.add_argument("--for", type=text, default="", metavar="ADDRESS", dest="recipient", help="to it, or to @DOMAIN")
     one.add_argument("--from", type=text, default="", metavar="ADDRESS", dest="sender", help="from it, or from @DOMAIN")
     one.add_argument("--address", type=text, default="", metavar="ADDRESS", help="sender, recipient or login")
@@ -101,7 +101,8 @@ class _Tail:
         is_from_journal = options.since is not None
         first = self._facts(limit=1 if is_from_journal else max(1, options.lines), gather=FIRST_SECONDS)
         if first is None and not is_from_journal:
-            raise Fault(f"no gateway runs with the state folder {harmless(self._state)}; --since reads its journal")
+            where = harmless(self._state)
+            raise Fault(f"no gateway runs with the state folder {where} (--since reads its journal); {WHERE}")
         seen: Counter[str] = Counter()
         if is_from_journal:
             seen = self._show_journal()
@@ -152,14 +153,14 @@ class _Tail:
 
         if self._journal == "-":
             raise Fault("the journal goes to standard output: --since cannot read it")
-        files = files_of(self._journal)
-        if not files:
-            raise Fault(f"there is no journal {harmless(self._journal)}")
         try:
+            files = files_of(self._journal)
+            if not files:
+                raise Fault(f"there is no journal {harmless(self._journal)}; {WHERE}")
             for fact in JournalLines(files, since, EVENTS).facts():
                 yield {**fact, "time": epoch_of(str(fact["time"]))}
         except OSError as fault:
-            raise Fault(f"{harmless(self._journal)}: {fault.strerror}") from None
+            raise unread(fault, self._journal) from None
 
 
 def _printer(is_json: bool) -> Callable[[Fact], None]:

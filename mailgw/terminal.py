@@ -12,11 +12,20 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
+WHERE: Final = "say --config FILE or --state FOLDER"
+"""Where nothing is at the place that was looked at."""
+
 PATIENCE_SECONDS: Final = 1.0
 
 
 class Fault(Exception):
     """What went wrong, in words for the operator."""
+
+
+def unread(fault: OSError, path: str) -> Fault:
+    """What keeps a file of the gateway's from being read; who may not read it is told who may."""
+    who = "; run this as the gateway's user" if isinstance(fault, PermissionError) else ""
+    return Fault(f"{harmless(str(fault.filename or path))}: {fault.strerror}{who}")
 
 
 def say(text: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from mailgw.arguments import add_place
 from mailgw.config.where import own_state, state_of
 from mailgw.queue_door import ask_gateway
-from mailgw.terminal import Fault, flush, harmless, has_colours, say
+from mailgw.terminal import WHERE, Fault, flush, harmless, has_colours, say
 
 SECONDS: Final = 1.0
 OLD_SECONDS: Final = 3.0
@@ -77,7 +77,7 @@ def top(options: argparse.Namespace) -> int:
 def _now(state: str) -> Any:
     answer = ask_gateway(os.path.join(state, "control.sock"), {"command": "now"})
     if answer is None:
-        raise Fault(f"no gateway runs with the state folder {harmless(state)}")
+        raise Fault(f"no gateway runs with the state folder {harmless(state)}; {WHERE}")
     return answer
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailgw.arguments import add_place, count, place_of_journal, span
 from mailgw.queue_door import ask_gateway
-from mailgw.terminal import Fault, harmless, has_colours, say, text
+from mailgw.terminal import WHERE, Fault, harmless, has_colours, say, text, unread
 
 if TYPE_CHECKING:  # what is heavy is imported by the command itself
     from collections.abc import Mapping, Sequence
@@ -79,7 +79,7 @@ def trace(options: argparse.Namespace) -> int:
         found = None if only is None else story(path, only, long).as_json()
         items = search.rows if found is not None and not options.json else with_last(path, search.rows, long)
     except OSError as fault:
-        raise Fault(f"{fault.filename or path}: {fault.strerror}") from None
+        raise unread(fault, path) from None
     pen = Pen(has_colours())
     if options.json:
         waiting = None if found is None else _waiting(state, found["queue_id"])
@@ -94,7 +94,7 @@ def trace(options: argparse.Namespace) -> int:
         for line in row_lines(items, pen):
             say(line)
     if not options.json:
-        for line in search.footer():
+        for line in search.footer("" if options.file is not None else f"; {WHERE}"):
             print(line, file=sys.stderr)
     return 0 if search.rows else 1
 
@@ -155,11 +155,11 @@ class _Search:
             "unreadable": self._unreadable,
         }
 
-    def footer(self) -> "Sequence[str]":
-        """For people: what was looked into."""
+    def footer(self, where: str) -> "Sequence[str]":
+        """For people: what was looked into; ``where`` is what to say where there is nothing."""
         if not self._files:
             if not os.path.exists(self._path):
-                return [f"mailgw: there is no journal {harmless(self._path)}"]
+                return [f"mailgw: there is no journal {harmless(self._path)}{where}"]
             return [f"mailgw: nothing in {harmless(self._path)} is as new as that"]
         back = "" if self._back_to is None else f", back to {_time(self._back_to)}"
         lines = [f"mailgw: looked into {', '.join(map(harmless, self._files))}{back}"]

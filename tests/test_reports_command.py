@@ -1,6 +1,8 @@
 """``mailgw reports``: what is said of the reports that came in."""
 
+import errno
 import json
+import os
 import sqlite3
 import time
 from contextlib import closing
@@ -361,3 +363,25 @@ def test_what_is_no_domain_of_ours_in_a_report_on_tls_is_left_out() -> None:
     summary.tls_report(attrs.evolve(REPORT, kind="tls", domain=""), policies, "a.test")
     assert sorted(summary.tls) == ["a.test", "b.a.test"]
     assert not summary.has_failures
+
+
+def test_what_may_not_be_read_is_for_the_gateway_s_user(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, stat = str(tmp_path / "reports.sqlite"), os.stat
+
+    def closed(name: str, **more: Any) -> os.stat_result:  # root, who runs tests, may see all
+        if name == path:
+            raise PermissionError(errno.EACCES, "Permission denied", name)
+        return stat(name, **more)
+
+    monkeypatch.setattr(os, "stat", closed)
+    assert said(capsys, tmp_path) == (2, [f"mailgw: {path}: Permission denied; run this as the gateway's user"])
+
+
+def test_where_there_is_nothing_it_is_said_how_to_name_a_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "else" / "reports.sqlite"
+    words = f"mailgw: {path}: No such file or directory; say --config FILE or --state FOLDER"
+    assert said(capsys, tmp_path / "else") == (2, [words])

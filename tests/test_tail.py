@@ -1,6 +1,8 @@
 """``mailgw tail``: facts as they happen, and those that the journal has; a played gateway tells."""
 
+import errno
 import json
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -104,7 +106,9 @@ def test_left_out_is_told(state: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 def test_where_none_runs(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tail(state, None)[0] == 1
-    assert "no gateway runs" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "no gateway runs" in err
+    assert err.endswith("; say --config FILE or --state FOLDER\n")
 
 
 def test_the_journal_needs_no_gateway(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,7 +127,22 @@ def test_what_is_older_than_since_is_left_out(state: Path, capsys: pytest.Captur
 
 def test_without_a_journal(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tail(state, None, "--since", "10m")[0] == 1
-    assert "there is no journal" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "there is no journal" in err
+    assert err.endswith("; say --config FILE or --state FOLDER\n")
+
+
+def test_a_journal_that_may_not_be_read(
+    state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "listdir", closed)
+    assert tail(state, None, "--since", "10m")[0] == 1
+    assert capsys.readouterr().err == f"mailgw: {state}: Permission denied; run this as the gateway's user\n"
+
+
+def closed(path: str) -> list[str]:
+    """A folder as somebody sees it who may not; root, who runs tests, may all."""
+    raise PermissionError(errno.EACCES, "Permission denied", path)
 
 
 def test_what_both_tell_is_shown_once(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,6 +162,14 @@ def test_what_makes_no_sense_is_said_at_once(words: list[str]) -> None:
     with pytest.raises(SystemExit) as status:
         ctl.main(["tail", "--state", "/nowhere", *words])
     assert status.value.code == 2
+
+
+def test_the_names_of_facts_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        ctl.main(["tail", "--state", "/nowhere", "--event", "kueued"])
+    err = capsys.readouterr().err
+    assert "there is no event 'kueued'; expected one of authenticated, bounced, changed, " in err
+    assert ", event," not in err
 
 
 def test_what_strangers_write_moves_no_terminal() -> None:

@@ -138,7 +138,8 @@ def test_json(gateway: PlayedGateway, capsys: pytest.CaptureFixture[str]) -> Non
 def test_where_none_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in ([], ["--once"], ["--json"]):
         assert ctl.main(["top", "--state", str(tmp_path), *words]) == 1
-        assert "no gateway runs" in capsys.readouterr().err
+        assert capsys.readouterr().err == (
+            f"mailgw: no gateway runs with the state folder {tmp_path}; say --config FILE or --state FOLDER\n")
 
 
 class Terminal:

@@ -12,6 +12,7 @@ from mailgw.mail import event as fact
 from mailgw.trace_words import Pen, story_lines, words_of
 from tests.store.test_journal_story import ANN, BOB, CARL, LIFE, NOTICE, NOW, PEER, Q1, Q2, journal
 from tests.tables import each
+from tests.test_tail import closed
 
 
 @pytest.fixture
@@ -67,11 +68,26 @@ def test_nothing(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (status, out) == (1, "")
     status, out, err = run(capsys, BOB, "--journal", str(state / "else"))
     assert (status, out) == (1, "")
-    assert f"there is no journal {state / 'else'}" in err
+    assert err == f"mailgw: there is no journal {state / 'else'}\n"
+    assert run(capsys, BOB, "--state", str(state / "else"))[2] == (
+        f"mailgw: there is no journal {state / 'else' / 'journal.jsonl'}; say --config FILE or --state FOLDER\n")
     os.utime(state / "journal.jsonl", (0, 0))
     status, out, err = run(capsys, BOB, "--state", str(state), "--since", "1s")
     assert (status, out) == (1, "")
     assert "is as new as that" in err
+
+
+@each("place", ["--state", "--config", "--journal"])
+def test_a_journal_that_may_not_be_read(
+    state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    config = state / "mailgw.toml"
+    config.write_text('state = "."\n')
+    where = {"--state": state, "--config": config, "--journal": state / "journal.jsonl"}[place]
+    monkeypatch.setattr(os, "listdir", closed)
+    status, out, err = run(capsys, BOB, place, str(where))
+    assert (status, out) == (1, "")
+    assert err.endswith(": Permission denied; run this as the gateway's user\n")
 
 
 def test_json(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from mailgw.arguments import count, span
 from mailgw.config.where import DEFAULT_FILE
 from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.once import loaded, run_once
-from mailgw.terminal import Fault, harmless, progress, say
+from mailgw.terminal import Fault, harmless, progress, say, unread
 
 if TYPE_CHECKING:  # what is heavy is imported by the command itself
     from collections.abc import Iterator, Mapping, Sequence
@@ -83,7 +83,10 @@ def _replay(options: argparse.Namespace) -> int:
     path = options.journal or (old or new).journal.path
     if path is None or path == "-":
         raise Fault("the configuration has no journal in a file: say --journal FILE")
-    files = files_of(path)
+    try:
+        files = files_of(path)
+    except OSError as fault:
+        raise unread(fault, path) from None
     if not files:
         raise Fault(f"{path}: there is no such file")
     read = JournalLines(files, time.time() - options.since, KINDS | {"authenticated"})
@@ -92,7 +95,7 @@ def _replay(options: argparse.Namespace) -> int:
     try:
         seen = past.take(trust.heard(read.facts()))
     except OSError as fault:
-        raise Fault(f"{fault.filename or path}: {fault.strerror}") from None
+        raise unread(fault, path) from None
     now, was = run_once(_both(new, old, seen))
     changed = changes_to_the_past(seen, now) if was is None else changes_between(seen, was, now)
     judged = trust.changes(new.trust, None if old is None else old.trust)

@@ -21,11 +21,12 @@ _HEAD: Final = re.compile(rb'\{"time":"([0-9TZ:.-]{20,40})","event":"([a-z_]{1,4
 
 
 def files_of(path: str) -> Sequence[str]:
-    """The file and those that it was rotated to (``path.1`` ...), the oldest first; [] where there is none."""
+    """The file and those that it was rotated to (``path.1`` ...), the oldest first; [] where there is none.  OSError
+    where it cannot be seen whether there is one."""
     folder, name = os.path.split(path)
     try:
         there = os.listdir(folder or ".")
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         there = []
     numbers = [int(one[len(name) + 1:]) for one in there if re.fullmatch(re.escape(name) + r"\.[1-9][0-9]{0,5}", one)]
     files = [f"{path}.{number}" for number in sorted(numbers, reverse=True)]
