@@ -31,7 +31,17 @@ from mailgw.config.where import (
     is_there,
     maildrop_of,
 )
-from mailgw.mail.dropped import BadDrop, Drop, addresses_of, checked, drop_octets, header_of, listed
+from mailgw.mail.dropped import (
+    BadDrop,
+    Drop,
+    addresses_of,
+    checked,
+    drop_octets,
+    header_of,
+    listed,
+    shown_name,
+    without_bare_crs,
+)
 from mailgw.mail.errors import ConfigError
 from mailgw.mail.header import has_field
 from mailgw.mail.slip import NOTIFIES, BadSlip, envid_of
@@ -109,7 +119,7 @@ def main(words: Sequence[str]) -> int:
         drop, message = read(options, sys.stdin.buffer)
         leave(maildrop(options), drop_octets(drop, message))
     except Stop as stop:
-        print(f"sendmail: {stop.why}", file=sys.stderr)
+        print(f"sendmail: {_text(stop.why)}", file=sys.stderr)
         return stop.status
     except KeyboardInterrupt:
         return TEMPORARY
@@ -176,7 +186,7 @@ def _take(letter: str, value: str, options: Options) -> None:
             is_bracketed = value.startswith("<") and value.endswith(">")
             options.sender = value[1:-1] if is_bracketed else value
         case "F":
-            options.name = " ".join(value.split())
+            options.name = shown_name(_text(value))
         case "N":
             options.notify = _notify(value)
         case "R":
@@ -241,7 +251,7 @@ def read(options: Options, stdin: object) -> tuple[Drop, bytes]:
 
 def _header(message: bytes) -> bytes:
     rest = message.partition(b"\n")[2] if message.startswith(b"From ") else message
-    return header_of(rest)
+    return without_bare_crs(header_of(rest), b" ")
 
 
 def _octets(options: Options, stdin: object) -> bytes:
@@ -259,9 +269,11 @@ def _user() -> str:
     import pwd
 
     try:
-        return pwd.getpwuid(os.getuid()).pw_name
+        return checked(pwd.getpwuid(os.getuid()).pw_name)
     except KeyError:
         raise Stop(NO_PERMISSION, f"there is no user {os.getuid()}: say -f ADDRESS") from None
+    except BadDrop as fault:
+        raise Stop(DATA, f"the user's name: {fault}: say -f ADDRESS") from None
 
 
 def _full_name() -> str:
@@ -273,7 +285,13 @@ def _full_name() -> str:
         return ""
     # GECOS: the first part; "&" is the user's name.
     name = found.pw_gecos.partition(",")[0].replace("&", found.pw_name.title())
-    return " ".join(name.split())
+    return shown_name(_text(name))
+
+
+def _text(text: str) -> str:
+    """Arguments and the system's users come in any octets, and those that are no UTF-8 as surrogates (PEP 383): U+FFFD
+    for each."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 # --- the maildrop ---------------------------------------------------------------------------------------------------

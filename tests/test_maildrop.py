@@ -277,6 +277,13 @@ def test_what_cannot_be_renamed_has_a_pause() -> None:
      [b"cy@"]),
     (b"To: Bob B <bob>,\n cy@example.org\n\nhi\n", [b"To: Bob B <bob@mx.example.org>,\n\tcy@example.org\n"], []),
     (b"Subject: a\r\n\r\nwindows\r\n", [b"windows\n"], []),
+    (b"Subject: Cron\n\n 10%\r50%\r100%\nok\n", [b"\n 10%\n50%\n100%\nok\n"], [b"\r"]),
+    (b"10%\r50%\r\r100%\r\r\nok\r", [b"\n\n10%\n50%\n\n100%\nok\n"], [b"\r"]),
+    (b"Subject: x\rReply-To: cy@example.org\r\rhi\r\n\nhi\n",
+     [b"Subject: x Reply-To: cy@example.org  hi\n"], [b"\r"]),
+    (b"Subject: x\n\rReply-To: cy@example.org\n\nhi\n",
+     [b"Subject: x\n Reply-To: cy@example.org\n\nhi\n"], [b"\r"]),
+    (b"Subject: x\r\r\nX-A: b\r\r\n\r\r\nTo: hi\r\r\n", [b"Subject: x\nX-A: b\n\nTo: hi\n"], [b"\r"]),
 ])
 def test_the_message_is_mended(raw: bytes, has: list[bytes], lacks: list[bytes]) -> None:
     desk = Desk()
@@ -289,6 +296,22 @@ def test_the_message_is_mended(raw: bytes, has: list[bytes], lacks: list[bytes])
     for one in lacks:
         assert one not in own, letter
     assert own.count(b"\nFrom: ") == 1
+
+
+@each(("name", "shown"), [
+    ("x\nBcc: cy@example.org", b'"x Bcc: cy@example.org" <root@mx.example.org>\n'),
+    ("a" * 1200, b"a" * 200 + b" <root@mx.example.org>\n"), ('"' * 1200, b'\\"' * 200 + b'" <root@mx.example.org>\n'),
+    ("\r\0 ", b"root@mx.example.org\n"), ("J\ufffdrg\x85", b"=?utf-8?"),
+])
+def test_no_name_stops_a_message_or_writes_a_field(name: str, shown: bytes) -> None:
+    desk = Desk()
+    leave(desk, Drop("root", ("bob@example.org",), name=name))
+    look(desk)
+    assert left(desk) == []
+    [letter] = desk.gateway.mailbox("bob@example.org")
+    assert b"\nFrom: " in letter
+    assert shown in letter
+    assert b"\nBcc:" not in letter
 
 
 def test_no_crash_loses_a_message_or_sends_it_twice() -> None:

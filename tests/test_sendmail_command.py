@@ -2,6 +2,7 @@
 
 import io
 import os
+import pwd
 import stat
 import sys
 from collections.abc import Callable
@@ -162,6 +163,49 @@ def test_addresses_that_cannot_be_read_are_not_made_up(
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
     assert all(line.startswith("sendmail: ") and len(line) < 400 for line in said)
+
+
+def test_a_cr_in_the_header_names_nobody(given: Given) -> None:
+    assert given.run("-t", message=b"To: ann@example.org\rBcc: cy@example.org\n\nhi\n") == DATA
+    assert given.run("-t", message=b"Subject: x\rBcc: cy@example.org\nTo: ann@example.org\n\nhi\n") == 0
+    assert given.taken()[0].recipients == ("ann@example.org",)
+    message = b"To: ann@example.org\r\r\n\r\r\nTo: cy@example.org\r\r\n"
+    assert given.run("-t", message=message) == 0
+    assert given.taken() == (Drop("root", ("ann@example.org",), "Super User"), message)
+
+
+@each("words", [
+    ("-V", "\udce9", "a"), ("-f", "\udce9@x.example", "a"), ("a", "\udce9@x.example"), ("a", "<\udce9@x.example>"),
+    ("-N\udce9", "a"), ("-R\udce9", "a"), ("-b\udce9",), ("-\udce9",), ("a\udce9",),
+])
+def test_octets_that_are_no_text_make_no_sense(
+    given: Given, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert given.run(*words) == USAGE
+    said = capsys.readouterr().err
+    assert said.startswith("sendmail: ")
+    assert len(said.splitlines()) == 1
+
+
+def test_a_name_in_other_octets_stops_nothing(given: Given) -> None:
+    assert given.run("-F", "J\udce9r\udcf4me \n" + "x" * 300, "a") == 0
+    assert given.taken()[0].name == "J\ufffdr\ufffdme " + "x" * 193
+    assert given.run("-C", str(given.config), "-X\udce9", "-L", "\udce9", "a") == 0
+    given.taken()
+
+
+def test_the_user_s_own_name_may_be_no_address_and_his_full_name_no_text(
+    given: Given, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.undo()
+    found = pwd.struct_passwd(("jo", "x", 1, 1, "J\udce9r\udcf4me,1", "/", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: found)
+    assert given.run("a") == 0
+    assert given.taken()[0] == Drop("jo", ("a",), "J\ufffdr\ufffdme")
+    found = pwd.struct_passwd(("j\udce9", "x", 1, 1, "", "/", "/bin/sh"))
+    assert given.run("a") == DATA
+    assert capsys.readouterr().err == "sendmail: the user's name: 'j\\udce9' is no address: say -f ADDRESS\n"
+    assert given.run("-f", "ann@example.org", "a") == 0
 
 
 def test_a_list_without_anybody_is_no_fault_of_the_list(given: Given) -> None:

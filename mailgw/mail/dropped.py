@@ -7,6 +7,8 @@ Rules:
     A file is whole once its group may read it (mode 0640): who writes it gives it that mode last, and syncs it then.
     Who sent it says the file's owner, not its content.
     Addresses without a domain are of this host: programs write "root" (RFC 6409 s8.1 lets us say so).
+    A CR without an LF is no fault: programs draw progress with it.  In the text it ends a line; in the header it is a
+    space, so that what stands behind it is no field of its own.
 """
 
 import re
@@ -26,7 +28,13 @@ BAD: Final = ".bad"
 MOST_HEAD_OCTETS: Final = 4 << 20
 _BARE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}\Z")
 _MBOX_FROM = re.compile(rb"From [^\n]*\n")
-_EMPTY_LINE = re.compile(rb"\n\r?\n")
+_EMPTY_LINE = re.compile(rb"\n\r*+\n")
+_BARE_CR = re.compile(rb"\r(?!\n)")
+_CRS = re.compile(rb"\r++(\n?)")
+LONGEST_NAME: Final = 200
+"""Of characters of ``Drop.name`` that are shown: with an address of any length they stand in one line."""
+# Controls, and halves of characters (surrogates): what came as other octets than UTF-8
+_NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _FIELDS: Final = ("From", "Sender", "Reply-To", "To", "Cc")
 
 
@@ -102,11 +110,23 @@ def qualified(address: str, hostname: str) -> Mailbox:
 
 
 def header_of(octets: bytes) -> bytes:
-    """b"" where there is none."""
+    """With its CRs as they came; b"" where there is none."""
     if not starts_with_field(octets):
         return b""
     found = _EMPTY_LINE.search(octets)
     return octets if found is None else octets[:found.end()]
+
+
+def without_bare_crs(octets: bytes, instead: bytes) -> bytes:
+    """``instead`` of each; those in front of a line end belong to it ("\\r\\r\\n" is one)."""
+    if _BARE_CR.search(octets) is None:
+        return octets
+    return _CRS.sub(lambda found: b"\r\n" if found[1] else instead * len(found[0]), octets)
+
+
+def shown_name(text: str) -> str:
+    """In one line, no longer than ``LONGEST_NAME``, without what is no text."""
+    return " ".join(_NO_TEXT.sub(" ", text).split())[:LONGEST_NAME].rstrip()
 
 
 def message_of(octets: bytes, drop: Drop, hostname: str, now: float, message_id: str) -> bytes:
@@ -114,14 +134,14 @@ def message_of(octets: bytes, drop: Drop, hostname: str, now: float, message_id:
     there is none in it."""
     octets = _MBOX_FROM.sub(b"", octets, count=1) if octets.startswith(b"From ") else octets
     header = header_of(octets)
-    if not header:
-        octets = b"\n" + octets
-    whole, added = _with_domains(header, hostname), b""
-    if not has_field(header, b"From"):
-        author = drop.reverse_path or "MAILER-DAEMON"
-        added = people_field("From", [Person(qualified(author, hostname), drop.name)]).encode()
+    body = without_bare_crs(octets[len(header):], b"\r\n")
+    header = without_bare_crs(header, b" ")
+    whole, added = _with_domains(header, hostname) or b"\n", b""
     try:
-        return completed(added + whole + octets[len(header):], now, message_id)
+        if not has_field(header, b"From"):
+            author = drop.reverse_path or "MAILER-DAEMON"
+            added = people_field("From", [Person(qualified(author, hostname), shown_name(drop.name))]).encode()
+        return completed(added + whole + body, now, message_id)
     except ValueError as fault:
         raise BadDrop(str(fault)) from None
 
