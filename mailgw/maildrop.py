@@ -5,8 +5,11 @@ Rules:
     lets; none of them can list it, or read another's files.
     A file goes once its message is in the queue, and that is written down; the file's name is the key of its message
     (``Sending``), so that a crash between the two makes no second one.
-    Who cannot be written to is told to the sender, by a bounce, as a next hop's refusal is; what cannot be told now is
-    tried again.  What is no message stays, with ``.bad`` at the end of its name, and the log says so.
+    Who cannot be written to is told to the sender, by a bounce, as a next hop's refusal is; so is a message that is too
+    large.  What cannot be told now is tried again, until it is as old as messages get in the queue.  Of whom it can be
+    told are not kept waiting by the others: the file is brought in parts then (``store.drops``), and its name with the
+    part's number is the key.
+    What is no message stays, with ``.bad`` at the end of its name, and the log says so.
     Others may put there whatever they like, and swap it for another thing at any moment: only names that ``mailgw
     sendmail`` makes are looked at; a file is opened once, and is what its descriptor says.  Names have their turn in a
     circle, so that none keeps those behind it waiting, and whatever goes wrong with one has a pause of its own.
@@ -16,25 +19,30 @@ Rules:
 import os
 import re
 import stat
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
+import msgspec
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from mailgw.config.files import user_name
-from mailgw.mail.dropped import BAD, GROUP_READS, BadDrop, Drop, read_drop
+from mailgw.mail.dropped import BAD, GROUP_READS, MOST_HEAD_OCTETS, BadDrop, Drop, read_drop
 from mailgw.mail.errors import TemporaryFault
 from mailgw.net.tasks import TaskGroup
+from mailgw.store.drops import Drops, Left
 from mailgw.store.state_file import Workshop
 
 LOOK_SECONDS: Final = 1.0
 AT_ONCE: Final = 10
 FIRST_PAUSE_SECONDS: Final = 10.0
 LONGEST_PAUSE_SECONDS: Final = 600.0
+MOST_NAMED: Final = 5
 COMPLAIN_SECONDS: Final = 600.0
+BEGINNING_OCTETS: Final = 64 << 10
+"""Of a message that is too large: the bounce has its header."""
 LATE_SECONDS: Final = 300.0
 """What waits for longer is told of (``web.findings``): a full queue or a restart is over by then."""
 
@@ -51,12 +59,24 @@ log = Logger()
 
 @attrs.frozen
 class Dropped:
-    """``who`` is the user's name, or his number."""
+    """``who`` is the user's name, or his number; ``since`` when it is there, in epoch seconds; ``too_large`` (not 0):
+    the message has so many octets, and ``message`` is its beginning."""
 
     name: str
     who: str
     drop: Drop
     message: bytes = attrs.field(repr=False)
+    since: float
+    too_large: int
+
+
+@attrs.frozen
+class Split:
+    """Nothing was done: of the ``known`` it can be told now what becomes of them, of the ``unknown`` it cannot.
+    Neither is empty; all have their domains."""
+
+    known: tuple[str, ...]
+    unknown: tuple[str, ...]
 
 
 @attrs.define
@@ -75,8 +95,8 @@ class _Seen:
     fault: str = ""
 
 
-Take = Callable[[Dropped], Awaitable[str]]
-"""Bring it into the queue; ``""``, or why it never will be.  TemporaryFault."""
+Take = Callable[[Dropped], Awaitable[str | Split]]
+"""Bring it into the queue; ``""``, why it never will be, or what keeps it.  TemporaryFault."""
 
 
 class Maildrop:
@@ -84,13 +104,14 @@ class Maildrop:
 
     def __init__(
         self, folder: Callable[[], str], take: Take, workshop: Workshop, tasks: TaskGroup,
-        most_octets: Callable[[], int],
+        most_octets: Callable[[], int], drops: Drops,
     ) -> None:
         self._folder = folder
         self._take = take
         self._workshop = workshop
         self._tasks = tasks
         self._most_octets = most_octets
+        self._drops = drops
         self._clock = workshop.reactor
         self._timer: IDelayedCall | None = None
         self._under_way: set[str] = set()
@@ -170,11 +191,7 @@ class Maildrop:
     async def _bring(self, folder: str, name: str) -> None:
         path = os.path.join(folder, name)
         try:
-            dropped = await self._workshop.do(self._read, path, name)
-            why = await self._take(dropped)
-            if why:
-                raise BadDrop(why)
-            await self._workshop.do(self._workshop.disk.remove, path)
+            await self._bring_parts(path, name)
             self._waiting.pop(name, None)
         except BadDrop as fault:
             log.error("{path} cannot be sent, and is left as {bad}: {why}", path=path, bad=name + BAD, why=str(fault))
@@ -190,6 +207,39 @@ class Maildrop:
                 log.failure("{path} waits", path=path)
         finally:
             self._under_way.discard(name)
+
+    async def _bring_parts(self, path: str, name: str) -> None:
+        """All of them, and remove it.  As ``_take`` raises, and ``_read``."""
+        dropped, left = await self._workshop.do(self._read, path, name)
+        while True:
+            found = await self._take(attrs.evolve(
+                dropped, name=f"{name}.{left.done}" if left.done else name,
+                drop=msgspec.structs.replace(dropped.drop, recipients=left.recipients),
+            ))
+            if isinstance(found, Split):
+                left = Left(found.known, left.later + found.unknown, left.done)
+                await self._workshop.do(self._drops.write, name, left)
+                continue
+            if found and not left.later:
+                raise BadDrop(found)
+            if found:
+                log.error("{path} cannot be sent to {recipients}: {why}", path=path, why=found,
+                          recipients=_some(left.recipients))
+            if not left.later:
+                break
+            left = Left(left.later, done=left.done + 1)
+            await self._workshop.do(self._drops.write, name, left)
+            self._waiting.pop(name, None)  # these had no pause yet
+            raise TemporaryFault(f"what becomes of {_some(left.recipients)} cannot be told now")
+        await self._workshop.do(self._remove, path, name, left.done > 0)
+
+    def _remove(self, path: str, name: str, is_in_parts: bool) -> None:
+        """In a thread.  OSError."""
+        disk = self._workshop.disk
+        disk.remove(path)
+        if is_in_parts:
+            disk.sync_folder(os.path.dirname(path))
+            self._drops.forget(name)
 
     def _wait(self, path: str, name: str, why: str) -> bool:
         """Until it is tried again; whether it is for the first time."""
@@ -207,7 +257,7 @@ class Maildrop:
         except OSError as fault:
             self._wait(path, name, f"it cannot be renamed: {fault.strerror}")
 
-    def _read(self, path: str, name: str) -> Dropped:
+    def _read(self, path: str, name: str) -> tuple[Dropped, Left]:
         """In a thread.  BadDrop; OSError."""
         disk, most = self._workshop.disk, self._most_octets()
         descriptor = disk.open_to_read(path)
@@ -215,23 +265,35 @@ class Maildrop:
             facts = disk.facts(descriptor)
             if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
                 raise BadDrop("it is no file, or has another name, too")
-            if facts.st_size > most:
-                raise BadDrop(f"it has {facts.st_size} octets: {most} are taken")
-            octets = disk.read_at(descriptor, 0, facts.st_size + 1)
-            while len(octets) <= facts.st_size and (more := disk.read_at(descriptor, len(octets), facts.st_size)):
+            is_too_large = facts.st_size > most
+            wanted = min(facts.st_size, MOST_HEAD_OCTETS + BEGINNING_OCTETS) if is_too_large else facts.st_size
+            octets = disk.read_at(descriptor, 0, wanted)
+            while len(octets) < wanted and (more := disk.read_at(descriptor, len(octets), wanted - len(octets))):
                 octets += more
-            if not len(octets) == facts.st_size == disk.facts(descriptor).st_size:
+            if len(octets) != wanted or disk.facts(descriptor).st_size != facts.st_size:
                 raise BadDrop("it changed while it was read")
         finally:
             disk.close(descriptor)
         drop, message = read_drop(octets)
-        return Dropped(name, user_name(facts.st_uid), drop, message)
+        too_large = 0
+        if is_too_large:
+            too_large, message = facts.st_size - (len(octets) - len(message)), message[:BEGINNING_OCTETS]
+        try:
+            left = self._drops.read(name) or Left(drop.recipients)
+        except ValueError as fault:
+            raise BadDrop(f"whom it is still for cannot be read: {fault}") from None
+        return Dropped(name, user_name(facts.st_uid), drop, message, facts.st_mtime, too_large), left
 
     def _complain(self, folder: str, fault: str) -> None:
         now = self._clock.seconds()
         if now >= self._complained.get(folder, -1.0):
             self._complained = {folder: now + COMPLAIN_SECONDS}
             log.error("the maildrop {folder} cannot be used: {why}", folder=folder, why=fault)
+
+
+def _some(recipients: Sequence[str]) -> str:
+    more = len(recipients) - MOST_NAMED
+    return ", ".join(recipients[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _words(fault: TemporaryFault | OSError) -> str:

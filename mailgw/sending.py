@@ -42,7 +42,7 @@ from mailgw.mail.slip import (
     notify_of,
     returns_of,
 )
-from mailgw.maildrop import Dropped
+from mailgw.maildrop import Dropped, Split
 from mailgw.net.tasks import TaskGroup
 from mailgw.sending_words import Problem, answered, is_key, message_told, refused, rows_told
 from mailgw.spool.rows import UNRECORDED, record_of
@@ -91,6 +91,7 @@ class SendingLimits:
     hostname: str
     message_octets: int
     hold_seconds: int
+    give_up_seconds: float
 
 
 @attrs.frozen
@@ -293,7 +294,7 @@ class Sending:
             await self._settle(before)
         raise TemporaryFault("what became of the first request with this key cannot be told now")
 
-    async def take_drop(self, dropped: Dropped) -> str:
+    async def take_drop(self, dropped: Dropped) -> str | Split:
         """``maildrop.Take``."""
         record = f"m{secrets.token_hex(12)}"
         self._under_way.add(record)
@@ -309,6 +310,9 @@ class Sending:
         finally:
             self._under_way.discard(record)
             await self._workshop.do(self._workshop.disk.remove, path)
+        if isinstance(answer, Mapping) and (unknown := answer.get("unknown")):
+            everybody = map(str, prepared.composed.recipients)
+            return Split(tuple(one for one in everybody if one not in unknown), tuple(unknown))
         if not isinstance(answer, Problem):
             return ""
         if answer.status == 422:
@@ -317,13 +321,14 @@ class Sending:
 
     def _prepared_drop(self, dropped: Dropped, record: str, path: str) -> _Prepared:
         """In a thread.  BadSlip, BadDrop; OSError."""
-        drop, hostname = dropped.drop, self._limits().hostname
+        drop, limits, now = dropped.drop, self._limits(), self._wall_clock()
+        hostname = limits.hostname
         recipients = tuple(dict.fromkeys(qualified(one, hostname) for one in drop.recipients))
         if not recipients:
             raise BadDrop("nobody to send it to")
         path_of_failures = qualified(drop.reverse_path, hostname) if drop.reverse_path else None
         message_id = f"{secrets.token_hex(12)}@{hostname}"
-        message = message_of(dropped.message, drop, hostname, self._wall_clock(), message_id)
+        message = message_of(dropped.message, drop, hostname, now, message_id)
         found = Composed(path_of_failures, recipients, message, Wishes())
         notify_of(drop.notify)
         returns_of(drop.returns)
@@ -331,6 +336,7 @@ class Sending:
         slip = Slip(
             f"{LOCAL}:{dropped.who}", "local", "local", path_text(path_of_failures), tuple(map(str, recipients)), None,
             drop.notify, drop.returns, drop.envid, found.needs_utf8, record, True,
+            max(0.0, min(dropped.since, now)), now >= dropped.since + limits.give_up_seconds, dropped.too_large,
         )
         digest = hashlib.sha256(drop_octets(drop, dropped.message)).hexdigest()
         return self._kept(path, slip, found, digest, LOCAL)
@@ -374,9 +380,9 @@ class Sending:
         if "refused" in answer:
             await self._ledger.do(sent.forgotten(prepared.sent.id))
             return refused(answer["refused"])
-        if "returned" in answer:
+        if "returned" in answer or "unknown" in answer:
             await self._ledger.do(sent.forgotten(prepared.sent.id))
-            return {"returned": answer["returned"]}
+            return answer
         made = self._made(prepared, answer["taken"])
         await self._ledger.do(sent.taken(made))
         if not made.is_released:

@@ -22,6 +22,7 @@ from mailgw.sending import Sending, SendingLimits, Takes
 from mailgw.store import hooks as store_hooks
 from mailgw.store import sent
 from mailgw.store.database import Schema
+from mailgw.store.drops import Drops
 from mailgw.store.ledger import Ledger
 from mailgw.store.state_file import Workshop
 from mailgw.taking import Taking
@@ -70,7 +71,8 @@ class Owner:
     def __init__(self, ways: Ways) -> None:
         def limits() -> SendingLimits:
             now = ways.config()
-            return SendingLimits(now.hostname, now.limits.message_octets, now.limits.hold_seconds)
+            return SendingLimits(
+                now.hostname, now.limits.message_octets, now.limits.hold_seconds, now.retry.give_up_after)
 
         def ledger(name: str, schema: Schema, workshop: Workshop) -> Ledger:
             return ways.ledger(os.path.join(ways.state, name), schema, workshop)
@@ -98,7 +100,7 @@ class Owner:
 
         self.maildrop = Maildrop(
             lambda: ways.config().maildrop, self._sending.take_drop, ways.composing, ways.tasks,
-            lambda: ways.config().limits.message_octets + MOST_HEAD_OCTETS,
+            lambda: ways.config().limits.message_octets + MOST_HEAD_OCTETS, Drops(ways.state, ways.composing.disk),
         )
         self._looks_again = ways.looks_again
         self._wall_clock = ways.wall_clock

@@ -4,8 +4,9 @@
     sending.release   {"queue_id", "record"}: let go what waited for its record
 
 Rules:
-    Where a slip says so (``tells_refusals``), who is refused for good is told of to the sender by a bounce, and the
-    others get it: nobody waits for an answer.
+    Where a slip says so (``tells_refusals``), who is refused for good is told of to the sender by a bounce, where he
+    wants that (RFC 3461 s4.1), and the others get it: nobody waits for an answer.  Where it ``gives_up``, who cannot be
+    told of now is refused for good (RFC 5321 s4.5.4.1).
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -18,14 +19,24 @@ from mailgw.deliver.bounce import Notices
 from mailgw.mail.envelope import BodyType
 from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.message import Message
-from mailgw.mail.parameters import MailParameters
+from mailgw.mail.parameters import MailParameters, Notify, Ret
 from mailgw.mail.ports import Desk, Request
 from mailgw.mail.reply import Reply
-from mailgw.mail.slip import MOST_OCTETS, BadSlip, Slip, address_of, path_of, read_slip, returns_of
+from mailgw.mail.slip import (
+    MOST_OCTETS,
+    BadSlip,
+    Slip,
+    address_of,
+    envid_of,
+    notify_of,
+    path_of,
+    read_slip,
+    returns_of,
+)
 from mailgw.queue.dsn import MAX_RETURNED_OCTETS
 from mailgw.queue.dsn_fields import Report
 from mailgw.receive.factory import EsmtpFactory
-from mailgw.receive.submitted import Refused, Taken, hand_in
+from mailgw.receive.submitted import Refused, Taken, hand_in, too_large
 from mailgw.spool.content import MemoryContent
 from mailgw.store.state_file import Workshop
 
@@ -36,6 +47,16 @@ class Release(Protocol):
     """The spool and its dispatcher."""
 
     async def __call__(self, queue_id: str, record: str) -> None: ...
+
+
+@attrs.frozen
+class _Given:
+    """A file: its slip, where its message begins, and how many octets that has."""
+
+    slip: Slip
+    path: str
+    start: int
+    size: int
 
 
 class Taking:
@@ -54,57 +75,80 @@ class Taking:
         return {"sending.take": self._answer_take, "sending.release": self._answer_release}
 
     async def take(self, path: str) -> Mapping[str, Any]:
-        """{"taken": ...}, or {"refused": {"field", "reply", "recipients"}}; TemporaryFault, and then nothing is queued.
-        """
+        """{"taken": ...}, or {"refused": {"field", "reply", "recipients"}}.  Where the slip ``tells_refusals``, also
+        {"returned": queue id}: nobody gets it, and the sender was told, or does not want to be (``""``); or {"unknown":
+        recipients}: of these it cannot be told now whether they get it, of the others it can, and nothing was done.
+        TemporaryFault, and then nothing is queued."""
         disk = self._workshop.disk
         try:
             head = await self._workshop.do(disk.read, path, 0, MOST_OCTETS + 1)
             slip, start = read_slip(head)
             size = (await self._workshop.do(disk.facts, path)).st_size - start
-            found = await hand_in(self._factory(), slip, self._chunks(path, start), size)
-            if isinstance(found, Refused) and slip.tells_refusals and found.reply.is_permanent:
-                return await self._told(slip, found, path, start, size)
+            given = _Given(slip, path, start, slip.too_large or size)
+            if slip.tells_refusals:
+                return await self._taken_or_told(given)
+            found = await self._handed_in(given, slip)
         except OSError as fault:
             raise TemporaryFault(f"{path}: {fault.strerror or fault}") from fault
         except BadSlip as fault:
             found = Refused("", Reply(550, "5.6.0", (str(fault),)))
-        if isinstance(found, Refused):
-            replies = {one: reply_told(reply) for one, reply in found.recipients.items()}
-            return {"refused": {"field": found.field, "reply": reply_told(found.reply), "recipients": replies}}
-        return {"taken": attrs.asdict(found)}
+        return {"taken": attrs.asdict(found)} if isinstance(found, Taken) else _refusal_told(found)
 
-    async def _told(self, slip: Slip, refused: Refused, path: str, start: int, size: int) -> Mapping[str, Any]:
-        """Those who were not refused get it, and the sender hears of the others."""
+    async def _handed_in(self, given: "_Given", slip: Slip) -> Taken | Refused:
+        """``slip`` is ``given``'s, or the same for fewer.  As ``hand_in``; of what is given up nothing is temporary."""
         factory = self._factory()
-        why = {one: reply for one, reply in refused.recipients.items() if reply.is_permanent}
-        rest = tuple(one for one in slip.recipients if str(address_of(one)) not in refused.recipients)
-        if len(why) != len(refused.recipients):
-            raise TemporaryFault(f"whether {', '.join(refused.recipients.keys() - why.keys())} exist is not known now")
-        why = why or dict.fromkeys(map(str, map(address_of, slip.recipients)), refused.reply)
-        found: Taken | Refused | None = None
-        if refused.recipients and rest:
-            left = msgspec.structs.replace(slip, recipients=rest)
-            found = await hand_in(factory, left, self._chunks(path, start), size)
-            if isinstance(found, Refused):
-                if not found.reply.is_permanent:
-                    raise TemporaryFault(found.reply.text)
-                why |= dict.fromkeys(map(str, map(address_of, rest)), found.reply)
-        octets = await self._workshop.do(self._workshop.disk.read, path, start, MAX_RETURNED_OCTETS)
-        notice_id = await self._bounced(factory, slip, why, octets)
+        if slip.too_large:
+            return too_large(slip.too_large, factory.settings.message_octets)
+        try:
+            return await hand_in(factory, slip, self._chunks(given.path, given.start), given.size)
+        except TemporaryFault as fault:
+            if not slip.gives_up:
+                raise
+            return Refused("content", Reply(451, "4.3.0", (fault.why,)))
+
+    async def _taken_or_told(self, given: "_Given") -> Mapping[str, Any]:
+        """Those who were not refused get it, and the sender hears of the others."""
+        slip, left, why = given.slip, given.slip, dict[str, Reply]()
+        while True:
+            found = await self._handed_in(given, left)
+            if isinstance(found, Taken):
+                break
+            everybody = {str(address_of(one)): one for one in left.recipients}
+            replies = found.recipients or dict.fromkeys(everybody, found.reply)
+            final = {one: reply for one, reply in replies.items() if reply.is_permanent or slip.gives_up}
+            if unknown := [one for one in replies if one not in final]:
+                return {"unknown": unknown} if len(unknown) < len(slip.recipients) else _refusal_told(found)
+            why |= final
+            left = msgspec.structs.replace(
+                left, recipients=tuple(one for address, one in everybody.items() if address not in replies))
+            if not left.recipients:
+                break
+        notify = notify_of(slip.notify)
+        is_wanted = notify is None or Notify.FAILURE in notify  # RFC 3461 s4.1
+        notice_id = await self._bounced(given, why) if why and is_wanted else ""
         if isinstance(found, Taken):
             return {"taken": attrs.asdict(found)}
-        if not notice_id:
-            return {"refused": {"field": refused.field, "reply": reply_told(refused.reply), "recipients": {}}}
-        return {"returned": notice_id}
+        if notice_id or not is_wanted:
+            return {"returned": notice_id}
+        return _refusal_told(attrs.evolve(found, reply=_final(found.reply)))
 
-    async def _bounced(self, factory: EsmtpFactory, slip: Slip, why: Mapping[str, Reply], octets: bytes) -> str:
+    async def _bounced(self, given: "_Given", why: Mapping[str, Reply]) -> str:
         """The queue id of the notice, ``""`` where nobody can be told.  TemporaryFault."""
+        factory, slip = self._factory(), given.slip
         intake, now = factory.intake, factory.wall_clock()
+        octets = await self._workshop.do(self._workshop.disk.read, given.path, given.start, MAX_RETURNED_OCTETS)
+        ret = returns_of(slip.returns) if given.size <= MAX_RETURNED_OCTETS else Ret.HDRS
         message = Message(
-            slip.record or "drop", path_of(slip.reverse_path), BodyType.EIGHT_BIT, now, MemoryContent(octets),
-            MailParameters(ret=returns_of(slip.returns), smtputf8=slip.smtputf8),
+            slip.record or "drop", path_of(slip.reverse_path), BodyType.EIGHT_BIT, slip.since or now,
+            MemoryContent(octets), MailParameters(ret=ret, envid=envid_of(slip.envid), smtputf8=slip.smtputf8),
         )
-        reports = [Report(address_of(one), reply, "", 0, None, None, is_ours=True) for one, reply in why.items()]
+        reports = [
+            Report(
+                address_of(one), _final(reply), "", 0, None, None, said=None if reply.is_permanent else reply,
+                is_ours=True,
+            )
+            for one, reply in why.items()
+        ]
         notice = await self._notices().bounce(message, 0, reports, now)
         if notice is None:
             return ""
@@ -137,6 +181,18 @@ class Taking:
     async def _answer_release(self, request: Request) -> object:
         await self.release(text_of(request, "queue_id"), text_of(request, "record"))
         return None
+
+
+def _refusal_told(refused: Refused) -> Mapping[str, Any]:
+    replies = {one: reply_told(reply) for one, reply in refused.recipients.items()}
+    return {"refused": {"field": refused.field, "reply": reply_told(refused.reply), "recipients": replies}}
+
+
+def _final(reply: Reply) -> Reply:
+    """RFC 3463 s3.5: x.4.7, delivery time expired."""
+    if reply.is_permanent:
+        return reply
+    return Reply(550, "5.4.7", (f"It could not be taken for too long; the last answer: {reply}",))
 
 
 def reply_told(reply: Reply) -> Mapping[str, Any]:

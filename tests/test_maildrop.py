@@ -1,13 +1,19 @@
 """What programs of this machine leave, and what becomes of it: a whole gateway in memory."""
 
 import os
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from zope.interface import implementer
 
 from mailgw import maildrop
+from mailgw.interfaces import IPolicyRule
 from mailgw.mail.dropped import Drop, drop_octets
+from mailgw.mail.reply import Reply
+from mailgw.mail.verdict import Facts, Stage, Verdict
 from mailgw.maildrop import AT_ONCE
+from mailgw.store.drops import FOLDER
 from mailgw.testing import PowerFailed
 from mailgw.testing.disk import MemoryDisk
 from mailgw.web.findings import findings
@@ -106,6 +112,159 @@ def test_who_is_unknown_is_told_of_and_the_others_get_it() -> None:
     leave(desk, Drop("ann@example.org", ("nobody@example.org",)), name=D2)
     look(desk, 60)
     assert len(desk.gateway.mailbox("ann@example.org")) == 2
+    assert left(desk) == []
+
+
+NEVER = ("never",)
+
+
+@each(("sender", "asked", "fields"), [
+    ("ann@example.org", {"notify": NEVER}, None), ("ann@example.org", {"notify": ("success", "delay")}, None),
+    ("", {"notify": NEVER}, None),
+    ("ann@example.org", {"notify": ("failure",), "envid": "ENV-77"}, b"\nOriginal-Envelope-Id: ENV-77\n"),
+    ("ann@example.org", {"envid": "a +b"}, b"\nOriginal-Envelope-Id: a +b\n"),
+])
+def test_who_is_unknown_is_told_of_as_the_sender_asked(
+    sender: str, asked: dict[str, Any], fields: bytes | None
+) -> None:
+    """RFC 3461 s4.1, s4.4."""
+    desk = Desk(KNOWN, accounts={"ann@example.org": "x"})
+    leave(desk, Drop(sender, ("nobody@example.org",), **asked))
+    look(desk, 60)
+    assert left(desk) == []
+    bounces = desk.gateway.mailbox("ann@example.org")
+    assert len(bounces) == (fields is not None)
+    assert all(fields in one for one in bounces if fields is not None)
+    assert not desk.gateway.queue
+
+
+@each(("extra_octets", "asked"), [(8 << 20, {}), (8 << 20, {"returns": "full"}), (300 << 10, {"returns": "full"})])
+def test_what_is_too_large_goes_back_by_its_header(extra_octets: int, asked: dict[str, Any]) -> None:
+    desk = Desk('[limits]\nmessage_octets = "4KiB"\n' + CONFIG.replace("postmaster", "#"))
+    desk.gateway.disk.make_folder(folder(desk))
+    message = b"Subject: hi\n\n" + b"x" * 62 + b"\n" + b"-" * 60 + b"\n" * extra_octets
+    leave(desk, Drop("ann@example.org", ("bob@example.org", "cy@example.org"), **asked), message)
+    met = []
+    usual = desk.gateway.disk.read_at
+    desk.gateway.disk.read_at = lambda *given: met.append(usual(*given)) or met[-1]  # type: ignore[method-assign, func-returns-value]
+    look(desk, 60)
+    assert left(desk) == []
+    assert sum(map(len, met)) < 5 << 20
+    [bounce] = desk.gateway.mailbox("ann@example.org")
+    assert bounce.count(b"\nStatus: 5.3.4\n") == 2
+    assert b"552 5.3.4 The message has " in bounce
+    assert b"Subject: hi\n" in bounce
+    assert b"xxx" not in bounce
+    assert not desk.gateway.mailbox("bob@example.org")
+
+
+@implementer(IPolicyRule)
+class Moody:
+    """Of those in ``unsure`` it cannot say anything now; of a message, where ``content`` is set."""
+
+    name = "moody"
+    stages = frozenset({Stage.RCPT, Stage.CONTENT})
+
+    def __init__(self, *unsure: str) -> None:
+        self.unsure = set(unsure)
+        self.content = False
+
+    async def judge(self, stage: Stage, facts: Facts) -> Verdict | None:
+        is_unsure = self.content if stage is Stage.CONTENT else str(facts.recipient) in self.unsure
+        return Verdict("moody", "", Reply(451, "4.4.3", ("Not now",))) if is_unsure else None
+
+
+def moody_desk(*unsure: str) -> tuple[Desk, Moody]:
+    moody = Moody(*unsure)
+    accounts = dict.fromkeys(("ann@example.org", "bob@example.org", "cy@example.org", "dee@example.org"), "x")
+    return Desk(KNOWN, accounts=accounts, rules=[moody]), moody
+
+
+def letters(desk: Desk, *who: str) -> list[int]:
+    return [len(desk.gateway.mailbox(f"{one}@example.org")) for one in who]
+
+
+ALL = ("bob@example.org", "cy@example.org", "dee@example.org", "nobody@example.org")
+
+
+def test_who_cannot_be_told_of_now_keeps_nobody_waiting() -> None:
+    desk, moody = moody_desk("cy@example.org", "dee@example.org")
+    leave(desk, Drop("ann@example.org", ALL))
+    look(desk, 5)
+    assert letters(desk, "ann", "bob", "cy", "dee") == [1, 1, 0, 0]
+    assert left(desk) == [D1]
+    assert told(desk)[0]["why"] == "what becomes of cy@example.org, dee@example.org cannot be told now"
+    desk.gateway.advance(20)
+    moody.unsure.remove("cy@example.org")
+    look(desk, 5)
+    assert letters(desk, "ann", "bob", "cy", "dee") == [1, 1, 1, 0]
+    moody.unsure.clear()
+    desk.gateway.restart()
+    look(desk, 60)
+    assert letters(desk, "ann", "bob", "cy", "dee") == [1, 1, 1, 1]
+    assert left(desk) == []
+    assert desk.gateway.disk.names(f"{desk.gateway.config.state}/{FOLDER}") == []
+    assert len([one for one in desk.gateway.journal if one.name == "queued"]) == 3
+
+
+def test_who_cannot_be_told_of_for_long_is_told_of_to_the_sender() -> None:
+    desk, _ = moody_desk("cy@example.org")
+    leave(desk, Drop("ann@example.org", ALL[:2]))
+    leave(desk, Drop("", ("cy@example.org",)), name=D2)
+    desk.gateway.advance(days=4, hours=23)
+    look(desk, 5)
+    assert letters(desk, "ann", "bob", "cy") == [0, 1, 0]
+    assert left(desk) == [D1, D2]
+    desk.gateway.advance(hours=2)
+    look(desk, 60)
+    assert letters(desk, "ann", "bob", "cy") == [1, 1, 0]
+    [bounce] = desk.gateway.mailbox("ann@example.org")
+    assert b"\nFinal-Recipient: rfc822; cy@example.org\n" in bounce
+    assert b"\nStatus: 5.4.7\n" in bounce
+    assert b"451 4.4.3 Not now" in bounce
+    assert b"rfc822; bob@" not in bounce
+    assert left(desk) == [f"{D2}.bad"], "it has nobody to be told"
+
+
+@each("content", [True, False])
+def test_what_cannot_be_taken_for_long_goes_back(content: bool) -> None:
+    desk, moody = moody_desk(*ALL)
+    moody.content = content
+    if content:
+        moody.unsure.clear()
+    leave(desk, Drop("ann@example.org", ALL[:2]))
+    look(desk, 5)
+    assert left(desk) == [D1]
+    desk.gateway.advance(days=6)
+    look(desk, 60)
+    [bounce] = desk.gateway.mailbox("ann@example.org")
+    assert bounce.count(b"\nStatus: 5.4.7\n") == 2
+    assert left(desk) == []
+
+
+def test_what_was_left_long_ago_is_tried_before_it_is_given_up() -> None:
+    desk, _ = moody_desk()
+    desk.gateway.stop()
+    leave(desk, Drop("ann@example.org", ALL[:2]))
+    desk.gateway.advance(days=6)
+    desk.gateway.restart()
+    look(desk, 60)
+    assert letters(desk, "ann", "bob", "cy") == [0, 1, 1]
+    assert left(desk) == []
+
+
+def test_a_full_disk_gives_nothing_up() -> None:
+    desk, _ = moody_desk()
+    leave(desk, Drop("ann@example.org", ALL[:2]))
+    desk.gateway.fill_up()
+    look(desk)
+    desk.gateway.advance(days=6)
+    look(desk)
+    assert left(desk) == [D1]
+    desk.gateway.fill_up(False)
+    desk.gateway.advance(1200)
+    look(desk, 60)
+    assert letters(desk, "ann", "bob", "cy") == [0, 1, 1]
     assert left(desk) == []
 
 
@@ -345,6 +504,47 @@ def test_no_crash_loses_a_message_or_sends_it_twice() -> None:
             assert len({octets.split(b" id ")[1].split()[0] for octets in letters}) == 1, (write, is_after)
             assert len(ids) <= 1
             assert desk.gateway.mailbox("ann@example.org"), (write, is_after)
+
+
+def test_no_crash_loses_a_part_of_the_recipients_or_sends_it_twice() -> None:
+    def made() -> tuple[Desk, Moody]:
+        desk, moody = moody_desk("cy@example.org")
+        leave(desk, Drop("ann@example.org", ALL))
+        desk.gateway.power.writes.clear()
+        return desk, moody
+
+    def brought(desk: Desk, moody: Moody) -> None:
+        look(desk, 5)
+        moody.unsure.clear()
+        desk.gateway.advance(30)
+        look(desk, 5)
+
+    whole, moody = made()
+    brought(whole, moody)
+    assert left(whole) == []
+    steps = [one for one in whole.gateway.power.writes if one.endswith((f"/{D1}", "/maildrop"))]
+    dropped = f"{whole.gateway.config.state}/{FOLDER}/{D1}"
+    assert steps[-3:] == [f"remove {folder(whole)}/{D1}", f"sync_folder {folder(whole)}", f"remove {dropped}"]
+    # What happens to Maildirs is others' business, and what is "after" one step is "before" the next.
+    for number, write in enumerate(whole.gateway.power.writes):
+        if " /mail" in write or write.startswith("new_folder"):
+            continue
+        desk, moody = made()
+        desk.gateway.power.fails_at, desk.gateway.power.is_after = number, True
+        with suppress(PowerFailed):
+            brought(desk, moody)
+        assert desk.gateway.power.is_off
+        desk.gateway.restart()
+        moody.unsure.clear()
+        desk.gateway.advance(30)
+        for _ in range(2):
+            look(desk, 30)
+        assert left(desk) == [], write
+        assert not desk.gateway.queue, write
+        for who in ("bob", "cy", "dee"):
+            found = desk.gateway.mailbox(f"{who}@example.org")
+            assert len({octets.split(b" id ")[1].split()[0] for octets in found}) == 1, (who, write)
+        assert desk.gateway.mailbox("ann@example.org"), write
 
 
 def test_a_test_s_machine_need_not_have_it() -> None:

@@ -30,7 +30,9 @@ class Slip(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``send_at`` in seconds since the epoch; ``notify`` () where nothing was said; ``record`` is the name under which its
     sender writes down what became of it: it waits until he has (``""``: it does not).  ``tells_refusals``: who is
-    refused is told of by a bounce, and the others get it; else nobody does.
+    refused is told of by a bounce, and the others get it; else nobody does.  These go with it: ``since`` when it is
+    tried (epoch seconds, 0.0: just now); ``gives_up``: what is refused for now is refused for good; ``too_large`` (not
+    0): it has so many octets, which are too many, and here stands its beginning, for the bounce.
     """
 
     by: str
@@ -45,6 +47,9 @@ class Slip(msgspec.Struct, frozen=True, omit_defaults=True):
     smtputf8: bool = False
     record: str = ""
     tells_refusals: bool = False
+    since: float = 0.0
+    gives_up: bool = False
+    too_large: int = 0
 
 
 class BadSlip(ValueError):

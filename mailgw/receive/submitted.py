@@ -69,6 +69,10 @@ async def hand_in(
         session.drop_transaction()
 
 
+def too_large(octets: int, most: int) -> Refused:
+    return Refused("content", Reply(552, "5.3.4", (f"The message has {octets} octets: {most} are taken",)))
+
+
 async def _handed_in(
     session: Session, factory: EsmtpFactory, slip: Slip, octets: AsyncIterator[bytes], offered_octets: int
 ) -> Taken | Refused:
@@ -76,8 +80,7 @@ async def _handed_in(
     path, recipients = path_of(slip.reverse_path), [address_of(one) for one in slip.recipients]
     asked, parameters = _asked(slip), _parameters(slip)
     if offered_octets > settings.message_octets:
-        words = f"The message has {offered_octets} octets: {settings.message_octets} are taken"
-        return Refused("content", Reply(552, "5.3.4", (words,)))
+        return too_large(offered_octets, settings.message_octets)
     if not 1 <= len(recipients) <= settings.recipients:
         words = f"The message has {len(recipients)} recipients: 1 to {settings.recipients} are taken"
         return Refused("recipients", Reply(552, "5.5.3", (words,)))
