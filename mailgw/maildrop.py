@@ -29,11 +29,15 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from mailgw.config.files import user_name
-from mailgw.mail.dropped import BAD, GROUP_READS, MOST_HEAD_OCTETS, BadDrop, Drop, read_drop
+from mailgw.mail.dropped import BAD, GROUP_READS, MOST_HEAD_OCTETS, BadDrop, Drop, message_of, qualified, read_drop
+from mailgw.mail.envelope import path_text
 from mailgw.mail.errors import TemporaryFault
+from mailgw.mail.posted import Composed, Wishes
+from mailgw.mail.slip import Slip, envid_of, notify_of, returns_of
 from mailgw.net.tasks import TaskGroup
 from mailgw.store.drops import Drops, Left
 from mailgw.store.state_file import Workshop
+from mailgw.web.settings import LOCAL
 
 LOOK_SECONDS: Final = 1.0
 AT_ONCE: Final = 10
@@ -97,6 +101,28 @@ class _Seen:
 
 Take = Callable[[Dropped], Awaitable[str | Split]]
 """Bring it into the queue; ``""``, why it never will be, or what keeps it.  TemporaryFault."""
+
+
+def posted_drop(
+    dropped: Dropped, record: str, hostname: str, give_up_seconds: float, now: float, message_id: str
+) -> tuple[Slip, Composed]:
+    """What goes into the queue.  BadSlip, BadDrop where that cannot be."""
+    drop = dropped.drop
+    recipients = tuple(dict.fromkeys(qualified(one, hostname) for one in drop.recipients))
+    if not recipients:
+        raise BadDrop("nobody to send it to")
+    reverse_path = qualified(drop.reverse_path, hostname) if drop.reverse_path else None
+    message = message_of(dropped.message, drop, hostname, now, message_id)
+    found = Composed(reverse_path, recipients, message, Wishes())
+    notify_of(drop.notify)
+    returns_of(drop.returns)
+    envid_of(drop.envid)
+    slip = Slip(
+        f"{LOCAL}:{dropped.who}", "local", "local", path_text(reverse_path), tuple(map(str, recipients)), None,
+        drop.notify, drop.returns, drop.envid, found.needs_utf8, record, True,
+        max(0.0, min(dropped.since, now)), now >= dropped.since + give_up_seconds, dropped.too_large,
+    )
+    return slip, found
 
 
 class Maildrop:

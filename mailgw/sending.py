@@ -28,21 +28,14 @@ from twisted.python.failure import Failure
 
 from mailgw.mail import header
 from mailgw.mail.address import Mailbox
-from mailgw.mail.dropped import BadDrop, drop_octets, message_of, qualified
+from mailgw.mail.dropped import BadDrop, drop_octets
 from mailgw.mail.envelope import path_text
 from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.message import RowState
 from mailgw.mail.ports import Answering, Desk, Request, WallClock
-from mailgw.mail.posted import Composed, RawOptions, Unsendable, Wishes, composed, composed_raw, posted_of
-from mailgw.mail.slip import (
-    BadSlip,
-    Slip,
-    envid_of,
-    head_of,
-    notify_of,
-    returns_of,
-)
-from mailgw.maildrop import Dropped, Split
+from mailgw.mail.posted import Composed, RawOptions, Unsendable, composed, composed_raw, posted_of
+from mailgw.mail.slip import BadSlip, Slip, head_of
+from mailgw.maildrop import Dropped, Split, posted_drop
 from mailgw.net.tasks import TaskGroup
 from mailgw.sending_words import Problem, answered, is_key, message_told, refused, rows_told
 from mailgw.spool.rows import UNRECORDED, record_of
@@ -311,7 +304,7 @@ class Sending:
             self._under_way.discard(record)
             await self._workshop.do(self._workshop.disk.remove, path)
         if isinstance(answer, Mapping) and (unknown := answer.get("unknown")):
-            everybody = map(str, prepared.composed.recipients)
+            everybody = map(str, prepared.recipients)
             return Split(tuple(one for one in everybody if one not in unknown), tuple(unknown))
         if not isinstance(answer, Problem):
             return ""
@@ -321,24 +314,11 @@ class Sending:
 
     def _prepared_drop(self, dropped: Dropped, record: str, path: str) -> _Prepared:
         """In a thread.  BadSlip, BadDrop; OSError."""
-        drop, limits, now = dropped.drop, self._limits(), self._wall_clock()
-        hostname = limits.hostname
-        recipients = tuple(dict.fromkeys(qualified(one, hostname) for one in drop.recipients))
-        if not recipients:
-            raise BadDrop("nobody to send it to")
-        path_of_failures = qualified(drop.reverse_path, hostname) if drop.reverse_path else None
-        message_id = f"{secrets.token_hex(12)}@{hostname}"
-        message = message_of(dropped.message, drop, hostname, now, message_id)
-        found = Composed(path_of_failures, recipients, message, Wishes())
-        notify_of(drop.notify)
-        returns_of(drop.returns)
-        envid_of(drop.envid)
-        slip = Slip(
-            f"{LOCAL}:{dropped.who}", "local", "local", path_text(path_of_failures), tuple(map(str, recipients)), None,
-            drop.notify, drop.returns, drop.envid, found.needs_utf8, record, True,
-            max(0.0, min(dropped.since, now)), now >= dropped.since + limits.give_up_seconds, dropped.too_large,
-        )
-        digest = hashlib.sha256(drop_octets(drop, dropped.message)).hexdigest()
+        limits = self._limits()
+        message_id = f"{secrets.token_hex(12)}@{limits.hostname}"
+        slip, found = posted_drop(
+            dropped, record, limits.hostname, limits.give_up_seconds, self._wall_clock(), message_id)
+        digest = hashlib.sha256(drop_octets(dropped.drop, dropped.message)).hexdigest()
         return self._kept(path, slip, found, digest, LOCAL)
 
     def _kept(self, path: str, slip: Slip, found: Composed, digest: str, token: str) -> _Prepared:
