@@ -1,8 +1,8 @@
 """How the gateway is, and by which configuration: what there is to know without looking for it.
 
     health      {"hostname", "version", "now", "began", "pid", "sessions", "most_sessions", "listeners", "certificates",
-                "disk", "unwell" lanes, "troubles" (``store.troubles``), "workers", "notes", "webhooks", "reload" and
-                "maildrop" (``web.lookout.Beside``)}
+                "disk", "unwell" lanes, "troubles" (``store.troubles``), "workers", "notes", "webhooks", "books",
+                "lost_events", "reload" and "maildrop" (``web.lookout.Beside``)}
     config      {"file", "staging", "written"}: the configuration in force, without its secrets (``config.shown``), and
                 whether nothing leaves
 

@@ -9,7 +9,7 @@
 Rules:
     There is one owner, the only process, or the parent of several.
     An event is in the book, and on disk, before it is posted.
-    Nothing here holds up mail: what cannot be written is told in the log, and lost.
+    Nothing here holds up mail: what cannot be written is lost, counted, and told in the log and by Health.
 """
 
 import fnmatch
@@ -65,7 +65,9 @@ class Hooks:
         self._facts: list[Told] = []
         self._is_writing = False
         self._waiting: list[Deferred[None]] = []
-        self._lost = 0
+        self._lost = 0  # since the log told of it
+        self._all_lost = 0
+        self._lost_at = 0.0
         self._timer: Any = None
 
     def desk(self) -> Desk:
@@ -125,6 +127,7 @@ class Hooks:
             if not self._lost:
                 log.error("events for web hooks come faster than they can be written down: some are lost")
             self._lost += len(facts) - room
+            self._lose(len(facts) - room)
         self._facts += facts[:room]
         if self._facts and not self._is_writing:
             self._is_writing = True
@@ -157,6 +160,7 @@ class Hooks:
             died = await self._ledger.do(hooks.added(events, self._wall_clock()))
         except TemporaryFault as fault:
             log.error("{count} events for web hooks are lost: {why}", count=len(events), why=fault.why)
+            self._lose(len(events))
             return
         for name, count in died.items():
             log.error("web hook {name}: there is no room for more events, and its {count} oldest are dead",
@@ -166,6 +170,10 @@ class Hooks:
         for name in {event.hook for event in events}:
             if name in self._hooks:
                 self._hooks[name].wake()
+
+    def _lose(self, count: int) -> None:
+        self._all_lost += count
+        self._lost_at = self._wall_clock()
 
     def _events(self, fact: Told, known: Sent | None) -> Sequence[NewEvent]:
         event = event_of(fact, known)
@@ -205,6 +213,15 @@ class Hooks:
             names += [name for name in await self._ledger.look(hooks.known_hooks) if name not in names]
             found |= await self._ledger.look(hooks.tallies(names))
         return {"items": [self._told(name, found.get(name, Tally())) for name in names]}
+
+    @property
+    def fault(self) -> str:
+        """Why the book could not be used last; "" where it could, or where there are no hooks."""
+        return self._ledger.fault if self._hooks else ""
+
+    def lost_told(self) -> Mapping[str, Any]:
+        """How many events could not be written down, since the start, and when the last ones."""
+        return {"count": self._all_lost, "last": self._lost_at}
 
     async def at_a_glance(self) -> Sequence[Mapping[str, Any]]:
         """How each hook of the configuration is: ``name``, ``is_off``, ``why``; and ``waiting``, ``dead``,

@@ -189,6 +189,8 @@ class HasBooks(Protocol):
 
     async def hooks_at_a_glance(self) -> Sequence[Mapping[str, Any]]: ...
 
+    def books_told(self) -> Mapping[str, Any]: ...
+
     def maildrop_told(self) -> Mapping[str, Any] | None: ...
 
 
@@ -197,6 +199,7 @@ async def beside(sending: HasBooks, reloader: Reloader) -> Mapping[str, Any]:
     last = reloader.last
     return {
         "webhooks": await sending.hooks_at_a_glance(),
+        **sending.books_told(),
         "maildrop": sending.maildrop_told(),
         "reload": {"faults": list(last.faults), "succeeded": last.succeeded},
     }

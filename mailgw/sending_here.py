@@ -77,8 +77,9 @@ class Owner:
         def ledger(name: str, schema: Schema, workshop: Workshop) -> Ledger:
             return ways.ledger(os.path.join(ways.state, name), schema, workshop)
 
+        self._book = ledger(sent.FILE, sent.SCHEMA, ways.sent)
         self._sending = Sending(
-            ledger(sent.FILE, sent.SCHEMA, ways.sent), ways.takes, ways.door, ways.composing, ways.tasks,
+            self._book, ways.takes, ways.door, ways.composing, ways.tasks,
             ways.wall_clock, ways.state, limits, ways.follow, ways.complete,
         )
         events = ledger(store_hooks.FILE, store_hooks.SCHEMA, ways.events)
@@ -127,6 +128,13 @@ class Owner:
     async def hooks_at_a_glance(self) -> Sequence[Mapping[str, Any]]:
         """``Hooks.at_a_glance``."""
         return await self._hooks.at_a_glance()
+
+    def books_told(self) -> Mapping[str, Any]:
+        """``books`` and ``lost_events`` as ``web.lookout.Beside`` has them."""
+        return {
+            "books": [{"book": "sent", "fault": self._book.fault}, {"book": "hooks", "fault": self._hooks.fault}],
+            "lost_events": self._hooks.lost_told(),
+        }
 
     def look_again(self) -> None:
         """A process that moved mail was killed, and some of its facts with it."""
@@ -202,6 +210,10 @@ class SendingHere:
     async def hooks_at_a_glance(self) -> Sequence[Mapping[str, Any]]:
         """``Hooks.at_a_glance``; none in one of several processes."""
         return () if self._owner is None else await self._owner.hooks_at_a_glance()
+
+    def books_told(self) -> Mapping[str, Any]:
+        """``Owner.books_told``; of none in one of several processes."""
+        return {"books": [], "lost_events": None} if self._owner is None else self._owner.books_told()
 
     def start(self) -> None:
         if self._owner is not None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sqlite3
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from mailgw.deliver.event_hook import State
 from mailgw.deliver.event_hook_settings import EVENTS, EventHookSettings
 from mailgw.hooks import GLANCE_SECONDS, MOST_WAITING, Hooks
 from mailgw.mail import event as fact
-from mailgw.mail.errors import NotThere, RefusedRequest
+from mailgw.mail.errors import NotThere, RefusedRequest, TemporaryFault
 from mailgw.net.tasks import TaskGroup
 from mailgw.store import hooks
 from mailgw.testing import PowerFailed
@@ -215,7 +216,46 @@ def test_more_facts_than_can_be_written_are_counted(monkeypatch: pytest.MonkeyPa
     assert owner._hooks._lost == 5
     desk.gateway.advance(1)
     assert owner._hooks._lost == 0
+    assert desk.ask("health")["lost_events"]["count"] == 5
     assert len(events_of(desk.gateway.posts)) == MOST_WAITING
+
+
+def test_a_book_that_cannot_be_used_is_told_of_and_what_is_lost_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(CONFIG + HOOK)
+    owner = desk.gateway.service.sending._owner
+    assert owner is not None
+
+    def told() -> tuple[list[bool], int]:
+        health = desk.ask("health")
+        return [bool(one["fault"]) for one in health["books"]], health["lost_events"]["count"]
+
+    def numbers() -> list[str]:
+        names = ("mailgw_book_failing{", "mailgw_webhook_lost_events ")
+        return [line for line in desk.ask("metrics")["text"].splitlines() if line.startswith(names)]
+
+    def receive() -> None:
+        desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="b@example.org")
+        desk.gateway.advance(1)
+
+    def garbage() -> sqlite3.Connection:
+        raise sqlite3.DatabaseError("file is not a database")
+
+    assert told() == ([False, False], 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner._hooks._ledger, "_open", garbage)
+        receive()
+        assert told() == ([False, True], 2)
+        assert sorted(numbers()) == [
+            'mailgw_book_failing{book="hooks"} 1.0', 'mailgw_book_failing{book="sent"} 0.0',
+            "mailgw_webhook_lost_events 2.0"]
+        assert desk.gateway.posts == []
+    receive()
+    assert told() == ([False, False], 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner._book, "_open", garbage)
+        with pytest.raises(TemporaryFault, match="not a database"):
+            desk.send()
+        assert told() == ([True, False], 2)
 
 
 def test_no_crash_loses_or_disorders_an_event_that_was_written() -> None:

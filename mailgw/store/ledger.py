@@ -5,6 +5,7 @@ Rules:
     Jobs run in the order in which they came; those that wait while a commit is on its way share the next one.  One that
     fails takes nothing of the others along.
     One process opens it at a time: who holds the state folder, or shard 0 of the queue.
+    That the disk or SQLite refuses, and that it does no more, is told once in the log; ``fault`` says it meanwhile.
     The reactor's thread touches no disk.
 """
 
@@ -49,6 +50,7 @@ class Ledger:
         self._waiting: list[_Waiting] = []
         self._running: Deferred[None] | None = None
         self._is_closed = False
+        self._faults = {True: "", False: ""}  # of the last job that writes, and of the last one that does not
 
     def do(self, job: Job[T]) -> "Deferred[T]":
         """What ``job`` comes to, in a thread, once it is durable.  TemporaryFault where the disk or SQLite refuses."""
@@ -57,6 +59,12 @@ class Ledger:
     def look(self, job: Job[T]) -> "Deferred[T]":
         """The same of a job that writes nothing."""
         return self._add(job, False)
+
+    @property
+    def fault(self) -> str:
+        """Why the disk or SQLite refused the last job; "" where it did not.  A look that goes well is no sign that it
+        can be written again: the disk may be full."""
+        return self._faults[True] or self._faults[False]
 
     def exists(self) -> bool:
         """Whether it was ever written.  Blocks."""
@@ -99,6 +107,7 @@ class Ledger:
         def ended(results: list[Any] | Failure) -> None:
             if isinstance(results, Failure):
                 results = [results.value] * len(jobs)
+            self._note(jobs, results)
             self._running = None
             if self._waiting:
                 self._run()
@@ -107,6 +116,18 @@ class Ledger:
             running.callback(None)
 
         self._workshop.do(self._written, jobs).addBoth(ended)  # type: ignore[unused-awaitable] # ended tells of it
+
+    def _note(self, jobs: Sequence[_Waiting], results: Sequence[Any]) -> None:
+        before = self.fault
+        for one, result in zip(jobs, results, strict=True):
+            fault = f"{self._path}: {result}" if isinstance(result, sqlite3.Error | OSError) else ""
+            self._faults[one.writes] = fault
+            if one.writes and not fault:
+                self._faults[False] = ""
+        if self.fault and not before:
+            _log.error("{why}: it is not used, until it can be again", why=self.fault)
+        elif before and not self.fault:
+            _log.info("{path} can be used again", path=self._path)
 
     def _tell(self, one: _Waiting, result: Any) -> None:
         if one.done.called:  # who asked has given up

@@ -18,6 +18,10 @@ WAIT_SECONDS: Final = 3600.0
 """An event that waits longer waits for its hook: the first six attempts take 43 minutes."""
 TROUBLED_LANES: Final = 5
 """Named one by one."""
+BOOKS: Final = {
+    "sent": ("what was sent by HTTP", "until it can be used again nothing is taken by HTTP, nor from the maildrop"),
+    "hooks": ("events for web hooks", "until it can be used again they are lost"),
+}
 
 
 def findings(health: Mapping[str, Any], now: float) -> list[dict[str, str]]:
@@ -26,6 +30,7 @@ def findings(health: Mapping[str, Any], now: float) -> list[dict[str, str]]:
     found = [
         *_workers(health["workers"]), *_disk(health["disk"]), *_certificates(health["certificates"], now),
         *_lanes(health["unwell"]), *_troubles(health["troubles"], now), *_reload(health["reload"]),
+        *_books(health["books"]), *_lost_events(health["lost_events"], now),
         *_webhooks(health["webhooks"], now), *_maildrop(health["maildrop"]),
     ]
     return [
@@ -99,6 +104,19 @@ def _reload(last: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     if first:
         more = f" (and {len(others)} more)" if others else ""
         yield BAD, "the configuration", f"was refused when it was read again, and the one before stays: {first}{more}"
+
+
+def _books(books: list[Any]) -> Iterator[tuple[str, str, str]]:
+    for one in books:
+        if one["fault"]:
+            of, what = BOOKS[one["book"]]
+            yield BAD, f"the book of {of}", f"{one['fault']}: {what}"
+
+
+def _lost_events(lost: Mapping[str, Any] | None, now: float) -> Iterator[tuple[str, str, str]]:
+    if lost is not None and lost["count"] and now - lost["last"] < TROUBLE_SECONDS:
+        are = "1 event is" if lost["count"] == 1 else f"{lost['count']:,} events are"
+        yield BAD, "web hooks", f"{are} lost since the start, which could not be written down: the log says why"
 
 
 def _webhooks(webhooks: list[Any], now: float) -> Iterator[tuple[str, str, str]]:

@@ -59,10 +59,13 @@ Beside = Callable[[], Awaitable[Mapping[str, Any]]]
 """What one process knows, for all of them:
 
     {"webhooks": [{"name": …, "is_off": false, "waiting": 3, "dead": 0, …}],
+     "books": [{"book": "sent", "fault": ""}, …],
+     "lost_events": {"count": 0, "last": 0.0},
      "maildrop": {"waiting": 2, "bad": 0, …},
      "reload": {"faults": [], "succeeded": …}}
 
 ``webhooks`` are those of the configuration; ``waiting`` and ``dead`` None where they are not known just now.
+``fault`` is why a book could not be used last, "" where it could; ``books`` [] and ``lost_events`` None in a worker.
 ``maildrop`` is as ``Maildrop.told`` has it, None in a worker."""
 
 

@@ -50,6 +50,10 @@ GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         "Events for web hooks: waiting (to be posted), dead (never taken, and kept)", ("webhook", "state")),
     "mailgw_webhook_off": (
         "1 where the web hook is off, since it said 410, until it is resumed; else 0", ("webhook",)),
+    "mailgw_webhook_lost_events": ("Events for web hooks that could not be written down, since the start", ()),
+    "mailgw_book_failing": (
+        "1 where the book could not be used last: sent (what the HTTP API and the maildrop send), hooks (events for"
+        " web hooks); else 0", ("book",)),
     "mailgw_maildrop_messages": (
         "Messages that programs of this machine left: waiting (to come into the queue), bad (they cannot, and stay)",
         ("state",)),
@@ -132,6 +136,9 @@ def _gauges(
         for one in webhooks for state in ("waiting", "dead") if one[state] is not None
     ))
     yield gauge("mailgw_webhook_off", *(((one["name"],), one["is_off"]) for one in webhooks))
+    yield gauge("mailgw_book_failing", *(((one["book"],), one["fault"] != "") for one in beside["books"]))
+    if (lost := beside["lost_events"]) is not None:
+        yield gauge("mailgw_webhook_lost_events", ((), lost["count"]))
     if (maildrop := beside["maildrop"]) is not None:
         yield gauge("mailgw_maildrop_messages", *(((state,), maildrop[state]) for state in ("waiting", "bad")))
     if workers:

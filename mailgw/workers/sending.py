@@ -144,6 +144,10 @@ class ParentSending:
         """``Hooks.at_a_glance``."""
         return await self._owner.hooks_at_a_glance()
 
+    def books_told(self) -> Mapping[str, Any]:
+        """``Owner.books_told``."""
+        return self._owner.books_told()
+
     def start(self) -> None:
         """TemporaryFault as above."""
         self.put_in_force()

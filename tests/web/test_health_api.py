@@ -12,6 +12,7 @@ from tests.web.test_queue_api import CONFIG
 
 WELL: Mapping[str, Any] = {
     "workers": [], "certificates": [], "unwell": [], "troubles": [], "webhooks": [],
+    "books": [{"book": "sent", "fault": ""}, {"book": "hooks", "fault": ""}], "lost_events": {"count": 0, "last": 0.0},
     "reload": {"faults": [], "succeeded": 0.0},
     "maildrop": {"folder": "/d", "waiting": 0, "late": 0, "bad": 0, "why": "", "fault": ""},
     "disk": {"path": "/s", "free_octets": 1000 << 20, "reserve_octets": 100 << 20, "has_room": True},
@@ -42,6 +43,14 @@ def lanes(count: int, said: str = "") -> dict[str, Any]:
 
 def trouble(ago: float, count: int) -> dict[str, Any]:
     return {"troubles": [{"what": "rule x", "why": "raised E", "count": count, "last": NOW - ago}]}
+
+
+def book(name: str, fault: str) -> dict[str, Any]:
+    return {"books": [{"book": name, "fault": fault}]}
+
+
+def lost(count: int, ago: float) -> dict[str, Any]:
+    return {"lost_events": {"count": count, "last": NOW - ago}}
 
 
 def refused(*faults: str) -> dict[str, Any]:
@@ -93,6 +102,17 @@ def hook(
                                  "m.toml:2: x: y"]),
     (refused("a", "b", "c"),
      ["bad the configuration: was refused when it was read again, and the one before stays: a (and 2 more)"]),
+    (book("sent", ""), []),
+    (book("sent", "/s/sent.sqlite: no"), ["bad the book of what was sent by HTTP: /s/sent.sqlite: no: "
+     "until it can be used again nothing is taken by HTTP, nor from the maildrop"]),
+    (book("hooks", "/s/hooks.sqlite: no"), ["bad the book of events for web hooks: /s/hooks.sqlite: no: "
+     "until it can be used again they are lost"]),
+    (lost(1, 3599.0),
+     ["bad web hooks: 1 event is lost since the start, which could not be written down: the log says why"]),
+    (lost(1200, 0.0),
+     ["bad web hooks: 1,200 events are lost since the start, which could not be written down: the log says why"]),
+    (lost(1, 3600.0), []),
+    ({"books": [], "lost_events": None}, []),
     (hook(0, None), []),
     (hook(5, 3600.0), []),
     (hook(1, 3601.0), ["warn web hook shop: 1 event waits, for 1 hour by now: HTTP 503"]),

@@ -66,7 +66,7 @@ def test_numbers_and_health_tell_of_hooks() -> None:
             findings = gateway.http("GET", "/api/v1/health").json["findings"]
             return [(one["level"], one["what"]) for one in findings if one["what"].startswith("web hook")]
 
-        off = {'off{webhook="desk"} 1.0', 'off{webhook="shop"} 0.0'}
+        off = {"lost_events 0.0", 'off{webhook="desk"} 1.0', 'off{webhook="shop"} 0.0'}
         desk = {'events{state="waiting",webhook="desk"} 2.0', 'events{state="dead",webhook="desk"} 0.0'}
         assert numbers() == off | desk | {
             'events{state="waiting",webhook="shop"} 2.0', 'events{state="dead",webhook="shop"} 0.0'}

@@ -34,7 +34,9 @@ async def nobody() -> Sequence[Any]:
 
 
 async def nothing() -> Mapping[str, Any]:
-    return {"webhooks": [], "maildrop": None, "reload": {"faults": [], "succeeded": NOW}}
+    return {
+        "webhooks": [], "books": [], "lost_events": None, "maildrop": None, "reload": {"faults": [], "succeeded": NOW},
+    }
 
 
 class Tower:

@@ -112,6 +112,9 @@ def test_the_parent_tells_of_the_last_reload_and_of_web_hooks(
     health = answer(gateway, gateway.ask(command="health"))
     assert health["reload"] == {"faults": faults, "succeeded": 1e9}
     assert health["webhooks"] == []
+    assert health["books"] == [{"book": "sent", "fault": ""}, {"book": "hooks", "fault": ""}]
+    assert health["lost_events"] == {"count": 0, "last": 0.0}
+    assert 'mailgw_book_failing{book="sent"} 0.0\n' in text
     assert health["maildrop"]["folder"] == gateway.parent.config.maildrop
     assert 'mailgw_maildrop_messages{state="waiting"} 0.0\n' in text
     file.write_text(was)
