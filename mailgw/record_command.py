@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -26,7 +27,7 @@ it was.
   NETWORK          such as 203.0.113.0/24, or one address: begin
   list             what is being recorded, and what was
   show SESSION     one session's lines
-  stop [ID]        record nothing more, for one order or for all
+  stop [ID|all]    record nothing more, for one order or for all
   remove SESSION   forget a recording
 
 Recordings stay for 7 days in the state folder, 100 of them at most; one has at most 256 KiB.  Orders end with the
@@ -61,11 +62,13 @@ def record(options: argparse.Namespace) -> int:
         options.usage_fault("show and remove want a SESSION, stop may have an ID, and nothing else has")
     if what in ORDERS and (options.minutes is not None or options.sessions is not None):
         options.usage_fault("--minutes and --sessions are for a NETWORK")
+    if what not in ORDERS and not _is_network(what):
+        options.usage_fault(f"expected a network, such as 203.0.113.0/24, or {', '.join(ORDERS)}, not {what!r}")
     if options.folder is not None:
         state = os.path.abspath(options.folder)
     else:
         state = state_of(options.config) if options.config is not None else own_state()
-    answer = _asked(state, _request(options))
+    answer = _asked(state, _request(options), options.json)
     if options.json:
         say(json.dumps(answer, indent=2))
     else:
@@ -80,7 +83,7 @@ def _request(options: argparse.Namespace) -> dict[str, Any]:
             return {"command": "record.list"}
         case "show" | "remove":
             return {"command": f"record.{options.what}", "session_id": options.which}
-        case "stop" if options.which is not None:
+        case "stop" if options.which not in (None, "all"):
             return {"command": "record.stop", "id": options.which}
         case "stop":
             return {"command": "record.stop", "all": True}
@@ -91,7 +94,17 @@ def _request(options: argparse.Namespace) -> dict[str, Any]:
             }
 
 
-def _asked(state: str, request: Mapping[str, Any]) -> Any:
+def _is_network(word: str) -> bool:
+    from ipaddress import ip_network
+
+    try:
+        ip_network(word, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _asked(state: str, request: Mapping[str, Any], is_json: bool) -> Any:
     """The gateway's answer; where none runs, what the files say."""
     answer = ask_gateway(f"{state}/control.sock", request)
     if answer is not None:
@@ -101,8 +114,12 @@ def _asked(state: str, request: Mapping[str, Any]) -> Any:
     import attrs
 
     from mailgw.disk import Disk
-    from mailgw.store.recordings import RecordingFolder, as_json
+    from mailgw.store.recordings import FOLDER, RecordingFolder, as_json
 
+    if not any(os.path.isdir(os.path.join(state, name)) for name in (FOLDER, "spool")):  # every gateway has a spool
+        raise Fault(f"no gateway runs, and none ever did, at {state}; say --config FILE or --state FOLDER")
+    if not is_json:
+        print("mailgw: no gateway runs; this is what is on disk", file=sys.stderr)
     folder = RecordingFolder(state, Disk(), time.time)
     try:
         if request["command"] == "record.list":

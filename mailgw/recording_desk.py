@@ -73,7 +73,9 @@ class RecordingDesk:
         else:
             meant = [order_id for order_id in known if order_id == request.get("id")]
             if not meant:
-                raise RefusedRequest("record.stop needs the id of a recording that is in force, or all")
+                if isinstance(request.get("id"), str):
+                    raise RefusedRequest(f"no recording of the id {request['id']!r} is in force")
+                raise RefusedRequest("which recording? say the id of one that is in force, or all")
         for order_id in meant:
             self._recorder.stop(order_id)
         return {"stopped": len(meant)}
@@ -109,8 +111,8 @@ def _network(request: Request) -> str:
         raise RefusedRequest('record.start needs a network, such as "203.0.113.0/24", or an address')
     try:
         return str(ip_network(given[0], strict=False))
-    except ValueError as fault:
-        raise RefusedRequest(str(fault)) from None
+    except ValueError:
+        raise RefusedRequest(f'expected a network, such as "203.0.113.0/24", or an address, not {given[0]!r}') from None
 
 
 def _number(request: Request, name: str, usual: int, most: int) -> float:

@@ -37,6 +37,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
      ]},
      "session s-1, 203.0.113.7 as mx, 2025-11-24 16:00:00 UTC\n    0.500  S: 220 \\x1b\n   12.000  -- the end: quit\n"),
     (["stop"], {"command": "record.stop", "all": True}, {"stopped": 2}, "2 stopped\n"),
+    (["stop", "all"], {"command": "record.stop", "all": True}, {"stopped": 2}, "2 stopped\n"),
     (["stop", "r1"], {"command": "record.stop", "id": "r1"}, {"stopped": 1}, "1 stopped\n"),
     (["remove", "s-1"], {"command": "record.remove", "session_id": "s-1"}, {"removed": 1}, "removed\n"),
 ])
@@ -60,7 +61,13 @@ def test_what_is_asked_and_said(
 
 def test_where_no_gateway_runs_the_files_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = ["--state", str(tmp_path)]
-    assert run(capsys, "list", *place)[1] == "nothing is recorded, and nothing was\n"
+    status, out, err = run(capsys, "list", *place)
+    assert (status, out) == (1, "")
+    assert f"no gateway runs, and none ever did, at {tmp_path}" in err
+    (tmp_path / "spool").mkdir()
+    nothing_runs = "mailgw: no gateway runs; this is what is on disk\n"
+    assert run(capsys, "list", *place) == (0, "nothing is recorded, and nothing was\n", nothing_runs)
+    assert run(capsys, "list", *place, "--json")[::2] == (0, "")
     folder = RecordingFolder(str(tmp_path), Disk(), lambda: 0.0)
     folder.begin(RecordingHead("s-1", "mx", "192.0.2.1", 1_764_000_000.0))
     folder.add("s-1", [RecordedLine(0.1, "S", "220 ready")])
@@ -75,7 +82,8 @@ def test_where_no_gateway_runs_the_files_are_read(tmp_path: Path, capsys: pytest
 
 
 @each("words", [
-    [], ["show"], ["remove"], ["list", "x"], ["192.0.2.1", "x"], ["stop", "x", "y"], ["list", "--minutes", "5"],
+    [], ["show"], ["remove"], ["nonsense"], ["203.0.113.0/33"], ["list", "x"], ["192.0.2.1", "x"], ["stop", "x", "y"],
+    ["list", "--minutes", "5"],
     ["192.0.2.1", "--minutes", "0"], ["192.0.2.1", "--minutes", "61"], ["192.0.2.1", "--sessions", "101"],
 ])
 def test_what_makes_no_sense(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:

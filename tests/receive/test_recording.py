@@ -174,7 +174,7 @@ def test_nothing_outlives_the_process_but_the_files(gateway: Gateway) -> None:
     ("record.start", {"address": "192.0.2.1", "sessions": 101}, "sessions"),
     ("record.start", {"address": "192.0.2.1", "sessions": 1.5}, "sessions"),
     ("record.start", {"address": "192.0.2.1", "sessions": True}, "sessions"),
-    ("record.stop", {}, "needs the id"), ("record.stop", {"id": "r9"}, "needs the id"),
+    ("record.stop", {}, "say the id"), ("record.stop", {"id": "r9"}, "no recording of the id 'r9' is in force"),
     ("record.show", {}, "session_id"), ("record.show", {"session_id": "../x"}, "no recording"),
     ("record.show", {"session_id": "x"}, "no recording"), ("record.remove", {"session_id": "../../x"}, "no recording"),
 ])
