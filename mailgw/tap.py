@@ -15,7 +15,7 @@ from mailgw.config.files import Owner, python_fault
 from mailgw.config.load import load
 from mailgw.config.quick import QuickOptions, quick
 from mailgw.config.settings import Config
-from mailgw.config.trial import trial
+from mailgw.config.trial import ports_are_free, trial
 from mailgw.config.where import DEFAULT_FILE, TRIAL_STATE, config_faults, faulty, is_there
 from mailgw.late import load_all
 from mailgw.mail.errors import ConfigError
@@ -114,7 +114,8 @@ the ports are bound, --pidfile, --logfile. Commands for the queue and passwords:
             return quick(self.quick, TRIAL_STATE, print, self.owner)
         if is_there(DEFAULT_FILE):
             return self._checked(load(DEFAULT_FILE))
-        return trial(TRIAL_STATE, print, self.owner)
+        # What to try is no news where the start ends with one line about its ports.
+        return trial(TRIAL_STATE, print if ports_are_free() else lambda line: None, self.owner)
 
     def _checked(self, config: Config) -> Config:
         """Before root's rights are gone, and the terminal with them."""

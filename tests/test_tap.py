@@ -69,9 +69,15 @@ def test_an_application_of_the_folder_here(elsewhere: Path, monkeypatch: pytest.
     del sys.modules["app_of_this_folder"]
 
 
-def test_nothing_is_the_file_in_etc_or_else_the_trial(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_the_file_in_etc_or_else_the_trial(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tap, "ports_are_free", lambda: True)
     assert service().config.state == str(elsewhere / "mailgw-data")
     assert "a local trial" in capsys.readouterr().out
+    monkeypatch.setattr(tap, "ports_are_free", lambda: False)  # the start says so, in one line
+    assert service().config.port_hint
+    assert capsys.readouterr().out == ""
     (elsewhere / "etc.toml").write_text(SMALL)
     assert service().config.file == str(elsewhere / "etc.toml")
 

@@ -10,6 +10,7 @@ import os
 import secrets
 import shlex
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Iterable
 
@@ -77,6 +78,18 @@ def trial(state: str, say: Callable[[str], None], owner: Owner | None = None) ->
     for line in story(config, kept):
         say(line)
     return config
+
+
+def ports_are_free() -> bool:
+    """Whether the trial could listen now.  The story is told before it does: twistd may have left the terminal then."""
+    for port in (*PORTS.values(), WEB_PORT):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Twisted's ports have it
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+    return True
 
 
 def machine() -> str:

@@ -1,5 +1,6 @@
 import os
 import shlex
+import socket
 import stat
 import sys
 from ipaddress import ip_network
@@ -9,7 +10,7 @@ import pytest
 
 from mailgw.access.schemes import verify
 from mailgw.config import trial as trials
-from mailgw.config.trial import ACCOUNT, trial
+from mailgw.config.trial import ACCOUNT, ports_are_free, trial
 from mailgw.config.where import config_faults
 from mailgw.deliver.maildir import Known, MaildirSettings
 from mailgw.mail.envelope import Role
@@ -113,3 +114,13 @@ def test_made_by_root_it_belongs_to_whom_twistd_becomes(tmp_path: Path) -> None:
 def test_a_machine_without_a_usable_name_is_localhost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "own_name", lambda: "my machine")
     assert trials.machine() == "localhost"
+
+
+def test_a_port_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "PORTS", {})
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(trials, "WEB_PORT", taken.getsockname()[1])
+        taken.listen()
+        assert not ports_are_free()
+    assert ports_are_free()
