@@ -4,7 +4,7 @@ import argparse
 import os
 from collections.abc import Callable
 
-from mailgw.config.where import DEFAULT_FILE, JOURNAL, is_there, journal_of, own_state, state_of
+from mailgw.config.where import DEFAULT_FILE, JOURNAL, TRIAL_STATE, is_there, journal_of, own_state, state_of
 from mailgw.mail.duration import seconds_of
 
 
@@ -13,7 +13,10 @@ def add_place(
 ) -> "argparse._MutuallyExclusiveGroup":
     """``-c FILE`` (``config``) or ``--state FOLDER`` (``folder``)."""
     place = parser.add_mutually_exclusive_group()
-    place.add_argument("-c", "--config", metavar="FILE", help=f"{whose}; default: {DEFAULT_FILE}")
+    place.add_argument(
+        "-c", "--config", metavar="FILE",
+        help=f"{whose}; default: {DEFAULT_FILE}, and where there is none the state folder ./{TRIAL_STATE}",
+    )
     place.add_argument("--state", metavar="FOLDER", dest="folder", help=folder)
     return place
 

@@ -29,7 +29,7 @@ from mailgw import (
     top_command,
     trace_command,
 )
-from mailgw.config.where import DEFAULT_FILE
+from mailgw.config.where import DEFAULT_FILE, TRIAL_STATE
 from mailgw.mail.errors import ConfigError, TemporaryFault
 from mailgw.rehearsal import explain_command, replay_command
 from mailgw.terminal import Fault, discard_output, flush, harmless, say
@@ -63,8 +63,9 @@ commands:
                                         dead, retry, drop and resume NAME
   mailgw doctor --wire 127.0.0.1:25     can this server be tricked? smuggling, injection, relaying, limits
 
-FILE is {DEFAULT_FILE} where nothing is said; passwd, reload, queue, top, tail, trace, record, tls, dkim, reports,
-webhooks, explain and replay take -c FILE, too, before or behind the command.
+FILE is {DEFAULT_FILE} where nothing is said; where that is not there, those that need a state
+folder alone look into ./{TRIAL_STATE}, the local trial's.  passwd, reload, queue, top, tail, trace, record, tls, dkim,
+reports, webhooks, explain and replay take -c FILE, too, before or behind the command.
 The gateway itself is started with: twistd mailgw --help
 exit status: 0 done, 1 a fault, 2 the command line makes no sense"""
 
@@ -104,7 +105,7 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _take_config_before(options: argparse.Namespace) -> None:
     """``mailgw -c FILE COMMAND`` is ``mailgw COMMAND -c FILE``."""
     if not hasattr(options, "config"):
-        options.usage_fault("there is no -c/--config for this command")
+        options.usage_fault(getattr(options, "no_config", "there is no -c/--config for this command"))
     # Those that no command takes beside it.
     if any(getattr(options, name, None) is not None for name in ("config", "folder", "file")):
         options.usage_fault("the -c/--config before the command is not allowed with what is said behind it")

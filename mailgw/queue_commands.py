@@ -132,7 +132,9 @@ def _add_filters(action: argparse.ArgumentParser) -> None:
         "--sender", type=_as_queued, metavar="ADDRESS", dest="where_sender", help='"" is the null path of bounces'
     )
     filters.add_argument("--recipient", type=_as_queued, metavar="ADDRESS", dest="where_recipient")
-    filters.add_argument("--address", type=text, metavar="TEXT", dest="where_address", help="part of either of the two")
+    filters.add_argument(
+        "--address", type=_part, metavar="TEXT", dest="where_address", help="part of either of the two"
+    )
     filters.add_argument(
         "--domain", type=_domain_as_queued, metavar="NAME", dest="where_domain", help="the recipient's"
     )
@@ -141,7 +143,7 @@ def _add_filters(action: argparse.ArgumentParser) -> None:
     )
     filters.add_argument("--lane", type=text, metavar="LANE", dest="where_lane", help="backend, or backend/domain")
     filters.add_argument(
-        "--reason", type=text, metavar="TEXT", dest="where_reason", help="part of the last answer, in any case"
+        "--reason", type=_part, metavar="TEXT", dest="where_reason", help="part of the last answer, in any case"
     )
     filters.add_argument(
         "--older-than", type=_ago, metavar="TIME", dest="where_arrived_before", help='such as "90s", "30m", "4h", "2d"'
@@ -154,6 +156,13 @@ def _add_filters(action: argparse.ArgumentParser) -> None:
         ("suspended", "since its destination is"),
     ):
         filters.add_argument(f"--{state}", dest="where_state", action="store_const", const=state, help=words)
+
+
+def _part(word: str) -> str:
+    """What is sought as a part of a text, as ``queue.meant`` has it."""
+    if not word.strip():
+        raise argparse.ArgumentTypeError("it is blank, which is a part of any text; leave it out, or say a part")
+    return text(word)
 
 
 def _as_queued(word: str) -> str:
@@ -215,7 +224,7 @@ def _look_for_lane(options: argparse.Namespace) -> None:
 def queue_show(options: argparse.Namespace) -> int:
     if options.content:
         return _show_content(options)
-    found, is_running = ask(options, "queue.show", queue_id=options.queue_id)
+    found, is_running = _of_message(options, "queue.show")
     _say_who_answers(options, is_running)
     if options.json:
         say(json.dumps(found))
@@ -235,6 +244,15 @@ def queue_show(options: argparse.Namespace) -> int:
     return 0
 
 
+def _of_message(options: argparse.Namespace, command: str, **more: int) -> tuple[Any, bool]:
+    try:
+        return ask(options, command, queue_id=options.queue_id, **more)
+    except Fault as fault:
+        if ask(options, "queue.list", query={"queue_id": options.queue_id}, limit=1)[0]:
+            raise
+        raise Fault(f"{fault}; mailgw trace tells what became of it") from None
+
+
 def _show_content(options: argparse.Namespace) -> int:
     """Its octets, to a pipe or a file; for eyes, its lines, without what a terminal would obey."""
     if options.json:
@@ -242,7 +260,7 @@ def _show_content(options: argparse.Namespace) -> int:
     for_eyes = sys.stdout.isatty()
     start, rest = 0, b""
     while True:
-        answer, is_running = ask(options, "queue.content", queue_id=options.queue_id, start=start)
+        answer, is_running = _of_message(options, "queue.content", start=start)
         octets = base64.b64decode(answer)
         if not start:
             _say_who_answers(options, is_running)
@@ -337,7 +355,7 @@ def _act(options: argparse.Namespace, order: str, done: str, done_while_stopped:
         waiting |= {key: sum(told[key] for told in answers) for key in ("held", "later")}
     if options.json:
         counts = {"recipients": total, **({"active": active} if order in LEAVES_ACTIVE else {})}
-        say(json.dumps(counts | waiting if order in TELLS_WHO_WAITS else counts))
+        say(json.dumps({**counts, **(waiting if order in TELLS_WHO_WAITS else {}), "missing": missing}))
     elif any(waiting.values()):
         are = "is" if total == 1 else "are"
         due = f"{are} due {'now' if is_running else 'when the gateway starts'}"

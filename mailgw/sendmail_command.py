@@ -64,6 +64,12 @@ _ALONE: Final = "AGIUmnitvxe"
 _JOINED: Final = "bdoqQeA"
 
 
+SYNOPSIS: Final = """\
+usage: sendmail [-t] [-i] [-f ADDRESS] [-F NAME] [-N WHEN] [-R full|hdrs] [-V ENVID] [-C FILE] [--] [RECIPIENT ...]
+       sendmail -bp       what waits
+Standard input is the message; -t takes the recipients from its header, too."""
+
+
 class Stop(Exception):
     """An exit status, and what is said on standard error."""
 
@@ -94,7 +100,15 @@ def add_command(commands: "Commands") -> None:
         add_help=False,
     )
     parser.add_argument("words", metavar="WORD", nargs="*")
-    parser.set_defaults(run=lambda options: main(options.words), usage_fault=parser.error)
+    parser.set_defaults(
+        run=lambda options: main(options.words), usage_fault=_end,
+        no_config="the configuration is named behind sendmail, by -C FILE",
+    )
+
+
+def _end(why: str) -> NoReturn:
+    print(f"sendmail: {why}", file=sys.stderr)
+    raise SystemExit(USAGE)
 
 
 def words_of(arguments: Sequence[str]) -> Sequence[str] | None:
@@ -167,7 +181,7 @@ def _letters(letters: str, rest: Iterator[str], options: Options) -> None:
                 if value == "\0":
                     raise Stop(USAGE, f"-{letter} wants a value")
         elif letter not in _ALONE:
-            hint = {"c": "; the configuration is named by -C FILE", "-": f"{letters[:30]}: docs/sendmail.rst has all"}
+            hint = {"c": "; the configuration is named by -C FILE", "-": f"{letters[:30]}\n{SYNOPSIS}"}
             raise Stop(USAGE, f"there is no option -{letter}{hint.get(letter, '')}")
         _take(letter, value, options)
 

@@ -131,7 +131,7 @@ def test_a_bad_one(elsewhere: Path, capsys: Output) -> None:
 
 def test_without_a_name_it_is_the_file_in_etc(capsys: Output) -> None:
     assert main(["check"]) == 1
-    assert "etc.toml: cannot be read: No such file or directory" in capsys.readouterr().err
+    assert "etc.toml: cannot be read: No such file or directory; name yours by -c FILE" in capsys.readouterr().err
 
 
 def test_check_takes_the_file_by_itself_too(capsys: Output) -> None:
@@ -375,7 +375,8 @@ async def test_the_whole_content_to_a_pipe_and_for_eyes(
 @pytest_twisted.ensureDeferred
 async def test_a_running_gateway_is_told(running: Running, capsys: Output) -> None:
     assert await run("queue", "retry", "--state", "state", "--all", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {"recipients": 2, "active": 0, "suspended": [], "unwell": []}
+    assert json.loads(capsys.readouterr().out) == {
+        "recipients": 2, "active": 0, "suspended": [], "unwell": [], "missing": []}
     assert await run("queue", "retry", "--state", "state", "--domain", "example.org", "--held", "--sender", "") == 0
     assert capsys.readouterr().out == "2 recipients will be tried now\n"
     last = running.spool.retried[-1]
@@ -390,7 +391,8 @@ async def test_a_running_gateway_is_told(running: Running, capsys: Output) -> No
     assert (said.out, said.err) == ("1 recipient removed\n", told)
     assert [r.queue_id for r in running.spool.rows] == ["Q2"]
     assert await run("queue", "show", "Q1", "--state", "state") == 1
-    assert capsys.readouterr().err == "mailgw: no message Q1 in the queue\n"
+    told = "mailgw: no message Q1 in the queue; mailgw trace tells what became of it\n"
+    assert capsys.readouterr().err == told
 
 
 @pytest.mark.usefixtures("typed")
@@ -446,12 +448,13 @@ def test_the_configuration_is_named_before_or_behind_the_command(command: str) -
         ("check a", "is not allowed with"),
         ("queue list --state a", "is not allowed with"), ("passwd --file a a@b.c", "is not allowed with"),
         ("doctor --wire h:25", "mailgw doctor: error: there is no -c/--config for this command"),
+        ("sendmail -t", "sendmail: the configuration is named behind sendmail, by -C FILE"),
     ],
 )
 def test_a_configuration_named_before_the_command_in_vain(words: str, why: str, capsys: Output) -> None:
     with pytest.raises(SystemExit) as stopped:
         options_of(["-c", "b.toml", *words.split()])
-    assert stopped.value.code == 2
+    assert stopped.value.code == (64 if words == "sendmail -t" else 2)  # EX_USAGE of sysexits.h
     assert why in capsys.readouterr().err
 
 
@@ -526,7 +529,8 @@ async def test_a_stopped_gateway_s_queue_is_opened_itself(elsewhere: Path, capsy
     assert main(["queue", "show", draft.queue_id, "--state", "q", "--content"]) == 0
     assert capsys.readouterr().out == "Subject: hello\r\n\r\nbody\r\n"
     assert main(["queue", "show", "none", "--state", "q", "--content"]) == 1
-    assert capsys.readouterr().err == "mailgw: no message none in the queue\n"
+    assert capsys.readouterr().err == (
+        "mailgw: no message none in the queue; mailgw trace tells what became of it\n")
     assert main(["queue", "list", "--state", "q", "--lane", "nosuch", "--json"]) == 0
     assert capsys.readouterr().err == "mailgw: nothing is in the lane nosuch; there is mail in mailboxes\n"
     assert main(["queue", "list", "--state", "q", "--lane", "mailboxes", "--held", "--json"]) == 0
@@ -534,7 +538,8 @@ async def test_a_stopped_gateway_s_queue_is_opened_itself(elsewhere: Path, capsy
     assert main(["queue", "show", "none", "--state", "q"]) == 1
     assert main(["queue", "retry", "--all", "--state", "q"]) == 0
     assert main(["queue", "remove", draft.queue_id, "--state", "q", "--json"]) == 0
-    assert capsys.readouterr().out == '1 recipient will be tried when the gateway starts\n{"recipients": 1}\n'
+    assert capsys.readouterr().out == (
+        '1 recipient will be tried when the gateway starts\n{"recipients": 1, "missing": []}\n')
 
 
 def test_rows_for_people() -> None:

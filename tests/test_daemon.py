@@ -42,6 +42,12 @@ def failing(fault: Exception) -> None:
     _or_exit(start)
 
 
+def test_a_doubt_about_options_begins_with_no_file() -> None:
+    assert str(ConfigError("", 0, "route", "app refuses mail")) == "route: app refuses mail"
+    assert str(ConfigError("a.toml", 7, "route", "is missing")) == "a.toml:7: route: is missing"
+    assert str(ConfigError("a.toml", 0, "", "is empty")) == "a.toml: is empty"
+
+
 def test_a_hangup_during_the_start_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.getsignal(signal.SIGHUP)
     monkeypatch.setattr("mailgw.daemon.MailGateway", lambda *arguments: SimpleNamespace())

@@ -14,6 +14,7 @@ from twisted.internet import reactor
 from mailgw import queue_door
 from mailgw.control import IDLE_SECONDS, MAX_ROWS, ControlFactory
 from mailgw.ctl import main, options_of
+from mailgw.mail.errors import RefusedRequest
 from mailgw.mail.message import Destination, Query
 from mailgw.queue.returned import RETURNED
 from mailgw.queue_commands import MAX_ROWS as ROWS_ASKED_FOR
@@ -60,7 +61,7 @@ async def said(capsys: Output, words: str, status: int = 0) -> str:
 
 @pytest_twisted.ensureDeferred
 async def test_what_a_gateway_refuses_is_safe_on_a_terminal(spool: MemorySpool, capsys: Output) -> None:
-    assert await said(capsys, "show \x1b[2J", 1) == "mailgw: no message \\x1b[2J in the queue\n"
+    assert (await said(capsys, "show \x1b[2J", 1)).startswith("mailgw: no message \\x1b[2J in the queue;")
 
 
 @pytest_twisted.ensureDeferred
@@ -76,13 +77,18 @@ async def test_a_running_gateway_holds_releases_and_reroutes(spool: MemorySpool,
     assert (await said(capsys, "list")).endswith("\n1 message, 2 recipients\n")
     assert await said(capsys, "release --all --dry-run --waiting") == "0 recipients; nothing was done\n"
     assert json.loads(await said(capsys, "release --all --json")) == {
-        "recipients": 1, "suspended": [], "unwell": []}
+        "recipients": 1, "suspended": [], "unwell": [], "missing": []}
     assert await said(capsys, "reroute --to relay --lane out/example.net") == "1 recipient sent by relay now\n"
     assert [row.lane for row in await spool.search(Query(), 9)] == ["relay/example.net", "internet/example.org"]
     assert "there is no backend 'relai'" in await said(capsys, "reroute --to relai --domain example.net", 1)
     assert await said(capsys, "retry --all --dry-run") != ""
     assert await said(capsys, "cancel --recipient bob@example.net") == "1 recipient removed\n"
     assert "not in the queue: Q9" in await said(capsys, "hold Q9", 1)
+    assert await run("queue", "hold", "Q9", "--json", "--state", "state") == 1
+    assert json.loads(capsys.readouterr().out) == {"recipients": 0, "active": 0, "missing": ["Q9"]}
+    for words in ("show Q9", "show Q9 --content"):
+        assert await said(capsys, words, 1) == (
+            "mailgw: no message Q9 in the queue; mailgw trace tells what became of it\n")
 
 
 @pytest_twisted.ensureDeferred
@@ -109,7 +115,8 @@ async def test_what_is_tried_is_told(spool: MemorySpool, capsys: Output) -> None
     assert told.err == (
         "mailgw: 2 recipients are in line already: being tried just now, or next at the destination\n")
     assert (await said(capsys, "retry --all --held")) == "0 recipients will be tried now\n"
-    assert json.loads(await said(capsys, f"hold {queue_id} --json")) == {"recipients": 0, "active": 2}
+    assert json.loads(await said(capsys, f"hold {queue_id} --json")) == {
+        "recipients": 0, "active": 2, "missing": []}
     assert await said(capsys, f"hold {queue_id} --dry-run") == "0 recipients; nothing was done\n"
     assert "2 recipients; nothing was done" in await said(capsys, f"remove {queue_id} --dry-run")
 
@@ -157,7 +164,8 @@ async def test_a_retry_says_who_waits_on(spool: MemorySpool, capsys: Output) -> 
         "2 recipients are due now\n1 of them waits: example.net is suspended (mailgw queue resume example.net)\n"
         "1 of them waits: example.org and internet/* are suspended (mailgw queue resume example.org 'internet/*')\n")
     assert json.loads(await said(capsys, "retry --lane out/example.net --json")) == {
-        "recipients": 1, "active": 0, "suspended": [{"by": ["example.net"], "recipients": 1}], "unwell": []}
+        "recipients": 1, "active": 0, "suspended": [{"by": ["example.net"], "recipients": 1}], "unwell": [],
+        "missing": []}
     assert "bob@example.net  out/example.net  suspended, 0 attempts\n" in await said(capsys, "list")
     for command in ("list --waiting", "list --suspended", "hold --suspended --dry-run"):
         assert [row["state"] for row in json.loads(await said(capsys, f"{command} --json"))] == ["suspended"] * 2
@@ -181,7 +189,7 @@ async def test_an_order_says_who_waits_on(spool: MemorySpool, capsys: Output) ->
         " (mailgw queue resume relay/example.net)\n")
     assert json.loads(await said(capsys, "reroute --to relay --domain example.net --json")) == {
         "recipients": 1, "active": 0, "suspended": [{"by": ["relay/example.net"], "recipients": 1}], "unwell": [],
-        "held": 0, "later": 0}
+        "held": 0, "later": 0, "missing": []}
 
 
 def test_who_waits_for_probes(capsys: Output) -> None:
@@ -278,7 +286,15 @@ backend = "relay"
     assert told("remove --recipient bob@example.net") == "1 recipient removed\n"
 
 
-BLANK = (["--address", ""], ["--reason", ""], ["--address", " ", "--domain", "example.net"])
+BLANK: tuple[dict[str, str], ...] = ({"address": ""}, {"reason": ""}, {"address": " ", "domain": "example.net"})
+
+
+def test_a_part_that_is_blank_is_refused_by_the_command_line(capsys: Output) -> None:
+    for query in BLANK:
+        with pytest.raises(SystemExit) as ended:
+            main(["queue", "list", *(word for name, value in query.items() for word in (f"--{name}", value))])
+        assert ended.value.code == 2
+        assert "is blank" in capsys.readouterr().err
 
 
 @pytest_twisted.ensureDeferred
@@ -287,9 +303,9 @@ async def test_a_part_that_is_blank_meets_nobody(elsewhere: Path, capsys: Output
     await commit(spool)
     await spool.close()
     for verb in ("remove", "hold", "bounce", "retry", "list"):
-        for words in BLANK:
-            assert main(["queue", verb, *words, "--state", "q"]) == 1
-            assert "is blank" in capsys.readouterr().err
+        for query in BLANK:
+            with pytest.raises(Fault, match="is blank"):
+                queue_door.ask(options_of(["queue", "list", "--state", "q"]), f"queue.{verb}", query=query)
     assert main(["queue", "remove", "--sender", "", "--state", "q"]) == 0
     assert capsys.readouterr().out == "0 recipients removed\n"
     assert main(["queue", "list", "--json", "--state", "q"]) == 0
@@ -297,10 +313,10 @@ async def test_a_part_that_is_blank_meets_nobody(elsewhere: Path, capsys: Output
 
 
 @pytest_twisted.ensureDeferred
-async def test_nor_at_a_running_gateway(spool: MemorySpool, capsys: Output) -> None:
-    for words in BLANK:
-        assert await run("queue", "remove", *words, "--state", "state") == 1
-        assert "is blank" in capsys.readouterr().err
+async def test_nor_at_a_running_gateway(spool: MemorySpool) -> None:
+    for query in BLANK:
+        with pytest.raises(RefusedRequest, match="is blank"):
+            await doors_of(spool, FakeJournal()).answer({"command": "queue.remove", "query": query})
     assert len(await spool.search(Query(), 9)) == 2
 
 

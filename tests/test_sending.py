@@ -146,8 +146,13 @@ def test_an_envelope_overrides_the_header(desk: Desk) -> None:
 
 
 @each(("letter", "field"), [
-    ({}, ""),
+    ({}, "from"),
+    ({"to": "ann@example.org"}, "from"),
     ({"from": "ann@example.org"}, "to"),
+    ({**LETTER, "metadata": {"a": "x", "b": 1}}, "metadata.b"),
+    ({**LETTER, "headers": {"X-A": "x", "X-B": "x" * 999, "X-C": None}}, "headers.X-B"),
+    ({**LETTER, "metadata": 1}, "metadata"),
+    ({**LETTER, "attachments": [{"filename": "a"}]}, "attachments[0].content"),
     ({**LETTER, "from": "ann"}, "from"),
     ({**LETTER, "to": ["bob@example.org", "no address"]}, "to[1]"),
     ({**LETTER, "subject": 1}, "subject"),

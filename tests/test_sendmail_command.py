@@ -122,6 +122,13 @@ def test_options(words: tuple[str, ...], changed: dict[str, Any]) -> None:
     assert {name: getattr(options, name) for name in expected} == expected
 
 
+def test_help_is_no_option_but_is_given() -> None:
+    with pytest.raises(Stop) as stop:
+        options_of(["--help"])
+    assert stop.value.status == 64
+    assert "there is no option --help\nusage: sendmail [-t]" in stop.value.why
+
+
 @each("words", [
     ("-f",), ("-Z",), ("-N", "sometimes", "a"), ("-N", "never,delay", "a"), ("-R", "half", "a"), ("-V", "ä", "a"),
     ("a@@b",), ("-f", "x y", "a"), ("a\nb@c.example\x00",), ("<<bad",), ('"unclosed',), ("Ann <ann@good.example",),

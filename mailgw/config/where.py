@@ -38,7 +38,8 @@ def text_of(file: str) -> str:
         with open(file, "rb") as opened:
             return opened.read().decode()
     except OSError as fault:
-        raise ConfigError(file, 0, "", f"cannot be read: {fault.strerror}") from None
+        how = "; name yours by -c FILE" if file == DEFAULT_FILE and isinstance(fault, FileNotFoundError) else ""
+        raise ConfigError(file, 0, "", f"cannot be read: {fault.strerror}{how}") from None
     except UnicodeDecodeError as fault:
         line = fault.object.count(b"\n", 0, fault.start) + 1
         raise ConfigError(file, line, "", "not TOML: it must be UTF-8") from None

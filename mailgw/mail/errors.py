@@ -56,4 +56,4 @@ class ConfigError(Exception):
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{where}: {self.key}: {self.why}" if self.key else f"{where}: {self.why}"
+        return ": ".join(filter(None, (where, self.key, self.why)))  # of options there is no file

@@ -134,7 +134,7 @@ class RawOptions:
 
 _DECODER = msgspec.json.Decoder(Posted)
 _WHERE = re.compile(r" - at `\$\.?(.*)`\Z")
-_UNKNOWN = re.compile(r"\AObject contains unknown field `(.*?)`")
+_KEY = re.compile(r"\AObject (?:contains unknown|(missing) required) field `(.*?)`")
 
 
 def posted_of(octets: bytes) -> Posted:
@@ -143,13 +143,29 @@ def posted_of(octets: bytes) -> Posted:
         return _DECODER.decode(octets)
     except msgspec.ValidationError as fault:
         words = str(fault)
-        found, unknown = _WHERE.search(words), _UNKNOWN.search(words)
-        field = ".".join(filter(None, (found[1] if found else "", unknown[1] if unknown else "")))
-        raise Unsendable(field, "unknown key" if unknown else _WHERE.sub("", words)) from None
+        found, key = _WHERE.search(words), _KEY.search(words)
+        field = ".".join(filter(None, (found[1] if found else "", key[2] if key else "")))
+        if key:
+            raise Unsendable(field, "is missing" if key[1] else "unknown key") from None
+        raise Unsendable(_with_key(field, octets), _WHERE.sub("", words)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise Unsendable("", f"not JSON: {json_fault(fault, octets)}") from None
     except RecursionError:
         raise Unsendable("", "nested too deeply") from None
+
+
+def _with_key(field: str, octets: bytes) -> str:
+    """``metadata[...]``, as msgspec has it, with the key whose value is none; anything else as it is."""
+    name = field.removesuffix("[...]")
+    kind = {"metadata": str, "headers": Text}.get(name)
+    if field == name or kind is None:
+        return field
+    for key, value in msgspec.json.decode(octets)[name].items():
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError:
+            return f"{name}.{key:.100}"
+    return name
 
 
 def composed(posted: Posted, now: float, message_id: str) -> Composed:
