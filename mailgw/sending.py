@@ -386,7 +386,7 @@ class Sending:
                 Recipient(str(one), "", state, 0, "", "", "", 0, None, now) for one in prepared.recipients)
         return attrs.evolve(
             prepared.sent, state=sent.DISCARDED if is_discarded else sent.TAKEN,
-            is_released=is_discarded or bool(taken["held"]), queue_id=taken["queue_id"], at=now,
+            is_released=is_discarded, queue_id=taken["queue_id"], at=now,
             message_id=taken["message_id"], size_octets=taken["size_octets"], recipients=recipients,
         )
 

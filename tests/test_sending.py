@@ -291,18 +291,19 @@ def test_keys_are_kept_for_a_week_and_then_free(desk: Desk) -> None:
 
 
 def all_crashes(
-    scenario: Callable[[Desk], object], meanwhile: Callable[[Desk], object] = lambda desk: None
+    scenario: Callable[[Desk], object], meanwhile: Callable[[Desk], object] = lambda desk: None,
+    make: Callable[[], Desk] = Desk,
 ) -> Sequence[Desk]:
     """Gateways that started again, after a crash at each write of the scenario, before it and after it, and what was
     done to each of them before it started."""
-    whole = Desk()
+    whole = make()
     whole.gateway.power.writes.clear()
     scenario(whole)
     whole.gateway.settle()
     found = []
     for number in range(len(whole.gateway.power.writes)):
         for is_after in (False, True):
-            desk = Desk()
+            desk = make()
             desk.gateway.power.writes.clear()
             desk.gateway.power.fails_at, desk.gateway.power.is_after = number, is_after
             try:

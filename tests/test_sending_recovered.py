@@ -6,7 +6,10 @@ import sqlite3
 from typing import Any
 
 import pytest
+from zope.interface import implementer
 
+from mailgw.interfaces import IPolicyRule
+from mailgw.mail.effect import Hold
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.message import EVERYTHING, RowState
 from mailgw.mail.verdict import Facts, Stage, Verdict
@@ -83,6 +86,42 @@ def test_an_order_while_it_runs_leaves_alone_what_waits_for_its_record(
         desk.gateway.advance(SETTLE_SECONDS + 1)
         assert len(desk.gateway.mailbox("cy@example.org")) == copies
         assert not desk.gateway.queue
+
+
+@implementer(IPolicyRule)
+class Holding:
+    name = "holding"
+    stages = frozenset({Stage.CONTENT})
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    async def judge(self, stage: Stage, facts: Facts) -> Verdict | None:
+        return Verdict("holding", "", None, (Hold(self._why),))
+
+
+def test_an_order_after_a_crash_sends_nothing_that_a_rule_holds_and_its_book_does_not_have() -> None:
+    for desk in all_crashes(
+        lambda desk: desk.send(key="k"), order_everything, lambda: Desk(rules=[Holding("look first")])
+    ):
+        desk.gateway.settle()
+        answer = desk.send(key="k")
+        desk.ask("queue.release", query={})
+        desk.gateway.advance(minutes=1)
+        desk.gateway.drain()
+        assert not desk.gateway.queue
+        letters = desk.gateway.mailbox("bob@example.org")
+        assert len({letter.split(b"Message-ID:")[1].split(b"\n")[0] for letter in letters}) == 1
+        assert desk.states(answer["id"]) in ({"bob@example.org": "delivered"}, {"bob@example.org": "unknown"})
+
+
+def test_what_became_of_mail_that_a_rule_held_is_known() -> None:
+    desk = Desk(rules=[Holding("look first")])
+    answer = desk.send()
+    assert desk.states(answer["id"]) == {"bob@example.org": "held"}
+    assert [row.reason for row in desk.gateway.queue] == ["held by rule Holding: look first"]
+    assert desk.ask("queue.release", query={})["recipients"] == 1
+    assert desk.states(answer["id"]) == {"bob@example.org": "delivered"}
 
 
 # --- a book that cannot be read at the start --------------------------------------------------------------------
@@ -166,20 +205,7 @@ def test_no_servers_words_end_an_operators_hold(desk: Desk) -> None:
 
 
 def test_no_rules_words_end_its_hold() -> None:
-    from zope.interface import implementer
-
-    from mailgw.interfaces import IPolicyRule
-    from mailgw.mail.effect import Hold
-
-    @implementer(IPolicyRule)
-    class Sly:
-        name = "sly"
-        stages = frozenset({Stage.CONTENT})
-
-        async def judge(self, stage: Stage, facts: Facts) -> Verdict | None:
-            return Verdict("sly", "", None, (Hold(f"{UNRECORDED}mdeadbeef"),))
-
-    desk = Desk(rules=[Sly()])
+    desk = Desk(rules=[Holding(f"{UNRECORDED}mdeadbeef")])
     held = desk.send(key="k")
     desk.gateway.restart()
     desk.gateway.advance(SETTLE_SECONDS)

@@ -20,7 +20,6 @@ from mailgw.mail.slip import Slip, address_of, date_time, envid_of, notify_of, p
 from mailgw.queue.aliases import EXPANDED
 from mailgw.receive.factory import EsmtpFactory
 from mailgw.receive.session import Reaction, Session
-from mailgw.spool.rows import UNRECORDED
 from mailgw.wire.content import ContentCheck
 from mailgw.wire.smtp_content import FAULTS
 from mailgw.wire.smtp_events import Content, ContentEnd, Data, Mail, Rcpt
@@ -113,8 +112,7 @@ async def _handed_in(
     destinations = [one for one in transaction.destinations() if one.lane != EXPANDED]
     return Taken(
         queue_id, tuple((str(one.recipient), one.lane) for one in destinations), check.size_octets,
-        transaction.message_id, "" if transaction.held.startswith(UNRECORDED) else transaction.held,
-        not session.messages,
+        transaction.message_id, transaction.held, not session.messages,
     )
 
 

@@ -33,7 +33,7 @@ from mailgw.receive.authenticity import Authenticity, Told
 from mailgw.receive.changes import Keeping, changed_recipients, is_held, keeping, rerouted, rewrite
 from mailgw.receive.recipients import Recipients
 from mailgw.receive.settings import Intake
-from mailgw.spool.rows import UNRECORDED
+from mailgw.spool.rows import recorded, unrecorded
 from mailgw.trust.evidence import Evidence, Gathering
 from mailgw.wire import smtp_replies
 from mailgw.wire.content import is_lines
@@ -232,9 +232,9 @@ class Transaction:
         arrival = self._arrival(destinations)
         claim = self._intake.has_room([d.lane for d in destinations], path_text(self.reverse_path))
         self._draft = None  # from here on the message is the spool's: a lost connection must not discard it
-        self.held = arrival.held
+        self.held = recorded(arrival.held)
         claims = await draft.commit(arrival, destinations, claim)
-        return Accepted(draft.queue_id, draft.size_octets, claims, arrival.held)
+        return Accepted(draft.queue_id, draft.size_octets, claims, self.held)
 
     def _keeping(self, destinations: Sequence[Destination]) -> Keeping:
         def is_filed() -> bool:
@@ -245,9 +245,7 @@ class Transaction:
         kept = keeping(self.effects, is_filed)
         if not self.record:
             return kept
-        # Behind a rule's reason the name stands all the same: who sent it may have to look for it.
-        held = f"{kept.held}; sent as {self.record}" if kept.held else f"{UNRECORDED}{self.record}"
-        return attrs.evolve(kept, held=held)
+        return attrs.evolve(kept, held=unrecorded(self.record, kept.held))
 
     def _arrival(self, destinations: Sequence[Destination]) -> Arrival:
         client, kept = self._client, self._keeping(destinations)

@@ -47,7 +47,7 @@ from mailgw.spool.content import MemoryContent
 from mailgw.spool.faults import no_room
 from mailgw.spool.ids import QueueIds
 from mailgw.spool.leases import fresh_claims
-from mailgw.spool.rows import UNRECORDED, first_due, first_late, is_due, record_of, rerouted, tells_of_lane
+from mailgw.spool.rows import first_due, first_late, is_due, record_of, recorded, rerouted, tells_of_lane
 from mailgw.spool.waiting import Late, Row, Timed, Waiting
 
 _LAST = "\U0010ffff"  # no queue id comes after it
@@ -272,7 +272,10 @@ class MemorySpool:
     async def unhold(self, query: Query) -> int:
         rows = self._inactive(query, lambda row: row.due is None)
         for queued, row in rows:
-            row.reason, row.late = _unmarked(row.reason), row.late or self._wall_clock()
+            waited, row.reason = record_of(row.reason), _unmarked(row.reason)
+            if waited and row.reason:  # a rule holds it, too
+                continue
+            row.late = row.late or self._wall_clock()
             self._late.add(row)
             self._wait(row, self._earliest(queued, row))
         return len(rows)
@@ -453,7 +456,7 @@ class MemorySpool:
                     and (query.address is None or folded(query.address) in folded(str(recipient))
                          or folded(query.address) in folded(path_text(queued.arrival.reverse_path)))
                     and (query.reason is None or folded(query.reason) in folded(row.reason))
-                    and (query.record is None or (row.due is None and row.reason == f"{UNRECORDED}{query.record}"))
+                    and (query.record is None or (row.due is None and record_of(row.reason) == query.record))
                     and (query.arrived_before is None or queued.message.arrived < query.arrived_before)
                     and (query.arrived_after is None or queued.message.arrived > query.arrived_after)
                 ):
@@ -478,9 +481,7 @@ def _due(row: Row) -> float:
 
 def _unmarked(reason: str) -> str:
     """The reason without the mark of the hold."""
-    if reason == HELD_BY_OPERATOR or record_of(reason):
-        return ""
-    return reason.removeprefix(f"{HELD_BY_OPERATOR}: ")
+    return "" if reason == HELD_BY_OPERATOR else recorded(reason).removeprefix(f"{HELD_BY_OPERATOR}: ")
 
 
 class MemoryDraft:

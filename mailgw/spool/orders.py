@@ -35,14 +35,16 @@ LaneFor = Callable[[Mailbox], str | None]
 
 _WAITING = "due IS NOT NULL AND (token IS NULL OR due <= ?)"
 _AT = "queue_id = ? AND row = ?"
+_IS_UNRECORDED = f"substr(reason, 1, {len(UNRECORDED)}) = '{UNRECORDED}'"
 # The reason without the mark of the hold.
 _UNMARKED = (
-    f"CASE WHEN reason = '{HELD_BY_OPERATOR}' OR substr(reason, 1, {len(UNRECORDED)}) = '{UNRECORDED}' THEN ''"
+    f"CASE WHEN reason = '{HELD_BY_OPERATOR}' OR {_IS_UNRECORDED} AND instr(reason, '; ') = 0 THEN ''"
+    f" WHEN {_IS_UNRECORDED} THEN substr(reason, instr(reason, '; ') + 2)"  # as ``rows.recorded``
     f" WHEN substr(reason, 1, {len(HELD_BY_OPERATOR) + 2}) = '{HELD_BY_OPERATOR}: '"
     f" THEN substr(reason, {len(HELD_BY_OPERATOR) + 3}) ELSE reason END"
 )
 
-_RECORDED = f"NOT (r.due IS NULL AND substr(r.reason, 1, {len(UNRECORDED)}) = '{UNRECORDED}')"
+_RECORDED = f"NOT (due IS NULL AND {_IS_UNRECORDED})"
 
 # As ``rows.rerouted``.
 _UNTOLD = " OR ".join(f"{{0}} GLOB '{marked}*'" for marked in (OF_ANOTHER_LANE, HELD_BY_SENDER))
@@ -90,12 +92,13 @@ def hold(connection: sqlite3.Connection, keys: Sequence[Key], now: float) -> int
 
 
 def unhold(connection: sqlite3.Connection, keys: Sequence[Key], now: float) -> int:
-    """Due now, or when its sender wants it sent; those that could be neither delivered nor returned, too."""
+    """Due now, or when its sender wants it sent; those that could be neither delivered nor returned, too.  What a rule
+    holds that waited for its record stays held by that."""
     dues = _dues(connection, [key[:2] for key in keys], now)
     return _each(
         connection,
-        "UPDATE recipient SET due = ?, late = coalesce(late, ?),"  # noqa: S608  # constants
-        f" reason = {_UNMARKED} WHERE {_AT} AND due IS NULL",
+        f"UPDATE recipient SET due = CASE WHEN NOT {_IS_UNRECORDED} OR instr(reason, '; ') = 0 THEN ? END,"  # noqa: S608
+        f" late = coalesce(late, ?), reason = {_UNMARKED} WHERE {_AT} AND due IS NULL",
         [(dues[queue_id, row], now, queue_id, row) for queue_id, row, _ in keys if (queue_id, row) in dues],
     )
 

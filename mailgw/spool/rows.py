@@ -12,7 +12,8 @@ from mailgw.queue.reasons import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LA
 from mailgw.spool.batch import Insertion, Value
 
 UNRECORDED = "not yet written down by who sent it: "
-"""Begins the reason of what is held until its sender, the HTTP API, has the record that is named behind it.
+"""Begins the reason of what is held until its sender, the HTTP API, has the record that is named behind it; why a rule
+holds it besides, stands behind that.
 
 No words of others begin the reason of what is held: a mark of ours, or of which rule they are, stands before them."""
 # A reply that an operator wants to read is shorter.
@@ -104,7 +105,17 @@ def tells_of_lane(reason: str) -> bool:
 
 def record_of(reason: str) -> str:
     """The record that who is held for this reason waits for; "" for any other."""
-    return reason[len(UNRECORDED):] if reason.startswith(UNRECORDED) else ""
+    return reason[len(UNRECORDED):].partition("; ")[0] if reason.startswith(UNRECORDED) else ""
+
+
+def unrecorded(record: str, held: str) -> str:
+    """The reason of what waits for ``record``, and is held besides, "" if not."""
+    return "; ".join(filter(None, (f"{UNRECORDED}{record}", held)))
+
+
+def recorded(reason: str) -> str:
+    """Why it is held once the record is there; "" for what is let go then."""
+    return reason.partition("; ")[2] if reason.startswith(UNRECORDED) else reason
 
 
 def storable(text: str) -> str:

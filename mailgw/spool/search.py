@@ -252,8 +252,9 @@ def condition(query: Query, now: float) -> tuple[str, list[Value]]:
         clauses.append("instr(lower(r.reason), lower(?)) > 0")  # of ASCII letters alone, as ``folded``
         values.append(query.reason)
     if query.record is not None:
-        clauses.append("r.due IS NULL AND r.reason = ?")
-        values.append(f"{UNRECORDED}{query.record}")
+        mark = f"{UNRECORDED}{query.record}"
+        clauses.append("r.due IS NULL AND (r.reason = ? OR substr(r.reason, 1, ?) = ?)")
+        values += [mark, len(mark) + 2, f"{mark}; "]
     for sign, then in (("<", query.arrived_before), (">", query.arrived_after)):
         if then is not None:
             clauses.append(

@@ -32,7 +32,7 @@ from mailgw.queue.aliases import EXPANDED
 from mailgw.queue.census import Census
 from mailgw.queue.reasons import HELD_BY_OPERATOR
 from mailgw.queue.suspension import SUSPENDED
-from mailgw.spool.rows import UNRECORDED
+from mailgw.spool.rows import UNRECORDED, unrecorded
 
 T = TypeVar("T")
 
@@ -638,6 +638,18 @@ class SpoolContract:
         assert {row.reason for row in world.run(spool.search(Query(state=RowState.WAITING), 9))} == {""}
         assert world.run(spool.retry(ANYTHING)) == 3, "it is mail like any other now"
         assert world.run(spool.remove(Query(state=RowState.HELD))) == 1
+
+    def test_what_a_rule_holds_stays_held_when_its_sender_has_the_record(self, world: World) -> None:
+        draft, why = world.spool.draft(), "held by rule sly: no; thanks"
+        world.run(draft.commit(attrs.evolve(ARRIVAL, held=unrecorded("m1", why)), TO_BOB, True))
+        assert world.run(world.spool.retry(ANYTHING)) == world.run(world.spool.unhold(ANYTHING)) == 0
+        assert queued(world, Query(record="m1")) == [str(BOB)]
+        assert world.run(world.spool.unhold(Query(record="m1"))) == 1
+        (row,) = world.run(world.spool.search(ANYTHING, 9))
+        assert (row.state, row.due, row.reason) == (RowState.HELD, None, why)
+        assert world.run(world.spool.unhold(Query(record="m1"))) == 0
+        assert world.run(world.spool.unhold(ANYTHING)) == 1
+        assert due_lanes(world) == [("out/example.net", world.now)]
 
     def test_what_others_say_is_no_record_that_somebody_waits_for(self, world: World) -> None:
         (claim,) = commit(world, b"x")
