@@ -66,8 +66,10 @@ class WorkersTaking:
         answer = await self._ask(worker, {"command": "sending.take", "path": path})
         if "trouble" in answer:
             raise TemporaryFault(answer["trouble"])
-        if "taken" in answer:
-            self._of[answer["taken"]["queue_id"]] = worker
+        taken = answer.get("taken")
+        # What a rule held or discarded waits for no record, and is not released from here.
+        if taken is not None and not (taken["held"] or taken["is_discarded"]):
+            self._of[taken["queue_id"]] = worker
         return answer
 
     async def release(self, queue_id: str, record: str) -> None:
