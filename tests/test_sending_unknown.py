@@ -1,6 +1,5 @@
 """Recipients of the HTTP API's messages of whom nobody told, since a process was killed or an operator removed them."""
 
-import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
@@ -141,15 +140,3 @@ def test_where_a_recipient_left_two_lanes_for_one_only_the_end_is_kept() -> None
         assert [(one.recipient, one.lane, one.state, one.at) for one in found.recipients] == [
             ("bob", "b", "delivered", 3.0), ("cy", "a", "unknown", 4.0), ("dee", "c", "deferred", 5.0)]
         assert sent.under_way(book) == {"Q1": {"dee"}}
-
-
-def test_a_book_of_version_1_finds_what_is_unknown_an_end() -> None:
-    with closing(opened(None, sent.SCHEMA)) as fresh:
-        made = fresh.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid").fetchall()
-    with closing(sqlite3.connect(":memory:")) as old:
-        for (statement,) in made:
-            old.execute(statement.replace(", 'unknown'", ""))
-        for statement in sent.SCHEMA.upgrades[1]:
-            old.execute(statement)
-        again = old.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
-        assert sorted(again) == sorted(made)

@@ -28,6 +28,8 @@ MOST: Final = 200_000
 PRUNED: Final = 200
 """Messages that go with one that comes, at most."""
 LONGEST_KEY: Final = 128
+FEW: Final = 1000
+"""Recipients, or tags, that are looked up for a list; of more than these one is met soon enough."""
 
 PENDING, TAKEN, DISCARDED, BURIED = "pending", "taken", "discarded", "buried"
 # Of recipients.  The last ones are the end.
@@ -42,7 +44,12 @@ _OPEN_YET: Final = f"(state NOT IN ({_FINISHED}) OR state = '{UNKNOWN}')"
 _AT: Final = "sent = ? AND recipient = ? AND lane = ?"
 
 _OPEN: Final = f"CREATE INDEX recipient_open ON recipient (sent) WHERE state NOT IN ({_FINISHED})"
-SCHEMA: Final = Schema(2, (
+_ENDED_ODDLY: Final = f"state IN ('{BOUNCED}', '{REMOVED}', '{DISCARDED}', '{UNKNOWN}')"
+_SOUGHT: Final = (
+    "CREATE INDEX recipient_named ON recipient (recipient COLLATE NOCASE)",
+    f"CREATE INDEX recipient_ended_oddly ON recipient (state) WHERE {_ENDED_ODDLY}",
+)
+SCHEMA: Final = Schema(3, (
     """CREATE TABLE sent (
         id TEXT PRIMARY KEY,
         token TEXT NOT NULL,            -- who sent it
@@ -77,6 +84,7 @@ SCHEMA: Final = Schema(2, (
         PRIMARY KEY (sent, recipient, lane)
     ) WITHOUT ROWID""",
     _OPEN,
+    *_SOUGHT,
     "CREATE TABLE tag (tag TEXT NOT NULL, sent TEXT NOT NULL REFERENCES sent (id) ON DELETE CASCADE,"
     " PRIMARY KEY (tag, sent)) WITHOUT ROWID",
     "CREATE INDEX tag_sent ON tag (sent)",
@@ -85,7 +93,10 @@ SCHEMA: Final = Schema(2, (
     "INSERT INTO tally VALUES (0)",
     "CREATE TRIGGER sent_came AFTER INSERT ON sent BEGIN UPDATE tally SET messages = messages + 1; END",
     "CREATE TRIGGER sent_went AFTER DELETE ON sent BEGIN UPDATE tally SET messages = messages - 1; END",
-), upgrades={1: ("DROP INDEX recipient_open", _OPEN)})  # of version 1 nothing was written down as unknown
+), upgrades={
+    1: ("DROP INDEX recipient_open", _OPEN),  # nothing was written down as unknown
+    2: _SOUGHT,
+})
 
 
 @attrs.frozen
@@ -302,14 +313,15 @@ def listed(
             where.append("token = ?")
             values.append(token)
         if tag is not None:
-            where.append("id IN (SELECT sent FROM tag WHERE tag = ?)")
+            where.append(_with(connection, "tag t WHERE t.tag = ?", tag))
             values.append(tag)
         if state is not None:
-            where.append("EXISTS (SELECT 1 FROM recipient r WHERE r.sent = sent.id AND r.state = ?)")
+            where.append(
+                "EXISTS (SELECT 1 FROM recipient t WHERE t.sent = sent.id AND t.state = ?)" if state == DELIVERED
+                else _with(connection, f"recipient t WHERE t.state = ? AND t.{_index_of(state)}", state))
             values.append(state)
         if recipient is not None:
-            where.append(
-                "EXISTS (SELECT 1 FROM recipient r WHERE r.sent = sent.id AND r.recipient = ? COLLATE NOCASE)")
+            where.append(_with(connection, "recipient t WHERE t.recipient = ? COLLATE NOCASE", recipient))
             values.append(recipient)
         if after:
             at, _, id = after.partition(" ")
@@ -323,6 +335,20 @@ def listed(
 
 
 # --- below ------------------------------------------------------------------------------------------------
+
+def _index_of(state: str) -> str:
+    """The condition of the index that has it."""
+    return _ENDED_ODDLY if state in (BOUNCED, REMOVED, DISCARDED, UNKNOWN) else f"state NOT IN ({_FINISHED})"
+
+
+def _with(connection: sqlite3.Connection, which: str, value: str) -> str:
+    """A condition: messages that there is one of ``which`` of.  Where these are few they are looked up, and all else
+    would be a walk over the whole book; where they are many a walk meets enough of them before long."""
+    few = connection.execute(f"SELECT count(*) FROM (SELECT 1 FROM {which} LIMIT {FEW + 1})", (value,))  # noqa: S608
+    if few.fetchone()[0] <= FEW:
+        return f"id IN (SELECT t.sent FROM {which})"  # noqa: S608  # constants
+    return f"EXISTS (SELECT 1 FROM {which} AND t.sent = sent.id)"  # noqa: S608  # constants
+
 
 _COLUMNS: Final = (
     "id, token, digest, state, released, queue_id, at, send_at, reverse_path, message_id, subject, size,"
