@@ -73,14 +73,16 @@ def _merged(one: Sent, rows: Sequence[Mapping[str, Any]], now: float) -> list[Ma
         key = (row["recipient"], row["lane"])
         before = known.get(key)
         told = attrs.asdict(before or Recipient(*key, sent.QUEUED, 0, "", "", "", 0, None, one.at))
-        due, attempts = row["due"], row["attempts"]
-        if row["state"] == RowState.HELD:
-            state = told["state"] if record_of(str(row["reason"])) else sent.HELD
+        due, attempts, why = row["due"], row["attempts"], row["reason"]
+        if row["state"] == RowState.HELD and record_of(str(why)):  # for a moment, by us
+            state, due, why = told["state"], one.send_at, ""
+        elif row["state"] == RowState.HELD:
+            state = sent.HELD
         elif attempts:
             state = sent.DEFERRED
         else:
             state = sent.SCHEDULED if due is not None and due > now else sent.QUEUED
-        found[key] = {**told, "state": state, "due": due, "attempts": attempts, "text": told["text"] or row["reason"]}
+        found[key] = {**told, "state": state, "due": due, "attempts": attempts, "text": told["text"] or why}
     found |= {key: attrs.asdict(to) for key, to in known.items() if key not in found and to.state in _TOLD}
     elsewhere = {recipient for recipient, _ in found}
     for key, to in known.items():

@@ -584,6 +584,15 @@ def test_what_waits_for_a_book_that_is_gone_is_let_go(desk: Desk) -> None:
     assert desk.gateway.queue[0].state == RowState.WAITING
 
 
+def test_who_asks_before_it_is_let_go_hears_no_words_of_ours(desk: Desk) -> None:
+    answer = desk.send({**LETTER, "send_at": 1_700_003_600})
+    assert desk.gateway.queue[0].reason == f"{UNRECORDED}{answer['id']}"
+    [told] = desk.ask("sent.show", id=answer["id"])["recipients"]
+    assert (told["state"], told["due"], told["text"]) == ("scheduled", 1_700_003_600, "")
+    desk.gateway.settle()
+    assert desk.gateway.queue[0].reason.startswith("not before ")
+
+
 def test_a_full_book_refuses_no_message_while_there_is_something_old(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sent.begun, "__defaults__", (3,))
     desk = Desk()

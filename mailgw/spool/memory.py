@@ -47,7 +47,16 @@ from mailgw.spool.content import MemoryContent
 from mailgw.spool.faults import no_room
 from mailgw.spool.ids import QueueIds
 from mailgw.spool.leases import fresh_claims
-from mailgw.spool.rows import first_due, first_late, is_due, record_of, recorded, rerouted, tells_of_lane
+from mailgw.spool.rows import (
+    first_due,
+    first_late,
+    held_until,
+    is_due,
+    record_of,
+    recorded,
+    rerouted,
+    tells_of_lane,
+)
 from mailgw.spool.waiting import Late, Row, Timed, Waiting
 
 _LAST = "\U0010ffff"  # no queue id comes after it
@@ -275,9 +284,10 @@ class MemorySpool:
             waited, row.reason = record_of(row.reason), _unmarked(row.reason)
             if waited and row.reason:  # a rule holds it, too
                 continue
-            row.late = row.late or self._wall_clock()
+            now, due = self._wall_clock(), self._earliest(queued, row)
+            row.reason, row.late = row.reason or (held_until(due) if due > now else ""), row.late or now
             self._late.add(row)
-            self._wait(row, self._earliest(queued, row))
+            self._wait(row, due)
         return len(rows)
 
     async def retry(self, query: Query) -> int:

@@ -22,7 +22,7 @@ from mailgw.mail.parameters import stored_mail_parameters
 from mailgw.queue.aliases import EXPANDED
 from mailgw.queue.reasons import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LANE
 from mailgw.spool.batch import Value, forget_messages
-from mailgw.spool.rows import UNRECORDED, stored_mailbox
+from mailgw.spool.rows import UNRECORDED, held_until, stored_mailbox
 from mailgw.spool.search import condition
 
 BATCH = 250
@@ -98,8 +98,11 @@ def unhold(connection: sqlite3.Connection, keys: Sequence[Key], now: float) -> i
     return _each(
         connection,
         f"UPDATE recipient SET due = CASE WHEN NOT {_IS_UNRECORDED} OR instr(reason, '; ') = 0 THEN ? END,"  # noqa: S608
-        f" late = coalesce(late, ?), reason = {_UNMARKED} WHERE {_AT} AND due IS NULL",
-        [(dues[queue_id, row], now, queue_id, row) for queue_id, row, _ in keys if (queue_id, row) in dues],
+        f" late = coalesce(late, ?), reason = coalesce(nullif({_UNMARKED}, ''), ?) WHERE {_AT} AND due IS NULL",
+        [
+            (due, now, held_until(due) if due > now else "", *at)
+            for at in (key[:2] for key in keys) if (due := dues.get(at)) is not None
+        ],
     )
 
 

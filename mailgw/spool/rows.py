@@ -72,7 +72,12 @@ def first_due(arrival: Arrival, arrived: float) -> tuple[float | None, str]:
     until = arrival.parameters.hold_until
     if until is None or until <= arrived:
         return arrived, ""
-    return until, f"{HELD_BY_SENDER}{time.strftime('%Y-%m-%d %H:%M:%SZ', time.gmtime(until))} (FUTURERELEASE)"
+    return until, held_until(until)
+
+
+def held_until(until: float) -> str:
+    """Why somebody waits whom the sender wants sent then."""
+    return f"{HELD_BY_SENDER}{time.strftime('%Y-%m-%d %H:%M:%SZ', time.gmtime(until))} (FUTURERELEASE)"
 
 
 def is_due(arrival: Arrival, arrived: float) -> bool:

@@ -651,6 +651,15 @@ class SpoolContract:
         assert world.run(world.spool.unhold(ANYTHING)) == 1
         assert due_lanes(world) == [("out/example.net", world.now)]
 
+    def test_who_is_let_go_by_its_record_says_that_its_sender_wants_it_sent_later(self, world: World) -> None:
+        draft, until = world.spool.draft(), world.now + 500
+        draft.write(b"x")
+        later = MailParameters(hold_until=until)
+        world.run(draft.commit(attrs.evolve(ARRIVAL, held=unrecorded("m1", ""), parameters=later), TO_BOB, True))
+        assert world.run(world.spool.unhold(Query(record="m1"))) == 1
+        [row] = world.run(world.spool.search(ANYTHING, 9))
+        assert (row.due, row.reason) == (until, "not before 2023-11-14 22:21:40Z (FUTURERELEASE)")
+
     def test_what_others_say_is_no_record_that_somebody_waits_for(self, world: World) -> None:
         (claim,) = commit(world, b"x")
         said = f"{UNRECORDED}m1"
