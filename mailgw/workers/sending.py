@@ -67,8 +67,7 @@ class WorkersTaking:
         if "trouble" in answer:
             raise TemporaryFault(answer["trouble"])
         taken = answer.get("taken")
-        # What a rule held or discarded waits for no record, and is not released from here.
-        if taken is not None and not (taken["held"] or taken["is_discarded"]):
+        if taken is not None and not taken["is_discarded"]:  # that is never released
             self._of[taken["queue_id"]] = worker
         return answer
 

@@ -151,8 +151,8 @@ def test_messages_go_to_those_that_answer(gateway: Hanging) -> None:
 def test_who_took_a_message_is_remembered_until_its_release_where_there_is_one(gateway: Hanging) -> None:
     parent = gateway.parent
     taking = WorkersTaking(gateway.reactor, parent.config, parent._workers[:1], parent.patience)
-    for number, held, is_discarded in ((1, "", False), (2, "by rule", False), (3, "", True)):
-        gateway.answers = of_all({"taken": {"queue_id": f"Q{number}", "held": held, "is_discarded": is_discarded}})
+    for number, is_discarded in ((1, False), (2, True)):
+        gateway.answers = of_all({"taken": {"queue_id": f"Q{number}", "is_discarded": is_discarded}})
         ensureDeferred(taking.take("/f"))
     assert list(taking._of) == ["Q1"]
     ensureDeferred(taking.release("Q1", "m1"))
