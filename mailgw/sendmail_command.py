@@ -58,6 +58,8 @@ OK, USAGE, DATA, NO_HOST, SOFTWARE, CANNOT_CREATE, IO, TEMPORARY, NO_PERMISSION,
 
 MOST_OCTETS: Final = 256 << 20
 """Of a message; the gateway's own limit is the one that counts."""
+MOST_RECIPIENTS: Final = 15_000
+"""With the longest addresses they fit into what the gateway reads of them (``slip.MOST_OCTETS``)."""
 _WITH_VALUE: Final = "BCFLNOQRVXbdfhopqr"
 _ALONE: Final = "AGIUmnitvxe"
 # Those whose value may only stand in the same word.
@@ -256,6 +258,8 @@ def read(options: Options, stdin: object) -> tuple[Drop, bytes]:
         raise Stop(DATA, str(fault)) from None
     if not recipients:
         raise Stop(USAGE, "no recipients: on the command line, or with -t in To, Cc and Bcc")
+    if len(recipients) > MOST_RECIPIENTS:
+        raise Stop(DATA, f"more than {MOST_RECIPIENTS} recipients")
     name = options.name or _full_name() if options.sender is None else options.name
     drop = Drop(
         sender, tuple(dict.fromkeys(recipients)), name, options.notify, options.returns, options.envid

@@ -13,6 +13,7 @@ import pytest
 
 from mailgw import ctl, sendmail_command
 from mailgw.config.files import user_name
+from mailgw.mail import slip
 from mailgw.mail.dropped import Drop, read_drop
 from mailgw.sendmail_command import CONFIG, DATA, NO_PERMISSION, TEMPORARY, USAGE, Stop, leave, options_of, words_of
 from tests.tables import each
@@ -213,6 +214,17 @@ def test_the_user_s_own_name_may_be_no_address_and_his_full_name_no_text(
     assert given.run("a") == DATA
     assert capsys.readouterr().err == "sendmail: the user's name: 'j\\udce9' is no address: say -f ADDRESS\n"
     assert given.run("-f", "ann@example.org", "a") == 0
+
+
+def test_so_many_recipients_that_the_gateway_would_not_read_them_are_refused(
+    given: Given, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sendmail_command.MOST_RECIPIENTS * (256 + len('"",')) < slip.MOST_OCTETS - 1000
+    monkeypatch.setattr(sendmail_command, "MOST_RECIPIENTS", 2)
+    assert given.run("-t", message=b"To: a, b\n\nhi\n") == 0
+    assert given.taken()[0].recipients == ("a", "b")
+    assert given.run("-t", "c", message=b"To: a, b\n\nhi\n") == DATA
+    assert capsys.readouterr().err == "sendmail: more than 2 recipients\n"
 
 
 def test_a_list_without_anybody_is_no_fault_of_the_list(given: Given) -> None:
