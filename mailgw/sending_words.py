@@ -82,6 +82,7 @@ def _merged(one: Sent, rows: Sequence[Mapping[str, Any]], now: float) -> list[Ma
             state = sent.DEFERRED
         else:
             state = sent.SCHEDULED if due is not None and due > now else sent.QUEUED
+            why = "" if state == sent.SCHEDULED else why
         found[key] = {**told, "state": state, "due": due, "attempts": attempts, "text": told["text"] or why}
     found |= {key: attrs.asdict(to) for key, to in known.items() if key not in found and to.state in _TOLD}
     elsewhere = {recipient for recipient, _ in found}
