@@ -264,7 +264,7 @@ async def _remove(query: Query, doors: ControlDoors) -> int:
 
 async def _ordered(
     doors: ControlDoors, order: str, query: Query, to: str, give: Callable[[Query], Awaitable[int]]
-) -> Mapping[str, object]:
+) -> Mapping[str, int]:
     """Give an order, to those that wait in the dispatcher's memory, too."""
     count = await give(query)
     # Who says "the held ones", by a state or by releasing, does not mean those that are tried.
@@ -272,8 +272,10 @@ async def _ordered(
     if active:
         queue_ids = {row.queue_id for row in active}
         await doors.attempts.give_back(lambda claim: claim.message.queue_id in queue_ids)
-        count += await give(query)
-        active = await _active(doors, query)
+        again, left = await give(query), await _active(doors, query)
+        # A query that still means those of the first time, as one for a reroute may, meets them once more.
+        count += min(again, max(0, len(active) - len(left)))
+        active = left
     if count:
         doors.journal.note(Ordered(order, query_words(query), to, count, query.queue_id or ""))
         doors.attempts.poke()
@@ -302,7 +304,9 @@ async def _reroute(request: Mapping[str, Any], doors: ControlDoors) -> object:
     met: Counter[str] = Counter()
     lane_for = counting(lambda recipient: doors.lane_in(to, recipient), met)
     told = await _ordered(doors, "reroute", query, to, lambda query: doors.spool.reroute(query, lane_for))
-    return {**told, **kept_on_reroute(lanes, later), **kept_waiting(met, *_obstacles(doors))}
+    # Who is being tried, or was in memory, is asked for once more.
+    moved = {lane: min(count, told["recipients"]) for lane, count in met.items()}
+    return {**told, **kept_on_reroute(lanes, later), **kept_waiting(moved, *_obstacles(doors))}
 
 
 async def _suspend_or_resume(command: str, request: Mapping[str, Any], doors: ControlDoors) -> object:

@@ -162,6 +162,18 @@ def test_a_reroute_tells_who_waits_on(gateway: Running) -> None:
     assert of_none == {"recipients": 0, "active": 0, "held": 0, "later": 0} | DUE
 
 
+def test_whom_a_reroute_meets_is_counted_once(gateway: Running) -> None:
+    """Also where others were given back by the dispatcher for it."""
+    gateway.commit()
+    out, _ = gateway.commit(claim=True)
+    gateway.in_memory = [out]
+    sender = {"sender": str(ARRIVAL.reverse_path)}
+    told = {"recipients": 5, "active": 1, "held": 0, "later": 0}
+    run(gateway.spool.suspend("relay/x"))
+    assert gateway.result("queue.reroute", query=sender, to="relay") == told | {
+        "suspended": [{"by": ["relay/x"], "recipients": 5}], "unwell": []}
+
+
 def test_a_release_tells_who_waits_on(gateway: Running) -> None:
     gateway.commit()
     gateway.result("queue.hold", query={"recipient": str(BOB)})
