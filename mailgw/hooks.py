@@ -9,13 +9,15 @@
 Rules:
     There is one owner, the only process, or the parent of several.
     An event is in the book, and on disk, before it is posted.
+    What becomes of mail that does not come into the queue is not written down where the disk has little room: who is
+    refused can go on with it for ever, and the queue needs the rest.
     Nothing here holds up mail: what cannot be written is lost, counted, and told in the log and by Health.
 """
 
 import fnmatch
 import re
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -41,6 +43,9 @@ GLANCE_SECONDS: Final = 1.0
 MOST_WAITING: Final = 50_000
 """Facts that wait to be written, while the disk is slow; more are lost, and counted."""
 
+OF_STRANGERS: Final = frozenset({"rejected", "discarded", "authenticated"})
+"""Facts of mail that may never come into the queue."""
+
 About = Callable[[Sequence[str]], Any]
 """What the HTTP API knows of messages, by their queue ids (``Sending.about``)."""
 
@@ -48,12 +53,15 @@ log = Logger()
 
 
 class Hooks:
-    """``about`` as above; ``made`` makes the one that posts to a hook, with what closes it."""
+    """``about`` as above; ``made`` makes the one that posts to a hook, with what closes it; ``has_room`` says whether
+    the disk has room for what strangers bring about."""
 
     def __init__(
         self, ledger: Ledger, about: About, made: Callable[[EventHookSettings], Any], reactor: Any, tasks: TaskGroup,
-        wall_clock: WallClock,
+        wall_clock: WallClock, has_room: Callable[[], Awaitable[bool]],
     ) -> None:
+        self._has_room = has_room
+        self._is_full = False
         self._ledger = ledger
         self._about = about
         self._make = made
@@ -153,7 +161,14 @@ class Hooks:
             known: Mapping[str, Sent] = await self._about(ids)
         except TemporaryFault:
             known = {}
-        events = [event for fact in facts for event in self._events(fact, known.get(fact.get("queue_id") or ""))]
+        await self._look_for_room(facts)
+        events: list[NewEvent] = []
+        for fact in facts:
+            found = self._events(fact, known.get(fact.get("queue_id") or ""))
+            if self._is_full and fact["event"] in OF_STRANGERS:
+                self._lose(len(found))
+            else:
+                events += found
         if not events:
             return
         try:
@@ -171,9 +186,19 @@ class Hooks:
             if name in self._hooks:
                 self._hooks[name].wake()
 
+    async def _look_for_room(self, facts: Sequence[Told]) -> None:
+        if not any(fact["event"] in OF_STRANGERS for fact in facts):
+            return
+        was_full, self._is_full = self._is_full, not await self._has_room()
+        if self._is_full and not was_full:
+            log.error("the disk has little room: events for web hooks of mail that is not queued are lost until it has")
+        elif was_full and not self._is_full:
+            log.info("the disk has room again for all events for web hooks")
+
     def _lose(self, count: int) -> None:
-        self._all_lost += count
-        self._lost_at = self._wall_clock()
+        if count:
+            self._all_lost += count
+            self._lost_at = self._wall_clock()
 
     def _events(self, fact: Told, known: Sent | None) -> Sequence[NewEvent]:
         event = event_of(fact, known)

@@ -84,6 +84,13 @@ class Owner:
         )
         events = ledger(store_hooks.FILE, store_hooks.SCHEMA, ways.events)
 
+        def has_room() -> bool:
+            """Before the reserve is reached, so that nobody keeps mail out by what he makes us tell web hooks."""
+            try:
+                return ways.events.disk.free_octets(ways.state) >= 2 * ways.config().spool.reserve_octets
+            except OSError:
+                return False  # as the spool has it
+
         def made(settings: EventHookSettings) -> "tuple[EventHook, Callable[[], object]]":
             from mailgw.deliver.event_hook import EventHook
             from mailgw.deliver.event_hook_signing import HookSecrets
@@ -96,7 +103,8 @@ class Owner:
             ), close
 
         self._hooks = Hooks(
-            events, self._sending.about, made, ways.events.reactor, ways.tasks, ways.wall_clock
+            events, self._sending.about, made, ways.events.reactor, ways.tasks, ways.wall_clock,
+            lambda: ways.events.do(has_room),
         )
 
         self.maildrop = Maildrop(

@@ -258,6 +258,30 @@ def test_a_book_that_cannot_be_used_is_told_of_and_what_is_lost_for_it(monkeypat
         assert told() == ([True, False], 2)
 
 
+def test_who_is_refused_does_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(CONFIG + HOOK)
+    desk.gateway.answer_posts(lambda post: 503)
+    reserve = desk.gateway.config.spool.reserve_octets
+
+    def waiting() -> tuple[int, int]:
+        desk.gateway.advance(1)
+        return desk.ask("hooks.list")["items"][0]["waiting"], desk.ask("health")["lost_events"]["count"]
+
+    def refuse() -> None:
+        desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="nobody@elsewhere.example")
+
+    refuse()
+    assert waiting() == (1, 0)
+    monkeypatch.setattr(desk.gateway.disk, "free_octets", lambda path: 2 * reserve - 1)
+    refuse()
+    assert waiting() == (1, 1)
+    desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to="b@example.org")
+    assert waiting() == (3, 1), "of what is queued all is told"
+    monkeypatch.setattr(desk.gateway.disk, "free_octets", lambda path: 2 * reserve)
+    refuse()
+    assert waiting() == (4, 1)
+
+
 def test_no_crash_loses_or_disorders_an_event_that_was_written() -> None:
     """What is lost is told of: facts of the last tenth of a second."""
     def scenario(desk: Desk) -> None:
@@ -428,12 +452,16 @@ class Quiet:
         pass
 
 
+async def has_room() -> bool:
+    return True
+
+
 def test_what_a_stop_hands_on_last_is_written_before_the_hooks_leave() -> None:
     [settings] = Desk(CONFIG + HOOK).gateway.config.event_hooks
     book, asked = Book(), Deferred[dict[str, Any]]()
     tasks = TaskGroup(lambda what, failure: failure.raiseException())
     made: Any = lambda one: (Quiet(one), lambda: None)  # noqa: E731
-    hooks_of = Hooks(cast(Any, book), lambda ids: asked, made, Clock(), tasks, lambda: 1.0)
+    hooks_of = Hooks(cast(Any, book), lambda ids: asked, made, Clock(), tasks, lambda: 1.0, has_room)
     hooks_of.put_in_force([settings])
     hooks_of.hear([{"time": 1.0, "event": "delivered", "queue_id": "Q1", "recipient": "b@example.org"}])
     closed = Deferred.fromCoroutine(hooks_of.close())
