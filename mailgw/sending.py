@@ -38,7 +38,7 @@ from mailgw.mail.slip import BadSlip, Slip, head_of
 from mailgw.maildrop import Dropped, Split, posted_drop
 from mailgw.net.tasks import TaskGroup
 from mailgw.sending_words import Problem, answered, is_key, message_told, refused, rows_told
-from mailgw.spool.rows import UNRECORDED, record_of
+from mailgw.spool.rows import UNRECORDED, record_of, recorded
 from mailgw.store import sent
 from mailgw.store.ledger import Ledger
 from mailgw.store.sent import Recipient, Sent
@@ -509,9 +509,11 @@ class Sending:
         """A message that was committed, and whose record does not have it yet."""
         now, first = self._wall_clock(), rows[0]
         is_later = one.send_at is not None and one.send_at > now
-        state, due = (sent.SCHEDULED, one.send_at) if is_later else (sent.QUEUED, None)
+        held, state = recorded(str(first["reason"])), sent.SCHEDULED if is_later else sent.QUEUED
         recipients = tuple(
-            Recipient(row["recipient"], row["lane"], state, 0, "", "", "", 0, due, now) for row in rows
+            Recipient(row["recipient"], row["lane"], sent.HELD if held else state, 0, "", held, "", 0,
+                      one.send_at if is_later else None, now)
+            for row in rows
         )
         return attrs.evolve(
             one, state=sent.TAKEN, queue_id=first["queue_id"], reverse_path=first["sender"],

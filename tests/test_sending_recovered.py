@@ -15,6 +15,7 @@ from mailgw.mail.message import EVERYTHING, RowState
 from mailgw.mail.verdict import Facts, Stage, Verdict
 from mailgw.sending import SETTLE_SECONDS
 from mailgw.spool.rows import UNRECORDED
+from mailgw.store import sent
 from mailgw.testing.driving import result_of
 from mailgw.testing.world import _LivingLedger
 from tests.test_sending import LETTER, Desk, all_crashes
@@ -202,6 +203,18 @@ def test_no_servers_words_end_an_operators_hold(desk: Desk) -> None:
     desk.gateway.advance(SETTLE_SECONDS)
     [row] = desk.gateway.queue
     assert (row.state, UNRECORDED in row.reason) == (RowState.HELD, True)
+
+
+def test_what_a_rule_held_is_held_in_a_record_that_was_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(rules=[Holding("look first")])
+    with monkeypatch.context() as patched:
+        patched.setattr(sent, "taken", lambda one: locked)
+        with pytest.raises(TemporaryFault, match="locked"):
+            desk.send(key="k")
+    desk.gateway.advance(SETTLE_SECONDS + 1)
+    [item] = desk.ask("sent.list")["items"]
+    assert [(to["state"], to["text"]) for to in item["recipients"]] == [("held", "held by rule Holding: look first")]
+    assert desk.states(item["id"]) == {"bob@example.org": "held"}
 
 
 def test_no_rules_words_end_its_hold() -> None:
