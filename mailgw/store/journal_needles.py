@@ -18,6 +18,7 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 MOST_CHARACTERS: Final = 1000
 """Of what is sought: addresses and Message-IDs are shorter in the journal."""
+ALTERNATIVES: Final = 100
 MESSAGE_ID_OCTETS: Final = 250
 """``mail.header.message_id``'s: the journal has no more of one."""
 
@@ -29,26 +30,43 @@ _PEERS: Final = ("peer", "front", "proxy")
 
 @attrs.frozen
 class Sought:
-    """``needles``: any of them stands in the line (in lower case, with ``folds``); ``holds`` has the last word.
-    ``pattern`` is in their place where they would be many."""
+    """``needles``: any of them stands in the line (in lower case, with ``folds``); ``holds`` has the last word."""
 
     needles: tuple[bytes, ...]
     folds: bool
     holds: Callable[[Fact], bool]
-    pattern: re.Pattern[bytes] | None = None
+
+
+class OwnFacts:
+    """In a ``Sought``'s place: the facts of these messages, not what tells of them elsewhere, until one has ``enough``.
+
+    One look at a piece is for all of them: with a needle each, a thousand would take a thousand looks.
+    """
+
+    def __init__(self, queue_ids: Collection[str]) -> None:
+        self._ids = {_in_json(one) for one in queue_ids}
+        # Many alternatives take longer to compile than to look at every id.
+        words = b"|".join(map(re.escape, self._ids)) if len(self._ids) <= ALTERNATIVES else b'"[^"]*"'
+        self._pattern = re.compile(b'"queue_id":(' + words + b")")
+
+    def enough(self, queue_id: str) -> None:
+        """No more of its facts, also of those that are in the piece at hand."""
+        self._ids.discard(_in_json(queue_id))
+
+    def lines(self, piece: bytes) -> Iterator[tuple[int, int]]:
+        """Where their lines begin and end, the last one first."""
+        for match in reversed([match for match in self._pattern.finditer(piece) if match[1] in self._ids]):
+            if match[1] in self._ids:  # by now
+                end = piece.find(b"\n", match.end())
+                yield piece.rfind(b"\n", 0, match.start()) + 1, end if end >= 0 else len(piece)
+
+    def holds(self, fact: Fact) -> bool:
+        return True
 
 
 def by_queue_id(queue_id: str) -> Sought:
     """All that is told of a message; and, where it is a notice, of whom it tells."""
     return Sought((_in_json(queue_id),), False, lambda fact: any(fact.get(name) == queue_id for name in _IDS))
-
-
-def by_own_ids(queue_ids: Collection[str]) -> Sought:
-    """The facts of these messages; what tells of them elsewhere is not meant.  One look for all of them."""
-    # Not a needle each: a thousand looks at a piece take a thousand times as long.
-    ids = b"|".join(re.escape(_in_json(one)) for one in queue_ids)
-    pattern = re.compile(b'"queue_id":(?:' + ids + b")")
-    return Sought((), False, lambda fact: fact.get("queue_id") in queue_ids, pattern)
 
 
 def by_session(session_id: str) -> Sought:
@@ -93,7 +111,7 @@ def by_peer(network: Network) -> Sought:
 
 
 def either(*sought: Sought) -> Sought:
-    """Whatever any of them means; all have needles."""
+    """Whatever any of them means."""
     folds = any(one.folds for one in sought)
     needles = tuple(needle.lower() if folds else needle for one in sought for needle in one.needles)
     return Sought(needles, folds, lambda fact: any(one.holds(fact) for one in sought))

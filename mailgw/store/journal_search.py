@@ -23,7 +23,7 @@ import attrs
 import msgspec
 
 from mailgw.store.journal_lines import files_of
-from mailgw.store.journal_needles import Sought
+from mailgw.store.journal_needles import OwnFacts, Sought
 
 PIECE_OCTETS: Final = 1 << 20
 """Read at once.  A longer line is no fact (``journal_lines.LINE_OCTETS``)."""
@@ -78,8 +78,8 @@ class Backwards:
     """
 
     def __init__(
-        self, path: str, sought: Sought, since: float = 0.0, place: Place | None = None, bounds: Bounds | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, path: str, sought: Sought | OwnFacts, since: float = 0.0, place: Place | None = None,
+        bounds: Bounds | None = None, clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.before: Place | None = place
         self.behind: Place | None = place
@@ -113,7 +113,9 @@ class Backwards:
                 self.files.append(file.name)
                 for start, piece in file.pieces():
                     self.octets += len(piece)
-                    for begin, end in lines_with(piece, self._sought):
+                    sought = self._sought
+                    lines = sought.lines(piece) if isinstance(sought, OwnFacts) else lines_with(piece, sought)
+                    for begin, end in lines:
                         fact = self._fact(piece[begin:end])
                         if fact is not None and epoch_of(fact["time"]) >= self._since:
                             self.before = file.place(start + end + 1)
@@ -167,13 +169,9 @@ def forwards(
 
 
 def lines_with(piece: bytes, sought: Sought) -> Sequence[tuple[int, int]]:
-    """Where the lines begin and end that have any of the needles, or what the pattern is for, the last one first."""
+    """Where the lines begin and end that have any of the needles, the last one first."""
     hay = piece.lower() if sought.folds else piece
     found = set()
-    if sought.pattern is not None:
-        for match in sought.pattern.finditer(piece):
-            end = piece.find(b"\n", match.end())
-            found.add((piece.rfind(b"\n", 0, match.start()) + 1, end if end >= 0 else len(piece)))
     for needle in sought.needles:
         at = hay.find(needle)
         while at >= 0:

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from mailgw.store.journal_needles import Fact, by_own_ids, by_queue_id, by_session, either
+from mailgw.store.journal_needles import Fact, OwnFacts, by_queue_id, by_session, either
 from mailgw.store.journal_search import Backwards, Bounds, Place, epoch_of, forwards
 
 Told: TypeAlias = dict[str, Any]
@@ -94,11 +94,13 @@ def with_last(
     open_rows = {row["queue_id"]: row for row in found if row["kind"] == "message"}
     if open_rows:
         since = min(row["time"] for row in open_rows.values())
-        search = Backwards(path, by_own_ids(frozenset(open_rows)), since, None, bounds, clock)
+        own = OwnFacts(open_rows)
+        search = Backwards(path, own, since, None, bounds, clock)
         for fact in search:
             is_move = fact["event"] in _MOVES or (fact["event"] == "changed" and fact.get("held"))
-            row = open_rows.pop(fact["queue_id"], None) if is_move else None
+            row = open_rows.pop(fact.get("queue_id", ""), None) if is_move else None
             if row is not None:
+                own.enough(row["queue_id"])
                 row |= {"event": fact["event"], "time": epoch_of(fact["time"]), "last": _short(fact)}
                 for name in _SAID:
                     row.pop(name, None)

@@ -9,7 +9,7 @@ import pytest
 from mailgw.mail import event as fact
 from mailgw.mail.event import Event
 from mailgw.spool.ids import QueueIds
-from mailgw.store import journal_search, journal_story
+from mailgw.store import journal_needles, journal_search, journal_story
 from mailgw.store.journal import Lines
 from mailgw.store.journal_needles import by_word
 from mailgw.store.journal_search import Backwards, Bounds
@@ -230,6 +230,8 @@ def test_a_message_s_own_last_fact(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     told = last_of(journal(tmp_path / "j", *LIFE), word)
     assert told[Q1] == ("bounced", 302.1)
     assert told[Q2] == ("delivered", 1.0)
+    monkeypatch.setattr(journal_needles, "ALTERNATIVES", 0)
+    assert last_of(str(tmp_path / "j"), word) == told
     monkeypatch.setattr(journal_search, "PIECE_OCTETS", 500)
     for cut in range(1, len(LIFE)):
         journal(tmp_path / "j.1", *LIFE[:cut])
