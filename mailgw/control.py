@@ -226,7 +226,7 @@ async def _retry(query: Query, doors: ControlDoors) -> object:
     active = await _active(doors, query) if query.state is None else ()
     suspensions, unwell = _obstacles(doors)
     # Before it, too: who was held is not any more then.  And only where somebody is kept waiting: it is a look at all.
-    lanes = await doors.spool.lanes(query) if suspensions.words or unwell else ()
+    lanes = await doors.spool.lanes(query.of_orders()) if suspensions.words or unwell else ()
     met = {row.lane: row.waiting + row.held for row in lanes}
     count = await doors.spool.retry(query)
     if count:
@@ -237,7 +237,7 @@ async def _retry(query: Query, doors: ControlDoors) -> object:
 
 async def _release(query: Query, doors: ControlDoors) -> object:
     suspensions, unwell = _obstacles(doors)  # as in _retry
-    lanes = await doors.spool.lanes(query) if suspensions.words or unwell else ()
+    lanes = await doors.spool.lanes(query.of_orders()) if suspensions.words or unwell else ()
     told = await _ordered(doors, "release", query, "", doors.spool.unhold)
     return {**told, **kept_waiting({row.lane: row.held for row in lanes}, suspensions, unwell)}
 
@@ -299,8 +299,8 @@ async def _reroute(request: Mapping[str, Any], doors: ControlDoors) -> object:
         raise RefusedRequest(f"there is no backend {to!r}; there are {', '.join(sorted(doors.backends))}")
     query = query_of(request, doors.spool)
     # Before it, as in _retry: the query may name the lane that they leave.
-    lanes = await doors.spool.lanes(query)
-    later = await doors.spool.lanes(sought) if (sought := held_by_sender(query, lanes)) is not None else ()
+    lanes = await doors.spool.lanes(query.of_orders())
+    later = await doors.spool.lanes(sought) if (sought := held_by_sender(query.of_orders(), lanes)) is not None else ()
     met: Counter[str] = Counter()
     lane_for = counting(lambda recipient: doors.lane_in(to, recipient), met)
     told = await _ordered(doors, "reroute", query, to, lambda query: doors.spool.reroute(query, lane_for))

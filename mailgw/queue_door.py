@@ -164,24 +164,25 @@ def _answer(spool: "OfflineSpool", command: str, request: Mapping[str, Any], lan
 
     words = spool.suspended()
     query = knowing(Query(**request.get("query", {})), words)
+    met_by_orders = query.of_orders()
     suspensions = Suspensions.of(words)
     match command:
         case "queue.list":
             return rows_told(spool.search(query, request["limit"]), suspensions)
         case "queue.retry":
-            met = {row.lane: row.waiting + row.held for row in spool.lanes(query)} if suspensions.words else {}
+            met = {row.lane: row.waiting + row.held for row in spool.lanes(met_by_orders)} if suspensions.words else {}
             return {"recipients": spool.retry(query), "active": 0, **kept_waiting(met, suspensions, {})}
         case "queue.remove":
             return spool.remove(query)
         case "queue.hold":
             return spool.hold(query)
         case "queue.release":
-            met = {row.lane: row.held for row in spool.lanes(query)} if suspensions.words else {}
+            met = {row.lane: row.held for row in spool.lanes(met_by_orders)} if suspensions.words else {}
             return {"recipients": spool.unhold(query), "active": 0, **kept_waiting(met, suspensions, {})}
         case "queue.reroute":
             assert lane_for is not None
-            lanes = spool.lanes(query)
-            later = spool.lanes(sought) if (sought := held_by_sender(query, lanes)) is not None else ()
+            lanes = spool.lanes(met_by_orders)
+            later = spool.lanes(sought) if (sought := held_by_sender(met_by_orders, lanes)) is not None else ()
             moved: Counter[str] = Counter()
             count = spool.reroute(query, counting(lane_for, moved))
             kept = {**kept_on_reroute(lanes, later), **kept_waiting(moved, suspensions, {})}

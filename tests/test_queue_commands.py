@@ -130,6 +130,11 @@ async def test_what_waits_for_its_senders_record_is_said_to_do_so(spool: MemoryS
         told = capsys.readouterr()
         assert told.out.startswith("0 recipients ")
         assert f"{draft.queue_id}: its sender has no record of it yet" in told.err
+    await spool.suspend("example.net")
+    for order in ("retry", "release", "reroute --to relay"):
+        told = json.loads(await said(capsys, f"{order} --recipient bob@example.net --json"))
+        assert sum(one["recipients"] for one in told["suspended"]) == told["recipients"] == (order != "release")
+        assert not told.get("held")
     assert await said(capsys, f"retry {draft.queue_id} --dry-run") == "0 recipients; nothing was done\n"
     assert "1 recipient; nothing was done" in await said(capsys, f"remove {draft.queue_id} --dry-run")
 

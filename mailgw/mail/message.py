@@ -254,8 +254,8 @@ class Query:
     who takes queries from outside asks ``queue.meant``.  ``arrived_before`` and ``arrived_after`` are epoch seconds,
     themselves not meant.  With the state "suspended" who waits in a lane is meant that one of ``suspensions`` holds
     (``queue.suspension``, which fills them in).
-    ``record`` is that which a recipient of the HTTP API's mail waits for, compared whole.  Who writes it says it: no
-    order meets such a recipient without it, but ``remove``.
+    ``record`` is that which a recipient of the HTTP API's mail waits for, compared whole; "" means who waits for none.
+    Who writes it says it: no order meets such a recipient without it, but ``remove``.
     """
 
     queue_id: str | None = None
@@ -271,6 +271,10 @@ class Query:
     arrived_after: float | None = None
     record: str | None = None
     suspensions: tuple[str, ...] = ()
+
+    def of_orders(self) -> "Query":
+        """Whom an order means that has this one."""
+        return attrs.evolve(self, record="") if self.record is None else self
 
 
 EVERYTHING = Query()

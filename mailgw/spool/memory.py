@@ -396,9 +396,8 @@ class MemorySpool:
         self, query: Query, is_meant: Callable[[Row], bool] = lambda row: True
     ) -> list[tuple[_Queued, Row]]:
         return [
-            (queued, row) for queued, row in self._matching(query)
+            (queued, row) for queued, row in self._matching(query.of_orders())
             if self._state(row) != RowState.ACTIVE and is_meant(row)
-            and (query.record is not None or row.due is not None or not record_of(row.reason))
         ]
 
     def _lane_row(self, lane: str, rows: Sequence[Row]) -> LaneRow:
@@ -466,7 +465,7 @@ class MemorySpool:
                     and (query.address is None or folded(query.address) in folded(str(recipient))
                          or folded(query.address) in folded(path_text(queued.arrival.reverse_path)))
                     and (query.reason is None or folded(query.reason) in folded(row.reason))
-                    and (query.record is None or (row.due is None and record_of(row.reason) == query.record))
+                    and query.record in (None, record_of(row.reason) if row.due is None else "")
                     and (query.arrived_before is None or queued.message.arrived < query.arrived_before)
                     and (query.arrived_after is None or queued.message.arrived > query.arrived_after)
                 ):

@@ -44,8 +44,6 @@ _UNMARKED = (
     f" THEN substr(reason, {len(HELD_BY_OPERATOR) + 3}) ELSE reason END"
 )
 
-_RECORDED = f"NOT (due IS NULL AND {_IS_UNRECORDED})"
-
 # As ``rows.rerouted``.
 _UNTOLD = " OR ".join(f"{{0}} GLOB '{marked}*'" for marked in (OF_ANOTHER_LANE, HELD_BY_SENDER))
 _REROUTED = (
@@ -68,9 +66,7 @@ def meant(
 ) -> list[Key]:
     """The next ``batch`` of those that match, in the order of arrival, from ``after`` on up to the message ``last``;
     ``spares`` those that wait for a record which the query does not name."""
-    where, values = condition(query, now)
-    if spares and query.record is None:
-        where = f"{where} AND {_RECORDED}"
+    where, values = condition(query.of_orders() if spares else query, now)
     start = after[:2] if after is not None else ("", 0)
     return connection.execute(
         f"SELECT r.queue_id, r.row, r.recipient FROM recipient r WHERE {where}"  # noqa: S608  # made of constants

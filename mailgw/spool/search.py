@@ -251,7 +251,9 @@ def condition(query: Query, now: float) -> tuple[str, list[Value]]:
     if query.reason is not None:
         clauses.append("instr(lower(r.reason), lower(?)) > 0")  # of ASCII letters alone, as ``folded``
         values.append(query.reason)
-    if query.record is not None:
+    if query.record == "":
+        clauses.append(f"NOT (r.due IS NULL AND substr(r.reason, 1, {len(UNRECORDED)}) = '{UNRECORDED}')")
+    elif query.record is not None:
         mark = f"{UNRECORDED}{query.record}"
         clauses.append("r.due IS NULL AND (r.reason = ? OR substr(r.reason, 1, ?) = ?)")
         values += [mark, len(mark) + 2, f"{mark}; "]
