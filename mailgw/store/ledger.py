@@ -6,6 +6,7 @@ Rules:
     fails takes nothing of the others along.
     One process opens it at a time: who holds the state folder, or shard 0 of the queue.
     That the disk or SQLite refuses, and that it does no more, is told once in the log; ``fault`` says it meanwhile.
+    What refused is tried again until it does no more: nobody else may write for hours.
     The reactor's thread touches no disk.
 """
 
@@ -28,6 +29,8 @@ Job = Callable[[sqlite3.Connection], T]
 
 MOST_JOBS: Final = 500
 """In one commit."""
+TRY_SECONDS: Final = 10.0
+"""After a fault, and between tries."""
 
 _log = Logger()
 
@@ -51,6 +54,8 @@ class Ledger:
         self._running: Deferred[None] | None = None
         self._is_closed = False
         self._faults = {True: "", False: ""}  # of the last job that writes, and of the last one that does not
+        self._is_damaged = False
+        self._next_try: Any = None
 
     def do(self, job: Job[T]) -> "Deferred[T]":
         """What ``job`` comes to, in a thread, once it is durable.  TemporaryFault where the disk or SQLite refuses."""
@@ -77,6 +82,9 @@ class Ledger:
     async def close(self) -> None:
         """When all that was begun has ended."""
         self._is_closed = True
+        if self._next_try is not None:
+            self._next_try.cancel()
+            self._next_try = None
         while self._running is not None:
             waiting: Deferred[None] = Deferred()
             self._running.addBoth(waiting.callback)  # type: ignore[unused-awaitable] # waiting is awaited
@@ -122,12 +130,22 @@ class Ledger:
         for one, result in zip(jobs, results, strict=True):
             fault = f"{self._path}: {result}" if isinstance(result, sqlite3.Error | OSError) else ""
             self._faults[one.writes] = fault
+            self._is_damaged |= _is_damage(result)
             if one.writes and not fault:
                 self._faults[False] = ""
         if self.fault and not before:
             _log.error("{why}: it is not used, until it can be again", why=self.fault)
         elif before and not self.fault:
             _log.info("{path} can be used again", path=self._path)
+        self._is_damaged = self._is_damaged and bool(self.fault)
+        # Of what is damaged, a write elsewhere in it tells nothing.
+        if self.fault and not self._is_damaged and not self._is_closed and self._next_try is None:
+            self._next_try = self._workshop.reactor.callLater(TRY_SECONDS, self._try)
+
+    def _try(self) -> None:
+        self._next_try = None
+        if self.fault and not self._is_damaged:
+            self.do(_written_as_it_is).addErrback(lambda _: None)  # type: ignore[unused-awaitable] # it is noted
 
     def _tell(self, one: _Waiting, result: Any) -> None:
         if one.done.called:  # who asked has given up
@@ -174,3 +192,14 @@ def _tried(connection: sqlite3.Connection, job: Job[Any]) -> Any:
         return job(connection)
     except Exception as fault:  # noqa: BLE001 - it is told to who asked
         return fault
+
+
+def _written_as_it_is(connection: sqlite3.Connection) -> None:
+    """A page and its commit, which a lock, a full disk, or one that is read-only refuses; what it says is the same."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    connection.execute(f"PRAGMA user_version = {version}")
+
+
+def _is_damage(result: Any) -> bool:
+    """What the code's upper bits tell apart are kinds of it."""
+    return isinstance(result, sqlite3.Error) and getattr(result, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
