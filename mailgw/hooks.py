@@ -250,7 +250,7 @@ class Hooks:
 
     async def at_a_glance(self) -> Sequence[Mapping[str, Any]]:
         """How each hook of the configuration is: ``name``, ``is_off``, ``why``; and ``waiting``, ``dead``,
-        ``oldest`` and ``blocked``, None each while the book is unwell, or slow."""
+        ``oldest``, ``blocked`` and ``is_astray``, None each while the book is unwell, or slow."""
         names, found = list(self._hooks), dict[str, Tally]()
         if not names:
             return []
@@ -259,12 +259,10 @@ class Hooks:
             found |= await asked.addTimeout(GLANCE_SECONDS, self._reactor)
         except (TemporaryFault, TimeoutError):
             pass
-        known = {name: {"waiting": one.waiting, "dead": one.dead, "oldest": one.oldest, "blocked": one.blocked}
-                 for name, one in found.items()}
-        unknown = dict.fromkeys(("waiting", "dead", "oldest", "blocked"))
+        unknown = dict.fromkeys(_counted(Tally()))
         return [
             {"name": name, "is_off": hook.state.is_off, "why": hook.state.why or found.get(name, Tally()).why,
-             **known.get(name, unknown)}
+             **(_counted(found[name]) if name in found else unknown)}
             for name, hook in self._hooks.items()
         ]
 
@@ -285,8 +283,7 @@ class Hooks:
                 "failures": state.failures, "why": state.why or tally.why,
                 "again": None if state.is_off else state.again or None,
             }
-        return {**known, "waiting": tally.waiting, "dead": tally.dead, "oldest": tally.oldest,
-                "blocked": tally.blocked}
+        return {**known, **_counted(tally)}
 
     async def _answer_dead(self, request: Request) -> object:
         name, limit, after = await self._name(request), request.get("limit", 100), request.get("after") or "0"
@@ -347,6 +344,11 @@ class Hooks:
         if to_post:
             raise RefusedRequest(f"there is no web hook {name} any more: nobody would post them")
         return name
+
+
+def _counted(tally: Tally) -> Mapping[str, Any]:
+    return {"waiting": tally.waiting, "dead": tally.dead, "oldest": tally.oldest, "blocked": tally.blocked,
+            "is_astray": tally.is_astray}
 
 
 def _numbers(request: Request) -> Sequence[int] | None:

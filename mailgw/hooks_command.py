@@ -53,7 +53,9 @@ def _list(options: argparse.Namespace) -> int:
         if one["oldest"] is not None:
             waits += f" since {_when(one['oldest'])}"
         words = [one["state"], waits, f"{one['dead']:,} dead"]
-        if one["blocked"]:
+        if one["is_astray"] and one["state"] in ("failing", "on"):
+            words.append("takes nothing")
+        elif one["blocked"]:
             words.append(f"{_count(one['blocked'], 'message')} refused for now")
         print(f"{harmless(one['name'])}  {harmless(one['origin'])}  {', '.join(words)}")
         if one["why"] and (one["state"] in ("failing", "off") or one["blocked"]):

@@ -20,6 +20,7 @@ from mailgw.net.tasks import TaskGroup
 from mailgw.store import hooks
 from mailgw.testing import PowerFailed
 from mailgw.testing.world import Posted
+from mailgw.web.findings import findings
 from tests.tables import each
 from tests.test_sending import CONFIG, LETTER, Desk
 
@@ -385,6 +386,23 @@ def test_what_waits_is_due_when_an_operator_says_so() -> None:
     assert desk.ask("hooks.resume", name="shop") == {"events": 6}
     desk.gateway.advance(1)
     assert len(events_of(desk.gateway.posts[before:])) == 6
+
+
+def test_health_says_of_a_hook_that_redirects_everything_that_all_events_wait() -> None:
+    desk = Desk(CONFIG + HOOK)
+    desk.gateway.answer_posts(lambda post: 301)
+    for number in range(6):
+        desk.gateway.receive("Subject: x\n\nhi", sender="a@example.net", to=f"b{number}@example.org")
+    desk.gateway.advance(minutes=1)
+    health = desk.ask("health")
+    [one] = findings(health, health["webhooks"][0]["oldest"])
+    assert one["why"].startswith("takes nothing: all 12 events wait: ")
+    assert "301" in one["why"]
+    [item] = desk.ask("hooks.list")["items"]
+    assert (item["is_astray"], item["waiting"]) == (True, 12)
+    desk.gateway.answer_posts(lambda post: 200)
+    desk.gateway.advance(minutes=10)
+    assert desk.ask("hooks.list")["items"][0]["is_astray"] is False
 
 
 def test_how_hooks_are_is_told_without_the_book_too() -> None:

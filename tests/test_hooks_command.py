@@ -13,7 +13,7 @@ from tests.tables import each
 HOOK = {
     "name": "shop", "state": "failing", "origin": "https://shop.example", "events": ["delivered"], "failures": 3,
     "why": "HTTP 503\x1b[31m", "again": 1_700_000_060.0, "waiting": 1200, "dead": 2, "oldest": 1_700_000_000.0,
-    "blocked": 1,
+    "blocked": 1, "is_astray": False,
 }
 QUEUED = {"event": "queued", "queue_id": "q1", "recipients": ["a@b.example", "c@d.example"]}
 DEAD = [
@@ -74,6 +74,15 @@ def test_of_messages_that_are_refused_it_says_why_though_the_hook_is_on(
     assert said(capsys, "list").splitlines()[1] == "    HTTP 400"
     monkeypatch.setitem(HOOK, "blocked", 0)
     assert len(said(capsys, "list").splitlines()) == 1
+
+
+def test_of_a_hook_that_is_astray_it_says_that_it_takes_nothing(
+    asked: list[Mapping[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(HOOK, "is_astray", True)
+    for state, words in {"failing": "takes nothing", "on": "takes nothing", "off": "1 message refused for now"}.items():
+        monkeypatch.setitem(HOOK, "state", state)
+        assert said(capsys, "list").splitlines()[0].endswith(f"2 dead, {words}")
 
 
 def test_dead_goes_through_all_pages(asked: list[Mapping[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,13 +139,14 @@ class Dead:
 @attrs.frozen
 class Tally:
     """``oldest``: of those that wait, None where none does.  ``why`` one of the ``blocked`` messages is, ``""`` where
-    none is."""
+    none is.  ``is_astray`` as in ``Batch``."""
 
     waiting: int = 0
     dead: int = 0
     oldest: float | None = None
     blocked: int = 0
     why: str = ""
+    is_astray: bool = False
 
 
 def lane_of(message: str) -> int:
@@ -370,11 +371,12 @@ def tallies(hooks: Sequence[str]) -> "Job[Mapping[str, Tally]]":
     def job(connection: sqlite3.Connection) -> Mapping[str, Tally]:
         told = {}
         for hook in hooks:
-            found = connection.execute("SELECT waiting, dead, blocked FROM tally WHERE hook = ?", (hook,)).fetchone()
-            waiting, dead, blocked = found or (0, 0, 0)
+            found = connection.execute(
+                "SELECT waiting, dead, blocked, is_astray FROM tally WHERE hook = ?", (hook,)).fetchone()
+            waiting, dead, blocked, is_astray = found or (0, 0, 0, 0)
             oldest = connection.execute("SELECT min(at) FROM event WHERE hook = ?", (hook,)).fetchone()[0]
             said = connection.execute("SELECT why FROM blocked WHERE hook = ? LIMIT 1", (hook,)).fetchone()
-            told[hook] = Tally(waiting, dead, oldest, blocked, said[0] if said else "")
+            told[hook] = Tally(waiting, dead, oldest, blocked, said[0] if said else "", bool(is_astray))
         return told
 
     return job

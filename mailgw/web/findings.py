@@ -122,15 +122,19 @@ def _lost_events(lost: Mapping[str, Any] | None, now: float) -> Iterator[tuple[s
 def _webhooks(webhooks: list[Any], now: float) -> Iterator[tuple[str, str, str]]:
     for one in webhooks:
         what, waits, dead = f"web hook {one['name']}", one["waiting"], one["dead"]
+        wait = "1 event waits" if waits == 1 else f"{waits or 0:,} events wait"
+        if is_late := bool(waits) and now - one["oldest"] > WAIT_SECONDS:
+            wait += f", for {_days(now - one['oldest'])} by now"
+        said = f": {one['why']}" if one["why"] else ""
         if one["is_off"]:
             yield BAD, what, "is off, since it said 410, Gone: it is told nothing before it is resumed"
-        elif waits and now - one["oldest"] > WAIT_SECONDS:
-            said = f": {one['why']}" if one["why"] else ""
-            wait = "1 event waits" if waits == 1 else f"{waits:,} events wait"
-            yield WARN, what, f"{wait}, for {_days(now - one['oldest'])} by now{said}"
+        elif waits and one["is_astray"]:
+            yield WARN, what, f"takes nothing: {'' if waits == 1 else 'all '}{wait}{said}"
+        elif is_late:
+            yield WARN, what, f"{wait}{said}"
         elif one["blocked"]:
             are = "1 message is" if one["blocked"] == 1 else f"{one['blocked']:,} messages are"
-            yield WARN, what, f"{are} refused for now: {one['why']}"
+            yield WARN, what, f"{are} refused for now{said}"
         if dead:
             are = "1 event is" if dead == 1 else f"{dead:,} events are"
             yield WARN, what, f"{are} dead: never taken, to be tried again or dropped"

@@ -14,6 +14,7 @@ class Hook(msgspec.Struct):
     """``state``: on, failing, off (it said 410), or gone (from the configuration).  ``waiting`` and ``dead`` count
     events, ``blocked`` messages of which one was refused and is to be tried again; ``oldest`` is when the first of
     those that wait happened, ``again`` when all of them are tried again, ``why`` what was said last that was no good.
+    ``is_astray``: it takes nothing, and all that wait do until its URL, or what it wants to know of us, is mended.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Hook(msgspec.Struct):
     dead: int
     oldest: float | None
     blocked: int
+    is_astray: bool
 
 
 class Hooks(msgspec.Struct):

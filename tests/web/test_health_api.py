@@ -58,10 +58,11 @@ def refused(*faults: str) -> dict[str, Any]:
 
 
 def hook(
-    waiting: int | None, ago: float | None, dead: int | None = 0, is_off: bool = False, blocked: int | None = 0
+    waiting: int | None, ago: float | None, dead: int | None = 0, is_off: bool = False, blocked: int | None = 0,
+    is_astray: bool | None = False,
 ) -> dict[str, Any]:
     return {"webhooks": [{"name": "shop", "is_off": is_off, "why": "HTTP 503", "waiting": waiting, "dead": dead,
-                          "blocked": blocked, "oldest": None if ago is None else NOW - ago}]}
+                          "blocked": blocked, "is_astray": is_astray, "oldest": None if ago is None else NOW - ago}]}
 
 
 @each(["more", "found"], [
@@ -121,7 +122,14 @@ def hook(
     (hook(2, 7200.0, 2, is_off=True),
      ["bad web hook shop: is off, since it said 410, Gone: it is told nothing before it is resumed",
       "warn web hook shop: 2 events are dead: never taken, to be tried again or dropped"]),
-    (hook(None, None, None, blocked=None), []),
+    (hook(None, None, None, blocked=None, is_astray=None), []),
+    (hook(1200, 60.0, blocked=5, is_astray=True),
+     ["warn web hook shop: takes nothing: all 1,200 events wait: HTTP 503"]),
+    (hook(1, 3601.0, is_astray=True),
+     ["warn web hook shop: takes nothing: 1 event waits, for 1 hour by now: HTTP 503"]),
+    (hook(0, None, is_astray=True), []),
+    (hook(2, 60.0, is_off=True, is_astray=True),
+     ["bad web hook shop: is off, since it said 410, Gone: it is told nothing before it is resumed"]),
     (hook(5, 60.0, blocked=1), ["warn web hook shop: 1 message is refused for now: HTTP 503"]),
     (hook(5, 3601.0, blocked=2), ["warn web hook shop: 5 events wait, for 1 hour by now: HTTP 503"]),
     ({**trouble(0.0, 1), **worker(False, 0)},
