@@ -208,7 +208,7 @@ class Gateway(Running):
         wait_until(lambda: not self.queue(), seconds, f"{self.name}'s queue is empty")
 
     def facts(self, name: str) -> list[dict[str, object]]:
-        """The journal's facts of that name, as far as they are written.  A kill leaves half a line, as one of its own."""
+        """The journal's facts of that name, as far as they are written.  A kill leaves half a line, and ends it."""
         journal = self.folder / "journal.jsonl"
         lines = journal.read_text().splitlines(keepends=True) if journal.exists() else []
         facts = [json.loads(line) for line in lines if line.endswith("}\n")]
