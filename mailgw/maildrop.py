@@ -250,13 +250,13 @@ class Maildrop:
                 raise BadDrop(found)
             if found:
                 log.error("{path} cannot be sent to {recipients}: {why}", path=path, why=found,
-                          recipients=_some(left.recipients))
+                          recipients=some(left.recipients))
             if not left.later:
                 break
             left = Left(left.later, done=left.done + 1)
             await self._workshop.do(self._drops.write, name, left)
             self._waiting.pop(name, None)  # these had no pause yet
-            raise TemporaryFault(f"what becomes of {_some(left.recipients)} cannot be told now")
+            raise TemporaryFault(f"what becomes of {some(left.recipients)} cannot be told now")
         await self._workshop.do(self._remove, path, name, left.done > 0)
 
     def _remove(self, path: str, name: str, is_in_parts: bool) -> None:
@@ -317,7 +317,12 @@ class Maildrop:
             log.error("the maildrop {folder} cannot be used: {why}", folder=folder, why=fault)
 
 
-def _some(recipients: Sequence[str]) -> str:
+def _since(facts: os.stat_result) -> float:
+    return min(facts.st_mtime, facts.st_ctime)  # its owner may set the first one, to next year, too
+
+
+def some(recipients: Sequence[str]) -> str:
+    """For the log."""
     more = len(recipients) - MOST_NAMED
     return ", ".join(recipients[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 

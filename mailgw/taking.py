@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 import msgspec
+from twisted.logger import Logger
 
 from mailgw.deliver.bounce import Notices
 from mailgw.mail.envelope import BodyType
@@ -33,6 +34,7 @@ from mailgw.mail.slip import (
     read_slip,
     returns_of,
 )
+from mailgw.maildrop import some
 from mailgw.queue.dsn import MAX_RETURNED_OCTETS
 from mailgw.queue.dsn_fields import Report
 from mailgw.receive.factory import EsmtpFactory
@@ -41,6 +43,7 @@ from mailgw.spool.content import MemoryContent
 from mailgw.store.state_file import Workshop
 
 CHUNK_OCTETS: Final = 256 * 1024
+log = Logger()
 
 
 class Release(Protocol):
@@ -127,6 +130,10 @@ class Taking:
         is_wanted = notify is None or Notify.FAILURE in notify  # RFC 3461 s4.1
         notice_id = await self._bounced(given, why) if why and is_wanted else ""
         if isinstance(found, Taken):
+            if why and is_wanted and not notice_id:
+                log.error("{queue_id}, which {login} left, cannot be sent to {recipients}, and nobody is told: {why}",
+                          queue_id=found.queue_id, login=slip.by, recipients=some(list(why)),
+                          why=str(next(iter(why.values()))))
             return {"taken": attrs.asdict(found)}
         if notice_id or not is_wanted:
             return {"returned": notice_id}

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
 from mailgw import maildrop
@@ -266,6 +267,27 @@ def test_a_full_disk_gives_nothing_up() -> None:
     look(desk, 60)
     assert letters(desk, "ann", "bob", "cy") == [0, 1, 1]
     assert left(desk) == []
+
+
+def test_the_log_says_of_whom_nobody_can_be_told_where_others_get_it() -> None:
+    desk = Desk(KNOWN, accounts={"bob@example.org": "x"})
+    said: list[str] = []
+
+    def listen(event: LogEvent) -> None:
+        said.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(listen)
+    try:
+        leave(desk, Drop("", ("bob@example.org", "nobody@example.org")))
+        leave(desk, Drop("", ("bob@example.org", "nobody@example.org"), notify=NEVER), name=D2)
+        look(desk, 60)
+    finally:
+        globalLogPublisher.removeObserver(listen)
+    assert left(desk) == []
+    assert letters(desk, "bob") == [2]
+    [line] = [one for one in said if "nobody@example.org" in one]
+    assert "which local:" in line
+    assert "cannot be sent to nobody@example.org, and nobody is told: 550 5.1.1 " in line
 
 
 def test_what_nobody_can_be_told_of_stays_as_bad() -> None:
