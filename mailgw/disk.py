@@ -13,6 +13,10 @@ import fcntl
 import os
 import stat
 from collections.abc import Sequence
+from typing import Final
+
+NEW: Final = ".new"
+"""At the end of the name of what ``write_atomically`` has not finished."""
 
 
 class Disk:
@@ -172,7 +176,7 @@ class Disk:
         ``<path>.new`` is in use meanwhile, so two writers of one file must exclude each other.
         On an OSError the old file stands.
         """
-        beside = path + ".new"
+        beside = path + NEW
         self.remove(beside)  # a crash's leftover
         descriptor = self.create(beside)
         try:

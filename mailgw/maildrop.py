@@ -22,6 +22,7 @@ import stat
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
+from contextlib import suppress
 import attrs
 import msgspec
 from twisted.internet.defer import CancelledError
@@ -57,6 +58,7 @@ NOT_WRITABLE: Final = (
 
 _NAME: Final = re.compile(r"[0-9a-f]{32}\Z")
 """As ``mailgw sendmail`` makes them."""
+SWEEP_SECONDS: Final = 60.0
 
 log = Logger()
 
@@ -167,6 +169,7 @@ class Maildrop:
     def told(self, now: float) -> dict[str, Any]:
         """As the last look found it, for ``health``: how many messages wait, how many of them for long, how many never
         will go, why the last that was tried waits, and what is wrong with the folder.  ``now`` in epoch seconds."""
+        self._sweep_at = 0.0
         return {
             "folder": self._folder(),
             "waiting": len(self._seen.since),
@@ -199,6 +202,10 @@ class Maildrop:
 
     def _names(self, folder: str) -> _Seen:
         """Of files that are whole; in a thread.  OSError."""
+        if self._clock.seconds() >= self._sweep_at:
+            self._sweep_at = self._clock.seconds() + SWEEP_SECONDS
+            with suppress(OSError):  # what cannot be looked at is kept
+                await self._workshop.do(self._drops.forget_gone, folder)
         disk = self._workshop.disk
         if not disk.is_folder(folder):
             return _Seen()
@@ -243,7 +250,7 @@ class Maildrop:
                 drop=msgspec.structs.replace(dropped.drop, recipients=left.recipients),
             ))
             if isinstance(found, Split):
-                left = Left(found.known, left.later + found.unknown, left.done)
+                left = Left(found.known, left.later + found.unknown, left.done, left.place)
                 await self._workshop.do(self._drops.write, name, left)
                 continue
             if found and not left.later:
@@ -253,7 +260,7 @@ class Maildrop:
                           recipients=some(left.recipients))
             if not left.later:
                 break
-            left = Left(left.later, done=left.done + 1)
+            left = Left(left.later, done=left.done + 1, place=left.place)
             await self._workshop.do(self._drops.write, name, left)
             self._waiting.pop(name, None)  # these had no pause yet
             raise TemporaryFault(f"what becomes of {some(left.recipients)} cannot be told now")
@@ -327,6 +334,7 @@ def some(recipients: Sequence[str]) -> str:
     return ", ".join(recipients[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
+            left = msgspec.structs.replace(left, place=self._drops.place(os.path.dirname(path)))
 def _words(fault: TemporaryFault | OSError) -> str:
     if isinstance(fault, PermissionError):
         return f"{fault.strerror}; is the gateway's user in the maildrop's group?"

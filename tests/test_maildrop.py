@@ -1,6 +1,7 @@
 """What programs of this machine leave, and what becomes of it: a whole gateway in memory."""
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +14,7 @@ from mailgw.interfaces import IPolicyRule
 from mailgw.mail.dropped import Drop, drop_octets
 from mailgw.mail.reply import Reply
 from mailgw.mail.verdict import Facts, Stage, Verdict
-from mailgw.maildrop import AT_ONCE
+from mailgw.maildrop import AT_ONCE, SWEEP_SECONDS
 from mailgw.store.drops import FOLDER
 from mailgw.testing import PowerFailed
 from mailgw.testing.disk import MemoryDisk
@@ -241,6 +242,87 @@ def test_what_cannot_be_taken_for_long_goes_back(content: bool) -> None:
     [bounce] = desk.gateway.mailbox("ann@example.org")
     assert bounce.count(b"\nStatus: 5.4.7\n") == 2
     assert left(desk) == []
+
+
+def noted(desk: Desk) -> list[str]:
+    return desk.gateway.disk.names(f"{desk.gateway.config.state}/{FOLDER}")
+
+
+def in_parts() -> Desk:
+    """Of D1 and D2 is written down whom they are still for."""
+    desk, _ = moody_desk("cy@example.org")
+    for name in (D1, D2):
+        leave(desk, Drop("ann@example.org", ALL[:2]), name=name)
+    look(desk, 5)
+    assert (left(desk), noted(desk)) == ([D1, D2], [D1, D2])
+    return desk
+
+
+def test_whom_a_file_is_for_is_forgotten_once_somebody_removed_it() -> None:
+    desk = in_parts()
+    state, disk = f"{desk.gateway.config.state}/{FOLDER}", desk.gateway.disk
+    desk.put(b"half", f"{state}/{D1}.new")
+    desk.put(b"no JSON", f"{state}/{HALF}")
+    disk.remove(f"{folder(desk)}/{D1}")
+    disk.rename(f"{folder(desk)}/{D2}", f"{folder(desk)}/{D2}.bad")
+    disk.power.writes.clear()
+    for _ in range(2):
+        look(desk, SWEEP_SECONDS)
+    assert noted(desk) == [HALF, D2], "what is bad may be named anew"
+    swept = [one for one in disk.power.writes if one.endswith(("/maildrop", f"/{FOLDER}/{D1}"))]
+    assert swept[-2:] == [f"sync_folder {folder(desk)}", f"remove {state}/{D1}"]
+    disk.remove(f"{folder(desk)}/{D2}.bad")
+    desk.gateway.restart()
+    look(desk)
+    assert noted(desk) == [HALF]
+
+
+def another_disk(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = MemoryDisk.facts
+
+    def facts(self: MemoryDisk, where: Any) -> os.stat_result:
+        found = usual(self, where)
+        return os.stat_result((found[0], 77, *found[2:])) if where == folder(desk) else found
+
+    monkeypatch.setattr(MemoryDisk, "facts", facts)
+    desk.gateway.disk._files = {
+        name: one for name, one in desk.gateway.disk._files.items() if not name.startswith(folder(desk))}
+
+
+def no_folder(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.gateway.disk._folders.remove(folder(desk))
+    desk.gateway.disk._files = {
+        name: one for name, one in desk.gateway.disk._files.items() if not name.startswith(folder(desk))}
+
+
+def unreadable(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = MemoryDisk.facts
+
+    def facts(self: MemoryDisk, where: Any) -> os.stat_result:
+        if isinstance(where, str) and where.startswith(folder(desk)):
+            raise PermissionError(13, "Permission denied", where)
+        return usual(self, where)
+
+    monkeypatch.setattr(MemoryDisk, "facts", facts)
+
+
+def another_folder(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.gateway.disk.make_folder("/elsewhere")
+    owner = desk.gateway.service.sending._owner
+    assert owner is not None
+    monkeypatch.setattr(owner.maildrop, "_folder", lambda: "/elsewhere")
+
+
+@each("change", [another_disk, no_folder, unreadable, another_folder])
+def test_whom_a_file_is_for_is_kept_where_the_file_may_be_elsewhere(
+    change: Callable[[Desk, pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = in_parts()
+    with monkeypatch.context() as patched:
+        change(desk, patched)
+        for _ in range(2):
+            look(desk, SWEEP_SECONDS)
+    assert noted(desk) == [D1, D2]
 
 
 def test_what_was_left_long_ago_is_tried_before_it_is_given_up() -> None:

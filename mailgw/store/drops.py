@@ -3,7 +3,9 @@
 Rules:
     It stands beside, in the gateway's own folder: the maildrop's file is its sender's, and stays as it is.
     What is written here is durable before anything is done by it, and is forgotten only once the maildrop's file is
-    gone for good: else that would be for everybody again.
+    gone for good: else that would be for everybody again.  An operator may rename what is ``.bad``.
+    Where a file may be elsewhere, since the folder is another one now, or its disk is not mounted, it is kept.
+    One job at a time.
 """
 
 import os
@@ -11,7 +13,8 @@ from typing import Final
 
 import msgspec
 
-from mailgw.disk import Disk
+from mailgw.disk import NEW, Disk
+from mailgw.mail.dropped import BAD
 
 FOLDER: Final = "dropped"
 """Below the state folder."""
@@ -19,11 +22,13 @@ _MOST_OCTETS: Final = 64 << 20
 
 
 class Left(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The ``recipients`` are tried together, ``later`` ones when these are done; ``done`` counts those parts."""
+    """The ``recipients`` are tried together, ``later`` ones when these are done; ``done`` counts those parts.
+    ``place``: of the file, as ``Drops.place`` says."""
 
     recipients: tuple[str, ...]
     later: tuple[str, ...] = ()
     done: int = 0
+    place: str = ""
 
 
 _DECODER = msgspec.json.Decoder(Left)
@@ -50,6 +55,35 @@ class Drops:
 
     def forget(self, name: str) -> None:
         self._disk.remove(self._path(name))
+
+    def forget_gone(self, maildrop: str) -> None:
+        """What has no file in that folder any more: somebody removed it, or a crash came before ``forget``."""
+        if not self._disk.is_folder(self._folder):
+            return
+        names = self._disk.names(self._folder)
+        leftovers = [name for name in names if name.endswith(NEW)]  # a crash's: nobody writes one now
+        gone = [name for name in names if name not in leftovers and self._is_gone(maildrop, name)]
+        if gone:
+            self._disk.sync_folder(maildrop)
+        for name in leftovers + gone:
+            self.forget(name)
+
+    def place(self, maildrop: str) -> str:
+        """Of a maildrop: the same for the same folder of the same disk."""
+        return f"{self._disk.facts(maildrop).st_ino} {maildrop}"  # a disk's number is another one after a boot
+
+    def _is_gone(self, maildrop: str, name: str) -> bool:
+        for other in (name + BAD, name):  # in the order in which an operator renames it
+            try:
+                self._disk.facts(os.path.join(maildrop, other))
+            except FileNotFoundError:
+                continue
+            return False
+        try:
+            left = self.read(name)
+        except ValueError:
+            return False  # nobody knows where it was
+        return left is not None and left.place == self.place(maildrop)
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, name)
