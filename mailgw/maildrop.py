@@ -9,13 +9,15 @@ Rules:
     large.  What cannot be told now is tried again, until it is as old as messages get in the queue.  Of whom it can be
     told are not kept waiting by the others: the file is brought in parts then (``store.drops``), and its name with the
     part's number is the key.
-    What is no message stays, with ``.bad`` at the end of its name, and the log says so.
+    What is no message stays, with ``.bad`` at the end of its name, and the log says so; likewise what comes by the name
+    of another message that was sent.
     Others may put there whatever they like, and swap it for another thing at any moment: only names that ``mailgw
     sendmail`` makes are looked at; a file is opened once, and is what its descriptor says.  Names have their turn in a
     circle, so that none keeps those behind it waiting, and whatever goes wrong with one has a pause of its own.
     From a folder that may not be written nothing is taken: what was sent would stay, and be sent again one day.
 """
 
+import hashlib
 import os
 import re
 import stat
@@ -30,7 +32,17 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from mailgw.config.files import user_name
-from mailgw.mail.dropped import BAD, GROUP_READS, MOST_HEAD_OCTETS, BadDrop, Drop, message_of, qualified, read_drop
+from mailgw.mail.dropped import (
+    BAD,
+    GROUP_READS,
+    MOST_HEAD_OCTETS,
+    BadDrop,
+    Drop,
+    drop_octets,
+    message_of,
+    qualified,
+    read_drop,
+)
 from mailgw.mail.envelope import path_text
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.posted import Composed, Wishes
@@ -125,6 +137,15 @@ def posted_drop(
         max(0.0, min(dropped.since, now)), now >= dropped.since + give_up_seconds, dropped.too_large,
     )
     return slip, found
+
+
+def digest_of(dropped: Dropped) -> str:
+    """The same whether the message is too large or not: what that means may change."""
+    known = drop_octets(dropped.drop, dropped.message[:BEGINNING_OCTETS])
+    size = dropped.too_large or len(dropped.message)
+    if size > BEGINNING_OCTETS:
+        known += f"\n{size} {dropped.since}".encode()
+    return hashlib.sha256(known).hexdigest()
 
 
 class Maildrop:

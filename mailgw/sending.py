@@ -28,14 +28,14 @@ from twisted.python.failure import Failure
 
 from mailgw.mail import header
 from mailgw.mail.address import Mailbox
-from mailgw.mail.dropped import BadDrop, drop_octets
+from mailgw.mail.dropped import BadDrop
 from mailgw.mail.envelope import path_text
 from mailgw.mail.errors import RefusedRequest, TemporaryFault
 from mailgw.mail.message import RowState
 from mailgw.mail.ports import Answering, Desk, Request, WallClock
 from mailgw.mail.posted import Composed, RawOptions, Unsendable, composed, composed_raw, posted_of
 from mailgw.mail.slip import BadSlip, Slip, head_of
-from mailgw.maildrop import Dropped, Split, posted_drop
+from mailgw.maildrop import Dropped, Split, digest_of, posted_drop
 from mailgw.net.tasks import TaskGroup
 from mailgw.sending_words import Problem, answered, is_key, message_told, refused, rows_told
 from mailgw.spool.rows import UNRECORDED, record_of, recorded
@@ -310,6 +310,8 @@ class Sending:
             return ""
         if answer.status == 422:
             return answer.detail
+        if answer.status == 409 and not answer.retry_after:  # once its key is forgotten, that would be sent again
+            return "another message came by this name before"
         raise TemporaryFault(answer.detail)
 
     def _prepared_drop(self, dropped: Dropped, record: str, path: str) -> _Prepared:
@@ -318,8 +320,7 @@ class Sending:
         message_id = f"{secrets.token_hex(12)}@{limits.hostname}"
         slip, found = posted_drop(
             dropped, record, limits.hostname, limits.give_up_seconds, self._wall_clock(), message_id)
-        digest = hashlib.sha256(drop_octets(dropped.drop, dropped.message)).hexdigest()
-        return self._kept(path, slip, found, digest, LOCAL)
+        return self._kept(path, slip, found, digest_of(dropped), LOCAL)
 
     def _kept(self, path: str, slip: Slip, found: Composed, digest: str, token: str) -> _Prepared:
         disk = self._workshop.disk

@@ -325,6 +325,38 @@ def test_whom_a_file_is_for_is_kept_where_the_file_may_be_elsewhere(
     assert noted(desk) == [D1, D2]
 
 
+def left_by_a_kill(desk: Desk, message: bytes) -> Drop:
+    """It is in the queue, and its file is there still."""
+    path = leave(desk, drop := Drop("root", ("bob@example.org",)), message)
+    desk.gateway.disk.errors[f"remove {path}"] = 30
+    look(desk, 30)
+    desk.gateway.disk.errors.clear()
+    assert (left(desk), letters(desk, "bob")) == ([D1], [1])
+    return drop
+
+
+def test_what_was_taken_before_a_limit_was_lowered_is_not_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    left_by_a_kill(desk, LETTER + b"x\n" * 100_000)
+    owner = desk.gateway.service.sending._owner
+    assert owner is not None
+    monkeypatch.setattr(owner.maildrop, "_most_octets", lambda: 1000)
+    look(desk, 5)
+    assert left(desk) == []
+    assert letters(desk, "bob") == [1]
+    assert not desk.gateway.bounced
+
+
+@each("message", [LETTER, LETTER + b"x\n" * 100_000])
+def test_another_message_of_a_name_that_was_sent_stays_as_bad(message: bytes) -> None:
+    desk = Desk()
+    drop = left_by_a_kill(desk, message)
+    leave(desk, drop, message + b"more\n")
+    look(desk, 5)
+    assert left(desk) == [f"{D1}.bad"]
+    assert letters(desk, "bob") == [1]
+
+
 def test_what_was_left_long_ago_is_tried_before_it_is_given_up() -> None:
     desk, _ = moody_desk()
     desk.gateway.stop()
