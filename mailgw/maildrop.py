@@ -22,9 +22,9 @@ import os
 import re
 import stat
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
-from contextlib import suppress
 import attrs
 import msgspec
 from twisted.internet.defer import CancelledError
@@ -58,6 +58,7 @@ FIRST_PAUSE_SECONDS: Final = 10.0
 LONGEST_PAUSE_SECONDS: Final = 600.0
 MOST_NAMED: Final = 5
 COMPLAIN_SECONDS: Final = 600.0
+SWEEP_SECONDS: Final = 60.0
 BEGINNING_OCTETS: Final = 64 << 10
 """Of a message that is too large: the bounce has its header."""
 LATE_SECONDS: Final = 300.0
@@ -70,7 +71,6 @@ NOT_WRITABLE: Final = (
 
 _NAME: Final = re.compile(r"[0-9a-f]{32}\Z")
 """As ``mailgw sendmail`` makes them."""
-SWEEP_SECONDS: Final = 60.0
 
 log = Logger()
 
@@ -169,6 +169,7 @@ class Maildrop:
         self._last = ""  # whose turn was last
         self._seen = _Seen()
         self._why = ""  # the last trouble with a file
+        self._sweep_at = 0.0
         self._is_closed = self._is_repeated = False
 
     def start(self, is_repeated: bool = True) -> None:
@@ -190,7 +191,6 @@ class Maildrop:
     def told(self, now: float) -> dict[str, Any]:
         """As the last look found it, for ``health``: how many messages wait, how many of them for long, how many never
         will go, why the last that was tried waits, and what is wrong with the folder.  ``now`` in epoch seconds."""
-        self._sweep_at = 0.0
         return {
             "folder": self._folder(),
             "waiting": len(self._seen.since),
@@ -202,6 +202,10 @@ class Maildrop:
 
     async def _look(self) -> None:
         folder = self._folder()
+        if self._clock.seconds() >= self._sweep_at:
+            self._sweep_at = self._clock.seconds() + SWEEP_SECONDS
+            with suppress(OSError):  # what cannot be looked at is kept
+                await self._workshop.do(self._drops.forget_gone, folder)
         try:
             self._seen = await self._workshop.do(self._names, folder)
         except OSError as fault:
@@ -223,10 +227,6 @@ class Maildrop:
 
     def _names(self, folder: str) -> _Seen:
         """Of files that are whole; in a thread.  OSError."""
-        if self._clock.seconds() >= self._sweep_at:
-            self._sweep_at = self._clock.seconds() + SWEEP_SECONDS
-            with suppress(OSError):  # what cannot be looked at is kept
-                await self._workshop.do(self._drops.forget_gone, folder)
         disk = self._workshop.disk
         if not disk.is_folder(folder):
             return _Seen()
@@ -239,7 +239,7 @@ class Maildrop:
                 except FileNotFoundError:
                     continue
                 if stat.S_ISREG(facts.st_mode) and facts.st_mode & GROUP_READS:
-                    since[name] = facts.st_mtime
+                    since[name] = _since(facts)
         return _Seen(since, bad, "" if disk.may_write(folder) else NOT_WRITABLE)
 
     async def _bring(self, folder: str, name: str) -> None:
@@ -334,9 +334,10 @@ class Maildrop:
             too_large, message = facts.st_size - (len(octets) - len(message)), message[:BEGINNING_OCTETS]
         try:
             left = self._drops.read(name) or Left(drop.recipients)
+            left = msgspec.structs.replace(left, place=self._drops.place(os.path.dirname(path)))
         except ValueError as fault:
             raise BadDrop(f"whom it is still for cannot be read: {fault}") from None
-        return Dropped(name, user_name(facts.st_uid), drop, message, facts.st_mtime, too_large), left
+        return Dropped(name, user_name(facts.st_uid), drop, message, _since(facts), too_large), left
 
     def _complain(self, folder: str, fault: str) -> None:
         now = self._clock.seconds()
@@ -355,7 +356,6 @@ def some(recipients: Sequence[str]) -> str:
     return ", ".join(recipients[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-            left = msgspec.structs.replace(left, place=self._drops.place(os.path.dirname(path)))
 def _words(fault: TemporaryFault | OSError) -> str:
     if isinstance(fault, PermissionError):
         return f"{fault.strerror}; is the gateway's user in the maildrop's group?"

@@ -244,6 +244,26 @@ def test_what_cannot_be_taken_for_long_goes_back(content: bool) -> None:
     assert left(desk) == []
 
 
+def test_a_file_from_the_future_is_as_old_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = MemoryDisk.facts
+
+    def facts(self: MemoryDisk, where: Any) -> os.stat_result:
+        found = usual(self, where)
+        return os.stat_result((*found[:8], found[8] + 1e9, found[9]))
+
+    monkeypatch.setattr(MemoryDisk, "facts", facts)
+    desk, _ = moody_desk("cy@example.org")
+    leave(desk, Drop("ann@example.org", ("cy@example.org",)))
+    look(desk, 5)
+    desk.gateway.advance(301)
+    look(desk, 5)
+    assert told(desk)[0]["late"] == 1
+    desk.gateway.advance(days=6)
+    look(desk, 60)
+    assert letters(desk, "ann", "cy") == [1, 0]
+    assert left(desk) == []
+
+
 def noted(desk: Desk) -> list[str]:
     return desk.gateway.disk.names(f"{desk.gateway.config.state}/{FOLDER}")
 
