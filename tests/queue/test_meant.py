@@ -10,6 +10,7 @@ from tests.tables import each
     ("queue.list", {"address": ""}, "address is blank"), ("queue.hold", {"address": " \t\u00a0"}, "address is blank"),
     ("queue.retry", {"reason": ""}, "reason is blank"), ("queue.remove", {"lane": "out", "reason": " "}, "reason is"),
     ("queue.hold", {}, "queue.hold needs a query"), ("queue.remove", {"sender": None}, "queue.remove needs a query"),
+    ("queue.remove", {"record": ""}, "record is blank"), ("queue.list", {"record": " "}, "record is blank"),
     ("queue.bounce", {}, "queue.bounce needs"), ("queue.reroute", {}, "queue.reroute needs"),
 ])
 def test_what_means_nobody(command: str, query: dict[str, Any], why: str) -> None:
