@@ -53,6 +53,8 @@ MOST_AT_ONCE: Final = 200
 """Messages on their way."""
 SETTLE_SECONDS: Final = 10.0
 """After trouble what is not settled is looked at again."""
+LOOK_SECONDS: Final = 300.0
+"""And without: a worker may be slower than that.  In a queue of 1,000,000 a look takes some 0.1 s of a reader."""
 FACTS_SECONDS: Final = 2.0
 """Who is not in the queue any more is told of by then, if by anybody."""
 LOST_AT_ONCE: Final = 500
@@ -129,11 +131,11 @@ class Sending:
         }
 
     async def start(self) -> None:
-        """Settle what a crash left, and follow what is under way; tried again until all of it went through."""
+        """Settle what a crash left, and follow what is under way; tried again until all of it went through.  Where
+        there is no book none is made."""
         try:
-            was_used = await self._workshop.do(self._empty_folder)
-            was_used = await self._ledger.is_there() or was_used
-            if was_used:
+            await self._workshop.do(self._empty_folder)
+            if await self._ledger.is_there():
                 self._doubtful |= await self._ledger.look(sent.under_way)
                 self._follow(list(self._doubtful))
         except (TemporaryFault, OSError) as fault:
@@ -142,8 +144,7 @@ class Sending:
             return
         self._has_started = True
         self._complete()
-        if was_used:
-            await self._settle_all()
+        await self._settle_all()
 
     def look_again(self) -> None:
         """A process that moved mail was killed: of whom it told nobody is looked for in the queue."""
@@ -365,9 +366,10 @@ class Sending:
             await self._ledger.do(sent.forgotten(prepared.sent.id))
             return answer
         made = self._made(prepared, answer["taken"])
+        if not made.is_released:  # before it is written down, which may take long: who is removed meanwhile is told of
+            self._follow([made.queue_id])
         await self._ledger.do(sent.taken(made))
         if not made.is_released:
-            self._follow([made.queue_id])
             self._tasks.spawn("letting a message go", self._let_go(made))
         return answered(made, False)
 
@@ -406,8 +408,16 @@ class Sending:
             self._settle_soon()
 
     def _settle_soon(self) -> None:
+        self._settle_in(SETTLE_SECONDS)
+
+    def _settle_in(self, seconds: float) -> None:
+        """Then, or sooner."""
+        reactor = self._workshop.reactor
+        if self._settling is not None and self._settling.getTime() > reactor.seconds() + seconds:
+            self._settling.cancel()
+            self._settling = None
         if self._settling is None and not self._is_closed:
-            self._settling = self._workshop.reactor.callLater(SETTLE_SECONDS, self._settle_now)
+            self._settling = reactor.callLater(seconds, self._settle_now)
 
     def _settle_now(self) -> None:
         self._settling = None
@@ -418,14 +428,17 @@ class Sending:
             await self.start()
             return
         try:
-            for one in await self._ledger.look(sent.unsettled):
-                if one.id not in self._under_way:
+            if await self._ledger.is_there():
+                found = await self._ledger.look(sent.unsettled)
+                # Said of all of them now: whose request ends meanwhile is not as it was found.
+                for one in [one for one in found if one.id not in self._under_way]:
                     await self._settle(one)
             await self._adopt_orphans()
             await self._look_for_lost()
         except TemporaryFault as fault:
             log.warn("what was sent by the API cannot be settled now: {why}", why=fault.why)
             self._settle_soon()
+        self._settle_in(LOOK_SECONDS)
 
     async def _look_for_lost(self) -> None:
         """TemporaryFault where not all of the queue can be seen now; what was not looked for yet is kept."""
@@ -483,28 +496,31 @@ class Sending:
         told = rows_told(rows)
         if one.state == sent.PENDING:
             one = self._found(one, told)
-            await self._ledger.do(sent.taken(one))
             self._follow([one.queue_id])
-        if any(record_of(str(row["reason"])) for row in told):
-            await self._door.answer({"command": "queue.release", "query": {"queue_id": one.queue_id, "record": one.id}})
+            await self._ledger.do(sent.taken(one))
+        # Whether a row was seen or not: what changes its process just now is in none of them.
+        await self._order("release", one.queue_id, one.id)
         await self._ledger.do(sent.released([one.id]))
 
     async def _adopt_orphans(self) -> None:
-        """What waits for a record that is buried, since a worker was slow, is removed; for one that is in no book,
-        since somebody took that away, let go."""
+        """What waits for a record that is buried, since a worker was slow, is removed.  Let go is what waits for one
+        that was let go, since the queue is older than the book, or that is in no book, since that was taken away."""
         query = {"state": RowState.HELD, "reason": UNRECORDED}
         rows: Any = await self._door.answer({"command": "queue.list", "query": query, "limit": 100_000})
-        for row in rows_told(rows):
-            record = record_of(str(row["reason"]))
-            if not record:  # others' words, behind what holds it
+        # Without others' words, behind what holds it.
+        waiting = {(row["queue_id"], record) for row in rows_told(rows) if (record := record_of(str(row["reason"])))}
+        for queue_id, record in sorted(one for one in waiting if one[1] not in self._under_way):
+            known = await self._ledger.look(sent.shown(record)) if await self._ledger.is_there() else None
+            if known is not None and not known.is_released:  # it is settled by itself
                 continue
-            known = await self._ledger.look(sent.shown(record))
-            if record in self._under_way or (known is not None and known.state != sent.BURIED):
-                continue
-            order = "release" if known is None else "remove"
-            log.warn("{queue_id} waits for a record that is gone: {order}", queue_id=row["queue_id"], order=order)
-            which = {"queue_id": row["queue_id"], "record": record}
-            await self._door.answer({"command": f"queue.{order}", "query": which})
+            order = "remove" if known is not None and known.state == sent.BURIED else "release"
+            log.warn("{queue_id} waits for a record that needs it no more: {order}", queue_id=queue_id, order=order)
+            if known is not None:
+                self._follow([queue_id])
+            await self._order(order, queue_id, record)
+
+    async def _order(self, order: str, queue_id: str, record: str) -> None:
+        await self._door.answer({"command": f"queue.{order}", "query": {"queue_id": queue_id, "record": record}})
 
     def _found(self, one: Sent, rows: Sequence[Mapping[str, Any]]) -> Sent:
         """A message that was committed, and whose record does not have it yet."""
@@ -521,15 +537,12 @@ class Sending:
             size_octets=first["size_octets"], recipients=recipients,
         )
 
-    def _empty_folder(self) -> bool:
-        """Of what nobody is about; whether there is one: then the book is there, or somebody took it away."""
+    def _empty_folder(self) -> None:
+        """Of what nobody is about."""
         disk = self._workshop.disk
-        if not disk.is_folder(self._folder):
-            return False
-        for name in disk.names(self._folder):
+        for name in disk.names(self._folder) if disk.is_folder(self._folder) else ():
             if name not in self._under_way:
                 disk.remove(os.path.join(self._folder, name))
-        return True
 
     # --- what became of it --------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any, Final, Protocol
 
 import msgspec
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
@@ -110,6 +111,7 @@ class ParentSending:
         self._followed: dict[str, None] = {}  # for workers that come later
         self._knows_all = False  # ... those of earlier starts, too
         self._greeted: set[int] = set()  # the numbers of workers
+        self._beginning: IDelayedCall | None = None
         taking = WorkersTaking(reactor, parent.config, workers, parent.patience)
         self._world = World(reactor, wall_clock)
         composing, of_sent, of_events = map(self._workshop, THREADS)
@@ -153,11 +155,15 @@ class ParentSending:
         """TemporaryFault as above."""
         self.put_in_force()
         if any(os.path.exists(os.path.join(self._parent.config.state, name)) for name in (FILE, FOLDER)):
-            self._tasks.spawn("reading what was sent", self._owner.start())
-        else:
+            self._begin()
+        else:  # only the queue may know of something, if somebody moved it here alone
             self._complete()
             if self._world.looks_again:
-                self._reactor.callLater(LOOK_SECONDS, self._owner.maildrop.start)
+                self._beginning = self._reactor.callLater(LOOK_SECONDS, self._begin)
+
+    def _begin(self) -> None:
+        self._beginning = None
+        self._tasks.spawn("reading what was sent", self._owner.start())
 
     def hear(self, facts: Sequence[Told]) -> None:
         self._owner.hear(facts)
@@ -172,6 +178,9 @@ class ParentSending:
         self._greeted.add(worker.number)
 
     async def close(self) -> None:
+        if self._beginning is not None:
+            self._beginning.cancel()
+            self._beginning = None
         await self._owner.close()
         for pool in self._pools:
             pool.stop()

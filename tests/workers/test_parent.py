@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.testing import MemoryReactorClock
 from twisted.test.iosim import FakeTransport, IOPump
 
-from mailgw import reloading
+from mailgw import maildrop, reloading
 from mailgw.accounts import SECRET_OCTETS
 from mailgw.config.load import load
 from mailgw.config.settings import Config
@@ -502,3 +502,19 @@ def test_who_does_not_end_in_time_is_killed(gateway: Gateway) -> None:
     assert gateway.now(2).is_killed
     gateway.now(2).end()
     assert stopped.called
+
+
+def test_a_parent_without_a_book_looks_into_its_queue_all_the_same(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+
+    async def start() -> None:
+        begun.append(1)
+
+    sending = gateway.parent.sending
+    monkeypatch.setattr(sending._owner, "start", start)
+    monkeypatch.setattr(World, "looks_again", True)
+    sending.start()
+    gateway.advance(maildrop.LOOK_SECONDS)
+    assert begun
