@@ -37,6 +37,7 @@ from mailgw.mail.posted import Composed, RawOptions, Unsendable, composed, compo
 from mailgw.mail.slip import BadSlip, Slip, head_of
 from mailgw.maildrop import Dropped, Split, digest_of, posted_drop
 from mailgw.net.tasks import TaskGroup
+from mailgw.sending_facts import Facts
 from mailgw.sending_words import Problem, answered, is_key, message_told, refused, rows_told
 from mailgw.spool.rows import UNRECORDED, record_of, recorded
 from mailgw.store import sent
@@ -119,6 +120,7 @@ class Sending:
         self._complete = complete
         self._under_way: set[str] = set()
         self._settling: Any = None
+        self._facts = Facts(ledger, tasks, self._settle_soon)
         self._doubtful: dict[str, set[str]] = {}  # as ``sent.under_way``: to be looked for in the queue
         self._lost: list[tuple[str, str]] = []  # these are not in it
         self._losing: Any = None
@@ -177,19 +179,12 @@ class Sending:
         if self._losing is not None:
             self._losing.cancel()
             self._losing = None
+        await self._facts.write()
         await self._ledger.close()
 
     def hear(self, outcomes: Sequence[sent.Outcome]) -> None:
         """What became of recipients, in order."""
-        if outcomes:
-            self._tasks.spawn("what became of messages", self._note(outcomes))
-
-    async def _note(self, outcomes: Sequence[sent.Outcome]) -> None:
-        try:
-            await self._ledger.do(sent.noted(outcomes))
-        except TemporaryFault as fault:
-            log.error("what became of {count} recipients is not written down: {why}",
-                      count=len(outcomes), why=fault.why)
+        self._facts.hear(outcomes)
 
     # --- sending ----------------------------------------------------------------------------------------------
 
@@ -427,8 +422,12 @@ class Sending:
         if not self._has_started:
             await self.start()
             return
+        await self._facts.write()
         try:
             if await self._ledger.is_there():
+                if self._facts.has_missed:
+                    self._doubtful |= await self._ledger.look(sent.under_way)
+                    self._facts.has_missed = False
                 found = await self._ledger.look(sent.unsettled)
                 # Said of all of them now: whose request ends meanwhile is not as it was found.
                 for one in [one for one in found if one.id not in self._under_way]:
@@ -458,9 +457,7 @@ class Sending:
 
     async def _recipients(self, queue_id: str) -> set[str]:
         """Those of a message who are in the queue.  TemporaryFault."""
-        request = {"command": "queue.list", "query": {"queue_id": queue_id}, "limit": 100_000}
-        rows: Any = await self._door.answer(request)
-        return {row["recipient"] for row in rows_told(rows)}
+        return {row["recipient"] for row in await self._rows(queue_id)}
 
     def _lose(self) -> None:
         self._losing = None
@@ -550,7 +547,7 @@ class Sending:
         found = await self._ledger.look(sent.shown(text_of(request, "id")))
         if found is None or not _may_see(request, found):
             return None
-        return message_told(found, await self._rows(found), self._wall_clock())
+        return message_told(found, await self._rows(found.queue_id), self._wall_clock())
 
     async def _answer_list(self, request: Request) -> object:
         limit = request.get("limit", 100)
@@ -572,9 +569,9 @@ class Sending:
         if found is None or not _may_see(request, found):
             return None
         query = {"queue_id": found.queue_id}
-        if found.queue_id and await self._rows(found):
+        if found.queue_id and await self._rows(found.queue_id):
             await self._door.answer({"command": "queue.hold", "query": query})
-            rows = [row for row in await self._rows(found) if row["state"] == RowState.HELD]
+            rows = [row for row in await self._rows(found.queue_id) if row["state"] == RowState.HELD]
             if rows:
                 await self._door.answer({"command": "queue.remove", "query": {**query, "state": RowState.HELD}})
         else:
@@ -584,14 +581,14 @@ class Sending:
         if gone:
             await self._ledger.do(sent.noted(gone))
         after = await self._ledger.look(sent.shown(found.id))
-        told = message_told(after or found, await self._rows(found), now)
+        told = message_told(after or found, await self._rows(found.queue_id), now)
         return {"cancelled": sorted({row["recipient"] for row in rows}), "message": told}
 
-    async def _rows(self, one: Sent) -> list[Mapping[str, Any]]:
-        """What of it is in the queue."""
-        if not one.queue_id:
+    async def _rows(self, queue_id: str) -> list[Mapping[str, Any]]:
+        """What of a message is in the queue; nothing of one that has no id there."""
+        if not queue_id:
             return []
-        request = {"command": "queue.list", "query": {"queue_id": one.queue_id}, "limit": 100_000}
+        request = {"command": "queue.list", "query": {"queue_id": queue_id}, "limit": 100_000}
         rows: Any = await self._door.answer(request)
         return rows_told(rows)
 

@@ -29,8 +29,8 @@ FLOORS = [
         "reports_command", "report_summary", "reporting",
         "dkim_command", "dkim_desk", "dkim_report", "office", "ready_desk", "lookouts", "following", "inbox_desk",
         "hooks", "hooks_command", "maildrop", "mailq", "sendmail_command", "sending_words", "taking",
-        "sending", "sending_here", "trace_command", "trace_words", "tracing", "top_command", "top_page",
-        "tail_command", "tail_words", "herald", "record_command", "recording_desk",
+        "sending", "sending_facts", "sending_here", "trace_command", "trace_words", "tracing", "top_command",
+        "top_page", "tail_command", "tail_words", "herald", "record_command", "recording_desk",
     },
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

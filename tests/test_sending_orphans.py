@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
+from mailgw import sending_facts
 from mailgw.mail.errors import TemporaryFault
 from mailgw.mail.event import Removed
 from mailgw.mail.message import RowState
-from mailgw.sending import FOLDER, LOOK_SECONDS, SETTLE_SECONDS, Sending
+from mailgw.sending import FACTS_SECONDS, FOLDER, LOOK_SECONDS, SETTLE_SECONDS, Sending
 from mailgw.spool.rows import UNRECORDED
 from mailgw.store import sent
 from tests.test_sending import LETTER, Desk
+from tests.test_sending_recovered import locked
 
 LATER = {**LETTER, "send_at": 1_700_003_600}
 
@@ -143,3 +145,47 @@ def test_who_is_removed_while_the_record_is_written_is_told_of(desk: Desk, monke
     desk.gateway.advance(1)
     assert not desk.gateway.queue
     assert desk.states(answer["id"]) == {"bob@example.org": "removed"}
+
+
+def test_what_became_of_whom_while_the_book_could_not_be_written_is_written_later_in_its_order(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = desk.send(LATER)
+    desk.gateway.settle()
+    sending = sending_of(desk)
+
+    def hear(state: str, lane: str) -> None:
+        sending.hear([sent.Outcome(desk.gateway.now, answer["queue_id"], "bob@example.org", lane, state)])
+        desk.gateway.advance(0.2)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sent, "noted", lambda outcomes: locked)
+        hear(sent.DEFERRED, "box")
+    hear(sent.DELIVERED, "out")
+    assert desk.states(answer["id"]) == {"bob@example.org": "scheduled"}
+    desk.gateway.advance(SETTLE_SECONDS)
+    [to] = desk.ask("sent.list")["items"][0]["recipients"]
+    assert (to["state"], to["lane"]) == ("delivered", "out")
+
+
+def test_a_stop_writes_what_became_of_whom(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = desk.send()
+    with monkeypatch.context() as patched:
+        patched.setattr(sent, "noted", lambda outcomes: locked)
+        desk.gateway.advance(1)
+        assert not desk.gateway.queue
+    desk.gateway.stop()
+    desk.gateway.restart()
+    assert desk.states(answer["id"]) == {"bob@example.org": "delivered"}
+
+
+def test_of_more_facts_than_are_kept_the_rest_is_unknown(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending_facts, "MOST_UNWRITTEN", 1)
+    ids = [desk.send(LATER)["id"] for _ in range(3)]
+    desk.gateway.settle()
+    with monkeypatch.context() as patched:
+        patched.setattr(sent, "noted", lambda outcomes: locked)
+        desk.gateway.advance(hours=1)
+        assert not desk.gateway.queue
+    desk.gateway.advance(SETTLE_SECONDS + FACTS_SECONDS)
+    assert sorted(one for id in ids for one in desk.states(id).values()) == ["delivered", "unknown", "unknown"]
