@@ -1,6 +1,6 @@
 """kill -9 at random moments under load, of all processes or of one worker: what was acknowledged arrives, whole.
 
-``MAILGW_KILLS`` says how often (4), ``MAILGW_SEED`` which moments.  A killed process leaves the page cache
+``MAILGW_KILLS`` says how often (3), ``MAILGW_SEED`` which moments.  A killed process leaves the page cache
 whole: what must be synced, and when, is ``test_system_calls.py``'s.
 """
 
@@ -22,7 +22,7 @@ from tests.peers.nexthop import Given
 
 pytestmark = pytest.mark.peer
 
-KILLS = int(os.environ.get("MAILGW_KILLS", "4"))
+KILLS = int(os.environ.get("MAILGW_KILLS", "3"))
 SEED = int(os.environ.get("MAILGW_SEED", str(random.SystemRandom().randrange(10**6))))
 WORKERS = pytest.mark.parametrize("workers", [1, 2])
 BOXES = [f"box{number}@home.test" for number in range(4)]
