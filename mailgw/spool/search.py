@@ -12,6 +12,7 @@ from threading import Lock
 from typing import TypeVar
 
 from mailgw.mail.message import Agenda, LaneRow, Page, Position, Query, QueueRow, RowState, Stretch, Tally
+from mailgw.queue import suspension
 from mailgw.queue.reasons import HELD_BY_OPERATOR, HELD_BY_SENDER, OF_ANOTHER_LANE
 from mailgw.spool.batch import Value
 from mailgw.spool.rows import UNRECORDED, tells_of_lane
@@ -235,7 +236,7 @@ def condition(query: Query, now: float) -> tuple[str, list[Value]]:
         case RowState.WAITING:
             clauses.append(_WAITS)
             values.append(now)
-        case "suspended":  # queue.suspension.SUSPENDED
+        case suspension.SUSPENDED:
             clauses.append(f"{_WAITS} AND {_IS_SUSPENDED}")
             values += [now, json.dumps(query.suspensions)]
         case RowState.ACTIVE:
