@@ -104,6 +104,7 @@ def test_no_script_of_a_mail_runs(served: Served, windows: Windows) -> None:
     if frame.locator("#lure").count():
         frame.locator("#lure").click()
     page.get_by_role("link", name="Trace").click()
+    page.get_by_role("heading", name="Trace", exact=True).wait_for()
     page.get_by_role("searchbox").fill("bob@shop.test")
     page.keyboard.press("Enter")
     page.get_by_role("row").nth(1).wait_for()
